@@ -1,0 +1,48 @@
+//! The only place that reads time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use crate::units::{Nanos, Timestamp};
+
+/// Tells `now` for the whole process: wall-clock time that never goes backwards.
+///
+/// Time runs on the monotonic clock from the wall-clock instant at which the process began. A wall clock that is set
+/// forward is followed at the next [`follow`](Clock::follow); one that is set back is not (windows would open again),
+/// and [`ahead`](Clock::ahead) tells by how much.
+#[derive(Debug)]
+pub struct Clock {
+    origin: Instant,
+    /// Nanoseconds since the epoch at `origin`; only ever raised.
+    base_ns: AtomicU64,
+}
+
+impl Clock {
+    /// A clock that starts at the present wall-clock time.
+    pub fn start() -> Self {
+        Self { origin: Instant::now(), base_ns: AtomicU64::new(wall_ns()) }
+    }
+
+    /// The present instant. Cost: one read of the monotonic clock, no shared write.
+    pub fn now(&self) -> Timestamp {
+        let elapsed = Nanos::from(self.origin.elapsed());
+        Timestamp::from_ns(self.base_ns.load(Ordering::Relaxed)).plus(elapsed)
+    }
+
+    /// Catches up with a wall clock that was set forward. Called now and then, off the decision path.
+    pub fn follow(&self) {
+        let base = wall_ns().saturating_sub(Nanos::from(self.origin.elapsed()).as_ns());
+        self.base_ns.fetch_max(base, Ordering::Relaxed);
+    }
+
+    /// How far this clock is ahead of the wall clock: more than a few microseconds after the wall clock was set back.
+    pub fn ahead(&self) -> Nanos {
+        self.now().since(Timestamp::from_ns(wall_ns()))
+    }
+}
+
+/// Nanoseconds since the epoch by the wall clock; the epoch itself for a clock set before it.
+fn wall_ns() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |length| Nanos::from(length).as_ns())
+}

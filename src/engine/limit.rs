@@ -1,0 +1,84 @@
+//! What a limit is, to the engine.
+
+use crate::units::Nanos;
+
+/// One limit: so many hits in so long, by one algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Hits allowed per window.
+    pub max: u32,
+    /// The window's length, never zero.
+    pub window: Nanos,
+    /// How hits are counted.
+    pub algorithm: Algorithm,
+    /// What happens once the limit is reached or exceeded.
+    pub ban: Option<Ban>,
+    /// Whether the hits of a denied check count.
+    pub count_denied: bool,
+}
+
+/// How hits are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// One count per window.
+    FixedWindow {
+        /// When windows begin.
+        starts: Starts,
+    },
+    /// Two adjacent windows, the earlier one weighed by its share of the last `window`.
+    SlidingWindow,
+    /// Every admitted hit with its time.
+    SlidingLog,
+    /// GCRA: a bucket that fills evenly.
+    TokenBucket {
+        /// The bucket's size, at least 1.
+        burst: u32,
+        /// Hits above the burst that may wait.
+        queue: Queue,
+    },
+}
+
+/// When the windows of a fixed window begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Starts {
+    /// At whole multiples of the length since the epoch.
+    Clock,
+    /// At the first hit.
+    FirstRequest,
+}
+
+/// Hits above the burst that may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many; 0: none.
+    pub size: u32,
+    /// Who waits.
+    pub mode: QueueMode,
+}
+
+/// Who waits for a queued hit's turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueMode {
+    /// The server holds its answer.
+    Hold,
+    /// The caller is told how long to wait.
+    Advise,
+}
+
+/// A ban of fixed length that calls during it do not renew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Its length, never zero.
+    pub length: Nanos,
+    /// What begins it.
+    pub when: BanWhen,
+}
+
+/// What begins a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BanWhen {
+    /// The hit that makes the count equal to the limit, itself admitted; or a denied check.
+    Reached,
+    /// A denied check.
+    Exceeded,
+}

@@ -1,0 +1,11 @@
+//! Tidegate: a rate-limit decision service.
+//!
+//! See `docs/ARCHITECTURE.md` for the map. Imports run one way:
+//! `main -> cli -> app -> {grpc, http} -> wire -> limiter -> {rules, store, usage} -> engine -> units`.
+
+pub mod clock;
+pub mod engine;
+pub mod limiter;
+pub mod rules;
+pub mod units;
+pub mod wire;

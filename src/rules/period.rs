@@ -1,0 +1,64 @@
+//! The length of a limit's window, and how the wire names it.
+
+use crate::units::Nanos;
+
+/// A unit of time of `rate_limit.unit`; months have 30 days and years 365, as in the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unit {
+    /// 1 s
+    Second,
+    /// 60 s
+    Minute,
+    /// 3,600 s
+    Hour,
+    /// 86,400 s
+    Day,
+    /// 7 days
+    Week,
+    /// 30 days
+    Month,
+    /// 365 days
+    Year,
+}
+
+impl Unit {
+    /// Every unit, shortest first.
+    pub const ALL: [Self; 7] = [Self::Second, Self::Minute, Self::Hour, Self::Day, Self::Week, Self::Month, Self::Year];
+
+    /// The unit's length.
+    pub const fn length(self) -> Nanos {
+        Nanos::from_secs(match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+            Self::Week => 7 * 86_400,
+            Self::Month => 30 * 86_400,
+            Self::Year => 365 * 86_400,
+        })
+    }
+
+    /// The unit's name, upper case, as the protocol and `/rlconfig` spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Second => "SECOND",
+            Self::Minute => "MINUTE",
+            Self::Hour => "HOUR",
+            Self::Day => "DAY",
+            Self::Week => "WEEK",
+            Self::Month => "MONTH",
+            Self::Year => "YEAR",
+        }
+    }
+}
+
+/// The length of a window, with the unit that the wire names it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Period {
+    /// The length, never zero.
+    pub length: Nanos,
+    /// The unit of which `length` is a whole multiple; `None` where there is none.
+    pub unit: Option<Unit>,
+    /// How many units `length` is; 1 where there is no unit.
+    pub multiplier: u32,
+}

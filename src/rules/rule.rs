@@ -1,0 +1,68 @@
+//! A rule: one node of the configuration that carries a limit.
+
+use super::Period;
+use crate::engine::Limit;
+
+/// A node of the configuration that carries a limit (or says that there is none).
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The configured path, as `/rlconfig` and the metrics spell it: `api.partner_acme.endpoint`.
+    pub path: String,
+    /// The rule's place in [`RuleSet::rules`](super::RuleSet::rules).
+    pub index: usize,
+    /// The levels from the domain down to this node, one for each entry of a matching descriptor.
+    pub levels: Vec<Level>,
+    /// The limits, all of which must allow. Empty: unlimited.
+    pub limits: Vec<RuleLimit>,
+    /// False: as if the rule had no limit (its usage is still counted).
+    pub enabled: bool,
+    /// Over-limit checks are admitted, and counted as shadow.
+    pub shadow_mode: bool,
+    /// Takes part in the quota rule: OVER_LIMIT only when every quota descriptor is over.
+    pub quota_mode: bool,
+    /// Metrics by the values of every entry, not by the path.
+    pub detailed_metric: bool,
+    /// Returned in `dynamic_metadata` when the descriptor passes; a JSON object.
+    pub metadata: Option<serde_json::Value>,
+}
+
+/// One of a rule's limits.
+#[derive(Clone, Debug)]
+pub struct RuleLimit {
+    /// `name`, echoed in `current_limit.name`; empty when it has none.
+    pub name: String,
+    /// Names of the limits that this one replaces when both match one check.
+    pub replaces: Vec<String>,
+    /// `requests_per_unit`, as statuses show it.
+    pub requests_per_unit: u32,
+    /// The window's length.
+    pub period: Period,
+    /// What the engine decides by.
+    pub limit: Limit,
+}
+
+/// One level of a rule's path.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// The configured key, or pattern of keys.
+    pub key: String,
+    /// The configured value or pattern; empty when the level takes any value.
+    pub value: String,
+    /// What of the entry belongs to the counter's identity, being not fixed by the rule.
+    pub varies: Varies,
+    /// The entry's value becomes part of the metric's name.
+    pub value_to_metric: bool,
+    /// All values that match the pattern share one counter.
+    pub share_threshold: bool,
+}
+
+/// What of an entry the rule leaves open, so that each has a counter of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Varies {
+    /// Nothing: an exact value, or a shared pattern.
+    Nothing,
+    /// The value.
+    Value,
+    /// Key and value: the key is a pattern.
+    KeyAndValue,
+}
