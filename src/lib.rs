@@ -7,5 +7,8 @@ pub mod clock;
 pub mod engine;
 pub mod limiter;
 pub mod rules;
+pub mod simulate;
+pub mod store;
 pub mod units;
+pub mod usage;
 pub mod wire;
