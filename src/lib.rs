@@ -3,9 +3,17 @@
 //! See `docs/ARCHITECTURE.md` for the map. Imports run one way:
 //! `main -> cli -> app -> {grpc, http} -> wire -> limiter -> {rules, store, usage} -> engine -> units`.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod engine;
+pub mod grpc;
+pub mod http;
 pub mod limiter;
+pub mod net;
 pub mod rules;
+pub mod settings;
+pub mod shutdown;
+pub mod telemetry;
 pub mod units;
 pub mod wire;

@@ -46,6 +46,11 @@ impl Limiter {
         self.rules.store(Some(Arc::new(rules)));
     }
 
+    /// The configuration in force.
+    pub fn rules(&self) -> Option<Arc<RuleSet>> {
+        self.rules.load_full()
+    }
+
     /// Whether a configuration is loaded.
     pub fn is_loaded(&self) -> bool {
         self.rules.load().is_some()

@@ -1,5 +1,7 @@
 //! The only place where wire types meet domain types; every bound on input is checked here.
 
+pub mod json;
+
 use bytes::Bytes;
 
 use crate::limiter::{Lane, Limiter};

@@ -1,0 +1,57 @@
+//! The command line: one file for each subcommand.
+//!
+//! A subcommand is a `clap::Args` type with `run(self) -> ExitCode`; adding one takes its module here, a variant of
+//! [`Command`] and its line in [`Command::run`].
+
+mod ask;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A rate-limit decision service for Envoy (RLS v3) and any gRPC client, with its counters in memory.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer checks until SIGTERM
+    ///
+    /// Example: tidegate serve --config rules.yaml
+    Serve(Box<crate::settings::Settings>),
+    /// Ask a running service about one check, and show the answer
+    ///
+    /// Exit status: 0 when the answer is OK, 1 when it is OVER_LIMIT, 2 when there is none.
+    Ask(ask::Ask),
+}
+
+impl Command {
+    fn run(self) -> ExitCode {
+        match self {
+            Self::Serve(settings) => serve::run(&settings),
+            Self::Ask(ask) => ask.run(),
+        }
+    }
+}
+
+/// Reads the command line and does what it says. Exit status 2: the command line itself is wrong.
+pub fn main() -> ExitCode {
+    Cli::parse().command.run()
+}
+
+/// Writes a line to standard output; a reader that went away (such as `head`) is no error.
+fn print(line: &str) {
+    let _gone = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a line to standard error.
+fn complain(line: &str) {
+    let _gone = writeln!(std::io::stderr(), "{line}");
+}
