@@ -1,7 +1,8 @@
 //! One experiment: a configuration, Tidegate, and Envoy in front of it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
@@ -22,6 +23,16 @@ pub(crate) struct Lab {
 impl Lab {
     /// Starts Tidegate with `rules` and Envoy as `gateway` says; nothing when there is no Envoy to start.
     pub(crate) fn open(rules: &str, gateway: Gateway) -> Option<Self> {
+        let bootstrap = |rls: &[SocketAddr], dir: &Path| gateway.bootstrap(rls, &dir.join("service.sock"));
+        Self::open_with(rules, gateway, bootstrap)
+    }
+
+    /// As [`open`](Self::open), with another bootstrap configuration, made from Tidegate's addresses and a directory.
+    pub(crate) fn open_with(
+        rules: &str,
+        gateway: Gateway,
+        bootstrap: impl FnOnce(&[SocketAddr], &Path) -> String,
+    ) -> Option<Self> {
         let binary = proxy::installed()?;
         let turn = my_turn();
         let dir = TempDir::new().unwrap();
@@ -29,8 +40,7 @@ impl Lab {
         fs::write(&config, rules).unwrap();
         let replicas: Vec<_> = (0..gateway.replicas).map(|_| Tidegate::start(&config, &["--drain", "1s"])).collect();
         let addresses: Vec<_> = replicas.iter().map(|replica| replica.grpc).collect();
-        let bootstrap = gateway.bootstrap(&addresses, &dir.path().join("service.sock"));
-        let envoy = Envoy::start(&binary, dir.path(), &bootstrap, gateway.workers);
+        let envoy = Envoy::start(&binary, dir.path(), &bootstrap(&addresses, dir.path()), gateway.workers);
         Some(Self { envoy, replicas, dir, _turn: turn })
     }
 
