@@ -1,5 +1,27 @@
 //! PURE: limits, cells and the transitions between cells; no IO, no clock, no map, no protobuf.
+//!
+//! A transition is a function `(limit, state, now, operation) -> (outcome, state)`. A store replaces a counter's state
+//! as one step (see [`crate::store`]); who counts how is decided here alone:
+//!
+//! | algorithm | module | state | bytes |
+//! | --- | --- | --- | --- |
+//! | `fixed_window` | `fixed` | window end, count | 16 |
+//! | `sliding_window` | `sliding` | end of the next window, two counts | 16 |
+//! | `token_bucket` | `bucket` | theoretical arrival time, its fraction of a nanosecond | 16 |
+//! | `sliding_log` | [`log`] | every admitted hit's time | 64 + 16 per instant |
+//!
+//! A ban takes the place of the other state, because a counter that is banned counts nothing and is fresh afterwards.
 
+mod ban;
+mod bucket;
+mod cell;
+mod fixed;
 mod limit;
+pub mod log;
+mod outcome;
+mod sliding;
 
+pub use cell::{Cell, step};
 pub use limit::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
+pub use log::Log;
+pub use outcome::{Op, Outcome, Reason, Verdict};

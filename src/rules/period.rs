@@ -62,3 +62,11 @@ pub struct Period {
     /// How many units `length` is; 1 where there is no unit.
     pub multiplier: u32,
 }
+
+impl Period {
+    /// That many units; what is longer than can be told lasts for ever.
+    pub fn of_units(unit: Unit, multiplier: u32) -> Self {
+        let length = Nanos::from_ns(unit.length().as_ns().saturating_mul(multiplier.into()));
+        Self { length, unit: Some(unit), multiplier }
+    }
+}

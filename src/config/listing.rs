@@ -1,0 +1,226 @@
+//! Which files make up the configuration, and which directories tell when that changes.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use super::ReadError;
+
+/// One file of the configuration, and what of it changes when its content does.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Found {
+    pub(super) path: PathBuf,
+    /// Device, inode, length, and the times of the last change of content and of status.
+    stamp: [i128; 5],
+}
+
+/// What a look at the disk shows. Two equal looks: nothing has changed (within the resolution of file times).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// The files, or why there are none.
+    pub(super) files: Result<Vec<Found>, String>,
+    /// The directories in which a change can change the files: those of the tree, and those that hold a link on the way to it.
+    /// Free of links themselves.
+    pub(super) dirs: BTreeSet<PathBuf>,
+}
+
+/// The files below `path`, in the order of their paths.
+pub(super) fn list(path: &Path) -> Result<Vec<Found>, ReadError> {
+    Walk::default().run(path)
+}
+
+/// Looks at the disk, for the watch.
+pub(super) fn look(path: &Path) -> Look {
+    let mut walk = Walk::default();
+    let files = walk.run(path).map_err(|error| error.to_string());
+    Look { files, dirs: walk.dirs }
+}
+
+#[derive(Default)]
+struct Walk {
+    files: Vec<Found>,
+    dirs: BTreeSet<PathBuf>,
+    entries: u64,
+    /// The directories that the walk is inside of, by device and inode: a link back to one of them is a loop.
+    inside: Vec<(u64, u64)>,
+}
+
+impl Walk {
+    fn run(&mut self, root: &Path) -> Result<Vec<Found>, ReadError> {
+        self.follow(root);
+        let meta = fs::metadata(root).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => ReadError::Missing { path: root.to_owned() },
+            _ => ReadError::unreadable(root, error),
+        })?;
+        if meta.is_dir() {
+            self.directory(root, &meta)?;
+            if self.files.is_empty() {
+                return Err(ReadError::NoFiles { path: root.to_owned() });
+            }
+        } else {
+            self.file(root, &meta)?;
+        }
+        self.files.sort_unstable();
+        Ok(std::mem::take(&mut self.files))
+    }
+
+    fn directory(&mut self, path: &Path, meta: &Metadata) -> Result<(), ReadError> {
+        let id = (meta.dev(), meta.ino());
+        if self.inside.contains(&id) {
+            return Ok(());
+        }
+        at_most(MAX_DEPTH, self.inside.len() as u64 + 1, "directories inside each other", path)?;
+        if let Ok(real) = fs::canonicalize(path) {
+            self.dirs.insert(real);
+        }
+        self.inside.push(id);
+        for entry in fs::read_dir(path).map_err(|error| ReadError::unreadable(path, error))? {
+            let entry = entry.map_err(|error| ReadError::unreadable(path, error))?;
+            self.entries += 1;
+            at_most(MAX_ENTRIES, self.entries, "directory entries", path)?;
+            if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+                self.entry(&entry)?;
+            }
+        }
+        self.inside.pop();
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &fs::DirEntry) -> Result<(), ReadError> {
+        let path = entry.path();
+        let is_rules = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        let kind = entry.file_type().map_err(|error| ReadError::unreadable(&path, error))?;
+        if kind.is_symlink() {
+            self.follow(&path);
+        } else if !kind.is_dir() && !is_rules {
+            return Ok(());
+        }
+        match fs::metadata(&path) {
+            Ok(meta) if meta.is_dir() => self.directory(&path, &meta),
+            Ok(meta) if is_rules => self.file(&path, &meta),
+            Err(error) if is_rules => Err(ReadError::unreadable(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn file(&mut self, path: &Path, meta: &Metadata) -> Result<(), ReadError> {
+        if !meta.is_file() {
+            return Err(ReadError::NotAFile { path: path.to_owned() });
+        }
+        at_most(MAX_FILES, self.files.len() as u64 + 1, "files", path.parent().unwrap_or(path))?;
+        self.files.push(Found { path: path.to_owned(), stamp: stamp(meta) });
+        Ok(())
+    }
+
+    /// Notes the directory of every link on the way to `path`, and the one that holds its end; where the way breaks off,
+    /// the directory in which the rest has to appear.
+    fn follow(&mut self, path: &Path) {
+        let Ok(path) = std::path::absolute(path) else { return };
+        let mut real = PathBuf::from("/");
+        let mut rest = names(&path);
+        let mut links = 0;
+        while let Some(name) = rest.pop() {
+            if name == ".." {
+                real.pop();
+                continue;
+            }
+            let next = real.join(&name);
+            match fs::read_link(&next) {
+                Ok(target) => {
+                    self.dirs.insert(real.clone());
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return;
+                    }
+                    if target.is_absolute() {
+                        real = PathBuf::from("/");
+                    }
+                    rest.append(&mut names(&target));
+                }
+                // Not a link; its directory matters only where the way ends.
+                Err(error) if error.kind() == ErrorKind::InvalidInput && !rest.is_empty() => real = next,
+                Err(_) => {
+                    self.dirs.insert(real);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// More files than anyone keeps rules in; a path given by mistake (a home directory) ends here and not in hours of reading.
+const MAX_FILES: u64 = 10_000;
+
+/// Entries of any kind: ten times the files, for the same reason.
+const MAX_ENTRIES: u64 = 100_000;
+
+/// Deeper than any tree that people keep in their heads; it bounds the recursion too.
+const MAX_DEPTH: u64 = 32;
+
+/// Links on the way to one file, as Linux itself allows.
+const MAX_LINKS: usize = 40;
+
+fn at_most(max: u64, count: u64, what: &'static str, path: &Path) -> Result<(), ReadError> {
+    if count > max { Err(ReadError::TooMuch { path: path.to_owned(), what, max }) } else { Ok(()) }
+}
+
+fn stamp(meta: &Metadata) -> [i128; 5] {
+    let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+    [
+        meta.dev().into(),
+        meta.ino().into(),
+        meta.len().into(),
+        ns(meta.mtime(), meta.mtime_nsec()),
+        ns(meta.ctime(), meta.ctime_nsec()),
+    ]
+}
+
+/// The names in a path, last first.
+fn names(path: &Path) -> Vec<OsString> {
+    let names = path.components().rev().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    names.map(|part| part.as_os_str().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn every_directory_on_the_way_is_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        for made in ["srv/v2/rules", "etc/map/..2024", "etc/links"] {
+            fs::create_dir_all(root.join(made)).unwrap();
+        }
+        fs::write(root.join("srv/v2/rules/a.yaml"), "").unwrap();
+        fs::write(root.join("etc/map/..2024/a.yaml"), "").unwrap();
+        for (link, target) in [
+            ("srv/current", "v2"),
+            ("etc/rules", "../srv/current/rules"),
+            ("etc/map/..data", "..2024"),
+            ("etc/map/a.yaml", "..data/a.yaml"),
+            ("etc/links/loop.yaml", "loop.yaml"),
+        ] {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let cases: [(&str, &[&str]); 5] = [
+            ("srv/v2/rules/a.yaml", &["srv/v2/rules"]),
+            ("etc/rules", &["etc", "srv", "srv/v2", "srv/v2/rules"]),
+            ("etc/map", &["etc", "etc/map", "etc/map/..2024"]),
+            ("srv/v3/rules", &["srv"]),
+            ("etc/links", &["etc", "etc/links"]),
+        ];
+        for (path, expected) in cases {
+            let dirs = look(&root.join(path)).dirs;
+            let expected: BTreeSet<_> = expected.iter().map(|dir| root.join(dir)).collect();
+            // Links on the way to the temporary directory itself are no part of the case.
+            let dirs: BTreeSet<_> = dirs.into_iter().filter(|dir| dir.starts_with(&root)).collect();
+            assert_eq!(dirs, expected, "{path}");
+        }
+    }
+}

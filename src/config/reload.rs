@@ -1,0 +1,250 @@
+//! Keeps the rules in step with the disk: a good change takes effect whole, a bad one not at all.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+
+use super::{ContentHash, Pace, ReadError, Source, Watch};
+use crate::clock::Clock;
+use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
+use crate::units::Timestamp;
+
+/// Loads the configuration of one [`Source`], at the start and whenever it changes.
+pub struct Reloader {
+    source: Source,
+    clock: Arc<Clock>,
+    status: ArcSwap<ReloadStatus>,
+    /// One load at a time: the watch and a signal may come together.
+    work: Mutex<Work>,
+}
+
+/// How loading has gone so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReloadStatus {
+    /// The number of the configuration in force: 1 for the first, 0 for none.
+    pub generation: u64,
+    /// When it was loaded.
+    pub loaded_at: Option<Timestamp>,
+    /// The failure since then, if the last load failed: the configuration in force is not the one on disk.
+    pub last_error: Option<FailedLoad>,
+    /// Loads that succeeded.
+    pub successes: u64,
+    /// Loads that failed.
+    pub failures: u64,
+}
+
+/// A load that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedLoad {
+    /// When.
+    pub at: Timestamp,
+    /// Every error, `file:line: message`; of more than 1,000 the first, and how many more there are.
+    pub errors: Vec<String>,
+}
+
+/// What was loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The number of this configuration, from 1.
+    pub generation: u64,
+    /// Its files.
+    pub files: usize,
+    /// Its domains.
+    pub domains: usize,
+    /// Its rules.
+    pub rules: usize,
+}
+
+/// Why a configuration was not loaded. Shown, it has one line per error.
+#[derive(Debug)]
+pub enum LoadError {
+    /// The files could not be read.
+    Read(ReadError),
+    /// The files are wrong.
+    Rules(Vec<ConfigError>),
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl LoadError {
+    /// Each error on a line.
+    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+        let (read, rules) = match self {
+            Self::Read(error) => (Some(error.to_string()), [].as_slice()),
+            Self::Rules(errors) => (None, errors.as_slice()),
+        };
+        read.into_iter().chain(rules.iter().map(ConfigError::to_string))
+    }
+}
+
+impl Reloader {
+    /// A reloader that has not loaded anything yet. `apply` receives each good configuration, in general to
+    /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
+    pub fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
+        Self::with_loader(source, clock, rules::load, apply)
+    }
+
+    fn with_loader(
+        source: Source,
+        clock: Arc<Clock>,
+        load: impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static,
+        apply: impl FnMut(RuleSet) + Send + 'static,
+    ) -> Self {
+        let work = Work { load: Box::new(load), apply: Box::new(apply), tried: None, logged: Vec::new() };
+        Self { source, clock, status: ArcSwap::default(), work: Mutex::new(work) }
+    }
+
+    /// How loading has gone so far. Cost: one atomic load; never waits.
+    pub fn status(&self) -> Arc<ReloadStatus> {
+        self.status.load_full()
+    }
+
+    /// Loads for the first time. A failure is counted, but for the caller to tell.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration.
+    pub fn load(&self) -> Result<Loaded, LoadError> {
+        self.take(&mut self.work.lock(), self.source.read())
+    }
+
+    /// Loads again, changed or not, as a signal asks for. The outcome is logged. Blocks for as long as reading takes.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration; the one in force stays.
+    pub fn reload(&self) -> Result<Loaded, LoadError> {
+        let mut work = self.work.lock();
+        let loaded = self.take(&mut work, self.source.read_patiently());
+        if let Err(error) = &loaded {
+            work.log(error);
+        }
+        loaded
+    }
+
+    /// Begins to load at every change, until the watch is dropped.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn watch(self: &Arc<Self>, pace: Pace) -> io::Result<Watch> {
+        let (reloader, tried) = (self.clone(), self.work.lock().tried);
+        Watch::start(self.source.clone(), self.clock.clone(), pace, tried, move |read| reloader.change(read))
+    }
+
+    /// Takes what the watch saw, unless a signal was faster and the very same content has been tried.
+    fn change(&self, read: Result<Vec<SourceFile>, ReadError>) {
+        let mut work = self.work.lock();
+        if read.as_ref().is_ok_and(|files| work.tried == Some(ContentHash::of(files))) {
+            return;
+        }
+        if let Err(error) = self.take(&mut work, read) {
+            work.log(&error);
+        }
+    }
+
+    fn take(&self, work: &mut Work, read: Result<Vec<SourceFile>, ReadError>) -> Result<Loaded, LoadError> {
+        work.tried = read.as_ref().ok().map(|files| ContentHash::of(files));
+        let loaded = read.map_err(LoadError::Read).and_then(|files| {
+            let rules = (work.load)(&files, self.source.options()).map_err(LoadError::Rules)?;
+            Ok((files.len(), rules))
+        });
+        match loaded {
+            Ok((files, rules)) => Ok(self.succeed(work, files, rules)),
+            Err(error) => {
+                self.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn succeed(&self, work: &mut Work, files: usize, rules: RuleSet) -> Loaded {
+        let before = self.status.load();
+        let loaded = Loaded {
+            generation: before.generation + 1,
+            files,
+            domains: rules.domains().count(),
+            rules: rules.rules().len(),
+        };
+        (work.apply)(rules);
+        work.logged.clear();
+        self.status.store(Arc::new(ReloadStatus {
+            generation: loaded.generation,
+            loaded_at: Some(self.clock.now()),
+            last_error: None,
+            successes: before.successes + 1,
+            failures: before.failures,
+        }));
+        tracing::info!(
+            path = %self.source.path().display(),
+            generation = loaded.generation,
+            files,
+            domains = loaded.domains,
+            rules = loaded.rules,
+            "configuration loaded"
+        );
+        loaded
+    }
+
+    fn fail(&self, error: &LoadError) {
+        let mut status = ReloadStatus::clone(&self.status.load());
+        status.failures += 1;
+        status.last_error = Some(FailedLoad { at: self.clock.now(), errors: kept(error) });
+        self.status.store(Arc::new(status));
+    }
+}
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader").field("source", &self.source).field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+type Load = dyn Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send;
+
+/// What only one load at a time may use.
+struct Work {
+    load: Box<Load>,
+    apply: Box<dyn FnMut(RuleSet) + Send>,
+    /// The content that was last tried, good or bad.
+    tried: Option<ContentHash>,
+    /// The errors last logged.
+    logged: Vec<String>,
+}
+
+impl Work {
+    /// Logs every error, unless they are the very ones that were logged last.
+    fn log(&mut self, error: &LoadError) {
+        let errors = kept(error);
+        if errors == self.logged {
+            return;
+        }
+        for error in &errors {
+            tracing::error!("{error}");
+        }
+        tracing::error!(errors = error.lines().count(), "configuration not loaded: the rules in force stay");
+        self.logged = errors;
+    }
+}
+
+/// Nobody reads more errors than this in one go, and they stay in memory until the next load.
+const MAX_KEPT_ERRORS: usize = 1_000;
+
+fn kept(error: &LoadError) -> Vec<String> {
+    let mut lines = error.lines();
+    let mut errors: Vec<_> = lines.by_ref().take(MAX_KEPT_ERRORS).collect();
+    let more = lines.count();
+    if more > 0 {
+        errors.push(format!("and {more} more errors"));
+    }
+    errors
+}
+
+#[cfg(test)]
+mod tests;

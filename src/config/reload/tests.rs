@@ -1,0 +1,291 @@
+//! Every way in which people and Kubernetes change files, on a real file system.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// Long enough for a machine under load; a test that passes never waits for it.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A reloader on a temporary directory, and what it has tried: the text of all files, in order, and whether it was good.
+struct Bed {
+    dir: TempDir,
+    reloader: Arc<Reloader>,
+    tried: Receiver<String>,
+    applied: Arc<Mutex<usize>>,
+    _watch: Watch,
+}
+
+impl Bed {
+    /// Lays the files out, loads `path` below the directory and watches it. Text that holds `bad` does not load.
+    fn new(path: &str, pace: Pace, lay_out: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        lay_out(dir.path());
+        let (tell, tried) = channel();
+        let source = Source::open(dir.path().join(path), LoadOptions::default());
+        let load = move |files: &[SourceFile], _: LoadOptions| {
+            let text: Vec<_> = files.iter().map(|file| String::from_utf8(file.text.clone()).unwrap()).collect();
+            tell.send(text.join("+")).unwrap();
+            let bad = files.iter().filter(|file| file.text.starts_with(b"bad"));
+            let errors: Vec<_> =
+                bad.map(|file| ConfigError { file: file.name.clone(), line: 1, message: "bad".into() }).collect();
+            if errors.is_empty() { Ok(RuleSet::default()) } else { Err(errors) }
+        };
+        let applied = Arc::new(Mutex::new(0));
+        let count = applied.clone();
+        let apply = move |_| *count.lock() += 1;
+        let reloader = Arc::new(Reloader::with_loader(source, Arc::new(Clock::start()), load, apply));
+        reloader.load().unwrap();
+        tried.recv().unwrap();
+        let _watch = reloader.watch(pace).unwrap();
+        Self { dir, reloader, tried, applied, _watch }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.path(path), text).unwrap();
+    }
+
+    /// Waits for the content to be tried; what a slow change showed before that is passed over.
+    fn expect(&self, text: &str) {
+        loop {
+            let tried = self.tried.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("never loaded {text:?}"));
+            if tried == text {
+                return;
+            }
+        }
+    }
+
+    /// Waits until the status is as it should be: it is stored after the content was tried.
+    fn expect_status(&self, what: &str, is: impl Fn(&ReloadStatus) -> bool) {
+        let clock = Clock::start();
+        let begin = clock.now();
+        while !is(&self.reloader.status()) {
+            let waited = Duration::from(clock.now().since(begin));
+            assert!(waited < DEADLINE, "never {what}: {:?}", self.reloader.status());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// No looks at the disk within the time of a test: only events tell.
+fn events_only() -> Pace {
+    Pace { poll: Duration::from_secs(3_600), ..Pace::default() }
+}
+
+fn polled_only() -> Pace {
+    Pace { poll: Duration::from_millis(20), events: false, ..Pace::default() }
+}
+
+fn both(run: impl Fn(Pace)) {
+    run(events_only());
+    run(polled_only());
+}
+
+#[test]
+fn an_edit_in_place_and_a_move_over_the_file() {
+    both(|pace| {
+        let bed = Bed::new("rules.yaml", pace, |dir| fs::write(dir.join("rules.yaml"), "1").unwrap());
+        for round in 2..5 {
+            bed.write("rules.yaml", &round.to_string());
+            bed.expect(&round.to_string());
+            bed.write("new", &format!("{round} moved"));
+            fs::rename(bed.path("new"), bed.path("rules.yaml")).unwrap();
+            bed.expect(&format!("{round} moved"));
+        }
+    });
+}
+
+#[test]
+fn a_directory_swapped_by_a_link() {
+    both(|pace| {
+        let bed = Bed::new("current/rules", pace, |dir| {
+            fs::create_dir_all(dir.join("v1/rules")).unwrap();
+            fs::write(dir.join("v1/rules/a.yaml"), "1").unwrap();
+            symlink("v1", dir.join("current")).unwrap();
+        });
+        for round in 2..5 {
+            let version = format!("v{round}");
+            fs::create_dir_all(bed.path(&version).join("rules")).unwrap();
+            bed.write(&format!("{version}/rules/a.yaml"), &round.to_string());
+            symlink(&version, bed.path("next")).unwrap();
+            fs::rename(bed.path("next"), bed.path("current")).unwrap();
+            bed.expect(&round.to_string());
+            bed.write(&format!("{version}/rules/a.yaml"), &format!("{round} edited"));
+            bed.expect(&format!("{round} edited"));
+        }
+    });
+}
+
+#[test]
+fn a_config_map_update() {
+    both(|pace| {
+        let bed = Bed::new("map", pace, |dir| {
+            let map = dir.join("map");
+            fs::create_dir_all(map.join("..1")).unwrap();
+            fs::write(map.join("..1/a.yaml"), "a1").unwrap();
+            symlink("..1", map.join("..data")).unwrap();
+            symlink("..data/a.yaml", map.join("a.yaml")).unwrap();
+        });
+        // As the kubelet does it: new directory, new link, rename over the old link, file links, old directory away.
+        for round in 2..5 {
+            let version = format!("map/..{round}");
+            fs::create_dir_all(bed.path(&version)).unwrap();
+            bed.write(&format!("{version}/a.yaml"), &format!("a{round}"));
+            symlink(format!("..{round}"), bed.path("map/..data_tmp")).unwrap();
+            fs::rename(bed.path("map/..data_tmp"), bed.path("map/..data")).unwrap();
+            fs::remove_dir_all(bed.path(&format!("map/..{}", round - 1))).unwrap();
+            bed.expect(&format!("a{round}"));
+        }
+    });
+}
+
+#[test]
+fn files_come_and_go() {
+    both(|pace| {
+        let bed = Bed::new("d", pace, |dir| {
+            fs::create_dir(dir.join("d")).unwrap();
+            fs::write(dir.join("d/a.yaml"), "a").unwrap();
+        });
+        bed.write("d/b.yaml", "b");
+        bed.expect("a+b");
+        fs::create_dir(bed.path("d/sub")).unwrap();
+        bed.write("d/sub/c.yaml", "c");
+        bed.expect("a+b+c");
+        bed.write("d/sub/c.yaml", "c2");
+        bed.expect("a+b+c2");
+        fs::remove_file(bed.path("d/b.yaml")).unwrap();
+        bed.expect("a+c2");
+        fs::rename(bed.path("d/sub"), bed.path("d/.sub")).unwrap();
+        bed.expect("a");
+    });
+}
+
+#[test]
+fn deleted_and_created_again() {
+    both(|pace| {
+        let bed = Bed::new("d/rules.yaml", pace, |dir| {
+            fs::create_dir(dir.join("d")).unwrap();
+            fs::write(dir.join("d/rules.yaml"), "1").unwrap();
+        });
+        fs::remove_dir_all(bed.path("d")).unwrap();
+        bed.expect_status("failed", |status| status.last_error.is_some());
+        let status = bed.reloader.status();
+        assert_eq!((status.generation, status.failures), (1, 1));
+        assert!(status.last_error.as_ref().unwrap().errors[0].contains("no such file"), "{status:?}");
+
+        fs::create_dir(bed.path("d")).unwrap();
+        bed.write("d/rules.yaml", "1");
+        bed.expect("1");
+        bed.expect_status("recovered", |status| status.last_error.is_none() && status.generation == 2);
+    });
+}
+
+#[test]
+fn a_file_that_is_missing_for_a_moment_is_no_error() {
+    let bed = Bed::new("rules.yaml", events_only(), |dir| fs::write(dir.join("rules.yaml"), "1").unwrap());
+    fs::remove_file(bed.path("rules.yaml")).unwrap();
+    bed.write("rules.yaml", "2");
+    bed.expect("2");
+    bed.expect_status("loaded", |status| status.generation == 2);
+    assert_eq!(bed.reloader.status().failures, 0);
+}
+
+#[test]
+fn the_same_content_is_no_change() {
+    both(|pace| {
+        let bed = Bed::new("rules.yaml", pace, |dir| fs::write(dir.join("rules.yaml"), "1").unwrap());
+        bed.write("rules.yaml", "1");
+        bed.write("new", "1");
+        fs::rename(bed.path("new"), bed.path("rules.yaml")).unwrap();
+        bed.write("rules.yaml", "2");
+        bed.expect("2");
+        bed.expect_status("loaded", |status| status.generation == 2);
+        assert_eq!(*bed.applied.lock(), 2);
+    });
+}
+
+#[test]
+fn a_bad_change_keeps_the_rules_and_is_told() {
+    let bed = Bed::new("d", events_only(), |dir| {
+        fs::create_dir(dir.join("d")).unwrap();
+        fs::write(dir.join("d/a.yaml"), "1").unwrap();
+        fs::write(dir.join("d/b.yaml"), "1").unwrap();
+    });
+    bed.write("d/a.yaml", "bad");
+    bed.expect("bad+1");
+    bed.expect_status("failed", |status| status.failures == 1);
+    bed.write("d/b.yaml", "bad too");
+    bed.expect("bad+bad too");
+    bed.expect_status("failed again", |status| status.failures == 2);
+    let status = bed.reloader.status();
+    let a = bed.path("d/a.yaml").display().to_string();
+    let b = bed.path("d/b.yaml").display().to_string();
+    assert_eq!(status.last_error.as_ref().unwrap().errors, [format!("{a}:1: bad"), format!("{b}:1: bad")]);
+    assert_eq!((status.generation, status.successes, *bed.applied.lock()), (1, 1, 1));
+
+    bed.write("d/a.yaml", "1");
+    bed.write("d/b.yaml", "1");
+    bed.expect("1+1");
+    bed.expect_status("good again", |status| status.generation == 2 && status.last_error.is_none());
+}
+
+#[test]
+fn a_signal_loads_what_has_not_changed_and_the_watch_does_not_repeat_it() {
+    let bed = Bed::new("rules.yaml", Pace { quiet: Duration::from_millis(300), ..events_only() }, |dir| {
+        fs::write(dir.join("rules.yaml"), "1").unwrap();
+    });
+    assert_eq!(bed.reloader.reload().unwrap().generation, 2);
+    bed.write("rules.yaml", "bad");
+    let error = bed.reloader.reload().unwrap_err();
+    assert!(error.to_string().ends_with("rules.yaml:1: bad"), "{error}");
+    bed.expect("bad");
+    bed.write("rules.yaml", "3");
+    bed.expect("3");
+    bed.expect_status("loaded", |status| status.generation == 3);
+    assert_eq!(bed.reloader.status().failures, 1);
+}
+
+#[test]
+fn the_same_errors_are_logged_once_and_many_are_cut() {
+    let error = |line| ConfigError { file: "a.yaml".into(), line, message: "bad".into() };
+    let errors = LoadError::Rules((1..=1_002).map(error).collect());
+    let kept = kept(&errors);
+    assert_eq!((kept.len(), kept[1_000].as_str()), (1_001, "and 2 more errors"));
+
+    let mut work = Work { load: Box::new(rules::load), apply: Box::new(|_| ()), tried: None, logged: Vec::new() };
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let out = Lines(lines.clone());
+    let subscriber = tracing_subscriber::fmt().with_writer(move || out.clone()).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        for errors in [vec![error(1), error(2)], vec![error(1), error(2)], vec![error(3)]] {
+            work.log(&LoadError::Rules(errors));
+        }
+    });
+    let log = String::from_utf8(lines.lock().clone()).unwrap();
+    let count = |text: &str| log.matches(text).count();
+    assert_eq!([count("a.yaml:1: bad"), count("a.yaml:2: bad"), count("a.yaml:3: bad"), count("stay")], [1, 1, 1, 2]);
+}
+
+#[derive(Clone)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

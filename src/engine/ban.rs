@@ -1,0 +1,38 @@
+//! A ban of fixed length: begun once, renewed by nothing, followed by a fresh counter.
+
+use super::{Algorithm, BanWhen, Limit, Op, Outcome, Reason, Verdict};
+use crate::units::Timestamp;
+
+/// The answer to anything while a ban runs until `until`.
+pub(super) fn outcome(limit: &Limit, until: Timestamp, now: Timestamp, op: Op) -> Outcome {
+    let full = capacity(limit);
+    let verdict = match op {
+        Op::Charge(_) => Verdict::Denied(Reason::Banned),
+        Op::Refund(_) => Verdict::ADMITTED,
+    };
+    let hits = if let Op::Charge(hits) = op { hits } else { 0 };
+    Outcome { verdict, before: full, after: full.saturating_add(hits), remaining: 0, reset: until.since(now) }
+}
+
+/// When `outcome` begins a ban: its end; the outcome is turned into one with nothing left until then.
+pub(super) fn begins(limit: &Limit, now: Timestamp, op: Op, outcome: &mut Outcome) -> Option<Timestamp> {
+    let ban = limit.ban?;
+    if !matches!(op, Op::Charge(1..)) {
+        return None;
+    }
+    let reached = ban.when == BanWhen::Reached && outcome.remaining == 0;
+    if outcome.admitted() && !reached {
+        return None;
+    }
+    outcome.remaining = 0;
+    outcome.reset = ban.length;
+    Some(now.plus(ban.length))
+}
+
+/// The most hits that a fresh counter admits at one instant, those that would wait left out.
+fn capacity(limit: &Limit) -> u64 {
+    match limit.algorithm {
+        Algorithm::TokenBucket { burst, .. } => burst.into(),
+        _ => limit.max.into(),
+    }
+}

@@ -1,0 +1,182 @@
+//! Sliding log: every hit that counts, with its time. Exact.
+//!
+//! Over when (hits in (now - length, now]) + hits > limit: never more than the limit in any half-open interval of that
+//! length. A hit that is exactly `length` old is out.
+//!
+//! Memory: 64 bytes and 16 bytes per instant at which hits were counted, at most `limit` + 1 of them (the
+//! configuration refuses limits above 65,536 for it).
+
+use std::collections::VecDeque;
+
+use super::{Limit, Op, Outcome, Reason, Verdict, ban};
+use crate::units::{Nanos, Timestamp};
+
+/// The state of one counter that keeps every hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// Hits by instant, oldest first, none empty.
+    entries: VecDeque<(Timestamp, u32)>,
+    /// The sum of `entries`.
+    total: u64,
+    /// The end of a ban, and whether the ban still stands is decided by the clock.
+    banned_until: Option<Timestamp>,
+    /// The length of the limit's window, for [`Log::is_fresh`].
+    window: Nanos,
+}
+
+impl Log {
+    /// Whether this counter equals one that has never been used. Its window is kept from the last operation.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        let newest_out = self.entries.back().is_none_or(|(at, _)| Self::is_out(*at, self.window, now));
+        newest_out && self.banned_until.is_none_or(|until| until <= now)
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<(Timestamp, u32)>()
+    }
+
+    fn ban_until(&self, limit: &Limit, now: Timestamp) -> Option<Timestamp> {
+        limit.ban.and(self.banned_until).filter(|until| *until > now)
+    }
+
+    /// Drops what is out of the window; the time is amortised over the hits that came in.
+    fn expire(&mut self, window: Nanos, now: Timestamp) {
+        while let Some((at, hits)) = self.entries.front().copied()
+            && Self::is_out(at, window, now)
+        {
+            self.total -= u64::from(hits);
+            self.entries.pop_front();
+        }
+        if self.entries.capacity() > 4 * self.entries.len().max(4) {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
+    /// Whether a hit counts no more. At the end of time nothing leaves: the sum could not be told from it.
+    fn is_out(at: Timestamp, window: Nanos, now: Timestamp) -> bool {
+        let leaves = at.plus(window);
+        leaves <= now && leaves < Timestamp::MAX
+    }
+
+    /// Counts hits at `now`, merged with those of the same instant.
+    fn push(&mut self, now: Timestamp, hits: u64, max: u32) {
+        // More than the limit at one instant tells no more than one more than the limit.
+        let hits = u32::try_from(hits).unwrap_or(u32::MAX).min(max.saturating_add(1));
+        self.total += u64::from(hits);
+        match self.entries.back_mut() {
+            // A clock that stepped back: the order of the log is kept.
+            Some((at, count)) if *at >= now => *count = count.saturating_add(hits),
+            _ => self.entries.push_back((now, hits)),
+        }
+        self.recount();
+        // Denied hits that count: what is older than `max` newer hits changes no answer.
+        while let Some((_, oldest)) = self.entries.front().copied()
+            && self.entries.len() > 1
+            && self.total - u64::from(oldest) > u64::from(max)
+        {
+            self.total -= u64::from(oldest);
+            self.entries.pop_front();
+        }
+    }
+
+    /// Keeps the sum true where a count saturated.
+    fn recount(&mut self) {
+        if self.entries.back().is_some_and(|(_, count)| *count == u32::MAX) {
+            self.total = self.entries.iter().map(|(_, count)| u64::from(*count)).sum();
+        }
+    }
+
+    /// Takes hits out, the latest first.
+    fn take_back(&mut self, mut hits: u64) {
+        while hits > 0
+            && let Some((_, count)) = self.entries.back_mut()
+        {
+            let taken = u32::try_from(hits).unwrap_or(u32::MAX).min(*count);
+            *count -= taken;
+            self.total -= u64::from(taken);
+            hits -= u64::from(taken);
+            if *count == 0 {
+                self.entries.pop_back();
+            }
+        }
+    }
+
+    /// How long until `hits` more would be admitted; hits that never fit: until the log is empty.
+    fn wait(&self, limit: &Limit, now: Timestamp, hits: u64) -> Nanos {
+        let Some(room) = u64::from(limit.max).checked_sub(hits) else {
+            return self.entries.back().map_or(limit.window, |(at, _)| at.plus(limit.window).since(now));
+        };
+        let mut left = self.total;
+        for (at, count) in &self.entries {
+            if left <= room {
+                break;
+            }
+            left -= u64::from(*count);
+            if left <= room {
+                return at.plus(limit.window).since(now);
+            }
+        }
+        Nanos::ZERO
+    }
+
+    fn oldest_leaves(&self, window: Nanos, now: Timestamp) -> Nanos {
+        self.entries.front().map_or(Nanos::ZERO, |(at, _)| at.plus(window).since(now))
+    }
+}
+
+/// One operation on a log.
+///
+/// With `commit` false nothing is kept but what has expired is dropped: the answer is the same, the counter as before.
+/// Cost: amortised constant; a denied operation of n hits looks at no more than the n oldest entries.
+pub fn step(limit: &Limit, log: &mut Log, now: Timestamp, op: Op, commit: bool) -> Outcome {
+    if let Some(until) = log.ban_until(limit, now) {
+        return ban::outcome(limit, until, now, op);
+    }
+    if log.banned_until.take().is_some() {
+        log.entries.clear();
+        log.total = 0;
+    }
+    log.window = limit.window;
+    log.expire(limit.window, now);
+    match op {
+        Op::Charge(hits) => charge(limit, log, now, hits, commit),
+        Op::Refund(hits) => refund(limit, log, now, hits, commit),
+    }
+}
+
+fn charge(limit: &Limit, log: &mut Log, now: Timestamp, hits: u64, commit: bool) -> Outcome {
+    let max = u64::from(limit.max);
+    let before = log.total;
+    let after = before.saturating_add(hits);
+    let admitted = after <= max;
+    let counts = hits > 0 && (admitted || limit.count_denied);
+    if counts {
+        log.push(now, hits, limit.max);
+    }
+    let mut outcome = Outcome {
+        verdict: if admitted { Verdict::ADMITTED } else { Verdict::Denied(Reason::OverLimit) },
+        before,
+        after,
+        remaining: max.saturating_sub(log.total),
+        reset: if admitted { log.oldest_leaves(limit.window, now) } else { log.wait(limit, now, hits) },
+    };
+    let ban = ban::begins(limit, now, Op::Charge(hits), &mut outcome);
+    match (commit, ban) {
+        (true, Some(_)) => *log = Log { banned_until: ban, window: limit.window, ..Log::default() },
+        (false, _) if counts => log.take_back(hits),
+        _ => {}
+    }
+    outcome
+}
+
+fn refund(limit: &Limit, log: &mut Log, now: Timestamp, hits: u64, commit: bool) -> Outcome {
+    let max = u64::from(limit.max);
+    let before = log.total;
+    let after = before.saturating_sub(hits);
+    if commit {
+        log.take_back(hits);
+    }
+    let reset = log.oldest_leaves(limit.window, now);
+    Outcome { verdict: Verdict::ADMITTED, before, after, remaining: max.saturating_sub(after), reset }
+}

@@ -1,0 +1,73 @@
+//! What is asked of a counter, and what it answers.
+
+use crate::units::Nanos;
+
+/// What is asked of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Spend that many hits if the limit allows; 0 looks and changes nothing.
+    Charge(u64),
+    /// Give that many hits back, at most up to the full allowance. Always admitted, never creates a counter.
+    Refund(u64),
+}
+
+/// The answer to one [`Op`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Admitted or denied.
+    pub verdict: Verdict,
+    /// Hits that count now, before this operation.
+    pub before: u64,
+    /// Hits that would count had the operation been admitted (for a refund: that count afterwards).
+    pub after: u64,
+    /// Hits that could be spent right now, after this operation.
+    pub remaining: u64,
+    /// When denied: after how long the same operation can succeed if nobody else spends. When admitted: how long until
+    /// the counter next regains allowance that it lacks.
+    pub reset: Nanos,
+}
+
+/// Admitted or denied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The limit allows it, after `delay` in the queue (zero nearly always).
+    Admitted {
+        /// How long the hits wait for their turn.
+        delay: Nanos,
+    },
+    /// The limit does not allow it.
+    Denied(Reason),
+}
+
+/// Why a limit does not allow an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Too many hits.
+    OverLimit,
+    /// A ban runs.
+    Banned,
+    /// Too many hits, those that wait in the queue included.
+    QueueFull,
+    /// The store has no room for another counter.
+    NoRoom,
+}
+
+impl Verdict {
+    /// Admitted at once.
+    pub const ADMITTED: Self = Self::Admitted { delay: Nanos::ZERO };
+}
+
+impl Outcome {
+    /// Whether the operation was admitted.
+    pub const fn admitted(&self) -> bool {
+        matches!(self.verdict, Verdict::Admitted { .. })
+    }
+
+    /// How long the hits wait in the queue; zero when denied.
+    pub const fn delay(&self) -> Nanos {
+        match self.verdict {
+            Verdict::Admitted { delay } => delay,
+            Verdict::Denied(_) => Nanos::ZERO,
+        }
+    }
+}

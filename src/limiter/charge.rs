@@ -1,0 +1,262 @@
+//! Charges what limits a check, and tells the decision.
+
+use smallvec::SmallVec;
+
+use super::count::Counting;
+use super::resolve::{Limited, Resolved, resolve};
+use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status};
+use crate::engine::{Algorithm, Limit, Op, Outcome, QueueMode, Verdict};
+use crate::rules;
+use crate::store::{Charge, Store};
+use crate::units::Timestamp;
+use crate::usage::Lane;
+
+/// Decides about one check.
+pub(super) fn decide<'v>(
+    limiter: &'v Limiter,
+    plan: &'v Plan,
+    lane: Lane,
+    now: Timestamp,
+    check: &Check<'_>,
+) -> Decision<'v> {
+    let Some(domain) = plan.domain(&check.domain) else {
+        limiter.usage.count_unknown_domain(&check.domain);
+        let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
+        return Decision { statuses, ..Decision::default() };
+    };
+    for _ in check.descriptors.iter().filter(|d| d.limit.is_some_and(|limit| limit.period.is_none())) {
+        limiter.usage.count_override_ignored();
+    }
+    let resolved = resolve(plan, domain, check);
+    let scene = Scene { limiter, check, resolved: &resolved, now };
+    let outcomes = match domain.charge {
+        rules::Charge::Independent => scene.charge_each(|_| true),
+        rules::Charge::AllOrNothing => scene.charge_all_or_nothing(),
+    };
+    let statuses: SmallVec<[_; 2]> =
+        resolved.iter().zip(&outcomes).map(|(one, outcomes)| tell(one, outcomes)).collect();
+    let code = scene.overall(&statuses);
+    let rolled_back = domain.charge == rules::Charge::AllOrNothing && code == Code::OverLimit;
+    Counting { usage: &limiter.usage, lane, check, rolled_back }.count(&resolved, &outcomes);
+    let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
+    if code == Code::OverLimit && limiter.settings.shadow_mode {
+        limiter.usage.count_global_shadow();
+        decision.code = Code::Ok;
+    }
+    if decision.code == Code::Ok {
+        scene.delays(&mut decision, &outcomes);
+    }
+    decision
+}
+
+/// The outcomes of one descriptor's limits, in their order.
+pub(super) type Outcomes = SmallVec<[Outcome; 1]>;
+
+/// One check, and what limits it.
+struct Scene<'s, 'v, 'c> {
+    limiter: &'v Limiter,
+    check: &'s Check<'c>,
+    resolved: &'s [Resolved<'v>],
+    now: Timestamp,
+}
+
+impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
+    fn descriptors(&self) -> impl Iterator<Item = (&'s Descriptor<'c>, &'s Resolved<'v>)> {
+        self.check.descriptors.iter().zip(self.resolved)
+    }
+
+    fn op(&self, descriptor: &Descriptor<'_>) -> Op {
+        let hits = self.check.hits(descriptor);
+        if descriptor.refund { Op::Refund(hits) } else { Op::Charge(hits) }
+    }
+
+    /// Charges each descriptor that `wanted` names on its own; a rule's several limits all or nothing among themselves.
+    fn charge_each(&self, wanted: impl Fn(usize) -> bool) -> SmallVec<[Outcomes; 2]> {
+        let charge = |(i, (descriptor, one)): (usize, (&Descriptor<'_>, &Resolved<'_>))| {
+            if wanted(i) { self.charge_one(one, self.op(descriptor)) } else { Outcomes::new() }
+        };
+        self.descriptors().enumerate().map(charge).collect()
+    }
+
+    fn charge_one(&self, one: &Resolved<'_>, op: Op) -> Outcomes {
+        match limits(one) {
+            [] => Outcomes::new(),
+            [limited] => SmallVec::from_buf([self.limiter.store.charge(self.now, &charge(limited, op))]),
+            several => {
+                let charges: SmallVec<[_; 4]> = several.iter().map(|limited| charge(limited, op)).collect();
+                self.charge_together(&charges)
+            }
+        }
+    }
+
+    fn charge_together(&self, charges: &[Charge<'_>]) -> Outcomes {
+        let mut outcomes = Vec::with_capacity(charges.len());
+        self.limiter.store.charge_all(self.now, charges, &mut outcomes);
+        outcomes.into()
+    }
+
+    /// Charges every descriptor that can deny together, all or nothing; then, if they admit, the others.
+    ///
+    /// A descriptor in shadow mode denies nothing, and one in quota mode only if all of those do: they are looked at
+    /// first, and those that are over stay out of it.
+    fn charge_all_or_nothing(&self) -> SmallVec<[Outcomes; 2]> {
+        let looks: SmallVec<[bool; 2]> =
+            self.descriptors().map(|(descriptor, one)| self.would_admit(descriptor, one)).collect();
+        let quota = |i: &usize| self.is_quota(*i) && !self.is_shadow(*i);
+        let (mut any_quota, mut all_over) = (false, true);
+        for i in (0..looks.len()).filter(quota) {
+            any_quota = true;
+            all_over &= !looks.get(i).copied().unwrap_or(true);
+        }
+        let quota_denies = any_quota && all_over;
+        let binds = |i: usize| !self.is_shadow(i) && (!self.is_quota(i) || quota_denies || looks.get(i) == Some(&true));
+        let mut outcomes = self.charge_bound(&binds);
+        let admitted = outcomes.iter().flatten().all(Outcome::admitted);
+        for (i, (descriptor, one)) in self.descriptors().enumerate() {
+            if !binds(i) {
+                let op = if admitted || descriptor.refund { self.op(descriptor) } else { Op::Charge(0) };
+                if let Some(slot) = outcomes.get_mut(i) {
+                    *slot = self.charge_one(one, op);
+                }
+            }
+        }
+        outcomes
+    }
+
+    fn charge_bound(&self, binds: &impl Fn(usize) -> bool) -> SmallVec<[Outcomes; 2]> {
+        let bound = |(i, _): &(usize, _)| binds(*i);
+        let charges: SmallVec<[Charge<'_>; 4]> = self
+            .descriptors()
+            .enumerate()
+            .filter(bound)
+            .flat_map(|(_, (descriptor, one))| {
+                limits(one).iter().map(move |limited| charge(limited, self.op(descriptor)))
+            })
+            .collect();
+        let mut all = self.charge_together(&charges).into_iter();
+        let own = |(i, (_, one)): (usize, (_, &Resolved<'_>))| {
+            if binds(i) { all.by_ref().take(limits(one).len()).collect() } else { Outcomes::new() }
+        };
+        self.descriptors().enumerate().map(own).collect()
+    }
+
+    /// Whether a descriptor's limits would admit it now; nothing is charged. Only quota descriptors are looked at.
+    fn would_admit(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>) -> bool {
+        let Op::Charge(hits) = self.op(descriptor) else { return true };
+        let is_quota = self.limiter.settings.quota_mode || matches!(one, Resolved::Rule(rule, ..) if rule.quota_mode);
+        !is_quota
+            || limits(one).iter().all(|limited| {
+                let look = self.limiter.store.charge(self.now, &charge(limited, Op::Charge(0)));
+                look.admitted() && look.remaining.saturating_add(queue_room(&limited.limit)) >= hits
+            })
+    }
+
+    fn is_shadow(&self, i: usize) -> bool {
+        self.limiter.settings.shadow_mode
+            || matches!(self.resolved.get(i), Some(Resolved::Rule(rule, ..)) if rule.shadow_mode)
+    }
+
+    fn is_quota(&self, i: usize) -> bool {
+        self.limiter.settings.quota_mode
+            || matches!(self.resolved.get(i), Some(Resolved::Rule(rule, ..)) if rule.quota_mode)
+    }
+
+    /// OVER_LIMIT iff a descriptor without quota mode is over, or there are some with it and all of those are over.
+    fn overall(&self, statuses: &[Status<'_>]) -> Code {
+        let (mut quotas, mut quotas_over) = (0, 0);
+        for (i, status) in statuses.iter().enumerate() {
+            let over = status.code == Code::OverLimit;
+            if self.is_quota(i) {
+                quotas += 1;
+                quotas_over += usize::from(over);
+            } else if over {
+                return Code::OverLimit;
+            }
+        }
+        if quotas > 0 && quotas == quotas_over { Code::OverLimit } else { Code::Ok }
+    }
+
+    /// How long an admitted check waits: the longest of its delays, held and advised apart.
+    fn delays(&self, decision: &mut Decision<'_>, outcomes: &[Outcomes]) {
+        for (one, outcomes) in self.resolved.iter().zip(outcomes) {
+            for (limited, outcome) in limits(one).iter().zip(outcomes) {
+                let Algorithm::TokenBucket { queue, .. } = limited.limit.algorithm else { continue };
+                let slot = match queue.mode {
+                    QueueMode::Hold => &mut decision.hold,
+                    QueueMode::Advise => &mut decision.advice,
+                };
+                *slot = (*slot).max(outcome.delay());
+            }
+        }
+    }
+}
+
+/// What limits a descriptor.
+pub(super) fn limits<'r, 'v>(one: &'r Resolved<'v>) -> &'r [Limited<'v>] {
+    match one {
+        Resolved::Nothing | Resolved::Free(..) => &[],
+        Resolved::Rule(_, _, limits) => limits,
+        Resolved::Override(limited) => std::slice::from_ref(limited),
+    }
+}
+
+fn charge<'r>(limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
+    Charge { limit: &limited.limit, key: limited.key.as_bytes(), op }
+}
+
+/// The status of one descriptor.
+fn tell<'v>(one: &Resolved<'v>, outcomes: &[Outcome]) -> Status<'v> {
+    let rule = match one {
+        Resolved::Nothing | Resolved::Override(_) => None,
+        Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => Some(*rule),
+    };
+    let Some((limited, outcome)) = speaking(limits(one), outcomes) else {
+        let unlimited = rule.is_some_and(|rule| rule.unlimited);
+        return Status { rule, unlimited, ..Status::default() };
+    };
+    let denied = match outcome.verdict {
+        Verdict::Denied(reason) => Some(reason),
+        Verdict::Admitted { .. } => None,
+    };
+    let shadow = rule.is_some_and(|rule| rule.shadow_mode);
+    Status {
+        code: if denied.is_some() && !shadow { Code::OverLimit } else { Code::Ok },
+        rule,
+        limit: Some(limited.current),
+        unlimited: false,
+        remaining: outcome.remaining,
+        reset: outcome.reset,
+        delay: outcome.delay(),
+        denied,
+    }
+}
+
+/// Of several limits the one that denies (the longest to wait for), else the one with the least share left.
+pub(super) fn speaking<'a, 'v>(
+    limits: &'a [Limited<'v>],
+    outcomes: &'a [Outcome],
+) -> Option<(&'a Limited<'v>, &'a Outcome)> {
+    let both = || limits.iter().zip(outcomes);
+    let denying = both().filter(|(_, outcome)| !outcome.admitted()).max_by_key(|(_, outcome)| outcome.reset);
+    denying.or_else(|| both().min_by_key(|(limited, outcome)| share_left(&limited.limit, outcome)))
+}
+
+/// The share of its capacity that a limit has left, in millionths.
+fn share_left(limit: &Limit, outcome: &Outcome) -> u128 {
+    u128::from(outcome.remaining) * 1_000_000 / u128::from(capacity(limit).max(1))
+}
+
+/// What `before` and `after` of a limit's outcomes are measured against.
+pub(super) fn capacity(limit: &Limit) -> u64 {
+    match limit.algorithm {
+        Algorithm::TokenBucket { burst, .. } => burst.into(),
+        _ => limit.max.into(),
+    }
+}
+
+fn queue_room(limit: &Limit) -> u64 {
+    match limit.algorithm {
+        Algorithm::TokenBucket { queue, .. } => queue.size.into(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,47 @@
+//! A request to decide about, as every front end puts it.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use crate::rules::{Entry, Period};
+
+/// One check: a request to decide about.
+#[derive(Clone, Debug, Default)]
+pub struct Check<'a> {
+    /// The domain, not empty.
+    pub domain: Cow<'a, str>,
+    /// The descriptors, at least one.
+    pub descriptors: SmallVec<[Descriptor<'a>; 2]>,
+    /// Hits of the descriptors that name none; 0 means 1.
+    pub hits_addend: u32,
+}
+
+/// One descriptor of a check.
+#[derive(Clone, Debug, Default)]
+pub struct Descriptor<'a> {
+    /// The entries, in order.
+    pub entries: SmallVec<[Entry<'a>; 4]>,
+    /// A limit that the request brings along, in place of the configured one.
+    pub limit: Option<Override>,
+    /// Hits of this descriptor; 0 looks without counting.
+    pub hits: Option<u64>,
+    /// The hits are given back.
+    pub refund: bool,
+}
+
+/// A limit that a request brings along: a clock-aligned fixed window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// Hits allowed per period.
+    pub requests_per_unit: u32,
+    /// The period; `None` when the request names no known unit (then the configured rules apply).
+    pub period: Option<Period>,
+}
+
+impl Check<'_> {
+    /// The hits that a descriptor of this check costs.
+    pub fn hits(&self, descriptor: &Descriptor<'_>) -> u64 {
+        descriptor.hits.unwrap_or_else(|| u64::from(self.hits_addend.max(1)))
+    }
+}

@@ -1,0 +1,147 @@
+//! The one entry point of every front end: `(now, check) -> Decision`.
+//!
+//! ```text
+//! Check --resolve--> what limits each descriptor --charge--> an outcome each --tell--> Decision
+//!        (rules)                                  (store)     usage counted
+//! ```
+//!
+//! Nothing in here waits: no `.await`, no lock longer than one charge, no clock, no log line.
+
+mod charge;
+mod check;
+mod count;
+mod decision;
+mod plan;
+mod resolve;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwapOption, Guard};
+
+pub use check::{Check, Descriptor, Override};
+pub use decision::{Code, CurrentLimit, Decision, Status};
+pub use plan::Plan;
+
+use crate::rules::RuleSet;
+use crate::store::{Identities, Memory, WhenFull};
+use crate::units::Timestamp;
+pub use crate::usage::Lane;
+use crate::usage::Usage;
+
+/// Decides. One for the whole process, shared by every front end.
+#[derive(Debug)]
+pub struct Limiter {
+    plan: ArcSwapOption<Plan>,
+    generation: AtomicU64,
+    identities: Identities,
+    store: Memory,
+    usage: Usage,
+    settings: Settings,
+}
+
+/// What is not in the configuration but decides how a limiter answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Every check passes; statuses still tell what would have been denied.
+    pub shadow_mode: bool,
+    /// Every descriptor is a quota descriptor: a check is denied only when all of them are over.
+    pub quota_mode: bool,
+    /// Answers carry `dynamic_metadata`.
+    pub dynamic_metadata: bool,
+    /// Bytes that counters may take.
+    pub counter_budget_bytes: usize,
+    /// What happens to new counters beyond that.
+    pub when_full: WhenFull,
+    /// Workers with statistics of their own.
+    pub lanes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shadow_mode: false,
+            quota_mode: false,
+            dynamic_metadata: false,
+            counter_budget_bytes: 1 << 30,
+            when_full: WhenFull::Deny,
+            lanes: 1,
+        }
+    }
+}
+
+impl Limiter {
+    /// A limiter without a configuration.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            plan: ArcSwapOption::empty(),
+            generation: AtomicU64::new(0),
+            identities: Identities::default(),
+            store: Memory::new(settings.counter_budget_bytes, settings.when_full),
+            usage: Usage::new(settings.lanes),
+            settings,
+        }
+    }
+
+    /// Puts a new configuration in place of the old one, at once and whole; counters are kept.
+    pub fn replace_rules(&self, rules: RuleSet) {
+        let plan = Plan::new(rules, &self.identities, &self.usage);
+        self.plan.store(Some(Arc::new(plan)));
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a configuration is loaded.
+    pub fn is_loaded(&self) -> bool {
+        self.plan.load().is_some()
+    }
+
+    /// How many configurations were put in place so far.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// The configuration in force, for as long as the view lives. `None` before the first.
+    ///
+    /// Cost: no shared cache line is written. Hold it for one check, or one batch, not longer.
+    pub fn view(&self) -> Option<View<'_>> {
+        let plan = self.plan.load();
+        plan.is_some().then_some(View { limiter: self, plan })
+    }
+
+    /// What was counted.
+    pub fn usage(&self) -> &Usage {
+        &self.usage
+    }
+
+    /// Where the counters live.
+    pub fn store(&self) -> &Memory {
+        &self.store
+    }
+
+    /// The settings it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// One configuration in force, and the limiter whose counters it is asked of.
+#[derive(Debug)]
+pub struct View<'l> {
+    limiter: &'l Limiter,
+    plan: Guard<Option<Arc<Plan>>>,
+}
+
+impl View<'_> {
+    /// Decides about one check.
+    pub fn check(&self, lane: Lane, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
+        match self.plan.as_deref() {
+            Some(plan) => charge::decide(self.limiter, plan, lane, now, check),
+            None => Decision::default(),
+        }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> Option<&RuleSet> {
+        self.plan.as_deref().map(Plan::rules)
+    }
+}

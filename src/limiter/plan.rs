@@ -1,0 +1,105 @@
+//! A configuration made ready: every rule with its counters' identities and its statistics.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::engine::{Algorithm, Limit, Starts};
+use crate::rules::{Domain, Entry, Level, Rule, RuleSet};
+use crate::store::{Identities, Identity};
+use crate::usage::{Labels, RuleUsage, Usage};
+
+/// A configuration made ready to decide by.
+#[derive(Debug)]
+pub struct Plan {
+    rules: RuleSet,
+    /// By rule index.
+    attached: Vec<Attached>,
+}
+
+/// What a rule needs beyond its own text.
+#[derive(Debug)]
+pub(super) struct Attached {
+    /// One for each limit.
+    pub(super) identities: SmallVec<[Identity; 1]>,
+    /// The rule's statistics.
+    pub(super) usage: Arc<RuleUsage>,
+    /// Statistics go by values, not by the rule's path.
+    pub(super) usage_by_value: bool,
+}
+
+impl Plan {
+    /// Makes `rules` ready. Cost: linear in the number of rules.
+    pub(super) fn new(rules: RuleSet, identities: &Identities, usage: &Usage) -> Self {
+        let attach = |rule: &Rule| Attached {
+            identities: identify(rule, identities),
+            usage: usage.of_rule(&labels(rule)),
+            usage_by_value: rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric),
+        };
+        let attached = rules.rules().iter().map(attach).collect();
+        Self { rules, attached }
+    }
+
+    /// The rules.
+    pub fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    pub(super) fn domain(&self, name: &str) -> Option<&Domain> {
+        self.rules.domain(name)
+    }
+
+    pub(super) fn attached(&self, rule: &Rule) -> Option<&Attached> {
+        self.attached.get(rule.index)
+    }
+}
+
+fn labels(rule: &Rule) -> Labels {
+    let levels: Vec<_> = rule.levels.iter().map(Level::text).collect();
+    Labels::new(&rule.domain, &levels)
+}
+
+/// The labels of a rule whose statistics go by value: the entries' own values where the rule asks for them, else the
+/// configured text; a shared pattern always stands for its values.
+pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
+    let text = |(level, entry): (&Level, &Entry<'_>)| match (level.share_threshold, entry.value.is_empty()) {
+        (false, false) if rule.detailed_metric || level.value_to_metric => format!("{}_{}", entry.key, entry.value),
+        (false, true) if rule.detailed_metric || level.value_to_metric => entry.key.to_string(),
+        _ => level.text(),
+    };
+    let levels: Vec<_> = rule.levels.iter().zip(entries).map(text).collect();
+    Labels::new(&rule.domain, &levels)
+}
+
+/// The identities of a rule's limits: what they are, not where they stand, so that reordering a list loses no count.
+fn identify(rule: &Rule, identities: &Identities) -> SmallVec<[Identity; 1]> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let identify_one = |limit: &Limit| {
+        let kind = format!("{}/{}", algorithm(limit), limit.window.as_ns());
+        let again = seen.entry(kind.clone()).or_insert(0);
+        *again += 1;
+        identities.intern(format!("{}\u{1f}{kind}/{again}", path(rule)))
+    };
+    rule.limits.iter().map(|limit| &limit.limit).map(identify_one).collect()
+}
+
+/// A rule's path with every part told apart, whatever characters they hold.
+fn path(rule: &Rule) -> String {
+    let mut path = format!("{}:{}", rule.domain.len(), rule.domain);
+    for level in &rule.levels {
+        let _ = write!(path, "/{}:{}={}:{}", level.key.len(), level.key, level.value.len(), level.value);
+    }
+    path
+}
+
+fn algorithm(limit: &Limit) -> &'static str {
+    match limit.algorithm {
+        Algorithm::FixedWindow { starts: Starts::Clock } => "fixed_window",
+        Algorithm::FixedWindow { starts: Starts::FirstRequest } => "first_request",
+        Algorithm::SlidingWindow => "sliding_window",
+        Algorithm::SlidingLog => "sliding_log",
+        Algorithm::TokenBucket { .. } => "token_bucket",
+    }
+}

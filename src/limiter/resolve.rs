@@ -1,0 +1,124 @@
+//! What limits each descriptor of a check.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
+
+use super::{Check, CurrentLimit, Descriptor, Override};
+use crate::engine::{Algorithm, Limit, Starts};
+use crate::limiter::plan::{Attached, Plan};
+use crate::rules::{Domain, Entry, Rule, RuleLimit, Varies};
+use crate::store::{CounterKey, Identity};
+
+/// What limits one descriptor.
+#[derive(Debug)]
+pub(super) enum Resolved<'v> {
+    /// Nothing does.
+    Nothing,
+    /// A rule that says so, or whose limits are all switched off.
+    Free(&'v Rule, &'v Attached),
+    /// A rule's limits.
+    Rule(&'v Rule, &'v Attached, SmallVec<[Limited<'v>; 1]>),
+    /// A limit that the request brought along.
+    Override(Limited<'v>),
+}
+
+/// One limit, and the counter that it is asked of.
+#[derive(Debug)]
+pub(super) struct Limited<'v> {
+    pub(super) limit: Cow<'v, Limit>,
+    pub(super) current: CurrentLimit<'v>,
+    pub(super) key: CounterKey,
+}
+
+/// What limits each descriptor, replaced limits left out.
+pub(super) fn resolve<'v>(plan: &'v Plan, domain: &'v Domain, check: &Check<'_>) -> SmallVec<[Resolved<'v>; 2]> {
+    let mut resolved: SmallVec<[_; 2]> =
+        check.descriptors.iter().map(|descriptor| one(plan, domain, descriptor)).collect();
+    if resolved.iter().any(|one| !replaces(one).is_empty()) {
+        drop_replaced(&mut resolved);
+    }
+    resolved
+}
+
+fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>) -> Resolved<'v> {
+    if let Some(limited) = descriptor.limit.and_then(|limit| brought_along(domain, limit, &descriptor.entries)) {
+        return Resolved::Override(limited);
+    }
+    let Some(matched) = domain.find(plan.rules().rules(), &descriptor.entries) else { return Resolved::Nothing };
+    let rule = matched.rule;
+    let Some(attached) = plan.attached(rule) else { return Resolved::Nothing };
+    let in_force = |limit: &&RuleLimit| domain.enabled && limit.enabled;
+    let limits: SmallVec<[_; 1]> = rule
+        .limits
+        .iter()
+        .zip(&attached.identities)
+        .filter(|(limit, _)| in_force(limit))
+        .map(|(limit, identity)| Limited {
+            limit: Cow::Borrowed(&limit.limit),
+            current: limit.into(),
+            key: rule_key(*identity, rule, &descriptor.entries),
+        })
+        .collect();
+    if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
+}
+
+/// The counter of a rule's limit: the values that the rule leaves open.
+fn rule_key(identity: Identity, rule: &Rule, entries: &[Entry<'_>]) -> CounterKey {
+    let mut key = CounterKey::new(identity);
+    for (level, entry) in rule.levels.iter().zip(entries) {
+        if level.varies == Varies::KeyAndValue {
+            key.push(entry.key.as_bytes());
+        }
+        if level.varies != Varies::Nothing {
+            key.push(entry.value.as_bytes());
+        }
+    }
+    key
+}
+
+/// A limit that the request brought along: a clock-aligned fixed window, counted by domain, window and entries.
+fn brought_along<'v>(domain: &Domain, limit: Override, entries: &[Entry<'_>]) -> Option<Limited<'v>> {
+    let period = limit.period?;
+    let mut key = CounterKey::new(Identity::OVERRIDE);
+    key.push_number(period.length.as_ns());
+    key.push(domain.name.as_bytes());
+    for entry in entries {
+        key.push(entry.key.as_bytes());
+        key.push(entry.value.as_bytes());
+    }
+    let current = CurrentLimit {
+        requests_per_unit: limit.requests_per_unit,
+        unit: period.unit,
+        multiplier: period.multiplier,
+        length: period.length,
+        name: "",
+    };
+    let limit = Limit {
+        max: limit.requests_per_unit,
+        window: period.length,
+        algorithm: Algorithm::FixedWindow { starts: Starts::Clock },
+        ban: None,
+        count_denied: true,
+    };
+    Some(Limited { limit: Cow::Owned(limit), current, key })
+}
+
+fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
+    match resolved {
+        Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => &rule.replaces,
+        Resolved::Nothing | Resolved::Override(_) => &[],
+    }
+}
+
+/// Drops every limit whose name another matched rule replaces.
+fn drop_replaced(resolved: &mut [Resolved<'_>]) {
+    let names: SmallVec<[&str; 4]> = resolved.iter().flat_map(replaces).map(String::as_str).collect();
+    for one in resolved {
+        let Resolved::Rule(_, _, limits) = one else { continue };
+        limits.retain(|limited| limited.current.name.is_empty() || !names.contains(&limited.current.name));
+        if limits.is_empty() {
+            *one = Resolved::Nothing;
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a configuration would have done to a trace: sums per rule, and the busiest counters.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use crate::limiter::{Check, Code, Decision, Descriptor, Status};
+use crate::usage::{Count, Usage};
+
+/// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
+#[derive(Debug, Default)]
+pub(super) struct Summary {
+    checks: u64,
+    denied: u64,
+    counters: HashMap<(String, String), Busy>,
+}
+
+/// How busy one counter was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Busy {
+    hits: u64,
+    checks: u64,
+    denied: u64,
+}
+
+impl Summary {
+    pub(super) fn add(&mut self, check: &Check<'_>, decision: &Decision<'_>) {
+        self.checks += 1;
+        self.denied += u64::from(decision.code == Code::OverLimit);
+        for (descriptor, status) in check.descriptors.iter().zip(&decision.statuses) {
+            if !descriptor.refund {
+                self.add_status(check.hits(descriptor), descriptor, status);
+            }
+        }
+    }
+
+    fn add_status(&mut self, hits: u64, descriptor: &Descriptor<'_>, status: &Status<'_>) {
+        let (Some(rule), true) = (status.rule, status.limit.is_some()) else { return };
+        let values: Vec<_> = descriptor.entries.iter().map(|entry| format!("{}={}", entry.key, entry.value)).collect();
+        let key = (rule.path.clone(), values.join(","));
+        if self.counters.len() < MAX_COUNTERS || self.counters.contains_key(&key) {
+            let busy = self.counters.entry(key).or_default();
+            busy.hits = busy.hits.saturating_add(hits);
+            busy.checks += 1;
+            busy.denied += u64::from(status.denied.is_some());
+        }
+    }
+
+    pub(super) fn write(&self, out: &mut impl Write, usage: &Usage) -> io::Result<()> {
+        writeln!(out, "checks {}, admitted {}, denied {}", self.checks, self.checks - self.denied, self.denied)?;
+        let mut rules = vec![row(&["rule", "checks", "hits", "admitted", "denied", "queued", "banned"])];
+        for series in usage.series_usage() {
+            let of = |count| series.totals.of(count);
+            if of(Count::Checks) > 0 {
+                let counts = [Count::Checks, Count::Hits].map(of);
+                let admitted = of(Count::Checks) - of(Count::Denied);
+                let rest = [admitted, of(Count::Denied), of(Count::Queued), of(Count::Banned)];
+                let numbers = counts.iter().chain(&rest).map(u64::to_string);
+                rules.push(std::iter::once(series.labels.rule).chain(numbers).collect());
+            }
+        }
+        writeln!(out)?;
+        write_table(out, &rules)?;
+        writeln!(out, "\nbusiest counters")?;
+        write_table(out, &self.busiest())
+    }
+
+    fn busiest(&self) -> Vec<Vec<String>> {
+        let mut busiest: Vec<_> = self.counters.iter().collect();
+        busiest.sort_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
+        let rows = busiest.into_iter().take(BUSIEST).map(|((rule, values), busy)| {
+            vec![rule.clone(), values.clone(), busy.checks.to_string(), busy.hits.to_string(), busy.denied.to_string()]
+        });
+        std::iter::once(row(&["rule", "entries", "checks", "hits", "denied"])).chain(rows).collect()
+    }
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(ToString::to_string).collect()
+}
+
+/// Writes rows with their columns aligned: numbers to the right, text to the left. Control characters are escaped.
+fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let cell = |row: &[String], i: usize| row.get(i).map(|text| text.escape_debug().to_string()).unwrap_or_default();
+    let width = |i: usize| rows.iter().map(|row| cell(row, i).chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    let is_text = |i: usize| rows.iter().skip(1).any(|row| cell(row, i).parse::<u64>().is_err());
+    let text: Vec<_> = (0..columns).map(is_text).collect();
+    for row in rows {
+        let cells = widths.iter().zip(&text).enumerate().map(|(i, (width, text))| {
+            let cell = cell(row, i);
+            if *text { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
+        });
+        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// Counters that are told apart, 200 bytes each: beyond that the busiest have long shown.
+const MAX_COUNTERS: usize = 1_000_000;
+/// Counters that a summary shows.
+const BUSIEST: usize = 10;

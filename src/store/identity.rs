@@ -1,0 +1,38 @@
+//! Stable numbers for what counters belong to.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+/// The number of one limit of one rule, stable over reloads of one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity(u32);
+
+impl Identity {
+    /// Limits that requests bring along; their domain and window stand in the key.
+    pub const OVERRIDE: Self = Self(0);
+
+    /// The number itself.
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// Every limit ever configured in this process, by its description.
+///
+/// Two descriptions never share a number, and a description keeps its number when a reload takes its rule away and a
+/// later one brings it back. Bound: one short string for each limit that was ever configured; the number of reloads is
+/// the operator's.
+#[derive(Debug, Default)]
+pub struct Identities {
+    numbers: Mutex<HashMap<String, u32>>,
+}
+
+impl Identities {
+    /// The number of what `description` describes; the next free one for a new description.
+    pub fn intern(&self, description: String) -> Identity {
+        let mut numbers = self.numbers.lock();
+        let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX).saturating_add(1);
+        Identity(*numbers.entry(description).or_insert(next))
+    }
+}

@@ -1,0 +1,45 @@
+//! Counters: who they are, where they live, and the one way to change them.
+//!
+//! The port is [`Store`]: charge one counter, or several all or nothing, at one instant. Its promise on concurrency has
+//! one direction: **whatever the interleaving, no limit admits more than it allows**. [`Memory`] keeps the promise
+//! exactly (each charge is one step under its shard's lock; several counters are locked together, in one order).
+//!
+//! A counter's identity is `(domain, rule path, algorithm, window)`, interned as a number by [`Identities`], and the
+//! entry values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload.
+
+mod identity;
+mod key;
+mod memory;
+mod sweep;
+mod table;
+
+pub use identity::{Identities, Identity};
+pub use key::CounterKey;
+pub use memory::{Memory, Occupancy, WhenFull};
+pub use sweep::SweepStats;
+
+use crate::engine::{Limit, Op, Outcome};
+use crate::units::Timestamp;
+
+/// One operation on one counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// What the counter is decided by.
+    pub limit: &'a Limit,
+    /// Which counter, as [`CounterKey::as_bytes`] tells.
+    pub key: &'a [u8],
+    /// What is asked of it.
+    pub op: Op,
+}
+
+/// Where counters live.
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Asks one counter. Never admits more than the limit allows, whatever else happens at the same time.
+    fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Outcome;
+
+    /// Asks several counters; charges all of them, or none when one denies.
+    ///
+    /// Refunds take effect in either case. The outcomes line up with `charges`: after a denial the others' are those of
+    /// a look without hits. A counter that denies begins its ban if its limit has one: that is no charge.
+    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Outcome>);
+}

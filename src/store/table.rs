@@ -1,0 +1,176 @@
+//! A sharded map from counter names to states: one hash, one short lock, one look-up a charge.
+//!
+//! It is many small dashmaps ("stripes") instead of one: dashmap can only sweep a whole map at a time, and a sweep's
+//! pause is one stripe's shard. A name is hashed once; its hash picks stripe, shard and slot.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ahash::RandomState;
+use dashmap::{DashMap, SharedValue};
+
+/// A sharded map from counter names to states of one type.
+#[derive(Debug)]
+pub(super) struct Table<V> {
+    hasher: RandomState,
+    stripes: Box<[Stripe<V>]>,
+    weight: Weight,
+}
+
+/// One of a table's maps.
+type Stripe<V> = DashMap<Box<[u8]>, V, RandomState>;
+/// The slots of one shard, as dashmap keeps them.
+type Slots<V> = hashbrown::raw::RawTable<(Box<[u8]>, SharedValue<V>)>;
+
+/// What a table weighs. Written when a counter comes or goes, never by a charge of one that exists.
+#[derive(Debug, Default)]
+struct Weight {
+    /// Bytes of slots, names and what states keep on the heap.
+    bytes: AtomicUsize,
+    /// Counters.
+    live: AtomicUsize,
+}
+
+/// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    stripe: usize,
+    shard: usize,
+    hash: u64,
+}
+
+impl Place {
+    /// Whether both names are under one lock.
+    pub(super) fn shares_lock(self, other: Self) -> bool {
+        (self.stripe, self.shard) == (other.stripe, other.shard)
+    }
+}
+
+/// One locked shard. Everything in it stands still until it is dropped.
+pub(super) struct Shard<'t, V> {
+    table: &'t Table<V>,
+    slots: lock_api::RwLockWriteGuard<'t, dashmap::RawRwLock, Slots<V>>,
+}
+
+impl<V> Table<V> {
+    pub(super) fn new() -> Self {
+        let hasher = RandomState::new();
+        let stripe = || DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS);
+        Self { stripes: std::iter::repeat_with(stripe).take(STRIPES).collect(), hasher, weight: Weight::default() }
+    }
+
+    /// Where `key` belongs. Cost: one hash.
+    pub(super) fn place(&self, key: &[u8]) -> Place {
+        let hash = self.hasher.hash_one(key);
+        let stripe = usize::try_from(hash >> STRIPE_SHIFT).unwrap_or(0) % STRIPES;
+        let shard = usize::try_from(hash << TAG_BITS >> (u64::BITS - SHARD_BITS)).unwrap_or(0);
+        Place { stripe, shard, hash }
+    }
+
+    /// Locks the shard of `place`; `None` never happens (places come from [`Table::place`]).
+    pub(super) fn lock(&self, place: Place) -> Option<Shard<'_, V>> {
+        let slots = self.stripes.get(place.stripe)?.shards().get(place.shard)?.write();
+        Some(Shard { table: self, slots })
+    }
+
+    pub(super) fn stripes(&self) -> usize {
+        self.stripes.len()
+    }
+
+    pub(super) fn live(&self) -> usize {
+        self.weight.live.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.weight.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Drops what `is_spent` says of one stripe, and gives back the room that is left over. Returns how many it dropped.
+    ///
+    /// One shard is locked at a time, for as long as it takes to look at its slots.
+    pub(super) fn sweep(
+        &self,
+        stripe: usize,
+        mut is_spent: impl FnMut(&mut V) -> bool,
+        heap: impl Fn(&V) -> usize,
+    ) -> usize {
+        let Some(map) = self.stripes.get(stripe) else { return 0 };
+        let (mut dropped, mut freed) = (0, 0);
+        map.retain(|key, state| {
+            let spent = is_spent(state);
+            if spent {
+                dropped += 1;
+                freed += name_bytes(key) + heap(state);
+            }
+            !spent
+        });
+        if dropped > 0 {
+            self.weight.live.fetch_sub(dropped, Ordering::Relaxed);
+            self.weight.bytes.fetch_sub(freed + self.shrink(map), Ordering::Relaxed);
+        }
+        dropped
+    }
+
+    /// Gives back slots where three quarters of a shard are empty, one shard at a time. Returns the bytes.
+    fn shrink(&self, map: &Stripe<V>) -> usize {
+        let mut freed = 0;
+        for shard in map.shards() {
+            let mut slots = shard.write();
+            let before = slots.buckets();
+            if before > MIN_BUCKETS && slots.len() * 4 < before {
+                let wanted = slots.len() * 2;
+                slots.shrink_to(wanted, |(key, _)| self.hasher.hash_one(&**key));
+                freed += slot_bytes::<V>(before) - slot_bytes::<V>(slots.buckets());
+            }
+        }
+        freed
+    }
+}
+
+impl<V> Shard<'_, V> {
+    /// The state of `key`, if it has one.
+    pub(super) fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<&mut V> {
+        let (_, state) = self.slots.get_mut(place.hash, |(name, _)| **name == *key)?;
+        Some(state.get_mut())
+    }
+
+    /// Gives `key` its first state. The caller has looked and found none.
+    pub(super) fn insert(&mut self, place: Place, key: &[u8], state: V) {
+        let before = self.slots.buckets();
+        let entry = (Box::from(key), SharedValue::new(state));
+        self.slots.insert(place.hash, entry, |(name, _)| self.table.hasher.hash_one(&**name));
+        let grown = slot_bytes::<V>(self.slots.buckets()) - slot_bytes::<V>(before);
+        self.table.weight.bytes.fetch_add(grown + name_bytes(key), Ordering::Relaxed);
+        self.table.weight.live.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Books a change of what states keep on the heap.
+    pub(super) fn book_heap(&self, before: usize, after: usize) {
+        if after >= before {
+            self.table.weight.bytes.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.table.weight.bytes.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Bytes of that many slots, with their control bytes.
+fn slot_bytes<V>(buckets: usize) -> usize {
+    if buckets <= 1 { 0 } else { buckets * (size_of::<(Box<[u8]>, V)>() + 1) }
+}
+
+/// Bytes that the allocator gives for a name: it counts in steps of 16.
+fn name_bytes(key: &[u8]) -> usize {
+    key.len().next_multiple_of(16)
+}
+
+/// Stripes of a table: a pass of the sweep pauses a shard of one stripe at a time, with 10,000,000 counters about 2,400.
+const STRIPES: usize = 1024;
+/// Shards of a stripe, each with a lock of its own.
+const SHARDS: usize = 4;
+const SHARD_BITS: u32 = SHARDS.ilog2();
+/// The map keeps the hash's upper seven bits as tags; dashmap takes the shard from the bits below.
+const TAG_BITS: u32 = 7;
+/// The stripe comes from bits that pick neither shard nor slot.
+const STRIPE_SHIFT: u32 = 32;
+/// A shard of that many slots is not worth shrinking.
+const MIN_BUCKETS: usize = 16;

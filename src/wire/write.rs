@@ -1,0 +1,69 @@
+//! Writes a `RateLimitResponse` straight into the response frame.
+
+use super::protobuf::{put_bytes_field, put_message, put_varint_field};
+use crate::limiter::{Code, CurrentLimit, Decision, Status};
+use crate::rules::Unit;
+use crate::units::Nanos;
+
+/// Encodes a decision, and the metadata that goes with it.
+pub fn write(decision: &Decision<'_>, metadata: Option<&prost_types::Struct>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(TYPICAL_BYTES);
+    put_varint_field(&mut out, 1, code(decision.code));
+    for status in &decision.statuses {
+        put_message(&mut out, 2, |out| put_status(out, status));
+    }
+    if let Some(metadata) = metadata {
+        put_bytes_field(&mut out, 6, &prost::Message::encode_to_vec(metadata));
+    }
+    out
+}
+
+fn put_status(out: &mut Vec<u8>, status: &Status<'_>) {
+    put_varint_field(out, 1, code(status.code));
+    if let Some(limit) = &status.limit {
+        put_message(out, 2, |out| put_limit(out, limit));
+        put_varint_field(out, 3, status.remaining.min(u32::MAX.into()));
+        put_message(out, 4, |out| put_seconds(out, status.reset));
+    } else if status.unlimited {
+        put_varint_field(out, 3, u32::MAX.into());
+    }
+}
+
+fn put_limit(out: &mut Vec<u8>, limit: &CurrentLimit<'_>) {
+    put_varint_field(out, 1, limit.requests_per_unit.into());
+    put_varint_field(out, 2, limit.unit.map_or(0, unit));
+    if !limit.name.is_empty() {
+        put_bytes_field(out, 3, limit.name.as_bytes());
+    }
+    if limit.multiplier > 1 && limit.unit.is_some() {
+        put_message(out, 4, |out| put_varint_field(out, 1, limit.multiplier.into()));
+    }
+}
+
+/// A duration in whole seconds, rounded up: Envoy truncates, and 0 would tell the client to retry at once.
+fn put_seconds(out: &mut Vec<u8>, length: Nanos) {
+    put_varint_field(out, 1, length.as_secs_ceil());
+}
+
+fn code(code: Code) -> u64 {
+    match code {
+        Code::Ok => 1,
+        Code::OverLimit => 2,
+    }
+}
+
+/// `RateLimitResponse.RateLimit.Unit`.
+fn unit(unit: Unit) -> u64 {
+    match unit {
+        Unit::Second => 1,
+        Unit::Minute => 2,
+        Unit::Hour => 3,
+        Unit::Day => 4,
+        Unit::Month => 5,
+        Unit::Year => 6,
+        Unit::Week => 7,
+    }
+}
+
+/// An answer to three descriptors takes about 60 bytes.
+const TYPICAL_BYTES: usize = 128;
