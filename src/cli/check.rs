@@ -10,19 +10,19 @@ use crate::rules::{self, LoadOptions, Rule, RuleLimit, RuleSet};
 
 /// Reads a configuration as the server would, and tells every error, or what was loaded.
 #[derive(Clone, Debug, clap::Args)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// A rules file, or a directory: every *.yaml and *.yml below it
-    pub path: PathBuf,
+    path: PathBuf,
     /// Several files may extend one domain
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS")]
-    pub merge_domains: bool,
+    merge_domains: bool,
     /// Say nothing when the configuration is good
     #[arg(long, short, env = "TIDEGATE_QUIET")]
-    pub quiet: bool,
+    quiet: bool,
 }
 
 /// Checks and tells; the exit code is 1 when anything is wrong.
-pub fn run(args: &CheckArgs) -> ExitCode {
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let ok = check(args, &mut io::stdout().lock(), &mut io::stderr().lock());
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -71,8 +71,11 @@ fn counted(count: usize, what: &str) -> String {
 /// The rule in words: `10 per minute, shadow_mode`.
 fn described(rule: &Rule) -> String {
     let limits: Vec<_> = rule.limits.iter().map(limit).collect();
-    let mut words = vec![if limits.is_empty() { "unlimited".to_owned() } else { limits.join(" and ") }];
-    let flags = [("disabled", !rule.enabled), ("shadow_mode", rule.shadow_mode), ("quota_mode", rule.quota_mode)];
+    let mut words = vec![if rule.unlimited { "unlimited".to_owned() } else { limits.join(" and ") }];
+    if !rule.replaces.is_empty() {
+        words.push(format!("replaces {:?}", rule.replaces));
+    }
+    let flags = [("shadow_mode", rule.shadow_mode), ("quota_mode", rule.quota_mode)];
     words.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
     words.join(", ")
 }
@@ -89,8 +92,8 @@ fn limit(limit: &RuleLimit) -> String {
     if !limit.name.is_empty() {
         words.push(format!("name {:?}", limit.name));
     }
-    if !limit.replaces.is_empty() {
-        words.push(format!("replaces {:?}", limit.replaces));
+    if !limit.enabled {
+        words.push("disabled".to_owned());
     }
     words.join(", ")
 }

@@ -1,3 +1,72 @@
-//! The command line: one file per subcommand.
+//! The command line: one file for each subcommand.
+//!
+//! A subcommand is a `clap::Args` type with `run(self) -> ExitCode`; adding one takes its module here, a variant of
+//! [`Command`] and its line in [`Command::run`].
 
-pub mod check;
+mod ask;
+mod check;
+mod serve;
+mod simulate;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A rate-limit decision service for Envoy (RLS v3) and any gRPC client, with its counters in memory.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer checks until SIGTERM
+    ///
+    /// Example: tidegate serve --config rules.yaml
+    Serve(Box<crate::settings::Settings>),
+    /// Ask a running service about one check, and show the answer
+    ///
+    /// Exit status: 0 when the answer is OK, 1 when it is OVER_LIMIT, 2 when there is none.
+    Ask(ask::Ask),
+    /// Tell every error of a configuration with file and line, or what it says
+    ///
+    /// Exit status: 0 when it loads, 1 when it does not.
+    Check(check::CheckArgs),
+    /// Decide about a recorded trace of checks, on its own clock
+    ///
+    /// One check a line in (JSON), one decision a line out, by the very code that serves. Example line:
+    /// `{"at": 0.2, "domain": "api", "descriptors": [{"entries": [["partner", "acme"]]}]}`
+    ///
+    /// Exit status: 0, or 1 when the configuration or a line cannot be read.
+    Simulate(simulate::Simulate),
+}
+
+impl Command {
+    fn run(self) -> ExitCode {
+        match self {
+            Self::Serve(settings) => serve::run(&settings),
+            Self::Ask(ask) => ask.run(),
+            Self::Check(check) => check::run(&check),
+            Self::Simulate(simulate) => simulate.run(),
+        }
+    }
+}
+
+/// Reads the command line and does what it says. Exit status 2: the command line itself is wrong.
+pub fn main() -> ExitCode {
+    Cli::parse().command.run()
+}
+
+/// Writes a line to standard output; a reader that went away (such as `head`) is no error.
+fn print(line: &str) {
+    let _gone = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes a line to standard error.
+fn complain(line: &str) {
+    let _gone = writeln!(std::io::stderr(), "{line}");
+}

@@ -11,6 +11,8 @@ mod protobuf;
 mod read;
 mod write;
 
+pub mod json;
+
 use bytes::Bytes;
 
 pub use frame::{FrameCodec, RequestFrame, ResponseFrame};

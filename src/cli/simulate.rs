@@ -1,0 +1,86 @@
+//! `tidegate simulate`: exit status 0, or 1 when the configuration or a line of the trace cannot be read.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::complain;
+use crate::config::Source;
+use crate::limiter::{Limiter, Settings};
+use crate::rules::{self, LoadOptions};
+use crate::simulate::{self, Output, SimulateError};
+
+/// What to decide about, and by which rules.
+#[derive(Clone, Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
+pub(super) struct Simulate {
+    /// The configuration: a file, or a directory of *.yaml and *.yml files
+    #[arg(long, value_name = "PATH")]
+    config: PathBuf,
+
+    /// Let several files extend one domain
+    #[arg(long)]
+    merge_domains: bool,
+
+    /// The trace, in time order; without it, standard input
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    /// Print sums per rule and the busiest counters in place of every decision
+    #[arg(long)]
+    summary: bool,
+
+    /// Deny nothing, as `serve --shadow-mode`
+    #[arg(long)]
+    shadow_mode: bool,
+
+    /// Treat every descriptor as a quota descriptor, as `serve --quota-mode`
+    #[arg(long)]
+    quota_mode: bool,
+}
+
+impl Simulate {
+    pub(super) fn run(self) -> ExitCode {
+        match self.decide() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn decide(&self) -> Result<(), String> {
+        let limiter = self.limiter()?;
+        let (name, trace) = self.open()?;
+        let out = BufWriter::new(io::stdout().lock());
+        let output = if self.summary { Output::Summary } else { Output::Decisions };
+        match simulate::run(&limiter, trace, out, output) {
+            // A reader that went away (such as `head`) has all it wanted.
+            Err(SimulateError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|error| format!("error: {name}: {error}")),
+        }
+    }
+
+    fn limiter(&self) -> Result<Limiter, String> {
+        let source = Source::open(&self.config, LoadOptions { merge_domains: self.merge_domains });
+        let files = source.read().map_err(|error| format!("error: {error}"))?;
+        let loaded = rules::load(&files, source.options());
+        let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        let settings = Settings { shadow_mode: self.shadow_mode, quota_mode: self.quota_mode, ..Settings::default() };
+        let limiter = Limiter::new(settings);
+        limiter.replace_rules(rules);
+        Ok(limiter)
+    }
+
+    fn open(&self) -> Result<(String, Box<dyn BufRead>), String> {
+        match &self.trace {
+            None => Ok(("standard input".into(), Box::new(io::stdin().lock()))),
+            Some(path) => {
+                let file = File::open(path).map_err(|error| format!("error: --trace {}: {error}", path.display()))?;
+                Ok((path.display().to_string(), Box::new(BufReader::new(file))))
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The gRPC front end: threads that decide, one for each core, and the services beside the decision.
+//!
+//! Each worker is a thread with a current-thread runtime, a listener of its own (SO_REUSEPORT) and the generated service
+//! on hyper's HTTP/2 connection: no router, no layer and no other thread between the socket and the decision. A worker
+//! that read many checks at once answers them in one write.
+//!
+//! A panic in a handler ends the process in a release build (`panic = "abort"`): a supervisor restarts it, and nothing
+//! serves on with half a state. In a debug build it ends the one stream.
+
+mod checks;
+mod ending;
+mod health;
+mod reflection;
+mod worker;
+
+pub use checks::{Checks, MAX_MESSAGE_BYTES};
+pub use ending::end_with;
+pub use health::Health;
+pub use reflection::reflection;
+pub use worker::{Context, Workers};
+
+use tonic::service::Routes;
+
+use crate::shutdown::Phases;
+
+/// The services that every gRPC port offers beside its own: health and reflection.
+pub fn common_services(phases: &Phases) -> Routes {
+    reflection(Routes::new(Health::service(phases.clone())))
+}

@@ -1,0 +1,165 @@
+//! The threads that decide.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::{io, thread};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Service};
+use tonic::service::Routes;
+
+use super::{Checks, common_services, end_with};
+use crate::clock::Clock;
+use crate::limiter::{Lane, Limiter};
+use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, http2_builder, open};
+use crate::shutdown::Phases;
+use crate::wire::service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
+
+/// What every worker works with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Decides.
+    pub limiter: Arc<Limiter>,
+    /// Tells the time.
+    pub clock: Arc<Clock>,
+    /// The phase of the process.
+    pub phases: Phases,
+    /// Room for connections, of all workers together.
+    pub slots: Slots,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers {
+    ended: Vec<oneshot::Receiver<()>>,
+}
+
+impl Workers {
+    /// Starts one worker for each socket.
+    ///
+    /// # Errors
+    /// When the system has no thread, or no event queue, for one of them.
+    pub fn start(sockets: Vec<Socket>, context: &Context) -> io::Result<Self> {
+        let workers = sockets.into_iter().enumerate();
+        let ended = workers.map(|(index, socket)| start(index, socket, context.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { ended })
+    }
+
+    /// Waits until one worker has ended: before the process stops that is a failure. Cancel safe.
+    pub async fn any_ended(&mut self) {
+        poll_fn(|cx| {
+            let is_over = |worker: &mut oneshot::Receiver<()>| pin!(worker).poll(cx).is_ready();
+            if self.ended.iter_mut().any(is_over) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Waits until every worker has sent its last answer.
+    pub async fn all_ended(self) {
+        for worker in self.ended {
+            // An error means that the thread is gone, which is an end too.
+            let _gone = worker.await;
+        }
+    }
+}
+
+fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let acceptor = {
+        let _inside = runtime.enter();
+        Acceptor::new(socket, context.slots.clone())?
+    };
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
+        let other = common_services(&context.phases).prepare();
+        let checks = Checks::service(context.limiter, context.clock, Lane(index));
+        let service = ConnectionService { checks, other, phases: context.phases };
+        runtime.block_on(run(acceptor, service));
+        // Nobody waits any more when the deadline has passed.
+        let _late = end.send(());
+    })?;
+    Ok(ended)
+}
+
+/// Accepts until the process stops, then waits for the connections that are left.
+async fn run(acceptor: Acceptor, service: ConnectionService) {
+    let mut phases = service.phases.clone();
+    // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
+    let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
+    let mut stopping = pin!(phases.stopping());
+    let begin = |(peer, slot): (Peer, OwnedSemaphorePermit)| {
+        let (service, alive) = (service.clone(), alive.clone());
+        tokio::spawn(async move {
+            match peer {
+                Peer::Tcp(stream) => serve(stream, service).await,
+                Peer::Unix(stream) => serve(stream, service).await,
+            }
+            drop((slot, alive));
+        });
+    };
+    loop {
+        tokio::select! {
+            connection = acceptor.next() => begin(connection),
+            () = &mut stopping => break,
+        }
+    }
+    // What the kernel has accepted already is served, not reset.
+    acceptor.queued(begin).await;
+    drop((acceptor, alive));
+    all_gone.recv().await;
+}
+
+/// Serves one connection until it ends.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, service: ConnectionService) {
+    let mut phases = service.phases.clone();
+    let opened = tokio::select! {
+        opened = open(stream) => opened,
+        () = phases.stopping() => return,
+    };
+    let stream = match opened {
+        Ok((Protocol::Http2, stream)) => stream,
+        Ok((Protocol::Http1, _)) => return tracing::debug!("connection closed: not HTTP/2"),
+        Err(error) => return tracing::debug!(%error, "connection closed"),
+    };
+    let mut connection = pin!(http2_builder().serve_connection(stream, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = phases.stopping() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+    }
+}
+
+/// The services of one connection.
+#[derive(Clone)]
+struct ConnectionService {
+    checks: RateLimitServiceServer<Checks>,
+    other: Routes,
+    phases: Phases,
+}
+
+impl hyper::service::Service<Request<Incoming>> for ConnectionService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Response<Body>, Infallible>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
+        if service.is_some_and(|method| method.starts_with('/')) {
+            return self.checks.clone().call(request);
+        }
+        let (mut other, phases) = (self.other.clone(), self.phases.clone());
+        Box::pin(async move { other.call(request).await.map(|response| end_with(&phases, response)) })
+    }
+}

@@ -1,0 +1,67 @@
+//! `/json`: one check in protojson, with any method, answered as envoyproxy/ratelimit does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use prost::Message;
+
+use crate::clock::Clock;
+use crate::grpc::MAX_MESSAGE_BYTES;
+use crate::limiter::{Lane, Limiter};
+use crate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
+use crate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use crate::wire::{self, json as protojson};
+
+/// Decides about checks that come as JSON.
+#[derive(Clone, Debug)]
+pub struct JsonChecks {
+    /// Decides.
+    pub limiter: Arc<Limiter>,
+    /// Tells the time.
+    pub clock: Arc<Clock>,
+    /// The lane of all of them.
+    pub lane: Lane,
+}
+
+/// 200 for OK, 429 for OVER_LIMIT, 500 for an overall code that is neither, 400 for everything that was not decided.
+pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Response {
+    match checks.answer(body).await {
+        Ok(frame) => {
+            (status(&frame), [(CONTENT_TYPE, "application/json")], protojson::response_to_json(&frame)).into_response()
+        }
+        Err(reason) => {
+            tracing::debug!(reason, "/json refused");
+            (StatusCode::BAD_REQUEST, "Bad Request\n").into_response()
+        }
+    }
+}
+
+impl JsonChecks {
+    async fn answer(&self, body: Body) -> Result<bytes::Bytes, String> {
+        let read = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_MESSAGE_BYTES));
+        let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
+        let request = protojson::request_from_json(&body)?;
+        let answer = wire::answer(&self.limiter, self.lane, self.clock.now(), &request);
+        let answer = answer.map_err(|refusal| refusal.to_string())?;
+        if !answer.hold.is_zero() {
+            tokio::time::sleep(answer.hold.into()).await;
+        }
+        Ok(answer.frame.0)
+    }
+}
+
+fn status(frame: &[u8]) -> StatusCode {
+    match RateLimitResponse::decode(frame).map(|answer| answer.overall_code()) {
+        Ok(Code::Ok) => StatusCode::OK,
+        Ok(Code::OverLimit) => StatusCode::TOO_MANY_REQUESTS,
+        Ok(Code::Unknown) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A check is small; who needs longer to send one only occupies a connection.
+const BODY_PATIENCE: Duration = Duration::from_secs(10);

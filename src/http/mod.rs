@@ -1,0 +1,38 @@
+//! Plain HTTP: the public port (`/json`, probes, metrics) and the admin port.
+//!
+//! Both run on the main runtime, away from the threads that decide for Envoy.
+
+mod admin;
+mod json;
+mod probes;
+mod server;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get};
+
+pub use admin::admin_router;
+pub use json::JsonChecks;
+pub use probes::Probes;
+pub use server::Server;
+
+/// Writes the metrics in the Prometheus text format.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// What the public port serves.
+pub fn public_router(checks: JsonChecks, probes: Probes, metrics: RenderMetrics) -> Router {
+    Router::new().route("/json", any(json::json).with_state(checks)).merge(observing_router(probes, metrics))
+}
+
+/// Probes and metrics, the same on both ports.
+fn observing_router(probes: Probes, metrics: RenderMetrics) -> Router {
+    let probes = Router::new()
+        .route("/healthcheck", any(probes::healthcheck))
+        .route("/livez", get(probes::livez))
+        .route("/readyz", get(probes::readyz))
+        .with_state(probes);
+    let content_type = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
+    let render = move || async move { (content_type, metrics()) };
+    probes.route("/metrics", get(render))
+}

@@ -1,0 +1,46 @@
+//! `/healthcheck`, `/livez` and `/readyz`.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::State;
+use http::StatusCode;
+
+use crate::config::Reloader;
+use crate::shutdown::{Phase, Phases};
+
+/// What the probes look at.
+#[derive(Clone, Debug)]
+pub struct Probes {
+    /// The phase of the process.
+    pub phases: Phases,
+    /// How loading the configuration goes.
+    pub config: Arc<Reloader>,
+}
+
+/// As envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
+pub(super) async fn healthcheck(State(probes): State<Probes>) -> (StatusCode, &'static str) {
+    match probes.phases.now() {
+        Phase::Serving => (StatusCode::OK, "OK"),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "NOT_SERVING"),
+    }
+}
+
+/// The process answers, so it lives.
+pub(super) async fn livez() -> &'static str {
+    "OK\n"
+}
+
+/// 200 when serving, else 503; either way what is and what is not in order.
+pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String) {
+    let phase = probes.phases.now();
+    let status = if phase == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let config = probes.config.status();
+    let mut text = format!("serving: {phase:?}\nconfiguration: generation {}\n", config.generation).to_lowercase();
+    if let Some(failed) = &config.last_error {
+        let errors = failed.errors.join("\n");
+        // Writing to a String does not fail.
+        let _written = write!(text, "last reload failed, the rules before it are in force:\n{errors}\n");
+    }
+    (status, text)
+}

@@ -1,0 +1,150 @@
+//! Accepting: never more connections than there are slots, and never an end because of an error.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Socket;
+use super::bind::BACKLOG;
+
+/// How many connections one port may have, and how many there were. Shared by all that accept on the port.
+#[derive(Clone, Debug)]
+pub struct Slots(Arc<SlotState>);
+
+#[derive(Debug)]
+struct SlotState {
+    free: Arc<Semaphore>,
+    max: usize,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Slots {
+    /// Room for `max` connections.
+    pub fn new(max: u32) -> Self {
+        let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let (accepted, refused, failed) = Default::default();
+        Self(Arc::new(SlotState { free: Arc::new(Semaphore::new(max)), max, accepted, refused, failed }))
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.0.max.saturating_sub(self.0.free.available_permits())
+    }
+
+    /// Connections that were given a slot since the start.
+    pub fn accepted(&self) -> u64 {
+        self.0.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections closed at once since the start, because every slot was taken.
+    pub fn refused(&self) -> u64 {
+        self.0.refused.load(Ordering::Relaxed)
+    }
+
+    /// Calls of accept that failed since the start (no file descriptor left, or the peer was gone already).
+    pub fn failed(&self) -> u64 {
+        self.0.failed.load(Ordering::Relaxed)
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let slot = Arc::clone(&self.0.free).try_acquire_owned().ok();
+        let counter = if slot.is_some() { &self.0.accepted } else { &self.0.refused };
+        counter.fetch_add(1, Ordering::Relaxed);
+        slot
+    }
+}
+
+/// One listening socket of a runtime.
+#[derive(Debug)]
+pub struct Acceptor {
+    listener: Listener,
+    slots: Slots,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection that has a slot.
+#[derive(Debug)]
+pub enum Peer {
+    /// Over TCP, with TCP_NODELAY: an answer must not wait for the next one.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+impl Acceptor {
+    /// Registers the socket with the runtime of the caller.
+    ///
+    /// # Errors
+    /// When the runtime cannot take the socket.
+    pub fn new(socket: Socket, slots: Slots) -> io::Result<Self> {
+        let listener = match socket {
+            Socket::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
+            Socket::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
+        };
+        Ok(Self { listener, slots })
+    }
+
+    /// The next connection, and its slot, to be held as long as the connection. Cancel safe.
+    pub async fn next(&self) -> (Peer, OwnedSemaphorePermit) {
+        loop {
+            match self.accept().await {
+                Ok(peer) => match self.slots.take() {
+                    Some(slot) => return (peer, slot),
+                    None => drop(peer),
+                },
+                Err(error) => self.pause_after(&error).await,
+            }
+        }
+    }
+
+    /// Gives `begin` every connection that is queued already, for a listener about to close.
+    pub async fn queued(&self, mut begin: impl FnMut((Peer, OwnedSemaphorePermit))) {
+        // Lets the runtime look at the socket, which may have become ready since it last did.
+        tokio::task::yield_now().await;
+        for _ in 0..BACKLOG {
+            match tokio::time::timeout(Duration::ZERO, self.next()).await {
+                Ok(connection) => begin(connection),
+                Err(_) => return,
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Peer> {
+        match &self.listener {
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Peer::Tcp(stream))
+            }
+            Listener::Unix(listener) => Ok(Peer::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// A peer that gave up is nobody's fault; anything else (in general: no file descriptor left) would return at once.
+    async fn pause_after(&self, error: &io::Error) {
+        self.slots.0.failed.fetch_add(1, Ordering::Relaxed);
+        if !is_peer_gone(error) {
+            tracing::debug!(%error, "cannot accept connections");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn is_peer_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected | InvalidInput)
+}
+
+/// Long enough not to burn the core, short against the patience of a connecting client.
+const PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,173 @@
+//! Listening sockets.
+
+use std::io::{self, ErrorKind};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+
+use super::Address;
+
+/// One listening socket, non-blocking.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+/// What was bound.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address really bound: with its port.
+    pub address: Address,
+    /// One socket for each worker.
+    pub sockets: Vec<Socket>,
+    /// Removes the file of a unix socket when dropped.
+    file: Option<SocketFile>,
+}
+
+impl Bound {
+    /// The sockets, and what must live as long as they are served.
+    pub fn into_parts(self) -> (Vec<Socket>, impl Send + use<>) {
+        (self.sockets, self.file)
+    }
+}
+
+/// An address that could not be bound.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({flag}): {cause}")]
+pub struct BindError {
+    /// The address as it was given.
+    pub address: Address,
+    /// The flag that gave it.
+    pub flag: &'static str,
+    /// Why not.
+    pub cause: io::Error,
+}
+
+/// Binds `count` sockets to one address, which the kernel spreads new connections over (SO_REUSEPORT).
+///
+/// With port 0 the first socket chooses the port. A unix socket has one listener, whatever `count` says.
+///
+/// # Errors
+/// When the address is taken, not local, or cannot be resolved; for a unix socket also when the path is another file.
+pub fn bind(address: &Address, count: usize, flag: &'static str) -> Result<Bound, BindError> {
+    let bound = match address {
+        Address::Tcp(name) => bind_tcp(name, count),
+        Address::Unix(path) => bind_unix(path),
+    };
+    bound.map_err(|cause| BindError { address: address.clone(), flag, cause })
+}
+
+fn bind_tcp(name: &str, count: usize) -> io::Result<Bound> {
+    let wanted = name.to_socket_addrs()?.next().ok_or_else(|| io::Error::from(ErrorKind::AddrNotAvailable))?;
+    let shared = count > 1;
+    if shared && wanted.port() != 0 {
+        // Sockets that share a port would also share it with another process of this user, unnoticed.
+        drop(tcp_socket(wanted, false)?);
+    }
+    let first = tcp_socket(wanted, shared)?;
+    let address = first.local_addr()?;
+    let mut sockets = vec![Socket::Tcp(first)];
+    for _ in 1..count {
+        sockets.push(Socket::Tcp(tcp_socket(address, true)?));
+    }
+    Ok(Bound { address: Address::Tcp(address.to_string()), sockets, file: None })
+}
+
+fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind_unix(path: &Path) -> io::Result<Bound> {
+    remove_stale(path)?;
+    let listener = UnixListener::bind(path)?;
+    listener.set_nonblocking(true)?;
+    let file = Some(SocketFile(path.to_owned()));
+    Ok(Bound { address: Address::Unix(path.to_owned()), sockets: vec![Socket::Unix(listener)], file })
+}
+
+/// Removes the file that a killed process left behind; one that is served, or is no socket, is refused.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let kind = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found?.file_type(),
+    };
+    if !kind.is_socket() {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "the path is a file that is not a socket"));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another process serves this socket")),
+    }
+}
+
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(path = %self.0.display(), %error, "socket file was not removed");
+        }
+    }
+}
+
+/// Connections that wait to be accepted: a restart of all clients comes at once. The kernel caps it (net.core.somaxconn).
+pub(super) const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(text: &str) -> Address {
+        Address::Tcp(text.to_owned())
+    }
+
+    #[test]
+    fn sockets_share_the_port_that_the_first_one_got() {
+        let bound = bind(&tcp("127.0.0.1:0"), 3, "--grpc-addr").unwrap();
+        assert_eq!(bound.sockets.len(), 3);
+        for socket in &bound.sockets {
+            let Socket::Tcp(listener) = socket else { panic!("{socket:?}") };
+            assert_eq!(listener.local_addr().unwrap().to_string(), bound.address.to_string());
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_refused_however_it_is_shared() {
+        for (theirs, ours) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
+            let taken = bind(&tcp("127.0.0.1:0"), theirs, "--grpc-addr").unwrap();
+            let error = bind(&taken.address, ours, "--grpc-addr").unwrap_err();
+            assert_eq!(error.cause.kind(), ErrorKind::AddrInUse, "{theirs} {ours}");
+            assert!(error.to_string().starts_with(&format!("cannot listen on {} (--grpc-addr): ", taken.address)));
+        }
+    }
+
+    #[test]
+    fn unix_sockets_stale_live_and_not_sockets() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.sock");
+        let address = Address::Unix(path.clone());
+        drop(UnixListener::bind(&path).unwrap());
+        let bound = bind(&address, 4, "--grpc-addr").unwrap();
+        assert_eq!(bound.sockets.len(), 1);
+        assert_eq!(bind(&address, 1, "--grpc-addr").unwrap_err().cause.kind(), ErrorKind::AddrInUse);
+        drop(bound);
+        assert!(!path.exists());
+        std::fs::write(&path, "precious").unwrap();
+        assert_eq!(bind(&address, 1, "--grpc-addr").unwrap_err().cause.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+}

@@ -1,0 +1,40 @@
+//! The bounds of an HTTP/2 connection.
+
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+/// HTTP/2 as Envoy needs it; connections run on the caller's runtime.
+pub fn http2_builder() -> http2::Builder<TokioExecutor> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// Envoy opens up to 1024 streams at once by default (`max_requests`) and does not wait for the settings of a new
+/// connection; each stream beyond the bound is an error that it does not retry. Four times that leaves room.
+const MAX_STREAMS: u32 = 4096;
+
+/// Envoy resets each stream that times out. After a pause of this process all that were open may have been reset, and
+/// more than this number, in one read, would end the connection: as many as may be open, twice over.
+const MAX_RESETS: usize = 2 * MAX_STREAMS as usize;
+
+/// Envoy sends about 400 bytes; 16 KiB leave room for tracing and authentication by proxies between.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+
+/// What one connection, and each of its streams, may send before it is read. Checks are small: this holds hundreds.
+const WINDOW_BYTES: u32 = 1 << 20;
+
+/// A peer that vanished without a word frees its slot after the two together.
+const PING_INTERVAL: Duration = Duration::from_mins(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -1,0 +1,142 @@
+//! The first bytes of a connection tell which HTTP the peer speaks; a peer that sends none loses its slot.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
+
+/// What a peer speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1, or anything that is not HTTP/2.
+    Http1,
+    /// HTTP/2 with prior knowledge.
+    Http2,
+}
+
+/// Why a connection never began.
+#[derive(Debug, thiserror::Error)]
+pub enum OpeningError {
+    /// It said nothing, or not enough, for ten seconds.
+    #[error("the peer was silent")]
+    Silent,
+    /// It ended.
+    #[error("the peer left: {0}")]
+    Left(#[from] io::Error),
+}
+
+/// A connection of which the first bytes were read; hyper reads them again.
+#[derive(Debug)]
+pub struct Opened<S> {
+    first: [u8; PREFACE.len()],
+    /// What of `first` is still to be read again.
+    unread: std::ops::Range<usize>,
+    stream: TokioIo<S>,
+}
+
+/// Reads as much as it takes to tell the protocol.
+///
+/// # Errors
+/// When the peer leaves or is silent.
+pub async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
+    timeout(PATIENCE, read_first(stream)).await.map_err(|_| OpeningError::Silent)?.map_err(OpeningError::Left)
+}
+
+async fn read_first<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol, Opened<S>)> {
+    let mut first = [0; PREFACE.len()];
+    let mut filled = 0;
+    loop {
+        let read = match first.get_mut(filled..) {
+            Some(room) => stream.read(room).await?,
+            None => 0,
+        };
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        filled = filled.saturating_add(read);
+        let protocol = match first.get(..filled) {
+            Some(bytes) if bytes == PREFACE => Protocol::Http2,
+            Some(bytes) if PREFACE.starts_with(bytes) => continue,
+            _ => Protocol::Http1,
+        };
+        return Ok((protocol, Opened { first, unread: 0..filled, stream: TokioIo::new(stream) }));
+    }
+}
+
+impl<S: AsyncRead + Unpin> Read for Opened<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut out: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.unread.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(cx, out);
+        }
+        let length = this.unread.len().min(out.remaining());
+        let end = this.unread.start.saturating_add(length);
+        out.put_slice(this.first.get(this.unread.start..end).unwrap_or_default());
+        this.unread.start = end;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Opened<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+}
+
+/// RFC 9113, section 3.4.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Clients send the preface at once; ten seconds are enough for a slow network, and bound what silent peers occupy.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_protocol() {
+        let cases: [(&[u8], Option<Protocol>); 6] = [
+            (b"GET / HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
+            (b"POST /json HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", Some(Protocol::Http2)),
+            (b"\x16\x03\x01", Some(Protocol::Http1)),
+            (b"PRI * HT", None),
+            (b"", None),
+        ];
+        for (bytes, want) in cases {
+            let got = open(bytes).await.ok().map(|(protocol, _)| protocol);
+            assert_eq!(got, want, "{bytes:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_given_up() {
+        let (_peer, ours) = tokio::io::duplex(64);
+        assert!(matches!(open(ours).await, Err(OpeningError::Silent)));
+    }
+}
