@@ -1,0 +1,75 @@
+//! The example under `deploy/envoy/`: its two files as they are, but for the ports.
+
+use std::net::SocketAddr;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::bootstrap::Gateway;
+use crate::client::Header;
+use crate::lab::Lab;
+use crate::patience::room_in_this_minute;
+
+const ENVOY: &str = include_str!("../../deploy/envoy/envoy.yaml");
+const RULES: &str = include_str!("../../deploy/envoy/ratelimit.yaml");
+
+#[test]
+fn the_example_does_what_its_readme_says() {
+    let service = ReservedPort::new();
+    let on_free_ports = |rls: &[SocketAddr], _: &std::path::Path| {
+        let moved = [("9901", 0), ("10000", 0), ("10001", service.port), ("8081", rls[0].port())];
+        moved.iter().fold(ENVOY.to_owned(), |text, (port, to)| {
+            let named = format!("port_value: {port}}}");
+            assert!(text.contains(&named), "the example has no {named}");
+            text.replace(&named, &format!("port_value: {to}}}"))
+        })
+    };
+    let Some(lab) = Lab::open_with(RULES, Gateway::default(), on_free_ports) else { return };
+    room_in_this_minute();
+    // Headers, requests, of which served, limit shown, the limit's name.
+    let cases: [(&[Header], u64, u64, &str); 5] = [
+        (&[("x-partner", b"acme")], 7, 5, "5, 5;w=60;name=\"acme\""),
+        (&[("x-partner", b"globex")], 20, 20, "100, 100;w=60;name=\"partner\""),
+        (
+            &[("x-partner", b"initech"), ("x-endpoint", b"/v1/charges"), ("x-tenant", b"t1")],
+            6,
+            4,
+            "4, 100;w=60;name=\"partner\", 10;w=60;name=\"charges\", 4;w=60;name=\"tenant\"",
+        ),
+        (
+            // Charges the 10 per minute a second time; the 6 requests above were charged too, denied or not.
+            &[("x-partner", b"initech"), ("x-endpoint", b"/v1/charges")],
+            6,
+            4,
+            "10, 100;w=60;name=\"partner\", 10;w=60;name=\"charges\"",
+        ),
+        (&[("x-partner", b"initech"), ("x-endpoint", b"/v1/refunds")], 10, 10, "100, 100;w=60;name=\"partner\""),
+    ];
+    let mut client = lab.client();
+    for (headers, requests, served, limit) in cases {
+        for i in 0..requests {
+            let reply = client.get("/", headers);
+            assert_eq!(reply.status, if i < served { 200 } else { 429 }, "request {i}: {reply:?}");
+            assert_eq!(reply.header("x-ratelimit-limit"), Some(limit), "{reply:?}");
+            assert_eq!(reply.header("retry-after").is_some(), i >= served, "{reply:?}");
+        }
+    }
+    assert_eq!(client.get("/", &[]).status, 200, "a request without a partner is not limited");
+    assert_eq!(lab.envoy.rls_errors(), 0);
+}
+
+/// A port that nobody else is given, and that Envoy can listen on nevertheless: both share it, and only Envoy listens.
+struct ReservedPort {
+    port: u16,
+    _socket: Socket,
+}
+
+impl ReservedPort {
+    fn new() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        socket.bind(&SockAddr::from(loopback)).unwrap();
+        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+        Self { port, _socket: socket }
+    }
+}

@@ -1,0 +1,73 @@
+//! One experiment: a configuration, Tidegate, and Envoy in front of it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::TempDir;
+
+use crate::bootstrap::Gateway;
+use crate::client::Client;
+use crate::proxy::{self, Envoy};
+use crate::tidegate::Tidegate;
+
+/// Everything that runs, in the order in which it is to be stopped.
+pub(crate) struct Lab {
+    pub(crate) envoy: Envoy,
+    pub(crate) replicas: Vec<Tidegate>,
+    dir: TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    /// Starts Tidegate with `rules` and Envoy as `gateway` says; nothing when there is no Envoy to start.
+    pub(crate) fn open(rules: &str, gateway: Gateway) -> Option<Self> {
+        let bootstrap = |rls: &[SocketAddr], dir: &Path| gateway.bootstrap(rls, &dir.join("service.sock"));
+        Self::open_with(rules, gateway, bootstrap)
+    }
+
+    /// As [`open`](Self::open), with another bootstrap configuration, made from Tidegate's addresses and a directory.
+    pub(crate) fn open_with(
+        rules: &str,
+        gateway: Gateway,
+        bootstrap: impl FnOnce(&[SocketAddr], &Path) -> String,
+    ) -> Option<Self> {
+        let binary = proxy::installed()?;
+        let turn = my_turn();
+        let dir = TempDir::new().unwrap();
+        let config = dir.path().join("rules.yaml");
+        fs::write(&config, rules).unwrap();
+        let replicas: Vec<_> = (0..gateway.replicas).map(|_| Tidegate::start(&config, &["--drain", "1s"])).collect();
+        let addresses: Vec<_> = replicas.iter().map(|replica| replica.grpc).collect();
+        let envoy = Envoy::start(&binary, dir.path(), &bootstrap(&addresses, dir.path()), gateway.workers);
+        Some(Self { envoy, replicas, dir, _turn: turn })
+    }
+
+    /// The first Tidegate.
+    pub(crate) fn tidegate(&mut self) -> &mut Tidegate {
+        &mut self.replicas[0]
+    }
+
+    /// A client of the gateway.
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.envoy.gateway)
+    }
+
+    /// Puts other rules in place as an editor or a deployment would: a new file, moved over the old one.
+    pub(crate) fn replace_rules(&self, rules: &str) {
+        let new = self.dir.path().join("rules.new");
+        fs::write(&new, rules).unwrap();
+        fs::rename(new, self.config()).unwrap();
+    }
+
+    fn config(&self) -> PathBuf {
+        self.dir.path().join("rules.yaml")
+    }
+}
+
+/// Waits until no other experiment runs: several of them on two cores would disturb each other's timeouts.
+pub(crate) fn my_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}

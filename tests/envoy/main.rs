@@ -1,0 +1,19 @@
+//! A real Envoy in front of a real Tidegate.
+//!
+//! The tests start both on free loopback ports, send plain HTTP requests and look at what comes back, as a user of the
+//! two would. They need an Envoy: `ENVOY_BIN` names it (`./test` installs one). Without it each test says `SKIPPED` and
+//! passes. Limits are per year here, so that no window ends while a test counts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
+
+mod bootstrap;
+mod client;
+mod decisions;
+mod drain;
+mod example;
+mod hostile;
+mod lab;
+mod outage;
+mod patience;
+mod proxy;
+mod reload;
+mod tidegate;

@@ -1,0 +1,103 @@
+//! Which module may name which: `main -> cli -> app -> {grpc, http} -> wire -> limiter -> {rules, store, usage} ->
+//! engine -> units`, and beside that line the modules that have no place in it.
+
+use std::collections::BTreeMap;
+
+use crate::Finding;
+use crate::source::Source;
+
+/// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
+pub(crate) const MAY_USE: [(&str, &[&str]); 19] = [
+    ("main", &["cli"]),
+    (
+        "cli",
+        &[
+            "app",
+            "clock",
+            "config",
+            "engine",
+            "limiter",
+            "net",
+            "rules",
+            "settings",
+            "simulate",
+            "telemetry",
+            "units",
+            "wire",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "clock",
+            "config",
+            "grpc",
+            "http",
+            "limiter",
+            "net",
+            "rules",
+            "settings",
+            "shutdown",
+            "store",
+            "telemetry",
+            "units",
+            "usage",
+            "wire",
+        ],
+    ),
+    // The admin port speaks plain HTTP and gRPC, so `http` hands over to `grpc`; never the other way.
+    (
+        "http",
+        &["clock", "config", "grpc", "limiter", "net", "rules", "shutdown", "telemetry", "units", "usage", "wire"],
+    ),
+    ("grpc", &["clock", "limiter", "net", "shutdown", "telemetry", "units", "usage", "wire"]),
+    // The same decisions on a virtual clock: no front end, no process.
+    ("simulate", &["engine", "limiter", "rules", "units", "wire"]),
+    ("config", &["clock", "limiter", "rules", "units"]),
+    ("telemetry", &["clock", "limiter", "rules", "settings", "store", "units", "usage"]),
+    ("wire", &["engine", "limiter", "rules", "units"]),
+    ("limiter", &["engine", "rules", "store", "units", "usage"]),
+    ("store", &["engine", "rules", "units"]),
+    ("usage", &["engine", "rules", "units"]),
+    ("rules", &["engine", "units"]),
+    ("engine", &["units"]),
+    ("settings", &["net", "rules", "units"]),
+    ("shutdown", &["clock", "units"]),
+    ("net", &["units"]),
+    ("clock", &["units"]),
+    ("units", &[]),
+];
+
+/// Paths that name a module which this file's module may not use.
+pub(crate) fn check(source: &Source) -> Vec<Finding> {
+    let Some(module) = source.module().filter(|module| module[0] != "lib") else { return Vec::new() };
+    let finding = |line, what| Finding { path: source.path.clone(), line, what };
+    let Some((_, allowed)) = MAY_USE.iter().find(|(name, _)| *name == module[0]) else {
+        return vec![finding(1, format!("`{}` has no line in the import table", module[0]))];
+    };
+    let root = if module[0] == "main" { "tidegate" } else { "crate" };
+    let mut findings = Vec::new();
+    for used in source.live_paths() {
+        let names: Vec<&str> = used.path.split("::").collect();
+        let supers = names.iter().take_while(|name| **name == "super").count();
+        if supers >= module.len() {
+            findings.push(finding(used.line, format!("`{}` leaves the module: write `crate::`", used.path)));
+        }
+        let other = names.get(1).filter(|other| names[0] == root && **other != module[0]);
+        if let Some(other) = other.filter(|other| !allowed.contains(other)) {
+            let what = format!("`{}` may not use `{other}`, only: {}", module[0], allowed.join(", "));
+            findings.push(finding(used.line, what));
+        }
+    }
+    findings
+}
+
+/// Whoever may be used by a module may not use it in turn, by whatever detour.
+pub(crate) fn assert_acyclic() {
+    let mut left: BTreeMap<&str, &[&str]> = MAY_USE.into_iter().collect();
+    while !left.is_empty() {
+        let free = left.iter().find(|(_, uses)| !uses.iter().any(|used| left.contains_key(used)));
+        let free = *free.unwrap_or_else(|| panic!("these modules use each other: {left:?}")).0;
+        left.remove(free);
+    }
+}

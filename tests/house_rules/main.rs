@@ -1,0 +1,99 @@
+//! The rules of this house that neither the compiler nor clippy knows.
+//!
+//! Each rule is a function from a file to what is wrong in it; `planted.rs` shows each of them a violation. The table of
+//! what may import what is `imports::MAY_USE`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
+
+mod dependencies;
+mod files;
+mod imports;
+mod lexer;
+mod planted;
+mod rules;
+mod source;
+
+use files::File;
+use source::Source;
+
+/// Something wrong, and where.
+#[derive(Debug)]
+struct Finding {
+    path: String,
+    line: usize,
+    what: String,
+}
+
+fn check_sources(what: &str, rule: impl Fn(&Source) -> Vec<Finding>) {
+    let findings = sources().iter().flat_map(rule).collect();
+    report(what, findings);
+}
+
+fn check_files(what: &str, rule: impl Fn(&File) -> Vec<Finding>) {
+    let findings = files::all().iter().flat_map(rule).collect();
+    report(what, findings);
+}
+
+fn report(rule: &str, findings: Vec<Finding>) {
+    let lines: Vec<_> = findings.iter().map(|f| format!("{}:{}: {}", f.path, f.line, f.what)).collect();
+    assert!(lines.is_empty(), "{rule}:\n{}", lines.join("\n"));
+}
+
+fn sources() -> Vec<Source> {
+    let rust = files::all().into_iter().filter(|file| file.is_rust());
+    rust.map(|file| Source::new(&file.path, &file.text)).collect()
+}
+
+#[test]
+fn imports_run_one_way() {
+    check_sources("imports run one way (tests/house_rules/imports.rs has the table)", imports::check);
+}
+
+#[test]
+fn the_import_table_has_no_cycle() {
+    imports::assert_acyclic();
+}
+
+#[test]
+fn the_pure_core_names_no_runtime_no_wire_and_no_clock() {
+    check_sources("`engine`, `rules` and `units` are pure", rules::pure_core);
+}
+
+#[test]
+fn only_the_clock_reads_time() {
+    check_sources("only src/clock.rs reads time", rules::clock_reads);
+}
+
+#[test]
+fn nothing_is_unsafe() {
+    check_sources("no `unsafe` outside the audited files", rules::unsafe_code);
+}
+
+#[test]
+fn every_channel_is_bounded() {
+    check_sources("every channel has a bound", rules::unbounded_channels);
+}
+
+#[test]
+fn metric_names_live_in_one_file() {
+    check_sources("metric names are constants of src/telemetry/names.rs", rules::metric_names);
+}
+
+#[test]
+fn every_source_file_is_short_well_named_and_says_what_it_is_for() {
+    check_sources("files are short, well named and documented", rules::shape);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    check_files("no marks for later work", rules::left_for_later);
+}
+
+#[test]
+fn no_file_names_a_machine_or_a_registry() {
+    check_files("no machine paths, no registry hosts", rules::outside_world);
+}
+
+#[test]
+fn every_direct_dependency_is_explained() {
+    report("each dependency has a line in docs/DEPENDENCIES.md", dependencies::check());
+}
