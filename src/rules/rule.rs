@@ -4,18 +4,23 @@ use super::Period;
 use crate::engine::Limit;
 
 /// A node of the configuration that carries a limit (or says that there is none).
+#[allow(clippy::struct_excessive_bools)] // They are the switches of the configuration, each on its own.
 #[derive(Clone, Debug)]
 pub struct Rule {
+    /// The domain's name.
+    pub domain: String,
     /// The configured path, as `/rlconfig` and the metrics spell it: `api.partner_acme.endpoint`.
     pub path: String,
     /// The rule's place in [`RuleSet::rules`](super::RuleSet::rules).
     pub index: usize,
     /// The levels from the domain down to this node, one for each entry of a matching descriptor.
     pub levels: Vec<Level>,
-    /// The limits, all of which must allow. Empty: unlimited.
+    /// The limits, all of which must allow; those that say unlimited are left out, disabled ones are not.
     pub limits: Vec<RuleLimit>,
-    /// False: as if the rule had no limit (its usage is still counted).
-    pub enabled: bool,
+    /// Every limit of this node says unlimited (`limits` is empty then).
+    pub unlimited: bool,
+    /// Names of the limits that this rule's limits, unlimited ones included, replace when both match one check.
+    pub replaces: Vec<String>,
     /// Over-limit checks are admitted, and counted as shadow.
     pub shadow_mode: bool,
     /// Takes part in the quota rule: OVER_LIMIT only when every quota descriptor is over.
@@ -31,8 +36,8 @@ pub struct Rule {
 pub struct RuleLimit {
     /// `name`, echoed in `current_limit.name`; empty when it has none.
     pub name: String,
-    /// Names of the limits that this one replaces when both match one check.
-    pub replaces: Vec<String>,
+    /// False: as if it were not there (the rule's usage is still counted).
+    pub enabled: bool,
     /// `requests_per_unit`, as statuses show it.
     pub requests_per_unit: u32,
     /// The window's length.
@@ -54,6 +59,13 @@ pub struct Level {
     pub value_to_metric: bool,
     /// All values that match the pattern share one counter.
     pub share_threshold: bool,
+}
+
+impl Level {
+    /// The level's text in paths: `key`, or `key_value`.
+    pub fn text(&self) -> String {
+        if self.value.is_empty() { self.key.clone() } else { format!("{}_{}", self.key, self.value) }
+    }
 }
 
 /// What of an entry the rule leaves open, so that each has a counter of its own.
