@@ -9,5 +9,6 @@ pub mod config;
 pub mod engine;
 pub mod limiter;
 pub mod rules;
+pub mod telemetry;
 pub mod units;
 pub mod wire;
