@@ -113,20 +113,25 @@ struct Guard<F> {
 
 impl<F: FnMut(Result<Vec<SourceFile>, ReadError>)> Guard<F> {
     fn run(mut self) {
-        // The first look comes at once: between loading and watching, something may have changed.
-        let mut seen = self.check();
+        // The first check comes at once: between loading and watching, something may have changed.
         loop {
-            match self.woken.recv_timeout(self.pace.poll) {
-                Ok(()) => self.settle(),
-                Err(RecvTimeoutError::Timeout) if self.is_good() && look(self.source.path()) == seen => continue,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if self.stop.load(Ordering::Relaxed) {
+            self.settle();
+            if self.is_stopped() {
                 return;
             }
-            seen = self.check();
+            let seen = self.check();
+            loop {
+                match self.woken.recv_timeout(self.pace.poll) {
+                    Err(RecvTimeoutError::Timeout) if self.is_good() && look(self.source.path()) == seen => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                    _ => break,
+                }
+            }
         }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Whether the files could be read. While they cannot, every look reads them: what stands in the way need not show on disk.
@@ -134,14 +139,19 @@ impl<F: FnMut(Result<Vec<SourceFile>, ReadError>)> Guard<F> {
         matches!(self.told, Some(Ok(_)))
     }
 
-    /// Waits until events cease.
+    /// Waits until events cease, and what is on disk stands still: a file that is being written is first emptied.
     fn settle(&self) {
         let begin = self.clock.now();
         let longest = Nanos::from(self.pace.longest);
-        while !self.stop.load(Ordering::Relaxed)
-            && self.clock.now().since(begin) < longest
-            && self.woken.recv_timeout(self.pace.quiet).is_ok()
-        {}
+        let mut before = look(self.source.path());
+        loop {
+            let quiet = self.woken.recv_timeout(self.pace.quiet).is_err();
+            let now = look(self.source.path());
+            if (quiet && now == before) || self.is_stopped() || self.clock.now().since(begin) >= longest {
+                return;
+            }
+            before = now;
+        }
     }
 
     /// Reads the files and tells what is new. The look that is returned was taken before the reading.
@@ -152,7 +162,7 @@ impl<F: FnMut(Result<Vec<SourceFile>, ReadError>)> Guard<F> {
             Ok(files) => Ok(ContentHash::of(files)),
             Err(error) => Err(error.to_string()),
         };
-        if self.told.as_ref() != Some(&new) && !self.stop.load(Ordering::Relaxed) {
+        if self.told.as_ref() != Some(&new) && !self.is_stopped() {
             self.told = Some(new);
             (self.on_change)(read);
         }

@@ -19,7 +19,9 @@ struct Bed {
     reloader: Arc<Reloader>,
     tried: Receiver<String>,
     applied: Arc<Mutex<usize>>,
-    _watch: Watch,
+    /// Ends with the bed.
+    #[expect(dead_code)]
+    watch: Watch,
 }
 
 impl Bed {
@@ -43,16 +45,18 @@ impl Bed {
         let reloader = Arc::new(Reloader::with_loader(source, Arc::new(Clock::start()), load, apply));
         reloader.load().unwrap();
         tried.recv().unwrap();
-        let _watch = reloader.watch(pace).unwrap();
-        Self { dir, reloader, tried, applied, _watch }
+        let watch = reloader.watch(pace).unwrap();
+        Self { dir, reloader, tried, applied, watch }
     }
 
     fn path(&self, path: &str) -> PathBuf {
         self.dir.path().join(path)
     }
 
+    /// Changes a file at once: nobody ever sees half of it.
     fn write(&self, path: &str, text: &str) {
-        fs::write(self.path(path), text).unwrap();
+        fs::write(self.path("..written"), text).unwrap();
+        fs::rename(self.path("..written"), self.path(path)).unwrap();
     }
 
     /// Waits for the content to be tried; what a slow change showed before that is passed over.
@@ -79,7 +83,7 @@ impl Bed {
 
 /// No looks at the disk within the time of a test: only events tell.
 fn events_only() -> Pace {
-    Pace { poll: Duration::from_secs(3_600), ..Pace::default() }
+    Pace { poll: Duration::from_hours(1), ..Pace::default() }
 }
 
 fn polled_only() -> Pace {
@@ -96,10 +100,9 @@ fn an_edit_in_place_and_a_move_over_the_file() {
     both(|pace| {
         let bed = Bed::new("rules.yaml", pace, |dir| fs::write(dir.join("rules.yaml"), "1").unwrap());
         for round in 2..5 {
-            bed.write("rules.yaml", &round.to_string());
+            fs::write(bed.path("rules.yaml"), round.to_string()).unwrap();
             bed.expect(&round.to_string());
-            bed.write("new", &format!("{round} moved"));
-            fs::rename(bed.path("new"), bed.path("rules.yaml")).unwrap();
+            bed.write("rules.yaml", &format!("{round} moved"));
             bed.expect(&format!("{round} moved"));
         }
     });
@@ -205,8 +208,6 @@ fn the_same_content_is_no_change() {
     both(|pace| {
         let bed = Bed::new("rules.yaml", pace, |dir| fs::write(dir.join("rules.yaml"), "1").unwrap());
         bed.write("rules.yaml", "1");
-        bed.write("new", "1");
-        fs::rename(bed.path("new"), bed.path("rules.yaml")).unwrap();
         bed.write("rules.yaml", "2");
         bed.expect("2");
         bed.expect_status("loaded", |status| status.generation == 2);
@@ -241,18 +242,22 @@ fn a_bad_change_keeps_the_rules_and_is_told() {
 
 #[test]
 fn a_signal_loads_what_has_not_changed_and_the_watch_does_not_repeat_it() {
-    let bed = Bed::new("rules.yaml", Pace { quiet: Duration::from_millis(300), ..events_only() }, |dir| {
-        fs::write(dir.join("rules.yaml"), "1").unwrap();
-    });
+    let asleep = Pace { quiet: DEADLINE, events: false, ..Pace::default() };
+    let bed = Bed::new("rules.yaml", asleep, |dir| fs::write(dir.join("rules.yaml"), "1").unwrap());
+    let seen = || bed.reloader.source.read();
     assert_eq!(bed.reloader.reload().unwrap().generation, 2);
+    bed.reloader.change(seen());
+    assert_eq!(bed.reloader.status().successes, 2);
+
     bed.write("rules.yaml", "bad");
     let error = bed.reloader.reload().unwrap_err();
     assert!(error.to_string().ends_with("rules.yaml:1: bad"), "{error}");
-    bed.expect("bad");
-    bed.write("rules.yaml", "3");
-    bed.expect("3");
-    bed.expect_status("loaded", |status| status.generation == 3);
+    bed.reloader.change(seen());
     assert_eq!(bed.reloader.status().failures, 1);
+
+    bed.write("rules.yaml", "1");
+    bed.reloader.change(seen());
+    assert_eq!((bed.reloader.status().generation, bed.reloader.status().last_error.is_none()), (3, true));
 }
 
 #[test]
