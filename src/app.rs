@@ -27,9 +27,9 @@ pub enum End {
 /// Why the process could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The configuration does not load; each error on a line of its own.
-    #[error("the configuration does not load:\n{0}")]
-    Config(String),
+    /// The configuration does not load: all that is wrong with it.
+    #[error("{}", .0.join("\nerror: "))]
+    Config(Vec<String>),
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -145,8 +145,11 @@ impl<'a> App<'a> {
                 tracing::info!("configuration loaded");
             }
             Err(errors) => {
-                tracing::error!("the configuration does not load, the rules before it are in force:\n{errors}");
-                self.config.refused(errors);
+                for error in &errors {
+                    tracing::error!("{error}");
+                }
+                tracing::error!("the configuration does not load ({} errors), the old rules go on", errors.len());
+                self.config.refused(errors.join("\n"));
             }
         }
     }
@@ -185,11 +188,10 @@ fn render_metrics() -> RenderMetrics {
     Arc::new(String::new)
 }
 
-/// Reads the files and the rules in them; the error lists all that is wrong, a line each.
-fn load_rules(settings: &Settings) -> Result<RuleSet, String> {
-    let files = read_files(&settings.config)?;
-    rules::load(&files, settings.load_options())
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+/// Reads the files and the rules in them; the error lists all that is wrong.
+fn load_rules(settings: &Settings) -> Result<RuleSet, Vec<String>> {
+    let files = read_files(&settings.config).map_err(|error| vec![error])?;
+    rules::load(&files, settings.load_options()).map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
 fn read_files(path: &Path) -> Result<Vec<SourceFile>, String> {

@@ -82,7 +82,7 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     let mut text = format!("serving: {phase:?}\nconfiguration: {loaded}\n").to_lowercase();
     if let Some(error) = probes.config.last_error() {
         // Writing to a String does not fail.
-        let _written = write!(text, "last reload failed, the rules before it are in force:\n{error}\n");
+        let _written = write!(text, "last reload failed, the old rules go on:\n{error}\n");
     }
     (status, text)
 }
