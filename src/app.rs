@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use std::{fs, io};
 
 use tokio::task::JoinSet;
@@ -33,6 +34,14 @@ pub enum AppError {
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The drain would outlast the deadline.
+    #[error("--drain {drain:?} must be shorter than --shutdown-deadline {deadline:?}")]
+    Drain {
+        /// How long checks are to be served after the signal.
+        drain: Duration,
+        /// When everything is to be over.
+        deadline: Duration,
+    },
     /// The system has no threads, or no event queue.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -46,6 +55,10 @@ pub enum AppError {
 /// # Errors
 /// When the configuration does not load, an address is taken, or the system lacks what it takes.
 pub fn run(settings: &Settings) -> Result<End, AppError> {
+    let (drain, deadline) = (settings.drain, settings.shutdown_deadline);
+    if drain >= deadline {
+        return Err(AppError::Drain { drain, deadline });
+    }
     raise_open_files(settings);
     let main = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(MAIN_THREADS)
@@ -166,9 +179,10 @@ impl<'a> App<'a> {
         };
         tokio::select! {
             ended = tokio::time::timeout(settings.shutdown_deadline, orderly) => {
-                match ended {
-                    Ok(()) => tracing::info!("stopped"),
-                    Err(_) => tracing::warn!("the shutdown deadline has passed: closing what is still open"),
+                if ended.is_ok() {
+                    tracing::info!("stopped");
+                } else {
+                    tracing::warn!("the shutdown deadline has passed: closing what is still open");
                 }
                 End::Orderly
             }
