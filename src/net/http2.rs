@@ -36,5 +36,5 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 const WINDOW_BYTES: u32 = 1 << 20;
 
 /// A peer that vanished without a word frees its slot after the two together.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
+const PING_INTERVAL: Duration = Duration::from_mins(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -75,14 +75,9 @@ async fn a_check_that_is_under_way_at_goaway_is_answered() {
     requests.send_request(other.clone(), true).unwrap().0.await.unwrap();
     server.signal("TERM");
     // New streams are refused once the GOAWAY is here.
-    loop {
-        match requests.clone().ready().await {
-            Ok(mut ready) => match ready.send_request(other.clone(), true) {
-                Ok((answer, _)) => drop(answer.await),
-                Err(_) => break,
-            },
-            Err(_) => break,
-        }
+    while let Ok(mut ready) = requests.clone().ready().await {
+        let Ok((answer, _)) = ready.send_request(other.clone(), true) else { break };
+        drop(answer.await);
     }
     // An empty message: a check without a domain, which has a clear answer.
     body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();

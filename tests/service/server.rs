@@ -33,13 +33,22 @@ impl TestServer {
     /// Starts a server with this configuration and these flags beside the addresses, and waits until it listens.
     pub(crate) fn start(config: &str, flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self::start_in(dir, config, flags)
+        let command = command(&rules_in(&dir, config), flags);
+        Self::spawn(dir, command)
     }
 
-    /// The same, in a directory of the caller's.
-    pub(crate) fn start_in(dir: TempDir, config: &str, flags: &[&str]) -> Self {
-        std::fs::write(dir.path().join("rules.yaml"), config).unwrap();
-        let mut child = command(&dir.path().join("rules.yaml").to_string_lossy(), flags).spawn().unwrap();
+    /// The same, with so many files that the process may open.
+    pub(crate) fn start_with_files(files: u32, config: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = command(&rules_in(&dir, config), flags);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
+        limited.arg(inner.get_program()).args(inner.get_args());
+        Self::spawn(dir, limited)
+    }
+
+    fn spawn(dir: TempDir, mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (found, listening) = mpsc::channel();
@@ -128,6 +137,13 @@ pub(crate) fn http(address: &str, method: &str, path: &str, body: &[u8]) -> (u16
     let answer = String::from_utf8(answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Writes the configuration `rules.yaml`, and tells its path.
+pub(crate) fn rules_in(dir: &TempDir, text: &str) -> String {
+    let path = dir.path().join("rules.yaml");
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
 }
 
 fn parse_listening(line: &str) -> Option<[String; 3]> {

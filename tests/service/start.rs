@@ -7,7 +7,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, command};
+use crate::server::{THREE_A_MINUTE, command, rules_in};
 
 /// Runs to the end, which must come by itself; the exit status and standard error.
 fn fail(config: &str, flags: &[&str]) -> (Option<i32>, String) {
@@ -15,16 +15,10 @@ fn fail(config: &str, flags: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-fn rules(dir: &tempfile::TempDir, text: &str) -> String {
-    let path = dir.path().join("rules.yaml");
-    std::fs::write(&path, text).unwrap();
-    path.to_string_lossy().into_owned()
-}
-
 #[test]
 fn a_taken_port_is_told_with_its_flag() {
     let dir = tempfile::tempdir().unwrap();
-    let config = rules(&dir, THREE_A_MINUTE);
+    let config = rules_in(&dir, THREE_A_MINUTE);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let other = TestServer::start(THREE_A_MINUTE, &["--workers", "2"]);
     for address in [taken.local_addr().unwrap().to_string(), other.grpc.clone()] {
@@ -48,7 +42,7 @@ fn a_missing_configuration_is_told_in_one_line() {
 #[ignore = "needs the limiter"]
 fn a_bad_configuration_lists_every_error() {
     let dir = tempfile::tempdir().unwrap();
-    let config = rules(&dir, "domain: api\ndescriptors:\n  - key: ''\n  - key: a\n    rate_limit: {unit: eon}\n");
+    let config = rules_in(&dir, "domain: api\ndescriptors:\n  - key: ''\n  - key: a\n    rate_limit: {unit: eon}\n");
     let (code, stderr) = fail(&config, &[]);
     assert_eq!(code, Some(1), "{stderr}");
     for error in [":3: descriptor has empty key", ":5: invalid rate limit unit 'eon'"] {
@@ -58,12 +52,15 @@ fn a_bad_configuration_lists_every_error() {
 
 #[test]
 fn bad_flags_are_told() {
-    for (flags, word) in [
-        (["--drain", "soon"], "--drain"),
-        (["--log-level", "=="], "--log-level"),
-        (["--grpc-addr", "8081"], "HOST:PORT"),
-    ] {
-        let (code, stderr) = fail("/nonexistent", &flags);
+    let cases: [(&[&str], &str); 5] = [
+        (&["--drain", "soon"], "--drain"),
+        (&["--log-level", "=="], "--log-level"),
+        (&["--grpc-addr", "8081"], "HOST:PORT"),
+        (&["--drain", "20s"], "--drain 20s must be shorter than --shutdown-deadline 15s"),
+        (&["--counter-memory", "1GIG"], "use KiB, MiB or GiB"),
+    ];
+    for (flags, word) in cases {
+        let (code, stderr) = fail("/nonexistent", flags);
         assert!(code != Some(0) && stderr.contains(word), "{flags:?}: {code:?} {stderr}");
     }
 }
@@ -93,4 +90,21 @@ async fn a_unix_socket_replaces_a_stale_one_and_goes_at_the_end() {
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
     assert!(!path.exists());
+}
+
+#[test]
+fn sighup_reads_the_configuration_again_and_a_lost_file_keeps_the_old_one() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let config = server.dir.path().join("rules.yaml");
+    std::fs::remove_file(&config).unwrap();
+    server.signal("HUP");
+    let mut detail = String::new();
+    while !detail.contains("last reload failed") {
+        detail = server.http("GET", "/readyz", b"").1;
+    }
+    assert!(detail.starts_with("serving: serving\nconfiguration: loaded\n"), "{detail}");
+    std::fs::write(&config, THREE_A_MINUTE).unwrap();
+    server.signal("HUP");
+    while server.http("GET", "/readyz", b"").1.contains("failed") {}
+    assert_eq!(server.http("GET", "/healthcheck", b"").0, 200);
 }

@@ -24,6 +24,17 @@ async fn ten_thousand_connections_come_and_go() {
 }
 
 #[tokio::test]
+async fn running_out_of_files_is_survived() {
+    let server = TestServer::start_with_files(64, THREE_A_MINUTE, &[]);
+    let open: Vec<_> = (0..200).map(|_| TcpStream::connect(&server.grpc).unwrap()).collect();
+    while !server.log().iter().any(|line| line.contains("cannot accept")) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    drop(open);
+    assert!(is_serving(&server.grpc).await);
+}
+
+#[tokio::test]
 async fn one_connection_too_many_is_closed_at_once_and_a_freed_slot_is_given_again() {
     let server = TestServer::start(THREE_A_MINUTE, &["--max-connections", "3", "--workers", "1"]);
     for address in [&server.grpc, &server.http, &server.admin] {
@@ -65,7 +76,7 @@ async fn garbage_ends_its_own_connection_only() {
         b"\0",
         b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
         b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
-        &[0xff; 65_536],
+        &[0xff; 16_384],
         &frames_of_nothing,
         &settings_on_a_stream,
     ];
