@@ -2,13 +2,15 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use tidegate::limiter::{Check, Code, CurrentLimit, Decision, Override, Status};
 use tidegate::rules::{Period, Unit};
 use tidegate::units::{Nanos, Timestamp};
 use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
+use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
+    Entry, RateLimitOverride,
+};
 use tidegate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use tidegate::wire::{self, Refusal};
 
@@ -26,7 +28,12 @@ fn any_descriptor() -> impl Strategy<Value = RateLimitDescriptor> {
     let entry = (any_text(), any_text()).prop_map(|(key, value)| Entry { key, value });
     let entries = prop::collection::vec(entry, 0..6);
     (entries, prop::option::of(any_override()), prop::option::of(any::<u64>()), any::<bool>()).prop_map(
-        |(entries, limit, hits_addend, is_negative_hits)| RateLimitDescriptor { entries, limit, hits_addend, is_negative_hits },
+        |(entries, limit, hits_addend, is_negative_hits)| RateLimitDescriptor {
+            entries,
+            limit,
+            hits_addend,
+            is_negative_hits,
+        },
     )
 }
 
@@ -157,7 +164,8 @@ fn every_bound_has_its_refusal() {
     let request = |descriptors, entries| {
         let entry = Entry { key: "k".into(), value: "v".into() };
         let descriptor = RateLimitDescriptor { entries: vec![entry; entries], ..RateLimitDescriptor::default() };
-        RateLimitRequest { domain: "d".into(), descriptors: vec![descriptor; descriptors], hits_addend: 0 }.encode_to_vec()
+        RateLimitRequest { domain: "d".into(), descriptors: vec![descriptor; descriptors], hits_addend: 0 }
+            .encode_to_vec()
     };
     for (descriptors, entries, want) in [
         (1, 100, None),
@@ -171,7 +179,10 @@ fn every_bound_has_its_refusal() {
         assert_eq!(got.as_deref(), want, "{descriptors} descriptors of {entries} entries");
     }
     let status = wire::read(b"").unwrap_err().status();
-    assert_eq!((status.code(), status.message()), (tonic::Code::InvalidArgument, "rate limit domain must not be empty"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (tonic::Code::InvalidArgument, "rate limit domain must not be empty")
+    );
     let limiter = tidegate::limiter::Limiter::new(tidegate::limiter::Settings::default());
     let refusal = wire::answer(&limiter, tidegate::limiter::Lane(0), Timestamp::EPOCH, &request(1, 1)).unwrap_err();
     assert_eq!(refusal.status().code(), tonic::Code::Unavailable);

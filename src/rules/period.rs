@@ -75,12 +75,6 @@ impl Period {
         Self { length, unit: Some(unit), multiplier }
     }
 
-    /// That many units; what is longer than can be told lasts for ever.
-    pub fn of_units(unit: Unit, multiplier: u32) -> Self {
-        let length = Nanos::from_ns(unit.length().as_ns().saturating_mul(multiplier.into()));
-        Self { length, unit: Some(unit), multiplier }
-    }
-
     /// So long, in the largest of second, minute, hour, day and week that divides it: 90 s is 90 seconds, 120 s is 2
     /// minutes. Months and years are left out, whose lengths are conventions: 30d is 30 days.
     pub fn of_length(length: Nanos) -> Self {
