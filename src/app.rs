@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
+use axum::Router;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::grpc::{Context, Workers, common_services};
 use crate::http::{ConfigState, JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{Lane, Limiter};
-use crate::net::{BindError, Slots, bind};
+use crate::net::{BindError, Bound, Slots, bind};
 use crate::rules::{self, RuleSet, SourceFile};
 use crate::settings::Settings;
 use crate::shutdown::{Lifecycle, Phase, Request, Signals};
@@ -78,58 +79,61 @@ pub fn run(settings: &Settings) -> Result<End, AppError> {
 /// Everything that runs.
 struct App<'a> {
     settings: &'a Settings,
-    limiter: Arc<Limiter>,
-    config: Arc<ConfigState>,
-    lifecycle: Lifecycle,
+    core: Core,
     workers: Workers,
     servers: JoinSet<()>,
-    /// What is to be undone at the end, such as the file of a unix socket.
-    _bound: Vec<Box<dyn Send>>,
+    /// What is undone at the end, such as the file of a unix socket.
+    _guards: Vec<Box<dyn Send>>,
+}
+
+/// What the front ends share.
+struct Core {
+    limiter: Arc<Limiter>,
+    clock: Arc<Clock>,
+    config: Arc<ConfigState>,
+    lifecycle: Lifecycle,
+}
+
+/// The bound addresses.
+struct Ports {
+    grpc: Bound,
+    http: Bound,
+    admin: Bound,
+}
+
+/// Room for connections, port by port.
+struct PortSlots {
+    grpc: Slots,
+    http: Slots,
+    admin: Slots,
 }
 
 impl<'a> App<'a> {
+    /// Loads, binds, starts. The order matters: nothing is bound for a configuration that does not load, and health is
+    /// SERVING only when every port is served.
     fn start(settings: &'a Settings) -> Result<Self, AppError> {
-        let limiter = Arc::new(build_limiter(settings));
-        let config = Arc::new(ConfigState::default());
-        limiter.replace_rules(load_rules(settings).map_err(AppError::Config)?);
-        config.loaded();
-
-        let grpc = bind(&settings.grpc_addr, settings.worker_count(), "--grpc-addr")?;
-        let http = bind(&settings.http_addr, 1, "--http-addr")?;
-        let admin = bind(&settings.admin_addr, 1, "--admin-addr")?;
+        let core = Core::load(settings)?;
+        let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
+        let slots = PortSlots::new(settings.max_connections);
+        let (public, operators) = core.routers(settings, render_metrics(&slots));
 
-        let lifecycle = Lifecycle::default();
-        let phases = lifecycle.phases();
-        let clock = Arc::new(Clock::start());
-        let probes = Probes { phases: phases.clone(), config: Arc::clone(&config) };
-        let metrics = render_metrics();
-        let json = JsonChecks {
-            limiter: Arc::clone(&limiter),
-            clock: Arc::clone(&clock),
-            lane: Lane(settings.worker_count()),
-        };
-        let public = public_router(json, probes.clone(), Arc::clone(&metrics));
-        let operators = admin_router(Arc::clone(&limiter), probes, metrics, common_services(&phases));
-
-        let slots = || Slots::new(settings.max_connections);
-        let mut servers = JoinSet::new();
-        let mut bound: Vec<Box<dyn Send>> = Vec::new();
-        for (port, router) in [(http, public), (admin, operators)] {
+        let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
+        for (port, slots, router) in [(http, slots.http, public), (admin, slots.admin, operators)] {
             let (sockets, guard) = port.into_parts();
-            bound.push(Box::new(guard));
+            guards.push(Box::new(guard));
             for socket in sockets {
-                servers.spawn(Server::new(socket, slots(), router.clone(), phases.clone())?.run());
+                let server = Server::new(socket, slots.clone(), router.clone(), core.lifecycle.phases())?;
+                servers.spawn(server.run());
             }
         }
-        let context = Context { limiter: Arc::clone(&limiter), clock, phases, slots: slots() };
         let (sockets, guard) = grpc.into_parts();
-        bound.push(Box::new(guard));
-        let workers = Workers::start(sockets, &context)?;
+        guards.push(Box::new(guard));
+        let workers = Workers::start(sockets, &core.context(slots.grpc))?;
 
-        lifecycle.advance(Phase::Serving);
+        core.lifecycle.advance(Phase::Serving);
         tracing::info!("{listening}");
-        Ok(Self { settings, limiter, config, lifecycle, workers, servers, _bound: bound })
+        Ok(Self { settings, core, workers, servers, _guards: guards })
     }
 
     /// Serves until the first signal that says to stop.
@@ -153,8 +157,8 @@ impl<'a> App<'a> {
     fn reload(&self) {
         match load_rules(self.settings) {
             Ok(rules) => {
-                self.limiter.replace_rules(rules);
-                self.config.loaded();
+                self.core.limiter.replace_rules(rules);
+                self.core.config.loaded();
                 tracing::info!("configuration loaded");
             }
             Err(errors) => {
@@ -162,15 +166,15 @@ impl<'a> App<'a> {
                     tracing::error!("{error}");
                 }
                 tracing::error!("the configuration does not load ({} errors), the old rules go on", errors.len());
-                self.config.refused(errors.join("\n"));
+                self.core.config.refused(errors.join("\n"));
             }
         }
     }
 
     /// Drains, ends what is open, all under the deadline.
     async fn stop(self, signals: &mut Signals) -> End {
-        self.lifecycle.advance(Phase::Draining);
-        let Self { settings, lifecycle, workers, mut servers, .. } = self;
+        let Self { settings, core: Core { lifecycle, .. }, workers, mut servers, _guards } = self;
+        lifecycle.advance(Phase::Draining);
         let orderly = async {
             tokio::time::sleep(settings.drain).await;
             lifecycle.advance(Phase::Stopping);
@@ -194,11 +198,53 @@ impl<'a> App<'a> {
     }
 }
 
+impl Core {
+    fn load(settings: &Settings) -> Result<Self, AppError> {
+        let (limiter, config) = (Arc::new(build_limiter(settings)), Arc::new(ConfigState::default()));
+        limiter.replace_rules(load_rules(settings).map_err(AppError::Config)?);
+        config.loaded();
+        Ok(Self { limiter, clock: Arc::new(Clock::start()), config, lifecycle: Lifecycle::default() })
+    }
+
+    /// What the public and the admin port serve.
+    fn routers(&self, settings: &Settings, metrics: RenderMetrics) -> (Router, Router) {
+        let phases = self.lifecycle.phases();
+        let probes = Probes { phases: phases.clone(), config: Arc::clone(&self.config) };
+        // The workers have the lanes before this one.
+        let lane = Lane(settings.worker_count());
+        let json = JsonChecks { limiter: Arc::clone(&self.limiter), clock: Arc::clone(&self.clock), lane };
+        let public = public_router(json, probes.clone(), Arc::clone(&metrics));
+        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, common_services(&phases)))
+    }
+
+    fn context(&self, slots: Slots) -> Context {
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        Context { limiter, clock, phases: self.lifecycle.phases(), slots }
+    }
+}
+
+impl Ports {
+    fn bind(settings: &Settings) -> Result<Self, BindError> {
+        Ok(Self {
+            grpc: bind(&settings.grpc_addr, settings.worker_count(), "--grpc-addr")?,
+            http: bind(&settings.http_addr, 1, "--http-addr")?,
+            admin: bind(&settings.admin_addr, 1, "--admin-addr")?,
+        })
+    }
+}
+
+impl PortSlots {
+    fn new(max: u32) -> Self {
+        Self { grpc: Slots::new(max), http: Slots::new(max), admin: Slots::new(max) }
+    }
+}
+
 fn build_limiter(_settings: &Settings) -> Limiter {
     Limiter::default()
 }
 
-fn render_metrics() -> RenderMetrics {
+/// The metrics of the whole process.
+fn render_metrics(_slots: &PortSlots) -> RenderMetrics {
     Arc::new(String::new)
 }
 
