@@ -29,7 +29,7 @@ pub enum End {
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The configuration does not load; each error on a line of its own.
-    #[error("the configuration does not load:\n{0}")]
+    #[error("{}", .0.lines().collect::<Vec<_>>().join("\nerror: "))]
     Config(#[from] LoadError),
     /// An address cannot be bound.
     #[error(transparent)]
@@ -47,6 +47,12 @@ pub enum AppError {
 /// # Errors
 /// When the configuration does not load, an address is taken, or the system lacks what it takes.
 pub fn run(settings: &Settings) -> Result<End, AppError> {
+    let (drain, deadline) = (settings.drain, settings.shutdown_deadline);
+    if drain >= deadline {
+        tracing::warn!(
+            "--drain {drain:?} is not shorter than --shutdown-deadline {deadline:?}: checks in flight may be cut off"
+        );
+    }
     raise_open_files(settings);
     let main = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(MAIN_THREADS)

@@ -10,6 +10,7 @@
 mod checks;
 mod ending;
 mod health;
+mod partial;
 mod reflection;
 mod worker;
 

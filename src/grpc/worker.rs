@@ -15,6 +15,7 @@ use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::service::Routes;
 
+use super::partial::PartialBytes;
 use super::{Checks, common_services, end_with};
 use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
@@ -80,7 +81,7 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
         let other = common_services(&context.phases).prepare();
         let checks = Checks::service(context.limiter, context.clock, Lane(index));
-        let service = ConnectionService { checks, other, phases: context.phases };
+        let service = ConnectionService { checks, other, partial: PartialBytes::default(), phases: context.phases };
         runtime.block_on(run(acceptor, service));
         // Nobody waits any more when the deadline has passed.
         let _late = end.send(());
@@ -146,6 +147,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, service: Connection
 struct ConnectionService {
     checks: RateLimitServiceServer<Checks>,
     other: Routes,
+    partial: PartialBytes,
     phases: Phases,
 }
 
@@ -157,7 +159,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let service = request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
         if service.is_some_and(|method| method.starts_with('/')) {
-            return self.checks.clone().call(request);
+            return self.checks.clone().call(request.map(|body| self.partial.bound(body)));
         }
         let (mut other, phases) = (self.other.clone(), self.phases.clone());
         Box::pin(async move { other.call(request).await.map(|response| end_with(&phases, response)) })

@@ -4,8 +4,12 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
 use tonic::service::Routes;
 
 use super::{Probes, RenderMetrics, observing_router};
@@ -16,12 +20,22 @@ use crate::rules::{Rule, RuleLimit, RuleSet};
 /// What the admin port serves: `services` over gRPC, and the pages.
 pub fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetrics, services: Routes) -> Router {
     let phases = probes.phases.clone();
-    let end = move |response: axum::response::Response| {
+    let end = move |response: Response| {
         let phases = phases.clone();
         async move { end_with(&phases, response.map(tonic::body::Body::new)) }
     };
     let services = services.into_axum_router().layer(map_response(end));
-    services.route("/rlconfig", get(move || async move { rlconfig(&limiter) })).merge(observing_router(probes, metrics))
+    let pages = services.route("/rlconfig", get(move || async move { rlconfig(&limiter) }));
+    pages.merge(observing_router(probes, metrics)).fallback(unknown)
+}
+
+/// A gRPC client is told in its own terms, a person is shown the way.
+async fn unknown(headers: HeaderMap) -> Response {
+    let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    if content_type.starts_with(b"application/grpc") {
+        return tonic::Status::unimplemented("not a service of the admin port").into_http::<Body>().into_response();
+    }
+    (StatusCode::NOT_FOUND, "Pages: /rlconfig /metrics /readyz /livez /healthcheck\n").into_response()
 }
 
 /// One line for each rule, in the order of the configuration, as envoyproxy/ratelimit writes them.

@@ -133,9 +133,12 @@ impl Acceptor {
 
     /// A peer that gave up is nobody's fault; anything else (in general: no file descriptor left) would return at once.
     async fn pause_after(&self, error: &io::Error) {
-        self.slots.0.failed.fetch_add(1, Ordering::Relaxed);
+        let failed = self.slots.0.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !is_peer_gone(error) {
-            tracing::debug!(%error, "cannot accept connections");
+            // Fifty a second while it lasts: ever fewer of them are logged.
+            if failed.is_power_of_two() {
+                tracing::warn!(%error, failed, "cannot accept connections");
+            }
             tokio::time::sleep(PAUSE).await;
         }
     }

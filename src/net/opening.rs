@@ -44,7 +44,14 @@ pub struct Opened<S> {
 /// # Errors
 /// When the peer leaves or is silent.
 pub async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
-    timeout(PATIENCE, read_first(stream)).await.map_err(|_| OpeningError::Silent)?.map_err(OpeningError::Left)
+    open_within(PATIENCE, stream).await
+}
+
+async fn open_within<S: AsyncRead + Unpin>(
+    patience: Duration,
+    stream: S,
+) -> Result<(Protocol, Opened<S>), OpeningError> {
+    timeout(patience, read_first(stream)).await.map_err(|_| OpeningError::Silent)?.map_err(OpeningError::Left)
 }
 
 async fn read_first<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol, Opened<S>)> {
@@ -112,7 +119,7 @@ impl<S: AsyncWrite + Unpin> Write for Opened<S> {
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Clients send the preface at once; ten seconds are enough for a slow network, and bound what silent peers occupy.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -134,9 +141,9 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_silent_peer_is_given_up() {
         let (_peer, ours) = tokio::io::duplex(64);
-        assert!(matches!(open(ours).await, Err(OpeningError::Silent)));
+        assert!(matches!(open_within(Duration::ZERO, ours).await, Err(OpeningError::Silent)));
     }
 }

@@ -1,18 +1,40 @@
 //! PURE: configuration text in, every error with file and line or an immutable [`RuleSet`] out; then matching.
 //!
 //! ```text
-//! text --yaml--> node tree with lines --check--> errors, all of them
-//!                                     --build--> RuleSet { domain -> tree of levels -> Rule }
+//! text --yaml--> nodes with lines --vocabulary--> keys that are known --spec--> values of the right types
+//!      --build--> RuleSet { domain -> tree of levels -> Rule }, or every error that the steps reported
 //! entries of a descriptor --Domain::find--> Match { rule, which values belong to the counter }
 //! ```
 
+mod build;
+mod duration;
+mod field;
+mod limit_build;
+mod limit_spec;
+mod metadata;
+mod own;
+mod pattern;
 mod period;
+mod quote;
+mod report;
+mod response;
 mod rule;
 mod set;
+mod spec;
+mod template;
+mod tree;
+mod vocabulary;
+mod yaml;
 
 pub use period::{Period, Unit};
+pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};
 pub use set::{Charge, Domain, Entry, Match, RuleSet};
+pub use template::{Template, TemplatePart};
+
+use build::Builder;
+use report::Report;
+use spec::FileSpec;
 
 /// One configuration file: its name as errors show it, and its text.
 #[derive(Clone, Debug)]
@@ -47,6 +69,31 @@ pub struct ConfigError {
 /// # Errors
 /// Every error of every file, in the order of files and lines.
 pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<ConfigError>> {
-    let _ = (files, options);
-    Ok(RuleSet::default())
+    let mut builder = Builder::new(options);
+    let mut errors = Vec::new();
+    let mut warnings = Vec::new();
+    for file in files {
+        let mut report = Report::new(&file.name);
+        if let Some(spec) = read(file, &mut report) {
+            builder.add(spec, &mut report);
+        }
+        let (wrong, odd) = report.finish();
+        errors.extend(wrong);
+        warnings.extend(odd);
+    }
+    if errors.is_empty() { Ok(builder.finish(warnings)) } else { Err(errors) }
+}
+
+/// One file as far as it can be read.
+fn read(file: &SourceFile, report: &mut Report<'_>) -> Option<FileSpec> {
+    match yaml::read(&file.text) {
+        Ok(mut root) => {
+            vocabulary::check(&mut root, report);
+            FileSpec::read(&root, report)
+        }
+        Err(yaml::Fault { line, cause }) => {
+            report.error(line, format!("error loading config file: yaml: line {line}: {cause}"));
+            None
+        }
+    }
 }

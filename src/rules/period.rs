@@ -50,6 +50,11 @@ impl Unit {
             Self::Year => "YEAR",
         }
     }
+
+    /// The unit of that name, in whatever case.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|unit| unit.name().eq_ignore_ascii_case(name))
+    }
 }
 
 /// The length of a window, with the unit that the wire names it by.
@@ -68,5 +73,45 @@ impl Period {
     pub fn of_units(unit: Unit, multiplier: u32) -> Self {
         let length = Nanos::from_ns(unit.length().as_ns().saturating_mul(multiplier.into()));
         Self { length, unit: Some(unit), multiplier }
+    }
+
+    /// So long, in the largest of second, minute, hour, day and week that divides it: 90 s is 90 seconds, 120 s is 2
+    /// minutes. Months and years are left out, whose lengths are conventions: 30d is 30 days.
+    pub fn of_length(length: Nanos) -> Self {
+        let units = [Unit::Week, Unit::Day, Unit::Hour, Unit::Minute, Unit::Second];
+        let whole = units.into_iter().find_map(|unit| {
+            let count = length.as_ns() / unit.length().as_ns();
+            let is_whole = count > 0 && length.as_ns().is_multiple_of(unit.length().as_ns());
+            is_whole.then(|| u32::try_from(count).ok().map(|count| (unit, count))).flatten()
+        });
+        match whole {
+            Some((unit, multiplier)) => Self { length, unit: Some(unit), multiplier },
+            None => Self { length, unit: None, multiplier: 1 },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_told_in_the_largest_unit_that_divides_it() {
+        for (ms, unit, multiplier) in [
+            (1_000, Some(Unit::Second), 1),
+            (30_000, Some(Unit::Second), 30),
+            (90_000, Some(Unit::Second), 90),
+            (900_000, Some(Unit::Minute), 15),
+            (5_400_000, Some(Unit::Minute), 90),
+            (86_400_000, Some(Unit::Day), 1),
+            (7 * 86_400_000, Some(Unit::Week), 1),
+            (30 * 86_400_000, Some(Unit::Day), 30),
+            (365 * 86_400_000, Some(Unit::Day), 365),
+            (500, None, 1),
+            (1_500, None, 1),
+        ] {
+            let length = Nanos::from_ns(ms * 1_000_000);
+            assert_eq!(Period::of_length(length), Period { length, unit, multiplier }, "{length}");
+        }
     }
 }

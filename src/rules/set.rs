@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Rule;
+use super::tree::Tree;
+use super::{ConfigError, Response, Rule};
 
 /// One entry of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,24 +17,38 @@ pub struct Entry<'a> {
 /// Everything a configuration says.
 #[derive(Debug, Default)]
 pub struct RuleSet {
-    domains: HashMap<String, Domain, ahash::RandomState>,
+    domains: Vec<Domain>,
+    by_name: HashMap<String, usize, ahash::RandomState>,
     rules: Vec<Rule>,
+    warnings: Vec<ConfigError>,
 }
 
 impl RuleSet {
+    /// A set of these domains and rules; names are unique, and each rule's index is its place.
+    pub(super) fn new(domains: Vec<Domain>, rules: Vec<Rule>, warnings: Vec<ConfigError>) -> Self {
+        let by_name = domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
+        Self { domains, by_name, rules, warnings }
+    }
+
     /// The domain of that name. Cost: one hash look-up.
     pub fn domain(&self, name: &str) -> Option<&Domain> {
-        self.domains.get(name)
+        self.domains.get(*self.by_name.get(name)?)
     }
 
     /// Every domain, in the order of the configuration.
     pub fn domains(&self) -> impl Iterator<Item = &Domain> {
-        self.domains.values()
+        self.domains.iter()
     }
 
     /// Every rule, in the order of the configuration; `rules()[i].index == i`.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// What is allowed but hardly meant, in the order of files and lines: a key where it means nothing, a limit
+    /// without a number.
+    pub fn warnings(&self) -> &[ConfigError] {
+        &self.warnings
     }
 }
 
@@ -56,15 +71,23 @@ pub struct Domain {
     pub enabled: bool,
     /// How the descriptors of one check are charged.
     pub charge: Charge,
+    /// What answers carry beside the decision.
+    pub response: Response,
+    pub(super) tree: Tree,
 }
 
 impl Domain {
-    /// The rule for a descriptor's entries, if one matches.
+    /// The rule for a descriptor's entries, if one matches. `rules` are the [`RuleSet::rules`] that the domain is part of.
     ///
-    /// Cost: hash look-ups per level, however many rules there are.
+    /// At each level the exact value is looked for, then the first pattern in the order of the configuration, then the
+    /// key's default; what is found first is final, and the last entry must end at the node of the rule.
+    ///
+    /// Cost: hash look-ups per level, however many rules there are, and no allocation. Patterns add one look-up for each
+    /// pair of lengths that their literal beginnings and ends have, and a comparison for each pattern that has the
+    /// text's own beginning and end.
     pub fn find<'r>(&'r self, rules: &'r [Rule], entries: &[Entry<'_>]) -> Option<Match<'r>> {
-        let _ = (rules, entries);
-        None
+        let index = self.tree.find(entries.iter().map(|entry| (&*entry.key, &*entry.value)))?;
+        rules.get(index).map(|rule| Match { rule })
     }
 }
 

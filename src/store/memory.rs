@@ -28,6 +28,17 @@ pub enum WhenFull {
     Allow,
 }
 
+/// What is to become of a counter's next state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// It is kept; a new counter needs room.
+    Charge,
+    /// It is not kept, but a new counter would need room.
+    Look,
+    /// It is kept, after a look that found room: whatever else came in between, all are charged or none.
+    Settle,
+}
+
 /// How full the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
@@ -65,7 +76,7 @@ impl Memory {
     fn charge_cell(&self, now: Timestamp, charge: &Charge<'_>) -> Outcome {
         let place = self.cells.place(charge.key);
         let Some(mut shard) = self.cells.lock(place) else { return self.no_room(charge) };
-        self.step_cell(&mut shard, place, now, charge, true)
+        self.step_cell(&mut shard, place, now, charge, Step::Charge)
     }
 
     fn step_cell(
@@ -74,11 +85,11 @@ impl Memory {
         place: Place,
         now: Timestamp,
         charge: &Charge<'_>,
-        commit: bool,
+        step: Step,
     ) -> Outcome {
         if let Some(cell) = shard.state_mut(place, charge.key) {
             let (outcome, next) = engine::step(charge.limit, *cell, now, charge.op);
-            if commit {
+            if step != Step::Look {
                 *cell = next;
             }
             return outcome;
@@ -87,10 +98,10 @@ impl Memory {
         if next == Cell::FRESH {
             return outcome;
         }
-        if self.is_full() {
-            return self.no_room(charge);
+        if self.lacks_room(step) {
+            return if outcome.admitted() { self.no_room(charge) } else { outcome };
         }
-        if commit {
+        if step != Step::Look {
             shard.insert(place, charge.key, next);
         }
         outcome
@@ -99,7 +110,7 @@ impl Memory {
     fn charge_log(&self, now: Timestamp, charge: &Charge<'_>) -> Outcome {
         let place = self.logs.place(charge.key);
         let Some(mut shard) = self.logs.lock(place) else { return self.no_room(charge) };
-        self.step_log(&mut shard, place, now, charge, true)
+        self.step_log(&mut shard, place, now, charge, Step::Charge)
     }
 
     fn step_log(
@@ -108,21 +119,24 @@ impl Memory {
         place: Place,
         now: Timestamp,
         charge: &Charge<'_>,
-        commit: bool,
+        step: Step,
     ) -> Outcome {
         if let Some(log) = shard.state_mut(place, charge.key) {
             let before = log.heap_bytes();
-            let outcome = engine::log::step(charge.limit, log, now, charge.op, commit);
+            let outcome = engine::log::step(charge.limit, log, now, charge.op, step != Step::Look);
             let after = log.heap_bytes();
             shard.book_heap(before, after);
             return outcome;
         }
         let mut log = Log::default();
-        let outcome = engine::log::step(charge.limit, &mut log, now, charge.op, commit);
-        if commit && !log.is_fresh(now) {
-            if self.is_full() {
-                return self.no_room(charge);
-            }
+        let outcome = engine::log::step(charge.limit, &mut log, now, charge.op, true);
+        if log.is_fresh(now) {
+            return outcome;
+        }
+        if self.lacks_room(step) {
+            return if outcome.admitted() { self.no_room(charge) } else { outcome };
+        }
+        if step != Step::Look {
             let heap = log.heap_bytes();
             shard.insert(place, charge.key, log);
             shard.book_heap(0, heap);
@@ -130,9 +144,10 @@ impl Memory {
         outcome
     }
 
-    /// Whether the budget is used up.
-    pub(super) fn is_full(&self) -> bool {
-        self.cells.bytes() + self.logs.bytes() >= self.budget_bytes
+    /// Whether a new counter has to do without a place.
+    fn lacks_room(&self, step: Step) -> bool {
+        let settled = step == Step::Settle && self.when_full == WhenFull::Deny;
+        !settled && self.cells.bytes() + self.logs.bytes() >= self.budget_bytes
     }
 
     fn no_room(&self, charge: &Charge<'_>) -> Outcome {
@@ -174,10 +189,16 @@ impl Store for Memory {
             return;
         }
         let mut locked = Locked::new(self, charges);
-        outcomes.extend(locked.look(now, charges));
-        let all_admit = outcomes.iter().all(Outcome::admitted);
-        for (charge, outcome) in charges.iter().zip(outcomes.iter_mut()) {
-            *outcome = locked.settle(now, charge, outcome.admitted(), all_admit);
+        let looks = locked.look(now, charges);
+        let all_admit = looks.iter().all(|(_, outcome)| outcome.admitted());
+        for (charge, (op, look)) in charges.iter().zip(looks) {
+            let op = match charge.op {
+                Op::Charge(_) if !all_admit && look.admitted() => Op::Charge(0),
+                // Denied again, for the ban that a denial begins.
+                Op::Charge(_) if !all_admit => op,
+                _ => charge.op,
+            };
+            outcomes.push(locked.step(now, &Charge { op, ..*charge }, Step::Settle));
         }
     }
 }
@@ -202,37 +223,29 @@ impl<'t> Locked<'t> {
         Self { memory, cells: lock_in_order(&memory.cells, cells), logs: lock_in_order(&memory.logs, logs) }
     }
 
-    /// What each charge would be answered if all came, one after the other; nothing is kept.
-    fn look(&mut self, now: Timestamp, charges: &[Charge<'_>]) -> SmallVec<[Outcome; 4]> {
+    /// What each charge would be answered if all came, one after the other, and what was asked for that; nothing is kept.
+    fn look(&mut self, now: Timestamp, charges: &[Charge<'_>]) -> SmallVec<[(Op, Outcome); 4]> {
         let mut looks = SmallVec::new();
         for (i, charge) in charges.iter().enumerate() {
             let op = match charge.op {
                 Op::Charge(hits @ 1..) => Op::Charge(hits.saturating_add(hits_before(charges, i))),
                 op => op,
             };
-            looks.push(self.step(now, &Charge { op, ..*charge }, false));
+            looks.push((op, self.step(now, &Charge { op, ..*charge }, Step::Look)));
         }
         looks
     }
 
-    /// Charges one counter if all admit; else leaves no trace but the ban that a denial begins.
-    fn settle(&mut self, now: Timestamp, charge: &Charge<'_>, admits: bool, all_admit: bool) -> Outcome {
-        let op = match charge.op {
-            Op::Charge(_) if admits && !all_admit => Op::Charge(0),
-            op => op,
-        };
-        self.step(now, &Charge { op, ..*charge }, true)
-    }
-
-    fn step(&mut self, now: Timestamp, charge: &Charge<'_>, commit: bool) -> Outcome {
+    /// One operation on one of the locked counters. A denied check counts nowhere, so nor does it here.
+    fn step(&mut self, now: Timestamp, charge: &Charge<'_>, step: Step) -> Outcome {
         let limit = Limit { count_denied: false, ..*charge.limit };
         let charge = Charge { limit: &limit, ..*charge };
         let outcome = if limit.algorithm == Algorithm::SlidingLog {
             let place = self.memory.logs.place(charge.key);
-            shard_of(&mut self.logs, place).map(|shard| self.memory.step_log(shard, place, now, &charge, commit))
+            shard_of(&mut self.logs, place).map(|shard| self.memory.step_log(shard, place, now, &charge, step))
         } else {
             let place = self.memory.cells.place(charge.key);
-            shard_of(&mut self.cells, place).map(|shard| self.memory.step_cell(shard, place, now, &charge, commit))
+            shard_of(&mut self.cells, place).map(|shard| self.memory.step_cell(shard, place, now, &charge, step))
         };
         outcome.unwrap_or_else(|| self.memory.no_room(&charge))
     }

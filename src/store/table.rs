@@ -116,7 +116,7 @@ impl<V> Table<V> {
         for shard in map.shards() {
             let mut slots = shard.write();
             let before = slots.buckets();
-            if before > MIN_BUCKETS && slots.len() * 4 < before {
+            if before > 1 && slots.len() * 4 < before {
                 let wanted = slots.len() * 2;
                 slots.shrink_to(wanted, |(key, _)| self.hasher.hash_one(&**key));
                 freed += slot_bytes::<V>(before) - slot_bytes::<V>(slots.buckets());
@@ -172,5 +172,3 @@ const SHARD_BITS: u32 = SHARDS.ilog2();
 const TAG_BITS: u32 = 7;
 /// The stripe comes from bits that pick neither shard nor slot.
 const STRIPE_SHIFT: u32 = 32;
-/// A shard of that many slots is not worth shrinking.
-const MIN_BUCKETS: usize = 16;

@@ -1,3 +1,15 @@
-//! What the process tells about itself.
+//! What Tidegate tells about itself: every metric's name, a snapshot of their values, and the two ways out.
+//!
+//! ```text
+//! limiter's atomics --> Snapshot --> prometheus: text for /metrics
+//!                               '--> otlp: pushed to a collector, with sampled spans, when an endpoint is set
+//! ```
+//! Nothing here runs on the decision path, except the choice whether a check is traced.
 
 pub mod log;
+pub mod names;
+pub mod otlp;
+pub mod prometheus;
+mod snapshot;
+
+pub use snapshot::{ConfigValues, ConnectionValues, CounterValues, RuleSeries, RuleTotals, Snapshot, SweepValues};

@@ -63,7 +63,9 @@ impl Oracle<'_> {
             }
             Algorithm::SlidingLog => self.sum(|at| at + self.length() > now) + u128::from(hits) <= max,
             Algorithm::SlidingWindow => self.sliding_allows(now, hits),
-            Algorithm::TokenBucket { burst, queue } => self.bucket_allows(now, hits, u128::from(burst) + u128::from(queue.size)),
+            Algorithm::TokenBucket { burst, queue } => {
+                self.bucket_allows(now, hits, u128::from(burst) + u128::from(queue.size))
+            }
         }
     }
 

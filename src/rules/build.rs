@@ -1,0 +1,256 @@
+//! Files as they stand -> domains, their trees and rules.
+
+use std::collections::{HashMap, HashSet};
+
+use super::field::Field;
+use super::limit_build::Block;
+use super::limit_spec::LimitSpec;
+use super::report::Report;
+use super::spec::{DescriptorSpec, FileSpec};
+use super::tree::{ROOT, Tree};
+use super::{Charge, ConfigError, Domain, Level, LoadOptions, Response, Rule, RuleSet, Varies};
+
+/// The configuration so far.
+#[derive(Debug)]
+pub(super) struct Builder {
+    options: LoadOptions,
+    drafts: Vec<Draft>,
+    by_name: HashMap<String, usize>,
+    rules: Vec<Rule>,
+}
+
+/// A domain so far.
+#[derive(Debug, Default)]
+struct Draft {
+    name: String,
+    enabled: Option<bool>,
+    charge: Option<Charge>,
+    response: Option<Response>,
+    tree: Tree,
+    /// The texts `key` and `key_value` below each node, which must be unique there.
+    taken: HashSet<(usize, String)>,
+}
+
+/// Where a descriptor stands.
+#[derive(Clone, Copy)]
+struct Parent<'a> {
+    node: usize,
+    path: &'a str,
+    levels: &'a [Level],
+}
+
+impl Builder {
+    /// An empty configuration.
+    pub(super) fn new(options: LoadOptions) -> Self {
+        Self { options, drafts: Vec::new(), by_name: HashMap::new(), rules: Vec::new() }
+    }
+
+    /// Adds a file. What cannot be added is checked all the same.
+    pub(super) fn add(&mut self, spec: FileSpec, report: &mut Report<'_>) {
+        let mut aside = Draft::default();
+        let name = spec.domain.given().cloned().unwrap_or_default();
+        let draft = match self.place(&spec.domain, &name, report) {
+            Some(at) => self.drafts.get_mut(at).unwrap_or(&mut aside),
+            None => &mut aside,
+        };
+        draft.set_keys(&spec, report);
+        let parent = Parent { node: ROOT, path: &name, levels: &[] };
+        draft.add_descriptors(parent, spec.descriptors, &mut self.rules, report);
+    }
+
+    /// The rules, if no file had an error.
+    pub(super) fn finish(self, warnings: Vec<ConfigError>) -> RuleSet {
+        let domains = self.drafts.into_iter().map(|draft| Domain {
+            name: draft.name,
+            enabled: draft.enabled.unwrap_or(true),
+            charge: draft.charge.unwrap_or_default(),
+            response: draft.response.unwrap_or_default(),
+            tree: draft.tree,
+        });
+        RuleSet::new(domains.collect(), self.rules, warnings)
+    }
+
+    /// The draft of a file's domain.
+    fn place(&mut self, domain: &Field<String>, name: &str, report: &mut Report<'_>) -> Option<usize> {
+        if domain.is_refused() {
+            return None;
+        }
+        let line = domain.line().unwrap_or(1);
+        if name.is_empty() {
+            report.error(line, "config file cannot have empty domain");
+            return None;
+        }
+        let known = self.by_name.get(name).copied();
+        if known.is_some() && !self.options.merge_domains {
+            report.error(line, format!("duplicate domain '{name}' in config file"));
+            return None;
+        }
+        known.or_else(|| {
+            let at = self.drafts.len();
+            self.drafts.push(Draft { name: name.to_owned(), ..Draft::default() });
+            self.by_name.insert(name.to_owned(), at);
+            Some(at)
+        })
+    }
+}
+
+impl Draft {
+    /// Takes in the keys of the top level. Files that share a domain may repeat each other there, not contradict.
+    fn set_keys(&mut self, spec: &FileSpec, report: &mut Report<'_>) {
+        set("enabled", &mut self.enabled, &spec.enabled, &self.name, report);
+        set("charge", &mut self.charge, &spec.charge, &self.name, report);
+        set("response", &mut self.response, &spec.response, &self.name, report);
+    }
+
+    fn add_descriptors(
+        &mut self,
+        parent: Parent<'_>,
+        descriptors: Vec<DescriptorSpec>,
+        rules: &mut Vec<Rule>,
+        report: &mut Report<'_>,
+    ) {
+        for descriptor in descriptors {
+            self.add_descriptor(parent, descriptor, rules, report);
+        }
+    }
+
+    fn add_descriptor(
+        &mut self,
+        parent: Parent<'_>,
+        mut descriptor: DescriptorSpec,
+        rules: &mut Vec<Rule>,
+        report: &mut Report<'_>,
+    ) {
+        let level = level(&descriptor);
+        let text = level.text();
+        let path = format!("{}.{text}", parent.path);
+        let is_new = self.is_new(parent.node, &descriptor, &text, &path, report);
+        let key_line = descriptor.key.line().unwrap_or(descriptor.line);
+        let unsure = descriptor.key.is_refused() || descriptor.value.is_refused();
+        if level.share_threshold && !unsure && !text.contains('*') {
+            let line = descriptor.share_threshold.line().unwrap_or(key_line);
+            report.error(
+                line,
+                format!(
+                    "share_threshold can only be used with wildcard values (containing '*'), but found key '{text}'"
+                ),
+            );
+        }
+        let levels = [parent.levels, &[level]].concat();
+        let below = std::mem::take(&mut descriptor.descriptors);
+        let rule = rule(descriptor, &self.name, &path, &levels, rules.len(), report);
+        let node = self.tree.detached(rule.as_ref().map(|rule| rule.index));
+        rules.extend(rule);
+        if let Some(level) = levels.last().filter(|_| is_new) {
+            self.tree.attach(parent.node, &level.key, &level.value, node);
+        }
+        self.add_descriptors(Parent { node, path: &path, levels: &levels }, below, rules, report);
+    }
+
+    /// Whether the descriptor has a key, and none of its siblings has its text.
+    fn is_new(
+        &mut self,
+        at: usize,
+        descriptor: &DescriptorSpec,
+        text: &str,
+        path: &str,
+        report: &mut Report<'_>,
+    ) -> bool {
+        if descriptor.key.is_refused() || descriptor.value.is_refused() {
+            return false;
+        }
+        let line = descriptor.key.line().unwrap_or(descriptor.line);
+        if descriptor.key.given().is_none_or(String::is_empty) {
+            report.error(line, "descriptor has empty key");
+            return false;
+        }
+        let is_new = self.taken.insert((at, text.to_owned()));
+        if !is_new {
+            report.error(line, format!("duplicate descriptor composite key '{path}'"));
+        }
+        is_new
+    }
+}
+
+fn set<T: Clone + PartialEq>(
+    key: &str,
+    known: &mut Option<T>,
+    field: &Field<T>,
+    domain: &str,
+    report: &mut Report<'_>,
+) {
+    let Field::Given(value, line) = field else { return };
+    if known.as_ref().is_some_and(|known| known != value) {
+        report
+            .error(*line, format!("'{key}' of domain '{domain}' is given otherwise in another file: keep one of them"));
+    }
+    *known = Some(value.clone());
+}
+
+fn level(descriptor: &DescriptorSpec) -> Level {
+    let key = descriptor.key.given().cloned().unwrap_or_default();
+    let value = descriptor.value.given().cloned().unwrap_or_default();
+    let share_threshold = descriptor.share_threshold.is_set();
+    let varies = if share_threshold {
+        Varies::Nothing
+    } else if key.contains('*') {
+        Varies::KeyAndValue
+    } else if value.is_empty() || value.contains('*') {
+        Varies::Value
+    } else {
+        Varies::Nothing
+    };
+    Level { key, value, varies, value_to_metric: descriptor.value_to_metric.is_set(), share_threshold }
+}
+
+/// The rule of a descriptor that has a limit.
+fn rule(
+    descriptor: DescriptorSpec,
+    domain: &str,
+    path: &str,
+    levels: &[Level],
+    index: usize,
+    report: &mut Report<'_>,
+) -> Option<Rule> {
+    if let (Some(_), Some(line)) = (&descriptor.rate_limit, descriptor.rate_limits.line()) {
+        report.error(line, "'rate_limit' and 'rate_limits' both give limits: keep one of them");
+    }
+    let specs: Vec<LimitSpec> = match descriptor.rate_limits {
+        Field::Given(specs, _) => descriptor.rate_limit.into_iter().chain(specs).collect(),
+        Field::Absent | Field::Refused => descriptor.rate_limit.into_iter().collect(),
+    };
+    if specs.is_empty() {
+        return None;
+    }
+    let mut rule = Rule {
+        domain: domain.to_owned(),
+        path: path.to_owned(),
+        index,
+        levels: levels.to_vec(),
+        limits: Vec::new(),
+        unlimited: false,
+        replaces: Vec::new(),
+        shadow_mode: descriptor.shadow_mode.is_set(),
+        quota_mode: descriptor.quota_mode.is_set(),
+        detailed_metric: descriptor.detailed_metric.is_set(),
+        metadata: descriptor.metadata,
+    };
+    add_limits(&mut rule, &specs, report);
+    Some(rule)
+}
+
+/// A block that is switched off is checked like any other, but neither lifts limits nor replaces any.
+fn add_limits(rule: &mut Rule, specs: &[LimitSpec], report: &mut Report<'_>) {
+    for spec in specs {
+        let replaced = spec.replaced(report);
+        if spec.is_enabled() {
+            rule.replaces.extend(replaced);
+        }
+        match spec.build(report) {
+            Some(Block::Limited(limit)) => rule.limits.push(limit),
+            Some(Block::Unlimited) => rule.unlimited |= spec.is_enabled(),
+            None => {}
+        }
+    }
+    rule.unlimited &= rule.limits.is_empty();
+}

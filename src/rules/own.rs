@@ -1,0 +1,90 @@
+//! The values of the keys that only we have. Null is as if the key were not there.
+
+use super::duration;
+use super::field::Field;
+use super::quote;
+use super::report::Report;
+use super::yaml::{Kind, Node, Pair, Value};
+use crate::units::Nanos;
+
+/// One of some words.
+pub(super) fn word<T: Copy>(node: &Node, key: &str, words: &[(&str, T)], report: &mut Report<'_>) -> Field<T> {
+    let wanted = || format!("one of {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "));
+    let found = node.as_text().and_then(|text| words.iter().find(|(word, _)| *word == text));
+    match found {
+        Some((_, value)) => Field::Given(*value, node.line),
+        None => unfit(node, key, &wanted(), report),
+    }
+}
+
+/// A whole number from `least` to 4,294,967,295.
+pub(super) fn whole(node: &Node, key: &str, least: u32, report: &mut Report<'_>) -> Field<u32> {
+    match integer(node).and_then(|int| u32::try_from(int).ok()).filter(|&number| number >= least) {
+        Some(number) => Field::Given(number, node.line),
+        None => unfit(node, key, &format!("a whole number from {least} to {}", u32::MAX), report),
+    }
+}
+
+/// True or false.
+pub(super) fn flag(node: &Node, key: &str, report: &mut Report<'_>) -> Field<bool> {
+    match &node.kind {
+        Kind::Scalar(scalar) if let Value::Bool(set) = scalar.value => Field::Given(set, node.line),
+        _ => unfit(node, key, "true or false", report),
+    }
+}
+
+/// A length of time.
+pub(super) fn length(node: &Node, key: &str, report: &mut Report<'_>) -> Field<Nanos> {
+    if node.is_null() {
+        return Field::Absent;
+    }
+    Field::from(duration::read(node, key, report), node.line)
+}
+
+/// A text.
+pub(super) fn text(node: &Node, key: &str, report: &mut Report<'_>) -> Field<String> {
+    match node.as_text() {
+        Some(text) => Field::Given(text.to_owned(), node.line),
+        None => unfit(node, key, "a text", report),
+    }
+}
+
+/// Calls `take` with each key and value of a map, and reports the keys that it does not take.
+pub(super) fn map<'n>(
+    pairs: &'n [Pair],
+    report: &mut Report<'_>,
+    mut take: impl FnMut(&str, &'n Node, &mut Report<'_>) -> bool,
+) {
+    for Pair { key, value } in pairs {
+        match key.as_text() {
+            Some(text) if take(text, value, report) => {}
+            Some(text) => report.error(key.line, format!("config error, unknown key '{text}'")),
+            None => {
+                let shown = quote::value(key);
+                report.error(key.line, format!("config error, key is not of type string: {shown}"));
+            }
+        }
+    }
+}
+
+/// Reports a value that is not what its key wants; null only counts as absent.
+pub(super) fn unfit<T>(node: &Node, key: &str, wanted: &str, report: &mut Report<'_>) -> Field<T> {
+    if node.is_null() {
+        return Field::Absent;
+    }
+    if !matches!(node.kind, Kind::Refused) {
+        report.error(node.line, format!("'{key}' must be {wanted}, found '{}'", quote::value(node)));
+    }
+    Field::Refused
+}
+
+/// The integer that a node is.
+pub(super) fn integer(node: &Node) -> Option<i64> {
+    match &node.kind {
+        Kind::Scalar(scalar) => match scalar.value {
+            Value::Int(int) => Some(int),
+            _ => None,
+        },
+        _ => None,
+    }
+}

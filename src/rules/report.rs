@@ -1,0 +1,55 @@
+//! What is wrong with one file, collected while it is read.
+
+use super::ConfigError;
+
+/// How many errors of one file are told. Nobody reads more, and a file of a million mistakes must not fill the log.
+const MAX_TOLD: usize = 1_000;
+
+/// The findings of one file.
+#[derive(Debug)]
+pub(super) struct Report<'f> {
+    file: &'f str,
+    errors: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
+    untold: usize,
+}
+
+impl<'f> Report<'f> {
+    /// An empty report on the file of that name.
+    pub(super) fn new(file: &'f str) -> Self {
+        Self { file, errors: Vec::new(), warnings: Vec::new(), untold: 0 }
+    }
+
+    /// Notes what makes the file unusable.
+    pub(super) fn error(&mut self, line: usize, message: impl Into<String>) {
+        if self.errors.len() < MAX_TOLD {
+            self.errors.push(self.finding(line, message.into()));
+        } else {
+            self.untold = self.untold.saturating_add(1);
+        }
+    }
+
+    /// Notes what is allowed but hardly meant.
+    pub(super) fn warn(&mut self, line: usize, message: impl Into<String>) {
+        if self.warnings.len() < MAX_TOLD {
+            self.warnings.push(self.finding(line, message.into()));
+        }
+    }
+
+    /// The errors and the warnings, by line, each once: what an alias repeats has the line and the fault of its anchor.
+    pub(super) fn finish(mut self) -> (Vec<ConfigError>, Vec<ConfigError>) {
+        for findings in [&mut self.errors, &mut self.warnings] {
+            findings.sort();
+            findings.dedup();
+        }
+        if self.untold > 0 {
+            let line = self.errors.last().map_or(1, |error| error.line);
+            self.errors.push(self.finding(line, format!("and {} more errors in this file", self.untold)));
+        }
+        (self.errors, self.warnings)
+    }
+
+    fn finding(&self, line: usize, message: String) -> ConfigError {
+        ConfigError { file: self.file.to_owned(), line, message }
+    }
+}

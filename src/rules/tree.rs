@@ -1,0 +1,147 @@
+//! The nodes of one domain, and the step from a node to the child that an entry matches.
+
+use std::collections::HashMap;
+
+use super::pattern::{Joined, Pattern, Patterns};
+
+/// Up to so many keys below one node are compared one by one: that is quicker than hashing the entry's key.
+const FEW_KEYS: usize = 8;
+
+/// The nodes of one domain; the first is the domain itself.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+}
+
+/// One node: a place in the configuration.
+#[derive(Debug, Default)]
+struct Node {
+    rule: Option<usize>,
+    children: Children,
+}
+
+/// The children of a node, by key.
+#[derive(Debug, Default)]
+struct Children {
+    keys: Vec<KeyChildren>,
+    /// Key -> its place in `keys`, once there are many.
+    by_key: HashMap<Box<str>, usize, ahash::RandomState>,
+    /// The patterns whose key has a `*`: they match `key_value`.
+    key_patterns: Patterns,
+}
+
+/// The children of a node that have one key.
+#[derive(Debug)]
+struct KeyChildren {
+    key: Box<str>,
+    /// Every value as it is configured, patterns included: an entry may spell a pattern literally.
+    values: HashMap<Box<str>, usize, ahash::RandomState>,
+    /// The patterns whose value has a `*`.
+    patterns: Patterns,
+    /// The child that takes any value.
+    default: Option<usize>,
+}
+
+/// The node of the domain itself.
+pub(super) const ROOT: usize = 0;
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { nodes: vec![Node::default()] }
+    }
+}
+
+impl Tree {
+    /// The rule of the node that the entries lead to.
+    ///
+    /// As in the reference: at each level the exact value, else the first pattern, else the key's default; whichever is
+    /// found is final, and the depth must be the same.
+    pub(super) fn find<'e>(&self, entries: impl Iterator<Item = (&'e str, &'e str)>) -> Option<usize> {
+        let mut at = self.nodes.first()?;
+        for (key, value) in entries {
+            at = self.nodes.get(at.children.find(key, value)?)?;
+        }
+        at.rule
+    }
+
+    /// Adds a node that nothing leads to (yet).
+    pub(super) fn detached(&mut self, rule: Option<usize>) -> usize {
+        self.nodes.push(Node { rule, children: Children::default() });
+        self.nodes.len().saturating_sub(1)
+    }
+
+    /// Makes `child` the child of `parent` for a configured key and value, after all others.
+    pub(super) fn attach(&mut self, parent: usize, key: &str, value: &str, child: usize) {
+        if let Some(node) = self.nodes.get_mut(parent) {
+            node.children.add(key, value, child);
+        }
+    }
+}
+
+impl Children {
+    fn find(&self, key: &str, value: &str) -> Option<usize> {
+        let of_key = self.of_key(key);
+        if let Some(&exact) = of_key.and_then(|of_key| of_key.values.get(value)) {
+            return Some(exact);
+        }
+        self.first_pattern(of_key, key, value).or_else(|| of_key?.default)
+    }
+
+    /// Patterns of values and patterns of keys stand in one order, that of the configuration, which is the nodes'.
+    fn first_pattern(&self, of_key: Option<&KeyChildren>, key: &str, value: &str) -> Option<usize> {
+        let by_value = of_key.and_then(|of_key| of_key.patterns.find(value.as_bytes()));
+        let by_key = self.key_patterns.find(Joined { key: key.as_bytes(), value: value.as_bytes() });
+        match (by_value, by_key) {
+            (Some(by_value), Some(by_key)) => Some(by_value.min(by_key)),
+            (by_value, by_key) => by_value.or(by_key),
+        }
+    }
+
+    fn of_key(&self, key: &str) -> Option<&KeyChildren> {
+        if self.by_key.is_empty() {
+            return self.keys.iter().find(|of_key| *of_key.key == *key);
+        }
+        self.keys.get(*self.by_key.get(key)?)
+    }
+
+    fn add(&mut self, key: &str, value: &str, child: usize) {
+        let in_key = key.contains('*');
+        if in_key {
+            let text = if value.is_empty() { key.to_owned() } else { format!("{key}_{value}") };
+            if let Some(pattern) = Pattern::new(&text) {
+                self.key_patterns.push(pattern, child);
+            }
+        }
+        let Some(of_key) = self.of_key_mut(key) else { return };
+        if value.is_empty() {
+            of_key.default = Some(child);
+            return;
+        }
+        of_key.values.insert(value.into(), child);
+        if let Some(pattern) = Pattern::new(value).filter(|_| !in_key) {
+            of_key.patterns.push(pattern, child);
+        }
+    }
+
+    fn of_key_mut(&mut self, key: &str) -> Option<&mut KeyChildren> {
+        let known = match self.by_key.get(key) {
+            Some(&at) => Some(at),
+            None => self.keys.iter().take(FEW_KEYS).position(|of_key| *of_key.key == *key),
+        };
+        let at = known.unwrap_or_else(|| self.add_key(key));
+        self.keys.get_mut(at)
+    }
+
+    fn add_key(&mut self, key: &str) -> usize {
+        let at = self.keys.len();
+        let (values, patterns) = (HashMap::default(), Patterns::default());
+        self.keys.push(KeyChildren { key: key.into(), values, patterns, default: None });
+        if self.keys.len() > FEW_KEYS {
+            if self.by_key.is_empty() {
+                self.by_key.extend(self.keys.iter().enumerate().map(|(at, of_key)| (of_key.key.clone(), at)));
+            }
+            self.by_key.insert(key.into(), at);
+        }
+        at
+    }
+}

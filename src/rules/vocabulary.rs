@@ -1,0 +1,187 @@
+//! The first pass: which keys there are, and where they may stand.
+//!
+//! The reference checks every key of a file against one flat list, wherever the key stands, and so must we: `domain`
+//! inside a descriptor is accepted, and means nothing. Keys that only we have are accepted where they mean something.
+//! What is reported here is taken out of the tree, so that nothing is reported twice.
+
+use std::collections::HashSet;
+
+use super::quote;
+use super::report::Report;
+use super::yaml::{Kind, Node, Pair, Value};
+
+/// Checks the keys of a whole file.
+pub(super) fn check(root: &mut Node, report: &mut Report<'_>) {
+    if let Kind::Map(pairs) = &mut root.kind {
+        check_map(pairs, Place::Top, report);
+    }
+}
+
+/// Where a map stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// The file's top level.
+    Top,
+    /// An element of `descriptors`.
+    Descriptor,
+    /// `rate_limit`, or an element of `rate_limits`.
+    RateLimit,
+    /// Where no key means anything, or only the reference's do.
+    Elsewhere,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Top => "at the top level of a file",
+            Self::Descriptor => "in a descriptor",
+            Self::RateLimit => "in rate_limit",
+            Self::Elsewhere => "here",
+        }
+    }
+}
+
+/// The reference's keys, and where each means something.
+const REFERENCE: [(&str, &[Place]); 16] = [
+    ("domain", &[Place::Top]),
+    ("key", &[Place::Descriptor]),
+    ("value", &[Place::Descriptor]),
+    ("descriptors", &[Place::Top, Place::Descriptor]),
+    ("rate_limit", &[Place::Descriptor]),
+    ("unit", &[Place::RateLimit]),
+    ("requests_per_unit", &[Place::RateLimit]),
+    ("unlimited", &[Place::RateLimit]),
+    ("shadow_mode", &[Place::Descriptor]),
+    ("quota_mode", &[Place::Descriptor]),
+    ("name", &[Place::RateLimit]),
+    ("replaces", &[Place::RateLimit]),
+    ("detailed_metric", &[Place::Descriptor]),
+    ("value_to_metric", &[Place::Descriptor]),
+    ("share_threshold", &[Place::Descriptor]),
+    ("metadata", &[Place::Descriptor]),
+];
+
+/// The keys that only we have, where each may stand, and the same in words.
+const OURS: [(&str, &[Place], &str); 11] = [
+    ("rate_limits", &[Place::Descriptor], "a descriptor"),
+    ("period", &[Place::RateLimit], "rate_limit"),
+    ("algorithm", &[Place::RateLimit], "rate_limit"),
+    ("starts", &[Place::RateLimit], "rate_limit"),
+    ("burst", &[Place::RateLimit], "rate_limit"),
+    ("queue", &[Place::RateLimit], "rate_limit"),
+    ("ban", &[Place::RateLimit], "rate_limit"),
+    ("count_denied", &[Place::RateLimit], "rate_limit"),
+    ("enabled", &[Place::Top, Place::RateLimit], "rate_limit or the top level of a file"),
+    ("charge", &[Place::Top], "the top level of a file"),
+    ("response", &[Place::Top], "the top level of a file"),
+];
+
+/// What a key is, in one place.
+enum Word {
+    Reference { meant: bool },
+    Ours,
+    Misplaced(&'static str),
+    Unknown,
+}
+
+fn look_up(key: &str, place: Place) -> Word {
+    if let Some((_, places)) = REFERENCE.iter().find(|(name, _)| *name == key) {
+        return Word::Reference { meant: place == Place::Elsewhere || places.contains(&place) };
+    }
+    match OURS.iter().find(|(name, ..)| *name == key) {
+        Some((_, places, _)) if places.contains(&place) => Word::Ours,
+        Some((_, _, home)) => Word::Misplaced(home),
+        None => Word::Unknown,
+    }
+}
+
+/// Of a key given twice only the last is looked at, as in the reference: the others are overridden.
+fn check_map(pairs: &mut Vec<Pair>, place: Place, report: &mut Report<'_>) {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<bool> = pairs
+        .iter_mut()
+        .rev()
+        .map(|pair| {
+            let first_met = seen.insert((pair.key.as_text().is_some(), quote::value(&pair.key)));
+            !first_met || check_pair(pair, place, report)
+        })
+        .collect();
+    pairs.retain(|_| kept.pop().unwrap_or(true));
+}
+
+/// Whether the pair may stay.
+fn check_pair(pair: &mut Pair, place: Place, report: &mut Report<'_>) -> bool {
+    let line = pair.key.line;
+    let Some(key) = pair.key.as_text() else {
+        let key = quote::value(&pair.key);
+        report.error(line, format!("config error, key is not of type string: {key}"));
+        return false;
+    };
+    match look_up(key, place) {
+        Word::Reference { meant } => {
+            if !meant {
+                report.warn(line, format!("'{key}' means nothing {} and is ignored", place.name()));
+            }
+            if key != "metadata" {
+                let inside = inside(key, place);
+                check_value(&mut pair.value, inside, report);
+            }
+            true
+        }
+        Word::Ours if key == "rate_limits" => {
+            check_value(&mut pair.value, Place::RateLimit, report);
+            true
+        }
+        Word::Ours => true,
+        Word::Misplaced(home) => {
+            report.error(line, format!("'{key}' does not belong {}: it is a key of {home}", place.name()));
+            false
+        }
+        Word::Unknown => {
+            report.error(line, format!("config error, unknown key '{key}'"));
+            false
+        }
+    }
+}
+
+/// The place that the value of a key is.
+fn inside(key: &str, place: Place) -> Place {
+    match (place, key) {
+        (Place::Top | Place::Descriptor, "descriptors") => Place::Descriptor,
+        (Place::Descriptor, "rate_limit") => Place::RateLimit,
+        _ => Place::Elsewhere,
+    }
+}
+
+fn check_value(value: &mut Node, place: Place, report: &mut Report<'_>) {
+    let refused = match &mut value.kind {
+        Kind::List(items) => {
+            for item in items {
+                check_item(item, place, report);
+            }
+            false
+        }
+        Kind::Map(pairs) => {
+            check_map(pairs, place, report);
+            false
+        }
+        Kind::Scalar(scalar) if matches!(scalar.value, Value::Float(_) | Value::Uint(_)) => {
+            report.error(value.line, "error checking config");
+            true
+        }
+        Kind::Scalar(_) | Kind::Refused => false,
+    };
+    if refused {
+        value.kind = Kind::Refused;
+    }
+}
+
+fn check_item(item: &mut Node, place: Place, report: &mut Report<'_>) {
+    if let Kind::Map(pairs) = &mut item.kind {
+        check_map(pairs, place, report);
+        return;
+    }
+    let shown = quote::value(item);
+    report.error(item.line, format!("config error, yaml file contains list of type other than map: {shown}"));
+    item.kind = Kind::Refused;
+}

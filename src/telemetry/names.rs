@@ -1,0 +1,156 @@
+//! Every metric that Tidegate has, by name; no other file spells one out.
+//!
+//! The names that begin with `ratelimit_service_` are those of envoyproxy/ratelimit's Prometheus mapping, so that its
+//! dashboards and alerts go on working; the others are Tidegate's own.
+
+/// One metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// The name, the same in Prometheus' text and in OTLP.
+    pub name: &'static str,
+    /// Whether it only grows.
+    pub kind: Kind,
+    /// The unit, as UCUM spells it.
+    pub unit: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// How a metric moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It only grows while the process lives.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// Hits asked for.
+pub const TOTAL_HITS: &str = "ratelimit_service_rate_limit_total_hits";
+/// Hits above the limit.
+pub const OVER_LIMIT: &str = "ratelimit_service_rate_limit_over_limit";
+/// Hits within the limit but above the near-limit share of it.
+pub const NEAR_LIMIT: &str = "ratelimit_service_rate_limit_near_limit";
+/// Hits within the limit.
+pub const WITHIN_LIMIT: &str = "ratelimit_service_rate_limit_within_limit";
+/// Hits above the limit of a rule in shadow mode.
+pub const SHADOW_MODE: &str = "ratelimit_service_rate_limit_shadow_mode";
+/// Checks of a domain that is not configured.
+pub const DOMAIN_NOT_FOUND: &str = "ratelimit_service_rate_limit_domain_not_found";
+/// Configurations loaded.
+pub const CONFIG_LOAD_SUCCESS: &str = "ratelimit_service_config_load_success";
+/// Configurations refused.
+pub const CONFIG_LOAD_ERROR: &str = "ratelimit_service_config_load_error";
+/// Checks admitted only by global shadow mode.
+pub const GLOBAL_SHADOW_MODE: &str = "ratelimit_service_global_shadow_mode";
+/// Checks answered with an error.
+pub const SHOULD_RATE_LIMIT_ERROR: &str = "ratelimit_service_should_rate_limit_error";
+/// Requests received.
+pub const TOTAL_REQUESTS: &str = "ratelimit_service_total_requests";
+/// Live counters.
+pub const COUNTERS: &str = "tidegate_counters";
+/// Memory of the counters.
+pub const COUNTER_BYTES: &str = "tidegate_counter_bytes";
+/// The bound on that memory.
+pub const COUNTER_BUDGET_BYTES: &str = "tidegate_counter_budget_bytes";
+/// New keys denied for lack of memory.
+pub const NEW_KEYS_REFUSED: &str = "tidegate_new_keys_refused_total";
+/// New keys admitted uncounted for lack of memory.
+pub const NEW_KEYS_ADMITTED: &str = "tidegate_new_keys_admitted_total";
+/// Sweeps over all counters.
+pub const SWEEP_PASSES: &str = "tidegate_sweep_passes_total";
+/// Counters that sweeps freed.
+pub const SWEEP_FREED: &str = "tidegate_sweep_freed_total";
+/// The longest time a sweep held a shard.
+pub const SWEEP_LONGEST_PAUSE: &str = "tidegate_sweep_longest_pause_seconds";
+/// Open connections.
+pub const CONNECTIONS: &str = "tidegate_connections";
+/// Connections refused.
+pub const CONNECTIONS_REFUSED: &str = "tidegate_connections_refused_total";
+/// The configuration in force.
+pub const CONFIG_GENERATION: &str = "tidegate_config_generation";
+/// Reloads that failed.
+pub const CONFIG_RELOAD_FAILURES: &str = "tidegate_config_reload_failures_total";
+/// Whether the configuration on disk is the one in force.
+pub const CONFIG_LAST_RELOAD_SUCCESS: &str = "tidegate_config_last_reload_success";
+/// How far the clock is ahead.
+pub const CLOCK_AHEAD: &str = "tidegate_clock_ahead_seconds";
+/// Overrides that were ignored.
+pub const OVERRIDES_IGNORED: &str = "tidegate_overrides_ignored_total";
+/// The version that runs.
+pub const BUILD_INFO: &str = "tidegate_build_info";
+
+/// The domain of a check.
+pub const DOMAIN: &str = "domain";
+/// The first level of a rule, as `key_value`.
+pub const KEY1: &str = "key1";
+/// The second level of a rule, as `key_value`.
+pub const KEY2: &str = "key2";
+/// The rule's whole path.
+pub const RULE: &str = "rule";
+/// The kind of an error.
+pub const ERR_TYPE: &str = "err_type";
+/// The method of a request.
+pub const GRPC_METHOD: &str = "grpc_method";
+/// The version of the program.
+pub const VERSION: &str = "version";
+
+/// Every metric, in the order in which they are shown.
+pub const METRICS: &[Metric] = &[
+    counter(TOTAL_HITS, "{hit}", "Hits of the checks that matched the rule."),
+    counter(OVER_LIMIT, "{hit}", "Hits above the rule's limit."),
+    counter(NEAR_LIMIT, "{hit}", "Hits within the rule's limit, but above the near-limit share of it."),
+    counter(WITHIN_LIMIT, "{hit}", "Hits within the rule's limit."),
+    counter(SHADOW_MODE, "{hit}", "Hits above the limit of a rule in shadow mode, admitted all the same."),
+    counter(DOMAIN_NOT_FOUND, "{check}", "Checks of a domain that is not configured."),
+    counter(CONFIG_LOAD_SUCCESS, "{load}", "Configurations loaded."),
+    counter(CONFIG_LOAD_ERROR, "{load}", "Configurations that were refused or could not be read."),
+    counter(GLOBAL_SHADOW_MODE, "{check}", "Checks over a limit that global shadow mode admitted."),
+    counter(SHOULD_RATE_LIMIT_ERROR, "{check}", "Checks answered with an error."),
+    counter(TOTAL_REQUESTS, "{request}", "Requests received."),
+    gauge(COUNTERS, "{counter}", "Counters in memory."),
+    gauge(COUNTER_BYTES, "By", "Memory that the counters take."),
+    gauge(COUNTER_BUDGET_BYTES, "By", "Memory that the counters may take; 0: no bound."),
+    counter(NEW_KEYS_REFUSED, "{key}", "New keys denied because the counters' memory was used up."),
+    counter(NEW_KEYS_ADMITTED, "{key}", "New keys admitted uncounted because the counters' memory was used up."),
+    counter(SWEEP_PASSES, "{pass}", "Sweeps over all counters."),
+    counter(SWEEP_FREED, "{counter}", "Expired counters freed by sweeps."),
+    gauge(SWEEP_LONGEST_PAUSE, "s", "The longest time that a sweep held one shard of the counters."),
+    gauge(CONNECTIONS, "{connection}", "Open connections."),
+    counter(CONNECTIONS_REFUSED, "{connection}", "Connections refused because too many were open."),
+    gauge(CONFIG_GENERATION, "1", "The number of the configuration in force, from 1; 0: none is loaded."),
+    counter(CONFIG_RELOAD_FAILURES, "{load}", "Loads that failed; the configuration in force stayed."),
+    gauge(CONFIG_LAST_RELOAD_SUCCESS, "1", "1: the last load succeeded; 0: it failed, and older rules are in force."),
+    gauge(CLOCK_AHEAD, "s", "How far the clock is ahead of a wall clock that was set back."),
+    counter(OVERRIDES_IGNORED, "{override}", "Limits in requests that were ignored because their unit is unknown."),
+    gauge(BUILD_INFO, "1", "Always 1; the version is in the label."),
+];
+
+const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Counter, unit, help }
+}
+
+const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Metric {
+    Metric { name, kind: Kind::Gauge, unit, help }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_say_what_they_are() {
+        let names: HashSet<_> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            let name = metric.name;
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
+            assert!(metric.help.ends_with('.') && !metric.unit.is_empty(), "{name}");
+            if name.starts_with("tidegate_") {
+                assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Metrics as observable instruments: nothing is counted twice, the SDK asks for the values when it exports.
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
+use parking_lot::Mutex;
+
+use crate::telemetry::Snapshot;
+use crate::telemetry::names::{Kind, METRICS};
+
+/// Registers every metric of [`METRICS`] with values from `take`.
+pub(super) fn register(meter: &Meter, take: impl Fn() -> Snapshot + Send + Sync + 'static) {
+    let shared = Arc::new(Shared { take, current: Mutex::default() });
+    for (index, metric) in METRICS.iter().enumerate() {
+        let shared = shared.clone();
+        let callback = move |instrument: &dyn AsyncInstrument<f64>| {
+            shared.snapshot(1 << index).visit(metric.name, &mut |labels, value| {
+                let labels: Vec<_> =
+                    labels.iter().map(|(name, value)| KeyValue::new(*name, (*value).to_owned())).collect();
+                instrument.observe(value, &labels);
+            });
+        };
+        // The SDK keeps the callback; the instrument itself is but a handle.
+        match metric.kind {
+            Kind::Counter => {
+                let builder = meter.f64_observable_counter(metric.name).with_callback(callback);
+                let _ = builder.with_unit(metric.unit).with_description(metric.help).build();
+            }
+            Kind::Gauge => {
+                let builder = meter.f64_observable_gauge(metric.name).with_callback(callback);
+                let _ = builder.with_unit(metric.unit).with_description(metric.help).build();
+            }
+        }
+    }
+}
+
+/// One snapshot for all instruments of one export: each asks once per export, so one that asks again begins the next.
+struct Shared<F> {
+    take: F,
+    current: Mutex<Current>,
+}
+
+#[derive(Default)]
+struct Current {
+    snapshot: Option<Arc<Snapshot>>,
+    /// The instruments that have read it, a bit each.
+    readers: u64,
+}
+
+impl<F: Fn() -> Snapshot> Shared<F> {
+    fn snapshot(&self, reader: u64) -> Arc<Snapshot> {
+        let mut current = self.current.lock();
+        let fresh = current.snapshot.take().filter(|_| current.readers & reader == 0);
+        current.readers = if fresh.is_some() { current.readers | reader } else { reader };
+        current.snapshot.insert(fresh.unwrap_or_else(|| Arc::new((self.take)()))).clone()
+    }
+}
+
+const _: () = assert!(METRICS.len() <= 64, "the readers of a snapshot are bits of a u64");

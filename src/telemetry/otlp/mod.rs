@@ -1,0 +1,173 @@
+//! Pushes metrics and sampled spans to an OpenTelemetry collector, when one is named by the standard `OTEL_*` variables.
+//!
+//! Without an endpoint nothing here exists and nothing costs. With one, spans go through a bounded queue (2,048 by default,
+//! `OTEL_BSP_MAX_QUEUE_SIZE`) to a thread of their own: a collector that is slow or down loses spans, which the SDK counts
+//! and logs, and never holds up a decision.
+
+mod metrics;
+mod settings;
+mod spans;
+
+use std::fmt;
+use std::io;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{ExporterBuildError, MetricExporter, Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{SdkMeterProvider, Stream};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use tokio::runtime::Runtime;
+
+use super::Snapshot;
+use settings::{Settings, Target};
+pub use spans::{CheckSpan, CheckTracer};
+
+/// The exporters, running.
+pub struct Otlp {
+    /// The gRPC transport's own runtime: one thread, which no decision runs on.
+    runtime: Option<Runtime>,
+    traces: Option<(SdkTracerProvider, CheckTracer)>,
+    metrics: Option<SdkMeterProvider>,
+}
+
+/// Why telemetry cannot be exported as the environment asks.
+#[derive(Debug, thiserror::Error)]
+pub enum OtlpError {
+    /// A variable has a value that means nothing here.
+    #[error("{name}={value:?}: expected {expected}")]
+    Setting {
+        /// The variable.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The SDK refuses the endpoint or another of its variables.
+    #[error("telemetry cannot be exported: {0}; check the OTEL_EXPORTER_OTLP_* variables")]
+    Exporter(#[from] ExporterBuildError),
+    /// The system has no thread left.
+    #[error("telemetry cannot be exported: no thread for it: {0}")]
+    Thread(#[from] io::Error),
+}
+
+impl Otlp {
+    /// Starts what the environment asks for; `None` when it names no endpoint, or `OTEL_SDK_DISABLED` is true.
+    ///
+    /// Read here: `OTEL_EXPORTER_OTLP_ENDPOINT` and `_PROTOCOL` (also per signal, `_TRACES_` and `_METRICS_`),
+    /// `OTEL_TRACES_SAMPLER` and `_ARG`, `OTEL_TRACES_EXPORTER` and `OTEL_METRICS_EXPORTER` (`none` turns one off),
+    /// `OTEL_SDK_DISABLED`. The SDK itself reads `OTEL_SERVICE_NAME` (default here: tidegate), `OTEL_RESOURCE_ATTRIBUTES`,
+    /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_EXPORTER_OTLP_HEADERS`, `_TIMEOUT`, and the `OTEL_BSP_*` of the span queue.
+    ///
+    /// # Errors
+    /// A variable has a value that cannot be followed.
+    pub fn from_env() -> Result<Option<Self>, OtlpError> {
+        Settings::read(|name| std::env::var(name).ok())?.map(Self::start).transpose()
+    }
+
+    fn start(settings: Settings) -> Result<Self, OtlpError> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("otlp").enable_all().build()?;
+        let entered = runtime.enter();
+        let traces = settings.traces.map(|target| {
+            let exporter = span_exporter(&target)?;
+            let provider = SdkTracerProvider::builder()
+                .with_resource(resource())
+                // Whether a check is sampled is decided before there is a span.
+                .with_sampler(Sampler::AlwaysOn)
+                .with_batch_exporter(exporter)
+                .build();
+            let tracer = CheckTracer::new(provider.tracer("tidegate"), settings.sampling);
+            Ok::<_, OtlpError>((provider, tracer))
+        });
+        let traces = traces.transpose()?;
+        let metrics = settings.metrics.map(|target| {
+            let exporter = metric_exporter(&target)?;
+            let view = |_: &_| Stream::builder().with_cardinality_limit(MAX_SERIES).build().ok();
+            let provider = SdkMeterProvider::builder().with_resource(resource()).with_view(view);
+            Ok::<_, OtlpError>(provider.with_periodic_exporter(exporter).build())
+        });
+        let metrics = metrics.transpose()?;
+        drop(entered);
+        Ok(Self { runtime: Some(runtime), traces, metrics })
+    }
+
+    /// What decides which checks are traced; `None` when no endpoint takes traces.
+    pub fn check_spans(&self) -> Option<CheckTracer> {
+        self.traces.as_ref().map(|(_, tracer)| tracer.clone())
+    }
+
+    /// Exports these metrics from now on, one snapshot per interval, taken on the exporter's thread. Called once.
+    pub fn observe(&self, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
+        if let Some(provider) = &self.metrics {
+            metrics::register(&provider.meter("tidegate"), snapshot);
+        }
+    }
+
+    /// Sends what is left and stops; gives up after `deadline`. Whether everything was sent. Blocks, so not on a thread that
+    /// runs tasks.
+    pub fn shutdown(mut self, deadline: Duration) -> bool {
+        let (done, wait) = sync_channel(1);
+        let (traces, metrics) = (self.traces.take(), self.metrics.take());
+        let flush = move || {
+            // Metrics first: they are one message, while spans of a collector that is down may take the whole deadline.
+            let metrics = metrics.is_none_or(|provider| provider.shutdown().is_ok());
+            let traces = traces.is_none_or(|(provider, _)| provider.shutdown_with_timeout(deadline).is_ok());
+            let _ = done.send(metrics && traces);
+        };
+        let flushing = std::thread::Builder::new().name("otlp-flush".into()).spawn(flush);
+        flushing.is_ok() && wait.recv_timeout(deadline).unwrap_or(false)
+    }
+}
+
+impl Drop for Otlp {
+    fn drop(&mut self) {
+        // A runtime that is dropped the plain way waits, and must not be dropped by a task.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl fmt::Debug for Otlp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { traces, metrics, .. } = self;
+        f.debug_struct("Otlp").field("traces", &traces.is_some()).field("metrics", &metrics.is_some()).finish()
+    }
+}
+
+/// Series per metric: as many as there may be rules in a snapshot; above it the SDK keeps one series for the rest.
+const MAX_SERIES: usize = 20_000;
+
+fn span_exporter(target: &Target) -> Result<SpanExporter, ExporterBuildError> {
+    let builder = SpanExporter::builder();
+    match target.protocol {
+        Protocol::Grpc => builder.with_tonic().with_endpoint(&target.endpoint).build(),
+        protocol => builder.with_http().with_protocol(protocol).with_endpoint(&target.endpoint).build(),
+    }
+}
+
+fn metric_exporter(target: &Target) -> Result<MetricExporter, ExporterBuildError> {
+    let builder = MetricExporter::builder();
+    match target.protocol {
+        Protocol::Grpc => builder.with_tonic().with_endpoint(&target.endpoint).build(),
+        protocol => builder.with_http().with_protocol(protocol).with_endpoint(&target.endpoint).build(),
+    }
+}
+
+/// Who sends: what the environment says, and `tidegate` where it names no service.
+fn resource() -> Resource {
+    let found = Resource::builder().build();
+    let name = found.get(&opentelemetry::Key::from_static_str("service.name"));
+    let named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let builder = Resource::builder().with_attribute(version);
+    if named { builder.build() } else { builder.with_service_name("tidegate").build() }
+}
+
+#[cfg(test)]
+mod tests;

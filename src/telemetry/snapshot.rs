@@ -1,0 +1,244 @@
+//! The values of all metrics at one moment: plain data, filled from the atomics that the hot path left behind.
+
+use super::names;
+use crate::config::ReloadStatus;
+use crate::rules::{Level, Rule};
+use crate::units::Nanos;
+
+/// The values of all metrics at one moment. Totals count from the start of the process.
+///
+/// Whoever fills it keeps it bounded: series of rules and domains that exceed the bound are summed up in one that is
+/// called `other`, so that totals stay exact.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// The counts of each rule.
+    pub rules: Vec<RuleSeries>,
+    /// Checks of each domain that is not configured.
+    pub domains_not_found: Vec<(String, u64)>,
+    /// Checks answered with an error, by its kind.
+    pub errors: Vec<(&'static str, u64)>,
+    /// Requests, by method.
+    pub requests: Vec<(&'static str, u64)>,
+    /// Checks admitted only by global shadow mode.
+    pub global_shadow_mode: u64,
+    /// Overrides ignored because their unit is unknown.
+    pub overrides_ignored: u64,
+    /// The configuration.
+    pub config: ConfigValues,
+    /// The counters.
+    pub counters: CounterValues,
+    /// The sweeps.
+    pub sweep: SweepValues,
+    /// The connections.
+    pub connections: ConnectionValues,
+    /// How far the clock is ahead of the wall clock.
+    pub clock_ahead: Nanos,
+}
+
+/// The counts of one rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleSeries {
+    /// The domain.
+    pub domain: String,
+    /// The rule's path, domain included; with values where the rule asks for them.
+    pub rule: String,
+    /// The first level as `key_value`.
+    pub key1: String,
+    /// The second level; empty when there is none.
+    pub key2: String,
+    /// The counts.
+    pub totals: RuleTotals,
+}
+
+impl RuleSeries {
+    /// The series of a rule of `domain`, labelled by its configured path.
+    pub fn of(domain: &str, rule: &Rule, totals: RuleTotals) -> Self {
+        let key = |index: usize| rule.levels.get(index).map(key_value).unwrap_or_default();
+        Self { domain: domain.to_owned(), rule: rule.path.clone(), key1: key(0), key2: key(1), totals }
+    }
+}
+
+/// Hits of one rule, as the reference service counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RuleTotals {
+    /// All hits.
+    pub total_hits: u64,
+    /// Hits above the limit.
+    pub over_limit: u64,
+    /// Hits within the limit, but above the near-limit share of it.
+    pub near_limit: u64,
+    /// Hits within the limit.
+    pub within_limit: u64,
+    /// Hits above the limit, admitted by shadow mode.
+    pub shadow_mode: u64,
+}
+
+/// How loading the configuration went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConfigValues {
+    /// The configuration in force, from 1; 0: none.
+    pub generation: u64,
+    /// Loads that succeeded.
+    pub successes: u64,
+    /// Loads that failed.
+    pub failures: u64,
+    /// Whether the last load failed.
+    pub last_failed: bool,
+}
+
+impl From<&ReloadStatus> for ConfigValues {
+    fn from(status: &ReloadStatus) -> Self {
+        let ReloadStatus { generation, successes, failures, .. } = *status;
+        Self { generation, successes, failures, last_failed: status.last_error.is_some() }
+    }
+}
+
+/// The counters in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CounterValues {
+    /// How many there are.
+    pub live: u64,
+    /// The memory they take.
+    pub bytes: u64,
+    /// The memory they may take; 0: no bound.
+    pub budget_bytes: u64,
+    /// New keys denied because the budget was used up.
+    pub refused: u64,
+    /// New keys admitted uncounted because the budget was used up.
+    pub admitted: u64,
+}
+
+/// The sweeps of expired counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SweepValues {
+    /// Sweeps over all counters.
+    pub passes: u64,
+    /// Counters freed.
+    pub freed: u64,
+    /// The longest time that one shard was held.
+    pub longest_pause: Nanos,
+}
+
+/// The connections of all front ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectionValues {
+    /// Open now.
+    pub open: u64,
+    /// Refused because too many were open.
+    pub refused: u64,
+}
+
+impl Snapshot {
+    /// Calls `emit` with the labels and the value of each series of the metric `name`, one of [`names`]. No series has an
+    /// empty label: it would mean the same as none.
+    pub(super) fn visit(&self, name: &str, emit: &mut dyn FnMut(&[(&'static str, &str)], f64)) {
+        let seconds = |length: Nanos| std::time::Duration::from(length).as_secs_f64();
+        let alone = match name {
+            names::TOTAL_HITS => return self.visit_rules(|totals| totals.total_hits, emit),
+            names::OVER_LIMIT => return self.visit_rules(|totals| totals.over_limit, emit),
+            names::NEAR_LIMIT => return self.visit_rules(|totals| totals.near_limit, emit),
+            names::WITHIN_LIMIT => return self.visit_rules(|totals| totals.within_limit, emit),
+            names::SHADOW_MODE => return self.visit_rules(|totals| totals.shadow_mode, emit),
+            names::DOMAIN_NOT_FOUND => return visit_by(names::DOMAIN, &self.domains_not_found, emit),
+            names::SHOULD_RATE_LIMIT_ERROR => return visit_by(names::ERR_TYPE, &self.errors, emit),
+            names::TOTAL_REQUESTS => return visit_by(names::GRPC_METHOD, &self.requests, emit),
+            names::BUILD_INFO => return emit(&[(names::VERSION, env!("CARGO_PKG_VERSION"))], 1.0),
+            names::CONFIG_LOAD_SUCCESS => float(self.config.successes),
+            names::CONFIG_LOAD_ERROR | names::CONFIG_RELOAD_FAILURES => float(self.config.failures),
+            names::GLOBAL_SHADOW_MODE => float(self.global_shadow_mode),
+            names::COUNTERS => float(self.counters.live),
+            names::COUNTER_BYTES => float(self.counters.bytes),
+            names::COUNTER_BUDGET_BYTES => float(self.counters.budget_bytes),
+            names::NEW_KEYS_REFUSED => float(self.counters.refused),
+            names::NEW_KEYS_ADMITTED => float(self.counters.admitted),
+            names::SWEEP_PASSES => float(self.sweep.passes),
+            names::SWEEP_FREED => float(self.sweep.freed),
+            names::SWEEP_LONGEST_PAUSE => seconds(self.sweep.longest_pause),
+            names::CONNECTIONS => float(self.connections.open),
+            names::CONNECTIONS_REFUSED => float(self.connections.refused),
+            names::CONFIG_GENERATION => float(self.config.generation),
+            names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
+            names::CLOCK_AHEAD => seconds(self.clock_ahead),
+            names::OVERRIDES_IGNORED => float(self.overrides_ignored),
+            _ => return,
+        };
+        emit(&[], alone);
+    }
+
+    fn visit_rules(&self, count: impl Fn(&RuleTotals) -> u64, emit: &mut dyn FnMut(&[(&'static str, &str)], f64)) {
+        for series in &self.rules {
+            let RuleSeries { domain, rule, key1, key2, totals } = series;
+            let labels = [(names::DOMAIN, &**domain), (names::RULE, rule), (names::KEY1, key1), (names::KEY2, key2)];
+            let given = labels.iter().position(|(_, value)| value.is_empty()).unwrap_or(labels.len());
+            emit(labels.get(..given).unwrap_or_default(), float(count(totals)));
+        }
+    }
+}
+
+fn visit_by<L: AsRef<str>>(
+    label: &'static str,
+    series: &[(L, u64)],
+    emit: &mut dyn FnMut(&[(&'static str, &str)], f64),
+) {
+    for (value, count) in series {
+        emit(&[(label, value.as_ref())], float(*count));
+    }
+}
+
+/// The level as metrics spell it.
+fn key_value(level: &Level) -> String {
+    if level.value.is_empty() { level.key.clone() } else { format!("{}_{}", level.key, level.value) }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "both formats carry f64: exact up to 2^53, at 1 M/s for 285 years")]
+fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Varies;
+
+    #[test]
+    fn every_metric_has_a_value() {
+        let totals = RuleTotals::default();
+        let snapshot = Snapshot {
+            rules: vec![RuleSeries { domain: "d".into(), rule: "d.k".into(), totals, ..RuleSeries::default() }],
+            domains_not_found: vec![("x".into(), 1)],
+            errors: vec![("service", 1)],
+            requests: vec![("ShouldRateLimit", 1)],
+            ..Snapshot::default()
+        };
+        for metric in names::METRICS {
+            let mut series = 0;
+            snapshot.visit(metric.name, &mut |_, _| series += 1);
+            assert_eq!(series, 1, "{}", metric.name);
+        }
+    }
+
+    #[test]
+    fn a_rule_is_labelled_by_its_first_two_levels() {
+        let level = |key: &str, value: &str| Level {
+            key: key.into(),
+            value: value.into(),
+            varies: Varies::Value,
+            value_to_metric: false,
+            share_threshold: false,
+        };
+        let rule = Rule {
+            path: "api.partner_acme.endpoint.method".into(),
+            index: 0,
+            levels: vec![level("partner", "acme"), level("endpoint", ""), level("method", "")],
+            limits: Vec::new(),
+            enabled: true,
+            shadow_mode: false,
+            quota_mode: false,
+            detailed_metric: false,
+            metadata: None,
+        };
+        let series = RuleSeries::of("api", &rule, RuleTotals::default());
+        assert_eq!((series.key1.as_str(), series.key2.as_str()), ("partner_acme", "endpoint"));
+        assert_eq!((series.domain.as_str(), series.rule.as_str()), ("api", "api.partner_acme.endpoint.method"));
+    }
+}

@@ -1,0 +1,15 @@
+//! The service as its clients see it: the real binary, real sockets, real protocols.
+
+// Clippy knows only functions marked #[test] as tests.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod admin;
+mod drain;
+mod health;
+mod json;
+mod reflection;
+mod server;
+mod start;
+mod storm;
+
+use server::TestServer;

@@ -1,0 +1,155 @@
+//! One running `tidegate serve`, on ports of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+/// Enough for a machine with other things to do; a test that waits this long has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A configuration that allows three calls a minute to each value of `key`.
+pub(crate) const THREE_A_MINUTE: &str =
+    "domain: api\ndescriptors:\n  - key: key\n    rate_limit: {unit: minute, requests_per_unit: 3}\n";
+
+/// A running server; dropping it kills it.
+pub(crate) struct TestServer {
+    /// HOST:PORT, or unix:/PATH.
+    pub(crate) grpc: String,
+    pub(crate) http: String,
+    pub(crate) admin: String,
+    /// Where its configuration is: `rules.yaml`.
+    pub(crate) dir: TempDir,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl TestServer {
+    /// Starts a server with this configuration and these flags beside the addresses, and waits until it listens.
+    pub(crate) fn start(config: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let command = command(&rules_in(&dir, config), flags);
+        Self::spawn(dir, command)
+    }
+
+    /// The same, with so many files that the process may open.
+    pub(crate) fn start_with_files(files: u32, config: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = command(&rules_in(&dir, config), flags);
+        let mut limited = Command::new("sh");
+        limited.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
+        limited.arg(inner.get_program()).args(inner.get_args());
+        Self::spawn(dir, limited)
+    }
+
+    fn spawn(dir: TempDir, mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (found, listening) = mpsc::channel();
+        let lines = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(addresses) = parse_listening(&line) {
+                    let _gone = found.send(addresses);
+                }
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let Ok([grpc, http, admin]) = listening.recv_timeout(PATIENCE) else {
+            let _gone = child.kill();
+            panic!("no listening line in {:?}", log.lock().unwrap());
+        };
+        Self { grpc, http, admin, dir, child, log }
+    }
+
+    /// A channel to the gRPC port.
+    pub(crate) async fn channel(&self) -> Channel {
+        connect(&self.grpc).await
+    }
+
+    /// What the server wrote to its log so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "kill -{name}");
+    }
+
+    /// Waits until the process has ended.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
+    /// The status and body of a plain HTTP request to the public port.
+    pub(crate) fn http(&self, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+        http(&self.http, method, path, body)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+/// `tidegate serve` with every port 0, ready to be spawned.
+pub(crate) fn command(config: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["serve", "--config", config]);
+    for flag in ["--grpc-addr", "--http-addr", "--admin-addr"] {
+        if !flags.contains(&flag) {
+            command.args([flag, "127.0.0.1:0"]);
+        }
+    }
+    command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// A channel to a gRPC address as the `listening` line tells it.
+pub(crate) async fn connect(address: &str) -> Channel {
+    let url = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+    Endpoint::from_shared(url).unwrap().timeout(PATIENCE).connect().await.unwrap()
+}
+
+/// One HTTP/1.1 request on a connection of its own.
+pub(crate) fn http(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // A server that refuses the body may close before it has read all of it.
+    let _refused = stream.write_all(body);
+    let mut answer = Vec::new();
+    let _reset = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer:?}"));
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Writes the configuration `rules.yaml`, and tells its path.
+pub(crate) fn rules_in(dir: &TempDir, text: &str) -> String {
+    let path = dir.path().join("rules.yaml");
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+fn parse_listening(line: &str) -> Option<[String; 3]> {
+    let (_, addresses) = line.split_once("listening grpc=")?;
+    let (grpc, rest) = addresses.split_once(" http=")?;
+    let (http, rest) = rest.split_once(" admin=")?;
+    let admin = rest.split(|c: char| c.is_whitespace() || c == '"').next()?;
+    Some([grpc, http, admin].map(str::to_owned))
+}

@@ -1,0 +1,164 @@
+//! Clients that do not behave: the server answers clearly or refuses cleanly, and is healthy after it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use tonic::Code;
+
+use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+
+use crate::TestServer;
+use crate::health::is_serving;
+use crate::server::{PATIENCE, THREE_A_MINUTE};
+
+#[tokio::test]
+async fn ten_thousand_connections_come_and_go() {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap();
+    let count = if files > 10_500 { 10_000 } else { files.saturating_sub(500) };
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let open: Vec<_> = (0..count).map(|_| TcpStream::connect(&server.grpc).unwrap()).collect();
+    assert!(is_serving(&server.grpc).await, "with {} connections open", open.len());
+    drop(open);
+    assert!(is_serving(&server.grpc).await, "after {count} connections were dropped");
+}
+
+#[tokio::test]
+async fn running_out_of_files_is_survived() {
+    let server = TestServer::start_with_files(64, THREE_A_MINUTE, &[]);
+    let open: Vec<_> = (0..200).map(|_| TcpStream::connect(&server.grpc).unwrap()).collect();
+    while !server.log().iter().any(|line| line.contains("cannot accept")) {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    drop(open);
+    assert!(is_serving(&server.grpc).await);
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_closed_at_once_and_a_freed_slot_is_given_again() {
+    let server = TestServer::start(THREE_A_MINUTE, &["--max-connections", "3", "--workers", "1"]);
+    for address in [&server.grpc, &server.http, &server.admin] {
+        let mut held: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut refused = TcpStream::connect(address).unwrap();
+        refused.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(refused.read(&mut [0; 1]).unwrap_or(0), 0, "{address}");
+        held.pop();
+        // The slot is free once the server has seen the end of the connection.
+        while !is_kept(address) {}
+    }
+}
+
+/// Whether a new connection is kept: the server answers bytes that are no HTTP, or closes without a word.
+fn is_kept(address: &str) -> bool {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+    matches!(stream.read(&mut [0; 1]), Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+}
+
+#[tokio::test]
+async fn a_message_over_4_mib_is_refused_with_a_status() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let mut service = RateLimitServiceClient::new(server.channel().await);
+    let domain = "d".repeat((4 << 20) + 1);
+    let status = service.should_rate_limit(RateLimitRequest { domain, ..Default::default() }).await.unwrap_err();
+    assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    assert!(status.message().contains("4194304"), "{status:?}");
+    assert!(is_serving(&server.grpc).await);
+}
+
+#[tokio::test]
+async fn garbage_ends_its_own_connection_only() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let preface: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let frames_of_nothing = [preface, &[0xff; 4096]].concat();
+    let settings_on_a_stream = [preface, &[0, 0, 0, 4, 0, 0, 0, 0, 1]].concat();
+    let cases: [&[u8]; 6] = [
+        b"\0",
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        &[0xff; 16_384],
+        &frames_of_nothing,
+        &settings_on_a_stream,
+    ];
+    for bytes in cases {
+        let mut stream = TcpStream::connect(&server.grpc).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _reset = stream.write_all(bytes);
+        let mut answer = Vec::new();
+        let end = stream.read_to_end(&mut answer).map_err(|error| error.kind());
+        assert!(matches!(end, Ok(_) | Err(ErrorKind::ConnectionReset)), "{:?}: {end:?}", &bytes[..bytes.len().min(40)]);
+        assert!(is_serving(&server.grpc).await);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_with_thousands_of_streams_reset_meanwhile_keeps_the_connection() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let mut stream = TcpStream::connect(&server.grpc).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
+    server.signal("STOP");
+    let mut storm = Vec::new();
+    for stream_id in (1..6000).step_by(2) {
+        storm.extend(frame(HEADERS, END_HEADERS, stream_id, &check_headers()));
+        storm.extend(frame(RST_STREAM, 0, stream_id, &2_u32.to_be_bytes()));
+    }
+    storm.extend(frame(PING, 0, 0, b"tidegate"));
+    let sent = std::thread::spawn({
+        let mut stream = stream.try_clone().unwrap();
+        move || stream.write_all(&storm).unwrap()
+    });
+    // The storm fits into the sockets' buffers, or nearly; the test holds wherever it is cut.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    server.signal("CONT");
+    sent.join().unwrap();
+    assert!(is_acknowledged(&mut stream), "the connection ended instead");
+    assert!(is_serving(&server.grpc).await);
+}
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const END_HEADERS: u8 = 4;
+const ACK: u8 = 1;
+
+/// RFC 9113, section 4.1.
+fn frame(kind: u8, flags: u8, stream_id: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream_id.to_be_bytes(), payload].concat()
+}
+
+/// The headers of a check, as literals that enter no table.
+fn check_headers() -> Vec<u8> {
+    let literal = |name: &[u8], value: &str| [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
+    let path = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+    [
+        vec![0x83, 0x86],
+        literal(&[0x04], path),
+        literal(&[0x01], "test"),
+        literal(&[0x0f, 0x10], "application/grpc"),
+        literal(b"\0\x02te", "trailers"),
+    ]
+    .concat()
+}
+
+/// Reads frames until the PING is acknowledged; false when the connection ends, or a GOAWAY comes, before that.
+fn is_acknowledged(stream: &mut TcpStream) -> bool {
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).is_err() {
+            return false;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        if stream.read_exact(&mut payload).is_err() || head[3] == GOAWAY {
+            return false;
+        }
+        if (head[3], head[4]) == (PING, ACK) && payload == b"tidegate" {
+            return true;
+        }
+    }
+}

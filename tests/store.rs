@@ -1,0 +1,277 @@
+//! The store under threads, at its budget and under its sweep.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use tidegate::engine::{Algorithm, Ban, BanWhen, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
+use tidegate::store::{Charge, CounterKey, Identities, Identity, Memory, Store, WhenFull};
+use tidegate::units::{Nanos, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
+const HOUR: Nanos = Nanos::from_secs(3_600);
+const ROOMY: usize = 1 << 30;
+
+fn limit(max: u32, algorithm: Algorithm) -> Limit {
+    Limit { max, window: HOUR, algorithm, ban: None, count_denied: false }
+}
+
+fn algorithms(burst: u32) -> [Algorithm; 5] {
+    let queue = Queue { size: 0, mode: QueueMode::Hold };
+    [
+        Algorithm::FixedWindow { starts: Starts::Clock },
+        Algorithm::FixedWindow { starts: Starts::FirstRequest },
+        Algorithm::SlidingWindow,
+        Algorithm::SlidingLog,
+        Algorithm::TokenBucket { burst, queue },
+    ]
+}
+
+fn key(name: &str) -> CounterKey {
+    let mut key = CounterKey::new(Identity::OVERRIDE);
+    key.push(name.as_bytes());
+    key
+}
+
+fn charge(store: &Memory, limit: &Limit, name: &str, hits: u64) -> Outcome {
+    store.charge(NOW, &Charge { limit, key: key(name).as_bytes(), op: Op::Charge(hits) })
+}
+
+/// `threads` threads, each `checks` times through `check`; the sum of what was admitted.
+fn race(threads: usize, checks: usize, check: impl Fn(usize, usize) -> u64 + Sync) -> u64 {
+    let (barrier, admitted) = (Barrier::new(threads), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (barrier, admitted, check) = (&barrier, &admitted, &check);
+            scope.spawn(move || {
+                barrier.wait();
+                let sum: u64 = (0..checks).map(|i| check(thread, i)).sum();
+                admitted.fetch_add(sum, Ordering::Relaxed);
+            });
+        }
+    });
+    admitted.into_inner()
+}
+
+#[test]
+fn threads_on_one_counter_never_over_admit() {
+    for algorithm in algorithms(10_000) {
+        for threads in [2, 8, 64] {
+            let store = Memory::new(ROOMY, WhenFull::Deny);
+            let limit = limit(10_000, algorithm);
+            let checks = 200_000 / threads;
+            let admitted = race(threads, checks, |_, _| u64::from(charge(&store, &limit, "hot", 1).admitted()));
+            assert_eq!(admitted, 10_000, "{algorithm:?} with {threads} threads");
+        }
+    }
+}
+
+/// Three limits of which every pair of checks shares some: user, tenant, node.
+#[test]
+fn overlapping_sets_charged_all_or_nothing_never_over_admit() {
+    const USERS: usize = 16;
+    const TENANTS: usize = 4;
+    for algorithm in algorithms(2_000) {
+        let store = Memory::new(ROOMY, WhenFull::Deny);
+        let with = |max| {
+            limit(
+                max,
+                match algorithm {
+                    Algorithm::TokenBucket { queue, .. } => Algorithm::TokenBucket { burst: max, queue },
+                    other => other,
+                },
+            )
+        };
+        let (user, tenant, node) = (with(500), with(1_000), with(3_000));
+        let collisions = AtomicU64::new(0);
+        let spent: Vec<_> = (0..USERS).map(|_| AtomicU64::new(0)).collect();
+        let busy = AtomicU64::new(0);
+        let admitted = race(8, 20_000, |thread, i| {
+            let u = (thread * 7 + i * 3) % USERS;
+            if busy.fetch_add(1, Ordering::Relaxed) > 0 {
+                collisions.fetch_add(1, Ordering::Relaxed);
+            }
+            let keys = [key(&format!("user{u}")), key(&format!("tenant{}", u % TENANTS)), key("node")];
+            // Each thread names them in another order: no two may wait for each other.
+            let mut order = [0, 1, 2];
+            order.rotate_left(thread % 3);
+            let limits = [&user, &tenant, &node];
+            let charges = order.map(|j| Charge { limit: limits[j], key: keys[j].as_bytes(), op: Op::Charge(1) });
+            let mut outcomes = Vec::new();
+            store.charge_all(NOW, &charges, &mut outcomes);
+            busy.fetch_sub(1, Ordering::Relaxed);
+            let ok = outcomes.iter().all(Outcome::admitted);
+            spent[u].fetch_add(u64::from(ok), Ordering::Relaxed);
+            u64::from(ok)
+        });
+        assert_eq!(admitted, 3_000, "{algorithm:?}: the node's limit is the narrowest, and is used up");
+        assert!(collisions.into_inner() > 0, "no two threads ever met: the test shows nothing");
+        let by_tenant =
+            |t: usize| (0..USERS).filter(|u| u % TENANTS == t).map(|u| spent[u].load(Ordering::Relaxed)).sum::<u64>();
+        for u in 0..USERS {
+            let left = charge(&store, &user, &format!("user{u}"), 0).remaining;
+            assert_eq!(left, 500 - spent[u].load(Ordering::Relaxed), "user{u} holds just what was admitted");
+        }
+        for t in 0..TENANTS {
+            assert_eq!(charge(&store, &tenant, &format!("tenant{t}"), 0).remaining, 1_000 - by_tenant(t), "tenant{t}");
+        }
+    }
+}
+
+#[test]
+fn all_or_nothing_leaves_no_trace_of_a_denied_check() {
+    for algorithm in algorithms(5) {
+        let store = Memory::new(ROOMY, WhenFull::Deny);
+        let narrow = limit(
+            1,
+            match algorithm {
+                Algorithm::TokenBucket { queue, .. } => Algorithm::TokenBucket { burst: 1, queue },
+                other => other,
+            },
+        );
+        let wide = Limit { count_denied: true, ..limit(5, algorithm) };
+        let ask = || {
+            let keys = [key("wide"), key("narrow"), key("new")];
+            let limits = [&wide, &narrow, &wide];
+            let charges = [0, 1, 2].map(|i| Charge { limit: limits[i], key: keys[i].as_bytes(), op: Op::Charge(1) });
+            let mut outcomes = Vec::new();
+            store.charge_all(NOW, &charges, &mut outcomes);
+            outcomes
+        };
+        assert!(ask().iter().all(Outcome::admitted));
+        for _ in 0..3 {
+            let verdicts: Vec<_> = ask().iter().map(|outcome| (outcome.admitted(), outcome.remaining)).collect();
+            assert_eq!(verdicts, [(true, 4), (false, 0), (true, 4)], "{algorithm:?}");
+        }
+        assert_eq!(store.occupancy().counters, 3);
+    }
+}
+
+#[test]
+fn one_counter_named_twice_in_a_check_is_charged_twice() {
+    for algorithm in algorithms(3) {
+        let store = Memory::new(ROOMY, WhenFull::Deny);
+        let limit = limit(3, algorithm);
+        let key = key("same");
+        let mut outcomes = Vec::new();
+        let one = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(2) };
+        store.charge_all(NOW, &[one, one], &mut outcomes);
+        assert_eq!(outcomes.iter().map(Outcome::admitted).collect::<Vec<_>>(), [true, false], "{algorithm:?}");
+        assert_eq!(charge(&store, &limit, "same", 0).remaining, 3, "{algorithm:?}: nothing was charged");
+        let one = Charge { op: Op::Charge(1), ..one };
+        store.charge_all(NOW, &[one, one], &mut outcomes);
+        assert!(outcomes.iter().all(Outcome::admitted));
+        assert_eq!(charge(&store, &limit, "same", 0).remaining, 1, "{algorithm:?}");
+    }
+}
+
+#[test]
+fn only_the_limit_that_denies_begins_its_ban() {
+    let store = Memory::new(ROOMY, WhenFull::Deny);
+    let ban = Some(Ban { length: HOUR, when: BanWhen::Exceeded });
+    for algorithm in algorithms(1) {
+        let (narrow, wide) = (Limit { ban, ..limit(1, algorithm) }, Limit { ban, ..limit(9, FIRST) });
+        let names = [format!("narrow {algorithm:?}"), format!("wide {algorithm:?}")];
+        let keys = [key(&names[0]), key(&names[1])];
+        let charges = [(&narrow, &keys[0]), (&wide, &keys[1])].map(|(limit, key)| Charge {
+            limit,
+            key: key.as_bytes(),
+            op: Op::Charge(1),
+        });
+        let mut outcomes = Vec::new();
+        for _ in 0..2 {
+            store.charge_all(NOW, &charges, &mut outcomes);
+        }
+        let verdicts =
+            [(&narrow, &names[0]), (&wide, &names[1])].map(|(limit, name)| charge(&store, limit, name, 1).verdict);
+        assert_eq!(verdicts, [Verdict::Denied(Reason::Banned), Verdict::ADMITTED], "{algorithm:?}");
+    }
+}
+
+const FIRST: Algorithm = Algorithm::FixedWindow { starts: Starts::FirstRequest };
+
+#[test]
+fn at_the_budget_new_counters_are_refused_and_old_ones_work() {
+    for when_full in [WhenFull::Deny, WhenFull::Allow] {
+        let store = Memory::new(200_000, when_full);
+        let limit = limit(10, FIRST);
+        let names: Vec<_> = (0..20_000).map(|i| format!("client-{i}")).collect();
+        let admitted = names.iter().filter(|name| charge(&store, &limit, name, 1).admitted()).count();
+        let occupancy = store.occupancy();
+        assert!(occupancy.bytes < 220_000, "{occupancy:?}");
+        assert!(occupancy.counters > 1_000 && occupancy.no_room > 0, "{occupancy:?}");
+        match when_full {
+            WhenFull::Deny => assert_eq!(admitted, occupancy.counters),
+            WhenFull::Allow => assert_eq!(admitted, names.len()),
+        }
+        // Nobody's limit was reset by the others.
+        assert_eq!(charge(&store, &limit, "client-0", 1).remaining, 8);
+        // Once they are spent there is room again.
+        let later = NOW.plus(HOUR);
+        store.sweep_all(later);
+        assert_eq!(store.occupancy().counters, 0);
+        let outcome = store.charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1) });
+        assert_eq!((outcome.admitted(), store.occupancy().counters), (true, 1));
+    }
+}
+
+#[test]
+fn the_sweep_frees_what_is_spent_and_nothing_else() {
+    for algorithm in algorithms(10) {
+        let store = Memory::new(ROOMY, WhenFull::Deny);
+        let (short, long) = (Limit { window: Nanos::SECOND, ..limit(10, algorithm) }, limit(10, algorithm));
+        for i in 0..5_000 {
+            charge(&store, &short, &format!("short{i}"), 10);
+            charge(&store, &long, &format!("long{i}"), 10);
+        }
+        let full = store.occupancy();
+        assert_eq!(full.counters, 10_000);
+        store.sweep_all(NOW.plus(Nanos::from_secs(3)));
+        let swept = store.occupancy();
+        assert_eq!(swept.counters, 5_000, "{algorithm:?}");
+        assert!(swept.bytes < full.bytes);
+        assert_eq!(store.sweep_stats().freed, 5_000);
+        for i in 0..5_000 {
+            assert!(!charge(&store, &long, &format!("long{i}"), 1).admitted(), "{algorithm:?}");
+        }
+        store.sweep_all(NOW.plus(Nanos::from_secs(86_400)));
+        assert_eq!(store.occupancy().counters, 0);
+        assert!(store.occupancy().bytes < full.bytes / 4, "{:?}", store.occupancy());
+    }
+}
+
+#[test]
+fn names_of_counters_never_meet() {
+    let mut names = std::collections::HashSet::new();
+    let long = "x".repeat(5_000);
+    let other_long = format!("{}y", "x".repeat(4_999));
+    let cases: &[&[&str]] = &[
+        &[],
+        &[""],
+        &["", ""],
+        &["a", "b_c"],
+        &["a_b", "c"],
+        &["a", "b", "c"],
+        &["ab", "c"],
+        &[&long],
+        &[&other_long],
+        &[&long, "a"],
+    ];
+    for parts in cases {
+        let mut key = CounterKey::new(Identity::OVERRIDE);
+        parts.iter().for_each(|part| key.push(part.as_bytes()));
+        assert!(key.as_bytes().len() < 100, "a long value is stored as its digest");
+        assert!(names.insert(key.as_bytes().to_vec()), "{parts:?}");
+    }
+}
+
+#[test]
+fn identities_are_stable_and_distinct() {
+    let identities = Identities::default();
+    let (a, b) = (identities.intern("a".into()), identities.intern("b".into()));
+    assert_ne!(a, b);
+    assert_ne!(a, Identity::OVERRIDE);
+    assert_eq!(identities.intern("a".into()), a);
+}
