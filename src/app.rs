@@ -1,7 +1,10 @@
 //! The composition root: loads, binds, runs, and ends everything in order.
 
+mod metrics;
+
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -15,6 +18,9 @@ use crate::settings::{Settings, WhenFull};
 use crate::shutdown::{Lifecycle, Phase, Request, Signals};
 use crate::store;
 use crate::sweeper::Sweeper;
+use crate::telemetry::otlp::{Otlp, OtlpError};
+use crate::telemetry::prometheus;
+use metrics::Sources;
 
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,9 @@ pub enum AppError {
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The environment asks for telemetry that cannot be sent.
+    #[error(transparent)]
+    Telemetry(#[from] OtlpError),
     /// The system has no threads, or no event queue.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -76,6 +85,7 @@ struct App<'a> {
     lifecycle: Lifecycle,
     workers: Workers,
     servers: JoinSet<()>,
+    telemetry: Option<Otlp>,
     /// What is to be undone at the end, such as the file of a unix socket.
     _bound: Vec<Box<dyn Send>>,
     /// They end when they are dropped.
@@ -99,7 +109,20 @@ impl<'a> App<'a> {
         let lifecycle = Lifecycle::default();
         let phases = lifecycle.phases();
         let probes = Probes { phases: phases.clone(), config: Arc::clone(&config) };
-        let metrics = render_metrics();
+        let slots = || Slots::new(settings.max_connections);
+        let (grpc_slots, http_slots, admin_slots) = (slots(), slots(), slots());
+        let sources = Sources {
+            limiter: Arc::clone(&limiter),
+            config: Arc::clone(&config),
+            clock: Arc::clone(&clock),
+            slots: vec![grpc_slots.clone(), http_slots.clone(), admin_slots.clone()],
+        };
+        let telemetry = Otlp::from_env()?;
+        if let Some(otlp) = &telemetry {
+            let sources = sources.clone();
+            otlp.observe(move || sources.snapshot());
+        }
+        let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
         let json = JsonChecks {
             limiter: Arc::clone(&limiter),
             clock: Arc::clone(&clock),
@@ -108,17 +131,18 @@ impl<'a> App<'a> {
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let operators = admin_router(Arc::clone(&limiter), probes, metrics, common_services(&phases));
 
-        let slots = || Slots::new(settings.max_connections);
         let mut servers = JoinSet::new();
         let mut bound: Vec<Box<dyn Send>> = Vec::new();
-        for (port, router) in [(http, public), (admin, operators)] {
+        for (port, slots, router) in [(http, http_slots, public), (admin, admin_slots, operators)] {
             let (sockets, guard) = port.into_parts();
             bound.push(Box::new(guard));
             for socket in sockets {
-                servers.spawn(Server::new(socket, slots(), router.clone(), phases.clone())?.run());
+                servers.spawn(Server::new(socket, slots.clone(), router.clone(), phases.clone())?.run());
             }
         }
-        let context = Context { limiter: Arc::clone(&limiter), clock: Arc::clone(&clock), phases, slots: slots() };
+        let spans = telemetry.as_ref().and_then(Otlp::check_spans);
+        let context =
+            Context { limiter: Arc::clone(&limiter), clock: Arc::clone(&clock), phases, slots: grpc_slots, spans };
         let (sockets, guard) = grpc.into_parts();
         bound.push(Box::new(guard));
         let workers = Workers::start(sockets, &context)?;
@@ -127,7 +151,7 @@ impl<'a> App<'a> {
         let sweeper = Sweeper::start(Arc::clone(&limiter), clock)?;
         lifecycle.advance(Phase::Serving);
         tracing::info!("{listening}");
-        Ok(Self { settings, config, lifecycle, workers, servers, _bound: bound, _threads: (watch, sweeper) })
+        Ok(Self { settings, config, lifecycle, workers, servers, telemetry, _bound: bound, _threads: (watch, sweeper) })
     }
 
     /// Serves until the first signal that says to stop.
@@ -155,12 +179,13 @@ impl<'a> App<'a> {
     /// Drains, ends what is open, all under the deadline.
     async fn stop(self, signals: &mut Signals) -> End {
         self.lifecycle.advance(Phase::Draining);
-        let Self { settings, lifecycle, workers, mut servers, .. } = self;
+        let Self { settings, lifecycle, workers, mut servers, telemetry, .. } = self;
         let orderly = async {
             tokio::time::sleep(settings.drain).await;
             lifecycle.advance(Phase::Stopping);
             workers.all_ended().await;
             while servers.join_next().await.is_some() {}
+            flush(telemetry, settings.shutdown_deadline).await;
         };
         tokio::select! {
             ended = tokio::time::timeout(settings.shutdown_deadline, orderly) => {
@@ -179,6 +204,15 @@ impl<'a> App<'a> {
     }
 }
 
+/// Sends what telemetry is left. The exporters block, so not on a thread that runs tasks.
+async fn flush(telemetry: Option<Otlp>, deadline: Duration) {
+    let Some(otlp) = telemetry else { return };
+    let sent = tokio::task::spawn_blocking(move || otlp.shutdown(deadline)).await;
+    if !sent.is_ok_and(|sent| sent) {
+        tracing::warn!("not all telemetry could be sent to the collector");
+    }
+}
+
 fn limiter_settings(settings: &Settings) -> limiter::Settings {
     limiter::Settings {
         shadow_mode: settings.shadow_mode,
@@ -192,10 +226,6 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
         // One for each worker, and one for `/json`.
         lanes: settings.worker_count() + 1,
     }
-}
-
-fn render_metrics() -> RenderMetrics {
-    Arc::new(String::new)
 }
 
 /// Every connection is an open file; the soft limit is in general far below what the system allows.

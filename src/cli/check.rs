@@ -193,7 +193,7 @@ mod tests {
             let length = Nanos::from_secs(seconds);
             let told = limit(&RuleLimit {
                 name: String::new(),
-                replaces: Vec::new(),
+                enabled: true,
                 requests_per_unit: 10,
                 period: Period { length, unit, multiplier },
                 limit: Limit { max: 10, window: length, algorithm, ban, count_denied: true },

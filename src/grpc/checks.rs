@@ -6,8 +6,9 @@ use tonic::{Request, Response, Status};
 
 use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
+use crate::telemetry::otlp::{CheckSpan, CheckTracer};
 use crate::wire::service::rate_limit_service_server::{RateLimitService, RateLimitServiceServer};
-use crate::wire::{self, RequestFrame, ResponseFrame};
+use crate::wire::{self, Answer, Refusal, RequestFrame, ResponseFrame};
 
 /// The largest request that is read. gRPC's usual bound; a hundred descriptors of Envoy take about 10 KiB.
 pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
@@ -18,24 +19,47 @@ pub struct Checks {
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
     lane: Lane,
+    spans: Option<CheckTracer>,
 }
 
 impl Checks {
     /// The service of the worker with this lane.
-    pub fn service(limiter: Arc<Limiter>, clock: Arc<Clock>, lane: Lane) -> RateLimitServiceServer<Self> {
-        RateLimitServiceServer::new(Self { limiter, clock, lane }).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub fn service(
+        limiter: Arc<Limiter>,
+        clock: Arc<Clock>,
+        lane: Lane,
+        spans: Option<CheckTracer>,
+    ) -> RateLimitServiceServer<Self> {
+        RateLimitServiceServer::new(Self { limiter, clock, lane, spans }).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 
 #[tonic::async_trait]
 impl RateLimitService for Checks {
     async fn should_rate_limit(&self, request: Request<RequestFrame>) -> Result<Response<ResponseFrame>, Status> {
-        let answer = wire::answer(&self.limiter, self.lane, self.clock.now(), &request.get_ref().0)
-            .map_err(|refusal| refusal.status())?;
-        if !answer.hold.is_zero() {
+        let span = self.spans.as_ref().and_then(|spans| spans.begin(request.metadata().as_ref()));
+        let frame = &request.get_ref().0;
+        let answer = wire::answer(&self.limiter, self.lane, self.clock.now(), frame);
+        if let Ok(answer) = &answer
+            && !answer.hold.is_zero()
+        {
             // A caller that goes away drops this future, and with it the timer.
             tokio::time::sleep(answer.hold.into()).await;
         }
-        Ok(Response::new(answer.frame))
+        if let Some(span) = span {
+            end(span, frame, &answer);
+        }
+        answer.map(|answer| Response::new(answer.frame)).map_err(|refusal| refusal.status())
+    }
+}
+
+/// Ends the span of a sampled check.
+#[cold]
+fn end(span: CheckSpan, request: &[u8], answer: &Result<Answer, Refusal>) {
+    let domain = wire::read(request).map(|check| check.domain.into_owned()).unwrap_or_default();
+    match answer {
+        Ok(answer) if answer.over_limit => span.end(&domain, "OVER_LIMIT", None),
+        Ok(_) => span.end(&domain, "OK", None),
+        Err(refusal) => span.end(&domain, "UNKNOWN", Some(&refusal.to_string())),
     }
 }

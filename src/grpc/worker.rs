@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
 use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, http2_builder, open};
 use crate::shutdown::Phases;
+use crate::telemetry::otlp::CheckTracer;
 use crate::wire::service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 
 /// What every worker works with.
@@ -34,6 +35,8 @@ pub struct Context {
     pub phases: Phases,
     /// Room for connections, of all workers together.
     pub slots: Slots,
+    /// Which checks are traced; `None`: none is.
+    pub spans: Option<CheckTracer>,
 }
 
 /// The running workers.
@@ -80,7 +83,7 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
         let other = common_services(&context.phases).prepare();
-        let checks = Checks::service(context.limiter, context.clock, Lane(index));
+        let checks = Checks::service(context.limiter, context.clock, Lane(index), context.spans);
         let service = ConnectionService { checks, other, partial: PartialBytes::default(), phases: context.phases };
         runtime.block_on(run(acceptor, service));
         // Nobody waits any more when the deadline has passed.

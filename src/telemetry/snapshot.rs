@@ -2,7 +2,6 @@
 
 use super::names;
 use crate::config::ReloadStatus;
-use crate::rules::{Level, Rule};
 use crate::units::Nanos;
 
 /// The values of all metrics at one moment. Totals count from the start of the process.
@@ -48,14 +47,6 @@ pub struct RuleSeries {
     pub key2: String,
     /// The counts.
     pub totals: RuleTotals,
-}
-
-impl RuleSeries {
-    /// The series of a rule of `domain`, labelled by its configured path.
-    pub fn of(domain: &str, rule: &Rule, totals: RuleTotals) -> Self {
-        let key = |index: usize| rule.levels.get(index).map(key_value).unwrap_or_default();
-        Self { domain: domain.to_owned(), rule: rule.path.clone(), key1: key(0), key2: key(1), totals }
-    }
 }
 
 /// Hits of one rule, as the reference service counts them.
@@ -128,10 +119,13 @@ pub struct ConnectionValues {
     pub refused: u64,
 }
 
+/// Takes the labels and the value of one series.
+pub(super) type Emit<'e> = &'e mut dyn FnMut(&[(&'static str, &str)], f64);
+
 impl Snapshot {
     /// Calls `emit` with the labels and the value of each series of the metric `name`, one of [`names`]. No series has an
     /// empty label: it would mean the same as none.
-    pub(super) fn visit(&self, name: &str, emit: &mut dyn FnMut(&[(&'static str, &str)], f64)) {
+    pub(super) fn visit(&self, name: &str, emit: Emit<'_>) {
         let seconds = |length: Nanos| std::time::Duration::from(length).as_secs_f64();
         let alone = match name {
             names::TOTAL_HITS => return self.visit_rules(|totals| totals.total_hits, emit),
@@ -165,7 +159,7 @@ impl Snapshot {
         emit(&[], alone);
     }
 
-    fn visit_rules(&self, count: impl Fn(&RuleTotals) -> u64, emit: &mut dyn FnMut(&[(&'static str, &str)], f64)) {
+    fn visit_rules(&self, count: impl Fn(&RuleTotals) -> u64, emit: Emit<'_>) {
         for series in &self.rules {
             let RuleSeries { domain, rule, key1, key2, totals } = series;
             let labels = [(names::DOMAIN, &**domain), (names::RULE, rule), (names::KEY1, key1), (names::KEY2, key2)];
@@ -175,19 +169,10 @@ impl Snapshot {
     }
 }
 
-fn visit_by<L: AsRef<str>>(
-    label: &'static str,
-    series: &[(L, u64)],
-    emit: &mut dyn FnMut(&[(&'static str, &str)], f64),
-) {
+fn visit_by<L: AsRef<str>>(label: &'static str, series: &[(L, u64)], emit: Emit<'_>) {
     for (value, count) in series {
         emit(&[(label, value.as_ref())], float(*count));
     }
-}
-
-/// The level as metrics spell it.
-fn key_value(level: &Level) -> String {
-    if level.value.is_empty() { level.key.clone() } else { format!("{}_{}", level.key, level.value) }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "both formats carry f64: exact up to 2^53, at 1 M/s for 285 years")]
@@ -198,7 +183,6 @@ fn float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Varies;
 
     #[test]
     fn every_metric_has_a_value() {
@@ -215,30 +199,5 @@ mod tests {
             snapshot.visit(metric.name, &mut |_, _| series += 1);
             assert_eq!(series, 1, "{}", metric.name);
         }
-    }
-
-    #[test]
-    fn a_rule_is_labelled_by_its_first_two_levels() {
-        let level = |key: &str, value: &str| Level {
-            key: key.into(),
-            value: value.into(),
-            varies: Varies::Value,
-            value_to_metric: false,
-            share_threshold: false,
-        };
-        let rule = Rule {
-            path: "api.partner_acme.endpoint.method".into(),
-            index: 0,
-            levels: vec![level("partner", "acme"), level("endpoint", ""), level("method", "")],
-            limits: Vec::new(),
-            enabled: true,
-            shadow_mode: false,
-            quota_mode: false,
-            detailed_metric: false,
-            metadata: None,
-        };
-        let series = RuleSeries::of("api", &rule, RuleTotals::default());
-        assert_eq!((series.key1.as_str(), series.key2.as_str()), ("partner_acme", "endpoint"));
-        assert_eq!((series.domain.as_str(), series.rule.as_str()), ("api", "api.partner_acme.endpoint.method"));
     }
 }

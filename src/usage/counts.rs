@@ -30,10 +30,12 @@ pub enum Count {
     Refunded,
     /// Checks denied because the store had no room for a counter.
     NoRoom,
+    /// Requests that were answered with an error.
+    Errors,
 }
 
 /// How many kinds of counts there are.
-const KINDS: usize = Count::NoRoom as usize + 1;
+const KINDS: usize = Count::Errors as usize + 1;
 
 /// The sums of one series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,8 @@ use super::{Count, Counts, Lane, Totals};
 #[derive(Debug)]
 pub struct Usage {
     lanes: usize,
+    /// All requests, and those answered with an error.
+    requests: Counts,
     /// By full path. They outlive reloads, so that counts never go back.
     rules: DashMap<String, Arc<RuleUsage>, ahash::RandomState>,
     /// Paths made of values that clients sent.
@@ -74,6 +76,7 @@ impl Usage {
         let other = Labels { rule: OTHER.into(), domain: OTHER.into(), ..Labels::default() };
         Self {
             lanes,
+            requests: Counts::new(lanes),
             rules: DashMap::default(),
             values: DashMap::default(),
             other: Arc::new(RuleUsage::new(other, lanes)),
@@ -108,6 +111,20 @@ impl Usage {
         }
         let series = || Arc::new(RuleUsage::new(labels.clone(), self.lanes));
         Arc::clone(&map.entry(labels.rule.clone()).or_insert_with(series))
+    }
+
+    /// Counts a request, decided or not.
+    pub fn count_request(&self, lane: Lane, refused: bool) {
+        self.requests.add(lane, Count::Checks, 1);
+        if refused {
+            self.requests.add(lane, Count::Errors, 1);
+        }
+    }
+
+    /// All requests, and how many of them were answered with an error.
+    pub fn requests(&self) -> (u64, u64) {
+        let totals = self.requests.totals();
+        (totals.of(Count::Checks), totals.of(Count::Errors))
     }
 
     /// Counts a check of a domain that is not configured.

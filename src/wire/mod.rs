@@ -27,6 +27,12 @@ use crate::units::{Nanos, Timestamp};
 /// # Errors
 /// What the request lacks or exceeds, for [`Refusal::status`] to tell.
 pub fn answer(limiter: &Limiter, lane: Lane, now: Timestamp, request: &[u8]) -> Result<Answer, Refusal> {
+    let answer = decide(limiter, lane, now, request);
+    limiter.usage().count_request(lane, answer.is_err());
+    answer
+}
+
+fn decide(limiter: &Limiter, lane: Lane, now: Timestamp, request: &[u8]) -> Result<Answer, Refusal> {
     let check = read(request)?;
     let view = limiter.view().ok_or(Refusal::NoConfiguration)?;
     let decision = view.check(lane, now, &check);
