@@ -2,6 +2,7 @@
 //!
 //! `GRPCURL_BIN` names it (`./test` installs one). Without it each test says `SKIPPED` and passes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
+#![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 use std::env;
 use std::fs;

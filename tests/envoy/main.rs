@@ -4,6 +4,7 @@
 //! two would. They need an Envoy: `ENVOY_BIN` names it (`./test` installs one). Without it each test says `SKIPPED` and
 //! passes. Limits are per year here, so that no window ends while a test counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
+#![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 mod bootstrap;
 mod client;

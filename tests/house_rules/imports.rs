@@ -56,7 +56,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 20] = [
     ("simulate", &["engine", "limiter", "rules", "units", "usage", "wire"]),
     ("sweeper", &["clock", "limiter", "units"]),
     ("config", &["clock", "limiter", "rules", "units"]),
-    ("telemetry", &["clock", "limiter", "rules", "settings", "store", "units", "usage"]),
+    ("telemetry", &["clock", "config", "limiter", "rules", "settings", "store", "units", "usage"]),
     ("wire", &["engine", "limiter", "rules", "units"]),
     ("limiter", &["engine", "rules", "store", "units", "usage"]),
     // The store takes `now` from its callers; the clock only tells it how long a sweep's steps took.

@@ -10,10 +10,10 @@ pub(crate) fn blank(text: &str) -> (String, Vec<(usize, String)>) {
         let whole = &chars[at..piece.end.clamp(at + 1, chars.len())];
         match piece.kind {
             Kind::Code => code.extend(whole),
-            Kind::Comment => code.extend(whole.iter().map(blanked)),
+            Kind::Comment => code.extend(whole.iter().copied().map(blanked)),
             Kind::Literal { from, to } => {
                 code.push('"');
-                code.extend(whole[1..].iter().map(blanked));
+                code.extend(whole[1..].iter().copied().map(blanked));
                 strings.push((line, chars[from.min(chars.len())..to.min(chars.len())].iter().collect()));
             }
         }
@@ -107,6 +107,6 @@ fn find(chars: &[char], at: usize, what: &[char]) -> usize {
     rest.windows(what.len()).position(|window| window == what).map_or(chars.len(), |n| at + n)
 }
 
-fn blanked(c: &char) -> char {
-    if *c == '\n' { '\n' } else { ' ' }
+fn blanked(c: char) -> char {
+    if c == '\n' { '\n' } else { ' ' }
 }

@@ -24,22 +24,22 @@ struct Finding {
 }
 
 fn check_sources(what: &str, rule: impl Fn(&Source) -> Vec<Finding>) {
-    let findings = sources().iter().flat_map(rule).collect();
-    report(what, findings);
+    let findings: Vec<_> = sources().iter().flat_map(rule).collect();
+    report(what, &findings);
 }
 
 fn check_files(what: &str, rule: impl Fn(&File) -> Vec<Finding>) {
-    let findings = files::all().iter().flat_map(rule).collect();
-    report(what, findings);
+    let findings: Vec<_> = files::all().iter().flat_map(rule).collect();
+    report(what, &findings);
 }
 
-fn report(rule: &str, findings: Vec<Finding>) {
+fn report(rule: &str, findings: &[Finding]) {
     let lines: Vec<_> = findings.iter().map(|f| format!("{}:{}: {}", f.path, f.line, f.what)).collect();
     assert!(lines.is_empty(), "{rule}:\n{}", lines.join("\n"));
 }
 
 fn sources() -> Vec<Source> {
-    let rust = files::all().into_iter().filter(|file| file.is_rust());
+    let rust = files::all().into_iter().filter(File::is_rust);
     rust.map(|file| Source::new(&file.path, &file.text)).collect()
 }
 
@@ -95,5 +95,5 @@ fn no_file_names_a_machine_or_a_registry() {
 
 #[test]
 fn every_direct_dependency_is_explained() {
-    report("each dependency has a line in docs/DEPENDENCIES.md", dependencies::check());
+    report("each dependency has a line in docs/DEPENDENCIES.md", &dependencies::check());
 }
