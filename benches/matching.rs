@@ -1,5 +1,6 @@
 //! What a search costs as the rules of a domain grow: it must not.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+#![allow(clippy::cast_precision_loss, clippy::indexing_slicing, clippy::format_push_string)]
 
 use std::borrow::Cow;
 use std::hint::black_box;
