@@ -1,8 +1,8 @@
 //! What a search costs as the rules of a domain grow: it must not.
-#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, clippy::disallowed_methods)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
+#![allow(clippy::cast_precision_loss, clippy::indexing_slicing, clippy::format_push_string)]
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use tidegate::rules::{Entry, LoadOptions, RuleSet, SourceFile, load};
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
 /// How many searches a ratio is measured with.
-const ROUNDS: u32 = 200_000;
+const ROUNDS: usize = 200_000;
 
 /// One way to write many rules: a rule's value, and an entry's value that it matches.
 struct Shape {
@@ -31,7 +31,7 @@ fn rules(shape: &Shape, size: usize) -> RuleSet {
     let mut text = "domain: d\ndescriptors:\n".to_owned();
     for n in 0..size {
         let value = (shape.configured)(n);
-        writeln!(text, "- {{key: k, value: '{value}', rate_limit: {{unit: second, requests_per_unit: 1}}}}").unwrap();
+        text += &format!("- {{key: k, value: '{value}', rate_limit: {{unit: second, requests_per_unit: 1}}}}\n");
     }
     let file = SourceFile { name: "bench".to_owned(), text: text.into_bytes() };
     load(&[file], LoadOptions::default()).unwrap()
@@ -79,10 +79,10 @@ fn nanoseconds(shape: &Shape, size: usize) -> f64 {
     let mut runs: Vec<_> = (0..9)
         .map(|_| {
             let begun = Instant::now();
-            for entries in requests.iter().cycle().take(ROUNDS as usize) {
+            for entries in requests.iter().cycle().take(ROUNDS) {
                 black_box(domain.find(set.rules(), black_box(entries)));
             }
-            begun.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS)
+            begun.elapsed().as_secs_f64() * 1e9 / ROUNDS as f64
         })
         .collect();
     runs.sort_by(f64::total_cmp);

@@ -259,10 +259,7 @@ mod tests {
         let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..10 {
             let below = format!("*a{}", level - 1);
-            laughs.push_str(
-                &["a", &level.to_string(), ": &a", &level.to_string(), " [", &vec![below; 10].join(", "), "]\n"]
-                    .concat(),
-            );
+            laughs = format!("{laughs}a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
         }
         assert!(read(laughs.as_bytes()).unwrap_err().cause.starts_with("more than 1000000 values"));
     }
