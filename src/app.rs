@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -13,12 +14,12 @@ use crate::config::{LoadError, Pace, Reloader, Source, Watch};
 use crate::grpc::{Context, Workers, common_services};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
-use crate::net::{BindError, Slots, bind};
+use crate::net::{BindError, Bound, Slots, bind};
 use crate::settings::{Settings, WhenFull};
 use crate::shutdown::{Lifecycle, Phase, Request, Signals};
 use crate::store;
 use crate::sweeper::Sweeper;
-use crate::telemetry::otlp::{Otlp, OtlpError};
+use crate::telemetry::otlp::{CheckTracer, Otlp, OtlpError};
 use crate::telemetry::prometheus;
 use metrics::Sources;
 
@@ -34,7 +35,7 @@ pub enum End {
 /// Why the process could not start, or could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The configuration does not load; each error on a line of its own.
+    /// The configuration does not load: all that is wrong with it.
     #[error("{}", .0.lines().collect::<Vec<_>>().join("\nerror: "))]
     Config(#[from] LoadError),
     /// An address cannot be bound.
@@ -81,77 +82,70 @@ pub fn run(settings: &Settings) -> Result<End, AppError> {
 /// Everything that runs.
 struct App<'a> {
     settings: &'a Settings,
-    config: Arc<Reloader>,
-    lifecycle: Lifecycle,
+    core: Core,
     workers: Workers,
     servers: JoinSet<()>,
     telemetry: Option<Otlp>,
-    /// What is to be undone at the end, such as the file of a unix socket.
-    _bound: Vec<Box<dyn Send>>,
     /// They end when they are dropped.
-    _threads: (Watch, Sweeper),
+    threads: (Watch, Sweeper),
+    /// What is undone at the end, such as the file of a unix socket.
+    _guards: Vec<Box<dyn Send>>,
+}
+
+/// What the front ends share.
+struct Core {
+    limiter: Arc<Limiter>,
+    clock: Arc<Clock>,
+    config: Arc<Reloader>,
+    lifecycle: Lifecycle,
+}
+
+/// The bound addresses.
+struct Ports {
+    grpc: Bound,
+    http: Bound,
+    admin: Bound,
+}
+
+/// Room for connections, port by port.
+struct PortSlots {
+    grpc: Slots,
+    http: Slots,
+    admin: Slots,
 }
 
 impl<'a> App<'a> {
+    /// Loads, binds, starts. The order matters: nothing is bound for a configuration that does not load, and health is
+    /// SERVING only when every port is served.
     fn start(settings: &'a Settings) -> Result<Self, AppError> {
-        let clock = Arc::new(Clock::start());
-        let limiter = Arc::new(Limiter::new(limiter_settings(settings)));
-        let source = Source::open(&settings.config, settings.load_options());
-        let replaced = Arc::clone(&limiter);
-        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
-        config.load()?;
-
-        let grpc = bind(&settings.grpc_addr, settings.worker_count(), "--grpc-addr")?;
-        let http = bind(&settings.http_addr, 1, "--http-addr")?;
-        let admin = bind(&settings.admin_addr, 1, "--admin-addr")?;
+        let core = Core::load(settings)?;
+        let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
-
-        let lifecycle = Lifecycle::default();
-        let phases = lifecycle.phases();
-        let probes = Probes { phases: phases.clone(), config: Arc::clone(&config) };
-        let slots = || Slots::new(settings.max_connections);
-        let (grpc_slots, http_slots, admin_slots) = (slots(), slots(), slots());
-        let sources = Sources {
-            limiter: Arc::clone(&limiter),
-            config: Arc::clone(&config),
-            clock: Arc::clone(&clock),
-            slots: vec![grpc_slots.clone(), http_slots.clone(), admin_slots.clone()],
-        };
-        let telemetry = Otlp::from_env()?;
-        if let Some(otlp) = &telemetry {
-            let sources = sources.clone();
-            otlp.observe(move || sources.snapshot());
-        }
+        let slots = PortSlots::new(settings.max_connections);
+        let sources = core.sources(&slots);
+        let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
-        let json = JsonChecks {
-            limiter: Arc::clone(&limiter),
-            clock: Arc::clone(&clock),
-            lane: Lane(settings.worker_count()),
-        };
-        let public = public_router(json, probes.clone(), Arc::clone(&metrics));
-        let operators = admin_router(Arc::clone(&limiter), probes, metrics, common_services(&phases));
+        let (public, operators) = core.routers(settings, metrics);
 
-        let mut servers = JoinSet::new();
-        let mut bound: Vec<Box<dyn Send>> = Vec::new();
-        for (port, slots, router) in [(http, http_slots, public), (admin, admin_slots, operators)] {
+        let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
+        for (port, slots, router) in [(http, slots.http, public), (admin, slots.admin, operators)] {
             let (sockets, guard) = port.into_parts();
-            bound.push(Box::new(guard));
+            guards.push(Box::new(guard));
             for socket in sockets {
-                servers.spawn(Server::new(socket, slots.clone(), router.clone(), phases.clone())?.run());
+                let server = Server::new(socket, slots.clone(), router.clone(), core.lifecycle.phases())?;
+                servers.spawn(server.run());
             }
         }
-        let spans = telemetry.as_ref().and_then(Otlp::check_spans);
-        let context =
-            Context { limiter: Arc::clone(&limiter), clock: Arc::clone(&clock), phases, slots: grpc_slots, spans };
         let (sockets, guard) = grpc.into_parts();
-        bound.push(Box::new(guard));
-        let workers = Workers::start(sockets, &context)?;
+        guards.push(Box::new(guard));
+        let spans = telemetry.as_ref().and_then(Otlp::check_spans);
+        let workers = Workers::start(sockets, &core.context(slots.grpc, spans))?;
+        let watch = core.config.watch(Pace::default())?;
+        let sweeper = Sweeper::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?;
 
-        let watch = config.watch(Pace::default())?;
-        let sweeper = Sweeper::start(Arc::clone(&limiter), clock)?;
-        lifecycle.advance(Phase::Serving);
+        core.lifecycle.advance(Phase::Serving);
         tracing::info!("{listening}");
-        Ok(Self { settings, config, lifecycle, workers, servers, telemetry, _bound: bound, _threads: (watch, sweeper) })
+        Ok(Self { settings, core, workers, servers, telemetry, threads: (watch, sweeper), _guards: guards })
     }
 
     /// Serves until the first signal that says to stop.
@@ -162,11 +156,7 @@ impl<'a> App<'a> {
                 () = self.workers.any_ended() => return Err(AppError::WorkerEnded),
             };
             match request {
-                Request::Reload => {
-                    let config = Arc::clone(&self.config);
-                    // The reloader logs the outcome itself; reading blocks, so not on this thread.
-                    let _outcome = tokio::task::spawn_blocking(move || config.reload().is_ok()).await;
-                }
+                Request::Reload => self.reload().await,
                 Request::Stop(signal) => {
                     let drain = humantime::format_duration(self.settings.drain);
                     tracing::info!("{signal}: health is NOT_SERVING, checks are served for another {drain}");
@@ -176,16 +166,22 @@ impl<'a> App<'a> {
         }
     }
 
+    async fn reload(&self) {
+        let config = Arc::clone(&self.core.config);
+        // The reloader logs the outcome itself. Reading blocks, so not on this thread.
+        let _outcome = tokio::task::spawn_blocking(move || config.reload().is_ok()).await;
+    }
+
     /// Drains, ends what is open, all under the deadline.
     async fn stop(self, signals: &mut Signals) -> End {
-        self.lifecycle.advance(Phase::Draining);
-        let Self { settings, lifecycle, workers, mut servers, telemetry, .. } = self;
+        let Self { settings, core: Core { lifecycle, .. }, workers, mut servers, telemetry, threads, _guards } = self;
+        lifecycle.advance(Phase::Draining);
         let orderly = async {
             tokio::time::sleep(settings.drain).await;
             lifecycle.advance(Phase::Stopping);
             workers.all_ended().await;
             while servers.join_next().await.is_some() {}
-            flush(telemetry, settings.shutdown_deadline).await;
+            finish(threads, telemetry, settings.shutdown_deadline).await;
         };
         tokio::select! {
             ended = tokio::time::timeout(settings.shutdown_deadline, orderly) => {
@@ -204,12 +200,56 @@ impl<'a> App<'a> {
     }
 }
 
-/// Sends what telemetry is left. The exporters block, so not on a thread that runs tasks.
-async fn flush(telemetry: Option<Otlp>, deadline: Duration) {
-    let Some(otlp) = telemetry else { return };
-    let sent = tokio::task::spawn_blocking(move || otlp.shutdown(deadline)).await;
-    if !sent.is_ok_and(|sent| sent) {
-        tracing::warn!("not all telemetry could be sent to the collector");
+impl Core {
+    fn load(settings: &Settings) -> Result<Self, AppError> {
+        let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
+        let source = Source::open(&settings.config, settings.load_options());
+        let replaced = Arc::clone(&limiter);
+        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
+        config.load()?;
+        Ok(Self { limiter, clock, config, lifecycle: Lifecycle::default() })
+    }
+
+    /// Where the metrics are.
+    fn sources(&self, slots: &PortSlots) -> Sources {
+        Sources {
+            limiter: Arc::clone(&self.limiter),
+            config: Arc::clone(&self.config),
+            clock: Arc::clone(&self.clock),
+            slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
+        }
+    }
+
+    /// What the public and the admin port serve.
+    fn routers(&self, settings: &Settings, metrics: RenderMetrics) -> (Router, Router) {
+        let phases = self.lifecycle.phases();
+        let probes = Probes { phases: phases.clone(), config: Arc::clone(&self.config) };
+        // The workers have the lanes before this one.
+        let lane = Lane(settings.worker_count());
+        let json = JsonChecks { limiter: Arc::clone(&self.limiter), clock: Arc::clone(&self.clock), lane };
+        let public = public_router(json, probes.clone(), Arc::clone(&metrics));
+        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, common_services(&phases)))
+    }
+
+    fn context(&self, slots: Slots, spans: Option<CheckTracer>) -> Context {
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans }
+    }
+}
+
+impl Ports {
+    fn bind(settings: &Settings) -> Result<Self, BindError> {
+        Ok(Self {
+            grpc: bind(&settings.grpc_addr, settings.worker_count(), "--grpc-addr")?,
+            http: bind(&settings.http_addr, 1, "--http-addr")?,
+            admin: bind(&settings.admin_addr, 1, "--admin-addr")?,
+        })
+    }
+}
+
+impl PortSlots {
+    fn new(max: u32) -> Self {
+        Self { grpc: Slots::new(max), http: Slots::new(max), admin: Slots::new(max) }
     }
 }
 
@@ -225,6 +265,27 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
         },
         // One for each worker, and one for `/json`.
         lanes: settings.worker_count() + 1,
+    }
+}
+
+/// Starts what the standard `OTEL_*` variables ask for.
+fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
+    let telemetry = Otlp::from_env()?;
+    if let Some(otlp) = &telemetry {
+        let sources = sources.clone();
+        otlp.observe(move || sources.snapshot());
+    }
+    Ok(telemetry)
+}
+
+/// Ends the threads beside the decision, and sends what telemetry is left. Both block, so not on a thread that runs tasks.
+async fn finish(threads: (Watch, Sweeper), telemetry: Option<Otlp>, deadline: Duration) {
+    let finished = tokio::task::spawn_blocking(move || {
+        drop(threads);
+        telemetry.is_none_or(|otlp| otlp.shutdown(deadline))
+    });
+    if !finished.await.is_ok_and(|sent| sent) {
+        tracing::warn!("not all telemetry could be sent to the collector");
     }
 }
 

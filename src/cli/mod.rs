@@ -70,3 +70,27 @@ fn print(line: &str) {
 fn complain(line: &str) {
     let _gone = writeln!(std::io::stderr(), "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_serve_has_its_variable_and_its_help() {
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        for flag in serve.get_arguments().filter(|flag| flag.get_id() != "help" && flag.get_id() != "version") {
+            let name = flag.get_long().unwrap();
+            let variable = format!("TIDEGATE_{}", name.replace('-', "_").to_uppercase());
+            assert_eq!(flag.get_env().and_then(std::ffi::OsStr::to_str), Some(variable.as_str()), "--{name}");
+            assert!(flag.get_help().is_some(), "--{name}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use std::{io, thread};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service};
 use tonic::service::Routes;
@@ -92,32 +92,18 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     Ok(ended)
 }
 
-/// Accepts until the process stops, then waits for the connections that are left.
 async fn run(acceptor: Acceptor, service: ConnectionService) {
-    let mut phases = service.phases.clone();
-    // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
-    let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
-    let mut stopping = pin!(phases.stopping());
-    let begin = |(peer, slot): (Peer, OwnedSemaphorePermit)| {
-        let (service, alive) = (service.clone(), alive.clone());
-        tokio::spawn(async move {
+    let phases = service.phases.clone();
+    let connection = |peer| {
+        let service = service.clone();
+        async move {
             match peer {
                 Peer::Tcp(stream) => serve(stream, service).await,
                 Peer::Unix(stream) => serve(stream, service).await,
             }
-            drop((slot, alive));
-        });
-    };
-    loop {
-        tokio::select! {
-            connection = acceptor.next() => begin(connection),
-            () = &mut stopping => break,
         }
-    }
-    // What the kernel has accepted already is served, not reset.
-    acceptor.queued(begin).await;
-    drop((acceptor, alive));
-    all_gone.recv().await;
+    };
+    acceptor.serve(phases, connection).await;
 }
 
 /// Serves one connection until it ends.

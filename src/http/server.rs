@@ -1,6 +1,5 @@
 //! The HTTP server of a port: bounded connections, and no patience with peers that send nothing.
 
-use std::convert::Infallible;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -10,7 +9,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::net::{Acceptor, Opened, Peer, Protocol, Slots, Socket, http2_builder, open};
 use crate::shutdown::Phases;
@@ -35,29 +33,16 @@ impl Server {
     /// Accepts until the process stops, then waits for the connections that are left.
     pub async fn run(self) {
         let Self { acceptor, router, phases } = self;
-        // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
-        let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
-        let begin = |(peer, slot): (Peer, OwnedSemaphorePermit)| {
-            let (router, phases, alive) = (router.clone(), phases.clone(), alive.clone());
-            tokio::spawn(async move {
+        let connection = |peer| {
+            let (router, phases) = (router.clone(), phases.clone());
+            async move {
                 match peer {
                     Peer::Tcp(stream) => connection(stream, router, phases).await,
                     Peer::Unix(stream) => connection(stream, router, phases).await,
                 }
-                drop((slot, alive));
-            });
-        };
-        let mut stop = phases.clone();
-        let mut stopping = pin!(stop.stopping());
-        loop {
-            tokio::select! {
-                connection = acceptor.next() => begin(connection),
-                () = &mut stopping => break,
             }
-        }
-        acceptor.queued(begin).await;
-        drop((acceptor, alive));
-        all_gone.recv().await;
+        };
+        acceptor.serve(phases.clone(), connection).await;
     }
 }
 

@@ -1,15 +1,18 @@
 //! Accepting: never more connections than there are slots, and never an end because of an error.
 
+use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Socket;
 use super::bind::BACKLOG;
+use crate::shutdown::Phases;
 
 /// How many connections one port may have, and how many there were. Shared by all that accept on the port.
 #[derive(Clone, Debug)]
@@ -95,8 +98,46 @@ impl Acceptor {
         Ok(Self { listener, slots })
     }
 
+    /// Serves each connection in a task of its own until the process stops, then waits for those that are left.
+    pub async fn serve<F>(self, mut phases: Phases, connection: impl Fn(Peer) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
+        let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
+        let begin = |(peer, slot): (Peer, OwnedSemaphorePermit)| {
+            let (connection, alive) = (connection(peer), alive.clone());
+            tokio::spawn(async move {
+                connection.await;
+                drop((slot, alive));
+            });
+        };
+        let mut stopping = pin!(phases.stopping());
+        loop {
+            tokio::select! {
+                accepted = self.next() => begin(accepted),
+                () = &mut stopping => break,
+            }
+        }
+        self.queued(begin).await;
+        drop((self, alive));
+        all_gone.recv().await;
+    }
+
+    /// Connections that the kernel has accepted already are served, not reset, when the listener is about to close.
+    async fn queued(&self, begin: impl Fn((Peer, OwnedSemaphorePermit))) {
+        // Lets the runtime look at the socket, which may have become ready since it last did.
+        tokio::task::yield_now().await;
+        for _ in 0..BACKLOG {
+            match tokio::time::timeout(Duration::ZERO, self.next()).await {
+                Ok(accepted) => begin(accepted),
+                Err(_) => return,
+            }
+        }
+    }
+
     /// The next connection, and its slot, to be held as long as the connection. Cancel safe.
-    pub async fn next(&self) -> (Peer, OwnedSemaphorePermit) {
+    async fn next(&self) -> (Peer, OwnedSemaphorePermit) {
         loop {
             match self.accept().await {
                 Ok(peer) => match self.slots.take() {
@@ -104,18 +145,6 @@ impl Acceptor {
                     None => drop(peer),
                 },
                 Err(error) => self.pause_after(&error).await,
-            }
-        }
-    }
-
-    /// Gives `begin` every connection that is queued already, for a listener about to close.
-    pub async fn queued(&self, mut begin: impl FnMut((Peer, OwnedSemaphorePermit))) {
-        // Lets the runtime look at the socket, which may have become ready since it last did.
-        tokio::task::yield_now().await;
-        for _ in 0..BACKLOG {
-            match tokio::time::timeout(Duration::ZERO, self.next()).await {
-                Ok(connection) => begin(connection),
-                Err(_) => return,
             }
         }
     }

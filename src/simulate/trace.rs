@@ -114,7 +114,7 @@ fn scaled(mantissa: &str, exponent: i32) -> Option<Timestamp> {
         return None;
     }
     // The place of the last digit of whole and fraction together, in nanoseconds.
-    let place = NANO_DIGITS + exponent - i32::try_from(fraction.len()).ok()?;
+    let place = NANO_DIGITS.checked_add(exponent)?.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let mut digits = format!("{whole}{fraction}");
     if place < 0 {
         digits.truncate(digits.len().saturating_sub(place.unsigned_abs() as usize));

@@ -1,7 +1,12 @@
 //! The admin port.
 
+use tonic::Code;
+
+use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, http};
+use crate::server::{THREE_A_MINUTE, connect, http};
 
 #[test]
 fn pages_are_served() {
@@ -11,6 +16,14 @@ fn pages_are_served() {
     }
     let (status, pages) = http(&server.admin, "GET", "/", b"");
     assert_eq!((status, pages.contains("/rlconfig")), (404, true), "{pages}");
+}
+
+#[tokio::test]
+async fn a_check_on_the_admin_port_is_unimplemented() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let mut service = RateLimitServiceClient::new(connect(&server.admin).await);
+    let status = service.should_rate_limit(RateLimitRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
 }
 
 #[test]

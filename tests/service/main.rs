@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
+mod ask;
 mod drain;
 mod health;
 mod json;

@@ -21,6 +21,23 @@ async fn both_versions_list_the_services_on_both_ports() {
     }
 }
 
+#[tokio::test]
+async fn what_is_not_offered_is_unimplemented() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    for path in [
+        "/nope.Service/Method",
+        "/envoy.service.ratelimit.v3.RateLimitService/Nope",
+        "/envoy.service.ratelimit.v3.RateLimitServiceX/ShouldRateLimit",
+        "/",
+    ] {
+        let mut grpc = tonic::client::Grpc::new(server.channel().await);
+        grpc.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<(), ()>::default();
+        let status = grpc.unary(tonic::Request::new(()), path.parse().unwrap(), codec).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unimplemented, "{path}: {status:?}");
+    }
+}
+
 async fn list_v1(channel: Channel) -> Vec<String> {
     use v1::server_reflection_request::MessageRequest;
     use v1::server_reflection_response::MessageResponse;

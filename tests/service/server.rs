@@ -55,10 +55,11 @@ impl TestServer {
         let lines = Arc::clone(&log);
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                if let Some(addresses) = parse_listening(&line) {
+                let addresses = parse_listening(&line);
+                lines.lock().unwrap().push(line);
+                if let Some(addresses) = addresses {
                     let _gone = found.send(addresses);
                 }
-                lines.lock().unwrap().push(line);
             }
         });
         let Ok([grpc, http, admin]) = listening.recv_timeout(PATIENCE) else {

@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
+use bytes::Bytes;
+use http::Request;
 use tonic::Code;
 
 use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
@@ -21,6 +23,28 @@ async fn ten_thousand_connections_come_and_go() {
     assert!(is_serving(&server.grpc).await, "with {} connections open", open.len());
     drop(open);
     assert!(is_serving(&server.grpc).await, "after {count} connections were dropped");
+}
+
+#[tokio::test]
+async fn a_thousand_streams_at_once_on_a_new_connection_are_all_answered() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let stream = tokio::net::TcpStream::connect(&server.grpc).await.unwrap();
+    // As Envoy: without waiting for the server's settings.
+    let mut client = h2::client::Builder::new();
+    let (mut requests, connection) = client.initial_max_send_streams(1024).handshake::<_, Bytes>(stream).await.unwrap();
+    let request = Request::post("http://test/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit")
+        .header("content-type", "application/grpc");
+    let request = request.body(()).unwrap();
+    let send = |_| {
+        let (answer, mut body) = requests.send_request(request.clone(), false).unwrap();
+        body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        answer
+    };
+    let answers: Vec<_> = (0..1024).map(send).collect();
+    tokio::spawn(connection);
+    for (index, answer) in answers.into_iter().enumerate() {
+        assert!(answer.await.is_ok_and(|answer| answer.status() == 200), "stream {index}");
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,9 @@
 //! Anchors, aliases and `<<` are resolved here; pairs stay in the order of the file with later duplicates behind the
 //! earlier ones they override, so that a reader who assigns in order gets the reference's result. Only the first
 //! document of a file counts.
+//!
+//! The parser reads YAML 1.2, the reference's 1.1. Known to be refused here and accepted there: a tab after `key:`, and
+//! lines inside `[]` or `{}` that are not indented further than what holds them.
 
 mod scalar;
 mod tree;
@@ -77,7 +80,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, Fault> {
         let before = bytes.get(..at).unwrap_or_default();
         return Err(Fault { line: line_after(before), cause: "control characters are not allowed".to_owned() });
     }
-    tree::build(text)
+    // The parser puts what is missing at the end behind the last line.
+    let last = text.lines().count().max(1);
+    tree::build(text).map_err(|fault| Fault { line: fault.line.min(last), ..fault })
 }
 
 const BYTE_ORDER_MARK: char = '\u{feff}';

@@ -219,6 +219,21 @@ mod tests {
             ("!!merge x: 1", "1: map merge requires map or sequence of maps as the value"),
             ("a: 1\n<<: 2", "2: map merge requires map or sequence of maps as the value"),
             ("<<: [1]", "1: map merge requires map or sequence of maps as the value"),
+            ("a: [\n  x\n]", "{a: [x]}"),
+            ("a: {\n  b: x,\n}", "{a: {b: x}}"),
+            ("{\n\"a\":\n[\n{\"b\": 1},\n2\n]\n}", "{a: [{b: 1}, 2]}"),
+            ("{\"a\":1,\"b\":[\"x\"]}", "{a: 1, b: [x]}"),
+            ("a: [x,\ny]", "2: invalid indentation in flow construct"),
+            ("a:\n- {b: x,\n  c: y}", "{a: [{b: x, c: y}]}"),
+            ("a:\tb", "1: ':' must be followed by a valid YAML whitespace"),
+            ("a: b\t# comment", "{a: b}"),
+            ("a: b # c\n\n\n#d\ne: f\r\ng: |\n  h\n  i\n", "{a: b, e: f, g: h\ni\n}"),
+            ("a: x: y", "1: mapping values are not allowed in this context"),
+            ("a: @b", "1: unexpected character: `@'"),
+            ("a: 'it''s'\nb: \"\\u00e9\\/\"", "{a: it's, b: é/}"),
+            ("a: *b*", "1: while parsing node, found unknown anchor"),
+            ("a: /*", "{a: /*}"),
+            ("a: b*c", "{a: b*c}"),
             ("[a]: 1", "1: invalid map key: a list or a map"),
             ("a: &x [*x]", "1: anchor value contains itself"),
             ("a:\n  - !!int abc", "2: cannot decode !!str `abc` as a !!int"),
@@ -244,7 +259,7 @@ mod tests {
         let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..10 {
             let below = format!("*a{}", level - 1);
-            laughs += &format!("a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
+            laughs = format!("{laughs}a{level}: &a{level} [{}]\n", vec![below; 10].join(", "));
         }
         assert!(read(laughs.as_bytes()).unwrap_err().cause.starts_with("more than 1000000 values"));
     }

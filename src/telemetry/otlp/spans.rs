@@ -84,7 +84,12 @@ pub(super) struct Sampling {
 
 impl Sampling {
     /// `share` is from 0 to 1.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 2^63")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        clippy::cast_sign_loss,
+        reason = "from 0 to 2^63"
+    )]
     pub(super) fn new(parent_based: bool, share: f64) -> Self {
         Self { parent_based, share: (share * WHOLE as f64) as u64 }
     }
