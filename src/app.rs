@@ -10,7 +10,7 @@ use axum::Router;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config::{LoadError, Pace, Reloader, Source, Watch};
+use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
 use crate::grpc::{Context, Workers, common_services};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
@@ -118,7 +118,7 @@ impl<'a> App<'a> {
     /// Loads, binds, starts. The order matters: nothing is bound for a configuration that does not load, and health is
     /// SERVING only when every port is served.
     fn start(settings: &'a Settings) -> Result<Self, AppError> {
-        let core = Core::load(settings)?;
+        let (core, loaded) = Core::load(settings)?;
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
         let slots = PortSlots::new(settings.max_connections);
@@ -144,6 +144,7 @@ impl<'a> App<'a> {
         let sweeper = Sweeper::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?;
 
         core.lifecycle.advance(Phase::Serving);
+        core.config.log(&loaded);
         tracing::info!("{listening}");
         Ok(Self { settings, core, workers, servers, telemetry, threads: (watch, sweeper), _guards: guards })
     }
@@ -201,13 +202,13 @@ impl<'a> App<'a> {
 }
 
 impl Core {
-    fn load(settings: &Settings) -> Result<Self, AppError> {
+    fn load(settings: &Settings) -> Result<(Self, Loaded), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config, settings.load_options());
         let replaced = Arc::clone(&limiter);
         let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
-        config.load()?;
-        Ok(Self { limiter, clock, config, lifecycle: Lifecycle::default() })
+        let loaded = config.load()?;
+        Ok((Self { limiter, clock, config, lifecycle: Lifecycle::default() }, loaded))
     }
 
     /// Where the metrics are.

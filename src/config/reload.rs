@@ -108,7 +108,7 @@ impl Reloader {
         self.status.load_full()
     }
 
-    /// Loads for the first time. A failure is counted, but for the caller to tell.
+    /// Loads for the first time. The outcome is counted, but for the caller to tell: with [`log`](Self::log), or as an error.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration.
@@ -123,10 +123,18 @@ impl Reloader {
     pub fn reload(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let loaded = self.take(&mut work, self.source.read_patiently());
-        if let Err(error) = &loaded {
-            work.log(error);
+        match &loaded {
+            Ok(loaded) => self.log(loaded),
+            Err(error) => work.log(error),
         }
         loaded
+    }
+
+    /// Tells in the log what was loaded.
+    pub fn log(&self, loaded: &Loaded) {
+        let Loaded { generation, files, domains, rules } = loaded;
+        let path = self.source.path().display();
+        tracing::info!(%path, generation, files, domains, rules, "configuration loaded");
     }
 
     /// Begins to load at every change, until the watch is dropped.
@@ -144,8 +152,9 @@ impl Reloader {
         if read.as_ref().is_ok_and(|files| work.tried == Some(ContentHash::of(files))) {
             return;
         }
-        if let Err(error) = self.take(&mut work, read) {
-            work.log(&error);
+        match self.take(&mut work, read) {
+            Ok(loaded) => self.log(&loaded),
+            Err(error) => work.log(&error),
         }
     }
 
@@ -181,14 +190,6 @@ impl Reloader {
             successes: before.successes + 1,
             failures: before.failures,
         }));
-        tracing::info!(
-            path = %self.source.path().display(),
-            generation = loaded.generation,
-            files,
-            domains = loaded.domains,
-            rules = loaded.rules,
-            "configuration loaded"
-        );
         loaded
     }
 

@@ -159,7 +159,7 @@ mod tests {
             ("18446744074", None),
             ("1e99999999999", None),
             ("1e2147483647", None),
-            ("1e-2147483648", None),
+            ("1e-2147483648", Some(0)),
             ("true", None),
         ] {
             let line = format!(r#"{{"at": {text}, "domain": "d", "descriptors": []}}"#);

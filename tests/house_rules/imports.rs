@@ -66,7 +66,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 20] = [
     ("engine", &["units"]),
     ("settings", &["net", "rules", "units"]),
     ("shutdown", &["clock", "units"]),
-    ("net", &["units"]),
+    ("net", &["shutdown", "units"]),
     ("clock", &["units"]),
     ("units", &[]),
 ];
