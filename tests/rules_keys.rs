@@ -1,5 +1,5 @@
 //! What is accepted, and what it means: the reference's files as they are, and every key that only we have.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
 use tidegate::rules::{
@@ -429,7 +429,7 @@ fn responses() {
         ("{reset: epoch}", "'reset' is about x_ratelimit only: add x_ratelimit to 'headers', or remove 'reset'".to_owned()),
         ("{body: xml}", "'body' must be none, json or {content_type: ..., template: ...}, found 'xml'".to_owned()),
         ("{body: {template: a}}", "'body' must be given both content_type and template, found 'map[template:a]'".to_owned()),
-        ("{body: {content_type: \"a/b\\r\\nx\", template: a}}", format!("'content_type' must be {media}, found 'a/b\r\nx'")),
+        ("{body: {content_type: \"a/b\\r\\nx\", template: a}}", format!("'content_type' must be {media}, found 'a/b\\r\nx'")),
         ("{body: {content_type: json, template: a}}", format!("'content_type' must be {media}, found 'json'")),
         (
             "{body: {content_type: a/b, template: '{limits}'}}",

@@ -182,7 +182,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
             for (limited, outcome) in limits(one).iter().zip(outcomes) {
                 let Algorithm::TokenBucket { queue, .. } = limited.limit.algorithm else { continue };
                 let slot = match queue.mode {
-                    QueueMode::Hold => &mut decision.hold,
+                    QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut decision.hold,
                     QueueMode::Advise => &mut decision.advice,
                 };
                 *slot = (*slot).max(outcome.delay());

@@ -50,6 +50,20 @@ impl<'f> Report<'f> {
     }
 
     fn finding(&self, line: usize, message: String) -> ConfigError {
-        ConfigError { file: self.file.to_owned(), line, message }
+        ConfigError { file: self.file.to_owned(), line, message: printable(&message) }
     }
+}
+
+/// A file's own words must not steer the terminal that shows them. Line ends stay: some of the reference's texts have
+/// several lines.
+fn printable(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() && c != '\n' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
