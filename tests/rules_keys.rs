@@ -162,6 +162,14 @@ fn metadata_keeps_its_types() {
         "f": 0.5, "i": 3, "b": true, "none": null, "t": "2020-01-02", "l": [1, {"m": "x"}], "foo": {"bar": {}}
     });
     assert_eq!(loaded(&descriptor(text)).rules()[0].metadata, Some(expected));
+
+    let odd_keys =
+        "key: a\nrate_limit: {unit: day}\nmetadata: {1: a, on: b, 0x10: c, in: {1: a, on: b, 0x10: c, ~: d, 0.50: e}}";
+    let expected = serde_json::json!({
+        "1": "a", "on": "b", "0x10": "c", "in": {"1": "a", "true": "b", "16": "c", "<nil>": "d", "0.5": "e"}
+    });
+    assert_eq!(loaded(&descriptor(odd_keys)).rules()[0].metadata, Some(expected));
+    assert_eq!(loaded(&descriptor("key: a\nrate_limit: {unit: day}\nmetadata: {}")).rules()[0].metadata, None);
 }
 
 #[test]
