@@ -39,7 +39,7 @@ fn the_flags_are_those_of_the_command_line() {
 
 fn row(arg: &Arg) -> String {
     let value: String = match arg.get_value_names() {
-        Some(names) if arg.get_action().takes_values() => names.iter().map(|name| format!(" {name}")).collect(),
+        Some(names) if arg.get_action().takes_values() => names.iter().flat_map(|name| [" ", name.as_str()]).collect(),
         _ => String::new(),
     };
     let flag = arg.get_long().map_or_else(|| value.trim_start().to_owned(), |long| format!("--{long}{value}"));
