@@ -1,6 +1,7 @@
 //! What `response:` and a queue add, as the client behind Envoy receives it.
 
-use std::time::{Duration, Instant};
+use tidegate::clock::Stopwatch;
+use tidegate::units::Nanos;
 
 use crate::bootstrap::Gateway;
 use crate::client::{Header, tally, volley};
@@ -56,9 +57,9 @@ fn headers_and_body_reach_the_client() {
 #[test]
 fn a_caller_with_time_is_held_until_its_turn() {
     let Some(lab) = Lab::open(QUEUE, Gateway { timeout: "10s", ..Gateway::default() }) else { return };
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     assert_eq!(volley(lab.envoy.gateway, 4, ACME), tally([200, 200, 429, 429]));
-    assert!(begun.elapsed() >= Duration::from_millis(1_900), "the second was let through at once");
+    assert!(begun.elapsed() >= Nanos::from_ns(1_900_000_000), "the second was let through at once");
     assert_eq!(lab.envoy.rls_errors(), 0);
 }
 
