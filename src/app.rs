@@ -223,6 +223,7 @@ impl Core {
             limiter: Arc::clone(&self.limiter),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            held: self.held.clone(),
             slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
         }
     }

@@ -62,8 +62,15 @@ fn threads_on_one_counter_never_over_admit() {
             let store = Memory::new(ROOMY, WhenFull::Deny);
             let limit = limit(10_000, algorithm);
             let checks = 200_000 / threads;
-            let admitted = race(threads, checks, |_, _| u64::from(charge(&store, &limit, "hot", 1).admitted()));
+            let (busy, collisions) = (AtomicU64::new(0), AtomicU64::new(0));
+            let admitted = race(threads, checks, |_, _| {
+                collisions.fetch_add(u64::from(busy.fetch_add(1, Ordering::Relaxed) > 0), Ordering::Relaxed);
+                let outcome = charge(&store, &limit, "hot", 1);
+                busy.fetch_sub(1, Ordering::Relaxed);
+                u64::from(outcome.admitted())
+            });
             assert_eq!(admitted, 10_000, "{algorithm:?} with {threads} threads");
+            assert!(collisions.into_inner() > 0, "no two threads ever met: the test shows nothing");
         }
     }
 }

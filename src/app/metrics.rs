@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Reloader;
+use crate::grpc::Held;
 use crate::limiter::Limiter;
 use crate::net::Slots;
 use crate::store::WhenFull;
@@ -16,6 +17,7 @@ pub(super) struct Sources {
     pub(super) limiter: Arc<Limiter>,
     pub(super) config: Arc<Reloader>,
     pub(super) clock: Arc<Clock>,
+    pub(super) held: Held,
     /// Of each port.
     pub(super) slots: Vec<Slots>,
 }
@@ -36,6 +38,7 @@ impl Sources {
             counters: self.counters(),
             sweep: self.sweep(),
             connections: self.connections(),
+            held_answers: self.held.count() as u64,
             clock_ahead: self.clock.ahead(),
         }
     }
