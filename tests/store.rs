@@ -225,6 +225,29 @@ fn at_the_budget_new_counters_are_refused_and_old_ones_work() {
 }
 
 #[test]
+fn at_the_budget_a_check_of_several_counters_is_denied_and_charges_nothing() {
+    let store = Memory::new(2_000, WhenFull::Deny);
+    let (user, tenant) = (limit(10, FIRST), limit(5, FIRST));
+    assert!(charge(&store, &tenant, "tenant", 1).admitted());
+    let fill = (0..10_000).find(|i| !charge(&store, &user, &format!("filler-{i}"), 1).admitted());
+    assert!(fill.is_some(), "the budget is never used up");
+    let before = store.occupancy();
+    for i in 0..100 {
+        let keys = [key(&format!("user-{i}")), key("tenant")];
+        let charges = [(&user, &keys[0]), (&tenant, &keys[1])].map(|(limit, key)| Charge {
+            limit,
+            key: key.as_bytes(),
+            op: Op::Charge(1),
+        });
+        let mut outcomes = Vec::new();
+        store.charge_all(NOW, &charges, &mut outcomes);
+        assert_eq!(outcomes[0].verdict, Verdict::Denied(Reason::NoRoom), "user-{i}");
+        assert_eq!((outcomes[1].admitted(), outcomes[1].remaining), (true, 4), "the tenant is not charged");
+    }
+    assert_eq!((store.occupancy().counters, store.occupancy().bytes), (before.counters, before.bytes));
+}
+
+#[test]
 fn the_sweep_frees_what_is_spent_and_nothing_else() {
     for algorithm in algorithms(10) {
         let store = Memory::new(ROOMY, WhenFull::Deny);

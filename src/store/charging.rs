@@ -6,7 +6,7 @@
 use smallvec::SmallVec;
 
 use super::Charge;
-use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome};
+use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::units::Timestamp;
 
 /// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
@@ -96,11 +96,15 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         let looks = locked.look(now, charges);
         let all_admit = looks.iter().all(|(_, outcome)| outcome.admitted());
         for (charge, (op, look)) in charges.iter().zip(looks) {
-            let op = match charge.op {
-                Op::Charge(_) if !all_admit && look.admitted() => Op::Charge(0),
+            let op = match (charge.op, look.verdict) {
+                (Op::Charge(_), Verdict::Denied(Reason::NoRoom)) => {
+                    outcomes.push(look);
+                    continue;
+                }
+                (Op::Charge(_), Verdict::Admitted { .. }) if !all_admit => Op::Charge(0),
                 // Denied again, for the ban that a denial begins.
-                Op::Charge(_) if !all_admit => op,
-                _ => charge.op,
+                (Op::Charge(_), Verdict::Denied(_)) => op,
+                (op, _) => op,
             };
             outcomes.push(locked.step(now, &Charge { op, ..*charge }, Step::Settle));
         }
