@@ -283,6 +283,7 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
         },
         // One for each worker, and one for `/json`.
         lanes: settings.worker_count() + 1,
+        usage_series: settings.usage_series,
     }
 }
 

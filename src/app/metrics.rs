@@ -9,7 +9,7 @@ use crate::limiter::Limiter;
 use crate::net::Slots;
 use crate::store::WhenFull;
 use crate::telemetry::{ConfigValues, ConnectionValues, CounterValues, RuleSeries, RuleTotals, Snapshot, SweepValues};
-use crate::usage::{Count, SeriesUsage};
+use crate::usage::SeriesUsage;
 
 /// Where the values are.
 #[derive(Clone, Debug)]
@@ -72,13 +72,12 @@ impl Sources {
 }
 
 fn rule(series: SeriesUsage) -> RuleSeries {
-    let of = |count| series.totals.of(count);
     let totals = RuleTotals {
-        total_hits: of(Count::Hits),
-        over_limit: of(Count::OverLimit),
-        near_limit: of(Count::NearLimit),
-        within_limit: of(Count::WithinLimit),
-        shadow_mode: of(Count::ShadowMode),
+        total_hits: series.totals.hits(),
+        over_limit: series.totals.hits_over_limit,
+        near_limit: series.totals.hits_near_limit,
+        within_limit: series.totals.hits_within_limit,
+        shadow_mode: series.totals.hits_shadow_denied,
     };
     let labels = series.labels;
     RuleSeries { domain: labels.domain, rule: labels.rule, key1: labels.key1, key2: labels.key2, totals }
