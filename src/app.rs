@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
-use crate::grpc::{Context, Held, Workers, common_services};
+use crate::grpc::{Context, Held, Observers, Usage, Workers, common_services};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
 use crate::net::{BindError, Bound, Slots, bind};
@@ -100,6 +100,7 @@ struct Core {
     config: Arc<Reloader>,
     lifecycle: Lifecycle,
     held: Held,
+    observers: Observers,
 }
 
 /// The bound addresses.
@@ -214,7 +215,8 @@ impl Core {
         let replaced = Arc::clone(&limiter);
         let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
         let loaded = config.load()?;
-        Ok((Self { limiter, clock, config, lifecycle: Lifecycle::default(), held: Held::default() }, loaded))
+        let (lifecycle, held, observers) = (Lifecycle::default(), Held::default(), Observers::default());
+        Ok((Self { limiter, clock, config, lifecycle, held, observers }, loaded))
     }
 
     /// Where the metrics are.
@@ -224,6 +226,7 @@ impl Core {
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
             held: self.held.clone(),
+            observers: self.observers.clone(),
             slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
         }
     }
@@ -237,7 +240,10 @@ impl Core {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let json = JsonChecks { limiter, clock, lane, held: self.held.clone(), phases: phases.clone() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
-        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, common_services(&phases)))
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let usage = Usage::service(limiter, clock, self.observers.clone());
+        let services = common_services(&phases).add_service(usage);
+        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
 
     fn context(&self, slots: Slots, spans: Option<CheckTracer>) -> Context {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Reloader;
-use crate::grpc::Held;
+use crate::grpc::{Held, Observers};
 use crate::limiter::Limiter;
 use crate::net::Slots;
 use crate::store::WhenFull;
-use crate::telemetry::{ConfigValues, ConnectionValues, CounterValues, RuleSeries, RuleTotals, Snapshot, SweepValues};
+use crate::telemetry::{
+    ConfigValues, ConnectionValues, CounterValues, ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+};
 use crate::usage::SeriesUsage;
 
 /// Where the values are.
@@ -18,6 +20,7 @@ pub(super) struct Sources {
     pub(super) config: Arc<Reloader>,
     pub(super) clock: Arc<Clock>,
     pub(super) held: Held,
+    pub(super) observers: Observers,
     /// Of each port.
     pub(super) slots: Vec<Slots>,
 }
@@ -38,6 +41,7 @@ impl Sources {
             counters: self.counters(),
             sweep: self.sweep(),
             connections: self.connections(),
+            observing: self.observing(),
             held_answers: self.held.count() as u64,
             clock_ahead: self.clock.ahead(),
         }
@@ -61,6 +65,17 @@ impl Sources {
     fn sweep(&self) -> SweepValues {
         let stats = self.limiter.store().sweep_stats();
         SweepValues { passes: stats.passes, freed: stats.freed, longest_pause: stats.longest_pause }
+    }
+
+    fn observing(&self) -> ObservingValues {
+        let usage = self.limiter.usage();
+        let (series, series_limit) = usage.series_used();
+        ObservingValues {
+            observers: self.observers.count() as u64,
+            denials_skipped: usage.denials().skipped(),
+            series: series as u64,
+            series_limit: series_limit as u64,
+        }
     }
 
     fn connections(&self) -> ConnectionValues {

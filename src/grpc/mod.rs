@@ -13,6 +13,7 @@ mod health;
 mod held;
 mod partial;
 mod reflection;
+mod usage;
 mod worker;
 
 pub use checks::{Checks, MAX_MESSAGE_BYTES};
@@ -20,6 +21,7 @@ pub use ending::end_with;
 pub use health::Health;
 pub use held::Held;
 pub use reflection::reflection;
+pub use usage::{Observers, Usage};
 pub use worker::{Context, Workers};
 
 use tonic::service::Routes;

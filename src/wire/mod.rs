@@ -13,6 +13,7 @@ mod read;
 mod write;
 
 pub mod json;
+pub mod usage;
 
 use bytes::Bytes;
 
@@ -111,6 +112,11 @@ pub mod proto {
                     tonic::include_proto!("envoy.service.ratelimit.v3");
                 }
             }
+        }
+    }
+    pub mod tidegate {
+        pub mod v1 {
+            tonic::include_proto!("tidegate.v1");
         }
     }
 }
