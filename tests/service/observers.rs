@@ -250,7 +250,7 @@ async fn a_question_that_cannot_be_answered_is_refused_with_its_reason() {
     assert_eq!(refused.code(), Code::Unimplemented);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_are_only_so_many_observers() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let mut service = UsageServiceClient::new(connect_without_deadline(&server.admin).await);
@@ -272,7 +272,7 @@ async fn there_are_only_so_many_observers() {
     while !shown("tidegate_observers 0") {}
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn observers_are_told_of_the_end() {
     let mut server = TestServer::start(THREE_A_MINUTE, &["--drain", "0s"]);
     let mut denials = watch_denials(&server, None).await;
