@@ -5,22 +5,22 @@
 //! to a running server by gRPC as well (see [`wire`]).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
-//algorithms
-//bans
+mod algorithms;
+mod bans;
 mod flags;
 mod hits;
 mod matching;
-//metadata
-//metrics
+mod metadata;
+mod metrics;
 mod overrides;
-//reload
+mod reload;
 mod scene;
 mod script;
 #[path = "../service/server.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
-//several
-//sharing
+mod several;
+mod sharing;
 mod statistics;
 mod windows;
 mod wire;
