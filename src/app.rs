@@ -3,6 +3,7 @@
 mod metrics;
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
-use crate::grpc::{Context, Workers, common_services};
+use crate::grpc::{Context, Held, Workers, common_services};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
 use crate::net::{BindError, Bound, Slots, bind};
@@ -98,6 +99,7 @@ struct Core {
     clock: Arc<Clock>,
     config: Arc<Reloader>,
     lifecycle: Lifecycle,
+    held: Held,
 }
 
 /// The bound addresses.
@@ -180,8 +182,12 @@ impl<'a> App<'a> {
         let orderly = async {
             tokio::time::sleep(settings.drain).await;
             lifecycle.advance(Phase::Stopping);
-            workers.all_ended().await;
-            while servers.join_next().await.is_some() {}
+            let all_ended = async {
+                workers.all_ended().await;
+                while servers.join_next().await.is_some() {}
+            };
+            let closing = settings.shutdown_deadline.mul_f32(CLOSING_SHARE).saturating_sub(settings.drain);
+            answer_by(closing, &lifecycle, all_ended).await;
             finish(threads, telemetry, settings.shutdown_deadline).await;
         };
         tokio::select! {
@@ -208,7 +214,7 @@ impl Core {
         let replaced = Arc::clone(&limiter);
         let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
         let loaded = config.load()?;
-        Ok((Self { limiter, clock, config, lifecycle: Lifecycle::default() }, loaded))
+        Ok((Self { limiter, clock, config, lifecycle: Lifecycle::default(), held: Held::default() }, loaded))
     }
 
     /// Where the metrics are.
@@ -227,14 +233,15 @@ impl Core {
         let probes = Probes { phases: phases.clone(), config: Arc::clone(&self.config) };
         // The workers have the lanes before this one.
         let lane = Lane(settings.worker_count());
-        let json = JsonChecks { limiter: Arc::clone(&self.limiter), clock: Arc::clone(&self.clock), lane };
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let json = JsonChecks { limiter, clock, lane, held: self.held.clone(), phases: phases.clone() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, common_services(&phases)))
     }
 
     fn context(&self, slots: Slots, spans: Option<CheckTracer>) -> Context {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans }
+        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans, held: self.held.clone() }
     }
 }
 
@@ -251,6 +258,15 @@ impl Ports {
 impl PortSlots {
     fn new(max: u32) -> Self {
         Self { grpc: Slots::new(max), http: Slots::new(max), admin: Slots::new(max) }
+    }
+}
+
+/// Waits for the last answer; after `closing` those that are still held in a queue are given at once.
+async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Future<Output = ()>) {
+    let mut all_ended = pin!(all_ended);
+    if tokio::time::timeout(closing, all_ended.as_mut()).await.is_err() {
+        lifecycle.advance(Phase::Closing);
+        all_ended.await;
     }
 }
 
@@ -299,6 +315,9 @@ fn raise_open_files(settings: &Settings) {
         Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
     }
 }
+
+/// The share of the shutdown deadline after which held answers are given: the rest is for sending them.
+const CLOSING_SHARE: f32 = 0.8;
 
 /// For `/json`, probes and operators; the decisions for Envoy have threads of their own.
 const MAIN_THREADS: usize = 2;

@@ -5,7 +5,7 @@
 //! ```
 //! Health is SERVING in `Serving` only. New connections and checks are served in `Draining` too, because clients learn
 //! of the change only at their next health check. In `Stopping` listeners close and connections end when their last
-//! answer is sent. One deadline, counted from the signal, bounds it all; a second signal ends the process at once.
+//! answer is sent; in `Closing`, shortly before the deadline, answers that are held in a queue are given. One deadline, counted from the signal, bounds it all; a second signal ends the process at once.
 
 use std::io;
 
@@ -23,6 +23,8 @@ pub enum Phase {
     Draining,
     /// Ends what is open.
     Stopping,
+    /// The deadline is near: what is still held is answered now.
+    Closing,
 }
 
 /// Moves the process from phase to phase, never back.
@@ -64,7 +66,13 @@ impl Phases {
     /// Waits until the process stops; returns at once when it does already. Cancel safe.
     pub async fn stopping(&mut self) {
         // An error means that the sender is gone, so the process ends.
-        let _ended = self.0.wait_for(|phase| *phase == Phase::Stopping).await;
+        let _ended = self.0.wait_for(|phase| *phase >= Phase::Stopping).await;
+    }
+
+    /// Waits until the deadline of a shutdown is near. Cancel safe.
+    pub async fn closing(&mut self) {
+        // An error means that the sender is gone, so the process ends.
+        let _ended = self.0.wait_for(|phase| *phase >= Phase::Closing).await;
     }
 
     /// The phase as a watched value, for streams.

@@ -1,4 +1,5 @@
-//! The thread that frees spent counters and keeps the clock in step with the wall clock.
+//! The thread beside the decisions: frees spent counters, keeps the clock in step with the wall clock, and makes room for
+//! denials that listeners are told.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -8,6 +9,7 @@ use std::{io, thread};
 
 use crate::clock::Clock;
 use crate::limiter::Limiter;
+use crate::usage::TICK_MS;
 
 /// Sweeps until it is dropped.
 #[derive(Debug)]
@@ -43,8 +45,9 @@ impl Drop for Sweeper {
 fn run(limiter: &Limiter, clock: &Clock, stopped: &Receiver<()>) {
     loop {
         clock.follow();
+        limiter.usage().denials().tick();
         let rest = limiter.store().sweep_step(clock.now());
-        match stopped.recv_timeout(rest.max(LEAST_REST)) {
+        match stopped.recv_timeout(rest.clamp(LEAST_REST, MOST_REST)) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -53,3 +56,5 @@ fn run(limiter: &Limiter, clock: &Clock, stopped: &Receiver<()>) {
 
 /// Between two steps even when memory is short: decisions come first.
 const LEAST_REST: Duration = Duration::from_micros(100);
+/// A tick of the denials.
+const MOST_REST: Duration = Duration::from_millis(TICK_MS);

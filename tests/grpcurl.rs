@@ -137,7 +137,7 @@ impl Bench {
     fn open() -> Option<Self> {
         let Some(grpcurl) = env::var("GRPCURL_BIN").ok().filter(|name| !name.is_empty()) else {
             let test = thread::current().name().unwrap_or_default().to_owned();
-            let why = "GRPCURL_BIN is not set (./test sets it)";
+            let why = "GRPCURL_BIN is not set (./test sets it, or says why it cannot)";
             let _ = std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes());
             return None;
         };

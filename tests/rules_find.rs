@@ -1,5 +1,5 @@
 //! Which rule a descriptor matches: the reference's order of look-ups with its quirks, and a naive matcher as oracle.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::panic)]
 
 use std::borrow::Cow;
 
@@ -230,7 +230,7 @@ proptest! {
         tree in configuration(),
         descriptors in prop::collection::vec(descriptor(), 1..40),
     ) {
-        let set = rules(&Value::from_iter(tree.iter().map(Node::json)).to_string());
+        let set = rules(&tree.iter().map(Node::json).collect::<Value>().to_string());
         for of in descriptors {
             prop_assert_eq!(find(&set, &of), oracle(&tree, &of).unwrap_or_default(), "{:?}", of);
         }

@@ -1,5 +1,5 @@
 //! What is accepted, and what it means: the reference's files as they are, and every key that only we have.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
 use tidegate::rules::{
@@ -162,6 +162,14 @@ fn metadata_keeps_its_types() {
         "f": 0.5, "i": 3, "b": true, "none": null, "t": "2020-01-02", "l": [1, {"m": "x"}], "foo": {"bar": {}}
     });
     assert_eq!(loaded(&descriptor(text)).rules()[0].metadata, Some(expected));
+
+    let odd_keys =
+        "key: a\nrate_limit: {unit: day}\nmetadata: {1: a, on: b, 0x10: c, in: {1: a, on: b, 0x10: c, ~: d, 0.50: e}}";
+    let expected = serde_json::json!({
+        "1": "a", "on": "b", "0x10": "c", "in": {"1": "a", "true": "b", "16": "c", "<nil>": "d", "0.5": "e"}
+    });
+    assert_eq!(loaded(&descriptor(odd_keys)).rules()[0].metadata, Some(expected));
+    assert_eq!(loaded(&descriptor("key: a\nrate_limit: {unit: day}\nmetadata: {}")).rules()[0].metadata, None);
 }
 
 #[test]
@@ -429,7 +437,7 @@ fn responses() {
         ("{reset: epoch}", "'reset' is about x_ratelimit only: add x_ratelimit to 'headers', or remove 'reset'".to_owned()),
         ("{body: xml}", "'body' must be none, json or {content_type: ..., template: ...}, found 'xml'".to_owned()),
         ("{body: {template: a}}", "'body' must be given both content_type and template, found 'map[template:a]'".to_owned()),
-        ("{body: {content_type: \"a/b\\r\\nx\", template: a}}", format!("'content_type' must be {media}, found 'a/b\r\nx'")),
+        ("{body: {content_type: \"a/b\\r\\nx\", template: a}}", format!("'content_type' must be {media}, found 'a/b\\r\nx'")),
         ("{body: {content_type: json, template: a}}", format!("'content_type' must be {media}, found 'json'")),
         (
             "{body: {content_type: a/b, template: '{limits}'}}",

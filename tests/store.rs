@@ -110,9 +110,9 @@ fn overlapping_sets_charged_all_or_nothing_never_over_admit() {
         assert!(collisions.into_inner() > 0, "no two threads ever met: the test shows nothing");
         let by_tenant =
             |t: usize| (0..USERS).filter(|u| u % TENANTS == t).map(|u| spent[u].load(Ordering::Relaxed)).sum::<u64>();
-        for u in 0..USERS {
+        for (u, spent) in spent.iter().enumerate() {
             let left = charge(&store, &user, &format!("user{u}"), 0).remaining;
-            assert_eq!(left, 500 - spent[u].load(Ordering::Relaxed), "user{u} holds just what was admitted");
+            assert_eq!(left, 500 - spent.load(Ordering::Relaxed), "user{u} holds just what was admitted");
         }
         for t in 0..TENANTS {
             assert_eq!(charge(&store, &tenant, &format!("tenant{t}"), 0).remaining, 1_000 - by_tenant(t), "tenant{t}");

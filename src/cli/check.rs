@@ -108,7 +108,7 @@ fn algorithm(limit: &Limit) -> Option<String> {
         Algorithm::TokenBucket { burst, queue: Queue { size: 0, .. } } => Some(format!("token_bucket, burst {burst}")),
         Algorithm::TokenBucket { burst, queue: Queue { size, mode } } => {
             let mode = match mode {
-                QueueMode::Hold => "hold",
+                QueueMode::Hold | QueueMode::HoldAtMost(_) => "hold",
                 QueueMode::Advise => "advise",
             };
             Some(format!("token_bucket, burst {burst}, queue {size} ({mode})"))

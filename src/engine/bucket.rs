@@ -7,10 +7,10 @@
 //! bits: then T is `length` ticks, and nothing is ever rounded. State: `fresh_at` is the theoretical arrival time
 //! (tat), rounded up to a nanosecond; `state` how many ticks that rounding added.
 
-use super::{Cell, Limit, Op, Outcome, Reason, Verdict};
+use super::{Cell, Limit, Op, Outcome, Queue, QueueMode, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 
-pub(super) fn step(limit: &Limit, burst: u32, queue: u32, cell: Cell, now: Timestamp, op: Op) -> (Outcome, Cell) {
+pub(super) fn step(limit: &Limit, burst: u32, queue: Queue, cell: Cell, now: Timestamp, op: Op) -> (Outcome, Cell) {
     if limit.max == 0 {
         return blocked(limit, cell, op);
     }
@@ -33,21 +33,27 @@ struct Bucket {
     interval: u128,
     /// Ticks of a full bucket.
     full: u128,
-    /// Ticks of a full bucket and a full queue.
+    /// Ticks of a full bucket and of the longest wait in the queue.
     most: u128,
+    has_queue: bool,
     /// Ticks until the bucket is full.
     debt: u128,
 }
 
 impl Bucket {
-    fn at(limit: &Limit, burst: u32, queue: u32, cell: Cell, now: Timestamp) -> Self {
+    fn at(limit: &Limit, burst: u32, queue: Queue, cell: Cell, now: Timestamp) -> Self {
         let ticks_per_ns = u128::from(limit.max);
         let interval = u128::from(limit.window.as_ns().max(1));
         let full = u128::from(burst) * interval;
         // A limit that was lowered since leaves a rounding above the new tick: less than a nanosecond.
         let rounding = u128::from(cell.state).min(ticks_per_ns - 1);
         let debt = (u128::from(cell.fresh_at.since(now).as_ns()) * ticks_per_ns).saturating_sub(rounding);
-        Self { now, ticks_per_ns, interval, full, most: full + u128::from(queue) * interval, debt }
+        let longest = match queue.mode {
+            QueueMode::HoldAtMost(length) => u128::from(length.as_ns()) * ticks_per_ns,
+            QueueMode::Hold | QueueMode::Advise => u128::MAX,
+        };
+        let wait = longest.min(u128::from(queue.size) * interval);
+        Self { now, ticks_per_ns, interval, full, most: full + wait, has_queue: queue.size > 0, debt }
     }
 
     fn with_debt(self, debt: u128) -> Self {
@@ -66,7 +72,7 @@ impl Bucket {
             return (self.outcome(Verdict::Admitted { delay }, after, &kept, kept.until_full()), kept.cell());
         }
         let kept = if limit.count_denied { self.with_debt(self.debt.max(self.most.min(wanted))) } else { self };
-        let reason = if self.most > self.full { Reason::QueueFull } else { Reason::OverLimit };
+        let reason = if self.has_queue { Reason::QueueFull } else { Reason::OverLimit };
         let outcome = self.outcome(Verdict::Denied(reason), after, &kept, kept.wait(hits));
         (outcome, if limit.count_denied { kept.cell() } else { cell })
     }

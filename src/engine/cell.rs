@@ -53,7 +53,7 @@ pub fn step(limit: &Limit, cell: Cell, now: Timestamp, op: Op) -> (Outcome, Cell
     }
     let (mut outcome, mut next) = match limit.algorithm {
         Algorithm::FixedWindow { starts } => fixed::step(limit, starts, cell, now, op),
-        Algorithm::TokenBucket { burst, queue } => bucket::step(limit, burst, queue.size, cell, now, op),
+        Algorithm::TokenBucket { burst, queue } => bucket::step(limit, burst, queue, cell, now, op),
         // The log keeps more than a cell; asked for by mistake, its bounded relative answers.
         Algorithm::SlidingWindow | Algorithm::SlidingLog => sliding::step(limit, cell, now, op),
     };

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::{Context, Held};
 use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
+use crate::shutdown::Phases;
 use crate::telemetry::otlp::{CheckSpan, CheckTracer};
 use crate::wire::service::rate_limit_service_server::{RateLimitService, RateLimitServiceServer};
 use crate::wire::{self, Answer, Refusal, RequestFrame, ResponseFrame};
@@ -20,17 +22,16 @@ pub struct Checks {
     clock: Arc<Clock>,
     lane: Lane,
     spans: Option<CheckTracer>,
+    held: Held,
+    phases: Phases,
 }
 
 impl Checks {
     /// The service of the worker with this lane.
-    pub fn service(
-        limiter: Arc<Limiter>,
-        clock: Arc<Clock>,
-        lane: Lane,
-        spans: Option<CheckTracer>,
-    ) -> RateLimitServiceServer<Self> {
-        RateLimitServiceServer::new(Self { limiter, clock, lane, spans }).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub fn service(context: &Context, lane: Lane) -> RateLimitServiceServer<Self> {
+        let Context { limiter, clock, spans, held, phases, .. } = context.clone();
+        let checks = Self { limiter, clock, lane, spans, held, phases };
+        RateLimitServiceServer::new(checks).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 
@@ -38,13 +39,13 @@ impl Checks {
 impl RateLimitService for Checks {
     async fn should_rate_limit(&self, request: Request<RequestFrame>) -> Result<Response<ResponseFrame>, Status> {
         let span = self.spans.as_ref().and_then(|spans| spans.begin(request.metadata().as_ref()));
+        let patience = self.held.patience(request.metadata().as_ref());
         let frame = &request.get_ref().0;
-        let answer = wire::answer(&self.limiter, self.lane, self.clock.now(), frame);
+        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), frame, patience);
         if let Ok(answer) = &answer
             && !answer.hold.is_zero()
         {
-            // A caller that goes away drops this future, and with it the timer.
-            tokio::time::sleep(answer.hold.into()).await;
+            self.held.hold(answer.hold, self.phases.clone()).await?;
         }
         if let Some(span) = span {
             end(span, frame, &answer);

@@ -10,6 +10,7 @@
 mod checks;
 mod ending;
 mod health;
+mod held;
 mod partial;
 mod reflection;
 mod worker;
@@ -17,6 +18,7 @@ mod worker;
 pub use checks::{Checks, MAX_MESSAGE_BYTES};
 pub use ending::end_with;
 pub use health::Health;
+pub use held::Held;
 pub use reflection::reflection;
 pub use worker::{Context, Workers};
 

@@ -16,7 +16,7 @@ use tonic::codegen::{BoxFuture, Service};
 use tonic::service::Routes;
 
 use super::partial::PartialBytes;
-use super::{Checks, common_services, end_with};
+use super::{Checks, Held, common_services, end_with};
 use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
 use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, http2_builder, open};
@@ -37,6 +37,8 @@ pub struct Context {
     pub slots: Slots,
     /// Which checks are traced; `None`: none is.
     pub spans: Option<CheckTracer>,
+    /// The answers held by all workers.
+    pub held: Held,
 }
 
 /// The running workers.
@@ -83,7 +85,7 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
         let other = common_services(&context.phases).prepare();
-        let checks = Checks::service(context.limiter, context.clock, Lane(index), context.spans);
+        let checks = Checks::service(&context, Lane(index));
         let service = ConnectionService { checks, other, partial: PartialBytes::default(), phases: context.phases };
         runtime.block_on(run(acceptor, service));
         // Nobody waits any more when the deadline has passed.

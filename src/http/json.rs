@@ -11,8 +11,9 @@ use http::header::CONTENT_TYPE;
 use prost::Message;
 
 use crate::clock::Clock;
-use crate::grpc::MAX_MESSAGE_BYTES;
+use crate::grpc::{Held, MAX_MESSAGE_BYTES};
 use crate::limiter::{Lane, Limiter};
+use crate::shutdown::Phases;
 use crate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
 use crate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use crate::wire::{self, json as protojson};
@@ -26,6 +27,10 @@ pub struct JsonChecks {
     pub clock: Arc<Clock>,
     /// The lane of all of them.
     pub lane: Lane,
+    /// The answers that are held.
+    pub held: Held,
+    /// The phase of the process.
+    pub phases: Phases,
 }
 
 /// 200 for OK, 429 for OVER_LIMIT, 500 for an overall code that is neither, 400 for everything that was not decided.
@@ -49,7 +54,8 @@ impl JsonChecks {
         let answer = wire::answer(&self.limiter, self.lane, self.clock.now(), &request);
         let answer = answer.map_err(|refusal| refusal.to_string())?;
         if !answer.hold.is_zero() {
-            tokio::time::sleep(answer.hold.into()).await;
+            let held = self.held.hold(answer.hold, self.phases.clone()).await;
+            held.map_err(|status| status.message().to_owned())?;
         }
         Ok(answer.frame.0)
     }

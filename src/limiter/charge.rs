@@ -37,7 +37,8 @@ pub(super) fn decide<'v>(
         resolved.iter().zip(&outcomes).map(|(one, outcomes)| tell(one, outcomes)).collect();
     let code = scene.overall(&statuses);
     let rolled_back = domain.charge == rules::Charge::AllOrNothing && code == Code::OverLimit;
-    Counting { usage: &limiter.usage, lane, check, rolled_back }.count(&resolved, &outcomes);
+    Counting { usage: &limiter.usage, lane, check, now, global_shadow: limiter.settings.shadow_mode, rolled_back }
+        .count(&resolved, &outcomes);
     let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
     if code == Code::OverLimit && limiter.settings.shadow_mode {
         limiter.usage.count_global_shadow();
@@ -182,7 +183,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
             for (limited, outcome) in limits(one).iter().zip(outcomes) {
                 let Algorithm::TokenBucket { queue, .. } = limited.limit.algorithm else { continue };
                 let slot = match queue.mode {
-                    QueueMode::Hold => &mut decision.hold,
+                    QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut decision.hold,
                     QueueMode::Advise => &mut decision.advice,
                 };
                 *slot = (*slot).max(outcome.delay());

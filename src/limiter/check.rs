@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::rules::{Entry, Period};
+use crate::units::Nanos;
 
 /// One check: a request to decide about.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Check<'a> {
     pub descriptors: SmallVec<[Descriptor<'a>; 2]>,
     /// Hits of the descriptors that name none; 0 means 1.
     pub hits_addend: u32,
+    /// How long the caller waits at most for an answer that is held; `None`: as long as it takes.
+    pub patience: Option<Nanos>,
 }
 
 /// One descriptor of a check.

@@ -2,17 +2,21 @@
 
 use super::charge::{Outcomes, capacity, limits, speaking};
 use super::plan::value_labels;
-use super::resolve::Resolved;
+use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor};
-use crate::engine::Outcome;
+use crate::engine::{Outcome, Reason, Verdict};
 use crate::rules::Rule;
-use crate::usage::{Count, Counts, Lane, Usage};
+use crate::units::Timestamp;
+use crate::usage::{Count, Counts, Denial, Labels, Lane, Usage};
 
 /// One decided check, about to be counted.
 pub(super) struct Counting<'s, 'c> {
     pub(super) usage: &'s Usage,
     pub(super) lane: Lane,
     pub(super) check: &'s Check<'c>,
+    pub(super) now: Timestamp,
+    /// No check is denied, whatever its limits say.
+    pub(super) global_shadow: bool,
     /// It was denied all or nothing: it counts only where it was denied.
     pub(super) rolled_back: bool,
 }
@@ -25,9 +29,43 @@ impl Counting<'_, '_> {
             let untouched =
                 self.rolled_back && !descriptor.refund && spoke.is_none_or(|(_, outcome)| outcome.admitted());
             if !untouched {
+                if let Some((limited, outcome)) = spoke
+                    && let Verdict::Denied(reason) = outcome.verdict
+                {
+                    self.usage.denials().offer(|| self.denial(descriptor, one, limited, outcome, reason));
+                }
                 let spoke = spoke.map(|(limited, outcome)| (outcome, capacity(&limited.limit)));
                 self.count_descriptor(descriptor, one, spoke);
             }
+        }
+    }
+
+    /// The refusal as listeners are told it.
+    #[cold]
+    fn denial(
+        &self,
+        descriptor: &Descriptor<'_>,
+        one: &Resolved<'_>,
+        limited: &Limited<'_>,
+        outcome: &Outcome,
+        reason: Reason,
+    ) -> Denial {
+        let rule = match one {
+            Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => Some(*rule),
+            Resolved::Nothing | Resolved::Override(_) => None,
+        };
+        let entries = descriptor.entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_string()));
+        Denial {
+            at: self.now,
+            domain: self.check.domain.to_string(),
+            rule: rule.map_or_else(|| override_labels(&self.check.domain, descriptor).rule, |rule| rule.path.clone()),
+            entries: entries.collect(),
+            hits: self.check.hits(descriptor),
+            requests_per_unit: limited.current.requests_per_unit,
+            period: limited.current.length,
+            reason,
+            retry_after: outcome.reset,
+            shadow: rule.is_some_and(|rule| rule.shadow_mode) || self.global_shadow,
         }
     }
 
@@ -35,8 +73,7 @@ impl Counting<'_, '_> {
         match one {
             Resolved::Nothing => {}
             Resolved::Override(_) => {
-                let levels: Vec<_> = descriptor.entries.iter().map(|e| format!("{}_{}", e.key, e.value)).collect();
-                let series = self.usage.of_override(&self.check.domain, &levels);
+                let series = self.usage.of_values(&override_labels(&self.check.domain, descriptor));
                 self.count_in(&series.counts, descriptor, None, spoke);
             }
             Resolved::Free(rule, attached) | Resolved::Rule(rule, attached, _) => {
@@ -69,4 +106,10 @@ impl Counting<'_, '_> {
             }
         }
     }
+}
+
+/// The path of values of a limit that the request brought along.
+fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
+    let levels: Vec<_> = descriptor.entries.iter().map(|e| format!("{}_{}", e.key, e.value)).collect();
+    Labels::new(domain, &levels)
 }

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use super::{Check, CurrentLimit, Descriptor, Override};
-use crate::engine::{Algorithm, Limit, Starts};
+use crate::engine::{Algorithm, Limit, Queue, QueueMode, Starts};
 use crate::limiter::plan::{Attached, Plan};
 use crate::rules::{Domain, Entry, Rule, RuleLimit, Varies};
 use crate::store::{CounterKey, Identity};
+use crate::units::Nanos;
 
 /// What limits one descriptor.
 #[derive(Debug)]
@@ -34,14 +35,14 @@ pub(super) struct Limited<'v> {
 /// What limits each descriptor, replaced limits left out.
 pub(super) fn resolve<'v>(plan: &'v Plan, domain: &'v Domain, check: &Check<'_>) -> SmallVec<[Resolved<'v>; 2]> {
     let mut resolved: SmallVec<[_; 2]> =
-        check.descriptors.iter().map(|descriptor| one(plan, domain, descriptor)).collect();
+        check.descriptors.iter().map(|descriptor| one(plan, domain, descriptor, check.patience)).collect();
     if resolved.iter().any(|one| !replaces(one).is_empty()) {
         drop_replaced(&mut resolved);
     }
     resolved
 }
 
-fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>) -> Resolved<'v> {
+fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>, patience: Option<Nanos>) -> Resolved<'v> {
     if let Some(limited) = descriptor.limit.and_then(|limit| brought_along(domain, limit, &descriptor.entries)) {
         return Resolved::Override(limited);
     }
@@ -55,12 +56,26 @@ fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>) -> R
         .zip(&attached.identities)
         .filter(|(limit, _)| in_force(limit))
         .map(|(limit, identity)| Limited {
-            limit: Cow::Borrowed(&limit.limit),
+            limit: held_at_most(&limit.limit, patience),
             current: limit.into(),
             key: rule_key(*identity, rule, &descriptor.entries),
         })
         .collect();
     if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
+}
+
+/// The limit, its queue cut to what the caller is ready to wait.
+fn held_at_most(limit: &Limit, patience: Option<Nanos>) -> Cow<'_, Limit> {
+    match (limit.algorithm, patience) {
+        (
+            Algorithm::TokenBucket { burst, queue: Queue { size: size @ 1.., mode: QueueMode::Hold } },
+            Some(patience),
+        ) => {
+            let queue = Queue { size, mode: QueueMode::HoldAtMost(patience) };
+            Cow::Owned(Limit { algorithm: Algorithm::TokenBucket { burst, queue }, ..*limit })
+        }
+        _ => Cow::Borrowed(limit),
+    }
 }
 
 /// The counter of a rule's limit: the values that the rule leaves open.

@@ -7,7 +7,10 @@ use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Scalar, Value};
 
-/// The value of `metadata` as a JSON object; nothing where it is null or wrong, which has been reported.
+/// The value of `metadata` as a JSON object; nothing where it is null, empty or wrong, which has been reported.
+///
+/// Keys need not be strings: the reference takes those of `metadata` itself by their text, and those further in as it
+/// prints their values, so that `on: 1` is `on` here and `true` there.
 pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Option<Json> {
     if node.is_null() {
         return None;
@@ -16,8 +19,8 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Option<Json> {
         field::mismatch(node, "map[string]interface {}", report);
         return None;
     };
-    match object(pairs) {
-        Ok(object) => Some(object),
+    match object(pairs, by_text) {
+        Ok(object) => Some(object).filter(|object| object.as_object().is_some_and(|object| !object.is_empty())),
         Err((line, fault)) => {
             report.error(line, format!("error parsing metadata: {fault}"));
             None
@@ -25,25 +28,34 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Option<Json> {
     }
 }
 
-/// The line and the words of what no `Struct` can hold.
+/// The line and the words of what cannot go out.
 type Fault = (usize, String);
 
-fn object(pairs: &[Pair]) -> Result<Json, Fault> {
+fn object(pairs: &[Pair], name: fn(&Node) -> String) -> Result<Json, Fault> {
     let mut object = Map::new();
     for Pair { key, value } in pairs {
-        let Some(name) = key.as_text() else {
-            return Err((key.line, format!("map key is not of type string: {}", quote::value(key))));
-        };
-        object.insert(name.to_owned(), convert(value)?);
+        object.insert(name(key), convert(value)?);
     }
     Ok(Json::Object(object))
+}
+
+fn by_text(key: &Node) -> String {
+    match &key.kind {
+        Kind::Scalar(Scalar { value: Value::Null, .. }) => String::new(),
+        Kind::Scalar(scalar) => scalar.text.clone(),
+        _ => quote::value(key),
+    }
+}
+
+fn by_value(key: &Node) -> String {
+    key.as_text().map_or_else(|| quote::value(key), str::to_owned)
 }
 
 fn convert(node: &Node) -> Result<Json, Fault> {
     match &node.kind {
         Kind::Scalar(scalar) => leaf(scalar).map_err(|fault| (node.line, fault)),
         Kind::List(items) => items.iter().map(convert).collect::<Result<_, _>>().map(Json::Array),
-        Kind::Map(pairs) => object(pairs),
+        Kind::Map(pairs) => object(pairs, by_value),
         Kind::Refused => Ok(Json::Null),
     }
 }

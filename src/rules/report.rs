@@ -23,7 +23,7 @@ impl<'f> Report<'f> {
     /// Notes what makes the file unusable.
     pub(super) fn error(&mut self, line: usize, message: impl Into<String>) {
         if self.errors.len() < MAX_TOLD {
-            self.errors.push(self.finding(line, message.into()));
+            self.errors.push(self.finding(line, &message.into()));
         } else {
             self.untold = self.untold.saturating_add(1);
         }
@@ -32,7 +32,7 @@ impl<'f> Report<'f> {
     /// Notes what is allowed but hardly meant.
     pub(super) fn warn(&mut self, line: usize, message: impl Into<String>) {
         if self.warnings.len() < MAX_TOLD {
-            self.warnings.push(self.finding(line, message.into()));
+            self.warnings.push(self.finding(line, &message.into()));
         }
     }
 
@@ -44,12 +44,26 @@ impl<'f> Report<'f> {
         }
         if self.untold > 0 {
             let line = self.errors.last().map_or(1, |error| error.line);
-            self.errors.push(self.finding(line, format!("and {} more errors in this file", self.untold)));
+            self.errors.push(self.finding(line, &format!("and {} more errors in this file", self.untold)));
         }
         (self.errors, self.warnings)
     }
 
-    fn finding(&self, line: usize, message: String) -> ConfigError {
-        ConfigError { file: self.file.to_owned(), line, message }
+    fn finding(&self, line: usize, message: &str) -> ConfigError {
+        ConfigError { file: self.file.to_owned(), line, message: printable(message) }
     }
+}
+
+/// A file's own words must not steer the terminal that shows them. Line ends stay: some of the reference's texts have
+/// several lines.
+fn printable(message: &str) -> String {
+    let mut shown = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() && c != '\n' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }

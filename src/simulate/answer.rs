@@ -6,16 +6,21 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::limiter::{Code, Decision, Status};
+use crate::wire::Extras;
 
 /// Writes `decision` as a line of JSON.
-pub(super) fn write(out: &mut impl Write, at: &RawValue, decision: &Decision<'_>) -> io::Result<()> {
+pub(super) fn write(out: &mut impl Write, at: &RawValue, decision: &Decision<'_>, extras: &Extras) -> io::Result<()> {
     let line = Line {
         at,
         code: code(decision.code),
         delay_ms: decision.hold.max(decision.advice).as_millis_ceil(),
         statuses: decision.statuses.iter().map(LineStatus::of).collect(),
-        headers: serde_json::Map::new(),
-        body: "",
+        headers: extras
+            .response_headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
+            .collect(),
+        body: &extras.body,
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
@@ -28,7 +33,7 @@ struct Line<'a> {
     delay_ms: u64,
     statuses: Vec<LineStatus<'a>>,
     headers: serde_json::Map<String, serde_json::Value>,
-    body: &'static str,
+    body: &'a str,
 }
 
 #[derive(Serialize)]

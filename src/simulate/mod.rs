@@ -10,6 +10,7 @@ use std::io::{self, BufRead, Write};
 
 use crate::limiter::{Lane, Limiter};
 use crate::units::Timestamp;
+use crate::wire::Extras;
 
 use summary::Summary;
 
@@ -64,7 +65,7 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
         let Some(view) = limiter.view() else { return Err(bad("no configuration is loaded".into())) };
         let decision = view.check(Lane::default(), now, &check);
         match output {
-            Output::Decisions => answer::write(&mut out, asked.at(), &decision)?,
+            Output::Decisions => answer::write(&mut out, asked.at(), &decision, &Extras::of(&check, &decision, now))?,
             Output::Summary => summary.add(&check, &decision),
         }
         Ok(())

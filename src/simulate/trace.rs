@@ -70,7 +70,7 @@ impl<'a> Line<'a> {
             return Err("rate limit descriptor list must not be empty".into());
         }
         let descriptors = self.descriptors.iter().map(LineDescriptor::descriptor).collect::<Result<_, _>>()?;
-        Ok(Check { domain: self.domain.as_str().into(), descriptors, hits_addend: self.hits })
+        Ok(Check { domain: self.domain.as_str().into(), descriptors, hits_addend: self.hits, patience: None })
     }
 }
 

@@ -7,6 +7,7 @@
 //! A counter's identity is `(domain, rule path, algorithm, window)`, interned as a number by [`Identities`], and the
 //! entry values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload.
 
+mod charging;
 mod identity;
 mod key;
 mod memory;

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
 
+use super::charging::{Place, Shard, Shelf};
+
 /// A sharded map from counter names to states of one type.
 #[derive(Debug)]
 pub(super) struct Table<V> {
@@ -30,23 +32,8 @@ struct Weight {
     live: AtomicUsize,
 }
 
-/// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    stripe: usize,
-    shard: usize,
-    hash: u64,
-}
-
-impl Place {
-    /// Whether both names are under one lock.
-    pub(super) fn shares_lock(self, other: Self) -> bool {
-        (self.stripe, self.shard) == (other.stripe, other.shard)
-    }
-}
-
 /// One locked shard. Everything in it stands still until it is dropped.
-pub(super) struct Shard<'t, V> {
+pub(super) struct LockedShard<'t, V> {
     table: &'t Table<V>,
     slots: lock_api::RwLockWriteGuard<'t, dashmap::RawRwLock, Slots<V>>,
 }
@@ -56,20 +43,6 @@ impl<V> Table<V> {
         let hasher = RandomState::new();
         let stripe = || DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS);
         Self { stripes: std::iter::repeat_with(stripe).take(STRIPES).collect(), hasher, weight: Weight::default() }
-    }
-
-    /// Where `key` belongs. Cost: one hash.
-    pub(super) fn place(&self, key: &[u8]) -> Place {
-        let hash = self.hasher.hash_one(key);
-        let stripe = usize::try_from(hash >> STRIPE_SHIFT).unwrap_or(0) % STRIPES;
-        let shard = usize::try_from(hash << TAG_BITS >> (u64::BITS - SHARD_BITS)).unwrap_or(0);
-        Place { stripe, shard, hash }
-    }
-
-    /// Locks the shard of `place`; `None` never happens (places come from [`Table::place`]).
-    pub(super) fn lock(&self, place: Place) -> Option<Shard<'_, V>> {
-        let slots = self.stripes.get(place.stripe)?.shards().get(place.shard)?.write();
-        Some(Shard { table: self, slots })
     }
 
     pub(super) fn stripes(&self) -> usize {
@@ -126,15 +99,32 @@ impl<V> Table<V> {
     }
 }
 
-impl<V> Shard<'_, V> {
-    /// The state of `key`, if it has one.
-    pub(super) fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<&mut V> {
+impl<V> Shelf<V> for Table<V> {
+    type Shard<'s>
+        = LockedShard<'s, V>
+    where
+        V: 's;
+
+    fn place(&self, key: &[u8]) -> Place {
+        let hash = self.hasher.hash_one(key);
+        let stripe = usize::try_from(hash >> STRIPE_SHIFT).unwrap_or(0) % STRIPES;
+        let shard = usize::try_from(hash << TAG_BITS >> (u64::BITS - SHARD_BITS)).unwrap_or(0);
+        Place { stripe, shard, hash }
+    }
+
+    fn lock(&self, place: Place) -> Option<LockedShard<'_, V>> {
+        let slots = self.stripes.get(place.stripe)?.shards().get(place.shard)?.write();
+        Some(LockedShard { table: self, slots })
+    }
+}
+
+impl<V> Shard<V> for LockedShard<'_, V> {
+    fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<&mut V> {
         let (_, state) = self.slots.get_mut(place.hash, |(name, _)| **name == *key)?;
         Some(state.get_mut())
     }
 
-    /// Gives `key` its first state. The caller has looked and found none.
-    pub(super) fn insert(&mut self, place: Place, key: &[u8], state: V) {
+    fn insert(&mut self, place: Place, key: &[u8], state: V) {
         let before = self.slots.buckets();
         let entry = (Box::from(key), SharedValue::new(state));
         self.slots.insert(place.hash, entry, |(name, _)| self.table.hasher.hash_one(&**name));
@@ -143,8 +133,7 @@ impl<V> Shard<'_, V> {
         self.table.weight.live.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Books a change of what states keep on the heap.
-    pub(super) fn book_heap(&self, before: usize, after: usize) {
+    fn book_heap(&mut self, before: usize, after: usize) {
         if after >= before {
             self.table.weight.bytes.fetch_add(after - before, Ordering::Relaxed);
         } else {

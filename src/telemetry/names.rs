@@ -110,7 +110,7 @@ pub const METRICS: &[Metric] = &[
     counter(TOTAL_REQUESTS, "{request}", "Requests received."),
     gauge(COUNTERS, "{counter}", "Counters in memory."),
     gauge(COUNTER_BYTES, "By", "Memory that the counters take."),
-    gauge(COUNTER_BUDGET_BYTES, "By", "Memory that the counters may take; 0: no bound."),
+    gauge(COUNTER_BUDGET_BYTES, "By", "Memory that the counters may take."),
     counter(NEW_KEYS_REFUSED, "{key}", "New keys denied because the counters' memory was used up."),
     counter(NEW_KEYS_ADMITTED, "{key}", "New keys admitted uncounted because the counters' memory was used up."),
     counter(SWEEP_PASSES, "{pass}", "Sweeps over all counters."),

@@ -91,7 +91,7 @@ pub struct CounterValues {
     pub live: u64,
     /// The memory they take.
     pub bytes: u64,
-    /// The memory they may take; 0: no bound.
+    /// The memory they may take.
     pub budget_bytes: u64,
     /// New keys denied because the budget was used up.
     pub refused: u64,

@@ -5,9 +5,11 @@
 //! into one `other` series, so totals stay exact.
 
 mod counts;
+mod denials;
 mod series;
 
 pub use counts::{Count, Counts, Totals};
+pub use denials::{Denial, Denials, Listener, TICK_MS};
 pub use series::{Labels, RuleUsage, SeriesUsage, Usage};
 
 /// Which worker counts. Lanes are only a matter of speed: any lane may be used by any thread.

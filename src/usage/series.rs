@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 
-use super::{Count, Counts, Lane, Totals};
+use super::{Count, Counts, Denials, Lane, Totals};
 
 /// Every series of this process.
 #[derive(Debug)]
@@ -22,6 +22,7 @@ pub struct Usage {
     other_domains: AtomicU64,
     global_shadow: AtomicU64,
     overrides_ignored: AtomicU64,
+    denials: Arc<Denials>,
 }
 
 /// The counters of one rule, or of one path of values.
@@ -84,6 +85,7 @@ impl Usage {
             other_domains: AtomicU64::new(0),
             global_shadow: AtomicU64::new(0),
             overrides_ignored: AtomicU64::new(0),
+            denials: Arc::default(),
         }
     }
 
@@ -125,6 +127,11 @@ impl Usage {
     pub fn requests(&self) -> (u64, u64) {
         let totals = self.requests.totals();
         (totals.of(Count::Checks), totals.of(Count::Errors))
+    }
+
+    /// Where refused checks pass by.
+    pub fn denials(&self) -> &Arc<Denials> {
+        &self.denials
     }
 
     /// Counts a check of a domain that is not configured.
@@ -180,11 +187,6 @@ impl Usage {
             all.push((OTHER.into(), other));
         }
         all
-    }
-
-    /// Counts hits of a limit that a request brought along, by its path of values.
-    pub fn of_override(&self, domain: &str, levels: &[String]) -> Arc<RuleUsage> {
-        self.of_values(&Labels::new(domain, levels))
     }
 
     /// The lanes of every series.

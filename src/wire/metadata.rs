@@ -10,9 +10,20 @@ use crate::limiter::{Check, Code, Decision, Descriptor, Override};
 use crate::rules::Unit;
 
 /// The metadata of one answer: `domain`, `descriptors`, `hitsAddend`, `delay_ms` of an advised delay, and `metadata`
-/// merged from the rules whose descriptors passed (the first value of a key wins, maps are merged).
-pub fn of(check: &Check<'_>, decision: &Decision<'_>) -> Struct {
+/// merged from the rules whose descriptors passed (the first value of a key wins, maps are merged). Without `wanted`
+/// only the delay is told, and without a delay nothing.
+pub fn of(check: &Check<'_>, decision: &Decision<'_>, wanted: bool) -> Option<Struct> {
     let mut fields = BTreeMap::new();
+    if !decision.advice.is_zero() {
+        fields.insert("delay_ms".to_owned(), number(decision.advice.as_millis_ceil()));
+    }
+    if wanted {
+        tell(&mut fields, check, decision);
+    }
+    (!fields.is_empty()).then_some(Struct { fields })
+}
+
+fn tell(fields: &mut BTreeMap<String, Value>, check: &Check<'_>, decision: &Decision<'_>) {
     fields.insert("domain".to_owned(), string(check.domain.to_string()));
     fields.insert("descriptors".to_owned(), list(check.descriptors.iter().map(descriptor)));
     if check.hits_addend != 0 {
@@ -21,7 +32,6 @@ pub fn of(check: &Check<'_>, decision: &Decision<'_>) -> Struct {
     if let Some(metadata) = merged(decision) {
         fields.insert("metadata".to_owned(), structure(metadata));
     }
-    Struct { fields }
 }
 
 fn descriptor(descriptor: &Descriptor<'_>) -> Value {

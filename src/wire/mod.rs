@@ -5,6 +5,7 @@
 //! [`proto`] in tests. Keys and values that are not UTF-8 are decoded lossily and limited like any other: an error
 //! would let every such request pass a fail-open Envoy.
 
+mod extras;
 mod frame;
 pub mod metadata;
 mod protobuf;
@@ -15,11 +16,12 @@ pub mod json;
 
 use bytes::Bytes;
 
+pub use extras::Extras;
 pub use frame::{FrameCodec, RequestFrame, ResponseFrame};
 pub use read::{Refusal, read};
 pub use write::write;
 
-use crate::limiter::{Code, Lane, Limiter};
+use crate::limiter::{Check, Code, Lane, Limiter};
 use crate::units::{Nanos, Timestamp};
 
 /// Decides about one encoded request.
@@ -27,18 +29,39 @@ use crate::units::{Nanos, Timestamp};
 /// # Errors
 /// What the request lacks or exceeds, for [`Refusal::status`] to tell.
 pub fn answer(limiter: &Limiter, lane: Lane, now: Timestamp, request: &[u8]) -> Result<Answer, Refusal> {
-    let answer = decide(limiter, lane, now, request);
+    answer_within(limiter, lane, now, request, None)
+}
+
+/// Decides about one encoded request of a caller that waits no longer than `patience` for an answer that is held.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_within(
+    limiter: &Limiter,
+    lane: Lane,
+    now: Timestamp,
+    request: &[u8],
+    patience: Option<Nanos>,
+) -> Result<Answer, Refusal> {
+    let answer = decide(limiter, lane, now, request, patience);
     limiter.usage().count_request(lane, answer.is_err());
     answer
 }
 
-fn decide(limiter: &Limiter, lane: Lane, now: Timestamp, request: &[u8]) -> Result<Answer, Refusal> {
-    let check = read(request)?;
+fn decide(
+    limiter: &Limiter,
+    lane: Lane,
+    now: Timestamp,
+    request: &[u8],
+    patience: Option<Nanos>,
+) -> Result<Answer, Refusal> {
+    let check = Check { patience, ..read(request)? };
     let view = limiter.view().ok_or(Refusal::NoConfiguration)?;
     let decision = view.check(lane, now, &check);
-    let metadata = limiter.settings().dynamic_metadata.then(|| metadata::of(&check, &decision));
+    let metadata = metadata::of(&check, &decision, limiter.settings().dynamic_metadata);
+    let extras = Extras::of(&check, &decision, now);
     Ok(Answer {
-        frame: ResponseFrame(Bytes::from(write(&decision, metadata.as_ref()))),
+        frame: ResponseFrame(Bytes::from(write(&decision, &extras, metadata.as_ref()))),
         hold: decision.hold,
         over_limit: decision.code == Code::OverLimit,
     })

@@ -1,21 +1,36 @@
 //! Writes a `RateLimitResponse` straight into the response frame.
 
+use super::Extras;
 use super::protobuf::{put_bytes_field, put_message, put_varint_field};
 use crate::limiter::{Code, CurrentLimit, Decision, Status};
 use crate::rules::Unit;
 use crate::units::Nanos;
 
-/// Encodes a decision, and the metadata that goes with it.
-pub fn write(decision: &Decision<'_>, metadata: Option<&prost_types::Struct>) -> Vec<u8> {
+/// Encodes a decision, and what goes with it.
+pub fn write(decision: &Decision<'_>, extras: &Extras, metadata: Option<&prost_types::Struct>) -> Vec<u8> {
     let mut out = Vec::with_capacity(TYPICAL_BYTES);
     put_varint_field(&mut out, 1, code(decision.code));
     for status in &decision.statuses {
         put_message(&mut out, 2, |out| put_status(out, status));
     }
+    for (name, value) in &extras.response_headers {
+        put_message(&mut out, 3, |out| put_header(out, name, value));
+    }
+    for (name, value) in &extras.request_headers {
+        put_message(&mut out, 4, |out| put_header(out, name, value));
+    }
+    if !extras.body.is_empty() {
+        put_bytes_field(&mut out, 5, extras.body.as_bytes());
+    }
     if let Some(metadata) = metadata {
         put_bytes_field(&mut out, 6, &prost::Message::encode_to_vec(metadata));
     }
     out
+}
+
+fn put_header(out: &mut Vec<u8>, name: &str, value: &str) {
+    put_bytes_field(out, 1, name.as_bytes());
+    put_bytes_field(out, 2, value.as_bytes());
 }
 
 fn put_status(out: &mut Vec<u8>, status: &Status<'_>) {

@@ -11,6 +11,7 @@ mod client;
 mod decisions;
 mod drain;
 mod example;
+mod extras;
 mod hostile;
 mod lab;
 mod outage;

@@ -55,7 +55,7 @@ fn a_hung_tidegate_costs_the_timeout_and_answers_again_when_it_goes_on() {
         let Some(mut lab) = Lab::open(RULES, gateway) else { return };
         let mut client = lab.client();
         client.get("/", GLOBEX);
-        lab.tidegate().signal("STOP");
+        lab.tidegate().pause();
         for _ in 0..3 {
             let stopwatch = Stopwatch::start();
             assert_eq!(client.get("/", GLOBEX).status, while_hung, "while it hangs");

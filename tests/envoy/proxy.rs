@@ -101,8 +101,9 @@ pub(crate) fn installed() -> Option<PathBuf> {
 }
 
 fn find() -> Result<PathBuf, String> {
-    let binary =
-        env::var_os("ENVOY_BIN").filter(|name| !name.is_empty()).ok_or("ENVOY_BIN is not set (./test sets it)")?;
+    let binary = env::var_os("ENVOY_BIN")
+        .filter(|name| !name.is_empty())
+        .ok_or("ENVOY_BIN is not set (./test sets it, or says why it cannot)")?;
     let version = Command::new(&binary).arg("--version").output();
     match version {
         Ok(output) if output.status.success() => Ok(binary.into()),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use crate::patience::wait_for;
 
@@ -67,6 +67,19 @@ impl Tidegate {
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.process.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
+    }
+
+    /// Stops it as a debugger or a paused machine would, until it is sent `CONT`.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+        // A thread that runs on another core goes on for a moment after the signal.
+        wait_for("every thread's stop", Duration::from_secs(5), || self.is_paused().then_some(()));
+    }
+
+    fn is_paused(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let state = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        threads.map(Result::unwrap).map(state).all(|stat| stat.contains(") T "))
     }
 
     /// Ends it as a crash would.

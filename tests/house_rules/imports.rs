@@ -54,7 +54,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 20] = [
     ("grpc", &["clock", "limiter", "net", "shutdown", "telemetry", "units", "usage", "wire"]),
     // The same decisions on a virtual clock: no front end, no process.
     ("simulate", &["engine", "limiter", "rules", "units", "usage", "wire"]),
-    ("sweeper", &["clock", "limiter", "units"]),
+    ("sweeper", &["clock", "limiter", "units", "usage"]),
     ("config", &["clock", "limiter", "rules", "units"]),
     ("telemetry", &["clock", "config", "limiter", "rules", "settings", "store", "units", "usage"]),
     ("wire", &["engine", "limiter", "rules", "units"]),

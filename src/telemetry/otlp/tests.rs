@@ -50,7 +50,7 @@ impl TraceService for Inbox {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let _ = self.0.send(Sent::Traces(request.into_inner()));
-        Ok(Response::new(Default::default()))
+        Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
 
@@ -61,7 +61,7 @@ impl MetricsService for Inbox {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let _ = self.0.send(Sent::Metrics(request.into_inner()));
-        Ok(Response::new(Default::default()))
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 

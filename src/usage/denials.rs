@@ -1,0 +1,210 @@
+//! Every refused check, live, for whoever listens: observers, the refusal log, alerts.
+//!
+//! The decision path only offers: while nobody listens an offer costs one load; while somebody does, denials up to
+//! [`PER_TICK`] in each tick are kept in a ring, those above are counted. A listener reads at its own pace from where it
+//! was; what the ring has lost by then it is told as a number. Totals never depend on any of this.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::engine::Reason;
+use crate::units::{Nanos, Timestamp};
+
+/// One refused check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// When.
+    pub at: Timestamp,
+    /// The domain.
+    pub domain: String,
+    /// The configured path of the rule that refused; of an override the path of values.
+    pub rule: String,
+    /// The descriptor's entries, key and value.
+    pub entries: Vec<(String, String)>,
+    /// The hits asked for.
+    pub hits: u64,
+    /// The limit, in hits per `period`.
+    pub requests_per_unit: u32,
+    /// The length of its window.
+    pub period: Nanos,
+    /// Why.
+    pub reason: Reason,
+    /// After how long the same check can succeed.
+    pub retry_after: Nanos,
+    /// Shadow mode let it pass all the same.
+    pub shadow: bool,
+}
+
+/// Where denials pass by.
+#[derive(Debug, Default)]
+pub struct Denials {
+    listeners: AtomicUsize,
+    /// Room left in this tick.
+    room: AtomicU32,
+    /// Denials that nobody could be told: above the rate.
+    skipped: AtomicU64,
+    ring: Mutex<Ring>,
+}
+
+/// The latest denials; `first` is the number of the oldest one.
+#[derive(Debug, Default)]
+struct Ring {
+    first: u64,
+    kept: VecDeque<Arc<Denial>>,
+}
+
+/// Reads denials from when it was made.
+#[derive(Debug)]
+pub struct Listener {
+    denials: Arc<Denials>,
+    next: u64,
+    skipped: u64,
+}
+
+impl Denials {
+    /// Offers a denial; `make` is called only if somebody listens and the rate allows it.
+    pub fn offer(&self, make: impl FnOnce() -> Denial) {
+        if self.listeners.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let took = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1));
+        if took.is_err() {
+            self.skipped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let denial = Arc::new(make());
+        let mut ring = self.ring.lock();
+        if ring.kept.len() >= RING {
+            ring.kept.pop_front();
+            ring.first += 1;
+        }
+        ring.kept.push_back(denial);
+    }
+
+    /// Begins a new tick: there is room for [`PER_TICK`] denials again. Called every [`TICK_MS`] while the process runs.
+    pub fn tick(&self) {
+        self.room.store(PER_TICK, Ordering::Relaxed);
+    }
+
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
+    /// Denials since the start that were above the rate, so that no listener could be told.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.load(Ordering::Relaxed)
+    }
+
+    /// Listens from now on, until the listener is dropped.
+    pub fn listen(self: &Arc<Self>) -> Listener {
+        self.listeners.fetch_add(1, Ordering::Relaxed);
+        let ring = self.ring.lock();
+        let next = ring.first + ring.kept.len() as u64;
+        drop(ring);
+        Listener { denials: Arc::clone(self), next, skipped: self.skipped() }
+    }
+}
+
+impl Listener {
+    /// The denials since the last call, at most `most`, oldest first, and how many could not be told since then.
+    pub fn take(&mut self, most: usize) -> (Vec<Arc<Denial>>, u64) {
+        let skipped = self.denials.skipped();
+        let mut lost = skipped - self.skipped;
+        self.skipped = skipped;
+        let ring = self.denials.ring.lock();
+        if ring.first > self.next {
+            lost += ring.first - self.next;
+            self.next = ring.first;
+        }
+        let from = usize::try_from(self.next - ring.first).unwrap_or(usize::MAX);
+        let taken: Vec<_> = ring.kept.iter().skip(from).take(most).cloned().collect();
+        drop(ring);
+        self.next += taken.len() as u64;
+        (taken, lost)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if self.denials.listeners.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let mut ring = self.denials.ring.lock();
+            ring.first += ring.kept.len() as u64;
+            ring.kept = VecDeque::new();
+        }
+    }
+}
+
+/// Denials that are kept for listeners, about 500 bytes each: a third of a second at the highest rate.
+const RING: usize = 16_384;
+/// Denials in one tick: 50,000 a second, more than anybody reads.
+const PER_TICK: u32 = 500;
+/// The length of a tick in milliseconds.
+pub const TICK_MS: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn denial(hits: u64) -> Denial {
+        Denial {
+            at: Timestamp::EPOCH,
+            domain: "d".into(),
+            rule: "d.k".into(),
+            entries: vec![("k".into(), "v".into())],
+            hits,
+            requests_per_unit: 1,
+            period: Nanos::SECOND,
+            reason: Reason::OverLimit,
+            retry_after: Nanos::SECOND,
+            shadow: false,
+        }
+    }
+
+    fn hits(taken: &[Arc<Denial>]) -> Vec<u64> {
+        taken.iter().map(|denial| denial.hits).collect()
+    }
+
+    #[test]
+    fn nobody_listens_and_nothing_is_made() {
+        let denials = Arc::new(Denials::default());
+        denials.tick();
+        denials.offer(|| panic!("made for nobody"));
+        let mut listener = denials.listen();
+        assert_eq!(listener.take(9), (Vec::new(), 0));
+        drop(listener);
+        denials.offer(|| panic!("made for nobody"));
+    }
+
+    #[test]
+    fn each_listener_reads_at_its_own_pace() {
+        let denials = Arc::new(Denials::default());
+        denials.tick();
+        let mut early = denials.listen();
+        (0..3).for_each(|n| denials.offer(|| denial(n)));
+        let mut late = denials.listen();
+        (3..5).for_each(|n| denials.offer(|| denial(n)));
+        assert_eq!(hits(&early.take(2).0), [0, 1]);
+        assert_eq!(hits(&early.take(9).0), [2, 3, 4]);
+        assert_eq!(hits(&late.take(9).0), [3, 4]);
+    }
+
+    #[test]
+    fn what_is_above_the_rate_or_lost_in_the_ring_is_told_as_a_number() {
+        let denials = Arc::new(Denials::default());
+        let mut listener = denials.listen();
+        denials.offer(|| panic!("no tick has begun yet"));
+        assert_eq!(listener.take(9), (Vec::new(), 1));
+        let ticks = RING / PER_TICK as usize + 1;
+        for _ in 0..ticks {
+            denials.tick();
+            (0..=PER_TICK).for_each(|n| denials.offer(|| denial(n.into())));
+        }
+        let (taken, lost) = listener.take(usize::MAX);
+        assert_eq!(taken.len(), RING);
+        assert_eq!(lost, (ticks * (PER_TICK as usize + 1) - RING) as u64);
+    }
+}

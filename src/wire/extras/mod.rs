@@ -1,0 +1,92 @@
+//! What an answer carries beside the decision: headers, and the body of a denial, as `response:` of the domain says.
+
+mod body;
+mod headers;
+
+use crate::limiter::{Check, Code, CurrentLimit, Decision, Status};
+use crate::rules::{Body, Entry, Response};
+use crate::units::Timestamp;
+
+/// Headers and body of one answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Headers for the response to the caller's client, in the configured order.
+    pub response_headers: Vec<(&'static str, String)>,
+    /// Headers for the request, should it pass.
+    pub request_headers: Vec<(&'static str, String)>,
+    /// The body of the response, when it is denied; empty: none.
+    pub body: String,
+}
+
+impl Extras {
+    /// What goes with `decision`. Nothing, at no cost, for a domain without `response:` and a check that does not wait.
+    pub fn of(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp) -> Self {
+        let mut extras = Self::default();
+        if let Some(response) = decision.domain.map(|domain| &domain.response)
+            && (!response.headers.is_empty() || response.body != Body::None)
+            && let Some(speaker) = Speaker::of(check, decision)
+        {
+            extras.add_configured(response, &speaker, now);
+        }
+        if !decision.advice.is_zero() {
+            let delay = (DELAY, decision.advice.as_millis_ceil().to_string());
+            extras.response_headers.push(delay.clone());
+            extras.request_headers.push(delay);
+        }
+        extras
+    }
+
+    fn add_configured(&mut self, response: &Response, speaker: &Speaker<'_>, now: Timestamp) {
+        for family in &response.headers {
+            headers::put(&mut self.response_headers, *family, response.reset, speaker, now);
+        }
+        if !speaker.denied {
+            return;
+        }
+        let (content_type, text) = match &response.body {
+            Body::None => return,
+            Body::Json => (JSON, body::json(speaker)),
+            Body::Template { content_type, template } => {
+                (content_type.as_str(), body::fill(template, content_type, speaker))
+            }
+        };
+        self.response_headers.push(("content-type", content_type.to_owned()));
+        self.body = text;
+    }
+}
+
+/// The limit that headers and body tell: the one that denies, else the one with the least remaining.
+struct Speaker<'d> {
+    domain: &'d str,
+    /// The entries of the descriptor that it limits.
+    entries: &'d [Entry<'d>],
+    status: &'d Status<'d>,
+    limit: CurrentLimit<'d>,
+    /// The check is denied.
+    denied: bool,
+}
+
+impl<'d> Speaker<'d> {
+    fn of(check: &'d Check<'_>, decision: &'d Decision<'_>) -> Option<Self> {
+        let limited = || {
+            let both = check.descriptors.iter().zip(&decision.statuses);
+            both.filter_map(|(descriptor, status)| Some((&*descriptor.entries, status, status.limit?)))
+        };
+        // Of several that deny the one to wait for longest: before that the check cannot pass.
+        let denying = limited().filter(|(_, status, _)| status.code == Code::OverLimit);
+        let (entries, status, limit) = denying
+            .max_by_key(|(_, status, _)| status.reset)
+            .or_else(|| limited().min_by_key(|(_, status, _)| status.remaining))?;
+        let denied = decision.code == Code::OverLimit;
+        Some(Self { domain: &check.domain, entries, status, limit, denied })
+    }
+
+    /// Seconds until the check can succeed, rounded up, never 0: that would say "at once".
+    fn retry_after(&self) -> u64 {
+        self.status.reset.as_secs_ceil().max(1)
+    }
+}
+
+/// How long an admitted check is advised to wait, in milliseconds.
+const DELAY: &str = "x-ratelimit-delay-ms";
+const JSON: &str = "application/json";

@@ -1,0 +1,86 @@
+//! Tables of the documentation that repeat what the code says are made from the code.
+//!
+//! `UPDATE_DOCS=1 cargo test --test docs` writes them anew.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+use std::fmt::Write;
+use std::{env, fs};
+
+use clap::{Arg, CommandFactory};
+use tidegate::cli::Cli;
+use tidegate::telemetry::names::{Kind, METRICS};
+
+#[test]
+fn the_metrics_are_those_of_the_code() {
+    let mut table = "| metric | type | unit | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for metric in METRICS {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        writeln!(table, "| `{}` | {kind} | `{}` | {} |", metric.name, metric.unit, metric.help).unwrap();
+    }
+    holds("docs/OPERATIONS.md", "metrics", &table);
+}
+
+#[test]
+fn the_flags_are_those_of_the_command_line() {
+    let cli = Cli::command();
+    for name in ["serve", "ask", "check", "simulate"] {
+        let command = cli.find_subcommand(name).unwrap();
+        let mut table = "| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+        for arg in command.get_arguments() {
+            writeln!(table, "{}", row(arg)).unwrap();
+        }
+        holds("README.md", name, &table);
+    }
+}
+
+fn row(arg: &Arg) -> String {
+    let value: String = match arg.get_value_names() {
+        Some(names) if arg.get_action().takes_values() => names.iter().map(|name| format!(" {name}")).collect(),
+        _ => String::new(),
+    };
+    let flag = arg.get_long().map_or_else(|| value.trim_start().to_owned(), |long| format!("--{long}{value}"));
+    let variable = arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
+    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let default = match defaults.as_slice() {
+        [] if arg.is_required_set() => "required".to_owned(),
+        [] => String::new(),
+        _ if !arg.get_action().takes_values() => String::new(),
+        some => format!("`{}`", some.join(" ")),
+    };
+    let words: Vec<_> = arg.get_possible_values().iter().map(|word| format!("`{}`", word.get_name())).collect();
+    let choice = if words.is_empty() || !arg.get_action().takes_values() {
+        String::new()
+    } else {
+        format!(" ({})", words.join(" or "))
+    };
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    format!("| `{flag}` | {variable} | {default} | {}{choice} |", help.replace('|', "\\|").replace('*', "\\*"))
+}
+
+/// The block of that name in a file is `text`, or becomes it.
+fn holds(file: &str, name: &str, text: &str) {
+    let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {name}: made by tests/docs.rs -->\n"), format!("<!-- end of {name} -->"));
+    let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("{file} has no line {begin:?}"));
+    let (known, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{file} has no line {end:?}"));
+    if known == text {
+        return;
+    }
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, format!("{before}{begin}{text}{end}{after}")).unwrap();
+        return;
+    }
+    let gone: Vec<_> = known.lines().filter(|line| !text.contains(line)).collect();
+    let new: Vec<_> = text.lines().filter(|line| !known.contains(line)).collect();
+    panic!(
+        "{file} says of {name}, but the code does not:\n{}\nthe code says, but {file} does not:\n{}\n\
+         `UPDATE_DOCS=1 cargo test --test docs` writes the table anew",
+        gone.join("\n"),
+        new.join("\n"),
+    );
+}
