@@ -106,7 +106,7 @@ impl Scene {
         let line = &script::read(script)[0];
         let bytes = line.request.encode_to_vec();
         let check = read(&bytes).unwrap();
-        self.decide(line.at, &line.request, |decision| json(metadata::of(&check, decision)))
+        self.decide(line.at, &line.request, |decision| json(metadata::of(&check, decision, true).unwrap()))
     }
 
     /// Compares every series that counted anything: `rule: checks 3, hits 3, within 3`, one a line.
