@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use prost::Message;
 use tonic::transport::Endpoint;
 
@@ -43,7 +44,7 @@ pub(super) struct Ask {
     timeout: Duration,
 
     /// Print the whole answer as protojson
-    #[arg(long, env = "TIDEGATE_JSON")]
+    #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
