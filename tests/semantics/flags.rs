@@ -33,6 +33,8 @@ const REPLACING: &str = "
 - {key: plan, value: off, rate_limit: {enabled: false, unit: hour, requests_per_unit: 5, replaces: [{name: base}]}}
 - {key: x, rate_limit: {name: x, unit: hour, requests_per_unit: 1, replaces: [{name: y}]}}
 - {key: y, rate_limit: {name: y, unit: hour, requests_per_unit: 1, replaces: [{name: x}]}}
+- {key: free, rate_limit: {name: free, unlimited: true}}
+- {key: paid, rate_limit: {unit: hour, requests_per_unit: 9, replaces: [{name: free}]}}
 - {key: nameless, rate_limit: {unit: hour, requests_per_unit: 1}}";
 
 #[test]
@@ -47,6 +49,9 @@ fn a_limit_that_is_replaced_is_neither_told_nor_counted() {
          # An unlimited rule replaces as well, and a whole chain.
          0    | d | user=u; plan=vip           => OK | OK -; OK d.plan_vip unlimited
          0    | d | user=u; plan=pro; plan=vip => OK | OK -; OK -; OK d.plan_vip unlimited
+         # And is replaced by its name.
+         0    | d | free=1                     => OK | OK d.free unlimited
+         0    | d | free=1; paid=1             => OK | OK -; OK d.paid 9/hour 8 3600s
          # A rule that is switched off does not.
          0    | d | user=u; plan=off           => OK | OK d.user 2/hour 0 3600s #base; OK -
          # Each other: neither is left.
