@@ -5,11 +5,18 @@
 
 mod admin;
 mod ask;
+mod check;
 mod drain;
 mod health;
+//hostile
 mod json;
+//metrics
+//otlp
+//raw
 mod reflection;
+//reload
 mod server;
+mod simulate;
 mod start;
 mod storm;
 
