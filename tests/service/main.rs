@@ -8,11 +8,11 @@ mod ask;
 mod check;
 mod drain;
 mod health;
-//hostile
+mod hostile;
 mod json;
 //metrics
 //otlp
-//raw
+mod raw;
 mod reflection;
 //reload
 mod server;
