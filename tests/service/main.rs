@@ -10,11 +10,11 @@ mod drain;
 mod health;
 mod hostile;
 mod json;
-//metrics
-//otlp
+mod metrics;
+mod otlp;
 mod raw;
 mod reflection;
-//reload
+mod reload;
 mod server;
 mod simulate;
 mod start;
