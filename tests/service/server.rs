@@ -47,6 +47,14 @@ impl TestServer {
         Self::spawn(dir, limited)
     }
 
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with_env(env: &[(&str, &str)], config: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command(&rules_in(&dir, config), flags);
+        command.envs(env.iter().copied());
+        Self::spawn(dir, command)
+    }
+
     fn spawn(dir: TempDir, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
@@ -77,6 +85,21 @@ impl TestServer {
     /// What the server wrote to its log so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// The bytes of memory that the process has resident.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The value of a series as `/metrics` spells it, such as `name{label="value"}`; 0 for one that is not there.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let (status, text) = self.http("GET", "/metrics", b"");
+        assert_eq!(status, 200, "{text}");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
     }
 
     /// Sends a signal by its name, such as `TERM`.
@@ -114,6 +137,21 @@ pub(crate) fn command(config: &str, flags: &[&str]) -> Command {
     }
     command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
+}
+
+/// Runs `tidegate` with these arguments to its end: the exit status, standard output and standard error.
+pub(crate) fn run(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut child =
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let stdin = stdin.to_owned();
+    // A program that stopped at an error reads no further.
+    let writing = thread::spawn(move || drop(input.write_all(stdin.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// A channel to a gRPC address as the `listening` line tells it.
