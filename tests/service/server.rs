@@ -27,6 +27,8 @@ pub(crate) struct TestServer {
     pub(crate) dir: TempDir,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Reads the log; ends with the process.
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 impl TestServer {
@@ -61,7 +63,7 @@ impl TestServer {
         let log = Arc::new(Mutex::new(Vec::new()));
         let (found, listening) = mpsc::channel();
         let lines = Arc::clone(&log);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let addresses = parse_listening(&line);
                 lines.lock().unwrap().push(line);
@@ -74,7 +76,7 @@ impl TestServer {
             let _gone = child.kill();
             panic!("no listening line in {:?}", log.lock().unwrap());
         };
-        Self { grpc, http, admin, dir, child, log }
+        Self { grpc, http, admin, dir, child, log, reader: Some(reader) }
     }
 
     /// A channel to the gRPC port.
@@ -108,9 +110,13 @@ impl TestServer {
         assert!(sent.success(), "kill -{name}");
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has ended, and its log has been read to the end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.child.wait().unwrap()
+        let status = self.child.wait().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// The status and body of a plain HTTP request to the public port.
