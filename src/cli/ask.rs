@@ -80,18 +80,19 @@ impl Ask {
         });
         // So that the service denies what it would have to hold for longer, instead of charging it.
         request.set_timeout(self.timeout);
-        let too_late = format!("{addr}: no answer within {}", humantime::format_duration(self.timeout));
+        let too_late = || format!("{addr}: no answer within {}", humantime::format_duration(self.timeout));
         let asking = async {
             let channel = endpoint.connect().await.map_err(|error| format!("{addr}: {}", causes(&error)))?;
             let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
             answer.map_err(|status| match status.code() {
-                // The client gives up by itself, or the service says that it is too late.
-                tonic::Code::Cancelled | tonic::Code::DeadlineExceeded => too_late.clone(),
+                // The client keeps the request's own time too, and may be the first to notice.
+                tonic::Code::Cancelled | tonic::Code::DeadlineExceeded => too_late(),
                 code => format!("{addr}: {code:?}: {}", status.message()),
             })
         };
         let answer = tokio::time::timeout(self.timeout, asking).await;
-        Ok(answer.map_err(|_| too_late.clone())??.into_inner())
+        let answer = answer.map_err(|_| too_late())?;
+        Ok(answer?.into_inner())
     }
 }
 

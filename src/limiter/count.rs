@@ -5,7 +5,7 @@ use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor};
 use crate::engine::{Outcome, Reason, Verdict};
-use crate::rules::Rule;
+use crate::rules::{Entry, Rule};
 use crate::units::Timestamp;
 use crate::usage::{Count, Counts, Denial, Labels, Lane, Usage};
 
@@ -110,6 +110,10 @@ impl Counting<'_, '_> {
 
 /// The path of values of a limit that the request brought along.
 fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
-    let levels: Vec<_> = descriptor.entries.iter().map(|e| format!("{}_{}", e.key, e.value)).collect();
+    let level = |entry: &Entry<'_>| match &*entry.value {
+        "" => entry.key.to_string(),
+        value => format!("{}_{value}", entry.key),
+    };
+    let levels: Vec<_> = descriptor.entries.iter().map(level).collect();
     Labels::new(domain, &levels)
 }

@@ -94,8 +94,11 @@ impl Usage {
         self.series(&self.rules, MAX_RULES, labels)
     }
 
-    /// The series of a path of values, or `other` once there are [`MAX_VALUES`].
+    /// The series of a path of values, or `other` once there are [`MAX_VALUES`], and for a path that is too long for a name.
     pub fn of_values(&self, labels: &Labels) -> Arc<RuleUsage> {
+        if labels.rule.len() > MAX_PATH_BYTES {
+            return Arc::clone(&self.other);
+        }
         self.series(&self.values, MAX_VALUES, labels)
     }
 
@@ -201,6 +204,8 @@ const OTHER: &str = "other";
 const MAX_RULES: usize = 100_000;
 /// Series by value: what a Prometheus server still scrapes with ease.
 const MAX_VALUES: usize = 10_000;
+/// The longest path of values that is worth a series: a client chooses them, and each is kept several times over.
+const MAX_PATH_BYTES: usize = 512;
 /// Unknown domains with a count of their own: a mistyped domain is found among far fewer.
 const MAX_DOMAINS: usize = 100;
 /// The longest domain that is worth a label.

@@ -97,6 +97,16 @@ fn token_bucket_is_full_when_idle_and_never_more_than_full() {
 }
 
 #[test]
+fn what_never_fits_is_told_to_wait_until_the_bucket_is_full_and_on_the_wire_not_to_come_at_once() {
+    check(
+        &limit("unit: hour, requests_per_unit: 6, burst: 3, algorithm: token_bucket, queue: 2"),
+        "0 | d | a=v +6 => OVER_LIMIT | OVER_LIMIT d.a 6/hour 3 0s
+         0 | d | a=v    => OK         | OK d.a 6/hour 2 600s
+         0 | d | a=v +6 => OVER_LIMIT | OVER_LIMIT d.a 6/hour 2 600s",
+    );
+}
+
+#[test]
 fn a_rate_that_is_no_whole_number_of_nanoseconds() {
     check(
         &limit("unit: second, requests_per_unit: 3, burst: 1, algorithm: token_bucket"),

@@ -1,6 +1,8 @@
 //! Several limits in one check: lists of limits, and all or nothing.
 
-use crate::scene::{Scene, check, domain};
+use tidegate::limiter::Settings;
+
+use crate::scene::{Scene, check, check_with, domain};
 
 #[test]
 fn every_limit_of_a_list_must_allow() {
@@ -150,5 +152,22 @@ fn a_refund_in_a_denied_check_is_given_all_the_same() {
         "0 | d | user=1 +9               => OK | OK d.user 500/minute 491 60s
          0 | d | user=1 +4 refund; tenant=t +1001 => OVER_LIMIT | OK d.user 500/minute 495 60s; OVER_LIMIT d.tenant 1000/minute 1000 60s
          0 | d | user=1 +0               => OK | OK d.user 500/minute 495 60s",
+    );
+}
+
+#[test]
+fn global_shadow_mode_charges_what_it_admits_and_counts_it() {
+    let config = "
+domain: d
+charge: all_or_nothing
+descriptors:
+- {key: n0, rate_limit: {unit: hour, requests_per_unit: 0}}
+- {key: n9, rate_limit: {unit: hour, requests_per_unit: 9}}";
+    let settings = Settings { shadow_mode: true, ..Settings::default() };
+    let script = "0 | d | n0=v; n9=v => OK | OVER_LIMIT d.n0 0/hour 0 3600s; OK d.n9 9/hour 8 3600s";
+    check_with(settings, config, script);
+    Scene::with(settings, config).run(script).counted(
+        "d.n0: checks 1, hits 1, over 1, denied 1
+         d.n9: checks 1, hits 1, within 1",
     );
 }

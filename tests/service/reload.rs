@@ -52,7 +52,7 @@ async fn two_hundred_reloads_under_full_load() {
         if is_bad {
             wait_for(&server, |detail| detail.contains(&format!("eon{round}'"))).await;
             assert!(server.http("GET", "/readyz", b"").1.contains("descriptor has empty key"), "all errors are shown");
-            assert_eq!(server.metric("tidegate_config_last_reload_success").to_string(), "0");
+            assert_eq!(server.metric("tidegate_config_last_reload_success"), 0);
         } else {
             in_force = round;
             wait_for(&server, |detail| !detail.contains("failed")).await;
@@ -81,12 +81,12 @@ fn the_log_and_the_metrics_tell_every_load(server: &TestServer) {
         assert_eq!(times, 1, "the error of file {round}");
     }
     let generation = server.metric("tidegate_config_generation");
-    assert!(generation > f64::from(ROUNDS / 2), "{generation}");
-    assert_eq!(generation.to_string(), server.metric("ratelimit_service_config_load_success").to_string());
-    assert!(server.metric("ratelimit_service_config_load_error") >= f64::from(ROUNDS / 2));
-    assert_eq!(server.metric("tidegate_config_last_reload_success").to_string(), "1");
+    assert!(generation > u64::from(ROUNDS / 2), "{generation}");
+    assert_eq!(generation, server.metric("ratelimit_service_config_load_success"));
+    assert!(server.metric("ratelimit_service_config_load_error") >= u64::from(ROUNDS / 2));
+    assert_eq!(server.metric("tidegate_config_last_reload_success"), 1);
     let errors = r#"ratelimit_service_should_rate_limit_error{err_type="service_error"}"#;
-    assert_eq!(server.metric(errors).to_string(), "0");
+    assert_eq!(server.metric(errors), 0);
 }
 
 /// Asks for one value after the other, [`ASKED`] times each, all clients together; the values that were admitted.

@@ -97,11 +97,11 @@ impl TestServer {
     }
 
     /// The value of a series as `/metrics` spells it, such as `name{label="value"}`; 0 for one that is not there.
-    pub(crate) fn metric(&self, series: &str) -> f64 {
+    pub(crate) fn metric(&self, series: &str) -> u64 {
         let (status, text) = self.http("GET", "/metrics", b"");
         assert_eq!(status, 200, "{text}");
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.map_or(0.0, |value| value.parse().unwrap())
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// Sends a signal by its name, such as `TERM`.
