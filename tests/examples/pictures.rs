@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
+use crate::run::read;
+
 #[test]
 fn the_pictures_are_those_of_this_build() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -31,6 +33,19 @@ fn the_pictures_are_those_of_this_build() {
         assert!(kept[name] == *picture, "docs/pictures/{name} is not what this build does: run scripts/pictures");
         assert!(picture.len() < 30_000, "{name} has {} bytes", picture.len());
     }
+}
+
+#[test]
+fn the_page_tells_what_the_pictures_tell() {
+    let page = read("docs/ALGORITHMS.md");
+    let pictures = files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures"));
+    for (name, picture) in &pictures {
+        assert!(page.contains(&format!("(pictures/{name})")), "{name} is on no page");
+        assert!(picture.contains("<desc>Of 159 hits in 60 seconds: "), "{name}");
+    }
+    assert!(page.contains("the same 159 hits in 60 seconds"));
+    assert!(page.contains("In the picture 39 hits pass within"));
+    assert!(pictures["fixed_window_clock.svg"].contains("At most 39 passed in any 10 seconds."));
 }
 
 fn files(directory: &Path) -> BTreeMap<String, String> {
