@@ -56,7 +56,9 @@ impl JsonChecks {
         );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
         let request = protojson::request_from_json(&body)?;
-        let answer = wire::answer(&self.limiter, self.lane, self.clock.now(), &request);
+        // Plain HTTP tells no deadline; the bound on held answers holds all the same.
+        let patience = self.held.patience(&http::HeaderMap::new());
+        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
         let answer = answer.map_err(|refusal| refusal.to_string())?;
         if !answer.hold.is_zero() {
             let held = self.held.hold(answer.hold, self.phases.clone()).await;
