@@ -54,11 +54,13 @@ impl Counting<'_, '_> {
             Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => Some(*rule),
             Resolved::Nothing | Resolved::Override(_) => None,
         };
-        let entries = descriptor.entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_string()));
+        let entries = descriptor.entries.iter().take(MAX_TOLD_ENTRIES);
+        let entries = entries.map(|entry| (cut(&entry.key, MAX_TOLD_BYTES), cut(&entry.value, MAX_TOLD_BYTES)));
+        let override_path = || cut(&override_labels(&self.check.domain, descriptor).rule, MAX_TOLD_PATH_BYTES);
         Denial {
             at: self.now,
             domain: self.check.domain.to_string(),
-            rule: rule.map_or_else(|| override_labels(&self.check.domain, descriptor).rule, |rule| rule.path.clone()),
+            rule: rule.map_or_else(override_path, |rule| rule.path.clone()),
             entries: entries.collect(),
             hits: self.check.hits(descriptor),
             requests_per_unit: limited.current.requests_per_unit,
@@ -117,3 +119,18 @@ fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
     let levels: Vec<_> = descriptor.entries.iter().map(level).collect();
     Labels::new(domain, &levels)
 }
+
+/// The text, its end left out where it is longer than that.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}...", text.get(..text.floor_char_boundary(most)).unwrap_or_default())
+}
+
+/// Entries of a refused check that listeners are told; each costs up to twice [`MAX_TOLD_BYTES`] in their ring.
+const MAX_TOLD_ENTRIES: usize = 16;
+/// Bytes of a key or a value that listeners are told: enough to know it by.
+const MAX_TOLD_BYTES: usize = 200;
+/// Bytes of the path of an override that they are told.
+const MAX_TOLD_PATH_BYTES: usize = 512;

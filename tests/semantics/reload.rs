@@ -106,3 +106,15 @@ fn overrides_and_statistics_outlive_a_reload() {
          d.x_v: checks 4, hits 4, within 4",
     );
 }
+
+#[test]
+fn a_ban_that_is_added_begins_with_a_hit_not_with_a_look() {
+    let scene = Scene::new(&limit("unit: hour, requests_per_unit: 3"));
+    scene.run("0 x3 | d | a=v => OK");
+    scene.reload(&limit("unit: hour, requests_per_unit: 3, ban: 2h")).run(
+        "0 | d | a=v +0 => OK         | OK         d.a 3/hour 0 3600s
+         0 | d | a=v +0 => OK         | OK         d.a 3/hour 0 3600s
+         1 | d | a=v    => OVER_LIMIT | OVER_LIMIT d.a 3/hour 0 7200s
+         2 | d | a=v +0 => OVER_LIMIT | OVER_LIMIT d.a 3/hour 0 7199s",
+    );
+}

@@ -112,9 +112,8 @@ async fn spans_of_sampled_checks_and_the_last_metrics_arrive() {
 
     let spans = inbox.spans();
     assert_eq!(spans.len(), 1, "{spans:?}");
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert_eq!(hex(&spans[0].trace_id), "0af7651916cd43dd8448eb211c80319c");
-    assert_eq!(hex(&spans[0].parent_span_id), "b7ad6b7169203331");
+    assert_eq!(spans[0].trace_id, 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes());
+    assert_eq!(spans[0].parent_span_id, 0xb7ad_6b71_6920_3331_u64.to_be_bytes());
     assert_eq!(text(&spans[0].attributes, "ratelimit.domain").as_deref(), Some("api"));
     assert_eq!(text(&spans[0].attributes, "ratelimit.code").as_deref(), Some("OK"));
     assert_eq!(inbox.value("ratelimit_service_rate_limit_total_hits", "api.key"), Some(3.0));

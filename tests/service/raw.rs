@@ -87,7 +87,7 @@ impl Answer {
     fn read_headers(&mut self, headers: &HeaderMap) {
         if let Some(status) = tonic::Status::from_header_map(headers) {
             self.status = Some(i32::from(status.code()).unsigned_abs());
-            self.message = status.message().to_owned();
+            status.message().clone_into(&mut self.message);
         }
     }
 }

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::task::JoinSet;
 
+use tidegate::clock::Stopwatch;
 use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
 use crate::drain::check;
-use crate::server::connect;
+use crate::server::{PATIENCE, connect};
 
 /// Each value of `key` may come [`LIMIT`] times a year, which no test run outlives; `marker` tells which file is in force.
 /// The rules change their places with every file.
@@ -113,14 +114,14 @@ fn replace(path: &Path, text: &str) {
 
 /// Waits until `/readyz` says so. It answers when it is asked, so no time is lost between two questions.
 async fn wait_for(server: &TestServer, says: impl Fn(&str) -> bool) {
-    let begun = std::time::Instant::now();
+    let begun = Stopwatch::start();
     loop {
         let (status, detail) = server.http("GET", "/readyz", b"");
         assert_eq!(status, 200, "ready all the time: {detail}");
         if says(&detail) {
             return;
         }
-        assert!(begun.elapsed() < crate::server::PATIENCE, "{detail}");
+        assert!(begun.elapsed() < PATIENCE.into(), "{detail}");
         tokio::task::yield_now().await;
     }
 }
