@@ -61,7 +61,7 @@ async fn a_caller_in_a_hurry_is_denied_at_once_and_not_charged() {
     let channel = server.channel().await;
     assert_eq!(ask(channel.clone(), None).await.unwrap().overall_code(), Code::Ok);
     for _ in 0..3 {
-        let answer = ask(channel.clone(), Some(Duration::from_secs(60))).await.unwrap();
+        let answer = ask(channel.clone(), Some(Duration::from_mins(1))).await.unwrap();
         assert_eq!(answer.overall_code(), Code::OverLimit);
         // The wait until the bucket is full again is still that of the one hit that was admitted.
         let reset = answer.statuses[0].duration_until_reset.unwrap().seconds;
