@@ -20,6 +20,7 @@ pub use checks::{Checks, MAX_MESSAGE_BYTES};
 pub use ending::end_with;
 pub use health::Health;
 pub use held::Held;
+pub use partial::PartialBytes;
 pub use reflection::reflection;
 pub use usage::{Observers, Usage};
 pub use worker::{Context, Workers};

@@ -5,12 +5,20 @@
 
 mod admin;
 mod ask;
+mod check;
 mod drain;
 mod health;
+mod held;
+mod hostile;
 mod json;
+mod metrics;
 mod observers;
+mod otlp;
+mod raw;
 mod reflection;
+mod reload;
 mod server;
+mod simulate;
 mod start;
 mod storm;
 mod sums;
