@@ -43,7 +43,8 @@ pub(super) fn decide<'v>(
     let global_shadow = limiter.settings.shadow_mode;
     let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !global_shadow;
     let rolled_back = all_or_nothing && code == Code::OverLimit;
-    Counting { usage: &limiter.usage, plan, lane, check, now, global_shadow, rolled_back }.count(&resolved, &outcomes);
+    Counting { usage: &limiter.usage, plan, series: &series, lane, check, now, global_shadow, rolled_back }
+        .count(&resolved, &outcomes);
     let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
     if code == Code::OverLimit && limiter.settings.shadow_mode {
         limiter.usage.count_global_shadow();

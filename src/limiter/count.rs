@@ -6,6 +6,7 @@ use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor, Plan};
 use crate::engine::{Outcome, Reason, Verdict};
 use crate::rules::{Entry, Rule};
+use crate::store::Tags;
 use crate::units::Timestamp;
 use crate::usage::{Counts, Denial, Labels, Lane, Recorded, RuleName, Series, Slot, Usage};
 
@@ -13,6 +14,7 @@ use crate::usage::{Counts, Denial, Labels, Lane, Recorded, RuleName, Series, Slo
 pub(super) struct Counting<'s, 'c> {
     pub(super) usage: &'s Usage,
     pub(super) plan: &'s Plan,
+    pub(super) series: &'s dyn Tags,
     pub(super) lane: Lane,
     pub(super) check: &'s Check<'c>,
     pub(super) now: Timestamp,
@@ -38,7 +40,12 @@ impl Counting<'_, '_> {
                 {
                     self.usage.denials().offer(|| self.denial(descriptor, one, limited, outcome, reason));
                 }
-                let series = Series(outcomes.first().map_or(0, |charged| charged.tag));
+                let first = limits(one).first().zip(outcomes.first());
+                // A counter that does not exist, such as one that has expired, may still have a series.
+                let series = first.map_or(0, |(limited, charged)| {
+                    charged.tag.unwrap_or_else(|| self.series.tag(limited.key.as_bytes()))
+                });
+                let series = Series(series);
                 self.count_descriptor(descriptor, one, spoke, series);
             }
         }

@@ -89,7 +89,7 @@ impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
             let place = self.cells.place(charge.key);
             self.cells.lock(place).map(|mut shard| self.step_cell(&mut shard, place, now, charge, Step::Charge))
         };
-        charged.unwrap_or_else(|| charge.untouched(self.room.refuse(charge)))
+        charged.unwrap_or_else(|| Charged { outcome: self.room.refuse(charge), tag: None })
     }
 
     /// Asks several counters, all of their shards locked: charges all, or none.
@@ -106,7 +106,7 @@ impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
         for (charge, (op, look)) in charges.iter().zip(looks) {
             let op = match (charge.op, look.verdict) {
                 (Op::Charge(_), Verdict::Denied(Reason::NoRoom)) => {
-                    outcomes.push(charge.untouched(look));
+                    outcomes.push(Charged { outcome: look, tag: None });
                     continue;
                 }
                 (Op::Charge(_), Verdict::Admitted { .. }) if !all_admit => Op::Charge(0),
@@ -131,22 +131,21 @@ impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
             if step != Step::Look {
                 kept.state = next;
             }
-            return Charged { outcome, tag: kept.tag };
+            return Charged { outcome, tag: Some(kept.tag) };
         }
         let (outcome, state) = engine::step(charge.limit, Cell::FRESH, now, charge.op);
-        if step == Step::Look {
-            let lacks_room = state != Cell::FRESH && self.room.lacks_room(step);
-            return Charged { outcome: if lacks_room { self.without_room(outcome, charge) } else { outcome }, tag: 0 };
-        }
         if state == Cell::FRESH {
-            return charge.untouched(outcome);
+            return Charged { outcome, tag: None };
         }
         if self.room.lacks_room(step) {
-            return charge.untouched(self.without_room(outcome, charge));
+            return self.without_room(outcome, charge);
+        }
+        if step == Step::Look {
+            return Charged { outcome, tag: None };
         }
         let tag = charge.new_tag();
         shard.insert(place, charge.key, Kept { state, tag });
-        Charged { outcome, tag }
+        Charged { outcome, tag: Some(tag) }
     }
 
     fn step_log(
@@ -162,40 +161,34 @@ impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
             let outcome = engine::log::step(charge.limit, log, now, charge.op, step != Step::Look);
             let after = log.heap_bytes();
             shard.book_heap(before, after);
-            return Charged { outcome, tag };
+            return Charged { outcome, tag: Some(tag) };
         }
         let mut log = Log::default();
         let outcome = engine::log::step(charge.limit, &mut log, now, charge.op, true);
-        if step == Step::Look {
-            let lacks_room = !log.is_fresh(now) && self.room.lacks_room(step);
-            return Charged { outcome: if lacks_room { self.without_room(outcome, charge) } else { outcome }, tag: 0 };
-        }
         if log.is_fresh(now) {
-            return charge.untouched(outcome);
+            return Charged { outcome, tag: None };
         }
         if self.room.lacks_room(step) {
-            return charge.untouched(self.without_room(outcome, charge));
+            return self.without_room(outcome, charge);
+        }
+        if step == Step::Look {
+            return Charged { outcome, tag: None };
         }
         let (heap, tag) = (log.heap_bytes(), charge.new_tag());
         shard.insert(place, charge.key, Kept { state: log, tag });
         shard.book_heap(0, heap);
-        Charged { outcome, tag }
+        Charged { outcome, tag: Some(tag) }
     }
 
     /// The answer of a counter that has no place: a denial stays what it is.
-    fn without_room(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
-        if outcome.admitted() { self.room.refuse(charge) } else { outcome }
+    fn without_room(&self, outcome: Outcome, charge: &Charge<'_>) -> Charged {
+        Charged { outcome: if outcome.admitted() { self.room.refuse(charge) } else { outcome }, tag: None }
     }
 }
 
 impl Charge<'_> {
     fn new_tag(&self) -> u32 {
         self.tags.map_or(0, |tags| tags.tag(self.key))
-    }
-
-    /// The answer of a counter that does not exist, and is not made.
-    fn untouched(&self, outcome: Outcome) -> Charged {
-        Charged { outcome, tag: self.new_tag() }
     }
 }
 
@@ -246,7 +239,7 @@ impl<'m, C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Locked<'m, C, L, R>
             let place = charging.cells.place(charge.key);
             shard_of(&mut self.cells, place).map(|shard| charging.step_cell(shard, place, now, &charge, step))
         };
-        charged.unwrap_or_else(|| charge.untouched(charging.room.refuse(&charge)))
+        charged.unwrap_or_else(|| Charged { outcome: charging.room.refuse(&charge), tag: None })
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Charge<'a> {
     pub key: &'a [u8],
     /// What is asked of it.
     pub op: Op,
-    /// Tells the tag of a counter that does not exist yet; `None`: tags are 0.
+    /// Tells the tag of a counter that is made; `None`: tags are 0.
     pub tags: Option<&'a dyn Tags>,
 }
 
@@ -40,13 +40,13 @@ pub struct Charge<'a> {
 pub struct Charged {
     /// What the engine says.
     pub outcome: Outcome,
-    /// The counter's tag.
-    pub tag: u32,
+    /// The counter's tag; `None` for a counter that does not exist.
+    pub tag: Option<u32>,
 }
 
 /// Gives each counter a number that is kept beside its state, so that whoever charges it need not look it up again.
 pub trait Tags {
-    /// The tag of the counter `key`, which has no state yet. Called with a shard locked: it must not charge anything.
+    /// The tag of the counter `key`, which is being made. Called with a shard locked: it must not charge anything.
     fn tag(&self, key: &[u8]) -> u32;
 }
 

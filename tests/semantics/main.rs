@@ -22,5 +22,6 @@ mod server;
 mod several;
 mod sharing;
 mod statistics;
+mod usage;
 mod windows;
 mod wire;

@@ -39,7 +39,7 @@ impl Scene {
     #[track_caller]
     pub(crate) fn with(settings: Settings, config: &str) -> Self {
         // A few counters with a series of their own and the others without: the sums are the same.
-        let limiter = Limiter::new(Settings { usage_series: 3, ..settings });
+        let limiter = Limiter::new(Settings { usage_series: settings.usage_series.max(3), ..settings });
         limiter.replace_rules(load(config));
         Self { limiter }
     }
