@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-const FILES: [&str; 1] = ["envoy/service/ratelimit/v3/rls.proto"];
+const FILES: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", "tidegate/v1/usage.proto"];
 const INCLUDE: &str = "proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Reloader;
+use crate::history::History;
 use crate::limiter::Limiter;
 use crate::net::Slots;
 use crate::store::WhenFull;
-use crate::telemetry::{ConfigValues, ConnectionValues, CounterValues, RuleSeries, RuleTotals, Snapshot, SweepValues};
+use crate::telemetry::{
+    ConfigValues, ConnectionValues, CounterValues, HistoryValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+};
 use crate::usage::{Count, SeriesUsage};
 
 /// Where the values are.
@@ -16,6 +19,7 @@ pub(super) struct Sources {
     pub(super) limiter: Arc<Limiter>,
     pub(super) config: Arc<Reloader>,
     pub(super) clock: Arc<Clock>,
+    pub(super) history: Arc<History>,
     /// Of each port.
     pub(super) slots: Vec<Slots>,
 }
@@ -37,6 +41,7 @@ impl Sources {
             sweep: self.sweep(),
             connections: self.connections(),
             clock_ahead: self.clock.ahead(),
+            history: self.history(),
         }
     }
 
@@ -58,6 +63,17 @@ impl Sources {
     fn sweep(&self) -> SweepValues {
         let stats = self.limiter.store().sweep_stats();
         SweepValues { passes: stats.passes, freed: stats.freed, longest_pause: stats.longest_pause }
+    }
+
+    fn history(&self) -> HistoryValues {
+        let status = self.history.status();
+        HistoryValues {
+            rows: status.rows,
+            bytes: status.bytes,
+            flushes: status.flushes,
+            failures: status.failures,
+            last_flush_age: self.clock.now().since(status.last_flush),
+        }
     }
 
     fn connections(&self) -> ConnectionValues {

@@ -12,6 +12,7 @@ mod ending;
 mod health;
 mod held;
 mod partial;
+mod query;
 mod reflection;
 mod worker;
 
@@ -19,6 +20,7 @@ pub use checks::{Checks, MAX_MESSAGE_BYTES};
 pub use ending::end_with;
 pub use health::Health;
 pub use held::Held;
+pub use query::Queries;
 pub use reflection::reflection;
 pub use worker::{Context, Workers};
 

@@ -12,4 +12,6 @@ pub mod otlp;
 pub mod prometheus;
 mod snapshot;
 
-pub use snapshot::{ConfigValues, ConnectionValues, CounterValues, RuleSeries, RuleTotals, Snapshot, SweepValues};
+pub use snapshot::{
+    ConfigValues, ConnectionValues, CounterValues, HistoryValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+};

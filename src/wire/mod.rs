@@ -83,6 +83,11 @@ pub struct Answer {
 pub mod proto {
     /// Every descriptor of `proto/`, encoded; reflection serves it.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+    pub mod tidegate {
+        pub mod v1 {
+            tonic::include_proto!("tidegate.v1");
+        }
+    }
     pub mod envoy {
         pub mod config {
             pub mod core {

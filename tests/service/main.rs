@@ -7,6 +7,7 @@ mod admin;
 mod ask;
 mod drain;
 mod health;
+mod history;
 mod json;
 mod reflection;
 mod server;
