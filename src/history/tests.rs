@@ -122,13 +122,13 @@ fn rows_that_are_too_old_are_removed_and_coarser_ones_answer() {
         lab.count(n * day + 3_700, &[(Series::rule("d", &format!("d.{n}")), 1, 0)]);
     }
     let count = |table: &str| lab.sum(table);
-    assert_eq!((count("usage_minute"), count("usage_hour"), count("usage_day")), (2, 61, 732));
+    assert_eq!((count("usage_minute"), count("usage_hour"), count("usage_day")), (3, 61, 732));
     let page = lab.ask(&by(Groups { bucket_minutes: Some(1), ..Groups::default() }));
     assert_eq!((page.rows.len(), checks(&page.rows)), (732, 732));
     assert_eq!(page.history_from, at((899 - 731) * day));
     let times: Vec<_> = page.rows.iter().map(|row| row.time.unwrap()).collect();
     assert_eq!(times.last(), Some(&at(899 * day + 3_660)), "minutes at the end");
-    assert_eq!(times[729], at(897 * day + 3_600), "hours before");
+    assert_eq!(times[728], at(896 * day + 3_600), "hours before");
     assert_eq!(times[0], at(168 * day), "days before that");
     let connection = lab.work.writer.as_ref().unwrap().connection.lock();
     let names: i64 = connection.query_row("SELECT count(*) FROM series", (), |row| row.get(0)).unwrap();
@@ -268,6 +268,34 @@ fn filters_and_groups() {
     assert!(lab.history.knows(Some("d"), None).unwrap() && !lab.history.knows(Some("d"), Some("e.a")).unwrap());
 }
 
+/// Measured, not checked: `cargo test --release --lib a_million_groups -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes a minute"]
+fn a_million_groups_are_paged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lab = Lab::open(Some(&dir.path().join("usage.sqlite")), 1 << 30);
+    let series: Vec<_> = (0..10_000).map(|n| (counter("d.a", &format!("user-{n}")), 1, n % 2)).collect();
+    let watch = Stopwatch::start();
+    for minute in 0..100 {
+        lab.count(minute * 60, &series);
+    }
+    let status = lab.history.status();
+    println!(
+        "{} per flush, {} rows, {} bytes a row",
+        watch.elapsed().as_ns() / 100_000_000,
+        status.rows,
+        status.bytes / status.rows
+    );
+    for (bucket_minutes, only_denied) in [(Some(1), false), (Some(1), true), (None, false)] {
+        let groups = Groups { bucket_minutes, entry_key: Some("user".into()), ..Groups::default() };
+        let query = Query { filter: Filter { only_denied, ..Filter::default() }, ..by(groups) };
+        let watch = Stopwatch::start();
+        let rows = lab.all(&query);
+        println!("{} rows in {}", rows.len(), watch.elapsed());
+        assert_eq!(checks(&rows), if only_denied { 500_000 } else { 1_000_000 });
+    }
+}
+
 #[test]
 fn foreign_tokens_and_empty_ranges_are_refused() {
     let mut lab = Lab::open(None, 1 << 30);
@@ -368,7 +396,7 @@ fn every_view_can_be_read() {
     let connection = Connection::open(&path).unwrap();
     let mut views = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'").unwrap();
     let views: Vec<String> = views.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert_eq!(views.len(), 14, "{views:?}");
+    assert_eq!(views.len(), 15, "{views:?}");
     for view in views {
         let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM {view}"), (), |row| row.get(0)).unwrap();
         assert!(rows > 0, "{view}");
