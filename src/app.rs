@@ -247,6 +247,7 @@ impl Core {
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
             history: Arc::clone(&self.history),
+            held: self.held.clone(),
             slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
         }
     }
@@ -307,6 +308,7 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
         },
         // One for each worker, and one for `/json`.
         lanes: settings.worker_count() + 1,
+        usage_series: settings.usage_series,
     }
 }
 

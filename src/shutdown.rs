@@ -5,7 +5,8 @@
 //! ```
 //! Health is SERVING in `Serving` only. New connections and checks are served in `Draining` too, because clients learn
 //! of the change only at their next health check. In `Stopping` listeners close and connections end when their last
-//! answer is sent; in `Closing`, shortly before the deadline, answers that are held in a queue are given. One deadline, counted from the signal, bounds it all; a second signal ends the process at once.
+//! answer is sent; in `Closing`, shortly before the deadline, answers that are held in a queue are given. One deadline,
+//! counted from the signal, bounds it all; a second signal ends the process at once.
 
 use std::io;
 

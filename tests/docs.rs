@@ -38,11 +38,14 @@ fn the_flags_are_those_of_the_command_line() {
 }
 
 fn row(arg: &Arg) -> String {
-    let value: String = match arg.get_value_names() {
-        Some(names) if arg.get_action().takes_values() => names.iter().map(|name| format!(" {name}")).collect(),
-        _ => String::new(),
-    };
-    let flag = arg.get_long().map_or_else(|| value.trim_start().to_owned(), |long| format!("--{long}{value}"));
+    let names = arg.get_value_names().filter(|_| arg.get_action().takes_values()).unwrap_or_default();
+    let flag: Vec<_> = arg
+        .get_long()
+        .map(|long| format!("--{long}"))
+        .into_iter()
+        .chain(names.iter().map(ToString::to_string))
+        .collect();
+    let flag = flag.join(" ");
     let variable = arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
     let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let default = match defaults.as_slice() {

@@ -36,7 +36,7 @@ fn key(name: &str) -> CounterKey {
 }
 
 fn charge(store: &Memory, limit: &Limit, name: &str, hits: u64) -> Outcome {
-    store.charge(NOW, &Charge { limit, key: key(name).as_bytes(), op: Op::Charge(hits) })
+    store.charge(NOW, &Charge { limit, key: key(name).as_bytes(), op: Op::Charge(hits), tags: None }).outcome
 }
 
 /// `threads` threads, each `checks` times through `check`; the sum of what was admitted.
@@ -62,8 +62,15 @@ fn threads_on_one_counter_never_over_admit() {
             let store = Memory::new(ROOMY, WhenFull::Deny);
             let limit = limit(10_000, algorithm);
             let checks = 200_000 / threads;
-            let admitted = race(threads, checks, |_, _| u64::from(charge(&store, &limit, "hot", 1).admitted()));
+            let (busy, collisions) = (AtomicU64::new(0), AtomicU64::new(0));
+            let admitted = race(threads, checks, |_, _| {
+                collisions.fetch_add(u64::from(busy.fetch_add(1, Ordering::Relaxed) > 0), Ordering::Relaxed);
+                let outcome = charge(&store, &limit, "hot", 1);
+                busy.fetch_sub(1, Ordering::Relaxed);
+                u64::from(outcome.admitted())
+            });
             assert_eq!(admitted, 10_000, "{algorithm:?} with {threads} threads");
+            assert!(collisions.into_inner() > 0, "no two threads ever met: the test shows nothing");
         }
     }
 }
@@ -98,11 +105,12 @@ fn overlapping_sets_charged_all_or_nothing_never_over_admit() {
             let mut order = [0, 1, 2];
             order.rotate_left(thread % 3);
             let limits = [&user, &tenant, &node];
-            let charges = order.map(|j| Charge { limit: limits[j], key: keys[j].as_bytes(), op: Op::Charge(1) });
+            let charges =
+                order.map(|j| Charge { limit: limits[j], key: keys[j].as_bytes(), op: Op::Charge(1), tags: None });
             let mut outcomes = Vec::new();
             store.charge_all(NOW, &charges, &mut outcomes);
             busy.fetch_sub(1, Ordering::Relaxed);
-            let ok = outcomes.iter().all(Outcome::admitted);
+            let ok = outcomes.iter().all(|charged| charged.outcome.admitted());
             spent[u].fetch_add(u64::from(ok), Ordering::Relaxed);
             u64::from(ok)
         });
@@ -135,10 +143,11 @@ fn all_or_nothing_leaves_no_trace_of_a_denied_check() {
         let ask = || {
             let keys = [key("wide"), key("narrow"), key("new")];
             let limits = [&wide, &narrow, &wide];
-            let charges = [0, 1, 2].map(|i| Charge { limit: limits[i], key: keys[i].as_bytes(), op: Op::Charge(1) });
+            let charges =
+                [0, 1, 2].map(|i| Charge { limit: limits[i], key: keys[i].as_bytes(), op: Op::Charge(1), tags: None });
             let mut outcomes = Vec::new();
             store.charge_all(NOW, &charges, &mut outcomes);
-            outcomes
+            outcomes.into_iter().map(|charged| charged.outcome).collect::<Vec<_>>()
         };
         assert!(ask().iter().all(Outcome::admitted));
         for _ in 0..3 {
@@ -156,13 +165,17 @@ fn one_counter_named_twice_in_a_check_is_charged_twice() {
         let limit = limit(3, algorithm);
         let key = key("same");
         let mut outcomes = Vec::new();
-        let one = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(2) };
+        let one = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(2), tags: None };
         store.charge_all(NOW, &[one, one], &mut outcomes);
-        assert_eq!(outcomes.iter().map(Outcome::admitted).collect::<Vec<_>>(), [true, false], "{algorithm:?}");
+        assert_eq!(
+            outcomes.iter().map(|charged| charged.outcome.admitted()).collect::<Vec<_>>(),
+            [true, false],
+            "{algorithm:?}"
+        );
         assert_eq!(charge(&store, &limit, "same", 0).remaining, 3, "{algorithm:?}: nothing was charged");
         let one = Charge { op: Op::Charge(1), ..one };
         store.charge_all(NOW, &[one, one], &mut outcomes);
-        assert!(outcomes.iter().all(Outcome::admitted));
+        assert!(outcomes.iter().all(|charged| charged.outcome.admitted()));
         assert_eq!(charge(&store, &limit, "same", 0).remaining, 1, "{algorithm:?}");
     }
 }
@@ -179,6 +192,7 @@ fn only_the_limit_that_denies_begins_its_ban() {
             limit,
             key: key.as_bytes(),
             op: Op::Charge(1),
+            tags: None,
         });
         let mut outcomes = Vec::new();
         for _ in 0..2 {
@@ -212,9 +226,38 @@ fn at_the_budget_new_counters_are_refused_and_old_ones_work() {
         let later = NOW.plus(HOUR);
         store.sweep_all(later);
         assert_eq!(store.occupancy().counters, 0);
-        let outcome = store.charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1) });
+        let outcome =
+            store.charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1), tags: None });
         assert_eq!((outcome.admitted(), store.occupancy().counters), (true, 1));
     }
+}
+
+#[test]
+fn at_the_budget_a_check_of_several_counters_is_denied_and_charges_nothing() {
+    let store = Memory::new(2_000, WhenFull::Deny);
+    let (user, tenant) = (limit(10, FIRST), limit(5, FIRST));
+    assert!(charge(&store, &tenant, "tenant", 1).admitted());
+    let fill = (0..10_000).find(|i| !charge(&store, &user, &format!("filler-{i}"), 1).admitted());
+    assert!(fill.is_some(), "the budget is never used up");
+    let before = store.occupancy();
+    for i in 0..100 {
+        let keys = [key(&format!("user-{i}")), key("tenant")];
+        let charges = [(&user, &keys[0]), (&tenant, &keys[1])].map(|(limit, key)| Charge {
+            limit,
+            key: key.as_bytes(),
+            op: Op::Charge(1),
+            tags: None,
+        });
+        let mut outcomes = Vec::new();
+        store.charge_all(NOW, &charges, &mut outcomes);
+        assert_eq!(outcomes[0].outcome.verdict, Verdict::Denied(Reason::NoRoom), "user-{i}");
+        assert_eq!(
+            (outcomes[1].outcome.admitted(), outcomes[1].outcome.remaining),
+            (true, 4),
+            "the tenant is not charged"
+        );
+    }
+    assert_eq!((store.occupancy().counters, store.occupancy().bytes), (before.counters, before.bytes));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Reloader;
+use crate::grpc::Held;
 use crate::history::History;
 use crate::limiter::Limiter;
 use crate::net::Slots;
@@ -11,7 +12,7 @@ use crate::store::WhenFull;
 use crate::telemetry::{
     ConfigValues, ConnectionValues, CounterValues, HistoryValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
 };
-use crate::usage::{Count, SeriesUsage};
+use crate::usage::SeriesUsage;
 
 /// Where the values are.
 #[derive(Clone, Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Sources {
     pub(super) config: Arc<Reloader>,
     pub(super) clock: Arc<Clock>,
     pub(super) history: Arc<History>,
+    pub(super) held: Held,
     /// Of each port.
     pub(super) slots: Vec<Slots>,
 }
@@ -40,6 +42,7 @@ impl Sources {
             counters: self.counters(),
             sweep: self.sweep(),
             connections: self.connections(),
+            held_answers: self.held.count() as u64,
             clock_ahead: self.clock.ahead(),
             history: self.history(),
         }
@@ -85,13 +88,12 @@ impl Sources {
 }
 
 fn rule(series: SeriesUsage) -> RuleSeries {
-    let of = |count| series.totals.of(count);
     let totals = RuleTotals {
-        total_hits: of(Count::Hits),
-        over_limit: of(Count::OverLimit),
-        near_limit: of(Count::NearLimit),
-        within_limit: of(Count::WithinLimit),
-        shadow_mode: of(Count::ShadowMode),
+        total_hits: series.totals.hits(),
+        over_limit: series.totals.hits_over_limit,
+        near_limit: series.totals.hits_near_limit,
+        within_limit: series.totals.hits_within_limit,
+        shadow_mode: series.totals.hits_shadow_denied,
     };
     let labels = series.labels;
     RuleSeries { domain: labels.domain, rule: labels.rule, key1: labels.key1, key2: labels.key2, totals }

@@ -21,17 +21,17 @@ use crate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLi
 #[derive(Args, Clone, Debug)]
 pub(super) struct Ask {
     /// The domain of the rules
-    #[arg(long)]
+    #[arg(long, env = "TIDEGATE_DOMAIN")]
     domain: String,
 
     /// A descriptor: its entries in order; give the flag again for more descriptors
     ///
     /// Example: --descriptor partner=acme,endpoint=/pay --descriptor tenant=t1
-    #[arg(long = "descriptor", value_name = "KEY=VALUE,...", required = true, value_parser = descriptor)]
+    #[arg(long = "descriptor", env = "TIDEGATE_DESCRIPTOR", value_name = "KEY=VALUE,...", required = true, value_parser = descriptor)]
     descriptors: Vec<RateLimitDescriptor>,
 
     /// How many hits the check costs
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "TIDEGATE_HITS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     hits: u32,
 
     /// The service: http://HOST:PORT or unix:/PATH
@@ -39,11 +39,11 @@ pub(super) struct Ask {
     addr: String,
 
     /// How long to wait for the answer
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    #[arg(long, env = "TIDEGATE_TIMEOUT", value_name = "DURATION", default_value = "1s", value_parser = duration)]
     timeout: Duration,
 
     /// Print the whole answer as protojson
-    #[arg(long)]
+    #[arg(long, env = "TIDEGATE_JSON")]
     json: bool,
 }
 
@@ -72,7 +72,13 @@ impl Ask {
             self.addr
         };
         let endpoint = Endpoint::from_shared(addr.clone()).map_err(|error| format!("--addr {addr}: {error}"))?;
-        let request = RateLimitRequest { domain: self.domain, descriptors: self.descriptors, hits_addend: self.hits };
+        let mut request = tonic::Request::new(RateLimitRequest {
+            domain: self.domain,
+            descriptors: self.descriptors,
+            hits_addend: self.hits,
+        });
+        // So that the service denies what it would have to hold for longer, instead of charging it.
+        request.set_timeout(self.timeout);
         let asking = async {
             let channel = endpoint.connect().await.map_err(|error| format!("{addr}: {}", causes(&error)))?;
             let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;

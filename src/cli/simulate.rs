@@ -16,27 +16,27 @@ use crate::simulate::{self, Output, SimulateError};
 #[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
 pub(super) struct Simulate {
     /// The configuration: a file, or a directory of *.yaml and *.yml files
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "PATH")]
     config: PathBuf,
 
     /// Let several files extend one domain
-    #[arg(long)]
+    #[arg(long, env = "TIDEGATE_MERGE_DOMAINS")]
     merge_domains: bool,
 
     /// The trace, in time order; without it, standard input
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, env = "TIDEGATE_TRACE", value_name = "FILE")]
     trace: Option<PathBuf>,
 
     /// Print sums per rule and the busiest counters in place of every decision
-    #[arg(long)]
+    #[arg(long, env = "TIDEGATE_SUMMARY")]
     summary: bool,
 
     /// Deny nothing, as `serve --shadow-mode`
-    #[arg(long)]
+    #[arg(long, env = "TIDEGATE_SHADOW_MODE")]
     shadow_mode: bool,
 
     /// Treat every descriptor as a quota descriptor, as `serve --quota-mode`
-    #[arg(long)]
+    #[arg(long, env = "TIDEGATE_QUOTA_MODE")]
     quota_mode: bool,
 }
 

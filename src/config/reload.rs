@@ -181,6 +181,9 @@ impl Reloader {
             domains: rules.domains().count(),
             rules: rules.rules().len(),
         };
+        for warning in rules.warnings().iter().take(MAX_KEPT_ERRORS) {
+            tracing::warn!("{warning}");
+        }
         (work.apply)(rules);
         work.logged.clear();
         self.status.store(Arc::new(ReloadStatus {

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::history::{Column, Counts, Filter, Groups, History, Page, Query, QueryError, Row};
 use crate::limiter::Limiter;
 use crate::units::Timestamp;
+use crate::usage::RuleName;
 use crate::wire::proto::tidegate::v1 as proto;
 use crate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
 
@@ -74,8 +75,10 @@ impl Queries {
         let rules = view.rules().into_iter().flat_map(|rules| rules.rules());
         let fits = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
         let of_rule = rules.into_iter().any(|known| fits(domain, &known.domain) && fits(rule, &known.path));
-        let has_domain = |name| view.rules().is_some_and(|rules| rules.domain(name).is_some());
-        of_rule || (rule.is_none() && domain.is_some_and(has_domain))
+        let mut domains = view.rules().into_iter().flat_map(|rules| rules.domains()).map(|known| &*known.name);
+        // Limits that requests bring along may be in any domain.
+        let of_overrides = |name: &str| rule.is_none_or(|rule| RuleName::of_overrides(name).path == rule);
+        of_rule || domains.any(|name| fits(domain, name) && of_overrides(name))
     }
 }
 

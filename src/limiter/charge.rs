@@ -3,11 +3,12 @@
 use smallvec::SmallVec;
 
 use super::count::Counting;
+use super::name::SeriesOf;
 use super::resolve::{Limited, Resolved, resolve};
 use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status};
 use crate::engine::{Algorithm, Limit, Op, Outcome, QueueMode, Verdict};
 use crate::rules;
-use crate::store::{Charge, Store};
+use crate::store::{Charge, Charged, Store};
 use crate::units::Timestamp;
 use crate::usage::Lane;
 
@@ -21,6 +22,7 @@ pub(super) fn decide<'v>(
 ) -> Decision<'v> {
     let Some(domain) = plan.domain(&check.domain) else {
         limiter.usage.count_unknown_domain(&check.domain);
+        limiter.usage.count_unmatched(lane, check.descriptors.len());
         let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
         return Decision { statuses, ..Decision::default() };
     };
@@ -28,7 +30,8 @@ pub(super) fn decide<'v>(
         limiter.usage.count_override_ignored();
     }
     let resolved = resolve(plan, domain, check);
-    let scene = Scene { limiter, check, resolved: &resolved, now };
+    let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved };
+    let scene = Scene { limiter, check, resolved: &resolved, series: &series, now };
     let outcomes = match domain.charge {
         rules::Charge::Independent => scene.charge_each(|_| true),
         rules::Charge::AllOrNothing => scene.charge_all_or_nothing(),
@@ -37,8 +40,16 @@ pub(super) fn decide<'v>(
         resolved.iter().zip(&outcomes).map(|(one, outcomes)| tell(one, outcomes)).collect();
     let code = scene.overall(&statuses);
     let rolled_back = domain.charge == rules::Charge::AllOrNothing && code == Code::OverLimit;
-    Counting { usage: &limiter.usage, lane, check, now, global_shadow: limiter.settings.shadow_mode, rolled_back }
-        .count(&resolved, &outcomes);
+    Counting {
+        usage: &limiter.usage,
+        plan,
+        lane,
+        check,
+        now,
+        global_shadow: limiter.settings.shadow_mode,
+        rolled_back,
+    }
+    .count(&resolved, &outcomes);
     let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
     if code == Code::OverLimit && limiter.settings.shadow_mode {
         limiter.usage.count_global_shadow();
@@ -51,13 +62,14 @@ pub(super) fn decide<'v>(
 }
 
 /// The outcomes of one descriptor's limits, in their order.
-pub(super) type Outcomes = SmallVec<[Outcome; 1]>;
+pub(super) type Outcomes = SmallVec<[Charged; 1]>;
 
 /// One check, and what limits it.
 struct Scene<'s, 'v, 'c> {
     limiter: &'v Limiter,
     check: &'s Check<'c>,
     resolved: &'s [Resolved<'v>],
+    series: &'s SeriesOf<'s, 'v, 'c>,
     now: Timestamp,
 }
 
@@ -82,12 +94,16 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     fn charge_one(&self, one: &Resolved<'_>, op: Op) -> Outcomes {
         match limits(one) {
             [] => Outcomes::new(),
-            [limited] => SmallVec::from_buf([self.limiter.store.charge(self.now, &charge(limited, op))]),
+            [limited] => SmallVec::from_buf([self.limiter.store.charge(self.now, &self.charge(limited, op))]),
             several => {
-                let charges: SmallVec<[_; 4]> = several.iter().map(|limited| charge(limited, op)).collect();
+                let charges: SmallVec<[_; 4]> = several.iter().map(|limited| self.charge(limited, op)).collect();
                 self.charge_together(&charges)
             }
         }
+    }
+
+    fn charge<'r>(&'r self, limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
+        Charge { limit: &limited.limit, key: limited.key.as_bytes(), op, tags: Some(self.series) }
     }
 
     fn charge_together(&self, charges: &[Charge<'_>]) -> Outcomes {
@@ -112,7 +128,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         let quota_denies = any_quota && all_over;
         let binds = |i: usize| !self.is_shadow(i) && (!self.is_quota(i) || quota_denies || looks.get(i) == Some(&true));
         let mut outcomes = self.charge_bound(&binds);
-        let admitted = outcomes.iter().flatten().all(Outcome::admitted);
+        let admitted = outcomes.iter().flatten().all(|charged| charged.outcome.admitted());
         for (i, (descriptor, one)) in self.descriptors().enumerate() {
             if !binds(i) {
                 let op = if admitted || descriptor.refund { self.op(descriptor) } else { Op::Charge(0) };
@@ -131,7 +147,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
             .enumerate()
             .filter(bound)
             .flat_map(|(_, (descriptor, one))| {
-                limits(one).iter().map(move |limited| charge(limited, self.op(descriptor)))
+                limits(one).iter().map(move |limited| self.charge(limited, self.op(descriptor)))
             })
             .collect();
         let mut all = self.charge_together(&charges).into_iter();
@@ -147,7 +163,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         let is_quota = self.limiter.settings.quota_mode || matches!(one, Resolved::Rule(rule, ..) if rule.quota_mode);
         !is_quota
             || limits(one).iter().all(|limited| {
-                let look = self.limiter.store.charge(self.now, &charge(limited, Op::Charge(0)));
+                let look = self.limiter.store.charge(self.now, &self.charge(limited, Op::Charge(0))).outcome;
                 look.admitted() && look.remaining.saturating_add(queue_room(&limited.limit)) >= hits
             })
     }
@@ -180,7 +196,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     /// How long an admitted check waits: the longest of its delays, held and advised apart.
     fn delays(&self, decision: &mut Decision<'_>, outcomes: &[Outcomes]) {
         for (one, outcomes) in self.resolved.iter().zip(outcomes) {
-            for (limited, outcome) in limits(one).iter().zip(outcomes) {
+            for (limited, Charged { outcome, .. }) in limits(one).iter().zip(outcomes) {
                 let Algorithm::TokenBucket { queue, .. } = limited.limit.algorithm else { continue };
                 let slot = match queue.mode {
                     QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut decision.hold,
@@ -201,12 +217,8 @@ pub(super) fn limits<'r, 'v>(one: &'r Resolved<'v>) -> &'r [Limited<'v>] {
     }
 }
 
-fn charge<'r>(limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
-    Charge { limit: &limited.limit, key: limited.key.as_bytes(), op }
-}
-
 /// The status of one descriptor.
-fn tell<'v>(one: &Resolved<'v>, outcomes: &[Outcome]) -> Status<'v> {
+fn tell<'v>(one: &Resolved<'v>, outcomes: &[Charged]) -> Status<'v> {
     let rule = match one {
         Resolved::Nothing | Resolved::Override(_) => None,
         Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => Some(*rule),
@@ -235,9 +247,9 @@ fn tell<'v>(one: &Resolved<'v>, outcomes: &[Outcome]) -> Status<'v> {
 /// Of several limits the one that denies (the longest to wait for), else the one with the least share left.
 pub(super) fn speaking<'a, 'v>(
     limits: &'a [Limited<'v>],
-    outcomes: &'a [Outcome],
+    outcomes: &'a [Charged],
 ) -> Option<(&'a Limited<'v>, &'a Outcome)> {
-    let both = || limits.iter().zip(outcomes);
+    let both = || limits.iter().zip(outcomes.iter().map(|charged| &charged.outcome));
     let denying = both().filter(|(_, outcome)| !outcome.admitted()).max_by_key(|(_, outcome)| outcome.reset);
     denying.or_else(|| both().min_by_key(|(limited, outcome)| share_left(&limited.limit, outcome)))
 }

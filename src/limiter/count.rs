@@ -3,15 +3,16 @@
 use super::charge::{Outcomes, capacity, limits, speaking};
 use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
-use super::{Check, Descriptor};
+use super::{Check, Descriptor, Plan};
 use crate::engine::{Outcome, Reason, Verdict};
 use crate::rules::Rule;
 use crate::units::Timestamp;
-use crate::usage::{Count, Counts, Denial, Labels, Lane, Usage};
+use crate::usage::{Counts, Denial, Labels, Lane, Recorded, RuleName, Series, Slot, Usage};
 
 /// One decided check, about to be counted.
 pub(super) struct Counting<'s, 'c> {
     pub(super) usage: &'s Usage,
+    pub(super) plan: &'s Plan,
     pub(super) lane: Lane,
     pub(super) check: &'s Check<'c>,
     pub(super) now: Timestamp,
@@ -20,6 +21,9 @@ pub(super) struct Counting<'s, 'c> {
     /// It was denied all or nothing: it counts only where it was denied.
     pub(super) rolled_back: bool,
 }
+
+/// The limit that speaks for a descriptor, and its answer.
+type Spoke<'a, 'v> = Option<(&'a Limited<'v>, &'a Outcome)>;
 
 impl Counting<'_, '_> {
     /// Counts every descriptor that a rule or an override matched.
@@ -34,8 +38,8 @@ impl Counting<'_, '_> {
                 {
                     self.usage.denials().offer(|| self.denial(descriptor, one, limited, outcome, reason));
                 }
-                let spoke = spoke.map(|(limited, outcome)| (outcome, capacity(&limited.limit)));
-                self.count_descriptor(descriptor, one, spoke);
+                let series = Series(outcomes.first().map_or(0, |charged| charged.tag));
+                self.count_descriptor(descriptor, one, spoke, series);
             }
         }
     }
@@ -54,12 +58,12 @@ impl Counting<'_, '_> {
             Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => Some(*rule),
             Resolved::Nothing | Resolved::Override(_) => None,
         };
-        let entries = descriptor.entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_string()));
+        let entries = descriptor.entries.iter().take(MAX_TOLD_ENTRIES);
         Denial {
             at: self.now,
             domain: self.check.domain.to_string(),
-            rule: rule.map_or_else(|| override_labels(&self.check.domain, descriptor).rule, |rule| rule.path.clone()),
-            entries: entries.collect(),
+            rule: rule.map_or_else(|| RuleName::of_overrides(&self.check.domain).path, |rule| rule.path.clone()),
+            entries: entries.map(|entry| (told(&entry.key), told(&entry.value))).collect(),
             hits: self.check.hits(descriptor),
             requests_per_unit: limited.current.requests_per_unit,
             period: limited.current.length,
@@ -69,20 +73,23 @@ impl Counting<'_, '_> {
         }
     }
 
-    fn count_descriptor(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>, spoke: Option<(&Outcome, u64)>) {
+    fn count_descriptor(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>, spoke: Spoke<'_, '_>, series: Series) {
+        let own = self.usage.slot(series);
         match one {
-            Resolved::Nothing => {}
+            Resolved::Nothing => self.usage.count_unmatched(self.lane, 1),
             Resolved::Override(_) => {
-                let series = self.usage.of_values(&override_labels(&self.check.domain, descriptor));
-                self.count_in(&series.counts, descriptor, None, spoke);
+                let shown = self.usage.of_values(&override_labels(&self.check.domain, descriptor));
+                self.count_in(&shown.counts, descriptor, None, spoke, None);
+                if let Some(usage) = self.plan.overrides(&self.check.domain) {
+                    self.count_in(&usage.counts, descriptor, None, spoke, own);
+                }
             }
             Resolved::Free(rule, attached) | Resolved::Rule(rule, attached, _) => {
-                if attached.usage_by_value {
-                    let series = self.usage.of_values(&value_labels(rule, &descriptor.entries));
-                    self.count_in(&series.counts, descriptor, Some(rule), spoke);
-                } else {
-                    self.count_in(&attached.usage.counts, descriptor, Some(rule), spoke);
+                if attached.metrics_by_value {
+                    let shown = self.usage.of_values(&value_labels(rule, &descriptor.entries));
+                    self.count_in(&shown.counts, descriptor, Some(rule), spoke, None);
                 }
+                self.count_in(&attached.usage.counts, descriptor, Some(rule), spoke, own);
             }
         }
     }
@@ -92,20 +99,30 @@ impl Counting<'_, '_> {
         counts: &Counts,
         descriptor: &Descriptor<'_>,
         rule: Option<&Rule>,
-        spoke: Option<(&Outcome, u64)>,
+        spoke: Spoke<'_, '_>,
+        slot: Option<&Slot>,
     ) {
-        let hits = self.check.hits(descriptor);
+        let (lane, hits) = (self.lane, self.check.hits(descriptor));
         let shadow = rule.is_some_and(|rule| rule.shadow_mode);
         match spoke {
-            _ if descriptor.refund => counts.add(self.lane, Count::Refunded, hits),
-            Some((outcome, capacity)) => counts.record(self.lane, hits, outcome, capacity, shadow),
-            None => {
-                counts.add(self.lane, Count::Checks, 1);
-                counts.add(self.lane, Count::Hits, hits);
-                counts.add(self.lane, Count::WithinLimit, hits);
+            _ if descriptor.refund => counts.record_refund(lane, hits),
+            Some((limited, outcome)) => {
+                let capacity = capacity(&limited.limit);
+                counts.record(Recorded { lane, slot, hits, outcome, capacity, shadow });
             }
+            None => counts.record_unlimited(lane, hits),
         }
     }
+}
+
+/// A key or value as listeners are told it: the beginning of one that is too long.
+fn told(text: &str) -> String {
+    if text.len() <= MAX_TOLD_BYTES {
+        return text.to_owned();
+    }
+    let mut beginning: String = text.chars().take(MAX_TOLD_BYTES / 4).collect();
+    beginning.push('\u{2026}');
+    beginning
 }
 
 /// The path of values of a limit that the request brought along.
@@ -113,3 +130,8 @@ fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
     let levels: Vec<_> = descriptor.entries.iter().map(|e| format!("{}_{}", e.key, e.value)).collect();
     Labels::new(domain, &levels)
 }
+
+/// The longest key or value of a denial, in bytes, so that a client's long header does not fill the ring of denials.
+const MAX_TOLD_BYTES: usize = 512;
+/// Entries of a denial that are told: configurations are never as deep.
+const MAX_TOLD_ENTRIES: usize = 16;

@@ -11,6 +11,7 @@ mod charge;
 mod check;
 mod count;
 mod decision;
+mod name;
 mod plan;
 mod resolve;
 
@@ -55,6 +56,8 @@ pub struct Settings {
     pub when_full: WhenFull,
     /// Workers with statistics of their own.
     pub lanes: usize,
+    /// Single counters whose usage is told apart.
+    pub usage_series: u32,
 }
 
 impl Default for Settings {
@@ -66,6 +69,7 @@ impl Default for Settings {
             counter_budget_bytes: 1 << 30,
             when_full: WhenFull::Deny,
             lanes: 1,
+            usage_series: 0,
         }
     }
 }
@@ -78,7 +82,7 @@ impl Limiter {
             generation: AtomicU64::new(0),
             identities: Identities::default(),
             store: Memory::new(settings.counter_budget_bytes, settings.when_full),
-            usage: Usage::new(settings.lanes),
+            usage: Usage::new(settings.lanes, settings.usage_series),
             settings,
         }
     }

@@ -17,6 +17,8 @@ pub struct Plan {
     rules: RuleSet,
     /// By rule index.
     attached: Vec<Attached>,
+    /// By domain: the statistics of limits that requests bring along.
+    overrides: HashMap<String, Arc<RuleUsage>, ahash::RandomState>,
 }
 
 /// What a rule needs beyond its own text.
@@ -24,22 +26,31 @@ pub struct Plan {
 pub(super) struct Attached {
     /// One for each limit.
     pub(super) identities: SmallVec<[Identity; 1]>,
+    /// The rule itself, for the names of its counters' series.
+    pub(super) identity: Identity,
     /// The rule's statistics.
     pub(super) usage: Arc<RuleUsage>,
-    /// Statistics go by values, not by the rule's path.
-    pub(super) usage_by_value: bool,
+    /// The metrics go by values, not by the rule's path.
+    pub(super) metrics_by_value: bool,
 }
 
 impl Plan {
     /// Makes `rules` ready. Cost: linear in the number of rules.
     pub(super) fn new(rules: RuleSet, identities: &Identities, usage: &Usage) -> Self {
-        let attach = |rule: &Rule| Attached {
-            identities: identify(rule, identities),
-            usage: usage.of_rule(&labels(rule)),
-            usage_by_value: rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric),
+        let attach = |rule: &Rule| {
+            let metrics_by_value = rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric);
+            let labels = labels(rule);
+            let shown = usage.of_rule(&labels);
+            Attached {
+                identities: identify(rule, identities),
+                identity: identities.intern(path(rule)),
+                usage: if metrics_by_value { usage.of_rule_by_value(&labels) } else { shown },
+                metrics_by_value,
+            }
         };
         let attached = rules.rules().iter().map(attach).collect();
-        Self { rules, attached }
+        let overrides = rules.domains().map(|domain| (domain.name.clone(), usage.of_overrides(&domain.name))).collect();
+        Self { rules, attached, overrides }
     }
 
     /// The rules.
@@ -49,6 +60,10 @@ impl Plan {
 
     pub(super) fn domain(&self, name: &str) -> Option<&Domain> {
         self.rules.domain(name)
+    }
+
+    pub(super) fn overrides(&self, domain: &str) -> Option<&Arc<RuleUsage>> {
+        self.overrides.get(domain)
     }
 
     pub(super) fn attached(&self, rule: &Rule) -> Option<&Attached> {

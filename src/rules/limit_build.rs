@@ -6,7 +6,7 @@ use super::report::Report;
 use super::{Period, RuleLimit, Unit};
 use crate::engine::{Algorithm, BanWhen, Limit, Queue, QueueMode, Starts};
 
-/// The largest limit of a `sliding_log`: a counter keeps a time for every hit, 8 bytes each, so 512 KiB at most.
+/// The largest limit of a `sliding_log`: a counter keeps 16 bytes for every hit, so 1 MiB at most.
 const MAX_LOG: u32 = 65_536;
 
 /// A block that says how much is allowed.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
-use crate::usage::{Count, Usage};
+use crate::usage::Usage;
 
 /// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
 #[derive(Debug, Default)]
@@ -49,11 +49,11 @@ impl Summary {
         writeln!(out, "checks {}, admitted {}, denied {}", self.checks, self.checks - self.denied, self.denied)?;
         let mut rules = vec![row(&["rule", "checks", "hits", "admitted", "denied", "queued", "banned"])];
         for series in usage.series_usage() {
-            let of = |count| series.totals.of(count);
-            if of(Count::Checks) > 0 {
-                let counts = [Count::Checks, Count::Hits].map(of);
-                let admitted = of(Count::Checks) - of(Count::Denied);
-                let rest = [admitted, of(Count::Denied), of(Count::Queued), of(Count::Banned)];
+            let totals = series.totals;
+            if totals.requests() > 0 {
+                let counts = [totals.requests(), totals.hits()];
+                let rest =
+                    [totals.requests_allowed, totals.requests_denied, totals.requests_queued, totals.denied_banned];
                 let numbers = counts.iter().chain(&rest).map(u64::to_string);
                 rules.push(std::iter::once(series.labels.rule).chain(numbers).collect());
             }

@@ -5,8 +5,8 @@
 
 use smallvec::SmallVec;
 
-use super::Charge;
-use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome};
+use super::{Charge, Charged};
+use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::units::Timestamp;
 
 /// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
@@ -15,6 +15,14 @@ pub(super) struct Place {
     pub(super) stripe: usize,
     pub(super) shard: usize,
     pub(super) hash: u64,
+}
+
+/// What is kept of one counter: 24 bytes, unless it is a log.
+#[derive(Clone, Debug)]
+pub(super) struct Kept<S> {
+    pub(super) state: S,
+    /// See [`super::Tags`].
+    pub(super) tag: u32,
 }
 
 /// States by name, in shards that are locked one by one.
@@ -71,21 +79,21 @@ pub(super) struct Charging<'m, C, L, R> {
     pub(super) room: &'m R,
 }
 
-impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
+impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
     /// Asks one counter, under its shard's lock.
-    pub(super) fn one(&self, now: Timestamp, charge: &Charge<'_>) -> Outcome {
-        let outcome = if charge.limit.algorithm == Algorithm::SlidingLog {
+    pub(super) fn one(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
+        let charged = if charge.limit.algorithm == Algorithm::SlidingLog {
             let place = self.logs.place(charge.key);
             self.logs.lock(place).map(|mut shard| self.step_log(&mut shard, place, now, charge, Step::Charge))
         } else {
             let place = self.cells.place(charge.key);
             self.cells.lock(place).map(|mut shard| self.step_cell(&mut shard, place, now, charge, Step::Charge))
         };
-        outcome.unwrap_or_else(|| self.room.refuse(charge))
+        charged.unwrap_or_else(|| charge.untouched(self.room.refuse(charge)))
     }
 
     /// Asks several counters, all of their shards locked: charges all, or none.
-    pub(super) fn all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Outcome>) {
+    pub(super) fn all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) {
         outcomes.clear();
         if let [only] = charges {
             let limit = Limit { count_denied: false, ..*only.limit };
@@ -96,11 +104,15 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         let looks = locked.look(now, charges);
         let all_admit = looks.iter().all(|(_, outcome)| outcome.admitted());
         for (charge, (op, look)) in charges.iter().zip(looks) {
-            let op = match charge.op {
-                Op::Charge(_) if !all_admit && look.admitted() => Op::Charge(0),
+            let op = match (charge.op, look.verdict) {
+                (Op::Charge(_), Verdict::Denied(Reason::NoRoom)) => {
+                    outcomes.push(charge.untouched(look));
+                    continue;
+                }
+                (Op::Charge(_), Verdict::Admitted { .. }) if !all_admit => Op::Charge(0),
                 // Denied again, for the ban that a denial begins.
-                Op::Charge(_) if !all_admit => op,
-                _ => charge.op,
+                (Op::Charge(_), Verdict::Denied(_)) => op,
+                (op, _) => op,
             };
             outcomes.push(locked.step(now, &Charge { op, ..*charge }, Step::Settle));
         }
@@ -108,67 +120,88 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
 
     fn step_cell(
         &self,
-        shard: &mut impl Shard<Cell>,
+        shard: &mut impl Shard<Kept<Cell>>,
         place: Place,
         now: Timestamp,
         charge: &Charge<'_>,
         step: Step,
-    ) -> Outcome {
-        if let Some(cell) = shard.state_mut(place, charge.key) {
-            let (outcome, next) = engine::step(charge.limit, *cell, now, charge.op);
+    ) -> Charged {
+        if let Some(kept) = shard.state_mut(place, charge.key) {
+            let (outcome, next) = engine::step(charge.limit, kept.state, now, charge.op);
             if step != Step::Look {
-                *cell = next;
+                kept.state = next;
             }
-            return outcome;
+            return Charged { outcome, tag: kept.tag };
         }
-        let (outcome, next) = engine::step(charge.limit, Cell::FRESH, now, charge.op);
-        if next == Cell::FRESH {
-            return outcome;
+        let (outcome, state) = engine::step(charge.limit, Cell::FRESH, now, charge.op);
+        if step == Step::Look {
+            let lacks_room = state != Cell::FRESH && self.room.lacks_room(step);
+            return Charged { outcome: if lacks_room { self.without_room(outcome, charge) } else { outcome }, tag: 0 };
+        }
+        if state == Cell::FRESH {
+            return charge.untouched(outcome);
         }
         if self.room.lacks_room(step) {
-            return if outcome.admitted() { self.room.refuse(charge) } else { outcome };
+            return charge.untouched(self.without_room(outcome, charge));
         }
-        if step != Step::Look {
-            shard.insert(place, charge.key, next);
-        }
-        outcome
+        let tag = charge.new_tag();
+        shard.insert(place, charge.key, Kept { state, tag });
+        Charged { outcome, tag }
     }
 
     fn step_log(
         &self,
-        shard: &mut impl Shard<Log>,
+        shard: &mut impl Shard<Kept<Log>>,
         place: Place,
         now: Timestamp,
         charge: &Charge<'_>,
         step: Step,
-    ) -> Outcome {
-        if let Some(log) = shard.state_mut(place, charge.key) {
-            let before = log.heap_bytes();
+    ) -> Charged {
+        if let Some(Kept { state: log, tag }) = shard.state_mut(place, charge.key) {
+            let (before, tag) = (log.heap_bytes(), *tag);
             let outcome = engine::log::step(charge.limit, log, now, charge.op, step != Step::Look);
             let after = log.heap_bytes();
             shard.book_heap(before, after);
-            return outcome;
+            return Charged { outcome, tag };
         }
         let mut log = Log::default();
         let outcome = engine::log::step(charge.limit, &mut log, now, charge.op, true);
+        if step == Step::Look {
+            let lacks_room = !log.is_fresh(now) && self.room.lacks_room(step);
+            return Charged { outcome: if lacks_room { self.without_room(outcome, charge) } else { outcome }, tag: 0 };
+        }
         if log.is_fresh(now) {
-            return outcome;
+            return charge.untouched(outcome);
         }
         if self.room.lacks_room(step) {
-            return if outcome.admitted() { self.room.refuse(charge) } else { outcome };
+            return charge.untouched(self.without_room(outcome, charge));
         }
-        if step != Step::Look {
-            let heap = log.heap_bytes();
-            shard.insert(place, charge.key, log);
-            shard.book_heap(0, heap);
-        }
-        outcome
+        let (heap, tag) = (log.heap_bytes(), charge.new_tag());
+        shard.insert(place, charge.key, Kept { state: log, tag });
+        shard.book_heap(0, heap);
+        Charged { outcome, tag }
+    }
+
+    /// The answer of a counter that has no place: a denial stays what it is.
+    fn without_room(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
+        if outcome.admitted() { self.room.refuse(charge) } else { outcome }
+    }
+}
+
+impl Charge<'_> {
+    fn new_tag(&self) -> u32 {
+        self.tags.map_or(0, |tags| tags.tag(self.key))
+    }
+
+    /// The answer of a counter that does not exist, and is not made.
+    fn untouched(&self, outcome: Outcome) -> Charged {
+        Charged { outcome, tag: self.new_tag() }
     }
 }
 
 /// Several counters, their shards locked together in the order of their places, so that no two callers ever wait for
 /// each other.
-struct Locked<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
+struct Locked<'m, C: Shelf<Kept<Cell>> + 'm, L: Shelf<Kept<Log>> + 'm, R> {
     charging: &'m Charging<'m, C, L, R>,
     cells: LockedShards<C::Shard<'m>>,
     logs: LockedShards<L::Shard<'m>>,
@@ -176,7 +209,7 @@ struct Locked<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
 
 type LockedShards<S> = SmallVec<[(Place, S); 4]>;
 
-impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Locked<'m, C, L, R> {
+impl<'m, C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Locked<'m, C, L, R> {
     fn new(charging: &'m Charging<'m, C, L, R>, charges: &[Charge<'_>]) -> Self {
         let (mut cells, mut logs) = (Places::new(), Places::new());
         for charge in charges {
@@ -196,24 +229,24 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Locked<'m, C, L, R> {
                 Op::Charge(hits @ 1..) => Op::Charge(hits.saturating_add(hits_before(charges, i))),
                 op => op,
             };
-            looks.push((op, self.step(now, &Charge { op, ..*charge }, Step::Look)));
+            looks.push((op, self.step(now, &Charge { op, ..*charge }, Step::Look).outcome));
         }
         looks
     }
 
     /// One operation on one of the locked counters. A denied check counts nowhere, so nor does it here.
-    fn step(&mut self, now: Timestamp, charge: &Charge<'_>, step: Step) -> Outcome {
+    fn step(&mut self, now: Timestamp, charge: &Charge<'_>, step: Step) -> Charged {
         let limit = Limit { count_denied: false, ..*charge.limit };
         let charge = Charge { limit: &limit, ..*charge };
         let charging = self.charging;
-        let outcome = if limit.algorithm == Algorithm::SlidingLog {
+        let charged = if limit.algorithm == Algorithm::SlidingLog {
             let place = charging.logs.place(charge.key);
             shard_of(&mut self.logs, place).map(|shard| charging.step_log(shard, place, now, &charge, step))
         } else {
             let place = charging.cells.place(charge.key);
             shard_of(&mut self.cells, place).map(|shard| charging.step_cell(shard, place, now, &charge, step))
         };
-        outcome.unwrap_or_else(|| charging.room.refuse(&charge))
+        charged.unwrap_or_else(|| charge.untouched(charging.room.refuse(&charge)))
     }
 }
 

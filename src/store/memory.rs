@@ -1,17 +1,17 @@
 //! The store in memory.
 
-use super::charging::{Charging, Room, Step};
+use super::charging::{Charging, Kept, Room, Step};
 use super::sweep::{SweepState, SweepStats};
 use super::table::Table;
-use super::{Charge, Store};
+use super::{Charge, Charged, Store};
 use crate::engine::{Cell, Log, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 
 /// Every counter of this process.
 #[derive(Debug)]
 pub struct Memory {
-    pub(super) cells: Table<Cell>,
-    pub(super) logs: Table<Log>,
+    pub(super) cells: Table<Kept<Cell>>,
+    pub(super) logs: Table<Kept<Log>>,
     budget_bytes: usize,
     when_full: WhenFull,
     pub(super) sweeping: SweepState,
@@ -61,7 +61,7 @@ impl Memory {
         self.sweeping.stats()
     }
 
-    fn charging(&self) -> Charging<'_, Table<Cell>, Table<Log>, Self> {
+    fn charging(&self) -> Charging<'_, Table<Kept<Cell>>, Table<Kept<Log>>, Self> {
         Charging { cells: &self.cells, logs: &self.logs, room: self }
     }
 }
@@ -96,11 +96,11 @@ impl Room for Memory {
 }
 
 impl Store for Memory {
-    fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Outcome {
+    fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
         self.charging().one(now, charge)
     }
 
-    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Outcome>) {
+    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) {
         self.charging().all(now, charges, outcomes);
     }
 }

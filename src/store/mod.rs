@@ -31,16 +31,39 @@ pub struct Charge<'a> {
     pub key: &'a [u8],
     /// What is asked of it.
     pub op: Op,
+    /// Tells the tag of a counter that does not exist yet; `None`: tags are 0.
+    pub tags: Option<&'a dyn Tags>,
+}
+
+/// The answer of a counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// What the engine says.
+    pub outcome: Outcome,
+    /// The counter's tag.
+    pub tag: u32,
+}
+
+/// Gives each counter a number that is kept beside its state, so that whoever charges it need not look it up again.
+pub trait Tags {
+    /// The tag of the counter `key`, which has no state yet. Called with a shard locked: it must not charge anything.
+    fn tag(&self, key: &[u8]) -> u32;
+}
+
+impl std::fmt::Debug for dyn Tags + '_ {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tags")
+    }
 }
 
 /// Where counters live.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// Asks one counter. Never admits more than the limit allows, whatever else happens at the same time.
-    fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Outcome;
+    fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged;
 
     /// Asks several counters; charges all of them, or none when one denies.
     ///
     /// Refunds take effect in either case. The outcomes line up with `charges`: after a denial the others' are those of
     /// a look without hits. A counter that denies begins its ban if its limit has one: that is no charge.
-    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Outcome>);
+    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>);
 }

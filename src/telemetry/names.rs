@@ -77,6 +77,8 @@ pub const CONFIG_LAST_RELOAD_SUCCESS: &str = "tidegate_config_last_reload_succes
 pub const CLOCK_AHEAD: &str = "tidegate_clock_ahead_seconds";
 /// Overrides that were ignored.
 pub const OVERRIDES_IGNORED: &str = "tidegate_overrides_ignored_total";
+/// Answers held in queues.
+pub const HELD_ANSWERS: &str = "tidegate_held_answers";
 /// Rows of the history.
 pub const HISTORY_ROWS: &str = "tidegate_history_rows";
 /// The size of the history.
@@ -128,6 +130,7 @@ pub const METRICS: &[Metric] = &[
     gauge(SWEEP_LONGEST_PAUSE, "s", "The longest time that a sweep held one shard of the counters."),
     gauge(CONNECTIONS, "{connection}", "Open connections."),
     counter(CONNECTIONS_REFUSED, "{connection}", "Connections refused because too many were open."),
+    gauge(HELD_ANSWERS, "{answer}", "Answers that are held until the hits they answer have their turn in a queue."),
     gauge(CONFIG_GENERATION, "1", "The number of the configuration in force, from 1; 0: none is loaded."),
     counter(CONFIG_RELOAD_FAILURES, "{load}", "Loads that failed; the configuration in force stayed."),
     gauge(CONFIG_LAST_RELOAD_SUCCESS, "1", "1: the last load succeeded; 0: it failed, and older rules are in force."),

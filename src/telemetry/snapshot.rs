@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub sweep: SweepValues,
     /// The connections.
     pub connections: ConnectionValues,
+    /// Answers held in queues.
+    pub held_answers: u64,
     /// How far the clock is ahead of the wall clock.
     pub clock_ahead: Nanos,
     /// The history of usage.
@@ -169,6 +171,7 @@ impl Snapshot {
             names::CONNECTIONS_REFUSED => float(self.connections.refused),
             names::CONFIG_GENERATION => float(self.config.generation),
             names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
+            names::HELD_ANSWERS => float(self.held_answers),
             names::CLOCK_AHEAD => seconds(self.clock_ahead),
             names::HISTORY_ROWS => float(self.history.rows),
             names::HISTORY_BYTES => float(self.history.bytes),

@@ -1,17 +1,30 @@
 //! What was counted: per rule always and exactly, in atomics that the decision path only adds to.
 //!
 //! Every worker adds to a [`Lane`] of its own, so that no cache line is written by all; whoever reads sums the lanes up.
-//! Series that depend on what clients send (metrics by value, unknown domains) are bounded; what does not fit goes
-//! into one `other` series, so totals stay exact.
+//! Single counters are counted beside their rules, as many as there are series for. Whatever depends on what clients send
+//! (single counters, metrics by value, unknown domains) is bounded; what does not fit goes into `other`, so totals stay
+//! exact.
 
 mod counts;
 mod denials;
+mod requests;
+mod rule_usage;
 mod series;
+mod series_table;
+mod snapshot;
+mod totals;
 
-pub use counts::{Count, Counts, Totals};
+pub use counts::{Counts, Recorded};
 pub use denials::{Denial, Denials, Listener, TICK_MS};
-pub use series::{Labels, RuleUsage, SeriesUsage, Usage};
+pub use rule_usage::{Labels, RuleName, RuleUsage};
+pub use series::{SeriesUsage, Usage};
+pub use series_table::{CounterName, Series, Slot};
+pub use snapshot::{CounterCounts, RuleCounts, UsageSnapshot};
+pub use totals::Totals;
 
 /// Which worker counts. Lanes are only a matter of speed: any lane may be used by any thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lane(pub usize);
+
+#[cfg(test)]
+mod tests;

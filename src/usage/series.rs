@@ -1,23 +1,31 @@
 //! Series by name: one for each rule, and a bounded number for values.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
-use super::{Count, Counts, Denials, Lane, Totals};
+use super::requests::Requests;
+use super::series_table::{SeriesTable, Slot};
+use super::{CounterName, Denials, Labels, Lane, RuleName, RuleUsage, Series, Totals, UsageSnapshot};
 
-/// Every series of this process.
+/// Everything that is counted in this process.
 #[derive(Debug)]
 pub struct Usage {
     lanes: usize,
-    /// All requests, and those answered with an error.
-    requests: Counts,
+    requests: Requests,
     /// By full path. They outlive reloads, so that counts never go back.
-    rules: DashMap<String, Arc<RuleUsage>, ahash::RandomState>,
-    /// Paths made of values that clients sent.
-    values: DashMap<String, Arc<RuleUsage>, ahash::RandomState>,
+    rules: ByPath,
+    /// The same for rules whose metrics are by value, and for overrides: what `values` counts, by its rule.
+    behind_values: ByPath,
+    /// Paths made of values that clients sent; for metrics only.
+    values: ByPath,
     other: Arc<RuleUsage>,
+    other_behind_values: Arc<RuleUsage>,
+    other_values: Arc<RuleUsage>,
+    /// The number of the next rule.
+    next: AtomicUsize,
+    series: SeriesTable,
     unknown_domains: DashMap<String, u64, ahash::RandomState>,
     other_domains: AtomicU64,
     global_shadow: AtomicU64,
@@ -25,29 +33,9 @@ pub struct Usage {
     denials: Arc<Denials>,
 }
 
-/// The counters of one rule, or of one path of values.
-#[derive(Debug)]
-pub struct RuleUsage {
-    /// How metrics name the series.
-    pub labels: Labels,
-    /// Its counters.
-    pub counts: Counts,
-}
+type ByPath = DashMap<String, Arc<RuleUsage>, ahash::RandomState>;
 
-/// How metrics name a series.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Labels {
-    /// The domain.
-    pub domain: String,
-    /// The whole path, domain included.
-    pub rule: String,
-    /// The first level, `key_value`, as the reference's metrics label it.
-    pub key1: String,
-    /// The second level.
-    pub key2: String,
-}
-
-/// The sums of one series.
+/// The sums of one series of the metrics.
 #[derive(Clone, Debug)]
 pub struct SeriesUsage {
     /// Its name.
@@ -56,31 +44,24 @@ pub struct SeriesUsage {
     pub totals: Totals,
 }
 
-impl Labels {
-    /// Names a series by its domain and the texts of its levels.
-    pub fn new(domain: &str, levels: &[String]) -> Self {
-        let level = |i: usize| levels.get(i).cloned().unwrap_or_default();
-        let rule = std::iter::once(domain).chain(levels.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
-        Self { domain: domain.into(), rule, key1: level(0), key2: level(1) }
-    }
-}
-
-impl RuleUsage {
-    fn new(labels: Labels, lanes: usize) -> Self {
-        Self { labels, counts: Counts::new(lanes) }
-    }
-}
-
 impl Usage {
-    /// No series yet; each will have that many lanes.
-    pub fn new(lanes: usize) -> Self {
-        let other = Labels { rule: OTHER.into(), domain: OTHER.into(), ..Labels::default() };
+    /// Nothing is counted yet; rules will have that many lanes, and at most `series` single counters a series.
+    pub fn new(lanes: usize, series: u32) -> Self {
+        let other = |number| {
+            let labels = Labels { rule: OTHER.into(), domain: OTHER.into(), ..Labels::default() };
+            Arc::new(RuleUsage::new(labels, number, lanes))
+        };
         Self {
             lanes,
-            requests: Counts::new(lanes),
+            requests: Requests::new(lanes),
             rules: DashMap::default(),
+            behind_values: DashMap::default(),
             values: DashMap::default(),
-            other: Arc::new(RuleUsage::new(other, lanes)),
+            other: other(0),
+            other_behind_values: other(1),
+            other_values: other(2),
+            next: AtomicUsize::new(3),
+            series: SeriesTable::new(series),
             unknown_domains: DashMap::default(),
             other_domains: AtomicU64::new(0),
             global_shadow: AtomicU64::new(0),
@@ -89,44 +70,85 @@ impl Usage {
         }
     }
 
-    /// The series of a configured rule; the same one after a reload.
+    /// The counts of a configured rule; the same ones after a reload.
     pub fn of_rule(&self, labels: &Labels) -> Arc<RuleUsage> {
-        self.series(&self.rules, MAX_RULES, labels)
+        self.find(&self.rules, (MAX_RULES, &self.other), labels)
     }
 
-    /// The series of a path of values, or `other` once there are [`MAX_VALUES`].
+    /// The counts of a configured rule whose metrics are by value: whatever [`Usage::of_values`] counts of it is also
+    /// counted here.
+    pub fn of_rule_by_value(&self, labels: &Labels) -> Arc<RuleUsage> {
+        self.find(&self.behind_values, (MAX_RULES, &self.other_behind_values), labels)
+    }
+
+    /// The counts of all limits that requests bring along in a domain, beside those of [`Usage::of_values`].
+    pub fn of_overrides(&self, domain: &str) -> Arc<RuleUsage> {
+        let RuleName { domain, path } = RuleName::of_overrides(domain);
+        self.of_rule_by_value(&Labels { domain, rule: path, ..Labels::default() })
+    }
+
+    /// The metrics' counts of a path of values, or `other` once there are [`MAX_VALUES`].
     pub fn of_values(&self, labels: &Labels) -> Arc<RuleUsage> {
-        self.series(&self.values, MAX_VALUES, labels)
+        self.find(&self.values, (MAX_VALUES, &self.other_values), labels)
     }
 
-    fn series(
-        &self,
-        map: &DashMap<String, Arc<RuleUsage>, ahash::RandomState>,
-        most: usize,
-        labels: &Labels,
-    ) -> Arc<RuleUsage> {
+    fn find(&self, map: &ByPath, (most, other): (usize, &Arc<RuleUsage>), labels: &Labels) -> Arc<RuleUsage> {
         if let Some(found) = map.get(&labels.rule) {
             return Arc::clone(&found);
         }
         if map.len() >= most {
-            return Arc::clone(&self.other);
+            return Arc::clone(other);
         }
-        let series = || Arc::new(RuleUsage::new(labels.clone(), self.lanes));
-        Arc::clone(&map.entry(labels.rule.clone()).or_insert_with(series))
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let made = || Arc::new(RuleUsage::new(labels.clone(), number, self.lanes));
+        Arc::clone(&map.entry(labels.rule.clone()).or_insert_with(made))
+    }
+
+    /// The series of a counter of `rule`: its own for as long as there are any left, from then on always the same.
+    ///
+    /// `key` tells the counter from every other of every rule; `entries` are asked for only when it is new. Cost: one
+    /// look-up; for a counter that is made, not for each check.
+    pub fn series(&self, rule: &RuleUsage, key: &[u8], entries: impl FnOnce() -> Vec<(String, String)>) -> Series {
+        let name = || CounterName { rule: Arc::clone(rule.name()), entries: entries() };
+        self.series.of(key, rule.number, name)
+    }
+
+    /// Where a series counts.
+    pub fn slot(&self, series: Series) -> Option<&Slot> {
+        self.series.slot(series)
+    }
+
+    /// How many series are given, and how many there are at most.
+    pub fn series_used(&self) -> (usize, usize) {
+        (self.series.used(), self.series.limit())
+    }
+
+    /// Everything as it is now. Cost: a sum over the lanes of every rule and one over all series; for threads that do
+    /// not decide.
+    pub fn snapshot(&self) -> UsageSnapshot {
+        let used = |rule: &Arc<RuleUsage>| rule.counts.totals().requests() > 0;
+        let all = |map: &ByPath| map.iter().map(|rule| Arc::clone(&rule)).collect::<Vec<_>>();
+        let mut rules = all(&self.rules);
+        rules.extend(all(&self.behind_values));
+        rules.extend([&self.other, &self.other_behind_values].into_iter().filter(|rule| used(rule)).cloned());
+        let mut snapshot = UsageSnapshot::read(rules.iter(), &self.series, self.requests.unmatched());
+        snapshot.rules.retain(|rule| !rule.totals.is_zero() || *rule.rule != RuleName::of_overrides(&rule.rule.domain));
+        snapshot
     }
 
     /// Counts a request, decided or not.
     pub fn count_request(&self, lane: Lane, refused: bool) {
-        self.requests.add(lane, Count::Checks, 1);
-        if refused {
-            self.requests.add(lane, Count::Errors, 1);
-        }
+        self.requests.count(lane, refused);
+    }
+
+    /// Counts checks (each descriptor one) that matched no rule.
+    pub fn count_unmatched(&self, lane: Lane, checks: usize) {
+        self.requests.count_unmatched(lane, checks as u64);
     }
 
     /// All requests, and how many of them were answered with an error.
     pub fn requests(&self) -> (u64, u64) {
-        let totals = self.requests.totals();
-        (totals.of(Count::Checks), totals.of(Count::Errors))
+        self.requests.all()
     }
 
     /// Where refused checks pass by.
@@ -165,15 +187,21 @@ impl Usage {
         self.overrides_ignored.load(Ordering::Relaxed)
     }
 
-    /// Every series with its sums, sorted by name; `other` last, once something is in it.
+    /// Every series of the metrics with its sums, sorted by name; `other` last, once something is in it.
     pub fn series_usage(&self) -> Vec<SeriesUsage> {
-        let usage_of =
-            |series: &RuleUsage| SeriesUsage { labels: series.labels.clone(), totals: series.counts.totals() };
-        let mut all: Vec<_> = self.rules.iter().map(|series| usage_of(&series)).collect();
-        all.extend(self.values.iter().map(|series| usage_of(&series)));
+        let in_series = self.series.by_rule();
+        let usage_of = |rule: &RuleUsage| {
+            let other = rule.counts.totals();
+            let totals = in_series.get(&rule.number).map_or(other, |sum| other.plus(sum));
+            SeriesUsage { labels: rule.labels.clone(), totals }
+        };
+        let mut all: Vec<_> = self.rules.iter().map(|rule| usage_of(&rule)).collect();
+        all.extend(self.values.iter().map(|rule| usage_of(&rule)));
         all.sort_by(|a, b| a.labels.cmp(&b.labels));
-        if self.other.counts.totals().of(Count::Checks) > 0 {
-            all.push(usage_of(&self.other));
+        let mut other = usage_of(&self.other);
+        other.totals = other.totals.plus(&usage_of(&self.other_values).totals);
+        if other.totals.requests() > 0 {
+            all.push(other);
         }
         all
     }

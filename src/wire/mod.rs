@@ -83,11 +83,6 @@ pub struct Answer {
 pub mod proto {
     /// Every descriptor of `proto/`, encoded; reflection serves it.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-    pub mod tidegate {
-        pub mod v1 {
-            tonic::include_proto!("tidegate.v1");
-        }
-    }
     pub mod envoy {
         pub mod config {
             pub mod core {
@@ -116,6 +111,11 @@ pub mod proto {
                     tonic::include_proto!("envoy.service.ratelimit.v3");
                 }
             }
+        }
+    }
+    pub mod tidegate {
+        pub mod v1 {
+            tonic::include_proto!("tidegate.v1");
         }
     }
 }

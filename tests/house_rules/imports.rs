@@ -50,7 +50,20 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 21] = [
     // The admin port speaks plain HTTP and gRPC, so `http` hands over to `grpc`; never the other way.
     (
         "http",
-        &["clock", "config", "grpc", "history", "limiter", "net", "rules", "shutdown", "telemetry", "units", "usage", "wire"],
+        &[
+            "clock",
+            "config",
+            "grpc",
+            "history",
+            "limiter",
+            "net",
+            "rules",
+            "shutdown",
+            "telemetry",
+            "units",
+            "usage",
+            "wire",
+        ],
     ),
     ("grpc", &["clock", "history", "limiter", "net", "shutdown", "telemetry", "units", "usage", "wire"]),
     // The same decisions on a virtual clock: no front end, no process.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
 
-use super::{Charging, Place, Room, Shard, Shelf, Step};
+use super::{Charging, Kept, Place, Room, Shard, Shelf, Step};
 use crate::engine::{Algorithm, Cell, Limit, Log, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
 use crate::store::Charge;
 use crate::units::{Nanos, Timestamp};
@@ -59,8 +59,8 @@ impl Room for Roomy {
 }
 
 struct World {
-    cells: Loomed<Cell>,
-    logs: Loomed<Log>,
+    cells: Loomed<Kept<Cell>>,
+    logs: Loomed<Kept<Log>>,
 }
 
 impl World {
@@ -68,23 +68,24 @@ impl World {
         Arc::new(Self { cells: Loomed::new(3), logs: Loomed::new(3) })
     }
 
-    fn charging(&self) -> Charging<'_, Loomed<Cell>, Loomed<Log>, Roomy> {
+    fn charging(&self) -> Charging<'_, Loomed<Kept<Cell>>, Loomed<Kept<Log>>, Roomy> {
         Charging { cells: &self.cells, logs: &self.logs, room: &Roomy }
     }
 
     fn one(&self, limit: &Limit, key: &[u8]) -> bool {
-        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(1) }).admitted()
+        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(1), tags: None }).outcome.admitted()
     }
 
     fn all(&self, wanted: &[(&Limit, &[u8])]) -> bool {
-        let charges: Vec<_> = wanted.iter().map(|(limit, key)| Charge { limit, key, op: Op::Charge(1) }).collect();
+        let charges: Vec<_> =
+            wanted.iter().map(|(limit, key)| Charge { limit, key, op: Op::Charge(1), tags: None }).collect();
         let mut outcomes = Vec::new();
         self.charging().all(NOW, &charges, &mut outcomes);
-        outcomes.iter().all(Outcome::admitted)
+        outcomes.iter().all(|charged| charged.outcome.admitted())
     }
 
     fn remaining(&self, limit: &Limit, key: &[u8]) -> u64 {
-        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(0) }).remaining
+        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(0), tags: None }).outcome.remaining
     }
 }
 

@@ -1,0 +1,87 @@
+//! Names the counters that a check makes, for the usage of single counters.
+
+use super::charge::limits;
+use super::resolve::Resolved;
+use super::{Check, Descriptor, Plan};
+use crate::rules::{Level, Rule, Varies};
+use crate::store::{CounterKey, Identity, Tags};
+use crate::usage::Usage;
+
+/// Gives the counters of one check their series.
+///
+/// A rule's several limits are one counter for an observer: the first limit's counter has the series.
+#[derive(Debug)]
+pub(super) struct SeriesOf<'s, 'v, 'c> {
+    pub(super) usage: &'s Usage,
+    pub(super) plan: &'v Plan,
+    pub(super) check: &'s Check<'c>,
+    pub(super) resolved: &'s [Resolved<'v>],
+}
+
+impl Tags for SeriesOf<'_, '_, '_> {
+    #[cold]
+    fn tag(&self, key: &[u8]) -> u32 {
+        let first_has_key = |one: &Resolved<'_>| limits(one).first().is_some_and(|first| first.key.as_bytes() == key);
+        let mut both = self.check.descriptors.iter().zip(self.resolved);
+        let found = both.find(|(_, one)| first_has_key(one));
+        found.map_or(0, |(descriptor, one)| self.series(descriptor, one))
+    }
+}
+
+impl SeriesOf<'_, '_, '_> {
+    fn series(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>) -> u32 {
+        let series = match one {
+            Resolved::Rule(rule, attached, _) => {
+                let key = rule_key(attached.identity, rule, descriptor);
+                self.usage.series(&attached.usage, key.as_bytes(), || rule_entries(rule, descriptor))
+            }
+            Resolved::Override(_) => {
+                let Some(usage) = self.plan.overrides(&self.check.domain) else { return 0 };
+                let key = override_key(&self.check.domain, descriptor);
+                self.usage.series(usage, key.as_bytes(), || entries(descriptor))
+            }
+            Resolved::Nothing | Resolved::Free(..) => return 0,
+        };
+        series.0
+    }
+}
+
+/// The rule and the values that it leaves open, without the window that is part of a counter's own key: usage goes on
+/// when a limit changes.
+fn rule_key(identity: Identity, rule: &Rule, descriptor: &Descriptor<'_>) -> CounterKey {
+    let mut key = CounterKey::new(identity);
+    for (level, entry) in rule.levels.iter().zip(&descriptor.entries) {
+        if level.varies == Varies::KeyAndValue {
+            key.push(entry.key.as_bytes());
+        }
+        if level.varies != Varies::Nothing {
+            key.push(entry.value.as_bytes());
+        }
+    }
+    key
+}
+
+fn override_key(domain: &str, descriptor: &Descriptor<'_>) -> CounterKey {
+    let mut key = CounterKey::new(Identity::OVERRIDE);
+    key.push(domain.as_bytes());
+    for entry in &descriptor.entries {
+        key.push(entry.key.as_bytes());
+        key.push(entry.value.as_bytes());
+    }
+    key
+}
+
+/// The entries of a counter: what the rule fixes as it is configured, the rest as it was sent.
+fn rule_entries(rule: &Rule, descriptor: &Descriptor<'_>) -> Vec<(String, String)> {
+    let sent = rule.levels.iter().zip(&descriptor.entries);
+    let entry = |(level, entry): (&Level, &crate::rules::Entry<'_>)| match level.varies {
+        Varies::Nothing => (level.key.clone(), level.value.clone()),
+        Varies::Value => (level.key.clone(), entry.value.to_string()),
+        Varies::KeyAndValue => (entry.key.to_string(), entry.value.to_string()),
+    };
+    sent.map(entry).collect()
+}
+
+fn entries(descriptor: &Descriptor<'_>) -> Vec<(String, String)> {
+    descriptor.entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_string())).collect()
+}

@@ -1,0 +1,69 @@
+//! One rule's counters, and its names.
+
+use std::sync::Arc;
+
+use super::{CounterName, Counts};
+
+/// Which rule is meant: sorted by domain, then path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleName {
+    /// The domain.
+    pub domain: String,
+    /// The configured path, as `/rlconfig` spells it; for limits that requests bring along see [`RuleName::of_overrides`].
+    pub path: String,
+}
+
+/// How metrics name a series.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Labels {
+    /// The domain.
+    pub domain: String,
+    /// The whole path, domain included.
+    pub rule: String,
+    /// The first level, `key_value`, as the reference's metrics label it.
+    pub key1: String,
+    /// The second level.
+    pub key2: String,
+}
+
+/// The counters of one rule, or of one path of values.
+#[derive(Debug)]
+pub struct RuleUsage {
+    /// How metrics name the series.
+    pub labels: Labels,
+    /// Its counters.
+    pub counts: Counts,
+    /// Unique in this process.
+    pub(super) number: usize,
+    /// The rule's name, and that of what is counted without a series.
+    pub(super) other_name: Arc<CounterName>,
+}
+
+impl RuleName {
+    /// The one name for all limits that requests bring along in a domain: `DOMAIN.(override)`.
+    pub fn of_overrides(domain: &str) -> Self {
+        Self { domain: domain.into(), path: format!("{domain}.(override)") }
+    }
+}
+
+impl Labels {
+    /// Names a series by its domain and the texts of its levels.
+    pub fn new(domain: &str, levels: &[String]) -> Self {
+        let level = |i: usize| levels.get(i).cloned().unwrap_or_default();
+        let rule = std::iter::once(domain).chain(levels.iter().map(String::as_str)).collect::<Vec<_>>().join(".");
+        Self { domain: domain.into(), rule, key1: level(0), key2: level(1) }
+    }
+}
+
+impl RuleUsage {
+    pub(super) fn new(labels: Labels, number: usize, lanes: usize) -> Self {
+        let rule = Arc::new(RuleName { domain: labels.domain.clone(), path: labels.rule.clone() });
+        let other_name = Arc::new(CounterName { rule, entries: Vec::new() });
+        Self { labels, counts: Counts::new(lanes), number, other_name }
+    }
+
+    /// The rule's name.
+    pub fn name(&self) -> &Arc<RuleName> {
+        &self.other_name.rule
+    }
+}

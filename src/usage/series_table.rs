@@ -1,0 +1,167 @@
+//! Single counters by name: a bounded number of series, given to counters as they are first seen.
+//!
+//! A series outlives its counter, so that totals survive the counter's expiry, and is never given to another: a number,
+//! once told, only grows. What comes when all are taken is counted with its rule, as `other`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::{RuleName, Totals};
+
+/// The name of a counter, as observers know it: one rule for one set of entry values. Ordered by rule, then entries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CounterName {
+    /// Its rule.
+    pub rule: Arc<RuleName>,
+    /// The entries, key and value; for what the rule fixes, the configured text.
+    pub entries: Vec<(String, String)>,
+}
+
+/// The number of a series; 0: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Series(pub u32);
+
+/// The counts of one series, on a cache line of their own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct Slot {
+    allowed: AtomicU64,
+    hits_allowed: AtomicU64,
+    denied: AtomicU64,
+    hits_denied: AtomicU64,
+    shadowed: AtomicU64,
+    hits_shadowed: AtomicU64,
+}
+
+/// All series.
+#[derive(Debug)]
+pub(super) struct SeriesTable {
+    slots: Box<[Slot]>,
+    names: RwLock<Names>,
+    /// The names in order. Written by readers of the usage only.
+    sorted: Mutex<Arc<[Named]>>,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    by_key: HashMap<Box<[u8]>, Series, ahash::RandomState>,
+    all: Vec<Named>,
+}
+
+/// A series that was given.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) name: Arc<CounterName>,
+    pub(super) series: Series,
+    /// The number of the rule.
+    pub(super) rule: usize,
+}
+
+impl Slot {
+    pub(super) fn allow(&self, hits: u64) {
+        self.allowed.fetch_add(1, Ordering::Relaxed);
+        self.hits_allowed.fetch_add(hits, Ordering::Relaxed);
+    }
+
+    pub(super) fn deny(&self, hits: u64) {
+        self.denied.fetch_add(1, Ordering::Relaxed);
+        self.hits_denied.fetch_add(hits, Ordering::Relaxed);
+    }
+
+    pub(super) fn shadow(&self, hits: u64) {
+        self.shadowed.fetch_add(1, Ordering::Relaxed);
+        self.hits_shadowed.fetch_add(hits, Ordering::Relaxed);
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let hits_within_limit = of(&self.hits_allowed);
+        Totals {
+            requests_allowed: of(&self.allowed) + of(&self.shadowed),
+            requests_denied: of(&self.denied),
+            hits_allowed: hits_within_limit + of(&self.hits_shadowed),
+            hits_denied: of(&self.hits_denied),
+            hits_within_limit,
+            ..Totals::default()
+        }
+    }
+}
+
+impl SeriesTable {
+    /// Room for `limit` series, 64 bytes each and the name's.
+    pub(super) fn new(limit: u32) -> Self {
+        let slots = std::iter::repeat_with(Slot::default).take(usize::try_from(limit).unwrap_or(0)).collect();
+        Self { slots, names: RwLock::default(), sorted: Mutex::new(Arc::new([])) }
+    }
+
+    pub(super) fn slot(&self, series: Series) -> Option<&Slot> {
+        self.slots.get(usize::try_from(series.0).ok()?.checked_sub(1)?)
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.names.read().all.len()
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The series of the counter with this key, the next free one for a new counter; none when all are taken, or when
+    /// the counter's name is longer than [`MAX_NAME_BYTES`].
+    pub(super) fn of(&self, key: &[u8], rule: usize, name: impl FnOnce() -> CounterName) -> Series {
+        if self.slots.is_empty() || key.len() > MAX_NAME_BYTES {
+            return Series::default();
+        }
+        let names = self.names.read();
+        if let Some(series) = names.by_key.get(key) {
+            return *series;
+        }
+        let full = names.all.len() >= self.slots.len();
+        drop(names);
+        if full { Series::default() } else { self.give(key, rule, name()) }
+    }
+
+    fn give(&self, key: &[u8], rule: usize, name: CounterName) -> Series {
+        let bytes: usize = name.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let mut names = self.names.write();
+        let next = names.all.len();
+        if bytes > MAX_NAME_BYTES || next >= self.slots.len() {
+            return names.by_key.get(key).copied().unwrap_or_default();
+        }
+        let series = Series(u32::try_from(next + 1).unwrap_or(0));
+        let given = *names.by_key.entry(key.into()).or_insert(series);
+        if given == series {
+            names.all.push(Named { name: Arc::new(name), series, rule });
+        }
+        given
+    }
+
+    /// The sums of each rule's series, by the rule's number.
+    pub(super) fn by_rule(&self) -> HashMap<usize, Totals, ahash::RandomState> {
+        let mut sums: HashMap<_, Totals, _> = HashMap::default();
+        for named in &self.names.read().all {
+            let sum = sums.entry(named.rule).or_default();
+            *sum = sum.plus(&self.slot(named.series).map(Slot::totals).unwrap_or_default());
+        }
+        sums
+    }
+
+    /// Every series that was given, by name. Cost: sorts when there are new ones.
+    pub(super) fn sorted(&self) -> Arc<[Named]> {
+        let mut sorted = self.sorted.lock();
+        let names = self.names.read();
+        if names.all.len() > sorted.len() {
+            let mut all = names.all.clone();
+            drop(names);
+            all.sort_unstable_by(|a, b| a.name.cmp(&b.name).then(a.series.0.cmp(&b.series.0)));
+            *sorted = all.into();
+        }
+        Arc::clone(&sorted)
+    }
+}
+
+/// The longest name that a series has, in bytes: 10,000 of them take 20 MiB at most.
+const MAX_NAME_BYTES: usize = 1024;

@@ -1,0 +1,101 @@
+//! The usage at one moment, as observers, the history and whoever else sums it up read it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::rule_usage::RuleUsage;
+use super::series_table::{SeriesTable, Slot};
+use super::{CounterName, RuleName, Totals};
+
+/// The usage at one moment: cumulative since the process began.
+///
+/// For every rule the sum of its counters, `other` included, equals the rule's own numbers of checks and hits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageSnapshot {
+    /// Every rule, used or not, those of earlier configurations included. Sorted by domain and path.
+    pub rules: Vec<RuleCounts>,
+    /// Every counter that has a series, sorted by rule and entries; after those of a rule its `other`, if it has any.
+    pub counters: Vec<CounterCounts>,
+    /// Checks (each descriptor one) that matched no rule.
+    pub unmatched: u64,
+}
+
+/// The usage of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleCounts {
+    /// The rule.
+    pub rule: Arc<RuleName>,
+    /// Its sums.
+    pub totals: Totals,
+}
+
+/// The usage of one counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CounterCounts {
+    /// The counter; without entries for `other`.
+    pub name: Arc<CounterName>,
+    /// The rule's counters that have no series of their own, and its checks without a counter.
+    pub other: bool,
+    /// Its sums; only checks and hits are known.
+    pub totals: Totals,
+}
+
+impl UsageSnapshot {
+    /// Reads all sums. Cost: six loads for each series, and some for each rule and lane.
+    pub(super) fn read<'u>(
+        rules: impl Iterator<Item = &'u Arc<RuleUsage>>,
+        series: &SeriesTable,
+        unmatched: u64,
+    ) -> Self {
+        let mut in_series: HashMap<usize, Totals, ahash::RandomState> = HashMap::default();
+        let mut counters = Vec::new();
+        for named in &*series.sorted() {
+            let totals = series.slot(named.series).map(Slot::totals).unwrap_or_default();
+            let sum = in_series.entry(named.rule).or_default();
+            *sum = sum.plus(&totals);
+            counters.push(CounterCounts { name: Arc::clone(&named.name), other: false, totals });
+        }
+        let mut read = Vec::new();
+        for rule in rules {
+            let other = rule.counts.totals();
+            if other.requests() > 0 {
+                let name = Arc::clone(&rule.other_name);
+                counters.push(CounterCounts { name, other: true, totals: other.of_counter() });
+            }
+            let totals = in_series.get(&rule.number).map_or(other, |sum| other.plus(sum));
+            read.push(RuleCounts { rule: Arc::clone(&rule.other_name.rule), totals });
+        }
+        Self { rules: merged(read), counters: ordered(counters), unmatched }
+    }
+
+    /// The sum over all rules.
+    pub fn total(&self) -> Totals {
+        self.rules.iter().fold(Totals::default(), |sum, rule| sum.plus(&rule.totals))
+    }
+}
+
+/// By name; one that occurs twice (its metrics were by value for a while) once, with the sum.
+fn merged(mut rules: Vec<RuleCounts>) -> Vec<RuleCounts> {
+    rules.sort_unstable_by(|a, b| a.rule.cmp(&b.rule));
+    rules.dedup_by(|again, first| {
+        let same = again.rule == first.rule;
+        if same {
+            first.totals = first.totals.plus(&again.totals);
+        }
+        same
+    });
+    rules
+}
+
+/// By name, each rule's `other` last. Nearly sorted already, which the stable sort makes use of.
+fn ordered(mut counters: Vec<CounterCounts>) -> Vec<CounterCounts> {
+    counters.sort_by(|a, b| (&a.name.rule, a.other, &a.name.entries).cmp(&(&b.name.rule, b.other, &b.name.entries)));
+    counters.dedup_by(|again, first| {
+        let same = again.other && first.other && again.name.rule == first.name.rule;
+        if same {
+            first.totals = first.totals.plus(&again.totals);
+        }
+        same
+    });
+    counters
+}

@@ -1,0 +1,155 @@
+//! Sums are exact: under threads, with and without room for series, whatever became of the checks.
+
+use std::thread;
+
+use super::*;
+use crate::engine::{Outcome, Reason, Verdict};
+use crate::units::Nanos;
+
+const LANES: usize = 3;
+
+fn outcome(verdict: Verdict) -> Outcome {
+    Outcome { verdict, before: 0, after: 1, remaining: 0, reset: Nanos::ZERO }
+}
+
+fn labels(key: &str) -> Labels {
+    Labels::new("d", &[key.to_owned()])
+}
+
+fn entry(value: usize) -> Vec<(String, String)> {
+    vec![("k".to_owned(), value.to_string())]
+}
+
+/// One check of counter `value` of `rule` with `hits` hits.
+fn check(usage: &Usage, rule: &RuleUsage, lane: usize, (value, hits): (usize, u64), verdict: Verdict, shadow: bool) {
+    let key = format!("{}/{value}", rule.name().path);
+    let slot = usage.slot(usage.series(rule, key.as_bytes(), || entry(value)));
+    let outcome = outcome(verdict);
+    rule.counts.record(Recorded { lane: Lane(lane), slot, hits, outcome: &outcome, capacity: 10, shadow });
+}
+
+fn sum_of_counters(snapshot: &UsageSnapshot, rule: &RuleName) -> Totals {
+    let own = snapshot.counters.iter().filter(|counter| *counter.name.rule == *rule);
+    own.fold(Totals::default(), |sum, counter| sum.plus(&counter.totals))
+}
+
+#[test]
+fn threads_lose_nothing_and_other_is_the_rest() {
+    for series in [0, 1, 5, 100] {
+        let usage = Usage::new(LANES, series);
+        let rules = [usage.of_rule(&labels("a")), usage.of_rule(&labels("b"))];
+        thread::scope(|scope| {
+            for lane in 0..LANES {
+                let (usage, rules) = (&usage, &rules);
+                scope.spawn(move || {
+                    for i in 0..3_000 {
+                        let verdict = if i % 3 == 0 { Verdict::Denied(Reason::OverLimit) } else { Verdict::ADMITTED };
+                        check(usage, &rules[i % 2], lane, (i % 10, 2), verdict, false);
+                    }
+                });
+            }
+        });
+        let snapshot = usage.snapshot();
+        let total = snapshot.total();
+        assert_eq!((total.requests(), total.requests_denied, total.hits()), (9_000, 3_000, 18_000), "{series} series");
+        assert_eq!((total.denied_over_limit, total.hits_denied), (3_000, 6_000), "{series} series");
+        let own = snapshot.counters.iter().filter(|counter| !counter.other).count();
+        assert_eq!(own, usage.series_used().0);
+        assert_eq!(own, 10.min(series as usize));
+        for rule in &snapshot.rules {
+            assert_eq!(sum_of_counters(&snapshot, &rule.rule), rule.totals.of_counter(), "{series} series");
+        }
+        let metrics = usage.series_usage().iter().fold(Totals::default(), |sum, rule| sum.plus(&rule.totals));
+        assert_eq!(metrics, total, "the metrics tell the same");
+    }
+}
+
+#[test]
+fn each_fate_of_a_check_is_counted_where_it_belongs() {
+    let queued = Verdict::Admitted { delay: Nanos::SECOND };
+    let denied = |reason| Verdict::Denied(reason);
+    for series in [0, 9] {
+        let usage = Usage::new(LANES, series);
+        let rule = usage.of_rule(&labels("a"));
+        for (n, verdict, shadow) in [
+            (1, Verdict::ADMITTED, false),
+            (2, queued, false),
+            (3, denied(Reason::OverLimit), false),
+            (4, denied(Reason::Banned), false),
+            (5, denied(Reason::QueueFull), false),
+            (6, denied(Reason::NoRoom), false),
+            (7, denied(Reason::OverLimit), true),
+        ] {
+            (0..n).for_each(|i| check(&usage, &rule, i, (1, 10), verdict, shadow));
+        }
+        rule.counts.record_unlimited(Lane(0), 5);
+        rule.counts.record_refund(Lane(0), 4);
+        usage.count_unmatched(Lane(0), 2);
+        let snapshot = usage.snapshot();
+        let want = Totals {
+            requests_allowed: 11,
+            requests_denied: 18,
+            hits_allowed: 105,
+            hits_denied: 180,
+            hits_within_limit: 35,
+            hits_near_limit: 0,
+            hits_over_limit: 0,
+            hits_shadow_denied: 0,
+            hits_refunded: 4,
+            requests_queued: 2,
+            requests_unlimited: 1,
+            denied_over_limit: 3,
+            denied_banned: 4,
+            denied_queue_full: 5,
+            denied_no_room: 6,
+        };
+        let told = snapshot.total();
+        // How hits are split at the limit is the reference's matter, and tested where it is compared with it.
+        let told = Totals { hits_near_limit: 0, hits_over_limit: 0, hits_shadow_denied: 0, ..told };
+        assert_eq!(told, want, "{series} series");
+        assert_eq!(snapshot.unmatched, 2);
+        assert_eq!(sum_of_counters(&snapshot, rule.name()), told.of_counter());
+    }
+}
+
+#[test]
+fn a_series_outlives_its_counter_and_is_never_given_again() {
+    let usage = Usage::new(1, 2);
+    let rule = usage.of_rule(&labels("a"));
+    let first = usage.series(&rule, b"1", || entry(1));
+    assert_eq!(usage.series(&rule, b"1", || panic!("it has a name")), first);
+    let second = usage.series(&rule, b"2", || entry(2));
+    assert_eq!(usage.series(&rule, b"3", || panic!("there is none left")), Series(0));
+    assert_eq!([first, second, usage.series(&rule, b"1", || entry(1))], [Series(1), Series(2), Series(1)]);
+    assert_eq!(usage.series_used(), (2, 2));
+}
+
+#[test]
+fn a_name_that_is_too_long_has_no_series() {
+    let usage = Usage::new(1, 2);
+    let rule = usage.of_rule(&labels("a"));
+    let long = || vec![("k".to_owned(), "v".repeat(5_000))];
+    assert_eq!(usage.series(&rule, b"long", long), Series(0));
+    assert_eq!(usage.series_used().0, 0);
+}
+
+#[test]
+fn the_order_is_by_domain_rule_and_entries_with_other_last() {
+    let usage = Usage::new(1, 3);
+    let rules = [usage.of_rule(&labels("b")), usage.of_rule(&labels("a"))];
+    for (rule, value) in [(0, 2), (0, 1), (1, 7), (1, 8), (0, 3)] {
+        check(&usage, &rules[rule], 0, (value, 1), Verdict::ADMITTED, false);
+    }
+    let snapshot = usage.snapshot();
+    let rows: Vec<_> = snapshot
+        .counters
+        .iter()
+        .map(|counter| {
+            let value = counter.name.entries.first().map_or("other", |(_, value)| value);
+            (counter.name.rule.path.as_str(), value, counter.totals.requests())
+        })
+        .collect();
+    assert_eq!(rows, [("d.a", "7", 1), ("d.a", "other", 1), ("d.b", "1", 1), ("d.b", "2", 1), ("d.b", "other", 1)]);
+    let rules: Vec<_> = snapshot.rules.iter().map(|rule| rule.rule.path.as_str()).collect();
+    assert_eq!(rules, ["d.a", "d.b"]);
+}
