@@ -235,7 +235,7 @@ impl Core {
         let loaded = config.load()?;
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
-        let (history, recorder) = History::start(history_settings(settings, data_dir), read, Arc::clone(&clock))?;
+        let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, held) = (Lifecycle::default(), Held::default());
         Ok((Self { limiter, clock, config, history, lifecycle, held }, loaded, recorder))
     }

@@ -187,7 +187,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// A row of the history is a minute long: a flush belongs into one.
 fn flush_interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
-    let range = Duration::from_millis(100)..=Duration::from_secs(60);
+    let range = Duration::from_millis(100)..=Duration::from_mins(1);
     if range.contains(&interval) { Ok(interval) } else { Err("expected 100ms to 1m".to_owned()) }
 }
 

@@ -8,7 +8,7 @@ use tonic::Status;
 
 use crate::clock::Clock;
 use crate::history::{Column, Counts, Filter, Groups, History, Page, Query, QueryError, Row};
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, View};
 use crate::units::Timestamp;
 use crate::usage::RuleName;
 use crate::wire::proto::tidegate::v1 as proto;
@@ -56,10 +56,14 @@ impl Queries {
         let unwanted = Arc::clone(&wanted.0);
         let answer = tokio::task::spawn_blocking(move || {
             let _room = room;
-            if !known && !history.knows(query.filter.domain.as_deref(), query.filter.rule.as_deref()).map_err(status)? {
+            if !known
+                && !history
+                    .knows(query.filter.domain.as_deref(), query.filter.rule.as_deref())
+                    .map_err(|error| status(&error))?
+            {
                 return Err(Status::invalid_argument(unknown(&query.filter)));
             }
-            history.query(&query, now, &unwanted).map_err(status)
+            history.query(&query, now, &unwanted).map_err(|error| status(&error))
         });
         let page = answer.await.map_err(|_| Status::internal("the query has failed; see the log"))??;
         Ok(write(page))
@@ -71,14 +75,13 @@ impl Queries {
         if domain.is_none() && rule.is_none() {
             return true;
         }
-        let Some(view) = self.limiter.view() else { return false };
-        let rules = view.rules().into_iter().flat_map(|rules| rules.rules());
+        let view = self.limiter.view();
+        let Some(rules) = view.as_ref().and_then(View::rules) else { return false };
         let fits = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
-        let of_rule = rules.into_iter().any(|known| fits(domain, &known.domain) && fits(rule, &known.path));
-        let mut domains = view.rules().into_iter().flat_map(|rules| rules.domains()).map(|known| &*known.name);
+        let of_rule = rules.rules().iter().any(|known| fits(domain, &known.domain) && fits(rule, &known.path));
         // Limits that requests bring along may be in any domain.
         let of_overrides = |name: &str| rule.is_none_or(|rule| RuleName::of_overrides(name).path == rule);
-        of_rule || domains.any(|name| fits(domain, name) && of_overrides(name))
+        of_rule || rules.domains().any(|known| fits(domain, &known.name) && of_overrides(&known.name))
     }
 }
 
@@ -88,7 +91,7 @@ fn unknown(filter: &Filter) -> String {
     format!("neither the configuration nor the history knows the {}", names.join(" in the "))
 }
 
-fn status(error: QueryError) -> Status {
+fn status(error: &QueryError) -> Status {
     match error {
         QueryError::EmptyRange | QueryError::Token => Status::invalid_argument(error.to_string()),
         QueryError::TooLong => Status::resource_exhausted(error.to_string()),

@@ -100,8 +100,8 @@ pub(super) fn set_aside(path: &Path, second: i64) -> Result<PathBuf, Failure> {
     if set_aside_before(path).map_err(Failure::SetAside)? >= MOST_SET_ASIDE {
         return Err(Failure::AgainAndAgain);
     }
-    let aside = (0..).map(|n: u32| suffixed(path, &format!(".corrupt-{second}-{n}"))).find(|aside| !aside.exists());
-    let aside = aside.unwrap_or_else(|| suffixed(path, ".corrupt"));
+    let mut names = (0..=MOST_SET_ASIDE).map(|n| suffixed(path, &format!(".corrupt-{second}-{n}")));
+    let aside = names.find(|aside| !aside.exists()).ok_or(Failure::AgainAndAgain)?;
     fs::rename(path, &aside).map_err(Failure::SetAside)?;
     for journal in ["-wal", "-shm"] {
         match fs::rename(suffixed(path, journal), suffixed(&aside, journal)) {

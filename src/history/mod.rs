@@ -86,8 +86,8 @@ impl History {
     ///
     /// # Errors
     /// The system has no thread, or no memory, left.
-    pub fn start(settings: Settings, read: ReadUsage, clock: Arc<Clock>) -> io::Result<(Arc<Self>, Recorder)> {
-        let (history, work) = Self::open(&settings, read, clock.now())?;
+    pub fn start(settings: &Settings, read: ReadUsage, clock: Arc<Clock>) -> io::Result<(Arc<Self>, Recorder)> {
+        let (history, work) = Self::open(settings, read, clock.now())?;
         let recorder = Recorder::start(work, clock, settings.flush)?;
         Ok((Arc::new(history), recorder))
     }

@@ -27,78 +27,89 @@ pub(super) fn tables() -> String {
 
 /// A view for each question; they are made anew at every start.
 pub(super) fn views() -> String {
-    let counts = COLUMNS.map(|(name, _)| format!("u.{name}")).join(", ");
-    let sums = ["checks", "allowed", "denied", "hits", "hits_allowed"].map(|name| format!("sum(u.{name}) AS {name}"));
-    let sums = sums.join(", ");
-    let mut sql = String::new();
-    let mut view = |name: &str, select: &str| {
+    let views = ALL.into_iter().flat_map(views_by).chain(views_of_days());
+    views.fold(String::new(), |mut sql, (name, select)| {
         // Writing to a String does not fail.
         let _written = write!(sql, "DROP VIEW IF EXISTS {name};\nCREATE VIEW {name} AS\n{select};\n");
-    };
-    for resolution in ALL {
-        let (table, length) = (resolution.table(), length(resolution));
-        let from = format!("FROM {table} u JOIN series s ON s.id = u.series");
-        view(
-            &format!("usage_by_{length}"),
-            &format!("SELECT {TIME} AS time, s.domain, s.rule, {counts}\n{from} WHERE s.kind = 1"),
-        );
-        view(
-            &format!("counters_by_{length}"),
-            &format!(
+        sql
+    })
+}
+
+/// The names and queries of the views of one table.
+fn views_by(resolution: Resolution) -> [(String, String); 3] {
+    let counts = COLUMNS.map(|(name, _)| format!("u.{name}")).join(", ");
+    let (table, length, sums) = (resolution.table(), length(resolution), sums());
+    let from = format!("FROM {table} u JOIN series s ON s.id = u.series");
+    [
+        (
+            format!("usage_by_{length}"),
+            format!("SELECT {TIME} AS time, s.domain, s.rule, {counts}\n{from} WHERE s.kind = 1"),
+        ),
+        (
+            format!("counters_by_{length}"),
+            format!(
                 "SELECT {TIME} AS time, s.domain, s.rule, s.entries, s.kind = 3 AS other,\n  \
                    u.checks, u.allowed, u.denied, u.hits, u.hits_allowed\n{from} WHERE s.kind IN (2, 3)"
             ),
-        );
-        view(
-            &format!("top_entries_by_{length}"),
-            &format!(
+        ),
+        (
+            format!("top_entries_by_{length}"),
+            format!(
                 "SELECT {TIME} AS time, s.domain, s.rule, e.key, e.value, {sums}\n\
                  {from} JOIN entry e ON e.series = s.id WHERE s.kind = 2\n\
                  GROUP BY u.time, s.domain, s.rule, e.key, e.value ORDER BY u.time DESC, sum(u.hits) DESC"
             ),
-        );
-    }
-    let days = "FROM usage_day u JOIN series s ON s.id = u.series";
-    view(
-        "refusals_by_rule_and_day",
-        &format!(
-            "SELECT date(u.time, 'unixepoch') AS day, s.domain, s.rule, u.checks, u.denied, u.denied_over_limit,\n  \
-               u.denied_banned, u.denied_queue_full, u.denied_no_room, u.hits_over_limit\n\
-             {days} WHERE s.kind = 1 AND u.denied > 0 ORDER BY u.time DESC, u.denied DESC"
         ),
-    );
-    view(
-        "refusals_by_counter_and_day",
-        &format!(
-            "SELECT date(u.time, 'unixepoch') AS day, s.domain, s.rule, s.entries, s.kind = 3 AS other, u.checks, u.denied\n\
-             {days} WHERE s.kind IN (2, 3) AND u.denied > 0 ORDER BY u.time DESC, u.denied DESC"
+    ]
+}
+
+fn views_of_days() -> [(String, String); 6] {
+    let (sums, days) = (sums(), "FROM usage_day u JOIN series s ON s.id = u.series");
+    let views = [
+        (
+            "refusals_by_rule_and_day",
+            format!(
+                "SELECT {DAY} AS day, s.domain, s.rule, u.checks, u.denied, u.denied_over_limit,\n  \
+                   u.denied_banned, u.denied_queue_full, u.denied_no_room, u.hits_over_limit\n\
+                 {days} WHERE s.kind = 1 AND u.denied > 0 ORDER BY u.time DESC, u.denied DESC"
+            ),
         ),
-    );
-    view(
-        "top_entries",
-        &format!(
-            "SELECT e.key, e.value, {sums}\n{days} JOIN entry e ON e.series = s.id WHERE s.kind = 2\n\
-             GROUP BY e.key, e.value ORDER BY sum(u.hits) DESC"
+        (
+            "refusals_by_counter_and_day",
+            format!(
+                "SELECT {DAY} AS day, s.domain, s.rule, s.entries, s.kind = 3 AS other, u.checks, u.denied\n\
+                 {days} WHERE s.kind IN (2, 3) AND u.denied > 0 ORDER BY u.time DESC, u.denied DESC"
+            ),
         ),
-    );
-    view(
-        "busiest_minute_by_rule",
-        "SELECT s.domain, s.rule, max(u.hits) AS hits, datetime(u.time, 'unixepoch') AS time\n\
-         FROM usage_minute u JOIN series s ON s.id = u.series WHERE s.kind = 1 GROUP BY s.id ORDER BY 3 DESC",
-    );
-    view(
-        "totals_by_day",
-        &format!(
-            "SELECT date(u.time, 'unixepoch') AS day, {sums}, sum(u.unmatched) AS unmatched\n\
-             {days} WHERE s.kind IN (0, 1) GROUP BY u.time ORDER BY u.time DESC"
+        (
+            "top_entries",
+            format!(
+                "SELECT e.key, e.value, {sums}\n{days} JOIN entry e ON e.series = s.id WHERE s.kind = 2\n\
+                 GROUP BY e.key, e.value ORDER BY sum(u.hits) DESC"
+            ),
         ),
-    );
-    view(
-        "what_is_kept",
-        "SELECT CASE resolution WHEN 60 THEN 'minutes' WHEN 3600 THEN 'hours' ELSE 'days' END AS rows_of,\n  \
-           datetime(since, 'unixepoch') AS complete_since, rows FROM kept",
-    );
-    sql
+        (
+            "busiest_minute_by_rule",
+            format!(
+                "SELECT s.domain, s.rule, max(u.hits) AS hits, {TIME} AS time\n\
+                 FROM usage_minute u JOIN series s ON s.id = u.series WHERE s.kind = 1 GROUP BY s.id ORDER BY 3 DESC"
+            ),
+        ),
+        (
+            "totals_by_day",
+            format!(
+                "SELECT {DAY} AS day, {sums}, sum(u.unmatched) AS unmatched\n\
+                 {days} WHERE s.kind IN (0, 1) GROUP BY u.time ORDER BY u.time DESC"
+            ),
+        ),
+        ("what_is_kept", KEPT.to_owned()),
+    ];
+    views.map(|(name, select)| (name.to_owned(), select))
+}
+
+/// Sums that are known of counters too.
+fn sums() -> String {
+    ["checks", "allowed", "denied", "hits", "hits_allowed"].map(|name| format!("sum(u.{name}) AS {name}")).join(", ")
 }
 
 fn length(resolution: Resolution) -> &'static str {
@@ -111,6 +122,11 @@ fn length(resolution: Resolution) -> &'static str {
 
 /// An instant for people to read.
 const TIME: &str = "datetime(u.time, 'unixepoch')";
+const DAY: &str = "date(u.time, 'unixepoch')";
+
+const KEPT: &str = "\
+SELECT CASE resolution WHEN 60 THEN 'minutes' WHEN 3600 THEN 'hours' ELSE 'days' END AS rows_of,
+  datetime(since, 'unixepoch') AS complete_since, rows FROM kept";
 
 const NAMES: &str = "\
 CREATE TABLE about (

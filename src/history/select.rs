@@ -34,10 +34,10 @@ impl Holdings {
             let Some(since) = since.next()?.map(|row| row.get(0)).transpose()? else { continue };
             kept.push((resolution, since));
             let ends = format!("SELECT (SELECT min(time) FROM {0}), (SELECT max(time) FROM {0})", resolution.table());
-            let (least, most): (Option<i64>, Option<i64>) =
+            let (oldest, newest): (Option<i64>, Option<i64>) =
                 connection.query_row(&ends, (), |row| Ok((row.get(0)?, row.get(1)?)))?;
-            first = first.into_iter().chain(least).min();
-            last = last.into_iter().chain(most).max();
+            first = first.into_iter().chain(oldest).min();
+            last = last.into_iter().chain(newest).max();
         }
         let since = kept.last().map_or(began, |(_, since)| *since);
         Ok(Self { id, from: began.max(since), kept, rows: first.zip(last) })
