@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
-use crate::grpc::{Context, Held, Workers, common_services};
+use crate::grpc::{Context, Held, Observers, Queries, Usage, Workers, common_services};
 use crate::history::{self, DataDir, DataDirError, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
@@ -114,6 +114,7 @@ struct Core {
     history: Arc<History>,
     lifecycle: Lifecycle,
     held: Held,
+    observers: Observers,
 }
 
 /// The bound addresses.
@@ -236,8 +237,8 @@ impl Core {
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
-        let (lifecycle, held) = (Lifecycle::default(), Held::default());
-        Ok((Self { limiter, clock, config, history, lifecycle, held }, loaded, recorder))
+        let (lifecycle, held, observers) = (Lifecycle::default(), Held::default(), Observers::default());
+        Ok((Self { limiter, clock, config, history, lifecycle, held, observers }, loaded, recorder))
     }
 
     /// Where the metrics are.
@@ -248,6 +249,7 @@ impl Core {
             clock: Arc::clone(&self.clock),
             history: Arc::clone(&self.history),
             held: self.held.clone(),
+            observers: self.observers.clone(),
             slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
         }
     }
@@ -262,7 +264,11 @@ impl Core {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let json = JsonChecks { limiter, clock, lane, held: self.held.clone(), phases: phases.clone() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
-        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, common_services(&phases)))
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
+        let usage = Usage::service(limiter, clock, self.observers.clone(), queries);
+        let services = common_services(&phases).add_service(usage);
+        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
 
     fn context(&self, slots: Slots, spans: Option<CheckTracer>) -> Context {

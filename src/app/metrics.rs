@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::config::Reloader;
-use crate::grpc::Held;
+use crate::grpc::{Held, Observers};
 use crate::history::History;
 use crate::limiter::Limiter;
 use crate::net::Slots;
 use crate::store::WhenFull;
 use crate::telemetry::{
-    ConfigValues, ConnectionValues, CounterValues, HistoryValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+    ConfigValues, ConnectionValues, CounterValues, HistoryValues, ObservingValues, RuleSeries, RuleTotals, Snapshot,
+    SweepValues,
 };
 use crate::usage::SeriesUsage;
 
@@ -22,6 +23,7 @@ pub(super) struct Sources {
     pub(super) clock: Arc<Clock>,
     pub(super) history: Arc<History>,
     pub(super) held: Held,
+    pub(super) observers: Observers,
     /// Of each port.
     pub(super) slots: Vec<Slots>,
 }
@@ -42,6 +44,7 @@ impl Sources {
             counters: self.counters(),
             sweep: self.sweep(),
             connections: self.connections(),
+            observing: self.observing(),
             held_answers: self.held.count() as u64,
             clock_ahead: self.clock.ahead(),
             history: self.history(),
@@ -76,6 +79,17 @@ impl Sources {
             flushes: status.flushes,
             failures: status.failures,
             last_flush_age: self.clock.now().since(status.last_flush),
+        }
+    }
+
+    fn observing(&self) -> ObservingValues {
+        let usage = self.limiter.usage();
+        let (series, series_limit) = usage.series_used();
+        ObservingValues {
+            observers: self.observers.count() as u64,
+            denials_skipped: usage.denials().skipped(),
+            series: series as u64,
+            series_limit: series_limit as u64,
         }
     }
 

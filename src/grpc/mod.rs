@@ -14,6 +14,7 @@ mod held;
 mod partial;
 mod query;
 mod reflection;
+mod usage;
 mod worker;
 
 pub use checks::{Checks, MAX_MESSAGE_BYTES};
@@ -22,6 +23,7 @@ pub use health::Health;
 pub use held::Held;
 pub use query::Queries;
 pub use reflection::reflection;
+pub use usage::{Observers, Usage};
 pub use worker::{Context, Workers};
 
 use tonic::service::Routes;

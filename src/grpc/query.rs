@@ -7,12 +7,13 @@ use tokio::sync::Semaphore;
 use tonic::Status;
 
 use crate::clock::Clock;
-use crate::history::{Column, Counts, Filter, Groups, History, Page, Query, QueryError, Row};
+use crate::history::{Column, Counts, Groups, History, Page, Query, QueryError, Row};
 use crate::limiter::{Limiter, View};
 use crate::units::Timestamp;
-use crate::usage::RuleName;
+use crate::usage::{Filter, RuleName};
 use crate::wire::proto::tidegate::v1 as proto;
 use crate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
+use crate::wire::usage::{read_filter, time};
 
 /// Answers `QueryUsage`.
 #[derive(Clone, Debug)]
@@ -102,7 +103,7 @@ fn status(error: &QueryError) -> Status {
 /// Reads a request; every bound on it is checked here.
 fn read(request: proto::QueryUsageRequest) -> Result<Query, Status> {
     let groups = read_groups(&request)?;
-    let filter = read_filter(request.filter.unwrap_or_default())?;
+    let filter = read_filter(request.filter)?;
     let from = request.from.map(|at| instant(at, "from")).transpose()?;
     let to = request.to.map(|at| instant(at, "to")).transpose()?;
     let page_size = match usize::try_from(request.page_size).unwrap_or(MAX_PAGE) {
@@ -147,22 +148,6 @@ fn bucket_minutes(bucket: Option<&prost_types::Duration>) -> Result<u32, Status>
     })
 }
 
-fn read_filter(filter: proto::UsageFilter) -> Result<Filter, Status> {
-    if filter.entries.len() > MAX_FILTER_ENTRIES {
-        return Err(Status::invalid_argument(format!("more than {MAX_FILTER_ENTRIES} entries in the filter")));
-    }
-    if filter.entries.iter().any(|entry| entry.key.is_empty()) {
-        return Err(Status::invalid_argument("an entry of the filter has an empty key: no counter has one"));
-    }
-    let given = |name: String| Some(name).filter(|name| !name.is_empty());
-    Ok(Filter {
-        domain: given(filter.domain),
-        rule: given(filter.rule),
-        entries: filter.entries.into_iter().map(|entry| (entry.key, entry.value)).collect(),
-        only_denied: filter.only_denied,
-    })
-}
-
 /// Instants before the epoch are the epoch.
 fn instant(at: prost_types::Timestamp, what: &str) -> Result<Timestamp, Status> {
     let nanos = u64::try_from(at.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
@@ -177,14 +162,14 @@ fn write(page: Page) -> proto::QueryUsageResponse {
     proto::QueryUsageResponse {
         rows: page.rows.into_iter().map(write_row).collect(),
         next_page_token: page.next_page_token,
-        history_from: Some(timestamp(page.history_from)),
+        history_from: Some(time(page.history_from)),
         in_memory: page.in_memory,
     }
 }
 
 fn write_row(row: Row) -> proto::UsageRow {
     proto::UsageRow {
-        time: row.time.map(timestamp),
+        time: row.time.map(time),
         domain: row.domain,
         rule: row.rule,
         entry_value: row.value,
@@ -216,14 +201,6 @@ fn write_counts(counts: &Counts) -> proto::UsageCounts {
     }
 }
 
-fn timestamp(at: Timestamp) -> prost_types::Timestamp {
-    let (seconds, nanos) = (at.as_ns() / 1_000_000_000, at.as_ns() % 1_000_000_000);
-    prost_types::Timestamp {
-        seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
-        nanos: i32::try_from(nanos).unwrap_or(0),
-    }
-}
-
 /// Rows of a page unless the request tells.
 const USUAL_PAGE: usize = 100;
 /// Rows of a page at most: some hundred kilobytes with long names.
@@ -232,8 +209,6 @@ const MAX_PAGE: usize = 1_000;
 const MAX_RUNNING: usize = 2;
 /// A leap year.
 const MAX_BUCKET_MINUTES: u32 = 366 * 24 * 60;
-/// As many entries as a descriptor sensibly has.
-const MAX_FILTER_ENTRIES: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -38,7 +38,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 pub use counts::{Column, Counts};
 pub use directory::{DataDir, DataDirError};
-pub use query::{Filter, Groups, Page, Query, QueryError, Row};
+pub use query::{Groups, Page, Query, QueryError, Row};
 pub use recorder::Recorder;
 pub use series::{Kind, ReadUsage, Reading, Series};
 pub use source::readings;

@@ -2,6 +2,7 @@
 
 use super::Counts;
 use crate::units::Timestamp;
+use crate::usage::Filter;
 
 /// A question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,7 +11,7 @@ pub struct Query {
     pub from: Option<Timestamp>,
     /// The instant after the last; `None`: now.
     pub to: Option<Timestamp>,
-    /// Which usage.
+    /// Which usage; `only_denied` is about the range.
     pub filter: Filter,
     /// How rows are made.
     pub groups: Groups,
@@ -18,19 +19,6 @@ pub struct Query {
     pub page_size: usize,
     /// `next_page_token` of the page before; empty for the first.
     pub page_token: String,
-}
-
-/// Which usage is meant: all conditions must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only this domain.
-    pub domain: Option<String>,
-    /// Only this rule.
-    pub rule: Option<String>,
-    /// Only counters that have each of these entries, key and value.
-    pub entries: Vec<(String, String)>,
-    /// Only rules or counters that denied something in the range.
-    pub only_denied: bool,
 }
 
 /// How rows are made; nothing: one row for everything.
@@ -115,7 +103,7 @@ impl Query {
     /// Whether what matched no rule is a part of the answer: it has no domain, rule or entry.
     pub(super) fn is_of_everything(&self) -> bool {
         let Groups { domain, rule, entry_key, .. } = &self.groups;
-        self.filter == Filter::default() && !domain && !rule && entry_key.is_none()
+        self.filter.takes_all() && !domain && !rule && entry_key.is_none()
     }
 }
 

@@ -5,10 +5,11 @@ use rusqlite::{Connection, params_from_iter};
 
 use super::counts::COLUMNS;
 use super::plan::{Kept, Piece, plan};
-use super::query::{Filter, Query, Row};
+use super::query::{Query, Row};
 use super::resolution::{ALL, Resolution, floor, instant};
 use super::token::Key;
 use super::{Counts, Kind};
+use crate::usage::Filter;
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
+use crate::usage::Filter;
 
 /// A Monday, 00:00 UTC.
 const START: u64 = 1_795_996_800;

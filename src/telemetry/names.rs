@@ -67,6 +67,14 @@ pub const SWEEP_LONGEST_PAUSE: &str = "tidegate_sweep_longest_pause_seconds";
 pub const CONNECTIONS: &str = "tidegate_connections";
 /// Connections refused.
 pub const CONNECTIONS_REFUSED: &str = "tidegate_connections_refused_total";
+/// Observers of the usage.
+pub const OBSERVERS: &str = "tidegate_observers";
+/// Refused checks that no listener was told.
+pub const DENIALS_SKIPPED: &str = "tidegate_denials_skipped_total";
+/// Single counters with a usage of their own.
+pub const USAGE_SERIES: &str = "tidegate_usage_series";
+/// The bound on those.
+pub const USAGE_SERIES_LIMIT: &str = "tidegate_usage_series_limit";
 /// The configuration in force.
 pub const CONFIG_GENERATION: &str = "tidegate_config_generation";
 /// Reloads that failed.
@@ -131,6 +139,10 @@ pub const METRICS: &[Metric] = &[
     gauge(CONNECTIONS, "{connection}", "Open connections."),
     counter(CONNECTIONS_REFUSED, "{connection}", "Connections refused because too many were open."),
     gauge(HELD_ANSWERS, "{answer}", "Answers that are held until the hits they answer have their turn in a queue."),
+    gauge(OBSERVERS, "{observer}", "Observers of the usage that are connected."),
+    counter(DENIALS_SKIPPED, "{check}", "Denied checks above the rate at which listeners are told; usage counts them."),
+    gauge(USAGE_SERIES, "{counter}", "Single counters whose usage is told apart."),
+    gauge(USAGE_SERIES_LIMIT, "{counter}", "Single counters whose usage can be told apart; the rest is in other."),
     gauge(CONFIG_GENERATION, "1", "The number of the configuration in force, from 1; 0: none is loaded."),
     counter(CONFIG_RELOAD_FAILURES, "{load}", "Loads that failed; the configuration in force stayed."),
     gauge(CONFIG_LAST_RELOAD_SUCCESS, "1", "1: the last load succeeded; 0: it failed, and older rules are in force."),

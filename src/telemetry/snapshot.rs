@@ -30,6 +30,8 @@ pub struct Snapshot {
     pub sweep: SweepValues,
     /// The connections.
     pub connections: ConnectionValues,
+    /// Those who watch the usage.
+    pub observing: ObservingValues,
     /// Answers held in queues.
     pub held_answers: u64,
     /// How far the clock is ahead of the wall clock.
@@ -114,6 +116,19 @@ pub struct SweepValues {
     pub longest_pause: Nanos,
 }
 
+/// Those who watch the usage, and what they can be told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ObservingValues {
+    /// Observers connected now.
+    pub observers: u64,
+    /// Refused checks that no listener could be told.
+    pub denials_skipped: u64,
+    /// Single counters whose usage is told apart.
+    pub series: u64,
+    /// How many there are at most.
+    pub series_limit: u64,
+}
+
 /// The connections of all front ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConnectionValues {
@@ -169,6 +184,10 @@ impl Snapshot {
             names::SWEEP_LONGEST_PAUSE => seconds(self.sweep.longest_pause),
             names::CONNECTIONS => float(self.connections.open),
             names::CONNECTIONS_REFUSED => float(self.connections.refused),
+            names::OBSERVERS => float(self.observing.observers),
+            names::DENIALS_SKIPPED => float(self.observing.denials_skipped),
+            names::USAGE_SERIES => float(self.observing.series),
+            names::USAGE_SERIES_LIMIT => float(self.observing.series_limit),
             names::CONFIG_GENERATION => float(self.config.generation),
             names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
             names::HELD_ANSWERS => float(self.held_answers),

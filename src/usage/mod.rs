@@ -7,8 +7,11 @@
 
 mod counts;
 mod denials;
+mod filter;
 mod requests;
 mod rule_usage;
+mod schedule;
+mod selection;
 mod series;
 mod series_table;
 mod snapshot;
@@ -16,7 +19,10 @@ mod totals;
 
 pub use counts::{Counts, Recorded};
 pub use denials::{Denial, Denials, Listener, TICK_MS};
+pub use filter::Filter;
 pub use rule_usage::{Labels, RuleName, RuleUsage};
+pub use schedule::{Place, Schedule};
+pub use selection::Selection;
 pub use series::{SeriesUsage, Usage};
 pub use series_table::{CounterName, Series, Slot};
 pub use snapshot::{CounterCounts, RuleCounts, UsageSnapshot};

@@ -13,6 +13,7 @@ mod read;
 mod write;
 
 pub mod json;
+pub mod usage;
 
 use bytes::Bytes;
 

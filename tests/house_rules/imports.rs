@@ -73,7 +73,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 21] = [
     ("sweeper", &["clock", "limiter", "units", "usage"]),
     ("config", &["clock", "limiter", "rules", "units"]),
     ("telemetry", &["clock", "config", "limiter", "rules", "settings", "store", "units", "usage"]),
-    ("wire", &["engine", "limiter", "rules", "units"]),
+    ("wire", &["engine", "limiter", "rules", "units", "usage"]),
     ("limiter", &["engine", "rules", "store", "units", "usage"]),
     // The store takes `now` from its callers; the clock only tells it how long a sweep's steps took.
     ("store", &["clock", "engine", "rules", "units"]),

@@ -5,10 +5,17 @@ use std::process::Command;
 use std::time::Duration;
 use std::{fs, thread};
 
+use prost_types::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use tidegate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
+use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
+use tidegate::wire::proto::tidegate::v1::{EntryFilter, QueryUsageRequest, QueryUsageResponse, UsageFilter, UsageRow};
 
 use crate::TestServer;
-use crate::server::{PATIENCE, THREE_A_MINUTE, command, rules_in};
+use crate::server::{PATIENCE, THREE_A_MINUTE, command, connect, rules_in};
 
 const CHECK: &[u8] = br#"{"domain": "api", "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]}"#;
 
@@ -144,4 +151,84 @@ fn any_sqlite_tool_reads_the_views() {
     let Ok(output) = python else { return eprintln!("skipped: no python3") };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(text.trim(), "('api', 'api.key', 5, 2)", "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+async fn ask(service: &mut UsageServiceClient<Channel>, request: QueryUsageRequest) -> QueryUsageResponse {
+    service.query_usage(request).await.unwrap().into_inner()
+}
+
+fn of_value(server: &TestServer, value: &str, times: u32) {
+    let body = String::from_utf8_lossy(CHECK).replace("\"v\"", &format!("\"{value}\""));
+    for _ in 0..times {
+        server.http("POST", "/json", body.as_bytes());
+    }
+}
+
+fn rows(answer: &QueryUsageResponse) -> Vec<(&str, &str, u64, u64)> {
+    let counts = |row: &UsageRow| row.counts.map(|counts| (counts.num_requests, counts.num_requests_denied)).unwrap();
+    answer.rows.iter().map(|row| (&*row.rule, &*row.entry_value, counts(row).0, counts(row).1)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queries_group_filter_and_page() {
+    let server = TestServer::start(THREE_A_MINUTE, &["--history-flush", "100ms"]);
+    let mut service = UsageServiceClient::new(connect(&server.admin).await);
+    for (value, times) in [("ann", 5), ("bob", 2), ("cy", 1)] {
+        of_value(&server, value, times);
+    }
+    let all = QueryUsageRequest::default;
+    while rows(&ask(&mut service, all()).await) != [("", "", 8, 2)] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let by = |groups: &[GroupBy]| groups.iter().map(|group| *group as i32).collect::<Vec<_>>();
+    let by_value = QueryUsageRequest { group_by: by(&[GroupBy::Entry]), entry_key: "key".into(), ..all() };
+    let bob = EntryFilter { key: "key".into(), value: "bob".into() };
+    let bob = UsageFilter { entries: vec![bob], ..UsageFilter::default() };
+    let denied = UsageFilter { only_denied: true, ..UsageFilter::default() };
+    let cases: [(&str, QueryUsageRequest, &[(&str, &str, u64, u64)]); 5] = [
+        ("rules", QueryUsageRequest { group_by: by(&[GroupBy::Rule]), ..all() }, &[("api.key", "", 8, 2)]),
+        ("values", by_value.clone(), &[("", "ann", 5, 2), ("", "bob", 2, 0), ("", "cy", 1, 0)]),
+        ("one value", QueryUsageRequest { filter: Some(bob), ..all() }, &[("", "", 2, 0)]),
+        ("denied", QueryUsageRequest { filter: Some(denied), ..by_value.clone() }, &[("", "ann", 5, 2)]),
+        ("the past", QueryUsageRequest { to: Some(Timestamp { seconds: 60, nanos: 0 }), ..by_value.clone() }, &[]),
+    ];
+    for (name, request, want) in cases {
+        assert_eq!(rows(&ask(&mut service, request).await), want, "{name}");
+    }
+    let first = ask(&mut service, QueryUsageRequest { page_size: 2, ..by_value.clone() }).await;
+    assert!(first.in_memory && first.history_from.is_some());
+    let next = QueryUsageRequest { page_token: first.next_page_token, ..by_value };
+    let second = ask(&mut service, next).await;
+    assert_eq!((first.rows.len(), rows(&second)), (2, vec![("", "cy", 1, 0)]));
+    assert_eq!(second.next_page_token, "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_asked_is_an_invalid_argument() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let mut service = UsageServiceClient::new(connect(&server.admin).await);
+    let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+    let named = |domain: &str, rule: &str| {
+        Some(UsageFilter { domain: domain.into(), rule: rule.into(), ..UsageFilter::default() })
+    };
+    let all = QueryUsageRequest::default;
+    let bad = [
+        ("inverted", QueryUsageRequest { from: at(9), to: at(8), ..all() }, "from must be before to"),
+        ("empty", QueryUsageRequest { from: at(9), to: at(9), ..all() }, "from must be before to"),
+        ("from the future", QueryUsageRequest { from: at(1 << 33), ..all() }, "from must be before to"),
+        ("unknown rule", QueryUsageRequest { filter: named("", "api.nope"), ..all() }, "rule \"api.nope\""),
+        ("unknown domain", QueryUsageRequest { filter: named("nope", ""), ..all() }, "domain \"nope\""),
+        ("not in it", QueryUsageRequest { filter: named("nope", "api.key"), ..all() }, "in the domain \"nope\""),
+        ("foreign token", QueryUsageRequest { page_token: "abcd".into(), ..all() }, "page_token"),
+        ("no group", QueryUsageRequest { group_by: vec![7], ..all() }, "group_by"),
+    ];
+    for (name, request, message) in bad {
+        let refused = service.query_usage(request).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{name}: {refused:?}");
+        assert!(refused.message().contains(message), "{name}: {}", refused.message());
+    }
+    for filter in [named("api", "api.key"), named("", "api.key"), named("api", ""), named("api", "api.(override)")] {
+        let answer = ask(&mut service, QueryUsageRequest { filter: filter.clone(), ..all() }).await;
+        assert_eq!(rows(&answer), [("", "", 0, 0)], "{filter:?}");
+    }
 }

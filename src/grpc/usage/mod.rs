@@ -1,0 +1,104 @@
+//! tidegate.v1.UsageService: what operators and observers ask about usage.
+
+mod denials;
+mod observers;
+mod watch;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+pub use observers::Observers;
+
+use super::Queries;
+use crate::clock::Clock;
+use crate::limiter::Limiter;
+use crate::usage::Filter;
+use crate::wire::proto::tidegate::v1::usage_service_server::{UsageService, UsageServiceServer};
+use crate::wire::proto::tidegate::v1::{
+    DenialReport, QueryUsageRequest, QueryUsageResponse, UsageReport, WatchDenialsRequest, WatchUsageRequest,
+};
+use crate::wire::usage::{BadQuestion, read_filter, read_interval};
+use denials::DenialReports;
+use observers::Observed;
+use watch::UsageReports;
+
+/// Tells the usage.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    observed: Arc<Observed>,
+    queries: Queries,
+}
+
+impl Usage {
+    /// The service; its stream's numbers count from now.
+    pub fn service(
+        limiter: Arc<Limiter>,
+        clock: Arc<Clock>,
+        observers: Observers,
+        queries: Queries,
+    ) -> UsageServiceServer<Self> {
+        let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers)), queries };
+        UsageServiceServer::new(usage).max_decoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    /// The filter, if it can take anything.
+    fn known(&self, filter: Filter) -> Result<Filter, BadQuestion> {
+        let snapshot = self.observed.snapshot();
+        let unknown = |what, name: &str| BadQuestion::Unknown { what, name: name.to_owned() };
+        if let Some(domain) = &filter.domain {
+            let is_known = self.observed.has_domain(domain) || snapshot.rules.iter().any(|r| r.rule.domain == *domain);
+            is_known.then_some(()).ok_or_else(|| unknown("domain", domain))?;
+        }
+        if let Some(path) = &filter.rule {
+            let named = || snapshot.rules.iter().filter(|r| r.rule.path == *path);
+            if named().next().is_none() && !self.observed.is_of_overrides(path) {
+                return Err(unknown("rule", path));
+            }
+            if let Some(domain) = &filter.domain
+                && !named().any(|r| r.rule.domain == *domain)
+                && !self.observed.is_of_overrides_in(path, domain)
+            {
+                return Err(BadQuestion::OtherDomain { rule: path.clone(), domain: domain.clone() });
+            }
+        }
+        Ok(filter)
+    }
+}
+
+#[tonic::async_trait]
+impl UsageService for Usage {
+    type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<UsageReport, Status>> + Send>>;
+    type WatchDenialsStream = Pin<Box<dyn Stream<Item = Result<DenialReport, Status>> + Send>>;
+
+    async fn watch_usage(
+        &self,
+        request: Request<WatchUsageRequest>,
+    ) -> Result<Response<Self::WatchUsageStream>, Status> {
+        let WatchUsageRequest { filter, interval, top, resume_instance_id, resume_sequence } = request.into_inner();
+        let interval = read_interval(interval)?;
+        let filter = self.known(read_filter(filter)?)?;
+        let seat = self.observed.seat()?;
+        let resumed = self.observed.is_instance(&resume_instance_id).then_some(resume_sequence);
+        let reports = UsageReports::new(Arc::clone(&self.observed), seat, filter, interval, top, resumed);
+        Ok(Response::new(Box::pin(reports)))
+    }
+
+    async fn watch_denials(
+        &self,
+        request: Request<WatchDenialsRequest>,
+    ) -> Result<Response<Self::WatchDenialsStream>, Status> {
+        let filter = self.known(read_filter(request.into_inner().filter)?)?;
+        let seat = self.observed.seat()?;
+        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), seat, filter))))
+    }
+
+    async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {
+        self.queries.answer(request.into_inner()).await.map(Response::new)
+    }
+}
+
+/// A request holds a filter of a few names.
+const MAX_REQUEST_BYTES: usize = 64 << 10;

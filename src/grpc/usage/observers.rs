@@ -1,0 +1,129 @@
+//! What all observers share: the server instance, one reading of the usage, and a bounded number of seats.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tonic::Status;
+
+use crate::clock::{Clock, Stopwatch};
+use crate::limiter::{Limiter, View};
+use crate::units::{Nanos, Timestamp};
+use crate::usage::{Listener, RuleName, UsageSnapshot};
+use crate::wire::proto::tidegate::v1::ServerInstance;
+use crate::wire::usage::time;
+
+/// How many observers there are.
+#[derive(Clone, Debug, Default)]
+pub struct Observers(Arc<AtomicUsize>);
+
+/// The place of one observer, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Observers);
+
+/// What all observers share.
+#[derive(Debug)]
+pub(super) struct Observed {
+    limiter: Arc<Limiter>,
+    clock: Arc<Clock>,
+    observers: Observers,
+    instance: ServerInstance,
+    /// Since the start. Steps of the wall clock are no reports that were missed.
+    stopwatch: Stopwatch,
+    reading: Mutex<Option<Reading>>,
+}
+
+/// The usage at one moment. Observers whose reports are due at the same moment share one.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    begun: Nanos,
+    pub(super) at: Timestamp,
+    pub(super) usage: Arc<UsageSnapshot>,
+}
+
+impl Observers {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        let one_more = |count| Some(count + 1).filter(|count| *count <= MAX_OBSERVERS);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Seat(self.clone()))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Observed {
+    pub(super) fn new(limiter: Arc<Limiter>, clock: Arc<Clock>, observers: Observers) -> Self {
+        let started = clock.now();
+        // Seeded by the system anew for each process: two that start in the same nanosecond differ too.
+        let id = format!("{:016x}", ahash::RandomState::new().hash_one(started));
+        let instance = ServerInstance { id, started: Some(time(started)) };
+        Self { limiter, clock, observers, instance, stopwatch: Stopwatch::start(), reading: Mutex::default() }
+    }
+
+    /// A place for one more observer.
+    pub(super) fn seat(&self) -> Result<Seat, Status> {
+        let full = || Status::resource_exhausted(format!("{MAX_OBSERVERS} observers already: try again later"));
+        self.observers.seat().ok_or_else(full)
+    }
+
+    pub(super) fn instance(&self) -> &ServerInstance {
+        &self.instance
+    }
+
+    pub(super) fn is_instance(&self, id: &str) -> bool {
+        self.instance.id == id
+    }
+
+    /// The time since the start.
+    pub(super) fn elapsed(&self) -> Nanos {
+        self.stopwatch.elapsed()
+    }
+
+    /// The usage, read at `due` or later.
+    pub(super) fn read(&self, due: Nanos) -> Reading {
+        let mut last = self.reading.lock();
+        if let Some(reading) = last.as_ref().filter(|reading| reading.begun >= due) {
+            return reading.clone();
+        }
+        let begun = self.elapsed();
+        let usage = Arc::new(self.limiter.usage().snapshot());
+        last.insert(Reading { begun, at: self.clock.now(), usage }).clone()
+    }
+
+    /// The usage now.
+    pub(super) fn snapshot(&self) -> Arc<UsageSnapshot> {
+        self.read(self.elapsed()).usage
+    }
+
+    /// Listens to refused checks from now on.
+    pub(super) fn listen(&self) -> Listener {
+        self.limiter.usage().denials().listen()
+    }
+
+    pub(super) fn has_domain(&self, name: &str) -> bool {
+        self.limiter.view().as_ref().and_then(View::rules).is_some_and(|rules| rules.domain(name).is_some())
+    }
+
+    /// Whether this is the path of the limits that requests bring along in a domain.
+    pub(super) fn is_of_overrides(&self, path: &str) -> bool {
+        let view = self.limiter.view();
+        let rules = view.as_ref().and_then(View::rules);
+        rules.is_some_and(|rules| rules.domains().any(|domain| RuleName::of_overrides(&domain.name).path == path))
+    }
+
+    pub(super) fn is_of_overrides_in(&self, path: &str, domain: &str) -> bool {
+        self.has_domain(domain) && RuleName::of_overrides(domain).path == path
+    }
+}
+
+/// Observers at once. A report costs about a millisecond, so as many that all want ten a second take one core; a team
+/// with dashboards has a tenth of them.
+const MAX_OBSERVERS: usize = 128;

@@ -1,0 +1,56 @@
+//! Which part of the usage an observer wants.
+
+use super::{CounterCounts, CounterName, Denial, RuleName, Totals};
+
+/// Which part of the usage is meant. All given conditions must hold; an empty filter takes everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only this domain.
+    pub domain: Option<String>,
+    /// Only the rule with this path.
+    pub rule: Option<String>,
+    /// Only counters with these entries, key and value.
+    pub entries: Vec<(String, String)>,
+    /// Only what denied something.
+    pub only_denied: bool,
+}
+
+impl Filter {
+    /// Whether it takes everything, so that what belongs to no rule is part of it.
+    pub fn takes_all(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a rule of this name can be part of it.
+    pub fn takes_rule(&self, rule: &RuleName) -> bool {
+        self.takes_name(&rule.domain, &rule.path)
+    }
+
+    /// Whether something with these sums can be part of it.
+    pub fn takes_totals(&self, totals: &Totals) -> bool {
+        !self.only_denied || totals.requests_denied > 0
+    }
+
+    /// Whether a counter is part of it.
+    pub fn takes_counter(&self, counter: &CounterCounts) -> bool {
+        self.takes_totals(&counter.totals) && self.takes_name_of(&counter.name)
+    }
+
+    /// Whether a refused check is part of it.
+    pub fn takes_denial(&self, denial: &Denial) -> bool {
+        self.takes_name(&denial.domain, &denial.rule) && self.takes_entries(&denial.entries)
+    }
+
+    fn takes_name_of(&self, name: &CounterName) -> bool {
+        self.takes_rule(&name.rule) && self.takes_entries(&name.entries)
+    }
+
+    fn takes_name(&self, domain: &str, rule: &str) -> bool {
+        let is = |wanted: &Option<String>, given: &str| wanted.as_ref().is_none_or(|wanted| wanted == given);
+        is(&self.domain, domain) && is(&self.rule, rule)
+    }
+
+    fn takes_entries(&self, entries: &[(String, String)]) -> bool {
+        self.entries.iter().all(|wanted| entries.contains(wanted))
+    }
+}

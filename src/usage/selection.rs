@@ -1,0 +1,173 @@
+//! What of a snapshot an observer is told.
+
+use std::cmp::Reverse;
+
+use super::{CounterCounts, Filter, RuleCounts, Totals, UsageSnapshot};
+
+/// What of a snapshot an observer is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The rules, sorted by name; with entries in the filter sums over the counters that it takes.
+    pub rules: Vec<RuleCounts>,
+    /// The counters, most hits first.
+    pub counters: Vec<CounterCounts>,
+    /// The sums over all rules that the filter takes.
+    pub total: Totals,
+    /// Checks that matched no rule, if the filter takes everything; else 0.
+    pub unmatched: u64,
+}
+
+impl Selection {
+    /// What `filter` takes, and of the counters the `top` with the most hits.
+    ///
+    /// Cost: linear in the snapshot; only what is told is copied.
+    pub fn new(snapshot: &UsageSnapshot, filter: &Filter, top: usize) -> Self {
+        let counters: Vec<_> = snapshot.counters.iter().filter(|counter| filter.takes_counter(counter)).collect();
+        let rules = if filter.entries.is_empty() {
+            let taken = |rule: &&RuleCounts| filter.takes_rule(&rule.rule) && filter.takes_totals(&rule.totals);
+            snapshot.rules.iter().filter(taken).cloned().collect()
+        } else {
+            rules_of(&counters)
+        };
+        Self {
+            total: rules.iter().fold(Totals::default(), |sum, rule| sum.plus(&rule.totals)),
+            rules: busiest_rules(rules),
+            counters: busiest(counters, top),
+            unmatched: if filter.takes_all() { snapshot.unmatched } else { 0 },
+        }
+    }
+}
+
+/// The sums of counters, by rule. The counters are sorted by rule.
+fn rules_of(counters: &[&CounterCounts]) -> Vec<RuleCounts> {
+    let mut rules: Vec<RuleCounts> = Vec::new();
+    for counter in counters {
+        match rules.last_mut().filter(|last| last.rule == counter.name.rule) {
+            Some(last) => last.totals = last.totals.plus(&counter.totals),
+            None => rules.push(RuleCounts { rule: counter.name.rule.clone(), totals: counter.totals }),
+        }
+    }
+    rules
+}
+
+fn busiest_rules(mut rules: Vec<RuleCounts>) -> Vec<RuleCounts> {
+    if rules.len() > MAX_RULES_TOLD {
+        rules.select_nth_unstable_by_key(MAX_RULES_TOLD, |rule| Reverse(rule.totals.hits()));
+        rules.truncate(MAX_RULES_TOLD);
+        rules.sort_unstable_by(|a, b| a.rule.cmp(&b.rule));
+    }
+    rules
+}
+
+/// The counters with the most hits, those with equally many by name: the same ones in every report.
+fn busiest(mut counters: Vec<&CounterCounts>, top: usize) -> Vec<CounterCounts> {
+    let by_hits = |a: &&CounterCounts, b: &&CounterCounts| {
+        let by_name = || a.name.cmp(&b.name).then(a.other.cmp(&b.other));
+        b.totals.hits().cmp(&a.totals.hits()).then_with(by_name)
+    };
+    if top == 0 {
+        return Vec::new();
+    }
+    if counters.len() > top {
+        counters.select_nth_unstable_by(top, by_hits);
+        counters.truncate(top);
+    }
+    counters.sort_unstable_by(by_hits);
+    counters.into_iter().cloned().collect()
+}
+
+/// Rules in one report, so that it stays below the 4 MiB that gRPC clients read by default.
+const MAX_RULES_TOLD: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{CounterName, RuleName};
+    use super::*;
+
+    fn totals(allowed: u64, denied: u64) -> Totals {
+        Totals {
+            requests_allowed: allowed,
+            requests_denied: denied,
+            hits_allowed: allowed,
+            hits_denied: denied,
+            ..Totals::default()
+        }
+    }
+
+    fn rule(path: &str) -> Arc<RuleName> {
+        let domain = path.split('.').next().unwrap().to_owned();
+        Arc::new(RuleName { domain, path: path.to_owned() })
+    }
+
+    fn counter(path: &str, values: &[(&str, &str)], allowed: u64, denied: u64) -> CounterCounts {
+        let entries = values.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let name = Arc::new(CounterName { rule: rule(path), entries });
+        CounterCounts { name, other: values.is_empty(), totals: totals(allowed, denied) }
+    }
+
+    fn snapshot() -> UsageSnapshot {
+        let sums = |path: &str, allowed, denied| RuleCounts { rule: rule(path), totals: totals(allowed, denied) };
+        UsageSnapshot {
+            rules: vec![sums("api.partner", 60, 5), sums("api.partner.path", 7, 0), sums("web.user", 9, 1)],
+            counters: vec![
+                counter("api.partner", &[("partner", "acme")], 30, 5),
+                counter("api.partner", &[("partner", "b")], 20, 0),
+                counter("api.partner", &[], 10, 0),
+                counter("api.partner.path", &[("partner", "acme"), ("path", "/pay")], 7, 0),
+                counter("web.user", &[("user", "acme")], 9, 1),
+            ],
+            unmatched: 3,
+        }
+    }
+
+    /// The rules with their requests, the counters' requests in order, all requests, unmatched.
+    type Told = (Vec<(&'static str, u64)>, Vec<u64>, u64, u64);
+
+    fn check(filter: &Filter, top: usize, want: &Told) {
+        let told = Selection::new(&snapshot(), filter, top);
+        let rules: Vec<_> = told.rules.iter().map(|rule| (rule.rule.path.as_str(), rule.totals.requests())).collect();
+        let counters: Vec<_> = told.counters.iter().map(|counter| counter.totals.requests()).collect();
+        assert_eq!((rules, counters, told.total.requests(), told.unmatched), *want, "{filter:?} top {top}");
+    }
+
+    #[test]
+    fn filters_and_top() {
+        let all = Filter::default;
+        let some = |text: &str| Some(text.to_owned());
+        let entry = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+        let every = vec![("api.partner", 65), ("api.partner.path", 7), ("web.user", 10)];
+        for (filter, top, want) in [
+            (all(), 9, (every.clone(), vec![35, 20, 10, 10, 7], 82, 3)),
+            (all(), 2, (every.clone(), vec![35, 20], 82, 3)),
+            (all(), 3, (every.clone(), vec![35, 20, 10], 82, 3)),
+            (all(), 0, (every, vec![], 82, 3)),
+            (
+                Filter { domain: some("api"), ..all() },
+                9,
+                (vec![("api.partner", 65), ("api.partner.path", 7)], vec![35, 20, 10, 7], 72, 0),
+            ),
+            (Filter { rule: some("api.partner.path"), ..all() }, 9, (vec![("api.partner.path", 7)], vec![7], 7, 0)),
+            (Filter { domain: some("web"), rule: some("api.partner"), ..all() }, 9, (vec![], vec![], 0, 0)),
+            (
+                Filter { only_denied: true, ..all() },
+                9,
+                (vec![("api.partner", 65), ("web.user", 10)], vec![35, 10], 75, 0),
+            ),
+            (
+                Filter { entries: entry("partner", "acme"), ..all() },
+                9,
+                (vec![("api.partner", 35), ("api.partner.path", 7)], vec![35, 7], 42, 0),
+            ),
+            (
+                Filter { entries: entry("partner", "acme"), only_denied: true, ..all() },
+                9,
+                (vec![("api.partner", 35)], vec![35], 35, 0),
+            ),
+            (Filter { entries: entry("partner", "nobody"), ..all() }, 9, (vec![], vec![], 0, 0)),
+        ] {
+            check(&filter, top, &want);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The usage as observers are told it: between the messages of `tidegate.v1` and the types of [`crate::usage`].
+
+use std::sync::Arc;
+
+use prost_types::{Duration, Timestamp as WireTime};
+
+use super::proto::tidegate::v1;
+use crate::engine::Reason;
+use crate::units::{Nanos, Timestamp};
+use crate::usage::{CounterCounts, Denial, Filter, Place, RuleCounts, Selection, Totals};
+
+/// Why a question about usage cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadQuestion {
+    /// The interval is out of range.
+    #[error("interval: must be from 100 ms to 1 h")]
+    Interval,
+    /// An entry of the filter has no key.
+    #[error("filter.entries: a key must not be empty")]
+    EmptyKey,
+    /// The filter has too many entries.
+    #[error("filter.entries: at most {MAX_ENTRIES} are allowed")]
+    TooManyEntries,
+    /// Nothing has this name.
+    #[error("filter.{what}: there is no {what} {name:?}")]
+    Unknown {
+        /// What kind of thing.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The rule is in another domain.
+    #[error("filter: the rule {rule:?} is not in the domain {domain:?}")]
+    OtherDomain {
+        /// The rule's path.
+        rule: String,
+        /// The domain.
+        domain: String,
+    },
+}
+
+impl From<BadQuestion> for tonic::Status {
+    fn from(bad: BadQuestion) -> Self {
+        Self::invalid_argument(bad.to_string())
+    }
+}
+
+/// Reads a filter. Whether its names exist is for the caller to check.
+///
+/// # Errors
+/// An entry without a key, or too many entries.
+pub fn read_filter(filter: Option<v1::UsageFilter>) -> Result<Filter, BadQuestion> {
+    let v1::UsageFilter { domain, rule, entries, only_denied } = filter.unwrap_or_default();
+    if entries.iter().any(|entry| entry.key.is_empty()) {
+        return Err(BadQuestion::EmptyKey);
+    }
+    if entries.len() > MAX_ENTRIES {
+        return Err(BadQuestion::TooManyEntries);
+    }
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let entries = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
+    Ok(Filter { domain: given(domain), rule: given(rule), entries, only_denied })
+}
+
+/// Reads the time between two reports.
+///
+/// # Errors
+/// It is out of range.
+pub fn read_interval(interval: Option<Duration>) -> Result<Nanos, BadQuestion> {
+    let Some(interval) = interval else { return Ok(DEFAULT_INTERVAL) };
+    let length = std::time::Duration::try_from(interval).map_err(|_| BadQuestion::Interval)?;
+    let length = Nanos::from(length);
+    if (LEAST_INTERVAL..=MOST_INTERVAL).contains(&length) { Ok(length) } else { Err(BadQuestion::Interval) }
+}
+
+/// Writes a report.
+pub fn report(
+    instance: &v1::ServerInstance,
+    place: Place,
+    resumed: bool,
+    at: Timestamp,
+    told: &Selection,
+) -> v1::UsageReport {
+    v1::UsageReport {
+        instance: Some(instance.clone()),
+        sequence: place.sequence,
+        time: Some(time(at)),
+        num_reports_merged: place.merged,
+        resumed,
+        rules: told.rules.iter().map(rule).collect(),
+        counters: told.counters.iter().map(counter).collect(),
+        total: Some(v1::UsageCounts { num_requests_unmatched: told.unmatched, ..counts(&told.total) }),
+    }
+}
+
+/// Writes sums.
+pub fn counts(totals: &Totals) -> v1::UsageCounts {
+    v1::UsageCounts {
+        num_requests: totals.requests(),
+        num_requests_allowed: totals.requests_allowed,
+        num_requests_denied: totals.requests_denied,
+        hits: totals.hits(),
+        hits_allowed: totals.hits_allowed,
+        hits_over_limit: totals.hits_over_limit,
+        hits_near_limit: totals.hits_near_limit,
+        hits_shadow_denied: totals.hits_shadow_denied,
+        hits_refunded: totals.hits_refunded,
+        num_requests_queued: totals.requests_queued,
+        denials: Some(v1::DenialCounts {
+            over_limit: totals.denied_over_limit,
+            banned: totals.denied_banned,
+            queue_full: totals.denied_queue_full,
+            no_room: totals.denied_no_room,
+        }),
+        num_requests_unlimited: totals.requests_unlimited,
+        num_requests_unmatched: 0,
+    }
+}
+
+/// Writes a refused check.
+pub fn denial(denial: &Arc<Denial>) -> v1::Denial {
+    let reason = match denial.reason {
+        Reason::OverLimit => v1::denial::Reason::OverLimit,
+        Reason::Banned => v1::denial::Reason::Banned,
+        Reason::QueueFull => v1::denial::Reason::QueueFull,
+        Reason::NoRoom => v1::denial::Reason::NoRoom,
+    };
+    v1::Denial {
+        time: Some(time(denial.at)),
+        domain: denial.domain.clone(),
+        rule: denial.rule.clone(),
+        entries: entries(&denial.entries),
+        hits: denial.hits,
+        requests_per_unit: denial.requests_per_unit,
+        period: Some(length(denial.period)),
+        reason: reason.into(),
+        retry_after: Some(length(denial.retry_after)),
+        shadow: denial.shadow,
+    }
+}
+
+/// Writes an instant.
+pub fn time(at: Timestamp) -> WireTime {
+    let Duration { seconds, nanos } = length(Nanos::from_ns(at.as_ns()));
+    WireTime { seconds, nanos }
+}
+
+fn length(length: Nanos) -> Duration {
+    let (seconds, nanos) = (length.as_ns() / Nanos::SECOND.as_ns(), length.as_ns() % Nanos::SECOND.as_ns());
+    Duration { seconds: i64::try_from(seconds).unwrap_or(i64::MAX), nanos: i32::try_from(nanos).unwrap_or(0) }
+}
+
+fn rule(rule: &RuleCounts) -> v1::RuleUsage {
+    v1::RuleUsage { domain: rule.rule.domain.clone(), rule: rule.rule.path.clone(), counts: Some(counts(&rule.totals)) }
+}
+
+fn counter(counter: &CounterCounts) -> v1::CounterUsage {
+    v1::CounterUsage {
+        domain: counter.name.rule.domain.clone(),
+        rule: counter.name.rule.path.clone(),
+        entries: entries(&counter.name.entries),
+        other: counter.other,
+        counts: Some(v1::UsageCounts { denials: None, ..counts(&counter.totals) }),
+    }
+}
+
+fn entries(entries: &[(String, String)]) -> Vec<v1::Entry> {
+    entries.iter().map(|(key, value)| v1::Entry { key: key.clone(), value: value.clone() }).collect()
+}
+
+/// Entries of a filter: no configuration is as deep.
+const MAX_ENTRIES: usize = 16;
+/// People read no faster, and each report costs about a millisecond.
+const LEAST_INTERVAL: Nanos = Nanos::from_ns(100_000_000);
+const MOST_INTERVAL: Nanos = Nanos::from_secs(3_600);
+const DEFAULT_INTERVAL: Nanos = Nanos::SECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals() {
+        let duration = |seconds, nanos| Some(Duration { seconds, nanos });
+        for (given, want) in [
+            (None, Some(1_000)),
+            (duration(0, 0), None),
+            (duration(0, 99_999_999), None),
+            (duration(0, 100_000_000), Some(100)),
+            (duration(3_600, 0), Some(3_600_000)),
+            (duration(3_600, 1), None),
+            (duration(-1, 0), None),
+            (duration(i64::MAX, i32::MAX), None),
+            (duration(i64::MIN, i32::MIN), None),
+        ] {
+            let read = read_interval(given).ok().map(Nanos::as_millis_ceil);
+            assert_eq!(read, want, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn filters() {
+        let entry = |key: &str| v1::Entry { key: key.to_owned(), value: String::new() };
+        let with = |keys: Vec<v1::Entry>| {
+            let entries = keys.into_iter().map(|v1::Entry { key, value }| v1::EntryFilter { key, value }).collect();
+            read_filter(Some(v1::UsageFilter { entries, ..v1::UsageFilter::default() }))
+        };
+        assert_eq!(read_filter(None), Ok(Filter::default()));
+        assert!(with(vec![entry("k")]).is_ok());
+        assert_eq!(with(vec![entry("k"), entry("")]), Err(BadQuestion::EmptyKey));
+        assert_eq!(with((0..17).map(|i| entry(&i.to_string())).collect()), Err(BadQuestion::TooManyEntries));
+    }
+
+    #[test]
+    fn instants_to_the_nanosecond() {
+        let told = time(Timestamp::from_ns(1_700_000_000_123_456_789));
+        assert_eq!((told.seconds, told.nanos), (1_700_000_000, 123_456_789));
+    }
+}
