@@ -215,14 +215,14 @@ mod tests {
     use super::*;
     use tonic::Code;
 
-    fn duration(seconds: i64, nanos: i32) -> Option<prost_types::Duration> {
-        Some(prost_types::Duration { seconds, nanos })
+    fn by_minutes_of(seconds: i64, nanos: i32) -> proto::QueryUsageRequest {
+        let bucket = Some(prost_types::Duration { seconds, nanos });
+        proto::QueryUsageRequest { group_by: vec![GroupBy::Time as i32], bucket, ..Default::default() }
     }
 
     #[test]
     fn what_cannot_be_asked_is_told() {
         let request = proto::QueryUsageRequest::default;
-        let time = || vec![GroupBy::Time as i32];
         let entry = |key: &str| proto::EntryFilter { key: key.into(), value: "v".into() };
         let filter = |entries| Some(proto::UsageFilter { entries, ..Default::default() });
         let cases = [
@@ -230,12 +230,12 @@ mod tests {
             ("unknown group", proto::QueryUsageRequest { group_by: vec![9], ..request() }),
             ("no entry_key", proto::QueryUsageRequest { group_by: vec![GroupBy::Entry as i32], ..request() }),
             ("entry_key alone", proto::QueryUsageRequest { entry_key: "k".into(), ..request() }),
-            ("bucket alone", proto::QueryUsageRequest { bucket: duration(60, 0), ..request() }),
-            ("zero bucket", proto::QueryUsageRequest { group_by: time(), bucket: duration(0, 0), ..request() }),
-            ("negative bucket", proto::QueryUsageRequest { group_by: time(), bucket: duration(-60, 0), ..request() }),
-            ("half a minute", proto::QueryUsageRequest { group_by: time(), bucket: duration(90, 0), ..request() }),
-            ("nanos", proto::QueryUsageRequest { group_by: time(), bucket: duration(60, 1), ..request() }),
-            ("a century", proto::QueryUsageRequest { group_by: time(), bucket: duration(1 << 32, 0), ..request() }),
+            ("bucket alone", proto::QueryUsageRequest { group_by: Vec::new(), ..by_minutes_of(60, 0) }),
+            ("zero bucket", by_minutes_of(0, 0)),
+            ("negative bucket", by_minutes_of(-60, 0)),
+            ("half a minute", by_minutes_of(90, 0)),
+            ("nanos", by_minutes_of(60, 1)),
+            ("a century", by_minutes_of(1 << 32, 0)),
             ("an empty key", proto::QueryUsageRequest { filter: filter(vec![entry("")]), ..request() }),
             ("many entries", proto::QueryUsageRequest { filter: filter(vec![entry("k"); 17]), ..request() }),
             (

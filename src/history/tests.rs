@@ -183,90 +183,77 @@ fn sums_beyond_what_sqlite_counts_saturate() {
     assert_eq!(hits, [u64::MAX]);
 }
 
-#[test]
-fn filters_and_groups() {
+/// Two domains with a rule of the same name, single counters of one of them, and what matched nothing.
+fn lab_of_two_domains() -> Lab {
     let mut lab = Lab::open(None, 1 << 30);
     let rule = |domain: &str, name: &str| Series::rule(domain, &format!("{domain}.{name}"));
-    lab.count(
-        0,
-        &[
-            (rule("d", "a"), 10, 3),
-            (rule("d", "b"), 5, 0),
-            (rule("e", "a"), 2, 1),
-            (counter("d.a", "ann"), 6, 3),
-            (counter("d.a", "bob"), 3, 0),
-            (Series::other("d", "d.a"), 1, 0),
-            (Series::unmatched(), 0, 0),
-        ],
-    );
-    let unmatched = Counts::default().with(Column::Unmatched, 4);
-    lab.counts.lock().insert(Series::unmatched(), unmatched);
+    lab.counts.lock().insert(Series::unmatched(), Counts::default().with(Column::Unmatched, 4));
+    let used = [
+        (rule("d", "a"), 10, 3),
+        (rule("d", "b"), 5, 0),
+        (rule("e", "a"), 2, 1),
+        (counter("d.a", "ann"), 6, 3),
+        (counter("d.a", "bob"), 3, 0),
+        (Series::other("d", "d.a"), 1, 0),
+    ];
+    lab.count(0, &used);
     lab.count(60, &[(rule("d", "b"), 1, 0)]);
+    lab
+}
 
+/// A row's names and checks.
+type Told<'a> = (&'a str, &'a str, &'a str, u64);
+
+#[test]
+fn groups() {
+    let lab = lab_of_two_domains();
     let everything = lab.all(&by(Groups::default()));
     assert_eq!((checks(&everything), everything[0].counts.of(Column::Unmatched)), (18, 4));
-    let user = || Some("user".to_owned());
-    let cases: [(&str, Groups, Filter, &[(&str, &str, &str, u64)]); 9] = [
-        (
-            "domains",
-            Groups { domain: true, ..Groups::default() },
-            Filter::default(),
-            &[("d", "", "", 16), ("e", "", "", 2)],
-        ),
-        (
-            "rules",
-            Groups { rule: true, ..Groups::default() },
-            Filter::default(),
-            &[("", "d.a", "", 10), ("", "d.b", "", 6), ("", "e.a", "", 2)],
-        ),
-        ("a domain", Groups::default(), Filter { domain: Some("d".into()), ..Filter::default() }, &[("", "", "", 16)]),
-        (
-            "a rule",
-            Groups { domain: true, ..Groups::default() },
-            Filter { rule: Some("d.b".into()), ..Filter::default() },
-            &[("d", "", "", 6)],
-        ),
-        (
-            "denied",
-            Groups { rule: true, ..Groups::default() },
-            Filter { only_denied: true, ..Filter::default() },
-            &[("", "d.a", "", 10), ("", "e.a", "", 2)],
-        ),
-        (
-            "values",
-            Groups { entry_key: user(), ..Groups::default() },
-            Filter::default(),
-            &[("", "", "", 1), ("", "", "ann", 6), ("", "", "bob", 3)],
-        ),
-        (
-            "no such key",
-            Groups { entry_key: Some("x".into()), ..Groups::default() },
-            Filter::default(),
-            &[("", "", "", 10)],
-        ),
-        (
-            "an entry",
-            Groups { rule: true, ..Groups::default() },
-            Filter { entries: vec![("user".into(), "bob".into()), ("path".into(), "/x".into())], ..Filter::default() },
-            &[("", "d.a", "", 3)],
-        ),
-        (
-            "denied values",
-            Groups { entry_key: user(), ..Groups::default() },
-            Filter { only_denied: true, ..Filter::default() },
-            &[("", "", "ann", 6)],
-        ),
+    let (domain, rule) = (Groups { domain: true, ..Groups::default() }, Groups { rule: true, ..Groups::default() });
+    let of = |key: &str| Groups { entry_key: Some(key.into()), ..Groups::default() };
+    let cases: [(Groups, &[Told]); 5] = [
+        (domain, &[("d", "", "", 16), ("e", "", "", 2)]),
+        (rule, &[("", "d.a", "", 10), ("", "d.b", "", 6), ("", "e.a", "", 2)]),
+        (of("user"), &[("", "", "", 1), ("", "", "ann", 6), ("", "", "bob", 3)]),
+        (of("nothing"), &[("", "", "", 10)]),
+        (Groups { rule: true, ..of("user") }, &[("", "d.a", "", 1), ("", "d.a", "ann", 6), ("", "d.a", "bob", 3)]),
     ];
-    for (name, groups, filter, want) in cases {
-        let rows = lab.all(&Query { filter, ..by(groups) });
-        let got: Vec<_> =
-            rows.iter().map(|row| (&*row.domain, &*row.rule, &*row.value, row.counts.of(Column::Checks))).collect();
-        assert_eq!(got, want, "{name}");
+    for (groups, want) in cases {
+        let rows = lab.all(&by(groups.clone()));
+        assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want, "{groups:?}");
+        assert!(rows.iter().all(|row| row.counts.of(Column::Unmatched) == 0), "{groups:?}");
     }
-    let nothing =
-        lab.all(&Query { filter: Filter { domain: Some("x".into()), ..Filter::default() }, ..by(Groups::default()) });
-    assert_eq!(nothing, [Row::default()], "one row for everything");
+}
+
+#[test]
+fn filters() {
+    let lab = lab_of_two_domains();
+    let by_rule = || Groups { rule: true, ..Groups::default() };
+    let by_user = Groups { entry_key: Some("user".into()), ..Groups::default() };
+    let of = |domain: &str| Filter { domain: Some(domain.into()), ..Filter::default() };
+    let rule = Filter { rule: Some("d.b".into()), ..Filter::default() };
+    let denied = || Filter { only_denied: true, ..Filter::default() };
+    let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let bob = Filter { entries: vec![entry("user", "bob"), entry("path", "/x")], ..Filter::default() };
+    let nobody = Filter { entries: vec![entry("user", "bob"), entry("user", "ann")], ..Filter::default() };
+    let cases: [(Groups, Filter, &[Told]); 7] = [
+        (Groups::default(), of("d"), &[("", "", "", 16)]),
+        (by_rule(), rule, &[("", "d.b", "", 6)]),
+        (by_rule(), denied(), &[("", "d.a", "", 10), ("", "e.a", "", 2)]),
+        (by_user, denied(), &[("", "", "ann", 6)]),
+        (by_rule(), bob, &[("", "d.a", "", 3)]),
+        (by_rule(), nobody, &[]),
+        (Groups::default(), of("nowhere"), &[("", "", "", 0)]),
+    ];
+    for (groups, filter, want) in cases {
+        let rows = lab.all(&Query { filter: filter.clone(), ..by(groups) });
+        assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want, "{filter:?}");
+    }
     assert!(lab.history.knows(Some("d"), None).unwrap() && !lab.history.knows(Some("d"), Some("e.a")).unwrap());
+}
+
+fn told(row: &Row) -> Told<'_> {
+    (&row.domain, &row.rule, &row.value, row.counts.of(Column::Checks))
 }
 
 /// Measured, not checked: `cargo test --release --lib a_million_groups -- --ignored --nocapture`.

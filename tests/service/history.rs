@@ -164,7 +164,10 @@ fn of_value(server: &TestServer, value: &str, times: u32) {
     }
 }
 
-fn rows(answer: &QueryUsageResponse) -> Vec<(&str, &str, u64, u64)> {
+/// A row's rule, value, checks and denied checks.
+type Told<'a> = (&'a str, &'a str, u64, u64);
+
+fn rows(answer: &QueryUsageResponse) -> Vec<Told<'_>> {
     let counts = |row: &UsageRow| row.counts.map(|counts| (counts.num_requests, counts.num_requests_denied)).unwrap();
     answer.rows.iter().map(|row| (&*row.rule, &*row.entry_value, counts(row).0, counts(row).1)).collect()
 }
@@ -185,7 +188,7 @@ async fn queries_group_filter_and_page() {
     let bob = EntryFilter { key: "key".into(), value: "bob".into() };
     let bob = UsageFilter { entries: vec![bob], ..UsageFilter::default() };
     let denied = UsageFilter { only_denied: true, ..UsageFilter::default() };
-    let cases: [(&str, QueryUsageRequest, &[(&str, &str, u64, u64)]); 5] = [
+    let cases: [(&str, QueryUsageRequest, &[Told]); 5] = [
         ("rules", QueryUsageRequest { group_by: by(&[GroupBy::Rule]), ..all() }, &[("api.key", "", 8, 2)]),
         ("values", by_value.clone(), &[("", "ann", 5, 2), ("", "bob", 2, 0), ("", "cy", 1, 0)]),
         ("one value", QueryUsageRequest { filter: Some(bob), ..all() }, &[("", "", 2, 0)]),
