@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
-use crate::grpc::{Context, Held, Observers, Queries, Usage, Workers, common_services};
+use crate::grpc::{Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services};
 use crate::history::{self, DataDir, DataDirError, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
@@ -262,7 +262,8 @@ impl Core {
         // The workers have the lanes before this one.
         let lane = Lane(settings.worker_count());
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let json = JsonChecks { limiter, clock, lane, held: self.held.clone(), phases: phases.clone() };
+        let (partial, held) = (PartialBytes::default(), self.held.clone());
+        let json = JsonChecks { limiter, clock, lane, partial, held, phases: phases.clone() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));

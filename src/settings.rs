@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::net::Address;
@@ -27,7 +28,7 @@ pub struct Settings {
     /// Let several files extend one domain
     ///
     /// Without it a domain that two files name is an error, as in envoyproxy/ratelimit.
-    #[arg(long, env = "TIDEGATE_MERGE_DOMAINS")]
+    #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     pub merge_domains: bool,
 
     /// Where Envoy asks: the rate limit service, gRPC health and reflection
@@ -81,15 +82,15 @@ pub struct Settings {
     pub workers: Option<u16>,
 
     /// Deny nothing: every answer is OK overall, the statuses tell what would have been denied
-    #[arg(long, env = "TIDEGATE_SHADOW_MODE")]
+    #[arg(long, env = "TIDEGATE_SHADOW_MODE", value_parser = BoolishValueParser::new())]
     pub shadow_mode: bool,
 
     /// Treat every descriptor as a quota descriptor: a check is denied only when all of its descriptors are over
-    #[arg(long, env = "TIDEGATE_QUOTA_MODE")]
+    #[arg(long, env = "TIDEGATE_QUOTA_MODE", value_parser = BoolishValueParser::new())]
     pub quota_mode: bool,
 
     /// Tell the domain, the descriptors and the rules' metadata in dynamic_metadata of every answer
-    #[arg(long, env = "TIDEGATE_DYNAMIC_METADATA")]
+    #[arg(long, env = "TIDEGATE_DYNAMIC_METADATA", value_parser = BoolishValueParser::new())]
     pub dynamic_metadata: bool,
 
     /// How much memory the counters may take: bytes, or with a suffix KiB, MiB, GiB (1024) or KB, MB, GB (1000)

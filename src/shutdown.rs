@@ -1,12 +1,13 @@
 //! The phases of the process, from start to the last answer, and the signals that move it on.
 //!
 //! ```text
-//! Starting --configuration loaded, all listeners bound--> Serving --SIGTERM or SIGINT--> Draining --drain delay--> Stopping
+//! Starting --configuration loaded, all listeners bound--> Serving --SIGTERM or SIGINT--> Draining
+//!     --drain delay--> Stopping --deadline near--> Closing
 //! ```
 //! Health is SERVING in `Serving` only. New connections and checks are served in `Draining` too, because clients learn
 //! of the change only at their next health check. In `Stopping` listeners close and connections end when their last
-//! answer is sent; in `Closing`, shortly before the deadline, answers that are held in a queue are given. One deadline,
-//! counted from the signal, bounds it all; a second signal ends the process at once.
+//! answer is sent; in `Closing`, shortly before the deadline, callers whose answers are held are told UNAVAILABLE. One
+//! deadline, counted from the signal, bounds it all; a second signal ends the process at once.
 
 use std::io;
 
@@ -24,7 +25,7 @@ pub enum Phase {
     Draining,
     /// Ends what is open.
     Stopping,
-    /// The deadline is near: what is still held is answered now.
+    /// The deadline is near: callers whose answers are held are told UNAVAILABLE.
     Closing,
 }
 

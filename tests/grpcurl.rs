@@ -35,9 +35,10 @@ const CHECK: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit
 fn both_grpc_ports_list_their_services() {
     let Some(bench) = Bench::open() else { return };
     let everywhere = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
-    for (port, own) in
-        [(bench.server.grpc, Some("envoy.service.ratelimit.v3.RateLimitService")), (bench.server.admin, None)]
-    {
+    for (port, own) in [
+        (bench.server.grpc, Some("envoy.service.ratelimit.v3.RateLimitService")),
+        (bench.server.admin, Some("tidegate.v1.UsageService")),
+    ] {
         let listed = bench.succeed(port, &["list"], &[]);
         for service in everywhere.into_iter().chain(own) {
             assert!(listed.lines().any(|line| line == service), "no {service} at {port}:\n{listed}");
@@ -109,6 +110,29 @@ fn a_check_that_cannot_be_decided_is_refused_with_its_reason() {
         let (success, output) = bench.call(bench.server.grpc, &[CHECK], &["-d", &check.to_string()]);
         assert!(!success && output.contains(code) && output.contains(message), "{check}:\n{output}");
     }
+}
+
+#[test]
+fn usage_is_watched_without_proto_files() {
+    let Some(bench) = Bench::open() else { return };
+    let check = json!({"domain": "partner-api", "descriptors": [{"entries": [{"key": "partner", "value": "acme"}]}]});
+    for _ in 0..3 {
+        bench.succeed(bench.server.grpc, &[CHECK], &["-d", &check.to_string()]);
+    }
+    let question = json!({"filter": {"domain": "partner-api"}, "interval": "0.1s", "top": 1}).to_string();
+    // The later flag wins: the stream has no end of its own.
+    let flags = ["-max-time", "2", "-d", &question];
+    let (_, output) = bench.call(bench.server.admin, &["tidegate.v1.UsageService/WatchUsage"], &flags);
+    let reports = serde_json::Deserializer::from_str(&output).into_iter::<Value>().map_while(Result::ok);
+    let reports: Vec<_> = reports.filter(|report| report["sequence"].is_string()).collect();
+    assert!(reports.len() >= 2, "{output}");
+    let counter = &reports[0]["counters"][0];
+    assert_eq!(counter["entries"], json!([{"key": "partner", "value": "acme"}]), "{output}");
+    let (allowed, denied) = (&counter["counts"]["numRequestsAllowed"], &counter["counts"]["numRequestsDenied"]);
+    assert_eq!((allowed, denied), (&json!("2"), &json!("1")), "{output}");
+    let (success, output) =
+        bench.call(bench.server.admin, &["tidegate.v1.UsageService/WatchUsage"], &["-d", r#"{"interval":"0s"}"#]);
+    assert!(!success && output.contains("InvalidArgument") && output.contains("100 ms"), "{output}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use tidegate::engine::{Algorithm, Ban, BanWhen, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
-use tidegate::store::{Charge, CounterKey, Identities, Identity, Memory, Store, WhenFull};
+use tidegate::store::{Charge, CounterKey, Identities, Identity, Memory, Store, Tags, WhenFull};
 use tidegate::units::{Nanos, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
@@ -228,7 +228,7 @@ fn at_the_budget_new_counters_are_refused_and_old_ones_work() {
         assert_eq!(store.occupancy().counters, 0);
         let outcome =
             store.charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1), tags: None });
-        assert_eq!((outcome.admitted(), store.occupancy().counters), (true, 1));
+        assert_eq!((outcome.outcome.admitted(), store.occupancy().counters), (true, 1));
     }
 }
 
@@ -258,6 +258,47 @@ fn at_the_budget_a_check_of_several_counters_is_denied_and_charges_nothing() {
         );
     }
     assert_eq!((store.occupancy().counters, store.occupancy().bytes), (before.counters, before.bytes));
+}
+
+#[test]
+fn a_million_counters_take_less_than_140_bytes_each() {
+    let (store, limit) = (Memory::new(ROOMY, WhenFull::Deny), limit(10, FIRST));
+    for i in 0..1_000_000 {
+        // As long as a UUID without its hyphens is in Base64.
+        charge(&store, &limit, &format!("partner-{i:014}"), 1);
+    }
+    let occupancy = store.occupancy();
+    assert_eq!(occupancy.counters, 1_000_000);
+    assert!(occupancy.bytes < 140_000_000, "{occupancy:?}");
+}
+
+#[test]
+fn a_counter_keeps_the_tag_that_it_was_given() {
+    struct Numbers(AtomicU64);
+    impl Tags for Numbers {
+        fn tag(&self, _: &[u8]) -> u32 {
+            u32::try_from(self.0.fetch_add(1, Ordering::Relaxed)).unwrap() + 7
+        }
+    }
+    for algorithm in algorithms(3) {
+        let (store, limit, numbers) = (Memory::new(ROOMY, WhenFull::Deny), limit(3, algorithm), Numbers(0.into()));
+        let ask = |name: &str, hits| {
+            let key = key(name);
+            let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(hits), tags: Some(&numbers) };
+            store.charge(NOW, &charge).tag
+        };
+        assert_eq!([ask("a", 1), ask("a", 1), ask("b", 3), ask("a", 0), ask("b", 1)], [7, 7, 8, 7, 8], "{algorithm:?}");
+        let keys = [key("b"), key("c")];
+        let charges = [0, 1].map(|i| Charge {
+            limit: &limit,
+            key: keys[i].as_bytes(),
+            op: Op::Charge(1),
+            tags: Some(&numbers as &dyn Tags),
+        });
+        let mut outcomes = Vec::new();
+        store.charge_all(NOW, &charges, &mut outcomes);
+        assert_eq!(outcomes[0].tag, 8, "{algorithm:?}: denied, and known all the same");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use prost::Message;
 use tonic::transport::Endpoint;
 
@@ -43,7 +44,7 @@ pub(super) struct Ask {
     timeout: Duration,
 
     /// Print the whole answer as protojson
-    #[arg(long, env = "TIDEGATE_JSON")]
+    #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
 }
 
@@ -79,14 +80,18 @@ impl Ask {
         });
         // So that the service denies what it would have to hold for longer, instead of charging it.
         request.set_timeout(self.timeout);
+        let too_late = || format!("{addr}: no answer within {}", humantime::format_duration(self.timeout));
         let asking = async {
             let channel = endpoint.connect().await.map_err(|error| format!("{addr}: {}", causes(&error)))?;
             let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
-            answer.map_err(|status| format!("{addr}: {:?}: {}", status.code(), status.message()))
+            answer.map_err(|status| match status.code() {
+                // The client keeps the request's own time too, and may be the first to notice.
+                tonic::Code::Cancelled | tonic::Code::DeadlineExceeded => too_late(),
+                code => format!("{addr}: {code:?}: {}", status.message()),
+            })
         };
         let answer = tokio::time::timeout(self.timeout, asking).await;
-        let answer =
-            answer.map_err(|_| format!("{addr}: no answer within {}", humantime::format_duration(self.timeout)))?;
+        let answer = answer.map_err(|_| too_late())?;
         Ok(answer?.into_inner())
     }
 }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
+
 use crate::config::{LoadError, Source};
 use crate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
 use crate::rules::{self, LoadOptions, Rule, RuleLimit, RuleSet};
@@ -14,10 +16,10 @@ pub(super) struct CheckArgs {
     /// A rules file, or a directory: every *.yaml and *.yml below it
     path: PathBuf,
     /// Several files may extend one domain
-    #[arg(long, env = "TIDEGATE_MERGE_DOMAINS")]
+    #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     merge_domains: bool,
     /// Say nothing when the configuration is good
-    #[arg(long, short, env = "TIDEGATE_QUIET")]
+    #[arg(long, short, env = "TIDEGATE_QUIET", value_parser = BoolishValueParser::new())]
     quiet: bool,
 }
 

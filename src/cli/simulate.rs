@@ -5,6 +5,8 @@ use std::io::{self, BufRead, BufReader, BufWriter};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::BoolishValueParser;
+
 use super::complain;
 use crate::config::Source;
 use crate::limiter::{Limiter, Settings};
@@ -20,7 +22,7 @@ pub(super) struct Simulate {
     config: PathBuf,
 
     /// Let several files extend one domain
-    #[arg(long, env = "TIDEGATE_MERGE_DOMAINS")]
+    #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     merge_domains: bool,
 
     /// The trace, in time order; without it, standard input
@@ -28,15 +30,15 @@ pub(super) struct Simulate {
     trace: Option<PathBuf>,
 
     /// Print sums per rule and the busiest counters in place of every decision
-    #[arg(long, env = "TIDEGATE_SUMMARY")]
+    #[arg(long, env = "TIDEGATE_SUMMARY", value_parser = BoolishValueParser::new())]
     summary: bool,
 
     /// Deny nothing, as `serve --shadow-mode`
-    #[arg(long, env = "TIDEGATE_SHADOW_MODE")]
+    #[arg(long, env = "TIDEGATE_SHADOW_MODE", value_parser = BoolishValueParser::new())]
     shadow_mode: bool,
 
     /// Treat every descriptor as a quota descriptor, as `serve --quota-mode`
-    #[arg(long, env = "TIDEGATE_QUOTA_MODE")]
+    #[arg(long, env = "TIDEGATE_QUOTA_MODE", value_parser = BoolishValueParser::new())]
     quota_mode: bool,
 }
 

@@ -25,7 +25,7 @@ impl Held {
 
     /// How long a caller with these headers waits at most for an answer: until its own deadline, and not at all while
     /// too many answers are held already.
-    pub(super) fn patience(&self, headers: &HeaderMap) -> Option<Nanos> {
+    pub fn patience(&self, headers: &HeaderMap) -> Option<Nanos> {
         if self.count() >= MAX_HELD { Some(Nanos::ZERO) } else { timeout(headers) }
     }
 

@@ -21,6 +21,7 @@ pub use checks::{Checks, MAX_MESSAGE_BYTES};
 pub use ending::end_with;
 pub use health::Health;
 pub use held::Held;
+pub use partial::PartialBytes;
 pub use query::Queries;
 pub use reflection::reflection;
 pub use usage::{Observers, Usage};

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-/// What the incomplete requests of one worker hold together.
+/// What the incomplete requests of one worker, or of one port, hold together.
 #[derive(Clone, Debug)]
-pub(super) struct PartialBytes {
+pub struct PartialBytes {
     held: Arc<AtomicUsize>,
     max: usize,
 }
@@ -26,14 +26,14 @@ impl Default for PartialBytes {
 
 impl PartialBytes {
     /// The body, which fails once the incomplete requests hold too much; one that arrives in one piece is not counted.
-    pub(super) fn bound<B>(&self, inner: B) -> Bounded<B> {
+    pub fn bound<B>(&self, inner: B) -> Bounded<B> {
         Bounded { inner, all: self.clone(), held: 0 }
     }
 }
 
 /// A request body whose pieces are counted until it is complete.
 #[derive(Debug)]
-pub(super) struct Bounded<B> {
+pub struct Bounded<B> {
     inner: B,
     all: PartialBytes,
     held: usize,

@@ -11,7 +11,7 @@ use http::header::CONTENT_TYPE;
 use prost::Message;
 
 use crate::clock::Clock;
-use crate::grpc::{Held, MAX_MESSAGE_BYTES};
+use crate::grpc::{Held, MAX_MESSAGE_BYTES, PartialBytes};
 use crate::limiter::{Lane, Limiter};
 use crate::shutdown::Phases;
 use crate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
@@ -27,6 +27,8 @@ pub struct JsonChecks {
     pub clock: Arc<Clock>,
     /// The lane of all of them.
     pub lane: Lane,
+    /// What incomplete bodies hold.
+    pub partial: PartialBytes,
     /// The answers that are held.
     pub held: Held,
     /// The phase of the process.
@@ -48,10 +50,15 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
 
 impl JsonChecks {
     async fn answer(&self, body: Body) -> Result<bytes::Bytes, String> {
-        let read = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_MESSAGE_BYTES));
+        let read = tokio::time::timeout(
+            BODY_PATIENCE,
+            axum::body::to_bytes(Body::new(self.partial.bound(body)), MAX_MESSAGE_BYTES),
+        );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
         let request = protojson::request_from_json(&body)?;
-        let answer = wire::answer(&self.limiter, self.lane, self.clock.now(), &request);
+        // Plain HTTP tells no deadline; the bound on held answers holds all the same.
+        let patience = self.held.patience(&http::HeaderMap::new());
+        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
         let answer = answer.map_err(|refusal| refusal.to_string())?;
         if !answer.hold.is_zero() {
             let held = self.held.hold(answer.hold, self.phases.clone()).await;

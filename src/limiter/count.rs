@@ -5,7 +5,7 @@ use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor, Plan};
 use crate::engine::{Outcome, Reason, Verdict};
-use crate::rules::Rule;
+use crate::rules::{Entry, Rule};
 use crate::units::Timestamp;
 use crate::usage::{Counts, Denial, Labels, Lane, Recorded, RuleName, Series, Slot, Usage};
 
@@ -59,11 +59,21 @@ impl Counting<'_, '_> {
             Resolved::Nothing | Resolved::Override(_) => None,
         };
         let entries = descriptor.entries.iter().take(MAX_TOLD_ENTRIES);
+<<<<<<< HEAD
         Denial {
             at: self.now,
             domain: self.check.domain.to_string(),
             rule: rule.map_or_else(|| RuleName::of_overrides(&self.check.domain).path, |rule| rule.path.clone()),
             entries: entries.map(|entry| (told(&entry.key), told(&entry.value))).collect(),
+=======
+        let entries = entries.map(|entry| (cut(&entry.key, MAX_TOLD_BYTES), cut(&entry.value, MAX_TOLD_BYTES)));
+        let override_path = || cut(&override_labels(&self.check.domain, descriptor).rule, MAX_TOLD_PATH_BYTES);
+        Denial {
+            at: self.now,
+            domain: self.check.domain.to_string(),
+            rule: rule.map_or_else(override_path, |rule| rule.path.clone()),
+            entries: entries.collect(),
+>>>>>>> main
             hits: self.check.hits(descriptor),
             requests_per_unit: limited.current.requests_per_unit,
             period: limited.current.length,
@@ -127,11 +137,32 @@ fn told(text: &str) -> String {
 
 /// The path of values of a limit that the request brought along.
 fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
-    let levels: Vec<_> = descriptor.entries.iter().map(|e| format!("{}_{}", e.key, e.value)).collect();
+    let level = |entry: &Entry<'_>| match &*entry.value {
+        "" => entry.key.to_string(),
+        value => format!("{}_{value}", entry.key),
+    };
+    let levels: Vec<_> = descriptor.entries.iter().map(level).collect();
     Labels::new(domain, &levels)
 }
 
+<<<<<<< HEAD
 /// The longest key or value of a denial, in bytes, so that a client's long header does not fill the ring of denials.
 const MAX_TOLD_BYTES: usize = 512;
 /// Entries of a denial that are told: configurations are never as deep.
 const MAX_TOLD_ENTRIES: usize = 16;
+=======
+/// The text, its end left out where it is longer than that.
+fn cut(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    format!("{}...", text.get(..text.floor_char_boundary(most)).unwrap_or_default())
+}
+
+/// Entries of a refused check that listeners are told; each costs up to twice [`MAX_TOLD_BYTES`] in their ring.
+const MAX_TOLD_ENTRIES: usize = 16;
+/// Bytes of a key or a value that listeners are told: enough to know it by.
+const MAX_TOLD_BYTES: usize = 200;
+/// Bytes of the path of an override that they are told.
+const MAX_TOLD_PATH_BYTES: usize = 512;
+>>>>>>> main

@@ -130,9 +130,15 @@ fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
 fn drop_replaced(resolved: &mut [Resolved<'_>]) {
     let names: SmallVec<[&str; 4]> = resolved.iter().flat_map(replaces).map(String::as_str).collect();
     for one in resolved {
-        let Resolved::Rule(_, _, limits) = one else { continue };
-        limits.retain(|limited| limited.current.name.is_empty() || !names.contains(&limited.current.name));
-        if limits.is_empty() {
+        let is_replaced = match one {
+            Resolved::Rule(_, _, limits) => {
+                limits.retain(|limited| limited.current.name.is_empty() || !names.contains(&limited.current.name));
+                limits.is_empty()
+            }
+            Resolved::Free(rule, _) => rule.unlimited_names.iter().any(|name| names.contains(&name.as_str())),
+            Resolved::Nothing | Resolved::Override(_) => false,
+        };
+        if is_replaced {
             *one = Resolved::Nothing;
         }
     }

@@ -229,6 +229,7 @@ fn rule(
         levels: levels.to_vec(),
         limits: Vec::new(),
         unlimited: false,
+        unlimited_names: Vec::new(),
         replaces: Vec::new(),
         shadow_mode: descriptor.shadow_mode.is_set(),
         quota_mode: descriptor.quota_mode.is_set(),
@@ -248,7 +249,10 @@ fn add_limits(rule: &mut Rule, specs: &[LimitSpec], report: &mut Report<'_>) {
         }
         match spec.build(report) {
             Some(Block::Limited(limit)) => rule.limits.push(limit),
-            Some(Block::Unlimited) => rule.unlimited |= spec.is_enabled(),
+            Some(Block::Unlimited) => {
+                rule.unlimited |= spec.is_enabled();
+                rule.unlimited_names.extend(spec.name.given().filter(|name| !name.is_empty()).cloned());
+            }
             None => {}
         }
     }

@@ -19,6 +19,8 @@ pub struct Rule {
     pub limits: Vec<RuleLimit>,
     /// Every limit of this node says unlimited (`limits` is empty then).
     pub unlimited: bool,
+    /// The names of the limits that say unlimited: they can be replaced like any other.
+    pub unlimited_names: Vec<String>,
     /// Names of the limits that this rule's limits, unlimited ones included, replace when both match one check.
     pub replaces: Vec<String>,
     /// Over-limit checks are admitted, and counted as shadow.

@@ -20,9 +20,9 @@ pub struct Denial {
     pub at: Timestamp,
     /// The domain.
     pub domain: String,
-    /// The configured path of the rule that refused; of an override the path of values.
+    /// The configured path of the rule that refused; of an override the path of values, a long one cut.
     pub rule: String,
-    /// The descriptor's entries, key and value.
+    /// The descriptor's entries, key and value; long ones, and what is beyond the first 16, are cut.
     pub entries: Vec<(String, String)>,
     /// The hits asked for.
     pub hits: u64,

@@ -75,6 +75,7 @@ impl Usage {
         self.find(&self.rules, (MAX_RULES, &self.other), labels)
     }
 
+<<<<<<< HEAD
     /// The counts of a configured rule whose metrics are by value: whatever [`Usage::of_values`] counts of it is also
     /// counted here.
     pub fn of_rule_by_value(&self, labels: &Labels) -> Arc<RuleUsage> {
@@ -90,6 +91,14 @@ impl Usage {
     /// The metrics' counts of a path of values, or `other` once there are [`MAX_VALUES`].
     pub fn of_values(&self, labels: &Labels) -> Arc<RuleUsage> {
         self.find(&self.values, (MAX_VALUES, &self.other_values), labels)
+=======
+    /// The series of a path of values, or `other` once there are [`MAX_VALUES`], and for a path that is too long for a name.
+    pub fn of_values(&self, labels: &Labels) -> Arc<RuleUsage> {
+        if labels.rule.len() > MAX_PATH_BYTES {
+            return Arc::clone(&self.other);
+        }
+        self.series(&self.values, MAX_VALUES, labels)
+>>>>>>> main
     }
 
     fn find(&self, map: &ByPath, (most, other): (usize, &Arc<RuleUsage>), labels: &Labels) -> Arc<RuleUsage> {
@@ -229,6 +238,8 @@ const OTHER: &str = "other";
 const MAX_RULES: usize = 100_000;
 /// Series by value: what a Prometheus server still scrapes with ease.
 const MAX_VALUES: usize = 10_000;
+/// The longest path of values that is worth a series: a client chooses them, and each is kept several times over.
+const MAX_PATH_BYTES: usize = 512;
 /// Unknown domains with a count of their own: a mistyped domain is found among far fewer.
 const MAX_DOMAINS: usize = 100;
 /// The longest domain that is worth a label.

@@ -1,7 +1,7 @@
 //! The only place where wire types meet domain types; every bound on input is checked here.
 //!
 //! A request is read in place: [`read`] walks the protobuf message and borrows keys and values from the frame. An
-//! answer is written straight into the response frame by [`write`]. Both are held against the generated types of
+//! answer is written straight into the response frame by [`write()`]. Both are held against the generated types of
 //! [`proto`] in tests. Keys and values that are not UTF-8 are decoded lossily and limited like any other: an error
 //! would let every such request pass a fail-open Envoy.
 

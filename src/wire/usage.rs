@@ -67,9 +67,12 @@ pub fn read_filter(filter: Option<v1::UsageFilter>) -> Result<Filter, BadQuestio
 /// # Errors
 /// It is out of range.
 pub fn read_interval(interval: Option<Duration>) -> Result<Nanos, BadQuestion> {
-    let Some(interval) = interval else { return Ok(DEFAULT_INTERVAL) };
-    let length = std::time::Duration::try_from(interval).map_err(|_| BadQuestion::Interval)?;
-    let length = Nanos::from(length);
+    let Some(Duration { seconds, nanos }) = interval else { return Ok(DEFAULT_INTERVAL) };
+    // Not prost's conversion, which overflows on a number of seconds that cannot be negated.
+    let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u64::try_from(nanos)) else {
+        return Err(BadQuestion::Interval);
+    };
+    let length = Nanos::from_secs(seconds).plus(Nanos::from_ns(nanos));
     if (LEAST_INTERVAL..=MOST_INTERVAL).contains(&length) { Ok(length) } else { Err(BadQuestion::Interval) }
 }
 
@@ -192,6 +195,7 @@ mod tests {
             (duration(-1, 0), None),
             (duration(i64::MAX, i32::MAX), None),
             (duration(i64::MIN, i32::MIN), None),
+            (duration(1, -1), None),
         ] {
             let read = read_interval(given).ok().map(Nanos::as_millis_ceil);
             assert_eq!(read, want, "{given:?}");

@@ -38,7 +38,7 @@ fn put_status(out: &mut Vec<u8>, status: &Status<'_>) {
     if let Some(limit) = &status.limit {
         put_message(out, 2, |out| put_limit(out, limit));
         put_varint_field(out, 3, status.remaining.min(u32::MAX.into()));
-        put_message(out, 4, |out| put_seconds(out, status.reset));
+        put_message(out, 4, |out| put_seconds(out, reset(status)));
     } else if status.unlimited {
         put_varint_field(out, 3, u32::MAX.into());
     }
@@ -52,6 +52,14 @@ fn put_limit(out: &mut Vec<u8>, limit: &CurrentLimit<'_>) {
     }
     if limit.multiplier > 1 && limit.unit.is_some() {
         put_message(out, 4, |out| put_varint_field(out, 1, limit.multiplier.into()));
+    }
+}
+
+/// A denied check is never told to come back at once, though what it asked for can never be had (more than a full bucket).
+fn reset(status: &Status<'_>) -> Nanos {
+    match status.code {
+        Code::Ok => status.reset,
+        Code::OverLimit => status.reset.max(Nanos::SECOND),
     }
 }
 

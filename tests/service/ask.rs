@@ -1,17 +1,11 @@
 //! `tidegate ask`.
 
-use std::process::Command;
-
 use crate::TestServer;
-use crate::server::THREE_A_MINUTE;
+use crate::server::{THREE_A_MINUTE, run};
 
 /// The exit status, standard output and standard error.
 fn ask(addr: &str, flags: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
-    command.args(["ask", "--addr", addr, "--domain", "api"]).args(flags);
-    let output = command.output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    run(&[&["ask", "--addr", addr, "--domain", "api"], flags].concat(), "")
 }
 
 #[test]
@@ -48,4 +42,61 @@ fn three_calls_are_ok_and_the_fourth_is_over_the_limit() {
     assert_eq!(code, Some(1), "{stdout}");
     let answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(answer["overallCode"], "OVER_LIMIT", "{answer}");
+}
+
+const MANY: &str = "domain: api
+descriptors:
+- {key: year, rate_limit: {unit: year, requests_per_unit: 7, name: yearly}}
+- {key: period, rate_limit: {period: 3h, requests_per_unit: 7}}
+- {key: free, rate_limit: {unlimited: true}}
+- {key: zero, rate_limit: {unit: year, requests_per_unit: 0}}
+- {key: two, descriptors: [{key: deep, rate_limit: {unit: year, requests_per_unit: 7}}]}
+";
+
+#[test]
+fn every_status_is_shown_in_words() {
+    let server = TestServer::start(MANY, &[]);
+    let cases = [
+        ("year=v", "OK, limit 7 per year (yearly), remaining 5, reset in "),
+        ("period=v", "OK, limit 7 per 3 hours, remaining 5, reset in "),
+        ("free=v", "OK, unlimited"),
+        ("none=v", "OK, no limit"),
+        ("two=a,deep=b", "OK, limit 7 per year, remaining 5, reset in "),
+        ("two", "OK, no limit"),
+        ("zero=v", "OVER_LIMIT, limit 0 per year, remaining 0, reset in "),
+    ];
+    let flags: Vec<_> = cases.iter().flat_map(|(descriptor, _)| ["--descriptor", descriptor]).collect();
+    let (code, stdout, stderr) = ask(&server.grpc, &[&flags[..], &["--hits", "2"]].concat());
+    assert_eq!((code, stderr.as_str()), (Some(1), ""), "{stdout}");
+    let mut lines = stdout.lines();
+    assert_eq!(lines.next(), Some("OVER_LIMIT"));
+    for (index, (descriptor, expected)) in cases.iter().enumerate() {
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(&format!("  descriptor {}: {expected}", index + 1)), "{descriptor}: {line}");
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn json_shows_the_whole_answer() {
+    let server = TestServer::start(MANY, &[]);
+    let flags = ["--descriptor", "year=v", "--descriptor", "none=v", "--descriptor", "free=v", "--json"];
+    let (code, stdout, _) = ask(&server.grpc, &flags);
+    let mut answer: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let reset = answer["statuses"][0].as_object_mut().unwrap().remove("durationUntilReset").unwrap();
+    assert!(reset.as_str().unwrap().ends_with('s'), "{reset}");
+    let expected = serde_json::json!({"overallCode": "OK", "statuses": [
+        {"code": "OK", "currentLimit": {"requestsPerUnit": 7, "unit": "YEAR", "name": "yearly"}, "limitRemaining": 6},
+        {"code": "OK"},
+        {"code": "OK", "limitRemaining": u32::MAX},
+    ]});
+    assert_eq!((code, answer), (Some(0), expected));
+}
+
+#[test]
+fn a_refusal_is_told_with_its_status() {
+    let server = TestServer::start(MANY, &[]);
+    let (code, _, stderr) = run(&["ask", "--addr", &server.grpc, "--domain", "", "--descriptor", "k=v"], "");
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("InvalidArgument: rate limit domain must not be empty"), "{stderr}");
 }

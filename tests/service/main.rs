@@ -5,13 +5,21 @@
 
 mod admin;
 mod ask;
+mod check;
 mod drain;
 mod health;
+mod held;
 mod history;
+mod hostile;
 mod json;
+mod metrics;
 mod observers;
+mod otlp;
+mod raw;
 mod reflection;
+mod reload;
 mod server;
+mod simulate;
 mod start;
 mod storm;
 mod sums;

@@ -27,6 +27,8 @@ pub(crate) struct TestServer {
     pub(crate) dir: TempDir,
     child: Child,
     log: Arc<Mutex<Vec<String>>>,
+    /// Reads the log; ends with the process.
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 impl TestServer {
@@ -47,13 +49,21 @@ impl TestServer {
         Self::spawn(dir, limited)
     }
 
+    /// The same, with these variables in its environment.
+    pub(crate) fn start_with_env(env: &[(&str, &str)], config: &str, flags: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command(&rules_in(&dir, config), flags);
+        command.envs(env.iter().copied());
+        Self::spawn(dir, command)
+    }
+
     fn spawn(dir: TempDir, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (found, listening) = mpsc::channel();
         let lines = Arc::clone(&log);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let addresses = parse_listening(&line);
                 lines.lock().unwrap().push(line);
@@ -66,7 +76,7 @@ impl TestServer {
             let _gone = child.kill();
             panic!("no listening line in {:?}", log.lock().unwrap());
         };
-        Self { grpc, http, admin, dir, child, log }
+        Self { grpc, http, admin, dir, child, log, reader: Some(reader) }
     }
 
     /// A channel to the gRPC port.
@@ -79,15 +89,34 @@ impl TestServer {
         self.log.lock().unwrap().clone()
     }
 
+    /// The bytes of memory that the process has resident.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// The value of a series as `/metrics` spells it, such as `name{label="value"}`; 0 for one that is not there.
+    pub(crate) fn metric(&self, series: &str) -> u64 {
+        let (status, text) = self.http("GET", "/metrics", b"");
+        assert_eq!(status, 200, "{text}");
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success(), "kill -{name}");
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has ended, and its log has been read to the end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        self.child.wait().unwrap()
+        let status = self.child.wait().unwrap();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// The status and body of a plain HTTP request to the public port.
@@ -114,6 +143,21 @@ pub(crate) fn command(config: &str, flags: &[&str]) -> Command {
     }
     command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
+}
+
+/// Runs `tidegate` with these arguments to its end: the exit status, standard output and standard error.
+pub(crate) fn run(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut child =
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let stdin = stdin.to_owned();
+    // A program that stopped at an error reads no further.
+    let writing = thread::spawn(move || drop(input.write_all(stdin.as_bytes())));
+    let output = child.wait_with_output().unwrap();
+    writing.join().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 /// A channel to a gRPC address as the `listening` line tells it.

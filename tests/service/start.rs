@@ -64,6 +64,19 @@ fn bad_flags_are_told() {
 }
 
 #[test]
+fn switches_take_the_words_that_people_write_into_an_environment() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = rules_in(&dir, THREE_A_MINUTE);
+    for (word, quiet) in
+        [("true", true), ("1", true), ("yes", true), ("on", true), ("false", false), ("0", false), ("no", false)]
+    {
+        let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let told = check.args(["check", &config]).env("TIDEGATE_QUIET", word).output().unwrap();
+        assert_eq!((told.status.code(), told.stdout.is_empty()), (Some(0), quiet), "{word}: {told:?}");
+    }
+}
+
+#[test]
 fn the_addresses_are_in_the_json_log_too() {
     let server = TestServer::start(THREE_A_MINUTE, &["--log-format", "json"]);
     let line: serde_json::Value =

@@ -1,0 +1,26 @@
+//! What a check is answered: the contract as tables.
+//!
+//! Each table is a configuration and a script of checks with their answers (see [`script`]). [`scene::check`] runs it
+//! on a virtual clock through the very limiter that serves; a table whose checks all come at one instant is then sent
+//! to a running server by gRPC as well (see [`wire`]).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
+
+mod algorithms;
+mod bans;
+mod flags;
+mod hits;
+mod matching;
+mod metadata;
+mod metrics;
+mod overrides;
+mod reload;
+mod scene;
+mod script;
+#[path = "../service/server.rs"]
+#[allow(dead_code, reason = "the tests of the service use all of it")]
+mod server;
+mod several;
+mod sharing;
+mod statistics;
+mod windows;
+mod wire;
