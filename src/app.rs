@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
-use crate::grpc::{Context, Held, Observers, PartialBytes, Usage, Workers, common_services};
+use crate::grpc::{Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services};
+use crate::history::{self, DataDir, DataDirError, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
 use crate::net::{BindError, Bound, Slots, bind};
@@ -42,6 +43,9 @@ pub enum AppError {
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// The environment asks for telemetry that cannot be sent.
     #[error(transparent)]
     Telemetry(#[from] OtlpError),
@@ -88,9 +92,18 @@ struct App<'a> {
     servers: JoinSet<()>,
     telemetry: Option<Otlp>,
     /// They end when they are dropped.
-    threads: (Watch, Sweeper),
+    threads: Threads,
     /// What is undone at the end, such as the file of a unix socket.
     _guards: Vec<Box<dyn Send>>,
+}
+
+/// The threads beside the decisions, and what the last of them writes to.
+struct Threads {
+    _watch: Watch,
+    _sweeper: Sweeper,
+    _recorder: Recorder,
+    /// Given back when the recorder has ended: fields are dropped in this order.
+    _data_dir: Option<DataDir>,
 }
 
 /// What the front ends share.
@@ -98,6 +111,7 @@ struct Core {
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
     config: Arc<Reloader>,
+    history: Arc<History>,
     lifecycle: Lifecycle,
     held: Held,
     observers: Observers,
@@ -121,7 +135,8 @@ impl<'a> App<'a> {
     /// Loads, binds, starts. The order matters: nothing is bound for a configuration that does not load, and health is
     /// SERVING only when every port is served.
     fn start(settings: &'a Settings) -> Result<Self, AppError> {
-        let (core, loaded) = Core::load(settings)?;
+        let data_dir = settings.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let (core, loaded, recorder) = Core::load(settings, data_dir.as_ref())?;
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
         let slots = PortSlots::new(settings.max_connections);
@@ -143,13 +158,17 @@ impl<'a> App<'a> {
         guards.push(Box::new(guard));
         let spans = telemetry.as_ref().and_then(Otlp::check_spans);
         let workers = Workers::start(sockets, &core.context(slots.grpc, spans))?;
-        let watch = core.config.watch(Pace::default())?;
-        let sweeper = Sweeper::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?;
+        let threads = Threads {
+            _watch: core.config.watch(Pace::default())?,
+            _sweeper: Sweeper::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?,
+            _recorder: recorder,
+            _data_dir: data_dir,
+        };
 
         core.lifecycle.advance(Phase::Serving);
         core.config.log(&loaded);
         tracing::info!("{listening}");
-        Ok(Self { settings, core, workers, servers, telemetry, threads: (watch, sweeper), _guards: guards })
+        Ok(Self { settings, core, workers, servers, telemetry, threads, _guards: guards })
     }
 
     /// Serves until the first signal that says to stop.
@@ -209,14 +228,17 @@ impl<'a> App<'a> {
 }
 
 impl Core {
-    fn load(settings: &Settings) -> Result<(Self, Loaded), AppError> {
+    fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config, settings.load_options());
         let replaced = Arc::clone(&limiter);
         let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
         let loaded = config.load()?;
+        let counted = Arc::clone(&limiter);
+        let read = Box::new(move || history::readings(counted.usage()));
+        let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, held, observers) = (Lifecycle::default(), Held::default(), Observers::default());
-        Ok((Self { limiter, clock, config, lifecycle, held, observers }, loaded))
+        Ok((Self { limiter, clock, config, history, lifecycle, held, observers }, loaded, recorder))
     }
 
     /// Where the metrics are.
@@ -225,6 +247,7 @@ impl Core {
             limiter: Arc::clone(&self.limiter),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
+            history: Arc::clone(&self.history),
             held: self.held.clone(),
             observers: self.observers.clone(),
             slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
@@ -234,7 +257,8 @@ impl Core {
     /// What the public and the admin port serve.
     fn routers(&self, settings: &Settings, metrics: RenderMetrics) -> (Router, Router) {
         let phases = self.lifecycle.phases();
-        let probes = Probes { phases: phases.clone(), config: Arc::clone(&self.config) };
+        let probes =
+            Probes { phases: phases.clone(), config: Arc::clone(&self.config), history: Arc::clone(&self.history) };
         // The workers have the lanes before this one.
         let lane = Lane(settings.worker_count());
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
@@ -242,7 +266,8 @@ impl Core {
         let json = JsonChecks { limiter, clock, lane, partial, held, phases: phases.clone() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let usage = Usage::service(limiter, clock, self.observers.clone());
+        let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
+        let usage = Usage::service(limiter, clock, self.observers.clone(), queries);
         let services = common_services(&phases).add_service(usage);
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
@@ -294,6 +319,11 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
     }
 }
 
+fn history_settings(settings: &Settings, data_dir: Option<&DataDir>) -> history::Settings {
+    let path = data_dir.map(DataDir::usage);
+    history::Settings { path, flush: settings.history_flush, max_bytes: settings.history_max_bytes.0 }
+}
+
 /// Starts what the standard `OTEL_*` variables ask for.
 fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
     let telemetry = Otlp::from_env()?;
@@ -305,7 +335,7 @@ fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
 }
 
 /// Ends the threads beside the decision, and sends what telemetry is left. Both block, so not on a thread that runs tasks.
-async fn finish(threads: (Watch, Sweeper), telemetry: Option<Otlp>, deadline: Duration) {
+async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
     let finished = tokio::task::spawn_blocking(move || {
         drop(threads);
         telemetry.is_none_or(|otlp| otlp.shutdown(deadline))

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod grpc;
+pub mod history;
 pub mod http;
 pub mod limiter;
 pub mod net;

@@ -45,9 +45,20 @@ pub struct Settings {
     #[arg(long, env = "TIDEGATE_ADMIN_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:8082")]
     pub admin_addr: Address,
 
-    /// A directory where counters and bans survive a restart; without it all state is in memory
+    /// A directory where the history of usage survives a restart; without it the last hour is in memory
+    ///
+    /// It is made if it is missing, and one process at a time may use it. Counters and bans are not kept there yet: a
+    /// restart begins with fresh ones. Example: --data-dir /var/lib/tidegate
     #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+
+    /// The time between two writes of the history, from 100ms to 1m: what a crash can lose of it
+    #[arg(long, env = "TIDEGATE_HISTORY_FLUSH", value_name = "DURATION", default_value = "5s", value_parser = flush_interval)]
+    pub history_flush: Duration,
+
+    /// How large the history on disk may grow, at least 16MiB: the oldest minutes, hours and days go first
+    #[arg(long, env = "TIDEGATE_HISTORY_MAX_BYTES", value_name = "BYTES", default_value = "1GiB", value_parser = history_bytes)]
+    pub history_max_bytes: ByteSize,
 
     /// How long checks are still served after SIGTERM, while health already says NOT_SERVING
     ///
@@ -172,6 +183,19 @@ impl FromStr for ByteSize {
 /// What is wrong with the text, for the command line to show.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (examples: 500ms, 5s, 1m30s)"))
+}
+
+/// A row of the history is a minute long: a flush belongs into one.
+fn flush_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    let range = Duration::from_millis(100)..=Duration::from_mins(1);
+    if range.contains(&interval) { Ok(interval) } else { Err("expected 100ms to 1m".to_owned()) }
+}
+
+/// Below this a day of many series has no room, and nothing older could go.
+fn history_bytes(text: &str) -> Result<ByteSize, String> {
+    let bytes: ByteSize = text.parse()?;
+    if bytes.0 >= 16 << 20 { Ok(bytes) } else { Err("expected at least 16MiB".to_owned()) }
 }
 
 fn byte_unit(suffix: &str) -> Option<u64> {

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::config::Reloader;
 use crate::grpc::{Held, Observers};
+use crate::history::History;
 use crate::limiter::Limiter;
 use crate::net::Slots;
 use crate::store::WhenFull;
 use crate::telemetry::{
-    ConfigValues, ConnectionValues, CounterValues, ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+    ConfigValues, ConnectionValues, CounterValues, HistoryValues, ObservingValues, RuleSeries, RuleTotals, Snapshot,
+    SweepValues,
 };
 use crate::usage::SeriesUsage;
 
@@ -19,6 +21,7 @@ pub(super) struct Sources {
     pub(super) limiter: Arc<Limiter>,
     pub(super) config: Arc<Reloader>,
     pub(super) clock: Arc<Clock>,
+    pub(super) history: Arc<History>,
     pub(super) held: Held,
     pub(super) observers: Observers,
     /// Of each port.
@@ -44,6 +47,7 @@ impl Sources {
             observing: self.observing(),
             held_answers: self.held.count() as u64,
             clock_ahead: self.clock.ahead(),
+            history: self.history(),
         }
     }
 
@@ -65,6 +69,17 @@ impl Sources {
     fn sweep(&self) -> SweepValues {
         let stats = self.limiter.store().sweep_stats();
         SweepValues { passes: stats.passes, freed: stats.freed, longest_pause: stats.longest_pause }
+    }
+
+    fn history(&self) -> HistoryValues {
+        let status = self.history.status();
+        HistoryValues {
+            rows: status.rows,
+            bytes: status.bytes,
+            flushes: status.flushes,
+            failures: status.failures,
+            last_flush_age: self.clock.now().since(status.last_flush),
+        }
     }
 
     fn observing(&self) -> ObservingValues {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use http::StatusCode;
 
 use crate::config::Reloader;
+use crate::history::History;
 use crate::shutdown::{Phase, Phases};
 
 /// What the probes look at.
@@ -16,6 +17,8 @@ pub struct Probes {
     pub phases: Phases,
     /// How loading the configuration goes.
     pub config: Arc<Reloader>,
+    /// How recording the usage goes.
+    pub history: Arc<History>,
 }
 
 /// As envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
@@ -37,6 +40,12 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     let status = if phase == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let config = probes.config.status();
     let mut text = format!("serving: {phase:?}\nconfiguration: generation {}\n", config.generation).to_lowercase();
+    let place = if probes.history.in_memory() { "in memory" } else { "on disk" };
+    // Writing to a String does not fail.
+    let _written = match probes.history.status().failure {
+        Some(failure) => writeln!(text, "history: not written, decisions go on without it: {failure}"),
+        None => writeln!(text, "history: {place}"),
+    };
     if let Some(failed) = &config.last_error {
         let errors = failed.errors.join("\n");
         // Writing to a String does not fail.

@@ -13,5 +13,6 @@ pub mod prometheus;
 mod snapshot;
 
 pub use snapshot::{
-    ConfigValues, ConnectionValues, CounterValues, ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+    ConfigValues, ConnectionValues, CounterValues, HistoryValues, ObservingValues, RuleSeries, RuleTotals, Snapshot,
+    SweepValues,
 };

@@ -87,6 +87,16 @@ pub const CLOCK_AHEAD: &str = "tidegate_clock_ahead_seconds";
 pub const OVERRIDES_IGNORED: &str = "tidegate_overrides_ignored_total";
 /// Answers held in queues.
 pub const HELD_ANSWERS: &str = "tidegate_held_answers";
+/// Rows of the history.
+pub const HISTORY_ROWS: &str = "tidegate_history_rows";
+/// The size of the history.
+pub const HISTORY_BYTES: &str = "tidegate_history_bytes";
+/// Flushes of the history.
+pub const HISTORY_FLUSHES: &str = "tidegate_history_flushes_total";
+/// Flushes of the history that failed.
+pub const HISTORY_FLUSH_FAILURES: &str = "tidegate_history_flush_failures_total";
+/// The time since the last good flush.
+pub const HISTORY_LAST_FLUSH_AGE: &str = "tidegate_history_last_flush_age_seconds";
 /// The version that runs.
 pub const BUILD_INFO: &str = "tidegate_build_info";
 
@@ -138,6 +148,11 @@ pub const METRICS: &[Metric] = &[
     gauge(CONFIG_LAST_RELOAD_SUCCESS, "1", "1: the last load succeeded; 0: it failed, and older rules are in force."),
     gauge(CLOCK_AHEAD, "s", "How far the clock is ahead of a wall clock that was set back."),
     counter(OVERRIDES_IGNORED, "{override}", "Limits in requests that were ignored because their unit is unknown."),
+    gauge(HISTORY_ROWS, "{row}", "Rows in the history of usage: minutes, hours and days of all series."),
+    gauge(HISTORY_BYTES, "By", "Size of the history's file, or of its memory, without the write-ahead log."),
+    counter(HISTORY_FLUSHES, "{flush}", "Times that the history was written."),
+    counter(HISTORY_FLUSH_FAILURES, "{flush}", "Times that the history could not be written; decisions went on."),
+    gauge(HISTORY_LAST_FLUSH_AGE, "s", "Time since the history was last written, or since the start."),
     gauge(BUILD_INFO, "1", "Always 1; the version is in the label."),
 ];
 

@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub held_answers: u64,
     /// How far the clock is ahead of the wall clock.
     pub clock_ahead: Nanos,
+    /// The history of usage.
+    pub history: HistoryValues,
 }
 
 /// The counts of one rule.
@@ -136,6 +138,21 @@ pub struct ConnectionValues {
     pub refused: u64,
 }
 
+/// The history of usage.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HistoryValues {
+    /// Rows of all lengths.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Flushes that succeeded.
+    pub flushes: u64,
+    /// Flushes that failed.
+    pub failures: u64,
+    /// Since the last flush that succeeded.
+    pub last_flush_age: Nanos,
+}
+
 /// Takes the labels and the value of one series.
 pub(super) type Emit<'e> = &'e mut dyn FnMut(&[(&'static str, &str)], f64);
 
@@ -175,6 +192,11 @@ impl Snapshot {
             names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
             names::HELD_ANSWERS => float(self.held_answers),
             names::CLOCK_AHEAD => seconds(self.clock_ahead),
+            names::HISTORY_ROWS => float(self.history.rows),
+            names::HISTORY_BYTES => float(self.history.bytes),
+            names::HISTORY_FLUSHES => float(self.history.flushes),
+            names::HISTORY_FLUSH_FAILURES => float(self.history.failures),
+            names::HISTORY_LAST_FLUSH_AGE => seconds(self.history.last_flush_age),
             names::OVERRIDES_IGNORED => float(self.overrides_ignored),
             _ => return,
         };

@@ -34,7 +34,8 @@ async fn serving_on_both_ports_for_both_names() {
     for (path, want) in [("/healthcheck", "OK"), ("/livez", "OK\n")] {
         assert_eq!(server.http("GET", path, b""), (200, want.to_owned()), "{path}");
     }
-    assert_eq!(server.http("GET", "/readyz", b""), (200, "serving: serving\nconfiguration: generation 1\n".to_owned()));
+    let detail = "serving: serving\nconfiguration: generation 1\nhistory: in memory\n";
+    assert_eq!(server.http("GET", "/readyz", b""), (200, detail.to_owned()));
     assert_eq!(server.http("GET", "/metrics", b"").0, 200);
     assert_eq!(server.http("GET", "/nope", b"").0, 404);
 }

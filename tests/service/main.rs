@@ -9,6 +9,7 @@ mod check;
 mod drain;
 mod health;
 mod held;
+mod history;
 mod hostile;
 mod json;
 mod metrics;

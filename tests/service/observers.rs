@@ -10,7 +10,7 @@ use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
 use tidegate::wire::proto::tidegate::v1::{
-    DenialReport, EntryFilter, QueryUsageRequest, UsageFilter, UsageReport, WatchDenialsRequest, WatchUsageRequest,
+    DenialReport, EntryFilter, UsageFilter, UsageReport, WatchDenialsRequest, WatchUsageRequest,
 };
 
 use crate::TestServer;
@@ -246,8 +246,6 @@ async fn a_question_that_cannot_be_answered_is_refused_with_its_reason() {
         let refused = service.watch_denials(WatchDenialsRequest { filter: Some(filter) }).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     }
-    let refused = service.query_usage(QueryUsageRequest::default()).await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unimplemented);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

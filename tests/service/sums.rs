@@ -1,4 +1,4 @@
-//! Whatever observers do, the sums agree: theirs, the metrics' and those of whoever made the load.
+//! Whatever observers do, the sums agree: theirs, the metrics', the history's, and those of whoever made the load.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,9 @@ use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_
 use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
-use tidegate::wire::proto::tidegate::v1::{UsageReport, WatchUsageRequest};
+use tidegate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
+use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
+use tidegate::wire::proto::tidegate::v1::{QueryUsageRequest, UsageCounts, UsageReport, WatchUsageRequest};
 
 use crate::TestServer;
 use crate::observers::{Reports, everything, next, watch};
@@ -84,7 +86,10 @@ async fn load(address: String, seed: u64) -> Sums {
 }
 
 fn sums_of(report: &UsageReport) -> Sums {
-    let total = report.total.unwrap();
+    sums_in(&report.total.unwrap())
+}
+
+fn sums_in(total: &UsageCounts) -> Sums {
     Sums {
         allowed: total.num_requests_allowed,
         denied: total.num_requests_denied,
@@ -111,6 +116,39 @@ async fn last(reports: &mut Reports, want: &Sums) -> UsageReport {
         if sums == *want {
             return report;
         }
+    }
+}
+
+/// The rows of the history sum up to `want`, however they are grouped, once all is flushed.
+async fn history_agrees(server: &TestServer, want: &Sums) {
+    let mut service = UsageServiceClient::new(connect(&server.admin).await);
+    loop {
+        let answer = service.query_usage(QueryUsageRequest::default()).await.unwrap().into_inner();
+        let [total] = &answer.rows[..] else { panic!("one row for everything: {answer:?}") };
+        if sums_in(&total.counts.unwrap()) == *want {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    for groups in [vec![GroupBy::Rule], vec![GroupBy::Time, GroupBy::Entry], vec![GroupBy::Rule, GroupBy::Entry]] {
+        let entry_key = if groups.contains(&GroupBy::Entry) { "user".to_owned() } else { String::new() };
+        let group_by = groups.iter().map(|group| *group as i32).collect();
+        let mut request = QueryUsageRequest { group_by, entry_key, page_size: 3, ..QueryUsageRequest::default() };
+        let mut sums = Sums { unmatched: want.unmatched, ..Sums::default() };
+        loop {
+            let answer = service.query_usage(request.clone()).await.unwrap().into_inner();
+            for row in &answer.rows {
+                let counts = row.counts.unwrap();
+                sums.allowed += counts.num_requests_allowed;
+                sums.denied += counts.num_requests_denied;
+                sums.hits += counts.hits;
+            }
+            request.page_token = answer.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(sums, *want, "{groups:?}");
     }
 }
 
@@ -155,14 +193,16 @@ async fn agree(flags: &[&str]) {
     let lines = metrics.lines().filter(|line| line.starts_with("ratelimit_service_rate_limit_total_hits{"));
     let hits: f64 = lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum();
     assert_eq!(hits.to_string(), want.hits.to_string(), "{flags:?}");
+    history_agrees(&server, &want).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_sums_agree_whatever_observers_do() {
-    agree(&[]).await;
+    let data = tempfile::tempdir().unwrap();
+    agree(&["--data-dir", data.path().to_str().unwrap(), "--history-flush", "100ms"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_sums_agree_with_few_series() {
-    agree(&["--usage-series", "5"]).await;
+    agree(&["--usage-series", "5", "--history-flush", "100ms"]).await;
 }

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 pub use observers::Observers;
 
+use super::Queries;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
 use crate::usage::Filter;
@@ -28,12 +29,18 @@ use watch::UsageReports;
 #[derive(Clone, Debug)]
 pub struct Usage {
     observed: Arc<Observed>,
+    queries: Queries,
 }
 
 impl Usage {
     /// The service; its stream's numbers count from now.
-    pub fn service(limiter: Arc<Limiter>, clock: Arc<Clock>, observers: Observers) -> UsageServiceServer<Self> {
-        let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers)) };
+    pub fn service(
+        limiter: Arc<Limiter>,
+        clock: Arc<Clock>,
+        observers: Observers,
+        queries: Queries,
+    ) -> UsageServiceServer<Self> {
+        let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers)), queries };
         UsageServiceServer::new(usage).max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 
@@ -88,8 +95,8 @@ impl UsageService for Usage {
         Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), seat, filter))))
     }
 
-    async fn query_usage(&self, _: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {
-        Err(Status::unimplemented("this server keeps no history"))
+    async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {
+        self.queries.answer(request.into_inner()).await.map(Response::new)
     }
 }
 

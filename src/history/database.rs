@@ -1,0 +1,137 @@
+//! Opening the database: for the one that writes, and for those that ask.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fs, io};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::resolution::Resolution;
+use super::schema;
+
+/// Why the history cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// SQLite says so, or the system through it.
+    #[error("{0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A later Tidegate has made it.
+    #[error("the database has schema version {0}, this program knows {version}: move it away or run the later program", version = schema::VERSION)]
+    Later(i64),
+    /// A corrupt file cannot be set aside.
+    #[error("the database is corrupt, and cannot be set aside: {0}")]
+    SetAside(io::Error),
+    /// Corruption again and again.
+    #[error(
+        "the database is corrupt, as were {MOST_SET_ASIDE} before it: the disk wants a look; then move the files *.corrupt-* away"
+    )]
+    AgainAndAgain,
+}
+
+impl Failure {
+    /// Whether the file's content is at fault.
+    pub(super) fn is_corrupt(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    }
+}
+
+/// What a writer is opened with.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    /// Where it is; `None`: in memory.
+    pub(super) path: Option<PathBuf>,
+    /// The resolutions that are kept.
+    pub(super) resolutions: Vec<Resolution>,
+    /// A bound on the size.
+    pub(super) max_bytes: u64,
+}
+
+/// Opens the database for writing; makes it when it is not there.
+pub(super) fn open(shape: &Shape, second: i64) -> Result<Connection, Failure> {
+    let mut connection = match &shape.path {
+        Some(path) => Connection::open(path)?,
+        None => Connection::open_in_memory()?,
+    };
+    connection.busy_timeout(PATIENCE)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    if version > schema::VERSION {
+        return Err(Failure::Later(version));
+    }
+    connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
+    // With every commit on the disk a power cut loses no more than a `kill -9`; a commit every few seconds can afford it.
+    connection.execute_batch(&format!(
+        "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = {WAL_BYTES};"
+    ))?;
+    let page_bytes: i64 = connection.query_row("PRAGMA page_size", (), |row| row.get(0))?;
+    let pages = i64::try_from(shape.max_bytes).unwrap_or(i64::MAX) / page_bytes.max(1);
+    connection.query_row(&format!("PRAGMA max_page_count = {pages}"), (), |_| Ok(()))?;
+
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version == 0 {
+        transaction.execute_batch(&schema::tables())?;
+        let id = RandomState::new().hash_one(second).cast_signed();
+        transaction.execute("INSERT INTO about VALUES ('id', ?1), ('began', ?2)", (id, second))?;
+        for resolution in &shape.resolutions {
+            let since = Resolution::Day.floor(second);
+            transaction.execute("INSERT INTO kept VALUES (?1, ?2, 0)", (resolution.seconds(), since))?;
+        }
+        transaction.pragma_update(None, "user_version", schema::VERSION)?;
+    } else {
+        transaction.execute_batch(&schema::views())?;
+        transaction.execute("UPDATE about SET value = min(value, ?1) WHERE name = 'began'", [second])?;
+    }
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// Opens the database for one who asks: nothing can be changed through it.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.execute_batch("PRAGMA temp_store = MEMORY")?;
+    Ok(connection)
+}
+
+/// Moves a corrupt database out of the way, for people to look at; tells where it is now.
+pub(super) fn set_aside(path: &Path, second: i64) -> Result<PathBuf, Failure> {
+    if set_aside_before(path).map_err(Failure::SetAside)? >= MOST_SET_ASIDE {
+        return Err(Failure::AgainAndAgain);
+    }
+    let mut names = (0..=MOST_SET_ASIDE).map(|n| suffixed(path, &format!(".corrupt-{second}-{n}")));
+    let aside = names.find(|aside| !aside.exists()).ok_or(Failure::AgainAndAgain)?;
+    fs::rename(path, &aside).map_err(Failure::SetAside)?;
+    for journal in ["-wal", "-shm"] {
+        match fs::rename(suffixed(path, journal), suffixed(&aside, journal)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::SetAside(error)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+fn set_aside_before(path: &Path) -> io::Result<usize> {
+    let start = format!("{}.corrupt-", path.file_name().unwrap_or_default().display());
+    let mut found = 0;
+    for entry in fs::read_dir(path.parent().unwrap_or(Path::new(".")))? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        found += usize::from(name.starts_with(&start) && !name.ends_with("-wal") && !name.ends_with("-shm"));
+    }
+    Ok(found)
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// How long to wait for another program that holds the database: decisions do not wait, but a shutdown does.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// To which size the write-ahead log is cut after a checkpoint: a few flushes of ten thousand series.
+const WAL_BYTES: u64 = 16 << 20;
+/// Corrupt files beside the one in use: their sizes add up, and more of them tell nothing new.
+const MOST_SET_ASIDE: usize = 4;

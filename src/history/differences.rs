@@ -1,0 +1,122 @@
+//! From cumulative counts to what was used in each minute.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::resolution::Resolution;
+use super::{Counts, Reading, Series};
+
+/// What is not written yet, by minute.
+pub(super) type Pending = BTreeMap<i64, HashMap<Arc<Series>, Counts>>;
+
+/// The last reading, and what was used since the last write.
+#[derive(Debug, Default)]
+pub(super) struct Differences {
+    last: HashMap<Arc<Series>, Counts>,
+    pending: Pending,
+}
+
+impl Differences {
+    /// Takes a reading; what is new in it was used in the minute of `second`.
+    pub(super) fn take(&mut self, second: i64, readings: Vec<Reading>) {
+        let minute = Resolution::Minute.floor(second);
+        let mut now: HashMap<Arc<Series>, Counts> = HashMap::with_capacity(readings.len());
+        for Reading { series, counts } in readings {
+            // The same name, in memory once; two readings of one name are one series.
+            let series = self.last.get_key_value(&series).map_or(series, |(kept, _)| Arc::clone(kept));
+            now.entry(series).or_default().add(&counts);
+        }
+        for (series, counts) in &now {
+            let used = counts.since(&self.last.get(series).copied().unwrap_or_default());
+            if !used.is_zero() {
+                self.pending.entry(minute).or_default().entry(Arc::clone(series)).or_default().add(&used);
+            }
+        }
+        self.last = now;
+        self.bound();
+    }
+
+    /// What is to be written.
+    pub(super) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// It is written.
+    pub(super) fn written(&mut self) {
+        self.pending.clear();
+    }
+
+    /// While nothing can be written the oldest minutes flow together: times blur, sums stay.
+    fn bound(&mut self) {
+        while self.pending.len() > MAX_PENDING_MINUTES {
+            let (Some((minute, oldest)), Some(next)) = (self.pending.pop_first(), self.pending.pop_first()) else {
+                return;
+            };
+            let mut both = oldest;
+            for (series, used) in next.1 {
+                both.entry(series).or_default().add(&used);
+            }
+            self.pending.insert(minute, both);
+        }
+    }
+}
+
+/// Minutes that wait for a disk that cannot be written, each of them up to all series at about 200 bytes.
+const MAX_PENDING_MINUTES: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Column;
+    use super::*;
+
+    fn reading(counts: &[(&str, u64)]) -> Vec<Reading> {
+        let reading = |(rule, checks): &(&str, u64)| Reading {
+            series: Arc::new(Series::rule("d", rule)),
+            counts: Counts::default().with(Column::Checks, *checks),
+        };
+        counts.iter().map(reading).collect()
+    }
+
+    fn pending(differences: &Differences) -> Vec<(i64, String, u64)> {
+        let rows = differences.pending().iter().flat_map(|(minute, rows)| rows.iter().map(move |row| (*minute, row)));
+        let mut all: Vec<_> =
+            rows.map(|(minute, (series, used))| (minute, series.rule.clone(), used.of(Column::Checks))).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn each_reading_adds_what_is_new_to_its_minute() {
+        let mut differences = Differences::default();
+        differences.take(60, reading(&[("a", 3), ("b", 0)]));
+        differences.take(119, reading(&[("a", 5), ("b", 1)]));
+        differences.take(120, reading(&[("a", 5), ("b", 3), ("b", 1)]));
+        let row = |minute, rule: &str, checks| (minute, rule.to_owned(), checks);
+        assert_eq!(pending(&differences), [row(60, "a", 5), row(60, "b", 1), row(120, "b", 3)]);
+        differences.written();
+        differences.take(125, reading(&[("a", 6), ("b", 4)]));
+        assert_eq!(pending(&differences), [row(120, "a", 1)]);
+    }
+
+    #[test]
+    fn a_series_that_vanished_or_began_anew_never_goes_below_zero() {
+        let mut differences = Differences::default();
+        for (checks, want) in [(Some(7), 7), (None, 7), (Some(2), 9), (Some(1), 10), (Some(4), 13)] {
+            let counts: Vec<_> = checks.map(|checks| ("a", checks)).into_iter().collect();
+            differences.take(0, reading(&counts));
+            assert_eq!(pending(&differences), [(0, "a".to_owned(), want)], "after {checks:?}");
+        }
+    }
+
+    #[test]
+    fn while_nothing_is_written_memory_is_bounded_and_sums_stay() {
+        let mut differences = Differences::default();
+        for minute in 0..100 {
+            differences.take(minute * 60, reading(&[("a", minute.cast_unsigned() + 1)]));
+        }
+        let rows = pending(&differences);
+        assert_eq!(rows.len(), MAX_PENDING_MINUTES);
+        assert_eq!(rows[0], (0, "a".to_owned(), 100 - MAX_PENDING_MINUTES as u64 + 1));
+        assert_eq!(rows.iter().map(|(_, _, checks)| checks).sum::<u64>(), 100);
+    }
+}

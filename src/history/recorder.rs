@@ -1,0 +1,125 @@
+//! The thread that reads the usage every few seconds and writes down what is new.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use super::ReadUsage;
+use super::database::{Failure, Shape, set_aside};
+use super::differences::Differences;
+use super::resolution::{Resolution, second};
+use super::retention::Keep;
+use super::status::Shared;
+use super::writer::{Size, Writer};
+use crate::clock::Clock;
+use crate::units::{Nanos, Timestamp};
+
+/// Records until it is dropped; then once more.
+#[derive(Debug)]
+pub struct Recorder {
+    /// Closed to say stop; nothing is ever sent.
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread works with. Time is an argument.
+pub(super) struct Work {
+    pub(super) read: ReadUsage,
+    pub(super) shape: Shape,
+    pub(super) keep: Keep,
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Option<Writer>,
+    pub(super) differences: Differences,
+    /// The last reading: what is new since then was used in its minute.
+    pub(super) before: Timestamp,
+}
+
+impl Recorder {
+    pub(super) fn start(mut work: Work, clock: Arc<Clock>, interval: Duration) -> io::Result<Self> {
+        let (stop, stopped) = sync_channel(1);
+        let run = move || {
+            while rest(&stopped, interval, clock.now()) {
+                work.flush(clock.now());
+            }
+            work.flush(clock.now());
+        };
+        let thread = thread::Builder::new().name("tidegate-history".into()).spawn(run)?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A recorder that panicked has said so itself.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Work {
+    /// Reads, and writes what is new. A failure is told once, and what could not be written waits for the next time.
+    pub(super) fn flush(&mut self, now: Timestamp) {
+        self.differences.take(second(self.before), (self.read)());
+        self.before = now;
+        let written = self.write_or_set_aside(second(now));
+        if written.is_ok() {
+            self.differences.written();
+        } else if self.shape.path.is_some() {
+            // The next time begins from what is on the disk.
+            self.writer = None;
+        }
+        self.shared.flushed(now, written);
+    }
+
+    /// Opens the database, so that it can be asked before the first flush.
+    pub(super) fn open(&mut self, now: Timestamp) {
+        let opened = self.write_or_set_aside(second(now));
+        self.shared.opened(now, opened);
+    }
+
+    fn write_or_set_aside(&mut self, now: i64) -> Result<Size, Failure> {
+        let written = self.write(now);
+        let (Err(failure), Some(path)) = (&written, &self.shape.path) else { return written };
+        if !failure.is_corrupt() {
+            return written;
+        }
+        self.writer = None;
+        let aside = set_aside(path, now)?;
+        tracing::error!(
+            "the history {} is corrupt ({failure}): it is kept as {}, and a new one begins",
+            path.display(),
+            aside.display()
+        );
+        self.write(now)
+    }
+
+    fn write(&mut self, now: i64) -> Result<Size, Failure> {
+        if self.writer.is_some() && self.shape.path.as_deref().is_some_and(is_gone) {
+            tracing::warn!("the history's file was removed: a new one begins");
+            self.writer = None;
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => none.insert(Writer::open(&self.shape, now)?),
+        };
+        writer.trim(self.keep, now)?;
+        writer.write(self.differences.pending())?;
+        Ok(writer.size()?)
+    }
+}
+
+fn is_gone(path: &Path) -> bool {
+    matches!(path.try_exists(), Ok(false))
+}
+
+/// Waits for the next flush, at the latest until the minute is over; whether to go on.
+fn rest(stopped: &Receiver<()>, interval: Duration, now: Timestamp) -> bool {
+    let minute = Nanos::from_secs(Resolution::Minute.seconds().cast_unsigned()).as_ns();
+    let left = Duration::from_nanos(minute - now.as_ns() % minute);
+    matches!(stopped.recv_timeout(interval.min(left)), Err(RecvTimeoutError::Timeout))
+}

@@ -1,0 +1,200 @@
+//! From a question to rows.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use super::counts::COLUMNS;
+use super::plan::{Kept, Piece, plan};
+use super::query::{Query, Row};
+use super::resolution::{ALL, Resolution, floor, instant};
+use super::token::Key;
+use super::{Counts, Kind};
+use crate::usage::Filter;
+
+/// What a database holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holdings {
+    /// Its own number.
+    pub(super) id: i64,
+    /// The first second that it knows.
+    pub(super) from: i64,
+    kept: Kept,
+    /// The beginnings of the first and the last row.
+    rows: Option<(i64, i64)>,
+}
+
+impl Holdings {
+    /// Reads it. Cost: a dozen look-ups.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let about = |name| connection.query_row("SELECT value FROM about WHERE name = ?1", [name], |row| row.get(0));
+        let (id, began): (i64, i64) = (about("id")?, about("began")?);
+        let (mut kept, mut first, mut last) = (Vec::new(), None::<i64>, None::<i64>);
+        for resolution in ALL {
+            let mut since = connection.prepare("SELECT since FROM kept WHERE resolution = ?1")?;
+            let mut since = since.query([resolution.seconds()])?;
+            let Some(since) = since.next()?.map(|row| row.get(0)).transpose()? else { continue };
+            kept.push((resolution, since));
+            let ends = format!("SELECT (SELECT min(time) FROM {0}), (SELECT max(time) FROM {0})", resolution.table());
+            let (oldest, newest): (Option<i64>, Option<i64>) =
+                connection.query_row(&ends, (), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            first = first.into_iter().chain(oldest).min();
+            last = last.into_iter().chain(newest).max();
+        }
+        let since = kept.last().map_or(began, |(_, since)| *since);
+        Ok(Self { id, from: began.max(since), kept, rows: first.zip(last) })
+    }
+
+    /// The pieces that hold the rows of a range.
+    fn plan(&self, from: i64, to: i64, bucket: Option<i64>) -> Vec<Piece> {
+        let Some((first, last)) = self.rows else { return Vec::new() };
+        // Beyond the last row all rows are whole.
+        let to = if to > last { Resolution::Day.ceil(last.saturating_add(1)) } else { to };
+        plan(&self.kept, from.max(first), to, bucket)
+    }
+}
+
+/// The rows after `after`, at most `most`, in their order.
+///
+/// With time buckets the range is read in windows that grow, so that a page costs about the rows it is made of; without,
+/// each page costs a pass over the range.
+pub(super) fn select(
+    connection: &Connection,
+    holdings: &Holdings,
+    query: &Query,
+    (from, to): (i64, i64),
+    after: Option<&Key>,
+    most: usize,
+) -> rusqlite::Result<Vec<(Key, Counts)>> {
+    let bucket = query.groups.bucket_seconds();
+    let pieces = holdings.plan(from, to, bucket);
+    choose(connection, query, &pieces)?;
+    let Some(bucket) = bucket else { return read(connection, &pieces, None, after, most) };
+
+    let mut rows = Vec::new();
+    let end = pieces.last().map_or(from, |piece| piece.to);
+    let mut begin = pieces.first().map_or(end, |piece| piece.from).max(after.map_or(i64::MIN, |key| key.time));
+    let mut length = bucket;
+    while begin < end && rows.len() < most {
+        let until = floor(begin, bucket).saturating_add(length).min(end);
+        let window: Vec<_> = pieces.iter().filter_map(|piece| clip(*piece, begin, until)).collect();
+        rows.extend(read(connection, &window, Some(bucket), after, most - rows.len())?);
+        (begin, length) = (until, length.saturating_mul(2));
+    }
+    Ok(rows)
+}
+
+/// A row as it is shown.
+pub(super) fn row(query: &Query, key: Key, counts: Counts) -> Row {
+    let time = query.groups.bucket_minutes.map(|_| instant(key.time));
+    Row { time, domain: key.domain, rule: key.rule, value: key.value, counts }
+}
+
+fn clip(piece: Piece, begin: i64, until: i64) -> Option<Piece> {
+    let (from, to) = (piece.from.max(begin), piece.to.min(until));
+    (from < to).then_some(Piece { from, to, ..piece })
+}
+
+/// Fills the table of the series that the query is about, each with the names that make its group.
+fn choose(connection: &Connection, query: &Query, pieces: &[Piece]) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "DROP TABLE IF EXISTS temp.chosen;
+         CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY, domain TEXT, rule TEXT, value TEXT);",
+    )?;
+    let mut values: Vec<Value> = Vec::new();
+    let groups = &query.groups;
+    let name = |wanted: bool, column: &'static str| if wanted { column } else { "''" };
+    let value = groups.entry_key.clone().map_or("''", |key| {
+        values.push(key.into());
+        "coalesce((SELECT value FROM entry WHERE series = s.id AND key = ? ORDER BY position LIMIT 1), '')"
+    });
+    let (domain, rule) = (name(groups.domain, "s.domain"), name(groups.rule, "s.rule"));
+    let conditions = conditions(query, pieces, &mut values);
+    let sql = format!(
+        "INSERT INTO temp.chosen SELECT s.id, {domain}, {rule}, {value} FROM series s WHERE {}",
+        conditions.join(" AND ")
+    );
+    connection.execute(&sql, params_from_iter(values))?;
+    Ok(())
+}
+
+fn conditions(query: &Query, pieces: &[Piece], values: &mut Vec<Value>) -> Vec<String> {
+    let Filter { domain, rule, entries, only_denied } = &query.filter;
+    let kinds = match (query.is_of_counters(), query.is_of_everything()) {
+        (true, _) => vec![Kind::Counter, Kind::Other],
+        (false, true) => vec![Kind::Unmatched, Kind::Rule],
+        (false, false) => vec![Kind::Rule],
+    };
+    let kinds: Vec<_> = kinds.into_iter().map(|kind| (kind as i64).to_string()).collect();
+    let mut conditions = vec![format!("s.kind IN ({})", kinds.join(", "))];
+    for (column, wanted) in [("s.domain", domain), ("s.rule", rule)] {
+        if let Some(wanted) = wanted {
+            values.push(wanted.clone().into());
+            conditions.push(format!("{column} = ?"));
+        }
+    }
+    for (key, value) in entries {
+        values.extend([key.clone().into(), value.clone().into()]);
+        conditions.push("s.id IN (SELECT series FROM entry WHERE key = ? AND value = ?)".into());
+    }
+    if *only_denied {
+        let denied = |piece: &Piece| format!("SELECT series FROM {} AND denied > 0", range(piece));
+        let denied: Vec<_> = pieces.iter().map(denied).collect();
+        let denied = if denied.is_empty() { "NULL".to_owned() } else { denied.join(" UNION ") };
+        conditions.push(format!("s.id IN ({denied})"));
+    }
+    conditions
+}
+
+fn read(
+    connection: &Connection,
+    pieces: &[Piece],
+    bucket: Option<i64>,
+    after: Option<&Key>,
+    most: usize,
+) -> rusqlite::Result<Vec<(Key, Counts)>> {
+    if pieces.is_empty() {
+        return Ok(Vec::new());
+    }
+    let time = bucket.map_or("0".to_owned(), |bucket| format!("u.time - u.time % {bucket}"));
+    let tables: Vec<_> = pieces.iter().map(|piece| format!("SELECT * FROM {}", range(piece))).collect();
+    let sums: Vec<_> = COLUMNS.iter().map(sum).collect();
+    let later = after.map_or("", |_| "WHERE (time_, domain, rule, value) > (?1, ?2, ?3, ?4)");
+    let sql = format!(
+        "SELECT time_, domain, rule, value, {} FROM (
+           SELECT {time} AS time_, c.domain, c.rule, c.value, u.* FROM ({}) u JOIN temp.chosen c ON c.id = u.series
+         ) {later} GROUP BY time_, domain, rule, value ORDER BY time_, domain, rule, value LIMIT {most}",
+        sums.join(", "),
+        tables.join(" UNION ALL ")
+    );
+    let mut values: Vec<Value> = Vec::new();
+    if let Some(Key { time, domain, rule, value }) = after {
+        values.extend([(*time).into(), domain.clone().into(), rule.clone().into(), value.clone().into()]);
+    }
+    let mut statement = connection.prepare(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| {
+        let key = Key { time: row.get(0)?, domain: row.get(1)?, rule: row.get(2)?, value: row.get(3)? };
+        let mut column = 4;
+        let mut next = || {
+            let value = row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0));
+            column += 1;
+            value
+        };
+        let mut counts = Vec::with_capacity(COLUMNS.len());
+        for (_, is_wide) in COLUMNS {
+            let high = if is_wide { next()? } else { 0 };
+            let sum = (u128::from(high) << 32).saturating_add(next()?.into());
+            counts.push(u64::try_from(sum).unwrap_or(u64::MAX));
+        }
+        Ok((key, Counts::from_values(counts)))
+    })?;
+    rows.collect()
+}
+
+/// Hits are summed in two halves: SQLite ends a query whose sum does not fit its integers.
+fn sum((name, is_wide): &(&str, bool)) -> String {
+    if *is_wide { format!("sum({name} >> 32), sum({name} & 4294967295)") } else { format!("sum({name})") }
+}
+
+fn range(piece: &Piece) -> String {
+    format!("{} WHERE time >= {} AND time < {}", piece.resolution.table(), piece.from, piece.to)
+}

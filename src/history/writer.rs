@@ -1,0 +1,157 @@
+//! Writing: what was used in a minute is added to the rows of its minute, its hour and its day in one transaction, so
+//! that a row of a day is the sum of its hours, and of its minutes, at any moment.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params_from_iter};
+
+use super::counts::COLUMNS;
+use super::database::{Failure, Shape, open};
+use super::differences::Pending;
+use super::resolution::Resolution;
+use super::{Counts, Kind, Series};
+
+/// The one that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) connection: Arc<Mutex<Connection>>,
+    pub(super) resolutions: Vec<Resolution>,
+    pub(super) max_bytes: u64,
+    /// When names without rows were last removed.
+    pub(super) cleaned: i64,
+    /// The numbers of the series seen so far.
+    ids: HashMap<Arc<Series>, i64>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Size {
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    /// Bytes of the file that hold nothing.
+    pub(super) free_bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn open(shape: &Shape, second: i64) -> Result<Self, Failure> {
+        let connection = Arc::new(Mutex::new(open(shape, second)?));
+        let (resolutions, max_bytes) = (shape.resolutions.clone(), shape.max_bytes);
+        Ok(Self { connection, resolutions, max_bytes, cleaned: second, ids: HashMap::new() })
+    }
+
+    /// Adds all that is pending, or nothing of it.
+    pub(super) fn write(&mut self, pending: &Pending) -> Result<(), Failure> {
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let written = self.write_rows(pending);
+        // A transaction that was undone has also undone new numbers.
+        if written.is_err() || self.ids.len() > MAX_IDS {
+            self.ids.clear();
+        }
+        Ok(written?)
+    }
+
+    fn write_rows(&mut self, pending: &Pending) -> rusqlite::Result<()> {
+        let mut connection = self.connection.lock();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let rows = number(&transaction, &mut self.ids, pending)?;
+        for resolution in &self.resolutions {
+            let mut sums: HashMap<(i64, i64), Counts> = HashMap::new();
+            for (minute, id, used) in &rows {
+                sums.entry((resolution.floor(*minute), *id)).or_default().add(used);
+            }
+            add(&transaction, *resolution, &sums)?;
+        }
+        transaction.commit()
+    }
+
+    pub(super) fn forget_ids(&mut self) {
+        self.ids.clear();
+    }
+
+    pub(super) fn size(&self) -> rusqlite::Result<Size> {
+        size(&self.connection.lock())
+    }
+}
+
+/// How much there is. Cost: three look-ups.
+pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
+    let one =
+        |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map(|n| u64::try_from(n).unwrap_or(0));
+    let page_bytes = one("PRAGMA page_size")?;
+    Ok(Size {
+        rows: one("SELECT coalesce(sum(rows), 0) FROM kept")?,
+        bytes: one("PRAGMA page_count")?.saturating_mul(page_bytes),
+        free_bytes: one("PRAGMA freelist_count")?.saturating_mul(page_bytes),
+    })
+}
+
+/// Everything pending with the numbers of its series; new series are given one.
+fn number(
+    transaction: &Transaction,
+    ids: &mut HashMap<Arc<Series>, i64>,
+    pending: &Pending,
+) -> rusqlite::Result<Vec<(i64, i64, Counts)>> {
+    let mut find =
+        transaction.prepare("SELECT id FROM series WHERE domain = ?1 AND rule = ?2 AND kind = ?3 AND entries = ?4")?;
+    let mut name =
+        transaction.prepare("INSERT INTO series (domain, rule, kind, entries) VALUES (?1, ?2, ?3, ?4) RETURNING id")?;
+    let mut entry = transaction.prepare("INSERT INTO entry VALUES (?1, ?2, ?3, ?4)")?;
+    let mut rows = Vec::new();
+    for (minute, used) in pending {
+        for (series, counts) in used {
+            let id = match ids.get(series) {
+                Some(id) => *id,
+                None => id_of(series, &mut find, &mut name, &mut entry)?,
+            };
+            ids.insert(Arc::clone(series), id);
+            rows.push((*minute, id, *counts));
+        }
+    }
+    Ok(rows)
+}
+
+fn id_of(series: &Series, find: &mut Statement, name: &mut Statement, entry: &mut Statement) -> rusqlite::Result<i64> {
+    let entries = serde_json::to_string(&series.entries)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let key = (&series.domain, &series.rule, series.kind as i64, &entries);
+    if let Some(id) = find.query_row(key, |row| row.get(0)).optional()? {
+        return Ok(id);
+    }
+    let id = name.query_row(key, |row| row.get(0))?;
+    if series.kind == Kind::Counter {
+        for (position, (key, value)) in (0_i64..).zip(&series.entries) {
+            entry.execute((id, position, key, value))?;
+        }
+    }
+    Ok(id)
+}
+
+/// Adds to the rows of one table, and keeps their number.
+fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i64), Counts>) -> rusqlite::Result<()> {
+    let (table, most) = (resolution.table(), i64::MAX);
+    let numbered = || (3..).zip(COLUMNS);
+    // An integer that overflows would turn into a floating-point number.
+    let set: Vec<_> = numbered().map(|(n, (name, _))| format!("{name} = min({name}, {most} - ?{n}) + ?{n}")).collect();
+    let values: Vec<_> = numbered().map(|(n, _)| format!("?{n}")).collect();
+    let mut more =
+        transaction.prepare(&format!("UPDATE {table} SET {} WHERE time = ?1 AND series = ?2", set.join(", ")))?;
+    let mut new = transaction.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, {})", values.join(", ")))?;
+    let mut added = 0_i64;
+    for ((time, id), used) in sums {
+        let counts = used.values().map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let row: Vec<i64> = [*time, *id].into_iter().chain(counts).collect();
+        if more.execute(params_from_iter(&row))? == 0 {
+            new.execute(params_from_iter(&row))?;
+            added += 1;
+        }
+    }
+    transaction.execute("UPDATE kept SET rows = rows + ?1 WHERE resolution = ?2", (added, resolution.seconds()))?;
+    Ok(())
+}
+
+/// Numbers kept at hand, about 200 bytes each: far more than the series of one process; what is over is looked up again.
+const MAX_IDS: usize = 250_000;
