@@ -39,25 +39,11 @@ pub(super) fn decide<'v>(
     let statuses: SmallVec<[_; 2]> =
         resolved.iter().zip(&outcomes).map(|(one, outcomes)| tell(one, outcomes)).collect();
     let code = scene.overall(&statuses);
-<<<<<<< HEAD
-    let rolled_back = domain.charge == rules::Charge::AllOrNothing && code == Code::OverLimit;
-    Counting {
-        usage: &limiter.usage,
-        plan,
-        lane,
-        check,
-        now,
-        global_shadow: limiter.settings.shadow_mode,
-        rolled_back,
-    }
-    .count(&resolved, &outcomes);
-=======
     // In global shadow mode no limit binds another: everything was charged on its own.
-    let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !limiter.settings.shadow_mode;
+    let global_shadow = limiter.settings.shadow_mode;
+    let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !global_shadow;
     let rolled_back = all_or_nothing && code == Code::OverLimit;
-    Counting { usage: &limiter.usage, lane, check, now, global_shadow: limiter.settings.shadow_mode, rolled_back }
-        .count(&resolved, &outcomes);
->>>>>>> main
+    Counting { usage: &limiter.usage, plan, lane, check, now, global_shadow, rolled_back }.count(&resolved, &outcomes);
     let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
     if code == Code::OverLimit && limiter.settings.shadow_mode {
         limiter.usage.count_global_shadow();

@@ -59,21 +59,12 @@ impl Counting<'_, '_> {
             Resolved::Nothing | Resolved::Override(_) => None,
         };
         let entries = descriptor.entries.iter().take(MAX_TOLD_ENTRIES);
-<<<<<<< HEAD
+        let entries = entries.map(|entry| (cut(&entry.key, MAX_TOLD_BYTES), cut(&entry.value, MAX_TOLD_BYTES)));
         Denial {
             at: self.now,
             domain: self.check.domain.to_string(),
             rule: rule.map_or_else(|| RuleName::of_overrides(&self.check.domain).path, |rule| rule.path.clone()),
-            entries: entries.map(|entry| (told(&entry.key), told(&entry.value))).collect(),
-=======
-        let entries = entries.map(|entry| (cut(&entry.key, MAX_TOLD_BYTES), cut(&entry.value, MAX_TOLD_BYTES)));
-        let override_path = || cut(&override_labels(&self.check.domain, descriptor).rule, MAX_TOLD_PATH_BYTES);
-        Denial {
-            at: self.now,
-            domain: self.check.domain.to_string(),
-            rule: rule.map_or_else(override_path, |rule| rule.path.clone()),
             entries: entries.collect(),
->>>>>>> main
             hits: self.check.hits(descriptor),
             requests_per_unit: limited.current.requests_per_unit,
             period: limited.current.length,
@@ -125,16 +116,6 @@ impl Counting<'_, '_> {
     }
 }
 
-/// A key or value as listeners are told it: the beginning of one that is too long.
-fn told(text: &str) -> String {
-    if text.len() <= MAX_TOLD_BYTES {
-        return text.to_owned();
-    }
-    let mut beginning: String = text.chars().take(MAX_TOLD_BYTES / 4).collect();
-    beginning.push('\u{2026}');
-    beginning
-}
-
 /// The path of values of a limit that the request brought along.
 fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
     let level = |entry: &Entry<'_>| match &*entry.value {
@@ -145,12 +126,6 @@ fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
     Labels::new(domain, &levels)
 }
 
-<<<<<<< HEAD
-/// The longest key or value of a denial, in bytes, so that a client's long header does not fill the ring of denials.
-const MAX_TOLD_BYTES: usize = 512;
-/// Entries of a denial that are told: configurations are never as deep.
-const MAX_TOLD_ENTRIES: usize = 16;
-=======
 /// The text, its end left out where it is longer than that.
 fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
@@ -163,6 +138,3 @@ fn cut(text: &str, most: usize) -> String {
 const MAX_TOLD_ENTRIES: usize = 16;
 /// Bytes of a key or a value that listeners are told: enough to know it by.
 const MAX_TOLD_BYTES: usize = 200;
-/// Bytes of the path of an override that they are told.
-const MAX_TOLD_PATH_BYTES: usize = 512;
->>>>>>> main

@@ -20,7 +20,7 @@ pub struct Denial {
     pub at: Timestamp,
     /// The domain.
     pub domain: String,
-    /// The configured path of the rule that refused; of an override the path of values, a long one cut.
+    /// The configured path of the rule that refused; see [`super::RuleName::of_overrides`].
     pub rule: String,
     /// The descriptor's entries, key and value; long ones, and what is beyond the first 16, are cut.
     pub entries: Vec<(String, String)>,

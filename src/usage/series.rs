@@ -75,7 +75,6 @@ impl Usage {
         self.find(&self.rules, (MAX_RULES, &self.other), labels)
     }
 
-<<<<<<< HEAD
     /// The counts of a configured rule whose metrics are by value: whatever [`Usage::of_values`] counts of it is also
     /// counted here.
     pub fn of_rule_by_value(&self, labels: &Labels) -> Arc<RuleUsage> {
@@ -88,17 +87,13 @@ impl Usage {
         self.of_rule_by_value(&Labels { domain, rule: path, ..Labels::default() })
     }
 
-    /// The metrics' counts of a path of values, or `other` once there are [`MAX_VALUES`].
-    pub fn of_values(&self, labels: &Labels) -> Arc<RuleUsage> {
-        self.find(&self.values, (MAX_VALUES, &self.other_values), labels)
-=======
-    /// The series of a path of values, or `other` once there are [`MAX_VALUES`], and for a path that is too long for a name.
+    /// The metrics' counts of a path of values, or `other` once there are [`MAX_VALUES`], and for a path that is too
+    /// long for a name.
     pub fn of_values(&self, labels: &Labels) -> Arc<RuleUsage> {
         if labels.rule.len() > MAX_PATH_BYTES {
-            return Arc::clone(&self.other);
+            return Arc::clone(&self.other_values);
         }
-        self.series(&self.values, MAX_VALUES, labels)
->>>>>>> main
+        self.find(&self.values, (MAX_VALUES, &self.other_values), labels)
     }
 
     fn find(&self, map: &ByPath, (most, other): (usize, &Arc<RuleUsage>), labels: &Labels) -> Arc<RuleUsage> {

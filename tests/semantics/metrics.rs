@@ -76,11 +76,11 @@ fn series_by_value_are_bounded_and_totals_stay_exact() {
     let lines = (0..10_100).map(|i| format!("0 | d | a={i}; b=v limit=4294967295/hour => OK"));
     scene.run(&lines.collect::<Vec<_>>().join("\n"));
     let series = scene.limiter().usage().series_usage();
-    let total: u64 = series.iter().map(|series| series.totals.of(tidegate::usage::Count::Hits)).sum();
+    let total: u64 = series.iter().map(|series| series.totals.hits()).sum();
     assert_eq!(total, 2 * 10_100);
     assert!(series.len() <= 10_000 + 3, "{}", series.len());
     let other = series.last().unwrap();
-    assert_eq!((other.labels.rule.as_str(), other.totals.of(tidegate::usage::Count::Hits)), ("other", 101));
+    assert_eq!((other.labels.rule.as_str(), other.totals.hits()), ("other", 101));
     // A rule's own series is not affected.
     let before = scene.run_and_diff("0 | d | b=v => OK");
     assert_eq!(before, "checks 1, hits 1, within 1");

@@ -5,7 +5,7 @@ use prost::Message;
 use tidegate::limiter::{Code, Decision, Lane, Limiter, Settings, Status};
 use tidegate::rules::{self, LoadOptions, RuleSet, SourceFile, Unit};
 use tidegate::units::Timestamp;
-use tidegate::usage::{Count, Totals};
+use tidegate::usage::Totals;
 use tidegate::wire::{metadata, proto::envoy::service::ratelimit::v3::RateLimitRequest, read};
 
 use crate::script::{self, Answer, Line, limit_text, time_text};
@@ -38,7 +38,8 @@ impl Scene {
 
     #[track_caller]
     pub(crate) fn with(settings: Settings, config: &str) -> Self {
-        let limiter = Limiter::new(settings);
+        // A few counters with a series of their own and the others without: the sums are the same.
+        let limiter = Limiter::new(Settings { usage_series: 3, ..settings });
         limiter.replace_rules(load(config));
         Self { limiter }
     }
@@ -83,7 +84,7 @@ impl Scene {
 
     fn sums(&self) -> Vec<u64> {
         let series = self.limiter.usage().series_usage();
-        let sum = |(_, count): &(&str, Count)| series.iter().map(|series| series.totals.of(*count)).sum();
+        let sum = |(_, count): &(&str, Count)| series.iter().map(|series| count(&series.totals)).sum();
         COUNTS.iter().map(sum).collect()
     }
 
@@ -166,7 +167,7 @@ fn code(code: Code) -> &'static str {
 }
 
 fn totals_text(totals: &Totals) -> String {
-    nonzero(COUNTS.iter().map(|(word, count)| (*word, totals.of(*count))))
+    nonzero(COUNTS.iter().map(|(word, count)| (*word, count(totals))))
 }
 
 fn nonzero<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
@@ -191,16 +192,18 @@ fn json_value(value: prost_types::Value) -> serde_json::Value {
     }
 }
 
+type Count = fn(&Totals) -> u64;
+
 const COUNTS: [(&str, Count); 11] = [
-    ("checks", Count::Checks),
-    ("hits", Count::Hits),
-    ("over", Count::OverLimit),
-    ("near", Count::NearLimit),
-    ("within", Count::WithinLimit),
-    ("shadow", Count::ShadowMode),
-    ("denied", Count::Denied),
-    ("queued", Count::Queued),
-    ("banned", Count::Banned),
-    ("refunded", Count::Refunded),
-    ("no_room", Count::NoRoom),
+    ("checks", Totals::requests),
+    ("hits", Totals::hits),
+    ("over", |totals| totals.hits_over_limit),
+    ("near", |totals| totals.hits_near_limit),
+    ("within", |totals| totals.hits_within_limit),
+    ("shadow", |totals| totals.hits_shadow_denied),
+    ("denied", |totals| totals.requests_denied),
+    ("queued", |totals| totals.requests_queued),
+    ("banned", |totals| totals.denied_banned),
+    ("refunded", |totals| totals.hits_refunded),
+    ("no_room", |totals| totals.denied_no_room),
 ];

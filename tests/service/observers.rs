@@ -60,8 +60,8 @@ fn wide_check(key: &str, values: impl Iterator<Item = usize>) -> RateLimitReques
     RateLimitRequest { domain: "api".to_owned(), descriptors, ..RateLimitRequest::default() }
 }
 
-fn filter(domain: &str, rule: &str) -> Option<UsageFilter> {
-    Some(UsageFilter { domain: domain.to_owned(), rule: rule.to_owned(), ..UsageFilter::default() })
+fn filter(domain: &str, rule: &str) -> UsageFilter {
+    UsageFilter { domain: domain.to_owned(), rule: rule.to_owned(), ..UsageFilter::default() }
 }
 
 #[tokio::test]
@@ -186,7 +186,7 @@ descriptors:
 async fn each_refusal_is_told_with_its_reason() {
     let server = TestServer::start(REASONS, &[]);
     let mut denials = watch_denials(&server, None).await;
-    let mut shadowed = watch_denials(&server, filter("api", "api.shadow")).await;
+    let mut shadowed = watch_denials(&server, Some(filter("api", "api.shadow"))).await;
     let mut checks = RateLimitServiceClient::new(server.channel().await);
     for key in ["over", "ban", "queue", "shadow"] {
         for _ in 0..3 {
@@ -226,14 +226,14 @@ async fn a_question_that_cannot_be_answered_is_refused_with_its_reason() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let mut service = UsageServiceClient::new(connect(&server.admin).await);
     let interval = |seconds, nanos| WatchUsageRequest { interval: Some(Duration { seconds, nanos }), ..everything() };
-    let filtered = |filter| WatchUsageRequest { filter, ..everything() };
+    let filtered = |filter| WatchUsageRequest { filter: Some(filter), ..everything() };
     let no_key = vec![EntryFilter { key: String::new(), value: "x".to_owned() }];
     for (request, message) in [
         (interval(0, 0), "interval"),
         (interval(0, 99_999_999), "100 ms"),
         (interval(3_601, 0), "1 h"),
         (interval(-1, 0), "interval"),
-        (filtered(Some(UsageFilter { entries: no_key.clone(), ..UsageFilter::default() })), "key must not be empty"),
+        (filtered(UsageFilter { entries: no_key.clone(), ..UsageFilter::default() }), "key must not be empty"),
         (filtered(filter("nope", "")), "there is no domain \"nope\""),
         (filtered(filter("", "api.nope")), "there is no rule \"api.nope\""),
         (filtered(filter("nope", "api.key")), "there is no domain"),
@@ -242,8 +242,8 @@ async fn a_question_that_cannot_be_answered_is_refused_with_its_reason() {
         assert_eq!(refused.code(), Code::InvalidArgument, "{request:?}: {refused:?}");
         assert!(refused.message().contains(message), "{request:?}: {}", refused.message());
     }
-    for filter in [filter("nope", ""), Some(UsageFilter { entries: no_key, ..UsageFilter::default() })] {
-        let refused = service.watch_denials(WatchDenialsRequest { filter }).await.unwrap_err();
+    for filter in [filter("nope", ""), UsageFilter { entries: no_key, ..UsageFilter::default() }] {
+        let refused = service.watch_denials(WatchDenialsRequest { filter: Some(filter) }).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     }
 }
