@@ -126,7 +126,7 @@ const DAY: &str = "date(u.time, 'unixepoch')";
 
 const KEPT: &str = "\
 SELECT CASE resolution WHEN 60 THEN 'minutes' WHEN 3600 THEN 'hours' ELSE 'days' END AS rows_of,
-  datetime(since, 'unixepoch') AS complete_since, rows FROM kept";
+  datetime(max(since, (SELECT value FROM about WHERE name = 'began')), 'unixepoch') AS complete_since, rows FROM kept";
 
 const NAMES: &str = "\
 CREATE TABLE about (

@@ -351,10 +351,6 @@ fn a_corrupt_file_is_set_aside_and_a_later_one_is_left_alone() {
     let mut lab = Lab::open(Some(&path), 1 << 30);
     lab.count(0, &[(Series::rule("d", "d.a"), 1, 0)]);
     assert_eq!(lab.history.status().failure, None);
-    let aside = |dir: &Path| {
-        let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-        names.filter(|path| path.to_string_lossy().contains(".corrupt-")).collect::<Vec<_>>()
-    };
     let kept = aside(dir.path());
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert_eq!(fs::read(&kept[0]).unwrap(), [b'x'; 8192]);
@@ -370,6 +366,36 @@ fn a_corrupt_file_is_set_aside_and_a_later_one_is_left_alone() {
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let lab = Lab::open(Some(&path), 1 << 30);
     assert!(lab.history.status().failure.unwrap().contains("schema version 99"));
+}
+
+#[test]
+fn a_file_that_is_damaged_while_it_is_used_is_set_aside_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("usage.sqlite");
+    let rule = Series::rule("d", "d.a");
+    drop({
+        let mut lab = Lab::open(Some(&path), 1 << 30);
+        lab.count(0, &[(rule.clone(), 1, 0)]);
+        lab
+    });
+    let mut lab = Lab::open(Some(&path), 1 << 30);
+    let damaged = vec![0xa5; usize::try_from(fs::metadata(&path).unwrap().len()).unwrap()];
+    fs::write(&path, &damaged).unwrap();
+    for second in 1..4 {
+        lab.count(second, &[(rule.clone(), 1, 0)]);
+    }
+    assert_eq!(lab.history.status().failure, None);
+    assert_eq!(aside(dir.path()).len(), 1);
+    // A flush that was written before the damage showed went with the damaged file.
+    let rows = lab.all(&Query::default());
+    assert!((1..=3).contains(&checks(&rows)), "{rows:?}");
+}
+
+/// The corrupt files that were set aside, without their journals.
+fn aside(dir: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let is_aside = |name: &str| name.contains(".corrupt-") && !name.ends_with("-wal") && !name.ends_with("-shm");
+    paths.filter(|path| is_aside(&path.to_string_lossy())).collect()
 }
 
 #[test]
