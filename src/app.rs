@@ -1,6 +1,7 @@
 //! The composition root: loads, binds, runs, and ends everything in order.
 
 mod metrics;
+mod resident;
 
 use std::io;
 use std::pin::pin;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::task::JoinSet;
 
+use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
 use crate::grpc::{Context, Held, Workers, common_services};
@@ -20,8 +22,10 @@ use crate::settings::{Settings, WhenFull};
 use crate::shutdown::{Lifecycle, Phase, Request, Signals};
 use crate::store;
 use crate::sweeper::Sweeper;
+use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::{CheckTracer, Otlp, OtlpError};
 use crate::telemetry::prometheus;
+use crate::telemetry::refusals::RefusalLogger;
 use metrics::Sources;
 
 /// How the process ended.
@@ -88,9 +92,17 @@ struct App<'a> {
     servers: JoinSet<()>,
     telemetry: Option<Otlp>,
     /// They end when they are dropped.
-    threads: (Watch, Sweeper),
+    threads: Threads,
     /// What is undone at the end, such as the file of a unix socket.
     _guards: Vec<Box<dyn Send>>,
+}
+
+/// The threads beside the decisions.
+struct Threads {
+    _watch: Watch,
+    _sweeper: Sweeper,
+    _alerts: Alerts,
+    _refusals: RefusalLogger,
 }
 
 /// What the front ends share.
@@ -100,6 +112,7 @@ struct Core {
     config: Arc<Reloader>,
     lifecycle: Lifecycle,
     held: Held,
+    times: Arc<DecisionTimes>,
 }
 
 /// The bound addresses.
@@ -124,7 +137,9 @@ impl<'a> App<'a> {
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
         let slots = PortSlots::new(settings.max_connections);
-        let sources = core.sources(&slots);
+        let alerts = Alerts::start(Arc::clone(&core.limiter), Arc::clone(&core.clock), settings.alerts.clone())?;
+        let refusals = RefusalLogger::start(settings.refusal_log, core.limiter.usage().denials())?;
+        let sources = core.sources(&slots, &alerts, &refusals);
         let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
         let (public, operators) = core.routers(settings, metrics);
@@ -144,11 +159,12 @@ impl<'a> App<'a> {
         let workers = Workers::start(sockets, &core.context(slots.grpc, spans))?;
         let watch = core.config.watch(Pace::default())?;
         let sweeper = Sweeper::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?;
+        let threads = Threads { _watch: watch, _sweeper: sweeper, _alerts: alerts, _refusals: refusals };
 
         core.lifecycle.advance(Phase::Serving);
         core.config.log(&loaded);
         tracing::info!("{listening}");
-        Ok(Self { settings, core, workers, servers, telemetry, threads: (watch, sweeper), _guards: guards })
+        Ok(Self { settings, core, workers, servers, telemetry, threads, _guards: guards })
     }
 
     /// Serves until the first signal that says to stop.
@@ -214,17 +230,21 @@ impl Core {
         let replaced = Arc::clone(&limiter);
         let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
         let loaded = config.load()?;
-        Ok((Self { limiter, clock, config, lifecycle: Lifecycle::default(), held: Held::default() }, loaded))
+        let times = Arc::new(DecisionTimes::new(settings.worker_count()));
+        Ok((Self { limiter, clock, config, lifecycle: Lifecycle::default(), held: Held::default(), times }, loaded))
     }
 
     /// Where the metrics are.
-    fn sources(&self, slots: &PortSlots) -> Sources {
+    fn sources(&self, slots: &PortSlots, alerts: &Alerts, refusals: &RefusalLogger) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
             held: self.held.clone(),
             slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
+            times: Arc::clone(&self.times),
+            alerts: Arc::clone(alerts.counts()),
+            log_lost: Arc::clone(refusals.lost()),
         }
     }
 
@@ -242,7 +262,8 @@ impl Core {
 
     fn context(&self, slots: Slots, spans: Option<CheckTracer>) -> Context {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans, held: self.held.clone() }
+        let (held, times) = (self.held.clone(), Arc::clone(&self.times));
+        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans, held, times }
     }
 }
 
@@ -297,7 +318,7 @@ fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
 }
 
 /// Ends the threads beside the decision, and sends what telemetry is left. Both block, so not on a thread that runs tasks.
-async fn finish(threads: (Watch, Sweeper), telemetry: Option<Otlp>, deadline: Duration) {
+async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
     let finished = tokio::task::spawn_blocking(move || {
         drop(threads);
         telemetry.is_none_or(|otlp| otlp.shutdown(deadline))

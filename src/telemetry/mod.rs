@@ -6,10 +6,18 @@
 //! ```
 //! Nothing here runs on the decision path, except the choice whether a check is traced.
 
+mod latency;
+mod legible;
 pub mod log;
 pub mod names;
 pub mod otlp;
 pub mod prometheus;
+pub mod refusals;
 mod snapshot;
 
-pub use snapshot::{ConfigValues, ConnectionValues, CounterValues, RuleSeries, RuleTotals, Snapshot, SweepValues};
+pub use latency::{DecisionTimes, ONE_IN, Times};
+pub use legible::legible;
+pub use snapshot::{
+    AlertValues, ConfigValues, ConnectionValues, CounterValues, LimitValue, RuleSeries, RuleTotals, Snapshot,
+    SweepValues,
+};

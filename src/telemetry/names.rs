@@ -23,6 +23,8 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// How many took how long; over OTLP the counter `NAME_bucket`, by the label `le`.
+    Histogram,
 }
 
 /// Hits asked for.
@@ -79,6 +81,18 @@ pub const CLOCK_AHEAD: &str = "tidegate_clock_ahead_seconds";
 pub const OVERRIDES_IGNORED: &str = "tidegate_overrides_ignored_total";
 /// Answers held in queues.
 pub const HELD_ANSWERS: &str = "tidegate_held_answers";
+/// The limits in force.
+pub const RULE_LIMIT: &str = "tidegate_rule_limit";
+/// How long decisions take.
+pub const DECISION_SECONDS: &str = "tidegate_decision_seconds";
+/// Refused checks that the log or the alerts could not be told.
+pub const REFUSALS_LOST: &str = "tidegate_refusals_lost_total";
+/// Messages that alerts fired.
+pub const ALERTS_FIRED: &str = "tidegate_alerts_fired_total";
+/// What became of them.
+pub const ALERT_DELIVERIES: &str = "tidegate_alert_deliveries_total";
+/// The memory of the process, by the name that Prometheus' own clients give it.
+pub const RESIDENT_MEMORY: &str = "process_resident_memory_bytes";
 /// The version that runs.
 pub const BUILD_INFO: &str = "tidegate_build_info";
 
@@ -94,6 +108,16 @@ pub const RULE: &str = "rule";
 pub const ERR_TYPE: &str = "err_type";
 /// The method of a request.
 pub const GRPC_METHOD: &str = "grpc_method";
+/// The place of a limit among those of its rule, from 1.
+pub const LIMIT: &str = "limit";
+/// The length of a window in seconds.
+pub const PERIOD: &str = "period";
+/// Who is told of refused checks: `log` or `alerts`.
+pub const READER: &str = "reader";
+/// What became of a message.
+pub const RESULT: &str = "result";
+/// The upper bound of a histogram's bucket, in seconds.
+pub const LE: &str = "le";
 /// The version of the program.
 pub const VERSION: &str = "version";
 
@@ -126,6 +150,17 @@ pub const METRICS: &[Metric] = &[
     gauge(CONFIG_LAST_RELOAD_SUCCESS, "1", "1: the last load succeeded; 0: it failed, and older rules are in force."),
     gauge(CLOCK_AHEAD, "s", "How far the clock is ahead of a wall clock that was set back."),
     counter(OVERRIDES_IGNORED, "{override}", "Limits in requests that were ignored because their unit is unknown."),
+    gauge(RULE_LIMIT, "{hit}", "Hits that a limit in force allows in each of its periods."),
+    Metric {
+        name: DECISION_SECONDS,
+        kind: Kind::Histogram,
+        unit: "s",
+        help: "How long it took to read, decide and write a check over gRPC; one in 1,024 is measured.",
+    },
+    counter(REFUSALS_LOST, "{check}", "Refused checks that the reader could not be told, there were so many at once."),
+    counter(ALERTS_FIRED, "{message}", "Messages that alerts fired, each once, however many receivers it has."),
+    counter(ALERT_DELIVERIES, "{message}", "Messages of alerts by what became of them, receiver by receiver."),
+    gauge(RESIDENT_MEMORY, "By", "Memory of the process, as the system counts it."),
     gauge(BUILD_INFO, "1", "Always 1; the version is in the label."),
 ];
 

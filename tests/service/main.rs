@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
+mod alerts;
 mod ask;
 mod drain;
 mod health;
 mod held;
 mod json;
 mod reflection;
+mod refusals;
 mod server;
 mod start;
 mod storm;
