@@ -1,5 +1,6 @@
 //! A message: that something was refused too often.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -68,10 +69,11 @@ impl Firing {
         let Self { alert, refusals, .. } = self;
         let mut text = format!("{}: {refusals} checks refused within {} {}", alert.name, alert.within, self.about());
         if self.suppressed > 0 {
-            text.push_str(&format!(
+            let _ = write!(
+                text,
                 "; {} refused since the last message, {} messages suppressed in between",
                 self.since_last, self.suppressed
-            ));
+            );
         }
         text
     }

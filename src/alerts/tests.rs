@@ -261,8 +261,8 @@ fn secrets_come_from_files_and_are_in_no_message() {
     scene.send_all();
     let (headers, body) = received.try_recv().unwrap();
     assert_eq!(headers["content-type"], "application/json");
-    let receiver = scene.receiver(&settings);
-    for shown in [body.to_string(), format!("{settings:?}"), format!("{receiver} {receiver:?}")] {
+    let webhook = scene.receiver(&settings);
+    for shown in [body.to_string(), format!("{settings:?}"), format!("{webhook} {webhook:?}")] {
         assert!(!shown.contains(&url), "{shown}");
     }
 }

@@ -60,7 +60,9 @@ impl Watch {
         }
         if let Some(listener) = &mut self.listener {
             let (denials, lost) = listener.take(usize::MAX);
-            denials.iter().for_each(|denial| self.evaluator.count_denial(denial));
+            for denial in &denials {
+                self.evaluator.count_denial(denial);
+            }
             self.sender.counts().lost.fetch_add(lost, Ordering::Relaxed);
         }
         if now.since(self.fired_at) < Nanos::SECOND && self.fired_at <= now {

@@ -73,6 +73,6 @@ mod tests {
             window.add(at(now), within, n);
             assert_eq!(window.count(at(now), within), expected, "at {now}");
         }
-        assert!(window.steps.len() <= STEPS as usize + 1);
+        assert!(window.steps.len() as u64 <= STEPS + 1);
     }
 }

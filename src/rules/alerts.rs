@@ -109,7 +109,7 @@ struct Keys {
 impl Keys {
     fn take(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
         match key {
-            "name" => self.name = fit(own::text(value, key, report), value, key, NAME, is_name, report),
+            "name" => self.name = fit(own::text(value, key, report), value, key, NAME, |name| is_name(name), report),
             "rule" => self.rule = own::text(value, key, report),
             "per" => self.per = per(value, report),
             "refusals" => self.refusals = own::whole(value, key, 1, report),
@@ -315,7 +315,7 @@ fn fit<T>(
     }
 }
 
-fn is_name(name: &String) -> bool {
+fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 

@@ -10,6 +10,7 @@ mod drain;
 mod health;
 mod held;
 mod json;
+mod latency;
 mod reflection;
 mod refusals;
 mod server;
