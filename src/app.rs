@@ -1,6 +1,7 @@
 //! The composition root: loads, binds, runs, and ends everything in order.
 
 mod metrics;
+mod resident;
 
 use std::io;
 use std::pin::pin;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::task::JoinSet;
 
+use crate::alerts::Alerts;
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
 use crate::grpc::{Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services};
@@ -21,8 +23,10 @@ use crate::settings::{Settings, WhenFull};
 use crate::shutdown::{Lifecycle, Phase, Request, Signals};
 use crate::store;
 use crate::sweeper::Sweeper;
+use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::{CheckTracer, Otlp, OtlpError};
 use crate::telemetry::prometheus;
+use crate::telemetry::refusals::RefusalLogger;
 use metrics::Sources;
 
 /// How the process ended.
@@ -104,6 +108,8 @@ struct Threads {
     _recorder: Recorder,
     /// Given back when the recorder has ended: fields are dropped in this order.
     _data_dir: Option<DataDir>,
+    _alerts: Alerts,
+    _refusals: RefusalLogger,
 }
 
 /// What the front ends share.
@@ -115,6 +121,7 @@ struct Core {
     lifecycle: Lifecycle,
     held: Held,
     observers: Observers,
+    times: Arc<DecisionTimes>,
 }
 
 /// The bound addresses.
@@ -140,7 +147,9 @@ impl<'a> App<'a> {
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
         let slots = PortSlots::new(settings.max_connections);
-        let sources = core.sources(&slots);
+        let alerts = Alerts::start(Arc::clone(&core.limiter), Arc::clone(&core.clock), settings.alerts.clone())?;
+        let refusals = RefusalLogger::start(settings.refusal_log, core.limiter.usage().denials())?;
+        let sources = core.sources(&slots, &alerts, &refusals);
         let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
         let (public, operators) = core.routers(settings, metrics);
@@ -163,6 +172,8 @@ impl<'a> App<'a> {
             _sweeper: Sweeper::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?,
             _recorder: recorder,
             _data_dir: data_dir,
+            _alerts: alerts,
+            _refusals: refusals,
         };
 
         core.lifecycle.advance(Phase::Serving);
@@ -238,11 +249,12 @@ impl Core {
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, held, observers) = (Lifecycle::default(), Held::default(), Observers::default());
-        Ok((Self { limiter, clock, config, history, lifecycle, held, observers }, loaded, recorder))
+        let times = Arc::new(DecisionTimes::new(settings.worker_count()));
+        Ok((Self { limiter, clock, config, history, lifecycle, held, observers, times }, loaded, recorder))
     }
 
     /// Where the metrics are.
-    fn sources(&self, slots: &PortSlots) -> Sources {
+    fn sources(&self, slots: &PortSlots, alerts: &Alerts, refusals: &RefusalLogger) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
             config: Arc::clone(&self.config),
@@ -251,6 +263,9 @@ impl Core {
             held: self.held.clone(),
             observers: self.observers.clone(),
             slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
+            times: Arc::clone(&self.times),
+            alerts: Arc::clone(alerts.counts()),
+            log_lost: Arc::clone(refusals.lost()),
         }
     }
 
@@ -274,7 +289,8 @@ impl Core {
 
     fn context(&self, slots: Slots, spans: Option<CheckTracer>) -> Context {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans, held: self.held.clone() }
+        let (held, times) = (self.held.clone(), Arc::clone(&self.times));
+        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans, held, times }
     }
 }
 

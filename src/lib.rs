@@ -3,6 +3,7 @@
 //! See `docs/ARCHITECTURE.md` for the map. Imports run one way:
 //! `main -> cli -> app -> {grpc, http} -> wire -> limiter -> {rules, store, usage} -> engine -> units`.
 
+pub mod alerts;
 pub mod app;
 pub mod cli;
 pub mod clock;

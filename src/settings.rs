@@ -1,7 +1,10 @@
 //! Process settings: flags, environment variables and defaults side by side.
 //!
 //! A flag wins over its variable, the variable over the default. Nothing else of the process reads the environment,
-//! except for the standard `OTEL_*` variables.
+//! except for the standard `OTEL_*` variables and those that `alerts` of the rules name.
+
+mod alerting;
+mod secret;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +16,9 @@ use clap::{Args, ValueEnum};
 
 use crate::net::Address;
 use crate::rules::LoadOptions;
+
+pub use alerting::AlertSettings;
+pub use secret::Secret;
 
 /// What `tidegate serve` is told.
 #[derive(Args, Clone, Debug)]
@@ -107,6 +113,13 @@ pub struct Settings {
     /// `other` of their rule. 0: rules only.
     #[arg(long, env = "TIDEGATE_USAGE_SERIES", value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub usage_series: u32,
+    /// Which refused checks are logged, each as a line with its rule, entries, limit and reason
+    #[arg(long, env = "TIDEGATE_REFUSAL_LOG", value_name = "WHICH", value_enum, default_value_t = RefusalLog::Off)]
+    pub refusal_log: RefusalLog,
+
+    /// Who is told of alerts
+    #[command(flatten)]
+    pub alerts: AlertSettings,
 
     /// How the log is written, to standard error
     #[command(flatten)]
@@ -150,6 +163,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+}
+
+/// Which refused checks are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RefusalLog {
+    /// None
+    Off,
+    /// One a second of each rule
+    Sampled,
+    /// All, up to 100 a second of each rule
+    All,
 }
 
 /// What happens to a new counter that no longer fits.

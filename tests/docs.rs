@@ -18,6 +18,7 @@ fn the_metrics_are_those_of_the_code() {
         let kind = match metric.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
         };
         writeln!(table, "| `{}` | {kind} | `{}` | {} |", metric.name, metric.unit, metric.help).unwrap();
     }

@@ -1,17 +1,22 @@
 //! Fills the metrics' snapshot from what the decision path left behind.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::resident::resident_bytes;
+use crate::alerts;
 use crate::clock::Clock;
 use crate::config::Reloader;
 use crate::grpc::{Held, Observers};
 use crate::history::History;
 use crate::limiter::Limiter;
 use crate::net::Slots;
+use crate::rules::{Rule, RuleLimit};
 use crate::store::WhenFull;
 use crate::telemetry::{
-    ConfigValues, ConnectionValues, CounterValues, HistoryValues, ObservingValues, RuleSeries, RuleTotals, Snapshot,
-    SweepValues,
+    AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, HistoryValues, LimitValue,
+    ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
 };
 use crate::usage::SeriesUsage;
 
@@ -26,6 +31,10 @@ pub(super) struct Sources {
     pub(super) observers: Observers,
     /// Of each port.
     pub(super) slots: Vec<Slots>,
+    pub(super) times: Arc<DecisionTimes>,
+    pub(super) alerts: Arc<alerts::Counts>,
+    /// What the refusal log could not be told.
+    pub(super) log_lost: Arc<AtomicU64>,
 }
 
 impl Sources {
@@ -48,7 +57,25 @@ impl Sources {
             held_answers: self.held.count() as u64,
             clock_ahead: self.clock.ahead(),
             history: self.history(),
+            limits: self.limits(),
+            decisions: self.times.times(),
+            refusals_lost: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
+            alerts: AlertValues { fired: self.alerts.fired(), deliveries: self.alerts.deliveries().to_vec() },
+            resident_bytes: resident_bytes(),
         }
+    }
+
+    /// The limits in force. Two rules whose paths read the same share one series, as they do everywhere in the metrics.
+    fn limits(&self) -> Vec<LimitValue> {
+        let Some(view) = self.limiter.view() else { return Vec::new() };
+        let Some(rules) = view.rules() else { return Vec::new() };
+        let mut paths = HashSet::new();
+        let in_force = rules.rules().iter().filter(|rule| rules.domain(&rule.domain).is_some_and(|own| own.enabled));
+        let limits_of = |rule: &Rule| {
+            let numbered = rule.limits.iter().zip(1..).filter(|(limit, _)| limit.enabled);
+            numbered.map(|(limit, place)| limit_value(rule, limit, place)).collect::<Vec<_>>()
+        };
+        in_force.filter(|rule| paths.insert(&*rule.path)).flat_map(limits_of).collect()
     }
 
     fn counters(&self) -> CounterValues {
@@ -98,6 +125,16 @@ impl Sources {
             open: self.slots.iter().map(|slots| slots.open() as u64).sum(),
             refused: self.slots.iter().map(Slots::refused).sum(),
         }
+    }
+}
+
+fn limit_value(rule: &Rule, limit: &RuleLimit, place: usize) -> LimitValue {
+    LimitValue {
+        domain: rule.domain.clone(),
+        rule: rule.path.clone(),
+        place,
+        period: limit.period.length,
+        requests: limit.requests_per_unit,
     }
 }
 

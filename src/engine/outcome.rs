@@ -52,6 +52,18 @@ pub enum Reason {
     NoRoom,
 }
 
+impl Reason {
+    /// Its name in logs and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OverLimit => "over_limit",
+            Self::Banned => "banned",
+            Self::QueueFull => "queue_full",
+            Self::NoRoom => "no_room",
+        }
+    }
+}
+
 impl Verdict {
     /// Admitted at once.
     pub const ADMITTED: Self = Self::Admitted { delay: Nanos::ZERO };

@@ -8,6 +8,7 @@ use super::{Context, Held};
 use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
 use crate::shutdown::Phases;
+use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::{CheckSpan, CheckTracer};
 use crate::wire::service::rate_limit_service_server::{RateLimitService, RateLimitServiceServer};
 use crate::wire::{self, Answer, Refusal, RequestFrame, ResponseFrame};
@@ -24,13 +25,14 @@ pub struct Checks {
     spans: Option<CheckTracer>,
     held: Held,
     phases: Phases,
+    times: Arc<DecisionTimes>,
 }
 
 impl Checks {
     /// The service of the worker with this lane.
     pub fn service(context: &Context, lane: Lane) -> RateLimitServiceServer<Self> {
-        let Context { limiter, clock, spans, held, phases, .. } = context.clone();
-        let checks = Self { limiter, clock, lane, spans, held, phases };
+        let Context { limiter, clock, spans, held, phases, times, .. } = context.clone();
+        let checks = Self { limiter, clock, lane, spans, held, phases, times };
         RateLimitServiceServer::new(checks).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
@@ -41,7 +43,11 @@ impl RateLimitService for Checks {
         let span = self.spans.as_ref().and_then(|spans| spans.begin(request.metadata().as_ref()));
         let patience = self.held.patience(request.metadata().as_ref());
         let frame = &request.get_ref().0;
+        let begun = self.times.begin(self.lane);
         let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), frame, patience);
+        if let Some(begun) = begun {
+            self.times.end(self.lane, begun);
+        }
         if let Ok(answer) = &answer
             && !answer.hold.is_zero()
         {

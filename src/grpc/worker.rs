@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
 use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, http2_builder, open};
 use crate::shutdown::Phases;
+use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::CheckTracer;
 use crate::wire::service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 
@@ -39,6 +40,8 @@ pub struct Context {
     pub spans: Option<CheckTracer>,
     /// The answers held by all workers.
     pub held: Held,
+    /// How long their decisions take.
+    pub times: Arc<DecisionTimes>,
 }
 
 /// The running workers.

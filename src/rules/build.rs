@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::alerts::AlertSpec;
 use super::field::Field;
 use super::limit_build::Block;
 use super::limit_spec::LimitSpec;
 use super::report::Report;
 use super::spec::{DescriptorSpec, FileSpec};
 use super::tree::{ROOT, Tree};
-use super::{Charge, ConfigError, Domain, Level, LoadOptions, Response, Rule, RuleSet, Varies};
+use super::{Alert, Charge, ConfigError, Domain, Level, LoadOptions, Response, Rule, RuleSet, Varies};
 
 /// The configuration so far.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(super) struct Builder {
     drafts: Vec<Draft>,
     by_name: HashMap<String, usize>,
     rules: Vec<Rule>,
+    /// The rules that alerts name, and what is wrong if they are not there: another file may have them.
+    named: Vec<(String, ConfigError)>,
 }
 
 /// A domain so far.
@@ -26,6 +29,7 @@ struct Draft {
     enabled: Option<bool>,
     charge: Option<Charge>,
     response: Option<Response>,
+    alerts: Vec<Alert>,
     tree: Tree,
     /// The texts `key` and `key_value` below each node, which must be unique there.
     taken: HashSet<(usize, String)>,
@@ -42,11 +46,11 @@ struct Parent<'a> {
 impl Builder {
     /// An empty configuration.
     pub(super) fn new(options: LoadOptions) -> Self {
-        Self { options, drafts: Vec::new(), by_name: HashMap::new(), rules: Vec::new() }
+        Self { options, drafts: Vec::new(), by_name: HashMap::new(), rules: Vec::new(), named: Vec::new() }
     }
 
     /// Adds a file. What cannot be added is checked all the same.
-    pub(super) fn add(&mut self, spec: FileSpec, report: &mut Report<'_>) {
+    pub(super) fn add(&mut self, mut spec: FileSpec, report: &mut Report<'_>) {
         let mut aside = Draft::default();
         let name = spec.domain.given().cloned().unwrap_or_default();
         let draft = match self.place(&spec.domain, &name, report) {
@@ -54,8 +58,16 @@ impl Builder {
             None => &mut aside,
         };
         draft.set_keys(&spec, report);
+        self.named.extend(draft.add_alerts(std::mem::take(&mut spec.alerts), &name, report));
         let parent = Parent { node: ROOT, path: &name, levels: &[] };
         draft.add_descriptors(parent, spec.descriptors, &mut self.rules, report);
+    }
+
+    /// The alerts whose rule no file has, once all files are added.
+    pub(super) fn missing_rules(&mut self) -> Vec<ConfigError> {
+        let known: HashSet<&str> = self.rules.iter().map(|rule| &*rule.path).collect();
+        let named = std::mem::take(&mut self.named).into_iter();
+        named.filter(|(path, _)| !known.contains(&**path)).map(|(_, error)| error).collect()
     }
 
     /// The rules, if no file had an error.
@@ -65,6 +77,7 @@ impl Builder {
             enabled: draft.enabled.unwrap_or(true),
             charge: draft.charge.unwrap_or_default(),
             response: draft.response.unwrap_or_default(),
+            alerts: draft.alerts,
             tree: draft.tree,
         });
         RuleSet::new(domains.collect(), self.rules, warnings)
@@ -100,6 +113,30 @@ impl Draft {
         set("enabled", &mut self.enabled, &spec.enabled, &self.name, report);
         set("charge", &mut self.charge, &spec.charge, &self.name, report);
         set("response", &mut self.response, &spec.response, &self.name, report);
+    }
+
+    /// Takes in the alerts of a file, and tells the paths of the rules that they name.
+    fn add_alerts(
+        &mut self,
+        specs: Vec<AlertSpec>,
+        domain: &str,
+        report: &mut Report<'_>,
+    ) -> Vec<(String, ConfigError)> {
+        let mut named = Vec::new();
+        for AlertSpec { mut alert, line, rule } in specs {
+            if self.alerts.iter().any(|known| known.name == alert.name) {
+                report.error(line, format!("two alerts of domain '{domain}' have the name '{}'", alert.name));
+            }
+            if let Field::Given(path, line) = rule {
+                let below = path.strip_prefix(domain).is_some_and(|rest| rest.starts_with('.'));
+                let full = if below { path } else { format!("{domain}.{path}") };
+                let wrong = format!("no rule '{full}' for alert '{}': write its path as /rlconfig does", alert.name);
+                named.push((full.clone(), report.finding(line, &wrong)));
+                alert.rule = Some(full);
+            }
+            self.alerts.push(alert);
+        }
+        named
     }
 
     fn add_descriptors(

@@ -6,6 +6,7 @@
 //! entries of a descriptor --Domain::find--> Match { rule, which values belong to the counter }
 //! ```
 
+mod alerts;
 mod build;
 mod duration;
 mod field;
@@ -26,6 +27,7 @@ mod tree;
 mod vocabulary;
 mod yaml;
 
+pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};
@@ -80,6 +82,11 @@ pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<C
         let (wrong, odd) = report.finish();
         errors.extend(wrong);
         warnings.extend(odd);
+    }
+    let missing = builder.missing_rules();
+    if !missing.is_empty() {
+        errors.extend(missing);
+        errors.sort_by_key(|error| (files.iter().position(|file| file.name == error.file), error.line));
     }
     if errors.is_empty() { Ok(builder.finish(warnings)) } else { Err(errors) }
 }

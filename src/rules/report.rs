@@ -49,7 +49,8 @@ impl<'f> Report<'f> {
         (self.errors, self.warnings)
     }
 
-    fn finding(&self, line: usize, message: &str) -> ConfigError {
+    /// What would be noted by [`error`](Self::error).
+    pub(super) fn finding(&self, line: usize, message: &str) -> ConfigError {
         ConfigError { file: self.file.to_owned(), line, message: printable(message) }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::tree::Tree;
-use super::{ConfigError, Response, Rule};
+use super::{Alert, ConfigError, Response, Rule};
 
 /// One entry of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,8 @@ pub struct Domain {
     pub charge: Charge,
     /// What answers carry beside the decision.
     pub response: Response,
+    /// Who is told when checks are refused too often; names are unique.
+    pub alerts: Vec<Alert>,
     pub(super) tree: Tree,
 }
 

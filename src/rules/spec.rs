@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::alerts::{self, AlertSpec};
 use super::field::{self, Field};
 use super::limit_spec::LimitSpec;
 use super::report::Report;
@@ -17,6 +18,7 @@ pub(super) struct FileSpec {
     pub(super) enabled: Field<bool>,
     pub(super) charge: Field<Charge>,
     pub(super) response: Field<Response>,
+    pub(super) alerts: Vec<AlertSpec>,
 }
 
 /// A descriptor, key by key.
@@ -61,6 +63,7 @@ impl FileSpec {
             "enabled" => self.enabled = own::flag(value, "enabled", report),
             "charge" => self.charge = own::word(value, "charge", &CHARGES, report),
             "response" => self.response = response::read(value, report),
+            "alerts" => self.alerts = alerts::read(value, report),
             _ => {}
         }
     }

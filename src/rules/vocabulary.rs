@@ -62,7 +62,7 @@ const REFERENCE: [(&str, &[Place]); 16] = [
 ];
 
 /// The keys that only we have, where each may stand, and the same in words.
-const OURS: [(&str, &[Place], &str); 11] = [
+const OURS: [(&str, &[Place], &str); 12] = [
     ("rate_limits", &[Place::Descriptor], "a descriptor"),
     ("period", &[Place::RateLimit], "rate_limit"),
     ("algorithm", &[Place::RateLimit], "rate_limit"),
@@ -74,6 +74,7 @@ const OURS: [(&str, &[Place], &str); 11] = [
     ("enabled", &[Place::Top, Place::RateLimit], "rate_limit or the top level of a file"),
     ("charge", &[Place::Top], "the top level of a file"),
     ("response", &[Place::Top], "the top level of a file"),
+    ("alerts", &[Place::Top], "the top level of a file"),
 ];
 
 /// What a key is, in one place.

@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -32,7 +33,8 @@ pub enum LogError {
 pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&settings.log_level)
         .map_err(|cause| LogError::Level { level: settings.log_level.clone(), cause })?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let discreet = filter_fn(|metadata| !tells_secrets(metadata.target()));
+    let registry = tracing_subscriber::registry().with(filter).with(discreet);
     let started = match settings.log_format {
         LogFormat::Text => {
             let colours = io::stderr().is_terminal();
@@ -41,4 +43,10 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(io::stderr)).try_init(),
     };
     started.map_err(|_| LogError::Twice)
+}
+
+/// Whether the lines of that target would hold secrets: at `debug` the clients of webhooks and of mail servers tell what
+/// they send. No level lets them through.
+fn tells_secrets(target: &str) -> bool {
+    ["ureq", "lettre"].iter().any(|client| target.starts_with(client))
 }

@@ -6,13 +6,18 @@
 //! ```
 //! Nothing here runs on the decision path, except the choice whether a check is traced.
 
+mod latency;
+mod legible;
 pub mod log;
 pub mod names;
 pub mod otlp;
 pub mod prometheus;
+pub mod refusals;
 mod snapshot;
 
+pub use latency::{DecisionTimes, ONE_IN, Times};
+pub use legible::legible;
 pub use snapshot::{
-    ConfigValues, ConnectionValues, CounterValues, HistoryValues, ObservingValues, RuleSeries, RuleTotals, Snapshot,
-    SweepValues,
+    AlertValues, ConfigValues, ConnectionValues, CounterValues, HistoryValues, LimitValue, ObservingValues, RuleSeries,
+    RuleTotals, Snapshot, SweepValues,
 };

@@ -23,6 +23,8 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
+    /// How many took how long; over OTLP the counter `NAME_bucket`, by the label `le`.
+    Histogram,
 }
 
 /// Hits asked for.
@@ -97,6 +99,18 @@ pub const HISTORY_FLUSHES: &str = "tidegate_history_flushes_total";
 pub const HISTORY_FLUSH_FAILURES: &str = "tidegate_history_flush_failures_total";
 /// The time since the last good flush.
 pub const HISTORY_LAST_FLUSH_AGE: &str = "tidegate_history_last_flush_age_seconds";
+/// The limits in force.
+pub const RULE_LIMIT: &str = "tidegate_rule_limit";
+/// How long decisions take.
+pub const DECISION_SECONDS: &str = "tidegate_decision_seconds";
+/// Refused checks that the log or the alerts could not be told.
+pub const REFUSALS_LOST: &str = "tidegate_refusals_lost_total";
+/// Messages that alerts fired.
+pub const ALERTS_FIRED: &str = "tidegate_alerts_fired_total";
+/// What became of them.
+pub const ALERT_DELIVERIES: &str = "tidegate_alert_deliveries_total";
+/// The memory of the process, by the name that Prometheus' own clients give it.
+pub const RESIDENT_MEMORY: &str = "process_resident_memory_bytes";
 /// The version that runs.
 pub const BUILD_INFO: &str = "tidegate_build_info";
 
@@ -112,6 +126,16 @@ pub const RULE: &str = "rule";
 pub const ERR_TYPE: &str = "err_type";
 /// The method of a request.
 pub const GRPC_METHOD: &str = "grpc_method";
+/// The place of a limit among those of its rule, from 1.
+pub const LIMIT: &str = "limit";
+/// The length of a window in seconds.
+pub const PERIOD: &str = "period";
+/// Who is told of refused checks: `log` or `alerts`.
+pub const READER: &str = "reader";
+/// What became of a message.
+pub const RESULT: &str = "result";
+/// The upper bound of a histogram's bucket, in seconds.
+pub const LE: &str = "le";
 /// The version of the program.
 pub const VERSION: &str = "version";
 
@@ -153,6 +177,17 @@ pub const METRICS: &[Metric] = &[
     counter(HISTORY_FLUSHES, "{flush}", "Times that the history was written."),
     counter(HISTORY_FLUSH_FAILURES, "{flush}", "Times that the history could not be written; decisions went on."),
     gauge(HISTORY_LAST_FLUSH_AGE, "s", "Time since the history was last written, or since the start."),
+    gauge(RULE_LIMIT, "{hit}", "Hits that a limit in force allows in each of its periods."),
+    Metric {
+        name: DECISION_SECONDS,
+        kind: Kind::Histogram,
+        unit: "s",
+        help: "How long it took to read, decide and write a check over gRPC; one in 1,024 is measured.",
+    },
+    counter(REFUSALS_LOST, "{check}", "Refused checks that the reader could not be told, there were so many at once."),
+    counter(ALERTS_FIRED, "{message}", "Messages that alerts fired, each once, however many receivers it has."),
+    counter(ALERT_DELIVERIES, "{message}", "Messages of alerts by what became of them, receiver by receiver."),
+    gauge(RESIDENT_MEMORY, "By", "Memory of the process, as the system counts it."),
     gauge(BUILD_INFO, "1", "Always 1; the version is in the label."),
 ];
 

@@ -1,10 +1,11 @@
 //! Metrics as Prometheus reads them.
 
 use prometheus::TextEncoder;
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::Snapshot;
 use super::names::{self, Kind, METRICS};
+use super::snapshot::seconds;
+use super::{Snapshot, Times};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -41,18 +42,41 @@ fn family(snapshot: &Snapshot, metric: &names::Metric) -> MetricFamily {
                 gauge.set_value(value);
                 one.set_gauge(gauge);
             }
+            Kind::Histogram => return,
         }
         series.push(one);
     });
+    if metric.kind == Kind::Histogram {
+        series.push(histogram(snapshot));
+    }
     let mut family = MetricFamily::default();
     family.set_name(metric.name.to_owned());
     family.set_help(metric.help.to_owned());
     family.set_field_type(match metric.kind {
         Kind::Counter => MetricType::COUNTER,
         Kind::Gauge => MetricType::GAUGE,
+        Kind::Histogram => MetricType::HISTOGRAM,
     });
     family.set_metric(series);
     family
+}
+
+/// The one histogram that there is.
+fn histogram(snapshot: &Snapshot) -> Metric {
+    let Times { at_most, count, sum } = &snapshot.decisions;
+    let buckets = at_most.iter().map(|(bound, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(seconds(*bound));
+        bucket.set_cumulative_count(*count);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(*count);
+    histogram.set_sample_sum(seconds(*sum));
+    let mut one = Metric::default();
+    one.set_histogram(histogram);
+    one
 }
 
 fn label((name, value): &(&'static str, &str)) -> LabelPair {

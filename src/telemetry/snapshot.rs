@@ -1,6 +1,6 @@
 //! The values of all metrics at one moment: plain data, filled from the atomics that the hot path left behind.
 
-use super::names;
+use super::{Times, names};
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
 
@@ -38,6 +38,40 @@ pub struct Snapshot {
     pub clock_ahead: Nanos,
     /// The history of usage.
     pub history: HistoryValues,
+    /// The limits in force, each path once.
+    pub limits: Vec<LimitValue>,
+    /// How long decisions take.
+    pub decisions: Times,
+    /// Refused checks that could not be told, by who was to be told.
+    pub refusals_lost: Vec<(&'static str, u64)>,
+    /// Alerts.
+    pub alerts: AlertValues,
+    /// The memory of the process; `None` where the system does not tell.
+    pub resident_bytes: Option<u64>,
+}
+
+/// One limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LimitValue {
+    /// The domain.
+    pub domain: String,
+    /// The rule's path.
+    pub rule: String,
+    /// The limit's place in the rule, from 1.
+    pub place: usize,
+    /// The length of its window.
+    pub period: Nanos,
+    /// Hits that it allows in each.
+    pub requests: u32,
+}
+
+/// Alerts, since the start.
+#[derive(Clone, Debug, Default)]
+pub struct AlertValues {
+    /// Messages fired.
+    pub fired: u64,
+    /// What became of them, by result.
+    pub deliveries: Vec<(&'static str, u64)>,
 }
 
 /// The counts of one rule.
@@ -160,7 +194,6 @@ impl Snapshot {
     /// Calls `emit` with the labels and the value of each series of the metric `name`, one of [`names`]. No series has an
     /// empty label: it would mean the same as none.
     pub(super) fn visit(&self, name: &str, emit: Emit<'_>) {
-        let seconds = |length: Nanos| std::time::Duration::from(length).as_secs_f64();
         let alone = match name {
             names::TOTAL_HITS => return self.visit_rules(|totals| totals.total_hits, emit),
             names::OVER_LIMIT => return self.visit_rules(|totals| totals.over_limit, emit),
@@ -170,6 +203,12 @@ impl Snapshot {
             names::DOMAIN_NOT_FOUND => return visit_by(names::DOMAIN, &self.domains_not_found, emit),
             names::SHOULD_RATE_LIMIT_ERROR => return visit_by(names::ERR_TYPE, &self.errors, emit),
             names::TOTAL_REQUESTS => return visit_by(names::GRPC_METHOD, &self.requests, emit),
+            names::REFUSALS_LOST => return visit_by(names::READER, &self.refusals_lost, emit),
+            names::ALERT_DELIVERIES => return visit_by(names::RESULT, &self.alerts.deliveries, emit),
+            names::RULE_LIMIT => return self.visit_limits(emit),
+            names::DECISION_SECONDS => return self.visit_decisions(emit),
+            names::RESIDENT_MEMORY => return self.resident_bytes.into_iter().for_each(|n| emit(&[], float(n))),
+            names::ALERTS_FIRED => float(self.alerts.fired),
             names::BUILD_INFO => return emit(&[(names::VERSION, env!("CARGO_PKG_VERSION"))], 1.0),
             names::CONFIG_LOAD_SUCCESS => float(self.config.successes),
             names::CONFIG_LOAD_ERROR | names::CONFIG_RELOAD_FAILURES => float(self.config.failures),
@@ -203,6 +242,24 @@ impl Snapshot {
         emit(&[], alone);
     }
 
+    fn visit_limits(&self, emit: Emit<'_>) {
+        for LimitValue { domain, rule, place, period, requests } in &self.limits {
+            let (place, period) = (place.to_string(), seconds(*period).to_string());
+            let labels =
+                [(names::DOMAIN, &**domain), (names::RULE, rule), (names::LIMIT, &place), (names::PERIOD, &period)];
+            emit(&labels, f64::from(*requests));
+        }
+    }
+
+    /// The buckets, each with all that are shorter.
+    fn visit_decisions(&self, emit: Emit<'_>) {
+        let Times { at_most, count, .. } = &self.decisions;
+        for (bound, count) in at_most {
+            emit(&[(names::LE, &seconds(*bound).to_string())], float(*count));
+        }
+        emit(&[(names::LE, "+Inf")], float(*count));
+    }
+
     fn visit_rules(&self, count: impl Fn(&RuleTotals) -> u64, emit: Emit<'_>) {
         for series in &self.rules {
             let RuleSeries { domain, rule, key1, key2, totals } = series;
@@ -211,6 +268,10 @@ impl Snapshot {
             emit(labels.get(..given).unwrap_or_default(), float(count(totals)));
         }
     }
+}
+
+pub(super) fn seconds(length: Nanos) -> f64 {
+    std::time::Duration::from(length).as_secs_f64()
 }
 
 fn visit_by<L: AsRef<str>>(label: &'static str, series: &[(L, u64)], emit: Emit<'_>) {
@@ -236,6 +297,10 @@ mod tests {
             domains_not_found: vec![("x".into(), 1)],
             errors: vec![("service", 1)],
             requests: vec![("ShouldRateLimit", 1)],
+            limits: vec![LimitValue::default()],
+            refusals_lost: vec![("log", 1)],
+            alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
+            resident_bytes: Some(1),
             ..Snapshot::default()
         };
         for metric in names::METRICS {

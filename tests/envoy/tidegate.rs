@@ -18,6 +18,9 @@ pub(crate) struct Tidegate {
     flags: Vec<String>,
     /// Where it answers gRPC; a restart answers at the same place.
     pub(crate) grpc: SocketAddr,
+    /// Where it serves plain HTTP.
+    #[allow(dead_code, reason = "not every test binary that includes this file asks the HTTP port")]
+    pub(crate) http: SocketAddr,
     /// Where it serves operators.
     #[allow(dead_code, reason = "not every test binary that includes this file asks the admin port")]
     pub(crate) admin: SocketAddr,
@@ -30,7 +33,8 @@ impl Tidegate {
     pub(crate) fn start(config: &Path, flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
         let (process, log) = spawn(config, "127.0.0.1:0", &flags);
-        let mut server = Self { process, log, config: config.to_owned(), flags, grpc: NOWHERE, admin: NOWHERE };
+        let mut server =
+            Self { process, log, config: config.to_owned(), flags, grpc: NOWHERE, http: NOWHERE, admin: NOWHERE };
         server.learn_addresses();
         server
     }
@@ -42,8 +46,7 @@ impl Tidegate {
             }
             addresses(&self.log.lock().unwrap())
         });
-        self.grpc = said.0;
-        self.admin = said.1;
+        (self.grpc, self.http, self.admin) = said;
     }
 
     /// The log so far.
@@ -130,13 +133,13 @@ fn collect(stderr: ChildStderr, log: &Log) {
     }
 }
 
-/// The gRPC and the admin address, from the lines that tell what is listened on.
-fn addresses(log: &[String]) -> Option<(SocketAddr, SocketAddr)> {
+/// The gRPC, the HTTP and the admin address, from the lines that tell what is listened on.
+fn addresses(log: &[String]) -> Option<(SocketAddr, SocketAddr, SocketAddr)> {
     let said = |name: &str| {
         let lines = log.iter().filter(|line| line.contains("listening"));
         lines.flat_map(|line| line.split_whitespace()).find_map(|word| word.strip_prefix(name)?.parse().ok())
     };
-    Some((said("grpc=")?, said("admin=")?))
+    Some((said("grpc=")?, said("http=")?, said("admin=")?))
 }
 
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 21] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 22] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -29,6 +29,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 21] = [
     (
         "app",
         &[
+            "alerts",
             "clock",
             "config",
             "grpc",
@@ -70,6 +71,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 21] = [
     ("simulate", &["engine", "limiter", "rules", "units", "usage", "wire"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["clock", "units", "usage"]),
+    // Off the decision path, fed by what it leaves behind.
+    ("alerts", &["clock", "limiter", "rules", "settings", "telemetry", "units", "usage"]),
     ("sweeper", &["clock", "limiter", "units", "usage"]),
     ("config", &["clock", "limiter", "rules", "units"]),
     ("telemetry", &["clock", "config", "limiter", "rules", "settings", "store", "units", "usage"]),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
+mod alerts;
 mod ask;
 mod check;
 mod drain;
@@ -12,11 +13,13 @@ mod held;
 mod history;
 mod hostile;
 mod json;
+mod latency;
 mod metrics;
 mod observers;
 mod otlp;
 mod raw;
 mod reflection;
+mod refusals;
 mod reload;
 mod server;
 mod simulate;

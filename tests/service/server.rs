@@ -39,6 +39,14 @@ impl TestServer {
         Self::spawn(dir, command)
     }
 
+    /// The same, with these variables.
+    pub(crate) fn start_with_variables(config: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command(&rules_in(&dir, config), flags);
+        command.envs(variables.iter().copied());
+        Self::spawn(dir, command)
+    }
+
     /// The same, with so many files that the process may open.
     pub(crate) fn start_with_files(files: u32, config: &str, flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();

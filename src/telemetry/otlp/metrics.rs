@@ -27,6 +27,12 @@ pub(super) fn register(meter: &Meter, take: impl Fn() -> Snapshot + Send + Sync 
                 let builder = meter.f64_observable_counter(metric.name).with_callback(callback);
                 let _ = builder.with_unit(metric.unit).with_description(metric.help).build();
             }
+            // The SDK's histograms measure by themselves; what is summed up already goes out as its buckets.
+            Kind::Histogram => {
+                let name = format!("{}_bucket", metric.name);
+                let builder = meter.f64_observable_counter(name).with_callback(callback);
+                let _ = builder.with_description(metric.help).build();
+            }
             Kind::Gauge => {
                 let builder = meter.f64_observable_gauge(metric.name).with_callback(callback);
                 let _ = builder.with_unit(metric.unit).with_description(metric.help).build();

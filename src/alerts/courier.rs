@@ -1,0 +1,143 @@
+//! One attempt to send one message: a POST, or a mail.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lettre::address::AddressError;
+use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, Mailboxes, MessageBuilder};
+use lettre::{Message, SmtpTransport, Transport};
+use ureq::Agent;
+use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
+
+use super::receiver::Address;
+use super::{Firing, Receiver};
+use crate::settings::Secret;
+use crate::telemetry::legible;
+
+/// Sends messages, one at a time, each within [`TIMEOUT`].
+#[derive(Debug)]
+pub struct Courier {
+    agent: Agent,
+    smtp_url: Option<Secret>,
+}
+
+/// Why a message was not taken. Its text holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It may be taken later.
+    #[error("{0}")]
+    ForNow(String),
+    /// It will never be taken.
+    #[error("{0}")]
+    ForGood(String),
+}
+
+impl Courier {
+    /// A courier who sends mail by the server at `smtp_url`.
+    pub fn new(smtp_url: Option<Secret>) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(RootCerts::PlatformVerifier)
+            .unversioned_rustls_crypto_provider(provider);
+        let agent = Agent::config_builder()
+            .tls_config(tls.build())
+            .timeout_global(Some(TIMEOUT))
+            // A redirected POST may become a GET, and its headers may go to another host.
+            .max_redirects(0)
+            .http_status_as_error(false)
+            .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+        Self { agent: agent.build().into(), smtp_url }
+    }
+
+    /// Tries once. Waits for the receiver, at most [`TIMEOUT`].
+    ///
+    /// # Errors
+    /// Why the receiver did not take it.
+    pub fn deliver(&self, firing: &Firing, receiver: &Receiver) -> Result<(), Failure> {
+        match receiver {
+            Receiver::Webhook { address, headers } => self.post(firing, address, headers),
+            Receiver::Mail { to, from } => self.mail(firing, to, from.as_deref()),
+        }
+    }
+
+    fn post(&self, firing: &Firing, address: &Address, headers: &[(String, String)]) -> Result<(), Failure> {
+        let url = match address {
+            Address::Url(url) => url.clone(),
+            Address::Variable(name) => revealed(name)?,
+            Address::Secret(secret) => reveal(secret, "--alert-webhook")?,
+        };
+        let mut request = self.agent.post(url).content_type("application/json");
+        for (header, variable) in headers {
+            request = request.header(header, revealed(variable)?);
+        }
+        let answer = request.send(firing.json().to_string()).map_err(|error| not_posted(&error))?;
+        match answer.status().as_u16() {
+            200..=299 => Ok(()),
+            // Too early, too many, or a server that gave up waiting: RFC 9110, RFC 8470, RFC 6585.
+            status @ (408 | 425 | 429 | 500..) => Err(Failure::ForNow(format!("it answered {status}"))),
+            status => Err(Failure::ForGood(format!("it answered {status}"))),
+        }
+    }
+
+    fn mail(&self, firing: &Firing, to: &[String], from: Option<&str>) -> Result<(), Failure> {
+        let secret = self.smtp_url.as_ref().ok_or_else(|| Failure::ForGood("--smtp-url is not set".to_owned()))?;
+        let from = from.ok_or_else(|| Failure::ForGood("nobody is set to send it".to_owned()))?;
+        let mail = compose(firing, to, from)?;
+        let url = reveal(secret, "--smtp-url")?;
+        // What is wrong with the URL may quote it, and the password in it.
+        let unusable = |_| Failure::ForGood("--smtp-url cannot be used: smtps://USER:PASSWORD@HOST".to_owned());
+        let transport = SmtpTransport::from_url(&url).map_err(unusable)?.timeout(Some(TIMEOUT)).build();
+        transport.send(&mail).map(|_| ()).map_err(|error| not_mailed(&error))
+    }
+}
+
+fn compose(firing: &Firing, to: &[String], from: &str) -> Result<Message, Failure> {
+    let address = |text: &str| {
+        let parsed: Result<_, AddressError> = text.parse();
+        let wrong = |_| Failure::ForGood(format!("'{}' is no mail address", legible(text)));
+        parsed.map(|address| Mailbox::new(None, address)).map_err(wrong)
+    };
+    let recipients = to.iter().map(|text| address(text)).collect::<Result<Mailboxes, _>>()?;
+    let header: lettre::message::header::To = recipients.into();
+    let builder: MessageBuilder = Message::builder().from(address(from)?).mailbox(header);
+    let text = format!("{}\n\n{:#}\n", firing.text(), firing.json());
+    builder
+        .subject(firing.subject_line())
+        // Nobody's answering machine is to answer: RFC 3834.
+        .raw_header(lettre::message::header::HeaderValue::new(
+            lettre::message::header::HeaderName::new_from_ascii_str("Auto-Submitted"),
+            "auto-generated".to_owned(),
+        ))
+        .header(ContentType::TEXT_PLAIN)
+        .body(text)
+        .map_err(|error| Failure::ForGood(format!("no mail can be made of it: {error}")))
+}
+
+fn revealed(variable: &str) -> Result<String, Failure> {
+    let secret = Secret::from_env(variable).ok_or_else(|| Failure::ForGood(format!("{variable} is not set")))?;
+    reveal(&secret, variable)
+}
+
+/// A file that cannot be read now may be there later.
+fn reveal(secret: &Secret, name: &str) -> Result<String, Failure> {
+    secret.reveal().map_err(|error| Failure::ForNow(format!("the file that {name} names cannot be read: {error}")))
+}
+
+fn not_posted(error: &ureq::Error) -> Failure {
+    match error {
+        // These quote the URL or the header, which may be secret.
+        ureq::Error::BadUri(_) => Failure::ForGood("its URL cannot be used".to_owned()),
+        ureq::Error::Http(_) => Failure::ForGood("its URL or one of its headers cannot be used".to_owned()),
+        other => Failure::ForNow(legible(&other.to_string())),
+    }
+}
+
+fn not_mailed(error: &lettre::transport::smtp::Error) -> Failure {
+    let what = legible(&error.to_string());
+    if error.is_permanent() { Failure::ForGood(what) } else { Failure::ForNow(what) }
+}
+
+/// A receiver that takes longer has not understood that it only takes a note.
+pub const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,189 @@
+//! PURE: refusals in, messages out. No clock, no thread, no network.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::window::Window;
+use super::{Firing, Subject};
+use crate::rules::{Alert, Domain, Per};
+use crate::telemetry::legible;
+use crate::units::{Nanos, Timestamp};
+use crate::usage::Denial;
+
+/// Counts refusals for every alert, and says when somebody is to be told.
+///
+/// When a count is reached it begins anew: a refusal belongs to one message, sent or suppressed.
+#[derive(Debug, Default)]
+pub struct Evaluator {
+    watched: Vec<Watched>,
+    /// Subjects of all alerts together.
+    subjects: usize,
+}
+
+/// One alert, and what it has counted.
+#[derive(Debug)]
+struct Watched {
+    domain: String,
+    alert: Arc<Alert>,
+    counts: HashMap<Subject, Counted, ahash::RandomState>,
+    /// When room was last made, which looks at every subject.
+    cleared_at: Timestamp,
+}
+
+/// What was counted of one subject.
+#[derive(Debug, Default)]
+struct Counted {
+    window: Window,
+    since_last: u64,
+    suppressed: u64,
+    told_at: Option<Timestamp>,
+}
+
+impl Evaluator {
+    /// Takes over the alerts of a configuration. Those that are as they were go on counting.
+    pub fn configure<'d>(&mut self, domains: impl Iterator<Item = &'d Domain>) {
+        let mut before = std::mem::take(&mut self.watched);
+        for domain in domains {
+            for alert in &domain.alerts {
+                let same = before.iter().position(|known| known.domain == domain.name && *known.alert == *alert);
+                self.watched.push(same.map_or_else(|| Watched::new(domain, alert), |at| before.swap_remove(at)));
+            }
+        }
+        self.subjects = self.watched.iter().map(|watched| watched.counts.len()).sum();
+    }
+
+    /// Every alert, with its domain.
+    pub fn alerts(&self) -> impl Iterator<Item = (&str, &Alert)> {
+        self.watched.iter().map(|watched| (&*watched.domain, &*watched.alert))
+    }
+
+    /// Whether an alert counts rules, so that [`count_rule`](Self::count_rule) is to be called.
+    pub fn counts_rules(&self) -> bool {
+        self.watched.iter().any(|watched| watched.alert.per == Per::Rule)
+    }
+
+    /// Whether an alert counts by entry, so that [`count_denial`](Self::count_denial) is to be called.
+    pub fn counts_entries(&self) -> bool {
+        self.watched.iter().any(|watched| watched.alert.per != Per::Rule)
+    }
+
+    /// Counts checks that a rule refused, for the alerts per rule.
+    pub fn count_rule(&mut self, now: Timestamp, domain: &str, rule: &str, refusals: u64) {
+        let left = &mut self.subjects;
+        for watched in &mut self.watched {
+            if watched.alert.per == Per::Rule && watched.is_about(domain, rule) {
+                watched.count(now, Subject::Rule(rule.to_owned()), refusals, left);
+            }
+        }
+    }
+
+    /// Counts a refused check, for the alerts per entry. What shadow mode let pass is not refused.
+    pub fn count_denial(&mut self, denial: &Denial) {
+        if denial.shadow {
+            return;
+        }
+        let left = &mut self.subjects;
+        for watched in &mut self.watched {
+            let Per::Entry(key) = &watched.alert.per else { continue };
+            let value = denial.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value);
+            if let Some(value) = value.filter(|_| watched.is_about(&denial.domain, &denial.rule)) {
+                watched.count(denial.at, Subject::Value(legible(value)), 1, left);
+            }
+        }
+    }
+
+    /// The messages that are due `now`. Called about once a second.
+    pub fn fire(&mut self, now: Timestamp) -> Vec<Firing> {
+        let mut fired = Vec::new();
+        for watched in &mut self.watched {
+            watched.fire(now, &mut fired);
+        }
+        fired
+    }
+}
+
+impl Watched {
+    fn new(domain: &Domain, alert: &Alert) -> Self {
+        Self {
+            domain: domain.name.clone(),
+            alert: Arc::new(alert.clone()),
+            counts: HashMap::default(),
+            cleared_at: Timestamp::EPOCH,
+        }
+    }
+
+    fn is_about(&self, domain: &str, rule: &str) -> bool {
+        self.domain == domain && self.alert.rule.as_deref().is_none_or(|named| named == rule)
+    }
+
+    fn count(&mut self, now: Timestamp, subject: Subject, refusals: u64, subjects: &mut usize) {
+        let subject =
+            if self.counts.contains_key(&subject) || self.has_room(now, subjects) { subject } else { Subject::Other };
+        let counted = self.counts.entry(subject).or_insert_with(|| {
+            *subjects += 1;
+            Counted::default()
+        });
+        counted.window.add(now, self.alert.within, refusals);
+        counted.since_last = counted.since_last.saturating_add(refusals);
+    }
+
+    /// Whether another subject can be counted; those that have nothing left to tell make room.
+    fn has_room(&mut self, now: Timestamp, subjects: &mut usize) -> bool {
+        let full = |own: usize, all: usize| own >= MAX_SUBJECTS || all >= MAX_ALL_SUBJECTS;
+        if full(self.counts.len(), *subjects) && now.since(self.cleared_at) >= Nanos::SECOND {
+            self.cleared_at = now;
+            let before = self.counts.len();
+            let alert = &self.alert;
+            self.counts.retain(|_, counted| !counted.is_over(now, alert));
+            *subjects = subjects.saturating_sub(before - self.counts.len());
+        }
+        !full(self.counts.len(), *subjects)
+    }
+
+    fn fire(&mut self, now: Timestamp, fired: &mut Vec<Firing>) {
+        let before = fired.len();
+        for (subject, counted) in &mut self.counts {
+            let refusals = counted.window.count(now, self.alert.within);
+            if refusals < u64::from(self.alert.refusals) {
+                continue;
+            }
+            counted.window.clear();
+            if counted.is_quiet(now, &self.alert) {
+                counted.suppressed += 1;
+                continue;
+            }
+            counted.told_at = Some(now);
+            fired.push(Firing {
+                at: now,
+                domain: self.domain.clone(),
+                alert: Arc::clone(&self.alert),
+                subject: subject.clone(),
+                refusals,
+                since_last: std::mem::take(&mut counted.since_last),
+                suppressed: std::mem::take(&mut counted.suppressed),
+            });
+        }
+        if let Some(own) = fired.get_mut(before..) {
+            own.sort_by(|a, b| a.subject.cmp(&b.subject));
+        }
+    }
+}
+
+impl Counted {
+    fn is_quiet(&self, now: Timestamp, alert: &Alert) -> bool {
+        self.told_at.is_some_and(|told_at| now.since(told_at) < alert.quiet)
+    }
+
+    /// Nothing is counted, and nothing is to be kept quiet about.
+    fn is_over(&mut self, now: Timestamp, alert: &Alert) -> bool {
+        self.window.count(now, alert.within) == 0 && !self.is_quiet(now, alert)
+    }
+}
+
+/// Of one alert; the others are one. An alert that is about more partners than that at once is about all of them.
+const MAX_SUBJECTS: usize = 10_000;
+/// Of all alerts: about 700 bytes each.
+const MAX_ALL_SUBJECTS: usize = 100_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Scripts of refusals, and what is told of them.
+
+use super::*;
+use crate::engine::Reason;
+use crate::rules::{LoadOptions, RuleSet, SourceFile, load};
+use crate::units::Nanos;
+
+const ALERTS: &str = "
+domain: api
+descriptors:
+- {key: partner, rate_limit: {unit: second, requests_per_unit: 1}}
+- {key: tenant, rate_limit: {unit: second, requests_per_unit: 1}}
+alerts:
+- {name: a, refusals: 10, within: 1m, quiet: 5m, ";
+
+/// Rules with one alert that has these further keys.
+fn rules(keys: &str) -> RuleSet {
+    let text = format!("{ALERTS}{keys}}}\n").into_bytes();
+    load(&[SourceFile { name: "f".into(), text }], LoadOptions::default()).unwrap()
+}
+
+fn evaluator(keys: &str) -> Evaluator {
+    let mut evaluator = Evaluator::default();
+    evaluator.configure(rules(keys).domains());
+    evaluator
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_ns(1_000_000_000_000).plus(Nanos::from_secs(seconds))
+}
+
+fn denial(seconds: u64, rule: &str, entries: &[(&str, &str)]) -> Denial {
+    Denial {
+        at: at(seconds),
+        domain: "api".into(),
+        rule: rule.into(),
+        entries: entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        hits: 7,
+        requests_per_unit: 1,
+        period: Nanos::SECOND,
+        reason: Reason::OverLimit,
+        retry_after: Nanos::SECOND,
+        shadow: false,
+    }
+}
+
+/// What fired: subject, refusals, since the last message, messages suppressed.
+fn fired(evaluator: &mut Evaluator, seconds: u64) -> Vec<(Subject, u64, u64, u64)> {
+    let messages = evaluator.fire(at(seconds)).into_iter();
+    messages.map(|one| (one.subject, one.refusals, one.since_last, one.suppressed)).collect()
+}
+
+#[test]
+fn a_rule_fires_when_its_count_is_reached_within_the_time() {
+    // Second, refusals in it, and what is told.
+    let script = [
+        (0, 9, None),
+        (30, 0, None),
+        (61, 0, None),
+        (70, 1, None), // The nine are too old by now.
+        (75, 8, None),
+        (80, 1, Some((10, 19, 0))),
+        (81, 0, None),
+        (82, 0, None),
+    ];
+    let mut evaluator = evaluator("rule: partner");
+    for (second, refusals, expected) in script {
+        evaluator.count_rule(at(second), "api", "api.partner", refusals);
+        evaluator.count_rule(at(second), "api", "api.tenant", 1_000);
+        evaluator.count_rule(at(second), "other", "api.partner", 1_000);
+        let told = |(n, since, suppressed)| (Subject::Rule("api.partner".into()), n, since, suppressed);
+        assert_eq!(fired(&mut evaluator, second), Vec::from_iter(expected.map(told)), "at {second}");
+    }
+}
+
+#[test]
+fn each_rule_counts_on_its_own() {
+    let mut evaluator = evaluator("");
+    for (rule, refusals) in [("api.partner", 12), ("api.tenant", 9)] {
+        evaluator.count_rule(at(0), "api", rule, refusals);
+    }
+    assert_eq!(fired(&mut evaluator, 0), [(Subject::Rule("api.partner".into()), 12, 12, 0)]);
+    evaluator.count_rule(at(1), "api", "api.tenant", 1);
+    assert_eq!(fired(&mut evaluator, 1), [(Subject::Rule("api.tenant".into()), 10, 10, 0)]);
+}
+
+#[test]
+fn the_quiet_period_suppresses_and_the_next_message_says_how_much() {
+    let mut evaluator = evaluator("");
+    let mut told = Vec::new();
+    // Ten refusals a second: the count is reached in each.
+    for second in 0..=601 {
+        evaluator.count_rule(at(second), "api", "api.partner", 10);
+        told.extend(fired(&mut evaluator, second).into_iter().map(|(_, n, since, quiet)| (second, n, since, quiet)));
+    }
+    assert_eq!(told, [(0, 10, 10, 0), (300, 10, 3_000, 299), (600, 10, 3_000, 299)]);
+}
+
+#[test]
+fn entries_count_by_value_whatever_the_rule() {
+    let mut evaluator = evaluator("per: {entry: partner}");
+    assert!(evaluator.counts_entries() && !evaluator.counts_rules());
+    for _ in 0..5 {
+        evaluator.count_denial(&denial(0, "api.partner", &[("partner", "acme")]));
+        evaluator.count_denial(&denial(1, "api.tenant", &[("tenant", "t"), ("partner", "acme")]));
+        evaluator.count_denial(&denial(1, "api.tenant", &[("tenant", "acme")]));
+        evaluator.count_denial(&denial(1, "api.partner", &[("partner", "bolt")]));
+        let shadow = Denial { shadow: true, ..denial(1, "api.partner", &[("partner", "bolt")]) };
+        (0..9).for_each(|_| evaluator.count_denial(&shadow));
+    }
+    assert_eq!(fired(&mut evaluator, 1), [(Subject::Value("acme".into()), 10, 10, 0)]);
+}
+
+#[test]
+fn an_alert_may_be_about_one_rule_and_its_entries() {
+    let mut evaluator = evaluator("rule: api.partner, per: {entry: partner}");
+    for _ in 0..10 {
+        evaluator.count_denial(&denial(0, "api.partner", &[("partner", "a\nb")]));
+        evaluator.count_denial(&denial(0, "api.other", &[("partner", "acme")]));
+    }
+    assert_eq!(fired(&mut evaluator, 0), [(Subject::Value(r"a\nb".into()), 10, 10, 0)]);
+}
+
+#[test]
+fn values_beyond_the_bound_are_one_until_others_are_over() {
+    let mut evaluator = evaluator("per: {entry: partner}");
+    let count = |evaluator: &mut Evaluator, second, value: &str| {
+        evaluator.count_denial(&denial(second, "api.partner", &[("partner", value)]));
+    };
+    for value in 0..MAX_SUBJECTS + 10 {
+        count(&mut evaluator, 0, &value.to_string());
+    }
+    assert_eq!(fired(&mut evaluator, 0), [(Subject::Other, 10, 10, 0)]);
+    assert_eq!(evaluator.subjects, MAX_SUBJECTS + 1);
+    for _ in 0..10 {
+        count(&mut evaluator, 120, "new");
+    }
+    assert_eq!(fired(&mut evaluator, 120), [(Subject::Value("new".into()), 10, 10, 0)]);
+    // `other` is quiet still, and so is kept.
+    assert_eq!(evaluator.subjects, 2);
+}
+
+#[test]
+fn a_reload_keeps_the_counts_of_alerts_that_stay_as_they_are() {
+    let mut evaluator = evaluator("");
+    evaluator.count_rule(at(0), "api", "api.partner", 9);
+    evaluator.configure(rules("").domains());
+    evaluator.count_rule(at(1), "api", "api.partner", 1);
+    assert_eq!(fired(&mut evaluator, 1).len(), 1);
+    evaluator.count_rule(at(2), "api", "api.partner", 9);
+    evaluator.configure(rules("per: {entry: partner}").domains());
+    evaluator.configure(rules("").domains());
+    evaluator.count_rule(at(3), "api", "api.partner", 1);
+    assert_eq!(fired(&mut evaluator, 3), []);
+}

@@ -1,0 +1,110 @@
+//! A message: that something was refused too often.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::rules::{Alert, Per};
+use crate::telemetry::legible;
+use crate::units::Timestamp;
+
+/// One message of an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firing {
+    /// When the count was reached.
+    pub at: Timestamp,
+    /// The alert's domain.
+    pub domain: String,
+    /// The alert.
+    pub alert: Arc<Alert>,
+    /// What it is about.
+    pub subject: Subject,
+    /// Refusals within the alert's time, at least as many as it asks for.
+    pub refusals: u64,
+    /// Refusals since the last message about the same.
+    pub since_last: u64,
+    /// Messages about the same that the quiet period has suppressed since the last one.
+    pub suppressed: u64,
+}
+
+/// What an alert counts on its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A rule, by its path.
+    Rule(String),
+    /// A value of the entries that the alert counts by, in legible form.
+    Value(String),
+    /// All values beyond those that are counted on their own.
+    Other,
+}
+
+impl Firing {
+    /// What a webhook is sent.
+    pub fn json(&self) -> Value {
+        let entry = match (&self.alert.per, &self.subject) {
+            (Per::Entry(key), Subject::Value(value)) => json!({"key": key, "value": value}),
+            (Per::Entry(key), _) => json!({"key": key, "value": null}),
+            (Per::Rule, _) => Value::Null,
+        };
+        json!({
+            "version": 1,
+            "at": self.time(),
+            "alert": self.alert.name,
+            "domain": self.domain,
+            "rule": self.rule(),
+            "entry": entry,
+            "refusals": self.refusals,
+            "threshold": self.alert.refusals,
+            "within_seconds": Duration::from(self.alert.within).as_secs_f64(),
+            "refusals_since_last_message": self.since_last,
+            "messages_suppressed": self.suppressed,
+            "text": self.text(),
+        })
+    }
+
+    /// A sentence for people.
+    pub fn text(&self) -> String {
+        let Self { alert, refusals, .. } = self;
+        let mut text = format!("{}: {refusals} checks refused within {} {}", alert.name, alert.within, self.about());
+        if self.suppressed > 0 {
+            let _ = write!(
+                text,
+                "; {} refused since the last message, {} messages suppressed in between",
+                self.since_last, self.suppressed
+            );
+        }
+        text
+    }
+
+    /// The subject of a mail.
+    pub fn subject_line(&self) -> String {
+        format!("[tidegate] {} {}", self.alert.name, self.about())
+    }
+
+    /// When, as RFC 3339 writes it.
+    pub fn time(&self) -> String {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.at.as_ns());
+        humantime::format_rfc3339_millis(at).to_string()
+    }
+
+    fn rule(&self) -> Option<&str> {
+        match &self.subject {
+            Subject::Rule(path) => Some(path),
+            Subject::Value(_) | Subject::Other => self.alert.rule.as_deref(),
+        }
+    }
+
+    fn about(&self) -> String {
+        let place = match self.rule() {
+            Some(rule) => format!("by rule {}", legible(rule)),
+            None => format!("in domain {}", legible(&self.domain)),
+        };
+        match (&self.alert.per, &self.subject) {
+            (Per::Entry(key), Subject::Value(value)) => format!("{place}, {}={value}", legible(key)),
+            (Per::Entry(key), _) => format!("{place}, {} (values beyond those counted singly)", legible(key)),
+            (Per::Rule, _) => place,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Alerts: when rules refuse too often, somebody is told.
+//!
+//! ```text
+//! sums of every rule, once a second --.
+//! Denials --Listener, as they come ---+--> Evaluator --> messages --> Backlog --> Courier --> webhook, mail
+//!                                      (thread "alert")              (thread "alert-send")
+//! ```
+//! Alerts per rule count the sums, which are exact. Alerts per entry count what the listener is told, which at very high
+//! rates is not all; what was lost is counted. Neither thread is ever waited for by a decision.
+
+mod backlog;
+mod courier;
+mod evaluator;
+mod firing;
+mod receiver;
+mod refusals;
+mod sender;
+mod watch;
+mod window;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+pub use backlog::{Backlog, Parcel};
+pub use courier::{Courier, Failure, TIMEOUT};
+pub use evaluator::Evaluator;
+pub use firing::{Firing, Subject};
+pub use receiver::{Address, Receiver};
+pub use sender::{Counts, Sender};
+
+use crate::clock::Clock;
+use crate::limiter::Limiter;
+use crate::settings::AlertSettings;
+use crate::units::Nanos;
+use watch::Watch;
+
+/// Watches and tells until it is dropped.
+#[derive(Debug)]
+pub struct Alerts {
+    sender: Arc<Sender>,
+    /// Closed to say stop; nothing is ever sent.
+    stop: Option<SyncSender<()>>,
+    watching: Option<JoinHandle<()>>,
+    /// Closed when the sending thread has ended.
+    sent: Channel<()>,
+}
+
+impl Alerts {
+    /// Starts both threads. They follow every configuration that the limiter is given.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(limiter: Arc<Limiter>, clock: Arc<Clock>, settings: AlertSettings) -> io::Result<Self> {
+        let sender = Arc::new(Sender::new(settings));
+        let (stop, stopped) = sync_channel(1);
+        let (wake, woken) = sync_channel(1);
+        let (alive, sent) = sync_channel::<()>(1);
+        let watch = Watch::new(limiter, Arc::clone(&sender));
+        let (sending, its_clock) = (Arc::clone(&sender), Arc::clone(&clock));
+        Builder::new().name("tidegate-alert-send".into()).spawn(move || {
+            send(&sending, &its_clock, &woken);
+            drop(alive);
+        })?;
+        let watching =
+            Builder::new().name("tidegate-alert".into()).spawn(move || watch.run(&clock, &wake, &stopped))?;
+        Ok(Self { sender, stop: Some(stop), watching: Some(watching), sent })
+    }
+
+    /// What became of alerts so far.
+    pub fn counts(&self) -> &Arc<Counts> {
+        self.sender.counts()
+    }
+}
+
+/// Waits for the attempt under way, but not as long as a receiver may take.
+impl Drop for Alerts {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(watching) = self.watching.take() {
+            // A thread that panicked has said so itself.
+            let _ended = watching.join();
+        }
+        let _late = self.sent.recv_timeout(PATIENCE);
+        let waiting = self.sender.waiting();
+        if waiting > 0 {
+            tracing::warn!(waiting, "messages of alerts are given up with the process");
+        }
+    }
+}
+
+/// Sends what is due, until whoever wakes it has gone.
+fn send(sender: &Sender, clock: &Clock, woken: &Channel<()>) {
+    loop {
+        let now = clock.now();
+        let rest = sender.next_due().map_or(LONGEST_REST, |due| due.since(now));
+        match woken.recv_timeout(Duration::from(rest.min(LONGEST_REST))) {
+            Err(RecvTimeoutError::Disconnected) => return,
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {
+                sender.send_one(clock.now());
+            }
+        }
+    }
+}
+
+/// Nothing is due for so long that it would matter.
+const LONGEST_REST: Nanos = Nanos::from_secs(3_600);
+/// How long the end of the process waits for the attempt under way.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+fn firing_for_tests(name: &str) -> Firing {
+    use crate::rules::{Alert, Per};
+    let alert = Alert {
+        name: name.into(),
+        rule: None,
+        per: Per::Rule,
+        refusals: 10,
+        within: Nanos::from_secs(60),
+        quiet: Nanos::from_secs(60),
+        webhook: None,
+        mail: None,
+    };
+    Firing {
+        at: crate::units::Timestamp::from_ns(1_700_000_000_000_000_000),
+        domain: "api".into(),
+        alert: Arc::new(alert),
+        subject: Subject::Rule("api.partner".into()),
+        refusals: 12,
+        since_last: 12,
+        suppressed: 0,
+    }
+}

@@ -1,0 +1,132 @@
+//! The thread that counts refusals, and fires.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use super::refusals::Refusals;
+use super::{Evaluator, Firing, Receiver, Sender, Subject};
+use crate::clock::Clock;
+use crate::limiter::Limiter;
+use crate::telemetry::legible;
+use crate::units::{Nanos, Timestamp};
+use crate::usage::Listener;
+
+/// Counts refusals by the configuration in force, and hands messages to the sender.
+#[derive(Debug)]
+pub(super) struct Watch {
+    limiter: Arc<Limiter>,
+    sender: Arc<Sender>,
+    evaluator: Evaluator,
+    /// The configuration that the evaluator has.
+    generation: u64,
+    /// There while an alert counts by entry.
+    listener: Option<Listener>,
+    refusals: Refusals,
+    fired_at: Timestamp,
+}
+
+impl Watch {
+    pub(super) fn new(limiter: Arc<Limiter>, sender: Arc<Sender>) -> Self {
+        Self {
+            limiter,
+            sender,
+            evaluator: Evaluator::default(),
+            generation: 0,
+            listener: None,
+            refusals: Refusals::default(),
+            fired_at: Timestamp::EPOCH,
+        }
+    }
+
+    /// Watches until `stopped` says so; `wake` is told of every message.
+    pub(super) fn run(mut self, clock: &Clock, wake: &SyncSender<()>, stopped: &Channel<()>) {
+        loop {
+            if self.step(clock.now()) > 0 {
+                // Full: it is awake already. Gone: the process ends.
+                let _awake = wake.try_send(());
+            }
+            if stopped.recv_timeout(REST) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+
+    /// One look: how many messages there were.
+    pub(super) fn step(&mut self, now: Timestamp) -> usize {
+        if self.limiter.generation() != self.generation {
+            self.configure();
+        }
+        if let Some(listener) = &mut self.listener {
+            let (denials, lost) = listener.take(usize::MAX);
+            for denial in &denials {
+                self.evaluator.count_denial(denial);
+            }
+            self.sender.counts().lost.fetch_add(lost, Ordering::Relaxed);
+        }
+        if now.since(self.fired_at) < Nanos::SECOND && self.fired_at <= now {
+            return 0;
+        }
+        self.fired_at = now;
+        self.count_rules(now);
+        let fired = self.evaluator.fire(now);
+        let messages = fired.len();
+        for firing in fired {
+            tell(&firing);
+            self.sender.accept(firing);
+        }
+        messages
+    }
+
+    fn configure(&mut self) {
+        // Read before the rules: if these are newer, the next step looks again.
+        self.generation = self.limiter.generation();
+        let Some(view) = self.limiter.view() else { return };
+        let Some(rules) = view.rules() else { return };
+        self.evaluator.configure(rules.domains());
+        self.listener = match self.listener.take() {
+            _ if !self.evaluator.counts_entries() => None,
+            Some(listener) => Some(listener),
+            None => Some(self.limiter.usage().denials().listen()),
+        };
+        for (domain, alert) in self.evaluator.alerts() {
+            let receivers = Receiver::of(alert, self.sender.settings());
+            let (domain, alert) = (legible(domain), &alert.name);
+            if receivers.is_empty() {
+                tracing::warn!(domain, alert, "nobody is told of this alert: it names no receiver, nor do the flags");
+            }
+            for (receiver, lack) in receivers.iter().filter_map(|one| Some((one, one.lacks(self.sender.settings())?))) {
+                tracing::warn!(domain, alert, "this alert cannot be delivered, {receiver}: {lack}");
+            }
+        }
+        if self.limiter.settings().shadow_mode && self.evaluator.alerts().next().is_some() {
+            tracing::warn!("in shadow mode nothing is refused, so no alert will fire");
+        }
+    }
+
+    fn count_rules(&mut self, now: Timestamp) {
+        if !self.evaluator.counts_rules() || self.limiter.settings().shadow_mode {
+            return self.refusals.look_away();
+        }
+        let evaluator = &mut self.evaluator;
+        self.refusals.look(self.limiter.usage(), |domain, rule, refusals| {
+            evaluator.count_rule(now, domain, rule, refusals);
+        });
+    }
+}
+
+/// An alert is in the log too, whether or not somebody else can be told.
+fn tell(firing: &Firing) {
+    let subject = match &firing.subject {
+        Subject::Rule(path) => legible(path),
+        Subject::Value(value) => value.clone(),
+        Subject::Other => "other".to_owned(),
+    };
+    let Firing { alert, domain, refusals, since_last, suppressed, .. } = firing;
+    let (domain, within) = (legible(domain), alert.within);
+    tracing::warn!(domain, alert = alert.name, subject, refusals, %within, since_last, suppressed, "alert");
+}
+
+/// Denials are kept for a third of a second at their highest rate.
+const REST: Duration = Duration::from_millis(100);

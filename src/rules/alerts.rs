@@ -1,0 +1,344 @@
+//! `alerts` at the top level of a file: after how many refusals in how long somebody is told, and where.
+//!
+//! Nothing secret stands in a file: it names environment variables, all of which begin with [`VARIABLE_PREFIX`], so that
+//! whoever writes rules cannot have other variables of the process sent anywhere.
+
+use super::field::Field;
+use super::own;
+use super::quote;
+use super::report::Report;
+use super::yaml::{Kind, Node};
+use crate::units::Nanos;
+
+/// Tells somebody when checks are refused too often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// Its name, unique in the domain.
+    pub name: String,
+    /// The path of the one rule that it is about, domain included; `None`: every rule of the domain.
+    pub rule: Option<String>,
+    /// What is counted on its own.
+    pub per: Per,
+    /// So many refused checks, at least one ...
+    pub refusals: u32,
+    /// ... in so long.
+    pub within: Nanos,
+    /// How long nothing is sent after a message, for each that is counted on its own.
+    pub quiet: Nanos,
+    /// Where it is POSTed.
+    pub webhook: Option<Webhook>,
+    /// Whom it is mailed to.
+    pub mail: Option<Mail>,
+}
+
+/// What is counted on its own, and alerted about on its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// Each rule.
+    Rule,
+    /// Each value of the entries with that key.
+    Entry(String),
+}
+
+/// Where an alert is POSTed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Webhook {
+    /// The address.
+    pub target: Target,
+    /// Headers beside the usual ones: the name, and the variable that holds the value.
+    pub headers: Vec<(String, String)>,
+}
+
+/// An address, or where it is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This one, `http` or `https`, without a password.
+    Url(String),
+    /// The one in that environment variable.
+    Variable(String),
+}
+
+/// Whom an alert is mailed to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// The recipients, at least one.
+    pub to: Vec<String>,
+    /// The sender; `None`: the one of the process.
+    pub from: Option<String>,
+}
+
+/// How the variables begin that a file may name.
+pub const VARIABLE_PREFIX: &str = "TIDEGATE_ALERT_";
+
+/// An alert as it stands in a file.
+#[derive(Clone, Debug)]
+pub(super) struct AlertSpec {
+    pub(super) alert: Alert,
+    /// The line it begins in.
+    pub(super) line: usize,
+    /// The rule as it is written, and the line.
+    pub(super) rule: Field<String>,
+}
+
+/// Reads the value of `alerts`. Alerts that are wrong have been reported, and are left out.
+pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Vec<AlertSpec> {
+    let Kind::List(items) = &node.kind else {
+        let _: Field<()> = own::unfit(node, "alerts", "a list of alerts", report);
+        return Vec::new();
+    };
+    if items.len() > MAX_ALERTS {
+        report.error(node.line, format!("'alerts' has {} elements, at most {MAX_ALERTS} are allowed", items.len()));
+        return Vec::new();
+    }
+    items.iter().filter_map(|item| read_one(item, report)).collect()
+}
+
+/// An alert, key by key.
+#[derive(Default)]
+struct Keys {
+    name: Field<String>,
+    rule: Field<String>,
+    per: Field<Per>,
+    refusals: Field<u32>,
+    within: Field<Nanos>,
+    quiet: Field<Nanos>,
+    webhook: Field<Webhook>,
+    mail: Field<Mail>,
+}
+
+impl Keys {
+    fn take(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
+        match key {
+            "name" => self.name = fit(own::text(value, key, report), value, key, NAME, |name| is_name(name), report),
+            "rule" => self.rule = own::text(value, key, report),
+            "per" => self.per = per(value, report),
+            "refusals" => self.refusals = own::whole(value, key, 1, report),
+            "within" => self.within = window(value, key, report),
+            "quiet" => self.quiet = own::length(value, key, report),
+            "webhook" => self.webhook = webhook(value, report),
+            "mail" => self.mail = mail(value, report),
+            _ => return false,
+        }
+        true
+    }
+
+    fn is_refused(&self) -> bool {
+        let texts = self.name.is_refused() || self.rule.is_refused() || self.per.is_refused();
+        let numbers = self.refusals.is_refused() || self.within.is_refused() || self.quiet.is_refused();
+        texts || numbers || self.webhook.is_refused() || self.mail.is_refused()
+    }
+}
+
+fn read_one(node: &Node, report: &mut Report<'_>) -> Option<AlertSpec> {
+    let Kind::Map(pairs) = &node.kind else {
+        let _: Field<()> = own::unfit(node, "alerts", "a list of maps with name, refusals and within", report);
+        return None;
+    };
+    let mut keys = Keys::default();
+    own::map(pairs, report, |key, value, report| keys.take(key, value, report));
+    if keys.is_refused() {
+        return None;
+    }
+    let (Some(name), Some(&refusals), Some(&within)) = (keys.name.given(), keys.refusals.given(), keys.within.given())
+    else {
+        report.error(node.line, "an alert needs 'name', 'refusals' and 'within'");
+        return None;
+    };
+    let alert = Alert {
+        name: name.clone(),
+        rule: None,
+        per: keys.per.given().cloned().unwrap_or(Per::Rule),
+        refusals,
+        within,
+        quiet: keys.quiet.given().copied().unwrap_or(within),
+        webhook: keys.webhook.given().cloned(),
+        mail: keys.mail.given().cloned(),
+    };
+    Some(AlertSpec { alert, line: node.line, rule: keys.rule })
+}
+
+/// `per: rule` or `per: {entry: KEY}`.
+fn per(node: &Node, report: &mut Report<'_>) -> Field<Per> {
+    const WANTED: &str = "rule or {entry: KEY}";
+    let Kind::Map(pairs) = &node.kind else {
+        return match node.as_text() {
+            Some("rule") => Field::Given(Per::Rule, node.line),
+            _ => own::unfit(node, "per", WANTED, report),
+        };
+    };
+    let mut entry = Field::Absent;
+    own::map(pairs, report, |key, value, report| {
+        let known = key == "entry";
+        if known {
+            entry = own::text(value, key, report);
+        }
+        known
+    });
+    match entry {
+        Field::Given(key, line) if !key.is_empty() => Field::Given(Per::Entry(key), line),
+        Field::Refused => Field::Refused,
+        _ => own::unfit(node, "per", WANTED, report),
+    }
+}
+
+fn window(node: &Node, key: &str, report: &mut Report<'_>) -> Field<Nanos> {
+    let is_fit = |length: &Nanos| (Nanos::SECOND..=LONGEST).contains(length);
+    fit(own::length(node, key, report), node, key, "from 1s to 7d", is_fit, report)
+}
+
+/// `webhook: URL` or `webhook: {url: URL, headers_env: {NAME: VARIABLE}}`, with `url_env` in place of `url`.
+fn webhook(node: &Node, report: &mut Report<'_>) -> Field<Webhook> {
+    let Kind::Map(pairs) = &node.kind else {
+        return match url(node, "webhook", report) {
+            Field::Given(target, line) => Field::Given(Webhook { target, headers: Vec::new() }, line),
+            Field::Absent => Field::Absent,
+            Field::Refused => Field::Refused,
+        };
+    };
+    let (mut by_url, mut by_variable, mut headers) = (Field::Absent, Field::Absent, Field::Absent);
+    own::map(pairs, report, |key, value, report| {
+        match key {
+            "url" => by_url = url(value, key, report),
+            "url_env" => by_variable = variable(value, key, report),
+            "headers_env" => headers = headers_of(value, report),
+            _ => return false,
+        }
+        true
+    });
+    let target = match (by_url, by_variable) {
+        (Field::Refused, _) | (_, Field::Refused) => return Field::Refused,
+        (Field::Given(target, _), Field::Absent) => target,
+        (Field::Absent, Field::Given(name, _)) => Target::Variable(name),
+        _ => return own::unfit(node, "webhook", "given one of url and url_env", report),
+    };
+    if headers.is_refused() {
+        return Field::Refused;
+    }
+    Field::Given(Webhook { target, headers: headers.given().cloned().unwrap_or_default() }, node.line)
+}
+
+fn url(node: &Node, key: &str, report: &mut Report<'_>) -> Field<Target> {
+    const WANTED: &str = "an http or https URL without a password (url_env keeps one that is secret out of the file)";
+    match fit(own::text(node, key, report), node, key, WANTED, |url: &String| is_url(url), report) {
+        Field::Given(url, line) => Field::Given(Target::Url(url), line),
+        Field::Absent => Field::Absent,
+        Field::Refused => Field::Refused,
+    }
+}
+
+fn headers_of(node: &Node, report: &mut Report<'_>) -> Field<Vec<(String, String)>> {
+    let Kind::Map(pairs) = &node.kind else {
+        return own::unfit(node, "headers_env", "a map of header names and variables", report);
+    };
+    let (mut headers, mut refused) = (Vec::new(), false);
+    own::map(pairs, report, |name, value, report| {
+        if !is_header(name) {
+            report.error(value.line, format!("'headers_env' cannot set the header '{name}'"));
+            refused = true;
+        }
+        match variable(value, "headers_env", report) {
+            Field::Given(variable, _) => headers.push((name.to_ascii_lowercase(), variable)),
+            Field::Absent | Field::Refused => refused = true,
+        }
+        true
+    });
+    if refused { Field::Refused } else { Field::Given(headers, node.line) }
+}
+
+fn variable(node: &Node, key: &str, report: &mut Report<'_>) -> Field<String> {
+    let wanted = format!("the name of an environment variable that begins with {VARIABLE_PREFIX}");
+    let is_variable = |name: &String| {
+        name.strip_prefix(VARIABLE_PREFIX).is_some_and(|rest| {
+            !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+        })
+    };
+    fit(own::text(node, key, report), node, key, &wanted, is_variable, report)
+}
+
+/// `mail: {to: ADDRESS or [ADDRESS, ...], from: ADDRESS}`.
+fn mail(node: &Node, report: &mut Report<'_>) -> Field<Mail> {
+    let Kind::Map(pairs) = &node.kind else { return own::unfit(node, "mail", "a map of to and from", report) };
+    let (mut to, mut from) = (Vec::new(), Field::Absent);
+    let mut refused = false;
+    own::map(pairs, report, |key, value, report| {
+        match key {
+            "to" => {
+                let items = match &value.kind {
+                    Kind::List(items) => items.as_slice(),
+                    _ => std::slice::from_ref(value),
+                };
+                for item in items {
+                    match address(item, key, report) {
+                        Field::Given(address, _) => to.push(address),
+                        Field::Absent => {}
+                        Field::Refused => refused = true,
+                    }
+                }
+            }
+            "from" => from = address(value, key, report),
+            _ => return false,
+        }
+        true
+    });
+    if refused || from.is_refused() {
+        return Field::Refused;
+    }
+    if to.is_empty() || to.len() > MAX_RECIPIENTS {
+        return own::unfit(node, "mail", &format!("given 'to' with 1 to {MAX_RECIPIENTS} addresses"), report);
+    }
+    Field::Given(Mail { to, from: from.given().cloned() }, node.line)
+}
+
+fn address(node: &Node, key: &str, report: &mut Report<'_>) -> Field<String> {
+    let is_address = |text: &String| {
+        let parts = text.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
+        parts && text.len() <= MAX_ADDRESS && text.chars().all(|c| !c.is_control() && !" <>,;\"".contains(c))
+    };
+    fit(own::text(node, key, report), node, key, "a mail address such as ops@example.com", is_address, report)
+}
+
+/// The field, if its value is fit; else that is reported.
+fn fit<T>(
+    field: Field<T>,
+    node: &Node,
+    key: &str,
+    wanted: &str,
+    is_fit: impl Fn(&T) -> bool,
+    report: &mut Report<'_>,
+) -> Field<T> {
+    match field {
+        Field::Given(value, _) if !is_fit(&value) => {
+            report.error(node.line, format!("'{key}' must be {wanted}, found '{}'", quote::value(node)));
+            Field::Refused
+        }
+        field => field,
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
+fn is_url(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return false };
+    let scheme = url.scheme_str().is_some_and(|scheme| ["http", "https"].contains(&scheme));
+    scheme && url.authority().is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())
+}
+
+/// A token (RFC 9110, section 5.6.2) that is not for the client itself to set.
+fn is_header(name: &str) -> bool {
+    let ours = ["content-type", "content-length", "transfer-encoding", "connection", "host"];
+    name.parse::<http::HeaderName>().is_ok_and(|name| !ours.contains(&name.as_str()))
+}
+
+/// Of one file: each is looked at for every refusal.
+const MAX_ALERTS: usize = 100;
+/// It stands in subjects of mails.
+const MAX_NAME: usize = 100;
+const NAME: &str = "1 to 100 bytes of text";
+/// Refusals are counted in memory for so long.
+const LONGEST: Nanos = Nanos::from_secs(7 * 86_400);
+/// More is a mailing list's business.
+const MAX_RECIPIENTS: usize = 20;
+/// RFC 5321, section 4.5.3.1: 64 and 255 bytes, and the sign between them.
+const MAX_ADDRESS: usize = 320;

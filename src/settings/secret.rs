@@ -1,0 +1,73 @@
+//! Values that are never shown: passwords, tokens, addresses that are tokens themselves.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+use std::{env, fmt, fs, io};
+
+/// A secret, or `@` and the path of the file that holds it.
+///
+/// It comes from a variable of the environment (or a flag, which other users of the machine can see). Neither `Debug`
+/// nor any message shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret in an environment variable, if that is set and not empty.
+    pub fn from_env(name: &str) -> Option<Self> {
+        env::var(name).ok().filter(|value| !value.is_empty()).map(Self)
+    }
+
+    /// The secret itself. A file is read each time, so that one that is exchanged takes effect; white space around its
+    /// text is left out.
+    ///
+    /// # Errors
+    /// The file cannot be read, is longer than 64 KiB, or is not text.
+    pub fn reveal(&self) -> io::Result<String> {
+        let Some(path) = self.0.strip_prefix('@') else { return Ok(self.0.clone()) };
+        if fs::metadata(path)?.len() > MAX_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than any secret"));
+        }
+        Ok(fs::read_to_string(path)?.trim().to_owned())
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// A path given by mistake must not fill the memory.
+const MAX_BYTES: u64 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_not_shown() {
+        let secret: Secret = "smtp://ops:hunter2@mail.example.com".parse().unwrap();
+        assert_eq!(format!("{secret:?}"), "Secret(..)");
+        assert_eq!(secret.reveal().unwrap(), "smtp://ops:hunter2@mail.example.com");
+    }
+
+    #[test]
+    fn a_file_is_read_anew_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let secret: Secret = format!("@{}", path.display()).parse().unwrap();
+        assert!(secret.reveal().is_err());
+        for token in ["one", "two"] {
+            fs::write(&path, format!("{token}\n")).unwrap();
+            assert_eq!(secret.reveal().unwrap(), token);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! How long decisions take, measured of one in [`ONE_IN`].
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::clock::Stopwatch;
+use crate::units::Nanos;
+use crate::usage::Lane;
+
+/// The times of sampled decisions, a row of counters for each lane.
+///
+/// Cost of a check that is not sampled: a load and a store of a line that only its own lane writes. No clock is read.
+#[derive(Debug)]
+pub struct DecisionTimes {
+    lanes: Box<[Row]>,
+}
+
+/// One lane's counters, on cache lines of their own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Row {
+    /// Decisions since one was sampled.
+    since: AtomicU32,
+    /// Sampled decisions that took at most so long, and not the bound before; the last: longer than any bound.
+    buckets: [AtomicU64; BOUNDS_NS.len() + 1],
+    sum_ns: AtomicU64,
+}
+
+/// A histogram at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// The upper bound of each bucket, and how many were at most so long; the longest bound last.
+    pub at_most: Vec<(Nanos, u64)>,
+    /// How many there were.
+    pub count: u64,
+    /// How long all of them took together.
+    pub sum: Nanos,
+}
+
+impl DecisionTimes {
+    /// No times yet, for that many lanes.
+    pub fn new(lanes: usize) -> Self {
+        Self { lanes: std::iter::repeat_with(Row::default).take(lanes.max(1)).collect() }
+    }
+
+    /// Begins a decision: a stopwatch for one in [`ONE_IN`] of each lane, the first of them once it is warm.
+    pub fn begin(&self, lane: Lane) -> Option<Stopwatch> {
+        let since = &self.row(lane)?.since;
+        // Of two threads on one lane one may count for both: a little less is sampled.
+        let count = since.load(Ordering::Relaxed) + 1;
+        since.store(count % ONE_IN, Ordering::Relaxed);
+        (count >= ONE_IN).then(Stopwatch::start)
+    }
+
+    /// Ends a decision that was sampled.
+    #[cold]
+    pub fn end(&self, lane: Lane, begun: Stopwatch) {
+        let took = begun.elapsed().as_ns();
+        let bucket = BOUNDS_NS.iter().position(|bound| took <= *bound).unwrap_or(BOUNDS_NS.len());
+        if let Some(row) = self.row(lane) {
+            if let Some(count) = row.buckets.get(bucket) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            row.sum_ns.fetch_add(took, Ordering::Relaxed);
+        }
+    }
+
+    /// The sums over all lanes.
+    pub fn times(&self) -> Times {
+        let bucket = |at: usize| {
+            let of_lane = |row: &Row| row.buckets.get(at).map_or(0, |count| count.load(Ordering::Relaxed));
+            self.lanes.iter().map(of_lane).sum::<u64>()
+        };
+        let mut count = 0;
+        let mut at_most = Vec::with_capacity(BOUNDS_NS.len());
+        for (at, bound) in BOUNDS_NS.iter().enumerate() {
+            count += bucket(at);
+            at_most.push((Nanos::from_ns(*bound), count));
+        }
+        let sum = self.lanes.iter().map(|row| row.sum_ns.load(Ordering::Relaxed)).sum();
+        Times { at_most, count: count + bucket(BOUNDS_NS.len()), sum: Nanos::from_ns(sum) }
+    }
+
+    fn row(&self, lane: Lane) -> Option<&Row> {
+        self.lanes.get(lane.0 % self.lanes.len())
+    }
+}
+
+/// Reading a clock twice for every check would cost a tenth of the decision; at 1,000 checks a second one in 1,024 is
+/// still 60 a minute.
+pub const ONE_IN: u32 = 1_024;
+
+/// From a decision among few rules to one that the system has put to sleep.
+const BOUNDS_NS: [u64; 13] = [
+    1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_in_1024_of_each_lane_is_measured() {
+        let times = DecisionTimes::new(2);
+        for lane in [Lane(0), Lane(1)] {
+            for check in 1..=3 * ONE_IN {
+                let begun = times.begin(lane);
+                assert_eq!(begun.is_some(), check % ONE_IN == 0, "{check}");
+                if let Some(begun) = begun {
+                    times.end(lane, begun);
+                }
+            }
+        }
+        let told = times.times();
+        assert_eq!(told.count, 6);
+        assert!(told.at_most.is_sorted_by_key(|(_, count)| *count) && told.sum > Nanos::ZERO, "{told:?}");
+    }
+}

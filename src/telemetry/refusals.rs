@@ -1,0 +1,251 @@
+//! The refusal log: refused checks, each a line, bounded by rule.
+//!
+//! ```text
+//! Denials --Listener--> thread of its own: Bounds says which lines, and how many were left out --> the log
+//! ```
+//! While it is off nobody listens, and a refusal costs the decision one load.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use super::legible;
+use crate::settings::RefusalLog;
+use crate::units::{Nanos, Timestamp};
+use crate::usage::{Denial, Denials, Listener};
+
+/// Writes refused checks to the log until it is dropped.
+#[derive(Debug)]
+pub struct RefusalLogger {
+    /// Closed to say stop; nothing is ever sent.
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+    lost: Arc<AtomicU64>,
+}
+
+impl RefusalLogger {
+    /// Starts the thread; none for [`RefusalLog::Off`].
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(which: RefusalLog, denials: &Arc<Denials>) -> io::Result<Self> {
+        let lost = Arc::new(AtomicU64::new(0));
+        let Some(bounds) = Bounds::new(which) else { return Ok(Self { stop: None, thread: None, lost }) };
+        let (stop, stopped) = sync_channel(1);
+        let (listener, counted) = (denials.listen(), Arc::clone(&lost));
+        let thread = thread::Builder::new()
+            .name("tidegate-refusals".into())
+            .spawn(move || run(listener, bounds, &counted, &stopped))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread), lost })
+    }
+
+    /// Where refusals are counted that it could not even be told, there were so many at once.
+    pub fn lost(&self) -> &Arc<AtomicU64> {
+        &self.lost
+    }
+}
+
+impl Drop for RefusalLogger {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so itself.
+            let _ended = thread.join();
+        }
+    }
+}
+
+fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stopped: &Receiver<()>) {
+    loop {
+        let ended = stopped.recv_timeout(REST) != Err(RecvTimeoutError::Timeout);
+        let (refusals, untold) = listener.take(usize::MAX);
+        for refusal in &refusals {
+            if let Some(left_out) = bounds.admit(refusal) {
+                write(refusal, left_out);
+            }
+        }
+        if untold > 0 {
+            lost.fetch_add(untold, Ordering::Relaxed);
+            tracing::warn!(target: TARGET, refusals = untold, "more refusals at once than can be logged");
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+fn write(refusal: &Denial, left_out: u64) {
+    tracing::info!(
+        target: TARGET,
+        domain = legible(&refusal.domain),
+        rule = legible(&refusal.rule),
+        entries = entries(refusal),
+        hits = refusal.hits,
+        limit = refusal.requests_per_unit,
+        period = %refusal.period,
+        reason = refusal.reason.name(),
+        retry_after_ms = refusal.retry_after.as_millis_ceil(),
+        shadow = refusal.shadow,
+        left_out,
+        "refused"
+    );
+}
+
+/// `partner=acme, endpoint=/x`.
+fn entries(refusal: &Denial) -> String {
+    let mut shown = String::new();
+    for (key, value) in refusal.entries.iter().take(MAX_ENTRIES) {
+        let comma = if shown.is_empty() { "" } else { ", " };
+        let _ = write!(shown, "{comma}{}={}", legible(key), legible(value));
+    }
+    if refusal.entries.len() > MAX_ENTRIES {
+        shown.push_str(", …");
+    }
+    shown
+}
+
+/// How many lines there may be.
+#[derive(Debug)]
+struct Bounds {
+    /// In a second, of one rule.
+    of_rule: u32,
+    rules: HashMap<String, Second, ahash::RandomState>,
+    /// The rules beyond [`MAX_RULES`], together.
+    other: Second,
+    all: Second,
+}
+
+/// What was written in one second.
+#[derive(Clone, Copy, Debug, Default)]
+struct Second {
+    begun: Timestamp,
+    written: u32,
+    /// Since the last line, whenever that was.
+    left_out: u64,
+}
+
+impl Bounds {
+    fn new(which: RefusalLog) -> Option<Self> {
+        let of_rule = match which {
+            RefusalLog::Off => return None,
+            RefusalLog::Sampled => 1,
+            RefusalLog::All => 100,
+        };
+        Some(Self { of_rule, rules: HashMap::default(), other: Second::default(), all: Second::default() })
+    }
+
+    /// Whether the refusal gets a line, and how many of its rule had none since the last one.
+    fn admit(&mut self, refusal: &Denial) -> Option<u64> {
+        if !self.rules.contains_key(&refusal.rule) && self.rules.len() < MAX_RULES {
+            self.rules.insert(refusal.rule.clone(), Second::default());
+        }
+        let rule = self.rules.get_mut(&refusal.rule).unwrap_or(&mut self.other);
+        if rule.has_room(refusal.at, self.of_rule) && self.all.has_room(refusal.at, MAX_LINES) {
+            rule.written += 1;
+            self.all.written += 1;
+            Some(std::mem::take(&mut rule.left_out))
+        } else {
+            rule.left_out += 1;
+            None
+        }
+    }
+}
+
+impl Second {
+    /// Whether another line may be written `now`. Time that goes back begins no new second.
+    fn has_room(&mut self, now: Timestamp, most: u32) -> bool {
+        if self.begun == Timestamp::EPOCH || now.since(self.begun) >= Nanos::SECOND {
+            self.begun = now;
+            self.written = 0;
+        }
+        self.written < most
+    }
+}
+
+/// The target by which `--log-level` tells these lines from others.
+const TARGET: &str = "tidegate::refusals";
+/// Denials are kept for a third of a second at their highest rate.
+const REST: Duration = Duration::from_millis(100);
+/// Rules with a bound of their own; limits that requests bring along have as many names as there are values.
+const MAX_RULES: usize = 10_000;
+/// Lines in a second, of all rules: what a disk and a collector of logs still take.
+const MAX_LINES: u32 = 1_000;
+/// Entries that are shown; nobody nests deeper by hand.
+const MAX_ENTRIES: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Reason;
+
+    fn refusal(rule: &str, at_ms: u64) -> Denial {
+        Denial {
+            at: Timestamp::from_ns(1_000_000_000_000 + at_ms * 1_000_000),
+            domain: "d".into(),
+            rule: rule.into(),
+            entries: vec![("k".into(), "a\nb".into()), ("n".into(), String::new())],
+            hits: 1,
+            requests_per_unit: 1,
+            period: Nanos::SECOND,
+            reason: Reason::OverLimit,
+            retry_after: Nanos::SECOND,
+            shadow: false,
+        }
+    }
+
+    #[test]
+    fn off_is_nothing_at_all() {
+        assert!(Bounds::new(RefusalLog::Off).is_none());
+    }
+
+    #[test]
+    fn sampled_is_one_a_second_and_rule_with_the_count_of_the_others() {
+        let mut bounds = Bounds::new(RefusalLog::Sampled).unwrap();
+        let script = [
+            ("a", 0, Some(0)),
+            ("a", 1, None),
+            ("b", 2, Some(0)),
+            ("a", 999, None),
+            ("a", 1_000, Some(2)),
+            ("a", 500, None), // The clock of another worker.
+            ("b", 5_000, Some(0)),
+            ("a", 9_000, Some(1)),
+        ];
+        for (rule, at_ms, expected) in script {
+            assert_eq!(bounds.admit(&refusal(rule, at_ms)), expected, "{rule} at {at_ms} ms");
+        }
+    }
+
+    #[test]
+    fn all_has_bounds_too() {
+        let mut bounds = Bounds::new(RefusalLog::All).unwrap();
+        let written =
+            |rule: &str, bounds: &mut Bounds| (0..500).filter(|_| bounds.admit(&refusal(rule, 7)).is_some()).count();
+        assert_eq!(written("a", &mut bounds), 100);
+        let all: usize = (0..50).map(|rule| written(&rule.to_string(), &mut bounds)).sum();
+        assert_eq!(all + 100, MAX_LINES as usize);
+        assert_eq!(bounds.admit(&refusal("a", 1_007)), Some(400));
+    }
+
+    #[test]
+    fn rules_beyond_the_bound_share_one() {
+        let mut bounds = Bounds::new(RefusalLog::Sampled).unwrap();
+        for rule in 0..MAX_RULES + 2 {
+            bounds.admit(&refusal(&rule.to_string(), (rule as u64) * 1_000));
+        }
+        assert_eq!(bounds.rules.len(), MAX_RULES);
+        let late = (MAX_RULES as u64 + 9) * 1_000;
+        assert_eq!(bounds.admit(&refusal("x", late)), Some(0));
+        assert_eq!(bounds.admit(&refusal("y", late)), None);
+    }
+
+    #[test]
+    fn entries_are_legible() {
+        assert_eq!(entries(&refusal("a", 0)), r"k=a\nb, n=");
+    }
+}

@@ -1,0 +1,167 @@
+//! `alerts` in rules files: what they say, and what is refused.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use tidegate::rules::{Alert, LoadOptions, Mail, Per, RuleSet, SourceFile, Target, Webhook, load};
+use tidegate::units::Nanos;
+
+fn read(files: &[(&str, &str)]) -> Result<RuleSet, Vec<String>> {
+    let file = |(name, text): &(&str, &str)| SourceFile { name: (*name).into(), text: text.as_bytes().to_vec() };
+    let files: Vec<_> = files.iter().map(file).collect();
+    load(&files, LoadOptions { merge_domains: true }).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+}
+
+/// A domain with one rule, and one alert that has these lines (the first of them is line 5).
+fn file(alert: &str) -> String {
+    let rule = "descriptors:\n- {key: partner, rate_limit: {unit: second, requests_per_unit: 1}}";
+    format!("domain: api\n{rule}\nalerts:\n- {}\n", alert.replace('\n', "\n  "))
+}
+
+fn alert(lines: &str) -> Alert {
+    let rules = read(&[("f", &file(lines))]).unwrap_or_else(|errors| panic!("{errors:?}\n{lines}"));
+    rules.domain("api").unwrap().alerts[0].clone()
+}
+
+#[test]
+fn the_least_that_an_alert_says() {
+    let expected = Alert {
+        name: "a".into(),
+        rule: None,
+        per: Per::Rule,
+        refusals: 100,
+        within: Nanos::from_secs(60),
+        quiet: Nanos::from_secs(60),
+        webhook: None,
+        mail: None,
+    };
+    assert_eq!(alert("name: a\nrefusals: 100\nwithin: 1m"), expected);
+}
+
+#[test]
+fn all_that_an_alert_may_say() {
+    let text = "name: a
+rule: partner
+per: {entry: partner}
+refusals: 1
+within: 1s
+quiet: 1h
+webhook:
+  url_env: TIDEGATE_ALERT_URL
+  headers_env: {Authorization: TIDEGATE_ALERT_TOKEN}
+mail: {to: [a@example.com, b@example.com], from: c@example.com}";
+    let expected = Alert {
+        name: "a".into(),
+        rule: Some("api.partner".into()),
+        per: Per::Entry("partner".into()),
+        refusals: 1,
+        within: Nanos::SECOND,
+        quiet: Nanos::from_secs(3_600),
+        webhook: Some(Webhook {
+            target: Target::Variable("TIDEGATE_ALERT_URL".into()),
+            headers: vec![("authorization".into(), "TIDEGATE_ALERT_TOKEN".into())],
+        }),
+        mail: Some(Mail {
+            to: vec!["a@example.com".into(), "b@example.com".into()],
+            from: Some("c@example.com".into()),
+        }),
+    };
+    assert_eq!(alert(text), expected);
+}
+
+#[test]
+fn short_forms() {
+    let least = "name: a\nrefusals: 1\nwithin: 1m\n";
+    for rule in ["partner", "api.partner"] {
+        assert_eq!(alert(&format!("{least}rule: {rule}")).rule.unwrap(), "api.partner");
+    }
+    assert_eq!(alert(&format!("{least}per: rule")).per, Per::Rule);
+    let url = "https://alerts.example.com/hook?x=1";
+    let webhook = Webhook { target: Target::Url(url.into()), headers: Vec::new() };
+    for form in [format!("webhook: {url}"), format!("webhook: {{url: '{url}'}}")] {
+        assert_eq!(alert(&format!("{least}{form}")).webhook.as_ref(), Some(&webhook), "{form}");
+    }
+    let mail = alert(&format!("{least}mail: {{to: ops@example.com}}")).mail.unwrap();
+    assert_eq!(mail, Mail { to: vec!["ops@example.com".into()], from: None });
+}
+
+#[test]
+fn what_is_wrong_with_an_alert_is_told_with_its_line() {
+    let least = "name: a\nrefusals: 1\nwithin: 1m\n";
+    let cases = [
+        ("name: a", "5: an alert needs 'name', 'refusals' and 'within'"),
+        ("name: a\nrefusals: 0\nwithin: 1m", "6: 'refusals' must be a whole number from 1 to 4294967295, found '0'"),
+        ("name: a\nrefusals: 1\nwithin: 500ms", "7: 'within' must be from 1s to 7d, found '500ms'"),
+        ("name: ''\nrefusals: 1\nwithin: 1m", "5: 'name' must be 1 to 100 bytes of text, found ''"),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(read(&[("f", &file(text))]).unwrap_err(), [format!("f:{expected}")], "{text}");
+    }
+    let more = [
+        ("who: me", "8: config error, unknown key 'who'"),
+        ("per: partner", "8: 'per' must be rule or {entry: KEY}, found 'partner'"),
+        ("per: {entry: ''}", "8: 'per' must be rule or {entry: KEY}, found 'map[entry:]'"),
+        ("rule: tenant", "8: no rule 'api.tenant' for alert 'a': write its path as /rlconfig does"),
+        ("webhook: ftp://example.com/", URL),
+        ("webhook: http://user:hunter2@example.com/", URL),
+        ("webhook: /hook", URL),
+        ("webhook: {}", "8: 'webhook' must be given one of url and url_env, found 'map[]'"),
+        (
+            "webhook: {url_env: HOME}",
+            "8: 'url_env' must be the name of an environment variable that begins with \
+          TIDEGATE_ALERT_, found 'HOME'",
+        ),
+        (
+            "webhook: {url: 'http://a/', headers_env: {Host: TIDEGATE_ALERT_A}}",
+            "8: 'headers_env' cannot set the header 'Host'",
+        ),
+        ("mail: {to: []}", "8: 'mail' must be given 'to' with 1 to 20 addresses, found 'map[to:[]]'"),
+        ("mail: {to: ops}", "8: 'to' must be a mail address such as ops@example.com, found 'ops'"),
+        (
+            "mail: {to: \"a@b\\nBcc: c@d\"}",
+            "8: 'to' must be a mail address such as ops@example.com, found 'a@b\nBcc: c@d'",
+        ),
+        ("mail: ops@example.com", "8: 'mail' must be a map of to and from, found 'ops@example.com'"),
+    ];
+    for (text, expected) in more {
+        let errors = read(&[("f", &file(&format!("{least}{text}")))]).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].starts_with(&format!("f:{expected}")), "{text}: {errors:?}");
+    }
+}
+
+const URL: &str = "8: 'webhook' must be an http or https URL without a password";
+
+#[test]
+fn alerts_belong_at_the_top_level_only() {
+    let text = "domain: api\ndescriptors:\n- key: a\n  alerts: []\n  rate_limit:\n    unit: day\n    requests_per_unit: 1\n    alerts: []\n";
+    let expected = [
+        "f:4: 'alerts' does not belong in a descriptor: it is a key of the top level of a file",
+        "f:8: 'alerts' does not belong in rate_limit: it is a key of the top level of a file",
+    ];
+    assert_eq!(read(&[("f", text)]).unwrap_err(), expected);
+    let keys = "domain: api\nrefusals: 1\nwithin: 1m\n";
+    assert_eq!(
+        read(&[("f", keys)]).unwrap_err(),
+        ["f:2: config error, unknown key 'refusals'", "f:3: config error, unknown key 'within'"]
+    );
+    assert_eq!(
+        read(&[("f", "domain: api\nalerts: {}\n")]).unwrap_err(),
+        ["f:2: 'alerts' must be a list of alerts, found 'map[]'"]
+    );
+}
+
+#[test]
+fn files_of_one_domain_add_up_and_may_name_each_others_rules() {
+    let alert = |name: &str, rule: &str| format!("- {{name: {name}, rule: {rule}, refusals: 1, within: 1m}}\n");
+    let one = format!("domain: api\nalerts:\n{}", alert("a", "partner"));
+    let two = file("{name: b, refusals: 1, within: 1m}");
+    let rules = read(&[("1", &one), ("2", &two)]).unwrap();
+    let names: Vec<_> = rules.domain("api").unwrap().alerts.iter().map(|alert| &*alert.name).collect();
+    assert_eq!(names, ["a", "b"]);
+    let again = format!("domain: api\nalerts:\n{}{}", alert("a", "partner"), alert("c", "nobody"));
+    assert_eq!(
+        read(&[("1", &one), ("2", &two), ("3", &again)]).unwrap_err(),
+        [
+            "3:3: two alerts of domain 'api' have the name 'a'",
+            "3:4: no rule 'api.nobody' for alert 'c': write its path as /rlconfig does",
+        ]
+    );
+}

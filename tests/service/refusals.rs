@@ -1,0 +1,61 @@
+//! The refusal log of the real binary.
+
+use serde_json::{Value, json};
+
+use crate::TestServer;
+
+const CONFIG: &str = "
+domain: api
+descriptors:
+- {key: key, rate_limit: {unit: day, requests_per_unit: 3}}
+- {key: shadow, shadow_mode: true, rate_limit: {unit: day, requests_per_unit: 0}}
+";
+
+fn ask(server: &TestServer, key: &str, times: usize) {
+    let check = json!({"domain": "api", "descriptors": [{"entries": [{"key": key, "value": "a\nb"}]}]});
+    for _ in 0..times {
+        server.http("POST", "/json", check.to_string().as_bytes());
+    }
+}
+
+fn refusals(server: &TestServer) -> Vec<Value> {
+    let lines = server.log().into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
+    lines.filter(|line| line["target"] == "tidegate::refusals").collect()
+}
+
+#[test]
+fn every_refusal_is_a_line_that_says_who_and_why() {
+    let server = TestServer::start(CONFIG, &["--refusal-log", "all", "--log-format", "json"]);
+    ask(&server, "key", 5);
+    ask(&server, "shadow", 1);
+    while refusals(&server).len() < 3 {}
+    let told = refusals(&server);
+    assert_eq!(told.len(), 3, "{told:?}");
+    let line = &told[0];
+    for (field, expected) in [
+        ("level", json!("INFO")),
+        ("message", json!("refused")),
+        ("domain", json!("api")),
+        ("rule", json!("api.key")),
+        ("entries", json!(r"key=a\nb")),
+        ("hits", json!(1)),
+        ("limit", json!(3)),
+        ("period", json!("1day")),
+        ("reason", json!("over_limit")),
+        ("shadow", json!(false)),
+        ("left_out", json!(0)),
+    ] {
+        assert_eq!(line[field], expected, "{field} of {line}");
+    }
+    assert!(line["retry_after_ms"].as_u64().is_some_and(|ms| ms <= 86_400_000), "{line}");
+    assert_eq!((&told[2]["rule"], &told[2]["shadow"]), (&json!("api.shadow"), &json!(true)));
+}
+
+#[test]
+fn it_is_off_unless_it_is_asked_for() {
+    let mut server = TestServer::start(CONFIG, &["--log-format", "json", "--drain", "0s"]);
+    ask(&server, "key", 5);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    assert_eq!(refusals(&server), [Value::Null; 0]);
+}
