@@ -42,7 +42,7 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
 }
 
 impl JsonChecks {
-    async fn answer(&self, body: Body) -> Result<bytes::Bytes, String> {
+    async fn answer(&self, body: Body) -> Result<Vec<u8>, String> {
         let read = tokio::time::timeout(BODY_PATIENCE, axum::body::to_bytes(body, MAX_MESSAGE_BYTES));
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
         let request = protojson::request_from_json(&body)?;

@@ -147,7 +147,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         !is_quota
             || limits(one).iter().all(|limited| {
                 let look = self.limiter.store.charge(self.now, &charge(limited, Op::Charge(0)));
-                look.admitted() && look.remaining.saturating_add(queue_room(&limited.limit)) >= hits
+                look.admitted() && look.remaining.saturating_add(queue_room(limited.limit())) >= hits
             })
     }
 
@@ -180,7 +180,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     fn delays(&self, decision: &mut Decision<'_>, outcomes: &[Outcomes]) {
         for (one, outcomes) in self.resolved.iter().zip(outcomes) {
             for (limited, outcome) in limits(one).iter().zip(outcomes) {
-                let Algorithm::TokenBucket { queue, .. } = limited.limit.algorithm else { continue };
+                let Algorithm::TokenBucket { queue, .. } = limited.limit().algorithm else { continue };
                 let slot = match queue.mode {
                     QueueMode::Hold => &mut decision.hold,
                     QueueMode::Advise => &mut decision.advice,
@@ -201,7 +201,7 @@ pub(super) fn limits<'r, 'v>(one: &'r Resolved<'v>) -> &'r [Limited<'v>] {
 }
 
 fn charge<'r>(limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
-    Charge { limit: &limited.limit, key: limited.key.as_bytes(), op }
+    Charge { limit: limited.limit(), key: limited.key.as_bytes(), op }
 }
 
 /// The status of one descriptor.
@@ -222,7 +222,7 @@ fn tell<'v>(one: &Resolved<'v>, outcomes: &[Outcome]) -> Status<'v> {
     Status {
         code: if denied.is_some() && !shadow { Code::OverLimit } else { Code::Ok },
         rule,
-        limit: Some(limited.current),
+        limit: Some(limited.current()),
         unlimited: false,
         remaining: outcome.remaining,
         reset: outcome.reset,
@@ -236,9 +236,12 @@ pub(super) fn speaking<'a, 'v>(
     limits: &'a [Limited<'v>],
     outcomes: &'a [Outcome],
 ) -> Option<(&'a Limited<'v>, &'a Outcome)> {
+    if let ([limited], [outcome]) = (limits, outcomes) {
+        return Some((limited, outcome));
+    }
     let both = || limits.iter().zip(outcomes);
     let denying = both().filter(|(_, outcome)| !outcome.admitted()).max_by_key(|(_, outcome)| outcome.reset);
-    denying.or_else(|| both().min_by_key(|(limited, outcome)| share_left(&limited.limit, outcome)))
+    denying.or_else(|| both().min_by_key(|(limited, outcome)| share_left(limited.limit(), outcome)))
 }
 
 /// The share of its capacity that a limit has left, in millionths.

@@ -1,7 +1,5 @@
 //! What limits each descriptor of a check.
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
 
 use super::{Check, CurrentLimit, Descriptor, Override};
@@ -26,9 +24,32 @@ pub(super) enum Resolved<'v> {
 /// One limit, and the counter that it is asked of.
 #[derive(Debug)]
 pub(super) struct Limited<'v> {
-    pub(super) limit: Cow<'v, Limit>,
-    pub(super) current: CurrentLimit<'v>,
+    source: Source<'v>,
     pub(super) key: CounterKey,
+}
+
+/// Where a limit comes from. One that a request brings is boxed: it is rare, and would make room for itself in all.
+#[derive(Debug)]
+enum Source<'v> {
+    Rule(&'v RuleLimit),
+    Request(Box<(Limit, CurrentLimit<'static>)>),
+}
+
+impl<'v> Limited<'v> {
+    pub(super) fn limit(&self) -> &Limit {
+        match &self.source {
+            Source::Rule(limit) => &limit.limit,
+            Source::Request(brought) => &brought.0,
+        }
+    }
+
+    /// The limit, as statuses tell it.
+    pub(super) fn current(&self) -> CurrentLimit<'v> {
+        match &self.source {
+            Source::Rule(limit) => (*limit).into(),
+            Source::Request(brought) => brought.1,
+        }
+    }
 }
 
 /// What limits each descriptor, replaced limits left out.
@@ -55,8 +76,7 @@ fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>) -> R
         .zip(&attached.identities)
         .filter(|(limit, _)| in_force(limit))
         .map(|(limit, identity)| Limited {
-            limit: Cow::Borrowed(&limit.limit),
-            current: limit.into(),
+            source: Source::Rule(limit),
             key: rule_key(*identity, rule, &descriptor.entries),
         })
         .collect();
@@ -101,7 +121,7 @@ fn brought_along<'v>(domain: &Domain, limit: Override, entries: &[Entry<'_>]) ->
         ban: None,
         count_denied: true,
     };
-    Some(Limited { limit: Cow::Owned(limit), current, key })
+    Some(Limited { source: Source::Request(Box::new((limit, current))), key })
 }
 
 fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
@@ -116,7 +136,10 @@ fn drop_replaced(resolved: &mut [Resolved<'_>]) {
     let names: SmallVec<[&str; 4]> = resolved.iter().flat_map(replaces).map(String::as_str).collect();
     for one in resolved {
         let Resolved::Rule(_, _, limits) = one else { continue };
-        limits.retain(|limited| limited.current.name.is_empty() || !names.contains(&limited.current.name));
+        limits.retain(|limited| {
+            let name = limited.current().name;
+            name.is_empty() || !names.contains(&name)
+        });
         if limits.is_empty() {
             *one = Resolved::Nothing;
         }

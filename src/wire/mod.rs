@@ -13,8 +13,6 @@ mod write;
 
 pub mod json;
 
-use bytes::Bytes;
-
 pub use frame::{FrameCodec, RequestFrame, ResponseFrame};
 pub use read::{Refusal, read};
 pub use write::write;
@@ -38,7 +36,7 @@ fn decide(limiter: &Limiter, lane: Lane, now: Timestamp, request: &[u8]) -> Resu
     let decision = view.check(lane, now, &check);
     let metadata = limiter.settings().dynamic_metadata.then(|| metadata::of(&check, &decision));
     Ok(Answer {
-        frame: ResponseFrame(Bytes::from(write(&decision, metadata.as_ref()))),
+        frame: ResponseFrame(write(&decision, metadata.as_ref())),
         hold: decision.hold,
         over_limit: decision.code == Code::OverLimit,
     })
