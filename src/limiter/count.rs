@@ -25,7 +25,7 @@ impl Counting<'_, '_> {
             let untouched =
                 self.rolled_back && !descriptor.refund && spoke.is_none_or(|(_, outcome)| outcome.admitted());
             if !untouched {
-                let spoke = spoke.map(|(limited, outcome)| (outcome, capacity(&limited.limit)));
+                let spoke = spoke.map(|(limited, outcome)| (outcome, capacity(limited.limit())));
                 self.count_descriptor(descriptor, one, spoke);
             }
         }
@@ -64,7 +64,6 @@ impl Counting<'_, '_> {
             Some((outcome, capacity)) => counts.record(self.lane, hits, outcome, capacity, shadow),
             None => {
                 counts.add(self.lane, Count::Checks, 1);
-                counts.add(self.lane, Count::Hits, hits);
                 counts.add(self.lane, Count::WithinLimit, hits);
             }
         }

@@ -65,7 +65,7 @@ impl Counts {
         Self { lanes: std::iter::repeat_with(Row::default).take(lanes.max(1)).collect() }
     }
 
-    /// Adds to one count. Cost: one atomic addition to a line that only this lane writes.
+    /// Adds to one count; to all hits, [`Count::Hits`], only those that are not [`Count::WithinLimit`]. Cost: one atomic addition to a line that only this lane writes.
     pub fn add(&self, lane: Lane, count: Count, n: u64) {
         if let Some(counter) = self.row(lane).and_then(|row| row.0.get(count as usize)) {
             counter.fetch_add(n, Ordering::Relaxed);
@@ -77,7 +77,6 @@ impl Counts {
     /// `capacity` is the limit that `outcome.before` and `outcome.after` are measured against.
     pub fn record(&self, lane: Lane, hits: u64, outcome: &Outcome, capacity: u64, shadow: bool) {
         self.add(lane, Count::Checks, 1);
-        self.add(lane, Count::Hits, hits);
         match outcome.verdict {
             Verdict::Admitted { delay } => {
                 self.add(lane, Count::WithinLimit, hits);
@@ -94,6 +93,7 @@ impl Counts {
     }
 
     fn record_denied(&self, lane: Lane, hits: u64, outcome: &Outcome, capacity: u64, shadow: bool, reason: Reason) {
+        self.add(lane, Count::Hits, hits);
         let over = if outcome.before >= capacity { hits } else { outcome.after.saturating_sub(capacity).min(hits) };
         self.add(lane, Count::OverLimit, over);
         self.add(lane, Count::NearLimit, near_share(outcome, capacity));
@@ -116,6 +116,11 @@ impl Counts {
             for (sum, counter) in totals.0.iter_mut().zip(&row.0) {
                 *sum = sum.wrapping_add(counter.load(Ordering::Relaxed));
             }
+        }
+        // Nearly all hits are of admitted checks, and those are counted once.
+        let within = totals.of(Count::WithinLimit);
+        if let Some(hits) = totals.0.get_mut(Count::Hits as usize) {
+            *hits = hits.wrapping_add(within);
         }
         totals
     }
