@@ -12,6 +12,8 @@ use tidegate::units::Timestamp;
 use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor};
 use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 
+use crate::numbers::Spread;
+
 /// An instant in the middle of an hour's window.
 pub(crate) const NOW: Timestamp = Timestamp::from_ns(1_700_000_100_000_000_000);
 
@@ -107,7 +109,8 @@ impl Dice {
     }
 }
 
-/// Nanoseconds of `timed` for each of about `checks` random counters; what prepares them is not in it.
+/// Nanoseconds of `timed` for one of about `checks` random counters, by the median batch: what else the machine does
+/// meanwhile makes some batches long, and says nothing about the code. What prepares a batch is not in it.
 pub(crate) fn nanoseconds_each(
     dice: &mut Dice,
     counters: usize,
@@ -115,15 +118,11 @@ pub(crate) fn nanoseconds_each(
     values: &mut [Values],
     mut timed: impl FnMut(&[Values]) -> u128,
 ) -> f64 {
-    let batches = checks.div_ceil(values.len());
-    let mut ns = 0;
-    for _ in 0..batches {
-        for values in &mut *values {
-            values.set(dice.roll(counters));
-        }
-        ns += timed(values);
-    }
-    ns as f64 / (batches * values.len()) as f64
+    let batches = (0..checks.div_ceil(values.len())).map(|_| {
+        values.iter_mut().for_each(|values| values.set(dice.roll(counters)));
+        timed(values) as f64
+    });
+    Spread::of(batches.collect()).median() / values.len() as f64
 }
 
 /// Nanoseconds that `work` takes.
