@@ -49,7 +49,7 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
 }
 
 impl JsonChecks {
-    async fn answer(&self, body: Body) -> Result<bytes::Bytes, String> {
+    async fn answer(&self, body: Body) -> Result<Vec<u8>, String> {
         let read = tokio::time::timeout(
             BODY_PATIENCE,
             axum::body::to_bytes(Body::new(self.partial.bound(body)), MAX_MESSAGE_BYTES),

@@ -98,7 +98,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     }
 
     fn charge<'r>(&'r self, limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
-        Charge { limit: &limited.limit, key: limited.key.as_bytes(), op, tags: Some(self.series) }
+        Charge { limit: limited.limit(), key: limited.key.as_bytes(), op, tags: Some(self.series) }
     }
 
     fn charge_together(&self, charges: &[Charge<'_>]) -> Outcomes {
@@ -159,7 +159,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         !is_quota
             || limits(one).iter().all(|limited| {
                 let look = self.limiter.store.charge(self.now, &self.charge(limited, Op::Charge(0))).outcome;
-                look.admitted() && look.remaining.saturating_add(queue_room(&limited.limit)) >= hits
+                look.admitted() && look.remaining.saturating_add(queue_room(limited.limit())) >= hits
             })
     }
 
@@ -192,7 +192,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     fn delays(&self, decision: &mut Decision<'_>, outcomes: &[Outcomes]) {
         for (one, outcomes) in self.resolved.iter().zip(outcomes) {
             for (limited, Charged { outcome, .. }) in limits(one).iter().zip(outcomes) {
-                let Algorithm::TokenBucket { queue, .. } = limited.limit.algorithm else { continue };
+                let Algorithm::TokenBucket { queue, .. } = limited.limit().algorithm else { continue };
                 let slot = match queue.mode {
                     QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut decision.hold,
                     QueueMode::Advise => &mut decision.advice,
@@ -230,7 +230,7 @@ fn tell<'v>(one: &Resolved<'v>, outcomes: &[Charged]) -> Status<'v> {
     Status {
         code: if denied.is_some() && !shadow { Code::OverLimit } else { Code::Ok },
         rule,
-        limit: Some(limited.current),
+        limit: Some(limited.current()),
         unlimited: false,
         remaining: outcome.remaining,
         reset: outcome.reset,
@@ -244,9 +244,12 @@ pub(super) fn speaking<'a, 'v>(
     limits: &'a [Limited<'v>],
     outcomes: &'a [Charged],
 ) -> Option<(&'a Limited<'v>, &'a Outcome)> {
+    if let ([limited], [charged]) = (limits, outcomes) {
+        return Some((limited, &charged.outcome));
+    }
     let both = || limits.iter().zip(outcomes.iter().map(|charged| &charged.outcome));
     let denying = both().filter(|(_, outcome)| !outcome.admitted()).max_by_key(|(_, outcome)| outcome.reset);
-    denying.or_else(|| both().min_by_key(|(limited, outcome)| share_left(&limited.limit, outcome)))
+    denying.or_else(|| both().min_by_key(|(limited, outcome)| share_left(limited.limit(), outcome)))
 }
 
 /// The share of its capacity that a limit has left, in millionths.

@@ -73,8 +73,8 @@ impl Counting<'_, '_> {
             rule: rule.map_or_else(|| RuleName::of_overrides(&self.check.domain).path, |rule| rule.path.clone()),
             entries: entries.collect(),
             hits: self.check.hits(descriptor),
-            requests_per_unit: limited.current.requests_per_unit,
-            period: limited.current.length,
+            requests_per_unit: limited.current().requests_per_unit,
+            period: limited.current().length,
             reason,
             retry_after: outcome.reset,
             shadow: rule.is_some_and(|rule| rule.shadow_mode) || self.global_shadow,
@@ -115,7 +115,7 @@ impl Counting<'_, '_> {
         match spoke {
             _ if descriptor.refund => counts.record_refund(lane, hits),
             Some((limited, outcome)) => {
-                let capacity = capacity(&limited.limit);
+                let capacity = capacity(limited.limit());
                 counts.record(Recorded { lane, slot, hits, outcome, capacity, shadow });
             }
             None => counts.record_unlimited(lane, hits),

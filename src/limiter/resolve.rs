@@ -1,7 +1,5 @@
 //! What limits each descriptor of a check.
 
-use std::borrow::Cow;
-
 use smallvec::SmallVec;
 
 use super::{Check, CurrentLimit, Descriptor, Override};
@@ -27,9 +25,35 @@ pub(super) enum Resolved<'v> {
 /// One limit, and the counter that it is asked of.
 #[derive(Debug)]
 pub(super) struct Limited<'v> {
-    pub(super) limit: Cow<'v, Limit>,
-    pub(super) current: CurrentLimit<'v>,
+    source: Source<'v>,
     pub(super) key: CounterKey,
+}
+
+/// Where a limit comes from. One that a request brings is boxed: it is rare, and would make room for itself in all.
+#[derive(Debug)]
+enum Source<'v> {
+    Rule(&'v RuleLimit),
+    /// A rule's limit whose queue is cut to what the caller is ready to wait; boxed as well, for only queues need it.
+    Patient(&'v RuleLimit, Box<Limit>),
+    Request(Box<(Limit, CurrentLimit<'static>)>),
+}
+
+impl<'v> Limited<'v> {
+    pub(super) fn limit(&self) -> &Limit {
+        match &self.source {
+            Source::Rule(limit) => &limit.limit,
+            Source::Patient(_, limit) => limit,
+            Source::Request(brought) => &brought.0,
+        }
+    }
+
+    /// The limit, as statuses tell it.
+    pub(super) fn current(&self) -> CurrentLimit<'v> {
+        match &self.source {
+            Source::Rule(limit) | Source::Patient(limit, _) => (*limit).into(),
+            Source::Request(brought) => brought.1,
+        }
+    }
 }
 
 /// What limits each descriptor, replaced limits left out.
@@ -56,25 +80,27 @@ fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>, pati
         .zip(&attached.identities)
         .filter(|(limit, _)| in_force(limit))
         .map(|(limit, identity)| Limited {
-            limit: held_at_most(&limit.limit, patience),
-            current: limit.into(),
+            source: Source::of(limit, patience),
             key: rule_key(*identity, rule, &descriptor.entries),
         })
         .collect();
     if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
 }
 
-/// The limit, its queue cut to what the caller is ready to wait.
-fn held_at_most(limit: &Limit, patience: Option<Nanos>) -> Cow<'_, Limit> {
-    match (limit.algorithm, patience) {
-        (
-            Algorithm::TokenBucket { burst, queue: Queue { size: size @ 1.., mode: QueueMode::Hold } },
-            Some(patience),
-        ) => {
-            let queue = Queue { size, mode: QueueMode::HoldAtMost(patience) };
-            Cow::Owned(Limit { algorithm: Algorithm::TokenBucket { burst, queue }, ..*limit })
+impl<'v> Source<'v> {
+    /// The limit of a rule, for a caller that waits no longer than `patience`.
+    fn of(limit: &'v RuleLimit, patience: Option<Nanos>) -> Self {
+        match (limit.limit.algorithm, patience) {
+            (
+                Algorithm::TokenBucket { burst, queue: Queue { size: size @ 1.., mode: QueueMode::Hold } },
+                Some(patience),
+            ) => {
+                let queue = Queue { size, mode: QueueMode::HoldAtMost(patience) };
+                let algorithm = Algorithm::TokenBucket { burst, queue };
+                Self::Patient(limit, Box::new(Limit { algorithm, ..limit.limit }))
+            }
+            _ => Self::Rule(limit),
         }
-        _ => Cow::Borrowed(limit),
     }
 }
 
@@ -116,7 +142,7 @@ fn brought_along<'v>(domain: &Domain, limit: Override, entries: &[Entry<'_>]) ->
         ban: None,
         count_denied: true,
     };
-    Some(Limited { limit: Cow::Owned(limit), current, key })
+    Some(Limited { source: Source::Request(Box::new((limit, current))), key })
 }
 
 fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
@@ -132,7 +158,10 @@ fn drop_replaced(resolved: &mut [Resolved<'_>]) {
     for one in resolved {
         let is_replaced = match one {
             Resolved::Rule(_, _, limits) => {
-                limits.retain(|limited| limited.current.name.is_empty() || !names.contains(&limited.current.name));
+                limits.retain(|limited| {
+                    let name = limited.current().name;
+                    name.is_empty() || !names.contains(&name)
+                });
                 limits.is_empty()
             }
             Resolved::Free(rule, _) => rule.unlimited_names.iter().any(|name| names.contains(&name.as_str())),

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
+use smallvec::SmallVec;
 
 use super::charging::{Place, Shard, Shelf};
 
@@ -18,10 +19,26 @@ pub(super) struct Table<V> {
     weight: Weight,
 }
 
-/// One of a table's maps.
-type Stripe<V> = DashMap<Box<[u8]>, V, RandomState>;
+/// One of a table's maps. Records know their own names, so the map's keys are nothing: a slot is one pointer, and the
+/// slots that a map keeps empty cost little.
+type Stripe<V> = DashMap<(), Box<Record<V>>, RandomState>;
 /// The slots of one shard, as dashmap keeps them.
-type Slots<V> = hashbrown::raw::RawTable<(Box<[u8]>, SharedValue<V>)>;
+type Slots<V> = hashbrown::raw::RawTable<((), SharedValue<Box<Record<V>>>)>;
+
+/// One counter: what it counts and what it is called, side by side, so that finding it brings its state along.
+#[derive(Debug)]
+struct Record<V> {
+    state: V,
+    name: SmallVec<[u8; INLINE_NAME]>,
+}
+
+impl<V> Record<V> {
+    /// Bytes that the allocator gives for the record and a name that does not fit into it.
+    fn bytes(&self) -> usize {
+        let spilled = if self.name.spilled() { self.name.len() } else { 0 };
+        allocated(size_of::<Self>()) + allocated(spilled)
+    }
+}
 
 /// What a table weighs. Written when a counter comes or goes, never by a charge of one that exists.
 #[derive(Debug, Default)]
@@ -68,11 +85,11 @@ impl<V> Table<V> {
     ) -> usize {
         let Some(map) = self.stripes.get(stripe) else { return 0 };
         let (mut dropped, mut freed) = (0, 0);
-        map.retain(|key, state| {
-            let spent = is_spent(state);
+        map.retain(|(), record| {
+            let spent = is_spent(&mut record.state);
             if spent {
                 dropped += 1;
-                freed += name_bytes(key) + heap(state);
+                freed += record.bytes() + heap(&record.state);
             }
             !spent
         });
@@ -91,7 +108,7 @@ impl<V> Table<V> {
             let before = slots.buckets();
             if before > 1 && slots.len() * 4 < before {
                 let wanted = slots.len() * 2;
-                slots.shrink_to(wanted, |(key, _)| self.hasher.hash_one(&**key));
+                slots.shrink_to(wanted, |((), record)| self.hasher.hash_one(&*record.get().name));
                 freed += slot_bytes::<V>(before) - slot_bytes::<V>(slots.buckets());
             }
         }
@@ -120,16 +137,18 @@ impl<V> Shelf<V> for Table<V> {
 
 impl<V> Shard<V> for LockedShard<'_, V> {
     fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<&mut V> {
-        let (_, state) = self.slots.get_mut(place.hash, |(name, _)| **name == *key)?;
-        Some(state.get_mut())
+        let ((), record) = self.slots.get_mut(place.hash, |((), record)| *record.get().name == *key)?;
+        Some(&mut record.get_mut().state)
     }
 
     fn insert(&mut self, place: Place, key: &[u8], state: V) {
         let before = self.slots.buckets();
-        let entry = (Box::from(key), SharedValue::new(state));
-        self.slots.insert(place.hash, entry, |(name, _)| self.table.hasher.hash_one(&**name));
+        let record = Record { state, name: SmallVec::from_slice(key) };
+        let bytes = record.bytes();
+        let slot = ((), SharedValue::new(Box::new(record)));
+        self.slots.insert(place.hash, slot, |((), record)| self.table.hasher.hash_one(&*record.get().name));
         let grown = slot_bytes::<V>(self.slots.buckets()) - slot_bytes::<V>(before);
-        self.table.weight.bytes.fetch_add(grown + name_bytes(key), Ordering::Relaxed);
+        self.table.weight.bytes.fetch_add(grown + bytes, Ordering::Relaxed);
         self.table.weight.live.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -144,14 +163,17 @@ impl<V> Shard<V> for LockedShard<'_, V> {
 
 /// Bytes of that many slots, with their control bytes.
 fn slot_bytes<V>(buckets: usize) -> usize {
-    if buckets <= 1 { 0 } else { buckets * (size_of::<(Box<[u8]>, V)>() + 1) }
+    if buckets <= 1 { 0 } else { buckets * (size_of::<Box<Record<V>>>() + 1) }
 }
 
-/// Bytes that the allocator gives for a name: it counts in steps of 16.
-fn name_bytes(key: &[u8]) -> usize {
-    key.len().next_multiple_of(16)
+/// Bytes that the allocator gives where so many are asked for: it counts in steps of 16.
+fn allocated(bytes: usize) -> usize {
+    bytes.next_multiple_of(16)
 }
 
+/// Names up to this length stand in their record: identity, and values of 33 bytes. With a cell and its tag of 24 bytes
+/// and its own length that makes 72.
+const INLINE_NAME: usize = 40;
 /// Stripes of a table: a pass of the sweep pauses a shard of one stripe at a time, with 10,000,000 counters about 2,400.
 const STRIPES: usize = 1024;
 /// Shards of a stripe, each with a lock of its own.

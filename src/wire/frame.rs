@@ -8,9 +8,9 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 #[derive(Debug)]
 pub struct RequestFrame(pub Bytes);
 
-/// An answer, encoded.
+/// An answer, encoded. Plain bytes: shared ones would cost a second allocation, and nobody shares them.
 #[derive(Debug)]
-pub struct ResponseFrame(pub Bytes);
+pub struct ResponseFrame(pub Vec<u8>);
 
 /// Takes frames in and out as they are: decoding borrows from the frame, encoding writes into it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +36,7 @@ impl Encoder for FrameCodec {
     type Error = Status;
 
     fn encode(&mut self, frame: ResponseFrame, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(frame.0);
+        out.put_slice(&frame.0);
         Ok(())
     }
 }

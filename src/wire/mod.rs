@@ -15,8 +15,6 @@ mod write;
 pub mod json;
 pub mod usage;
 
-use bytes::Bytes;
-
 pub use extras::Extras;
 pub use frame::{FrameCodec, RequestFrame, ResponseFrame};
 pub use read::{Refusal, read};
@@ -62,7 +60,7 @@ fn decide(
     let metadata = metadata::of(&check, &decision, limiter.settings().dynamic_metadata);
     let extras = Extras::of(&check, &decision, now);
     Ok(Answer {
-        frame: ResponseFrame(Bytes::from(write(&decision, &extras, metadata.as_ref()))),
+        frame: ResponseFrame(write(&decision, &extras, metadata.as_ref())),
         hold: decision.hold,
         over_limit: decision.code == Code::OverLimit,
     })

@@ -1,0 +1,128 @@
+//! Decisions per second over many live counters, next to a plain dashmap that only adds to a number.
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use dashmap::DashMap;
+use tidegate::limiter::{Lane, Limiter};
+use tidegate::store::{CounterKey, Identity};
+use tidegate::wire;
+
+use crate::Scale;
+use crate::numbers::{Spread, in_turns};
+use crate::traffic::{BATCH, Dice, NOW, PER_HOUR, Values, encoded, limiter, nanoseconds_each, one_rule, time};
+
+/// A map without a limiter: the names of the same counters, and a number each.
+struct Plain<S>(DashMap<Box<[u8]>, AtomicU64, S>);
+
+/// What is measured, in turns.
+const CONTENDERS: [&str; 4] = ["View::check", "wire::answer", "dashmap, ahash", "dashmap, SipHash"];
+
+pub(crate) fn run(scale: Scale) {
+    let limiter = filled(scale.counters);
+    let ahash = Plain::<ahash::RandomState>::filled(scale.counters);
+    let sip = Plain::<std::hash::RandomState>::filled(scale.counters);
+    for threads in [1, 2] {
+        let [check, answer, ahash, sip] = in_turns::<4>(scale.rounds, |contender| {
+            per_second(threads, scale, contender, |lane, values| match contender {
+                0 => checks(&limiter, lane, values),
+                1 => answers(&limiter, lane, values),
+                2 => ahash.adds(values),
+                _ => sip.adds(values),
+            })
+        });
+        println!(
+            "{threads} thread(s), {} counters, uniform; millions a second, median (least to most):",
+            scale.counters
+        );
+        for (name, rates) in CONTENDERS.iter().zip([&check, &answer, &ahash, &sip]) {
+            println!("  {name:<17} {}", Spread::of(rates.clone()));
+        }
+        println!("  View::check / dashmap, ahash    {}", Spread::ratio(&check, &ahash));
+        println!("  View::check / dashmap, SipHash  {}", Spread::ratio(&check, &sip));
+        println!("  wire::answer / View::check      {}", Spread::ratio(&answer, &check));
+    }
+}
+
+/// A limiter with that many live counters of one rule.
+pub(crate) fn filled(counters: usize) -> Limiter {
+    let limiter = limiter(one_rule(PER_HOUR));
+    fill(&limiter, counters);
+    limiter
+}
+
+pub(crate) fn fill(limiter: &Limiter, counters: usize) {
+    let view = limiter.view().unwrap();
+    let mut values = Values::default();
+    for n in 0..counters {
+        values.set(n);
+        view.check(Lane(0), NOW, &values.check());
+    }
+    assert_eq!(limiter.store().occupancy().counters, counters);
+}
+
+/// Nanoseconds that it takes to decide about one check for each of `values`, read and prepared before.
+pub(crate) fn checks(limiter: &Limiter, lane: Lane, values: &[Values]) -> u128 {
+    let checks: Vec<_> = values.iter().map(Values::check).collect();
+    time(|| {
+        for check in &checks {
+            let view = limiter.view().unwrap();
+            black_box(view.check(lane, NOW, black_box(check)));
+        }
+    })
+}
+
+fn answers(limiter: &Limiter, lane: Lane, values: &[Values]) -> u128 {
+    let requests: Vec<_> = values.iter().map(|values| encoded(&values.check())).collect();
+    time(|| {
+        for request in &requests {
+            black_box(wire::answer(limiter, lane, NOW, black_box(request)).unwrap());
+        }
+    })
+}
+
+fn per_second(threads: usize, scale: Scale, seed: usize, timed: impl Fn(Lane, &[Values]) -> u128 + Sync) -> f64 {
+    let barrier = Barrier::new(threads);
+    let one = |lane: usize| {
+        let mut dice = Dice::new((seed * 64 + lane) as u64);
+        let mut values = vec![Values::default(); BATCH];
+        barrier.wait();
+        nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, |values| timed(Lane(lane), values))
+    };
+    thread::scope(|scope| {
+        let one = &one;
+        let running: Vec<_> = (0..threads).map(|lane| scope.spawn(move || one(lane))).collect();
+        running.into_iter().map(|thread| 1_000.0 / thread.join().unwrap()).sum()
+    })
+}
+
+impl<S: Default + Clone + std::hash::BuildHasher> Plain<S> {
+    fn filled(counters: usize) -> Self {
+        let map = DashMap::with_hasher(S::default());
+        let mut values = Values::default();
+        for n in 0..counters {
+            values.set(n);
+            map.insert(Box::from(name(&values).as_bytes()), AtomicU64::new(1));
+        }
+        Self(map)
+    }
+
+    fn adds(&self, values: &[Values]) -> u128 {
+        let names: Vec<_> = values.iter().map(name).collect();
+        time(|| {
+            for name in &names {
+                let counter = self.0.get(black_box(name.as_bytes())).unwrap();
+                black_box(counter.fetch_add(1, Ordering::Relaxed));
+            }
+        })
+    }
+}
+
+/// The bytes that name the same counter in the store.
+fn name(values: &Values) -> CounterKey {
+    let mut key = CounterKey::new(Identity::OVERRIDE);
+    values.parts().iter().for_each(|part| key.push(part.as_bytes()));
+    key
+}

@@ -1,0 +1,60 @@
+//! Match and decide as the rules of a domain grow, over the same number of counters.
+
+use std::fmt::Write;
+
+use tidegate::limiter::{Lane, Limiter};
+
+use crate::Scale;
+use crate::decisions::checks;
+use crate::numbers::{Spread, in_turns};
+use crate::traffic::{BATCH, Dice, PER_HOUR, Values, limiter, rules, time};
+
+const SIZES: [usize; 3] = [10, 1_000, 10_000];
+
+/// What is measured: so many rules, and how many of them the traffic meets.
+const CASES: [(usize, usize); 4] = [(10, 10), (1_000, 1_000), (10_000, 10_000), (10_000, 10)];
+
+/// Counters in all: every rule has some.
+const COUNTERS: usize = 100_000;
+
+pub(crate) fn run(scale: Scale) {
+    let counters = COUNTERS.min(scale.counters);
+    let limiters = SIZES.map(partners);
+    let mut values = vec![Values::default(); BATCH];
+    let rounds = in_turns::<4>(scale.rounds + 1, |case| {
+        let (size, met) = CASES[case];
+        let limiter = &limiters[SIZES.iter().position(|&known| known == size).unwrap()];
+        let mut dice = Dice::new(3);
+        let batches = (0..scale.checks / BATCH).map(|_| {
+            values.iter_mut().for_each(|values| values.set_among(dice.roll(counters), met));
+            checks(limiter, Lane(0), &values) as f64
+        });
+        Spread::of(batches.collect()).median() / BATCH as f64
+    });
+    // The first round makes the counters.
+    let rounds = rounds.map(|rounds| rounds[1..].to_vec());
+    println!("match and decide, {counters} counters, ns each and ratio to {} rules:", SIZES[0]);
+    for ((size, met), ns) in CASES.iter().zip(&rounds) {
+        println!(
+            "  {size:>6} rules, {met:>6} in use: {}, ratio {}",
+            Spread::of(ns.clone()),
+            Spread::ratio(ns, &rounds[0])
+        );
+    }
+}
+
+/// A rule of its own for each of so many partners.
+fn partners(size: usize) -> Limiter {
+    let mut text = String::new();
+    for n in 0..size {
+        write!(
+            text,
+            "- key: partner\n  value: partner-{n:04}\n  descriptors:\n  - key: endpoint\n    descriptors:\n    - key: tenant\n      rate_limit: {{{PER_HOUR}}}\n"
+        )
+        .unwrap();
+    }
+    let mut loaded = None;
+    let ns = time(|| loaded = Some(limiter(rules(&text))));
+    println!("{size} rules load in {:.1} ms", ns as f64 / 1e6);
+    loaded.unwrap()
+}

@@ -1,0 +1,133 @@
+//! Checks of many counters: three entries (partner, endpoint, tenant), 32 bytes of values.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::time::Instant;
+
+use prost::Message;
+use tidegate::limiter::{Check, Descriptor, Limiter, Settings};
+use tidegate::rules::{Entry, LoadOptions, RuleSet, SourceFile, load};
+use tidegate::store::WhenFull;
+use tidegate::units::Timestamp;
+use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor};
+use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+
+use crate::numbers::Spread;
+
+/// An instant in the middle of an hour's window.
+pub(crate) const NOW: Timestamp = Timestamp::from_ns(1_700_000_100_000_000_000);
+
+/// Checks that are prepared together and then timed together: few enough to stay in the processor's first cache, as a
+/// request has just been read, and many enough that reading the clock costs little.
+pub(crate) const BATCH: usize = 32;
+
+/// Partners, where their number does not matter.
+const PARTNERS: usize = 1_000;
+
+/// One rule that takes any partner, endpoint and tenant.
+pub(crate) fn one_rule(limit: &str) -> RuleSet {
+    rules(&format!(
+        "- key: partner\n  descriptors:\n  - key: endpoint\n    descriptors:\n    - key: tenant\n      rate_limit: {{{limit}}}\n"
+    ))
+}
+
+pub(crate) fn rules(descriptors: &str) -> RuleSet {
+    let text = format!("domain: api\ndescriptors:\n{descriptors}").into_bytes();
+    load(&[SourceFile { name: "bench".into(), text }], LoadOptions::default()).unwrap()
+}
+
+/// A limiter with room for every counter of a bench.
+pub(crate) fn limiter(rules: RuleSet) -> Limiter {
+    let settings =
+        Settings { counter_budget_bytes: 1 << 40, when_full: WhenFull::Deny, lanes: 2, ..Settings::default() };
+    let limiter = Limiter::new(settings);
+    limiter.replace_rules(rules);
+    limiter
+}
+
+pub(crate) const PER_HOUR: &str = "unit: hour, requests_per_unit: 4000000000";
+
+/// The values of one counter's entries.
+#[derive(Clone, Default)]
+pub(crate) struct Values([String; 3]);
+
+impl Values {
+    /// The values of counter `n`, in the place of what they were.
+    pub(crate) fn set(&mut self, n: usize) {
+        self.set_among(n, PARTNERS);
+    }
+
+    /// The values of counter `n` where there are so many partners.
+    pub(crate) fn set_among(&mut self, n: usize, partners: usize) {
+        let [partner, endpoint, tenant] = &mut self.0;
+        [&mut *partner, endpoint, tenant].into_iter().for_each(|value| value.clear());
+        write!(partner, "partner-{:04}", n % partners).unwrap();
+        write!(endpoint, "/api/v1/{:02}", n / partners % 100).unwrap();
+        write!(tenant, "tenant-{:03}", n / partners / 100).unwrap();
+    }
+
+    pub(crate) fn check(&self) -> Check<'_> {
+        let entries = ["partner", "endpoint", "tenant"].into_iter().zip(&self.0);
+        let entries = entries.map(|(key, value)| Entry { key: Cow::Borrowed(key), value: Cow::Borrowed(value) });
+        let descriptor = Descriptor { entries: entries.collect(), ..Descriptor::default() };
+        Check { domain: Cow::Borrowed("api"), descriptors: [descriptor].into_iter().collect(), ..Check::default() }
+    }
+
+    pub(crate) fn parts(&self) -> &[String; 3] {
+        &self.0
+    }
+}
+
+/// A check as it comes over the wire.
+pub(crate) fn encoded(check: &Check<'_>) -> Vec<u8> {
+    let entry = |entry: &Entry<'_>| rate_limit_descriptor::Entry {
+        key: entry.key.clone().into_owned(),
+        value: entry.value.clone().into_owned(),
+    };
+    let descriptor = |of: &Descriptor<'_>| RateLimitDescriptor {
+        entries: of.entries.iter().map(entry).collect(),
+        ..RateLimitDescriptor::default()
+    };
+    let descriptors = check.descriptors.iter().map(descriptor).collect();
+    RateLimitRequest { domain: check.domain.clone().into_owned(), descriptors, hits_addend: 0 }.encode_to_vec()
+}
+
+/// Numbers of counters, all as likely (splitmix64).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
+    }
+}
+
+/// Nanoseconds of `timed` for one of about `checks` random counters, by the median batch: what else the machine does
+/// meanwhile makes some batches long, and says nothing about the code. What prepares a batch is not in it.
+pub(crate) fn nanoseconds_each(
+    dice: &mut Dice,
+    counters: usize,
+    checks: usize,
+    values: &mut [Values],
+    mut timed: impl FnMut(&[Values]) -> u128,
+) -> f64 {
+    let batches = (0..checks.div_ceil(values.len())).map(|_| {
+        values.iter_mut().for_each(|values| values.set(dice.roll(counters)));
+        timed(values) as f64
+    });
+    Spread::of(batches.collect()).median() / values.len() as f64
+}
+
+/// Nanoseconds that `work` takes.
+pub(crate) fn time(work: impl FnOnce()) -> u128 {
+    let begun = Instant::now();
+    work();
+    begun.elapsed().as_nanos()
+}

@@ -1,0 +1,35 @@
+//! The seeds of the fuzz targets, through the bodies of the targets: what a fuzzer checks, without one.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::Path;
+
+#[path = "../fuzz/bodies/check_decision.rs"]
+mod check_decision;
+#[path = "../fuzz/bodies/rules_yaml.rs"]
+mod rules_yaml;
+
+/// Plays every seed of a target, and each of them cut short in some places.
+fn replay(target: &str, run: fn(&[u8])) {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let paths: Vec<_> = fs::read_dir(&seeds).unwrap().map(|seed| seed.unwrap().path()).collect();
+    assert!(!paths.is_empty(), "no seeds in {}", seeds.display());
+    for path in paths {
+        let seed = fs::read(&path).unwrap();
+        println!("{}", path.display());
+        for eighths in 0..=8 {
+            run(&seed[..seed.len() * eighths / 8]);
+        }
+    }
+}
+
+#[test]
+fn check_decision() {
+    replay("check_decision", check_decision::run);
+}
+
+#[test]
+fn rules_yaml() {
+    replay("rules_yaml", rules_yaml::run);
+}
