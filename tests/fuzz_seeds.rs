@@ -1,6 +1,14 @@
 //! The seeds of the fuzz targets, through the bodies of the targets: what a fuzzer checks, without one.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::needless_pass_by_value
+)]
 
 use std::fs;
 use std::path::Path;

@@ -4,6 +4,7 @@
 //! to see that it works; `-- --ten-million` adds the sweep of 10,000,000 counters. Every number stands beside what it
 //! is compared with, measured in the same run, the two in turns.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, clippy::indexing_slicing)]
+#![allow(clippy::needless_for_each, clippy::redundant_closure_for_method_calls)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 #![allow(missing_docs)]
 
