@@ -12,6 +12,7 @@ mod algorithms;
 mod decisions;
 mod memory;
 mod numbers;
+mod observers;
 mod rules;
 mod sweep;
 mod traffic;
@@ -35,9 +36,10 @@ struct Scale {
 
 type Part = (&'static str, fn(Scale));
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("memory", memory::run),
     ("decisions", decisions::run),
+    ("observers", observers::run),
     ("sweep", sweep::run),
     ("rules", rules::run),
     ("algorithms", algorithms::run),

@@ -1,0 +1,55 @@
+//! What decisions feel of observers: none, a hundred, and one that listens to denials and never reads.
+//!
+//! Every check is denied, the dearest case: each is offered to whoever listens.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tidegate::limiter::{Lane, Limiter};
+use tidegate::usage::TICK_MS;
+
+use crate::Scale;
+use crate::decisions::{checks, fill};
+use crate::numbers::{Spread, in_turns};
+use crate::traffic::{BATCH, Dice, Values, limiter, nanoseconds_each, one_rule};
+
+/// Who watches while decisions are measured.
+const WATCHERS: [&str; 3] = ["nobody", "100 observers, ten reports a second each", "a listener that never reads"];
+
+pub(crate) fn run(scale: Scale) {
+    let limiter = limiter(one_rule("unit: hour, requests_per_unit: 1"));
+    fill(&limiter, scale.counters);
+    let (mut values, mut dice) = (vec![Values::default(); BATCH], Dice::new(3));
+    let rates = in_turns::<3>(scale.rounds, |watcher| {
+        watched(&limiter, watcher, || {
+            let timed = |values: &[Values]| checks(&limiter, Lane(0), values);
+            1_000.0 / nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, timed)
+        })
+    });
+    println!("1 thread, every check denied, millions a second");
+    for (watcher, rate) in WATCHERS.iter().zip(&rates) {
+        println!("  {watcher}: {}, ratio {}", Spread::of(rate.clone()), Spread::ratio(rate, &rates[0]));
+    }
+}
+
+fn watched<T>(limiter: &Limiter, watcher: usize, measure: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    let listener = (watcher == 2).then(|| limiter.usage().denials().listen());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                limiter.usage().denials().tick();
+                if watcher == 1 {
+                    // Ten in a tick: more than the hundred need, of which those that are due together share a reading.
+                    (0..10).for_each(|_| drop(std::hint::black_box(limiter.usage().snapshot())));
+                }
+                thread::sleep(Duration::from_millis(TICK_MS));
+            }
+        });
+        let measured = measure();
+        stop.store(true, Ordering::Relaxed);
+        drop(listener);
+        measured
+    })
+}
