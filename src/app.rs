@@ -27,6 +27,7 @@ use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::{CheckTracer, Otlp, OtlpError};
 use crate::telemetry::prometheus;
 use crate::telemetry::refusals::RefusalLogger;
+use crate::wire::proto::tidegate::v1::usage_service_server;
 use metrics::Sources;
 
 /// How the process ended.
@@ -283,7 +284,7 @@ impl Core {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::service(limiter, clock, self.observers.clone(), queries);
-        let services = common_services(&phases).add_service(usage);
+        let services = common_services(&phases, usage_service_server::SERVICE_NAME).add_service(usage);
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
 

@@ -31,7 +31,7 @@ use tonic::service::Routes;
 
 use crate::shutdown::Phases;
 
-/// The services that every gRPC port offers beside its own: health and reflection.
-pub fn common_services(phases: &Phases) -> Routes {
-    reflection(Routes::new(Health::service(phases.clone())))
+/// The services that every gRPC port offers beside its `own`: health and reflection.
+pub fn common_services(phases: &Phases, own: &str) -> Routes {
+    reflection(Routes::new(Health::service(phases.clone())), own)
 }

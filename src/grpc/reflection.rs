@@ -5,21 +5,25 @@ use tonic_reflection::server::Builder;
 
 use crate::wire::proto::DESCRIPTORS;
 
-/// Adds reflection v1 and v1alpha (grpcurl before 1.9, and Postman, ask for the latter).
-pub fn reflection(mut routes: Routes) -> Routes {
-    match builder().build_v1() {
+/// Adds reflection v1 and v1alpha (grpcurl before 1.9, and Postman, ask for the latter). It lists `own`, the service that
+/// the port is for, health and itself; whoever asks for another description by name gets it.
+pub fn reflection(mut routes: Routes, own: &str) -> Routes {
+    match builder(own, "grpc.reflection.v1.ServerReflection").build_v1() {
         Ok(service) => routes = routes.add_service(service),
         Err(error) => tracing::error!(%error, "no reflection v1: the built-in descriptors are broken"),
     }
-    match builder().build_v1alpha() {
+    match builder(own, "grpc.reflection.v1alpha.ServerReflection").build_v1alpha() {
         Ok(service) => routes = routes.add_service(service),
         Err(error) => tracing::error!(%error, "no reflection v1alpha: the built-in descriptors are broken"),
     }
     routes
 }
 
-fn builder() -> Builder<'static> {
+fn builder(own: &str, reflection: &str) -> Builder<'static> {
     Builder::configure()
+        .with_service_name(own)
+        .with_service_name("grpc.health.v1.Health")
+        .with_service_name(reflection)
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }

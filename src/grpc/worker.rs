@@ -87,7 +87,7 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     };
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
-        let other = common_services(&context.phases).prepare();
+        let other = common_services(&context.phases, SERVICE_NAME).prepare();
         let checks = Checks::service(&context, Lane(index));
         let service = ConnectionService { checks, other, partial: PartialBytes::default(), phases: context.phases };
         runtime.block_on(run(acceptor, service));

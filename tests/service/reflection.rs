@@ -7,16 +7,21 @@ use tonic_reflection::pb::{v1, v1alpha};
 use crate::TestServer;
 use crate::server::{THREE_A_MINUTE, connect};
 
-const SERVICES: [&str; 2] = ["envoy.service.ratelimit.v3.RateLimitService", "grpc.health.v1.Health"];
+const HEALTH: &str = "grpc.health.v1.Health";
 
 #[tokio::test]
-async fn both_versions_list_the_services_on_both_ports() {
+async fn both_versions_list_what_each_port_serves() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
-    for address in [&server.grpc, &server.admin] {
-        for names in [list_v1(connect(address).await).await, list_v1alpha(connect(address).await).await] {
-            for service in SERVICES {
-                assert!(names.iter().any(|name| name == service), "{address}: no {service} in {names:?}");
-            }
+    let ports =
+        [(&server.grpc, "envoy.service.ratelimit.v3.RateLimitService"), (&server.admin, "tidegate.v1.UsageService")];
+    for (address, own) in ports {
+        for (mut names, version) in
+            [(list_v1(connect(address).await).await, "v1"), (list_v1alpha(connect(address).await).await, "v1alpha")]
+        {
+            names.sort();
+            let mut want = [own.to_owned(), HEALTH.to_owned(), format!("grpc.reflection.{version}.ServerReflection")];
+            want.sort();
+            assert_eq!(names, want, "{address}, {version}");
         }
     }
 }
