@@ -58,6 +58,7 @@ impl Sources {
             clock_ahead: self.clock.ahead(),
             history: self.history(),
             limits: self.limits(),
+            saturation: self.saturation(),
             decisions: self.times.times(),
             refusals_lost: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
             alerts: AlertValues { fired: self.alerts.fired(), deliveries: self.alerts.deliveries().to_vec() },
@@ -76,6 +77,11 @@ impl Sources {
             numbered.map(|(limit, place)| limit_value(rule, limit, place)).collect::<Vec<_>>()
         };
         in_force.filter(|rule| paths.insert(&*rule.path)).flat_map(limits_of).collect()
+    }
+
+    fn saturation(&self) -> Vec<(String, String, f64)> {
+        let rules = self.limiter.usage().saturation(self.clock.now());
+        rules.into_iter().map(|(rule, share)| (rule.domain.clone(), rule.path.clone(), share)).collect()
     }
 
     fn counters(&self) -> CounterValues {

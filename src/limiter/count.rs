@@ -116,7 +116,7 @@ impl Counting<'_, '_> {
             _ if descriptor.refund => counts.record_refund(lane, hits),
             Some((limited, outcome)) => {
                 let capacity = capacity(limited.limit());
-                counts.record(Recorded { lane, slot, hits, outcome, capacity, shadow });
+                counts.record(Recorded { lane, now: self.now, slot, hits, outcome, capacity, shadow });
             }
             None => counts.record_unlimited(lane, hits),
         }

@@ -101,6 +101,8 @@ pub const HISTORY_FLUSH_FAILURES: &str = "tidegate_history_flush_failures_total"
 pub const HISTORY_LAST_FLUSH_AGE: &str = "tidegate_history_last_flush_age_seconds";
 /// The limits in force.
 pub const RULE_LIMIT: &str = "tidegate_rule_limit";
+/// The used share of a rule's limit.
+pub const RULE_SATURATION: &str = "tidegate_rule_saturation_ratio";
 /// How long decisions take.
 pub const DECISION_SECONDS: &str = "tidegate_decision_seconds";
 /// Refused checks that the log or the alerts could not be told.
@@ -178,6 +180,11 @@ pub const METRICS: &[Metric] = &[
     counter(HISTORY_FLUSH_FAILURES, "{flush}", "Times that the history could not be written; decisions went on."),
     gauge(HISTORY_LAST_FLUSH_AGE, "s", "Time since the history was last written, or since the start."),
     gauge(RULE_LIMIT, "{hit}", "Hits that a limit in force allows in each of its periods."),
+    gauge(
+        RULE_SATURATION,
+        "1",
+        "The largest share of its limit that a check of the rule found used in the last one to two minutes.",
+    ),
     Metric {
         name: DECISION_SECONDS,
         kind: Kind::Histogram,

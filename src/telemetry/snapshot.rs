@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub history: HistoryValues,
     /// The limits in force, each path once.
     pub limits: Vec<LimitValue>,
+    /// The used share of each rule's limit: domain, path and share.
+    pub saturation: Vec<(String, String, f64)>,
     /// How long decisions take.
     pub decisions: Times,
     /// Refused checks that could not be told, by who was to be told.
@@ -206,6 +208,12 @@ impl Snapshot {
             names::REFUSALS_LOST => return visit_by(names::READER, &self.refusals_lost, emit),
             names::ALERT_DELIVERIES => return visit_by(names::RESULT, &self.alerts.deliveries, emit),
             names::RULE_LIMIT => return self.visit_limits(emit),
+            names::RULE_SATURATION => {
+                for (domain, rule, share) in &self.saturation {
+                    emit(&[(names::DOMAIN, domain), (names::RULE, rule)], *share);
+                }
+                return;
+            }
             names::DECISION_SECONDS => return self.visit_decisions(emit),
             names::RESIDENT_MEMORY => return self.resident_bytes.into_iter().for_each(|n| emit(&[], float(n))),
             names::ALERTS_FIRED => float(self.alerts.fired),
@@ -298,6 +306,7 @@ mod tests {
             errors: vec![("service", 1)],
             requests: vec![("ShouldRateLimit", 1)],
             limits: vec![LimitValue::default()],
+            saturation: vec![("d".into(), "d.k".into(), 0.5)],
             refusals_lost: vec![("log", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
             resident_bytes: Some(1),

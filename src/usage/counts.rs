@@ -6,8 +6,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::series_table::Slot;
-use super::{Lane, Totals};
+use super::{Lane, Peak, Totals};
 use crate::engine::{Outcome, Reason, Verdict};
+use crate::units::Timestamp;
 
 /// What is counted in a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +59,14 @@ pub struct Counts {
 /// One lane's counters, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Row([AtomicU64; KINDS]);
+struct Row {
+    counters: [AtomicU64; KINDS],
+    peak: Peak,
+}
 
 impl Row {
     fn add(&self, count: Count, n: u64) {
-        if let Some(counter) = self.0.get(count as usize) {
+        if let Some(counter) = self.counters.get(count as usize) {
             counter.fetch_add(n, Ordering::Relaxed);
         }
     }
@@ -94,9 +98,11 @@ impl Counts {
     ///
     /// `capacity` is the limit that `outcome.before` and `outcome.after` are measured against.
     ///
-    /// Cost: two atomic additions for an admitted check that is neither near the limit nor queued.
+    /// Cost: two atomic additions for an admitted check that is neither near the limit nor queued, and one more where it
+    /// finds more of the limit used than any check before it in this minute.
     pub fn record(&self, check: Recorded<'_>) {
         let Some(row) = self.row(check.lane) else { return };
+        row.peak.raise(check.now, check.outcome.after, check.capacity);
         match check.outcome.verdict {
             Verdict::Admitted { delay } => {
                 match check.slot {
@@ -118,7 +124,7 @@ impl Counts {
     /// The sums over all lanes; what has a series of its own is not in the numbers of checks and hits.
     pub(super) fn totals(&self) -> Totals {
         let of = |count: Count| -> u64 {
-            let counters = self.lanes.iter().filter_map(|row| row.0.get(count as usize));
+            let counters = self.lanes.iter().filter_map(|row| row.counters.get(count as usize));
             counters.fold(0, |sum, counter| sum.wrapping_add(counter.load(Ordering::Relaxed)))
         };
         let (shadowed, shadowed_hits) = (of(Count::Shadowed), of(Count::ShadowedHits));
@@ -142,6 +148,12 @@ impl Counts {
         }
     }
 
+    /// The largest share of a limit that a check has found used in this minute or the one before, over all lanes: from 0
+    /// to 1.
+    pub(super) fn saturation(&self, now: Timestamp) -> f64 {
+        self.lanes.iter().map(|row| row.peak.share(now)).fold(0.0, f64::max)
+    }
+
     fn row(&self, lane: Lane) -> Option<&Row> {
         self.lanes.get(lane.0).or_else(|| self.lanes.get(lane.0 % self.lanes.len()))
     }
@@ -152,6 +164,8 @@ impl Counts {
 pub struct Recorded<'a> {
     /// Who counts.
     pub lane: Lane,
+    /// When.
+    pub now: Timestamp,
     /// The counter's own series.
     pub slot: Option<&'a Slot>,
     /// The hits asked for.

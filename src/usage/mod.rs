@@ -8,6 +8,7 @@
 mod counts;
 mod denials;
 mod filter;
+mod peak;
 mod requests;
 mod rule_usage;
 mod schedule;
@@ -27,6 +28,8 @@ pub use series::{SeriesUsage, Usage};
 pub use series_table::{CounterName, Series, Slot};
 pub use snapshot::{CounterCounts, RuleCounts, UsageSnapshot};
 pub use totals::Totals;
+
+use peak::Peak;
 
 /// Which worker counts. Lanes are only a matter of speed: any lane may be used by any thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use dashmap::DashMap;
 use super::requests::Requests;
 use super::series_table::{SeriesTable, Slot};
 use super::{CounterName, Denials, Labels, Lane, RuleName, RuleUsage, Series, Totals, UsageSnapshot};
+use crate::units::Timestamp;
 
 /// Everything that is counted in this process.
 #[derive(Debug)]
@@ -189,6 +190,16 @@ impl Usage {
     /// Overrides without a usable unit.
     pub fn overrides_ignored(&self) -> u64 {
         self.overrides_ignored.load(Ordering::Relaxed)
+    }
+
+    /// How much of its limit each rule has used at most in the minute of `now` and the one before, from 0 to 1, sorted by
+    /// name. Of several limits it is the share of the one that spoke.
+    pub fn saturation(&self, now: Timestamp) -> Vec<(Arc<RuleName>, f64)> {
+        let of = |rule: &RuleUsage| (Arc::clone(rule.name()), rule.counts.saturation(now));
+        let mut all: Vec<_> = self.rules.iter().map(|rule| of(&rule)).collect();
+        all.extend(self.behind_values.iter().map(|rule| of(&rule)));
+        all.sort_by(|(a, _), (b, _)| (&a.domain, &a.path).cmp(&(&b.domain, &b.path)));
+        all
     }
 
     /// Every series of the metrics with its sums, sorted by name; `other` last, once something is in it.

@@ -25,7 +25,15 @@ fn check(usage: &Usage, rule: &RuleUsage, lane: usize, (value, hits): (usize, u6
     let key = format!("{}/{value}", rule.name().path);
     let slot = usage.slot(usage.series(rule, key.as_bytes(), || entry(value)));
     let outcome = outcome(verdict);
-    rule.counts.record(Recorded { lane: Lane(lane), slot, hits, outcome: &outcome, capacity: 10, shadow });
+    rule.counts.record(Recorded {
+        lane: Lane(lane),
+        now: crate::units::Timestamp::EPOCH,
+        slot,
+        hits,
+        outcome: &outcome,
+        capacity: 10,
+        shadow,
+    });
 }
 
 fn sum_of_counters(snapshot: &UsageSnapshot, rule: &RuleName) -> Totals {
