@@ -26,7 +26,9 @@ pub(crate) fn run(scale: Scale) {
         let limiter = &limiters[SIZES.iter().position(|&known| known == size).unwrap()];
         let mut dice = Dice::new(3);
         let batches = (0..scale.checks / BATCH).map(|_| {
-            values.iter_mut().for_each(|values| values.set_among(dice.roll(counters), met));
+            for values in &mut values {
+                values.set_among(dice.roll(counters), met);
+            }
             checks(limiter, Lane(0), &values) as f64
         });
         Spread::of(batches.collect()).median() / BATCH as f64

@@ -60,7 +60,9 @@ impl Values {
     /// The values of counter `n` where there are so many partners.
     pub(crate) fn set_among(&mut self, n: usize, partners: usize) {
         let [partner, endpoint, tenant] = &mut self.0;
-        [&mut *partner, endpoint, tenant].into_iter().for_each(|value| value.clear());
+        for value in [&mut *partner, endpoint, tenant] {
+            value.clear();
+        }
         write!(partner, "partner-{:04}", n % partners).unwrap();
         write!(endpoint, "/api/v1/{:02}", n / partners % 100).unwrap();
         write!(tenant, "tenant-{:03}", n / partners / 100).unwrap();
@@ -119,7 +121,9 @@ pub(crate) fn nanoseconds_each(
     mut timed: impl FnMut(&[Values]) -> u128,
 ) -> f64 {
     let batches = (0..checks.div_ceil(values.len())).map(|_| {
-        values.iter_mut().for_each(|values| values.set(dice.roll(counters)));
+        for values in &mut *values {
+            values.set(dice.roll(counters));
+        }
         timed(values) as f64
     });
     Spread::of(batches.collect()).median() / values.len() as f64

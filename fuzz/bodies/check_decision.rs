@@ -86,23 +86,24 @@ impl Switches {
 }
 
 /// The time from one check to the next: `mantissa` shifted left by the lower six bits of `exponent`, at most a year.
+#[derive(Clone, Copy)]
 struct Step {
     mantissa: u8,
     exponent: u8,
 }
 
 impl Step {
-    fn length(&self) -> Nanos {
+    fn length(self) -> Nanos {
         Nanos::from_ns(u64::from(self.mantissa) << (self.exponent & 0x3f).min(47))
     }
 
     /// The clock stepped back.
-    fn is_back(&self) -> bool {
+    fn is_back(self) -> bool {
         self.exponent & 0x80 != 0
     }
 
     /// The sweep comes by.
-    fn is_swept(&self) -> bool {
+    fn is_swept(self) -> bool {
         self.exponent & 0x40 != 0
     }
 }

@@ -183,3 +183,34 @@ const SHARD_BITS: u32 = SHARDS.ilog2();
 const TAG_BITS: u32 = 7;
 /// The stripe comes from bits that pick neither shard nor slot.
 const STRIPE_SHIFT: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names that stand in their record and names that do not: each is found, weighed, and its weight given back.
+    #[test]
+    fn names_of_every_length() {
+        let table = Table::<u64>::new();
+        let names: Vec<_> = (1..300_u64).map(|length| vec![7; usize::try_from(length).unwrap()]).collect();
+        for (name, state) in names.iter().zip(1..) {
+            let place = table.place(name);
+            let mut shard = table.lock(place).unwrap();
+            assert_eq!(shard.state_mut(place, name), None);
+            shard.insert(place, name, state);
+        }
+        for (name, state) in names.iter().zip(1..) {
+            let place = table.place(name);
+            assert_eq!(table.lock(place).unwrap().state_mut(place, name).copied(), Some(state));
+        }
+        assert_eq!(table.live(), names.len());
+        assert!(table.bytes() > names.iter().map(Vec::len).sum());
+        let dropped: usize = (0..table.stripes()).map(|stripe| table.sweep(stripe, |_| true, |_| 0)).sum();
+        assert_eq!((dropped, table.live(), table.bytes()), (names.len(), 0, 0));
+    }
+
+    #[test]
+    fn a_cell_and_a_name_of_ordinary_length_fill_a_line_of_the_cache() {
+        assert_eq!(size_of::<Record<crate::engine::Cell>>(), 64);
+    }
+}
