@@ -56,7 +56,7 @@ pub(crate) fn child(limit: &str, counters: usize) {
     let occupancy = limiter.store().occupancy();
     assert_eq!(occupancy.counters, counters);
     let each = |bytes: usize| bytes as f64 / counters as f64;
-    println!("{} {}", each(resident_bytes() - before), each(occupancy.bytes));
+    println!("{} {}", each(resident_bytes().saturating_sub(before)), each(occupancy.bytes));
 }
 
 /// Every counter with that many hits, each at an instant of its own; the counters take turns, as in traffic.
