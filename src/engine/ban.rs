@@ -1,11 +1,11 @@
 //! A ban of fixed length: begun once, renewed by nothing, followed by a fresh counter.
 
-use super::{Algorithm, BanWhen, Limit, Op, Outcome, Reason, Verdict};
+use super::{BanWhen, Limit, Op, Outcome, Reason, Verdict};
 use crate::units::Timestamp;
 
 /// The answer to anything while a ban runs until `until`.
 pub(super) fn outcome(limit: &Limit, until: Timestamp, now: Timestamp, op: Op) -> Outcome {
-    let full = capacity(limit);
+    let full = limit.capacity();
     let verdict = match op {
         Op::Charge(_) => Verdict::Denied(Reason::Banned),
         Op::Refund(_) => Verdict::ADMITTED,
@@ -27,12 +27,4 @@ pub(super) fn begins(limit: &Limit, now: Timestamp, op: Op, outcome: &mut Outcom
     outcome.remaining = 0;
     outcome.reset = ban.length;
     Some(now.plus(ban.length))
-}
-
-/// The most hits that a fresh counter admits at one instant, those that would wait left out.
-fn capacity(limit: &Limit) -> u64 {
-    match limit.algorithm {
-        Algorithm::TokenBucket { burst, .. } => burst.into(),
-        _ => limit.max.into(),
-    }
 }

@@ -17,6 +17,17 @@ pub struct Limit {
     pub count_denied: bool,
 }
 
+impl Limit {
+    /// The most hits that a fresh counter admits at one instant, those that would wait left out; what an outcome's `before`
+    /// and `after` are measured against.
+    pub fn capacity(&self) -> u64 {
+        match self.algorithm {
+            Algorithm::TokenBucket { burst, .. } => burst.into(),
+            _ => self.max.into(),
+        }
+    }
+}
+
 /// How hits are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {

@@ -254,15 +254,7 @@ pub(super) fn speaking<'a, 'v>(
 
 /// The share of its capacity that a limit has left, in millionths.
 fn share_left(limit: &Limit, outcome: &Outcome) -> u128 {
-    u128::from(outcome.remaining) * 1_000_000 / u128::from(capacity(limit).max(1))
-}
-
-/// What `before` and `after` of a limit's outcomes are measured against.
-pub(super) fn capacity(limit: &Limit) -> u64 {
-    match limit.algorithm {
-        Algorithm::TokenBucket { burst, .. } => burst.into(),
-        _ => limit.max.into(),
-    }
+    u128::from(outcome.remaining) * 1_000_000 / u128::from(limit.capacity().max(1))
 }
 
 fn queue_room(limit: &Limit) -> u64 {

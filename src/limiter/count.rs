@@ -1,6 +1,6 @@
 //! Counts a decided check in the usage.
 
-use super::charge::{Outcomes, capacity, limits, speaking};
+use super::charge::{Outcomes, limits, speaking};
 use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor, Plan};
@@ -115,7 +115,7 @@ impl Counting<'_, '_> {
         match spoke {
             _ if descriptor.refund => counts.record_refund(lane, hits),
             Some((limited, outcome)) => {
-                let capacity = capacity(limited.limit());
+                let capacity = limited.limit().capacity();
                 counts.record(Recorded { lane, now: self.now, slot, hits, outcome, capacity, shadow });
             }
             None => counts.record_unlimited(lane, hits),
