@@ -77,6 +77,23 @@ impl Phases {
         let _ended = self.0.wait_for(|phase| *phase >= Phase::Closing).await;
     }
 
+    /// The same phases through a value of the caller's own runtime: what a thread's connections wait on, and look at each
+    /// time they wake, is then on cache lines that no other thread writes.
+    pub fn relayed(&self) -> Self {
+        let (mut all, local) = (self.clone(), Lifecycle(watch::Sender::new(self.now())));
+        let relayed = local.phases();
+        tokio::spawn(async move {
+            loop {
+                local.advance(all.now());
+                if all.0.changed().await.is_err() {
+                    // The sender is gone: so is this one, with the task.
+                    return;
+                }
+            }
+        });
+        relayed
+    }
+
     /// The phase as a watched value, for streams.
     pub fn into_receiver(self) -> watch::Receiver<Phase> {
         self.0

@@ -132,7 +132,11 @@ proptest! {
             ..Status::default()
         });
         let decision = Decision { code: code(over), statuses: statuses_of.collect(), ..Decision::default() };
-        let answer = RateLimitResponse::decode(wire::write(&decision, &wire::Extras::default(), None).as_slice()).unwrap();
+        let answer = {
+            let mut out = Vec::new();
+            wire::write(&mut out, &decision, &wire::Extras::default(), None);
+            RateLimitResponse::decode(out.as_slice())
+        }.unwrap();
         prop_assert_eq!(answer.overall_code, if over { 2 } else { 1 });
         prop_assert_eq!(answer.statuses.len(), statuses.len());
         for (status, (over, requests, unit, multiplier, remaining, reset, name)) in answer.statuses.iter().zip(&statuses) {

@@ -133,8 +133,7 @@ impl Scene<'_> {
         let asked = wire::read(request);
         match (asked, wire::answer(&self.limiter, Lane(0), self.now, request)) {
             (Ok(check), Ok(answer)) => {
-                let told =
-                    RateLimitResponse::decode(answer.frame.0.as_slice()).expect("an answer is a RateLimitResponse");
+                let told = RateLimitResponse::decode(answer.frame.message()).expect("an answer is a RateLimitResponse");
                 assert_eq!(answer.over_limit, told.overall_code == OVER_LIMIT);
                 assert!(!answer.over_limit || answer.hold.is_zero(), "what is denied waits for nothing");
                 self.overrides |= check.descriptors.iter().any(|descriptor| descriptor.limit.is_some());

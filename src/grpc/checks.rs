@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use http::HeaderMap;
+
 use super::{Context, Held};
 use crate::clock::Clock;
-use crate::limiter::{Lane, Limiter};
+use crate::limiter::{Lane, Limiter, View};
 use crate::shutdown::Phases;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::{CheckSpan, CheckTracer};
-use crate::wire::service::rate_limit_service_server::{RateLimitService, RateLimitServiceServer};
+use crate::units::Timestamp;
+use crate::wire::service::rate_limit_service_server::RateLimitService;
 use crate::wire::{self, Answer, Refusal, RequestFrame, ResponseFrame};
 
 /// The largest request that is read. gRPC's usual bound; a hundred descriptors of Envoy take about 10 KiB.
@@ -18,7 +21,7 @@ pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// Decides about the checks of one worker. Each worker has its own, so that cores do not share its reference count.
 #[derive(Debug)]
-pub struct Checks {
+pub(super) struct Checks {
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
     lane: Lane,
@@ -28,35 +31,69 @@ pub struct Checks {
     times: Arc<DecisionTimes>,
 }
 
-impl Checks {
-    /// The service of the worker with this lane.
-    pub fn service(context: &Context, lane: Lane) -> RateLimitServiceServer<Self> {
-        let Context { limiter, clock, spans, held, phases, times, .. } = context.clone();
-        let checks = Self { limiter, clock, lane, spans, held, phases, times };
-        RateLimitServiceServer::new(checks).max_decoding_message_size(MAX_MESSAGE_BYTES)
-    }
+/// What checks that came together are decided by: one instant and one configuration.
+///
+/// Hold it for one batch, not longer.
+#[derive(Debug)]
+pub(super) struct Moment<'c> {
+    now: Timestamp,
+    view: Option<View<'c>>,
 }
 
-#[tonic::async_trait]
-impl RateLimitService for Checks {
-    async fn should_rate_limit(&self, request: Request<RequestFrame>) -> Result<Response<ResponseFrame>, Status> {
-        let span = self.spans.as_ref().and_then(|spans| spans.begin(request.metadata().as_ref()));
-        let patience = self.held.patience(request.metadata().as_ref());
-        let frame = &request.get_ref().0;
+impl Checks {
+    /// Those of the worker with this lane.
+    pub(super) fn new(context: &Context, lane: Lane) -> Self {
+        let Context { limiter, clock, spans, held, phases, times, .. } = context.clone();
+        Self { limiter, clock, lane, spans, held, phases, times }
+    }
+
+    pub(super) fn moment(&self) -> Moment<'_> {
+        Moment { now: self.clock.now(), view: self.limiter.view() }
+    }
+
+    /// The span of a check that is sampled.
+    pub(super) fn begin_span(&self, headers: &HeaderMap) -> Option<CheckSpan> {
+        self.spans.as_ref().and_then(|spans| spans.begin(headers))
+    }
+
+    /// Decides about one message. The answer may have to be held.
+    pub(super) fn decide(&self, moment: &Moment<'_>, headers: &HeaderMap, message: &[u8]) -> Result<Answer, Refusal> {
+        let patience = self.held.patience(headers);
         let begun = self.times.begin(self.lane);
-        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), frame, patience);
+        let answer = wire::answer_by(&self.limiter, moment.view.as_ref(), self.lane, moment.now, message, patience);
         if let Some(begun) = begun {
             self.times.end(self.lane, begun);
         }
+        answer
+    }
+
+    /// Waits as long as the answer is to be held, and ends the span.
+    pub(super) async fn settle(
+        &self,
+        answer: Result<Answer, Refusal>,
+        span: Option<CheckSpan>,
+        message: &[u8],
+    ) -> Result<ResponseFrame, Status> {
         if let Ok(answer) = &answer
             && !answer.hold.is_zero()
         {
             self.held.hold(answer.hold, self.phases.clone()).await?;
         }
         if let Some(span) = span {
-            end(span, frame, &answer);
+            end(span, message, &answer);
         }
-        answer.map(|answer| Response::new(answer.frame)).map_err(|refusal| refusal.status())
+        answer.map(|answer| answer.frame).map_err(|refusal| refusal.status())
+    }
+}
+
+/// The way of requests that did not arrive whole.
+#[tonic::async_trait]
+impl RateLimitService for Checks {
+    async fn should_rate_limit(&self, request: Request<RequestFrame>) -> Result<Response<ResponseFrame>, Status> {
+        let headers = request.metadata().as_ref();
+        let (span, message) = (self.begin_span(headers), &request.get_ref().0);
+        let answer = self.decide(&self.moment(), headers, message);
+        self.settle(answer, span, message).await.map(Response::new)
     }
 }
 

@@ -8,16 +8,20 @@
 //! serves on with half a state. In a debug build it ends the one stream.
 
 mod checks;
+mod connection;
 mod ending;
 mod health;
 mod held;
+mod keepalive;
 mod partial;
 mod query;
 mod reflection;
+mod services;
+mod stream;
 mod usage;
 mod worker;
 
-pub use checks::{Checks, MAX_MESSAGE_BYTES};
+pub use checks::MAX_MESSAGE_BYTES;
 pub use ending::end_with;
 pub use health::Health;
 pub use held::Held;

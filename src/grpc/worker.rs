@@ -1,29 +1,22 @@
 //! The threads that decide.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::{io, thread};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tonic::body::Body;
-use tonic::codegen::{BoxFuture, Service};
-use tonic::service::Routes;
 
-use super::partial::PartialBytes;
-use super::{Checks, Held, common_services, end_with};
+use super::services::Services;
+use super::{Held, connection};
 use crate::clock::Clock;
 use crate::limiter::{Lane, Limiter};
-use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, http2_builder, open};
+use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, open};
 use crate::shutdown::Phases;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::CheckTracer;
-use crate::wire::service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 
 /// What every worker works with.
 #[derive(Clone, Debug)]
@@ -87,33 +80,30 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     };
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
-        let other = common_services(&context.phases, SERVICE_NAME).prepare();
-        let checks = Checks::service(&context, Lane(index));
-        let service = ConnectionService { checks, other, partial: PartialBytes::default(), phases: context.phases };
-        runtime.block_on(run(acceptor, service));
+        runtime.block_on(run(acceptor, context, Lane(index)));
         // Nobody waits any more when the deadline has passed.
         let _late = end.send(());
     })?;
     Ok(ended)
 }
 
-async fn run(acceptor: Acceptor, service: ConnectionService) {
-    let phases = service.phases.clone();
+async fn run(acceptor: Acceptor, context: Context, lane: Lane) {
+    let local = context.phases.relayed();
+    let services = Services::new(&context, lane);
     let connection = |peer| {
-        let service = service.clone();
+        let (services, phases) = (services.clone(), local.clone());
         async move {
             match peer {
-                Peer::Tcp(stream) => serve(stream, service).await,
-                Peer::Unix(stream) => serve(stream, service).await,
+                Peer::Tcp(stream) => serve(stream, services, phases).await,
+                Peer::Unix(stream) => serve(stream, services, phases).await,
             }
         }
     };
-    acceptor.serve(phases, connection).await;
+    acceptor.serve(context.phases, connection).await;
 }
 
 /// Serves one connection until it ends.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, service: ConnectionService) {
-    let mut phases = service.phases.clone();
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, services: Services, mut phases: Phases) {
     let opened = tokio::select! {
         opened = open(stream) => opened,
         () = phases.stopping() => return,
@@ -123,39 +113,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, service: Connection
         Ok((Protocol::Http1, _)) => return tracing::debug!("connection closed: not HTTP/2"),
         Err(error) => return tracing::debug!(%error, "connection closed"),
     };
-    let mut connection = pin!(http2_builder().serve_connection(stream, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = phases.stopping() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
+    if let Err(error) = connection::serve(stream, services, phases).await {
         tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
-    }
-}
-
-/// The services of one connection.
-#[derive(Clone)]
-struct ConnectionService {
-    checks: RateLimitServiceServer<Checks>,
-    other: Routes,
-    partial: PartialBytes,
-    phases: Phases,
-}
-
-impl hyper::service::Service<Request<Incoming>> for ConnectionService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<Response<Body>, Infallible>;
-
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let service = request.uri().path().strip_prefix('/').and_then(|path| path.strip_prefix(SERVICE_NAME));
-        if service.is_some_and(|method| method.starts_with('/')) {
-            return self.checks.clone().call(request.map(|body| self.partial.bound(body)));
-        }
-        let (mut other, phases) = (self.other.clone(), self.phases.clone());
-        Box::pin(async move { other.call(request).await.map(|response| end_with(&phases, response)) })
     }
 }

@@ -64,7 +64,7 @@ impl JsonChecks {
             let held = self.held.hold(answer.hold, self.phases.clone()).await;
             held.map_err(|status| status.message().to_owned())?;
         }
-        Ok(answer.frame.0)
+        Ok(answer.frame.message().to_vec())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -70,7 +70,7 @@ where
 {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).max_buf_size(HEADER_BYTES);
-    let mut connection = pin!(builder.serve_connection(stream, TowerToHyperService::new(router)));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = phases.stopping() => {
@@ -84,7 +84,7 @@ async fn http2_connection<S>(stream: Opened<S>, router: Router, mut phases: Phas
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut connection = pin!(http2_builder().serve_connection(stream, TowerToHyperService::new(router)));
+    let mut connection = pin!(http2_builder().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     tokio::select! {
         ended = connection.as_mut() => ended,
         () = phases.stopping() => {

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::count::Counting;
 use super::name::SeriesOf;
-use super::resolve::{Limited, Resolved, resolve};
+use super::resolve::{Limited, Resolved, Resolver};
 use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status};
 use crate::engine::{Algorithm, Limit, Op, Outcome, QueueMode, Verdict};
 use crate::rules;
@@ -29,31 +29,18 @@ pub(super) fn decide<'v>(
     for _ in check.descriptors.iter().filter(|d| d.limit.is_some_and(|limit| limit.period.is_none())) {
         limiter.usage.count_override_ignored();
     }
-    let resolved = resolve(plan, domain, check);
-    let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved };
-    let scene = Scene { limiter, check, resolved: &resolved, series: &series, now };
-    let outcomes = match domain.charge {
-        rules::Charge::Independent => scene.charge_each(|_| true),
-        rules::Charge::AllOrNothing => scene.charge_all_or_nothing(),
-    };
-    let statuses: SmallVec<[_; 2]> =
-        resolved.iter().zip(&outcomes).map(|(one, outcomes)| tell(one, outcomes)).collect();
-    let code = scene.overall(&statuses);
-    // In global shadow mode no limit binds another: everything was charged on its own.
-    let global_shadow = limiter.settings.shadow_mode;
-    let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !global_shadow;
-    let rolled_back = all_or_nothing && code == Code::OverLimit;
-    Counting { usage: &limiter.usage, plan, series: &series, lane, check, now, global_shadow, rolled_back }
-        .count(&resolved, &outcomes);
-    let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
-    if code == Code::OverLimit && limiter.settings.shadow_mode {
-        limiter.usage.count_global_shadow();
-        decision.code = Code::Ok;
+    let mut resolver = Resolver::new(plan, domain, check);
+    // Nearly every check has one descriptor: what limits it needs no list.
+    if let [only] = &*check.descriptors {
+        let mut resolved = [resolver.one(only)];
+        let keys = resolver.finish(&mut resolved);
+        let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
+        return Scene { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, lane);
     }
-    if decision.code == Code::Ok {
-        scene.delays(&mut decision, &outcomes);
-    }
-    decision
+    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|descriptor| resolver.one(descriptor)).collect();
+    let keys = resolver.finish(&mut resolved);
+    let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
+    Scene { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, lane)
 }
 
 /// The outcomes of one descriptor's limits, in their order.
@@ -69,6 +56,32 @@ struct Scene<'s, 'v, 'c> {
 }
 
 impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
+    fn decide(&self, plan: &'v Plan, domain: &'v rules::Domain, lane: Lane) -> Decision<'v> {
+        let outcomes = match domain.charge {
+            rules::Charge::Independent => self.charge_each(|_| true),
+            rules::Charge::AllOrNothing => self.charge_all_or_nothing(),
+        };
+        let statuses: SmallVec<[_; 2]> =
+            self.resolved.iter().zip(&outcomes).map(|(one, outcomes)| tell(one, outcomes)).collect();
+        let code = self.overall(&statuses);
+        // In global shadow mode no limit binds another: everything was charged on its own.
+        let global_shadow = self.limiter.settings.shadow_mode;
+        let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !global_shadow;
+        let rolled_back = all_or_nothing && code == Code::OverLimit;
+        let Self { check, series, now, .. } = *self;
+        Counting { usage: &self.limiter.usage, plan, series, lane, check, now, global_shadow, rolled_back }
+            .count(self.resolved, &outcomes);
+        let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
+        if code == Code::OverLimit && self.limiter.settings.shadow_mode {
+            self.limiter.usage.count_global_shadow();
+            decision.code = Code::Ok;
+        }
+        if decision.code == Code::Ok {
+            self.delays(&mut decision, &outcomes);
+        }
+        decision
+    }
+
     fn descriptors(&self) -> impl Iterator<Item = (&'s Descriptor<'c>, &'s Resolved<'v>)> {
         self.check.descriptors.iter().zip(self.resolved)
     }
@@ -98,7 +111,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     }
 
     fn charge<'r>(&'r self, limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
-        Charge { limit: limited.limit(), key: limited.key.as_bytes(), op, tags: Some(self.series) }
+        Charge { limit: limited.limit(), key: self.series.keys.key(limited.key), op, tags: Some(self.series) }
     }
 
     fn charge_together(&self, charges: &[Charge<'_>]) -> Outcomes {

@@ -1,6 +1,7 @@
 //! Counts a decided check in the usage.
 
 use super::charge::{Outcomes, limits, speaking};
+use super::name::SeriesOf;
 use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor, Plan};
@@ -11,10 +12,10 @@ use crate::units::Timestamp;
 use crate::usage::{Counts, Denial, Labels, Lane, Recorded, RuleName, Series, Slot, Usage};
 
 /// One decided check, about to be counted.
-pub(super) struct Counting<'s, 'c> {
+pub(super) struct Counting<'s, 'v, 'c> {
     pub(super) usage: &'s Usage,
     pub(super) plan: &'s Plan,
-    pub(super) series: &'s dyn Tags,
+    pub(super) series: &'s SeriesOf<'s, 'v, 'c>,
     pub(super) lane: Lane,
     pub(super) check: &'s Check<'c>,
     pub(super) now: Timestamp,
@@ -27,7 +28,7 @@ pub(super) struct Counting<'s, 'c> {
 /// The limit that speaks for a descriptor, and its answer.
 type Spoke<'a, 'v> = Option<(&'a Limited<'v>, &'a Outcome)>;
 
-impl Counting<'_, '_> {
+impl Counting<'_, '_, '_> {
     /// Counts every descriptor that a rule or an override matched.
     pub(super) fn count(&self, resolved: &[Resolved<'_>], outcomes: &[Outcomes]) {
         for ((descriptor, one), outcomes) in self.check.descriptors.iter().zip(resolved).zip(outcomes) {
@@ -43,7 +44,7 @@ impl Counting<'_, '_> {
                 let first = limits(one).first().zip(outcomes.first());
                 // A counter that does not exist, such as one that has expired, may still have a series.
                 let series = first.map_or(0, |(limited, charged)| {
-                    charged.tag.unwrap_or_else(|| self.series.tag(limited.key.as_bytes()))
+                    charged.tag.unwrap_or_else(|| self.series.tag(self.series.keys.key(limited.key)))
                 });
                 let series = Series(series);
                 self.count_descriptor(descriptor, one, spoke, series);

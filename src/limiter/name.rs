@@ -4,7 +4,7 @@ use super::charge::limits;
 use super::resolve::Resolved;
 use super::{Check, Descriptor, Plan};
 use crate::rules::{Level, Rule, Varies};
-use crate::store::{CounterKey, Identity, Tags};
+use crate::store::{CounterKey, CounterKeys, Identity, Tags};
 use crate::usage::Usage;
 
 /// Gives the counters of one check their series.
@@ -16,12 +16,15 @@ pub(super) struct SeriesOf<'s, 'v, 'c> {
     pub(super) plan: &'v Plan,
     pub(super) check: &'s Check<'c>,
     pub(super) resolved: &'s [Resolved<'v>],
+    /// The names of the counters.
+    pub(super) keys: &'s CounterKeys,
 }
 
 impl Tags for SeriesOf<'_, '_, '_> {
     #[cold]
     fn tag(&self, key: &[u8]) -> u32 {
-        let first_has_key = |one: &Resolved<'_>| limits(one).first().is_some_and(|first| first.key.as_bytes() == key);
+        let first_has_key =
+            |one: &Resolved<'_>| limits(one).first().is_some_and(|first| self.keys.key(first.key) == key);
         let mut both = self.check.descriptors.iter().zip(self.resolved);
         let found = both.find(|(_, one)| first_has_key(one));
         found.map_or(0, |(descriptor, one)| self.series(descriptor, one))

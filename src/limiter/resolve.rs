@@ -6,7 +6,7 @@ use super::{Check, CurrentLimit, Descriptor, Override};
 use crate::engine::{Algorithm, Limit, Queue, QueueMode, Starts};
 use crate::limiter::plan::{Attached, Plan};
 use crate::rules::{Domain, Entry, Rule, RuleLimit, Varies};
-use crate::store::{CounterKey, Identity};
+use crate::store::{CounterKeys, Identity, KeyPlace};
 use crate::units::Nanos;
 
 /// What limits one descriptor.
@@ -26,7 +26,7 @@ pub(super) enum Resolved<'v> {
 #[derive(Debug)]
 pub(super) struct Limited<'v> {
     source: Source<'v>,
-    pub(super) key: CounterKey,
+    pub(super) key: KeyPlace,
 }
 
 /// Where a limit comes from. One that a request brings is boxed: it is rare, and would make room for itself in all.
@@ -56,18 +56,42 @@ impl<'v> Limited<'v> {
     }
 }
 
-/// What limits each descriptor, replaced limits left out.
-pub(super) fn resolve<'v>(plan: &'v Plan, domain: &'v Domain, check: &Check<'_>) -> SmallVec<[Resolved<'v>; 2]> {
-    let mut resolved: SmallVec<[_; 2]> =
-        check.descriptors.iter().map(|descriptor| one(plan, domain, descriptor, check.patience)).collect();
-    if resolved.iter().any(|one| !replaces(one).is_empty()) {
-        drop_replaced(&mut resolved);
-    }
-    resolved
+/// Finds what limits the descriptors of a check, and names the counters.
+#[derive(Debug)]
+pub(super) struct Resolver<'v> {
+    plan: &'v Plan,
+    domain: &'v Domain,
+    patience: Option<Nanos>,
+    keys: CounterKeys,
 }
 
-fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>, patience: Option<Nanos>) -> Resolved<'v> {
-    if let Some(limited) = descriptor.limit.and_then(|limit| brought_along(domain, limit, &descriptor.entries)) {
+impl<'v> Resolver<'v> {
+    pub(super) fn new(plan: &'v Plan, domain: &'v Domain, check: &Check<'_>) -> Self {
+        Self { plan, domain, patience: check.patience, keys: CounterKeys::default() }
+    }
+
+    /// What limits one descriptor, whatever limits the others.
+    pub(super) fn one(&mut self, descriptor: &Descriptor<'_>) -> Resolved<'v> {
+        one(self.plan, self.domain, descriptor, self.patience, &mut self.keys)
+    }
+
+    /// The names of all counters, once `resolved` is what limits all descriptors; replaced limits are dropped from it.
+    pub(super) fn finish(self, resolved: &mut [Resolved<'v>]) -> CounterKeys {
+        if resolved.iter().any(|one| !replaces(one).is_empty()) {
+            drop_replaced(resolved);
+        }
+        self.keys
+    }
+}
+
+fn one<'v>(
+    plan: &'v Plan,
+    domain: &'v Domain,
+    descriptor: &Descriptor<'_>,
+    patience: Option<Nanos>,
+    keys: &mut CounterKeys,
+) -> Resolved<'v> {
+    if let Some(limited) = descriptor.limit.and_then(|limit| brought_along(domain, limit, &descriptor.entries, keys)) {
         return Resolved::Override(limited);
     }
     let Some(matched) = domain.find(plan.rules().rules(), &descriptor.entries) else { return Resolved::Nothing };
@@ -81,7 +105,7 @@ fn one<'v>(plan: &'v Plan, domain: &'v Domain, descriptor: &Descriptor<'_>, pati
         .filter(|(limit, _)| in_force(limit))
         .map(|(limit, identity)| Limited {
             source: Source::of(limit, patience),
-            key: rule_key(*identity, rule, &descriptor.entries),
+            key: rule_key(keys, *identity, rule, &descriptor.entries),
         })
         .collect();
     if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
@@ -105,29 +129,35 @@ impl<'v> Source<'v> {
 }
 
 /// The counter of a rule's limit: the values that the rule leaves open.
-fn rule_key(identity: Identity, rule: &Rule, entries: &[Entry<'_>]) -> CounterKey {
-    let mut key = CounterKey::new(identity);
-    for (level, entry) in rule.levels.iter().zip(entries) {
-        if level.varies == Varies::KeyAndValue {
-            key.push(entry.key.as_bytes());
+fn rule_key(keys: &mut CounterKeys, identity: Identity, rule: &Rule, entries: &[Entry<'_>]) -> KeyPlace {
+    keys.add(identity, |mut key| {
+        for (level, entry) in rule.levels.iter().zip(entries) {
+            if level.varies == Varies::KeyAndValue {
+                key.push(entry.key.as_bytes());
+            }
+            if level.varies != Varies::Nothing {
+                key.push(entry.value.as_bytes());
+            }
         }
-        if level.varies != Varies::Nothing {
-            key.push(entry.value.as_bytes());
-        }
-    }
-    key
+    })
 }
 
 /// A limit that the request brought along: a clock-aligned fixed window, counted by domain, window and entries.
-fn brought_along<'v>(domain: &Domain, limit: Override, entries: &[Entry<'_>]) -> Option<Limited<'v>> {
+fn brought_along<'v>(
+    domain: &Domain,
+    limit: Override,
+    entries: &[Entry<'_>],
+    keys: &mut CounterKeys,
+) -> Option<Limited<'v>> {
     let period = limit.period?;
-    let mut key = CounterKey::new(Identity::OVERRIDE);
-    key.push_number(period.length.as_ns());
-    key.push(domain.name.as_bytes());
-    for entry in entries {
-        key.push(entry.key.as_bytes());
-        key.push(entry.value.as_bytes());
-    }
+    let key = keys.add(Identity::OVERRIDE, |mut key| {
+        key.push_number(period.length.as_ns());
+        key.push(domain.name.as_bytes());
+        for entry in entries {
+            key.push(entry.key.as_bytes());
+            key.push(entry.value.as_bytes());
+        }
+    });
     let current = CurrentLimit {
         requests_per_unit: limit.requests_per_unit,
         unit: period.unit,

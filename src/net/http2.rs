@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// HTTP/2 as Envoy needs it; connections run on the caller's runtime.
+/// HTTP/2 as operators' tools need it, for hyper; connections run on the caller's runtime.
 pub fn http2_builder() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -18,6 +18,20 @@ pub fn http2_builder() -> http2::Builder<TokioExecutor> {
         .initial_connection_window_size(WINDOW_BYTES)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// HTTP/2 as Envoy needs it, without hyper between; who drives the connection pings an idle peer.
+pub fn h2_builder() -> h2::server::Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(Some(MAX_RESETS))
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .initial_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES)
+        .max_send_buffer_size(SEND_BUFFER_BYTES);
     builder
 }
 
@@ -35,6 +49,10 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 /// What one connection, and each of its streams, may send before it is read. Checks are small: this holds hundreds.
 const WINDOW_BYTES: u32 = 1 << 20;
 
+/// What one stream buffers beyond what its peer is ready to take. Only long streams get there, and they wait.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+
 /// A peer that vanished without a word frees its slot after the two together.
-const PING_INTERVAL: Duration = Duration::from_mins(1);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub const PING_INTERVAL: Duration = Duration::from_mins(1);
+/// How long an answer to a ping may take.
+pub const PING_TIMEOUT: Duration = Duration::from_secs(20);

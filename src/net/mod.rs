@@ -9,5 +9,5 @@ mod opening;
 pub use accept::{Acceptor, Peer, Slots};
 pub use address::Address;
 pub use bind::{BindError, Bound, Socket, bind};
-pub use http2::http2_builder;
+pub use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder};
 pub use opening::{Opened, OpeningError, Protocol, open};

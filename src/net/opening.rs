@@ -5,9 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
 /// What a peer speaks.
@@ -30,13 +28,13 @@ pub enum OpeningError {
     Left(#[from] io::Error),
 }
 
-/// A connection of which the first bytes were read; hyper reads them again.
+/// A connection of which the first bytes were read; they are read again.
 #[derive(Debug)]
 pub struct Opened<S> {
     first: [u8; PREFACE.len()],
     /// What of `first` is still to be read again.
     unread: std::ops::Range<usize>,
-    stream: TokioIo<S>,
+    stream: S,
 }
 
 /// Reads as much as it takes to tell the protocol.
@@ -71,12 +69,12 @@ async fn read_first<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol
             Some(bytes) if PREFACE.starts_with(bytes) => continue,
             _ => Protocol::Http1,
         };
-        return Ok((protocol, Opened { first, unread: 0..filled, stream: TokioIo::new(stream) }));
+        return Ok((protocol, Opened { first, unread: 0..filled, stream }));
     }
 }
 
-impl<S: AsyncRead + Unpin> Read for Opened<S> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, mut out: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+impl<S: AsyncRead + Unpin> AsyncRead for Opened<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.unread.is_empty() {
             return Pin::new(&mut this.stream).poll_read(cx, out);
@@ -89,7 +87,7 @@ impl<S: AsyncRead + Unpin> Read for Opened<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Write for Opened<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Opened<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }

@@ -17,14 +17,6 @@ pub(super) struct Place {
     pub(super) hash: u64,
 }
 
-/// What is kept of one counter: 24 bytes, unless it is a log.
-#[derive(Clone, Debug)]
-pub(super) struct Kept<S> {
-    pub(super) state: S,
-    /// See [`super::Tags`].
-    pub(super) tag: u32,
-}
-
 /// States by name, in shards that are locked one by one.
 pub(super) trait Shelf<V> {
     /// One locked shard. Everything in it stands still until it is dropped.
@@ -41,11 +33,11 @@ pub(super) trait Shelf<V> {
 
 /// One locked shard.
 pub(super) trait Shard<V> {
-    /// The state of `key`, if it has one.
-    fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<&mut V>;
+    /// The state of `key` and its tag (see [`super::Tags`]), if it has one.
+    fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<(&mut V, u32)>;
 
-    /// Gives `key` its first state. The caller has looked and found none.
-    fn insert(&mut self, place: Place, key: &[u8], state: V);
+    /// Gives `key` its first state, and its tag for good. The caller has looked and found none.
+    fn insert(&mut self, place: Place, key: &[u8], state: V, tag: u32);
 
     /// Books a change of what states keep on the heap, in bytes.
     fn book_heap(&mut self, before: usize, after: usize);
@@ -79,7 +71,7 @@ pub(super) struct Charging<'m, C, L, R> {
     pub(super) room: &'m R,
 }
 
-impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
+impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
     /// Asks one counter, under its shard's lock.
     pub(super) fn one(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
         let charged = if charge.limit.algorithm == Algorithm::SlidingLog {
@@ -120,18 +112,18 @@ impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
 
     fn step_cell(
         &self,
-        shard: &mut impl Shard<Kept<Cell>>,
+        shard: &mut impl Shard<Cell>,
         place: Place,
         now: Timestamp,
         charge: &Charge<'_>,
         step: Step,
     ) -> Charged {
-        if let Some(kept) = shard.state_mut(place, charge.key) {
-            let (outcome, next) = engine::step(charge.limit, kept.state, now, charge.op);
+        if let Some((cell, tag)) = shard.state_mut(place, charge.key) {
+            let (outcome, next) = engine::step(charge.limit, *cell, now, charge.op);
             if step != Step::Look {
-                kept.state = next;
+                *cell = next;
             }
-            return Charged { outcome, tag: Some(kept.tag) };
+            return Charged { outcome, tag: Some(tag) };
         }
         let (outcome, state) = engine::step(charge.limit, Cell::FRESH, now, charge.op);
         if state == Cell::FRESH {
@@ -144,20 +136,20 @@ impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
             return Charged { outcome, tag: None };
         }
         let tag = charge.new_tag();
-        shard.insert(place, charge.key, Kept { state, tag });
+        shard.insert(place, charge.key, state, tag);
         Charged { outcome, tag: Some(tag) }
     }
 
     fn step_log(
         &self,
-        shard: &mut impl Shard<Kept<Log>>,
+        shard: &mut impl Shard<Log>,
         place: Place,
         now: Timestamp,
         charge: &Charge<'_>,
         step: Step,
     ) -> Charged {
-        if let Some(Kept { state: log, tag }) = shard.state_mut(place, charge.key) {
-            let (before, tag) = (log.heap_bytes(), *tag);
+        if let Some((log, tag)) = shard.state_mut(place, charge.key) {
+            let before = log.heap_bytes();
             let outcome = engine::log::step(charge.limit, log, now, charge.op, step != Step::Look);
             let after = log.heap_bytes();
             shard.book_heap(before, after);
@@ -175,7 +167,7 @@ impl<C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Charging<'_, C, L, R> {
             return Charged { outcome, tag: None };
         }
         let (heap, tag) = (log.heap_bytes(), charge.new_tag());
-        shard.insert(place, charge.key, Kept { state: log, tag });
+        shard.insert(place, charge.key, log, tag);
         shard.book_heap(0, heap);
         Charged { outcome, tag: Some(tag) }
     }
@@ -194,7 +186,7 @@ impl Charge<'_> {
 
 /// Several counters, their shards locked together in the order of their places, so that no two callers ever wait for
 /// each other.
-struct Locked<'m, C: Shelf<Kept<Cell>> + 'm, L: Shelf<Kept<Log>> + 'm, R> {
+struct Locked<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
     charging: &'m Charging<'m, C, L, R>,
     cells: LockedShards<C::Shard<'m>>,
     logs: LockedShards<L::Shard<'m>>,
@@ -202,7 +194,7 @@ struct Locked<'m, C: Shelf<Kept<Cell>> + 'm, L: Shelf<Kept<Log>> + 'm, R> {
 
 type LockedShards<S> = SmallVec<[(Place, S); 4]>;
 
-impl<'m, C: Shelf<Kept<Cell>>, L: Shelf<Kept<Log>>, R: Room> Locked<'m, C, L, R> {
+impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Locked<'m, C, L, R> {
     fn new(charging: &'m Charging<'m, C, L, R>, charges: &[Charge<'_>]) -> Self {
         let (mut cells, mut logs) = (Places::new(), Places::new());
         for charge in charges {

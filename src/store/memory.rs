@@ -1,6 +1,6 @@
 //! The store in memory.
 
-use super::charging::{Charging, Kept, Room, Step};
+use super::charging::{Charging, Room, Step};
 use super::sweep::{SweepState, SweepStats};
 use super::table::Table;
 use super::{Charge, Charged, Store};
@@ -10,8 +10,8 @@ use crate::units::{Nanos, Timestamp};
 /// Every counter of this process.
 #[derive(Debug)]
 pub struct Memory {
-    pub(super) cells: Table<Kept<Cell>>,
-    pub(super) logs: Table<Kept<Log>>,
+    pub(super) cells: Table<Cell>,
+    pub(super) logs: Table<Log>,
     budget_bytes: usize,
     when_full: WhenFull,
     pub(super) sweeping: SweepState,
@@ -61,7 +61,7 @@ impl Memory {
         self.sweeping.stats()
     }
 
-    fn charging(&self) -> Charging<'_, Table<Kept<Cell>>, Table<Kept<Log>>, Self> {
+    fn charging(&self) -> Charging<'_, Table<Cell>, Table<Log>, Self> {
         Charging { cells: &self.cells, logs: &self.logs, room: self }
     }
 }

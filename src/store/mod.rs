@@ -15,7 +15,7 @@ mod sweep;
 mod table;
 
 pub use identity::{Identities, Identity};
-pub use key::CounterKey;
+pub use key::{CounterKey, CounterKeys, KeyPlace, KeyWriter};
 pub use memory::{Memory, Occupancy, WhenFull};
 pub use sweep::SweepStats;
 

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::Memory;
-use super::charging::Kept;
 use crate::clock::Stopwatch;
 use crate::engine::{Cell, Log};
 use crate::units::{Nanos, Timestamp};
@@ -55,8 +54,8 @@ impl Memory {
     pub fn sweep_step(&self, now: Timestamp) -> Duration {
         let stripe = self.sweeping.next_stripe.fetch_add(1, Ordering::Relaxed) % self.cells.stripes();
         let stopwatch = Stopwatch::start();
-        let cells = self.cells.sweep(stripe, |cell: &mut Kept<Cell>| cell.state.is_fresh(now), |_| 0);
-        let logs = self.logs.sweep(stripe, |log: &mut Kept<Log>| log.state.is_fresh(now), |log| log.state.heap_bytes());
+        let cells = self.cells.sweep(stripe, |cell: &mut Cell| cell.is_fresh(now), |_| 0);
+        let logs = self.logs.sweep(stripe, |log: &mut Log| log.is_fresh(now), Log::heap_bytes);
         self.sweeping.longest_pause_ns.fetch_max(stopwatch.elapsed().as_ns(), Ordering::Relaxed);
         self.sweeping.freed.fetch_add((cells + logs) as u64, Ordering::Relaxed);
         if stripe + 1 == self.cells.stripes() {
@@ -77,4 +76,4 @@ impl Memory {
 /// How long a pass over all stripes takes while there is room: what a spent counter stays at most.
 const PASS: Duration = Duration::from_secs(10);
 /// The number of stripes of a table.
-const STEPS_PER_PASS: u32 = 1024;
+const STEPS_PER_PASS: u32 = 2048;

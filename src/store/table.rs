@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
-use smallvec::SmallVec;
 
 use super::charging::{Place, Shard, Shelf};
 
@@ -25,18 +24,53 @@ type Stripe<V> = DashMap<(), Box<Record<V>>, RandomState>;
 /// The slots of one shard, as dashmap keeps them.
 type Slots<V> = hashbrown::raw::RawTable<((), SharedValue<Box<Record<V>>>)>;
 
-/// One counter: what it counts and what it is called, side by side, so that finding it brings its state along.
+/// One counter: what it counts and what it is called, side by side, so that finding it brings its state along. That of a
+/// cell with a name of ordinary length is one line of the cache.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Record<V> {
     state: V,
-    name: SmallVec<[u8; INLINE_NAME]>,
+    named: Named,
+}
+
+/// A counter's tag (see [`super::Tags`]) and its name: within the record, where it fits.
+#[derive(Debug)]
+enum Named {
+    Here { length: u8, name: [u8; INLINE_NAME], tag: u32 },
+    Elsewhere { name: Box<[u8]>, tag: u32 },
+}
+
+impl Named {
+    fn new(name: &[u8], tag: u32) -> Self {
+        let mut here = [0; INLINE_NAME];
+        match (here.get_mut(..name.len()), u8::try_from(name.len())) {
+            (Some(room), Ok(length)) => {
+                room.copy_from_slice(name);
+                Self::Here { length, name: here, tag }
+            }
+            _ => Self::Elsewhere { name: name.into(), tag },
+        }
+    }
+
+    fn name(&self) -> &[u8] {
+        match self {
+            Self::Here { length, name, .. } => name.get(..usize::from(*length)).unwrap_or_default(),
+            Self::Elsewhere { name, .. } => name,
+        }
+    }
+
+    fn tag(&self) -> u32 {
+        match self {
+            Self::Here { tag, .. } | Self::Elsewhere { tag, .. } => *tag,
+        }
+    }
 }
 
 impl<V> Record<V> {
     /// Bytes that the allocator gives for the record and a name that does not fit into it.
     fn bytes(&self) -> usize {
-        let spilled = if self.name.spilled() { self.name.len() } else { 0 };
-        allocated(size_of::<Self>()) + allocated(spilled)
+        let spilled = if let Named::Elsewhere { name, .. } = &self.named { name.len() } else { 0 };
+        size_of::<Self>() + allocated(spilled)
     }
 }
 
@@ -108,7 +142,7 @@ impl<V> Table<V> {
             let before = slots.buckets();
             if before > 1 && slots.len() * 4 < before {
                 let wanted = slots.len() * 2;
-                slots.shrink_to(wanted, |((), record)| self.hasher.hash_one(&*record.get().name));
+                slots.shrink_to(wanted, |((), record)| self.hasher.hash_one(record.get().named.name()));
                 freed += slot_bytes::<V>(before) - slot_bytes::<V>(slots.buckets());
             }
         }
@@ -136,17 +170,18 @@ impl<V> Shelf<V> for Table<V> {
 }
 
 impl<V> Shard<V> for LockedShard<'_, V> {
-    fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<&mut V> {
-        let ((), record) = self.slots.get_mut(place.hash, |((), record)| *record.get().name == *key)?;
-        Some(&mut record.get_mut().state)
+    fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<(&mut V, u32)> {
+        let ((), record) = self.slots.get_mut(place.hash, |((), record)| record.get().named.name() == key)?;
+        let Record { state, named } = &mut **record.get_mut();
+        Some((state, named.tag()))
     }
 
-    fn insert(&mut self, place: Place, key: &[u8], state: V) {
+    fn insert(&mut self, place: Place, key: &[u8], state: V, tag: u32) {
         let before = self.slots.buckets();
-        let record = Record { state, name: SmallVec::from_slice(key) };
+        let record = Record { state, named: Named::new(key, tag) };
         let bytes = record.bytes();
         let slot = ((), SharedValue::new(Box::new(record)));
-        self.slots.insert(place.hash, slot, |((), record)| self.table.hasher.hash_one(&*record.get().name));
+        self.slots.insert(place.hash, slot, |((), record)| self.table.hasher.hash_one(record.get().named.name()));
         let grown = slot_bytes::<V>(self.slots.buckets()) - slot_bytes::<V>(before);
         self.table.weight.bytes.fetch_add(grown + bytes, Ordering::Relaxed);
         self.table.weight.live.fetch_add(1, Ordering::Relaxed);
@@ -171,13 +206,13 @@ fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of(16)
 }
 
-/// Names up to this length stand in their record: identity, and values of 33 bytes. With a cell and its tag of 24 bytes
-/// and its own length that makes 72.
-const INLINE_NAME: usize = 40;
+/// Names up to this length stand in their record: identity, and values of 35 bytes. With a cell of 16 bytes, the tag, the
+/// length and what tells the two kinds of names apart that makes 64.
+const INLINE_NAME: usize = 42;
 /// Stripes of a table: a pass of the sweep pauses a shard of one stripe at a time, with 10,000,000 counters about 2,400.
-const STRIPES: usize = 1024;
+const STRIPES: usize = 2048;
 /// Shards of a stripe, each with a lock of its own.
-const SHARDS: usize = 4;
+const SHARDS: usize = 2;
 const SHARD_BITS: u32 = SHARDS.ilog2();
 /// The map keeps the hash's upper seven bits as tags; dashmap takes the shard from the bits below.
 const TAG_BITS: u32 = 7;
@@ -197,11 +232,11 @@ mod tests {
             let place = table.place(name);
             let mut shard = table.lock(place).unwrap();
             assert_eq!(shard.state_mut(place, name), None);
-            shard.insert(place, name, state);
+            shard.insert(place, name, state, 7);
         }
-        for (name, state) in names.iter().zip(1..) {
+        for (name, mut state) in names.iter().zip(1..) {
             let place = table.place(name);
-            assert_eq!(table.lock(place).unwrap().state_mut(place, name).copied(), Some(state));
+            assert_eq!(table.lock(place).unwrap().state_mut(place, name), Some((&mut state, 7)));
         }
         assert_eq!(table.live(), names.len());
         assert!(table.bytes() > names.iter().map(Vec::len).sum());

@@ -8,9 +8,46 @@ use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 #[derive(Debug)]
 pub struct RequestFrame(pub Bytes);
 
-/// An answer, encoded. Plain bytes: shared ones would cost a second allocation, and nobody shares them.
+/// An answer, encoded, with the five bytes before it that gRPC wants: it goes to the socket as it is.
+///
+/// Plain bytes: shared ones would cost a second allocation, and nobody shares them.
 #[derive(Debug)]
-pub struct ResponseFrame(pub Vec<u8>);
+pub struct ResponseFrame(Vec<u8>);
+
+impl ResponseFrame {
+    /// Lets `write` append one message after its prefix.
+    pub(super) fn of(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut framed = Vec::with_capacity(PREFIX_BYTES + capacity);
+        framed.extend_from_slice(&[0; PREFIX_BYTES]);
+        write(&mut framed);
+        // No answer reaches 4 GiB: it repeats less than a request holds, and rules are bounded.
+        let length = u32::try_from(framed.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
+        if let Some(prefix) = framed.get_mut(1..PREFIX_BYTES) {
+            prefix.copy_from_slice(&length.to_be_bytes());
+        }
+        Self(framed)
+    }
+
+    /// The message alone.
+    pub fn message(&self) -> &[u8] {
+        self.0.get(PREFIX_BYTES..).unwrap_or_default()
+    }
+
+    /// The message with its prefix: not compressed, and its length.
+    pub fn into_framed(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// The one message in `framed`, the body of a unary call; `None` when it is compressed, cut short, or not alone.
+pub fn sole_message(framed: &[u8]) -> Option<&[u8]> {
+    let (prefix, message) = framed.split_first_chunk::<PREFIX_BYTES>()?;
+    let [0, length @ ..] = *prefix else { return None };
+    (usize::try_from(u32::from_be_bytes(length)) == Ok(message.len())).then_some(message)
+}
+
+/// Whether the message is compressed, and its length in four bytes. Source: gRPC over HTTP/2, Length-Prefixed-Message.
+const PREFIX_BYTES: usize = 5;
 
 /// Takes frames in and out as they are: decoding borrows from the frame, encoding writes into it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +73,7 @@ impl Encoder for FrameCodec {
     type Error = Status;
 
     fn encode(&mut self, frame: ResponseFrame, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&frame.0);
+        out.put_slice(frame.message());
         Ok(())
     }
 }

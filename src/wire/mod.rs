@@ -16,11 +16,11 @@ pub mod json;
 pub mod usage;
 
 pub use extras::Extras;
-pub use frame::{FrameCodec, RequestFrame, ResponseFrame};
+pub use frame::{FrameCodec, RequestFrame, ResponseFrame, sole_message};
 pub use read::{Refusal, read};
 pub use write::write;
 
-use crate::limiter::{Check, Code, Lane, Limiter};
+use crate::limiter::{Check, Code, Lane, Limiter, View};
 use crate::units::{Nanos, Timestamp};
 
 /// Decides about one encoded request.
@@ -42,25 +42,42 @@ pub fn answer_within(
     request: &[u8],
     patience: Option<Nanos>,
 ) -> Result<Answer, Refusal> {
-    let answer = decide(limiter, lane, now, request, patience);
+    answer_by(limiter, limiter.view().as_ref(), lane, now, request, patience)
+}
+
+/// As [`answer_within`], by a view of `limiter` that the caller took for a batch of requests.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_by(
+    limiter: &Limiter,
+    view: Option<&View<'_>>,
+    lane: Lane,
+    now: Timestamp,
+    request: &[u8],
+    patience: Option<Nanos>,
+) -> Result<Answer, Refusal> {
+    let answer = decide(limiter, view, lane, now, request, patience);
     limiter.usage().count_request(lane, answer.is_err());
     answer
 }
 
 fn decide(
     limiter: &Limiter,
+    view: Option<&View<'_>>,
     lane: Lane,
     now: Timestamp,
     request: &[u8],
     patience: Option<Nanos>,
 ) -> Result<Answer, Refusal> {
-    let check = Check { patience, ..read(request)? };
-    let view = limiter.view().ok_or(Refusal::NoConfiguration)?;
+    let mut check = Check { patience, ..Check::default() };
+    read::read_into(&mut check, request)?;
+    let view = view.ok_or(Refusal::NoConfiguration)?;
     let decision = view.check(lane, now, &check);
     let metadata = metadata::of(&check, &decision, limiter.settings().dynamic_metadata);
     let extras = Extras::of(&check, &decision, now);
     Ok(Answer {
-        frame: ResponseFrame(write(&decision, &extras, metadata.as_ref())),
+        frame: ResponseFrame::of(TYPICAL_BYTES, |out| write(out, &decision, &extras, metadata.as_ref())),
         hold: decision.hold,
         over_limit: decision.code == Code::OverLimit,
     })
@@ -76,6 +93,9 @@ pub struct Answer {
     /// Whether the overall code is OVER_LIMIT.
     pub over_limit: bool,
 }
+
+/// An answer to three descriptors takes about 60 bytes.
+const TYPICAL_BYTES: usize = 128;
 
 /// Message types and clients, generated from `proto/`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]

@@ -53,13 +53,23 @@ impl From<Malformed> for Refusal {
 /// What the request lacks or exceeds.
 pub fn read(request: &[u8]) -> Result<Check<'_>, Refusal> {
     let mut check = Check::default();
+    read_into(&mut check, request)?;
+    Ok(check)
+}
+
+/// Reads as [`read`] does, into a check that has no descriptors yet: it is too large to be handed around.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_into<'r>(check: &mut Check<'r>, request: &'r [u8]) -> Result<(), Refusal> {
     let mut fields = Fields::of(request);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
-            (1, Value::Bytes(domain)) => check.domain = String::from_utf8_lossy(domain),
+            (1, Value::Bytes(domain)) => check.domain = text(domain),
             (2, Value::Bytes(bytes)) => {
                 bounded(check.descriptors.len(), MAX_DESCRIPTORS, "descriptors in one check")?;
-                check.descriptors.push(descriptor(bytes)?);
+                check.descriptors.push(Descriptor::default());
+                check.descriptors.last_mut().map_or(Ok(()), |descriptor| read_descriptor(descriptor, bytes))?;
             }
             (3, Value::Varint(hits)) => check.hits_addend = low_32(hits),
             (1..=3, _) => return Err(WRONG_TYPE.into()),
@@ -72,11 +82,10 @@ pub fn read(request: &[u8]) -> Result<Check<'_>, Refusal> {
     if check.descriptors.is_empty() {
         return Err(Refusal::NoDescriptors);
     }
-    Ok(check)
+    Ok(())
 }
 
-fn descriptor(bytes: &[u8]) -> Result<Descriptor<'_>, Refusal> {
-    let mut descriptor = Descriptor::default();
+fn read_descriptor<'r>(descriptor: &mut Descriptor<'r>, bytes: &'r [u8]) -> Result<(), Refusal> {
     let mut limit: Option<RawOverride> = None;
     let mut fields = Fields::of(bytes);
     while let Some((field, value)) = fields.next()? {
@@ -93,7 +102,7 @@ fn descriptor(bytes: &[u8]) -> Result<Descriptor<'_>, Refusal> {
         }
     }
     descriptor.limit = limit.map(RawOverride::read);
-    Ok(descriptor)
+    Ok(())
 }
 
 fn entry(bytes: &[u8]) -> Result<Entry<'_>, Refusal> {
@@ -101,13 +110,19 @@ fn entry(bytes: &[u8]) -> Result<Entry<'_>, Refusal> {
     let mut fields = Fields::of(bytes);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
-            (1, Value::Bytes(key)) => entry.key = String::from_utf8_lossy(key),
-            (2, Value::Bytes(value)) => entry.value = String::from_utf8_lossy(value),
+            (1, Value::Bytes(key)) => entry.key = text(key),
+            (2, Value::Bytes(value)) => entry.value = text(value),
             (1 | 2, _) => return Err(WRONG_TYPE.into()),
             _ => {}
         }
     }
     Ok(entry)
+}
+
+/// The text that the bytes are, decoded lossily where they are none.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // What is text is told at once; the lossy decoder goes from piece to piece.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// A limit that the request brings along, as far as it was read.

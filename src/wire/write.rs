@@ -6,26 +6,24 @@ use crate::limiter::{Code, CurrentLimit, Decision, Status};
 use crate::rules::Unit;
 use crate::units::Nanos;
 
-/// Encodes a decision, and what goes with it.
-pub fn write(decision: &Decision<'_>, extras: &Extras, metadata: Option<&prost_types::Struct>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(TYPICAL_BYTES);
-    put_varint_field(&mut out, 1, code(decision.code));
+/// Appends a decision, and what goes with it, to `out`.
+pub fn write(out: &mut Vec<u8>, decision: &Decision<'_>, extras: &Extras, metadata: Option<&prost_types::Struct>) {
+    put_varint_field(out, 1, code(decision.code));
     for status in &decision.statuses {
-        put_message(&mut out, 2, |out| put_status(out, status));
+        put_message(out, 2, |out| put_status(out, status));
     }
     for (name, value) in &extras.response_headers {
-        put_message(&mut out, 3, |out| put_header(out, name, value));
+        put_message(out, 3, |out| put_header(out, name, value));
     }
     for (name, value) in &extras.request_headers {
-        put_message(&mut out, 4, |out| put_header(out, name, value));
+        put_message(out, 4, |out| put_header(out, name, value));
     }
     if !extras.body.is_empty() {
-        put_bytes_field(&mut out, 5, extras.body.as_bytes());
+        put_bytes_field(out, 5, extras.body.as_bytes());
     }
     if let Some(metadata) = metadata {
-        put_bytes_field(&mut out, 6, &prost::Message::encode_to_vec(metadata));
+        put_bytes_field(out, 6, &prost::Message::encode_to_vec(metadata));
     }
-    out
 }
 
 fn put_header(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -87,6 +85,3 @@ fn unit(unit: Unit) -> u64 {
         Unit::Week => 7,
     }
 }
-
-/// An answer to three descriptors takes about 60 bytes.
-const TYPICAL_BYTES: usize = 128;

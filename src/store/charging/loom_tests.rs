@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
 
-use super::{Charging, Kept, Place, Room, Shard, Shelf, Step};
+use super::{Charging, Place, Room, Shard, Shelf, Step};
 use crate::engine::{Algorithm, Cell, Limit, Log, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
 use crate::store::Charge;
 use crate::units::{Nanos, Timestamp};
 
 /// A shelf of a few shards; a name's first byte is its shard.
-struct Loomed<V>(Vec<Mutex<BTreeMap<Vec<u8>, V>>>);
+struct Loomed<V>(Vec<Mutex<Names<V>>>);
+
+/// States and tags by name.
+type Names<V> = BTreeMap<Vec<u8>, (V, u32)>;
 
 impl<V> Loomed<V> {
     fn new(shards: usize) -> Self {
@@ -21,7 +24,7 @@ impl<V> Loomed<V> {
 
 impl<V> Shelf<V> for Loomed<V> {
     type Shard<'s>
-        = MutexGuard<'s, BTreeMap<Vec<u8>, V>>
+        = MutexGuard<'s, Names<V>>
     where
         V: 's;
 
@@ -34,13 +37,13 @@ impl<V> Shelf<V> for Loomed<V> {
     }
 }
 
-impl<V> Shard<V> for MutexGuard<'_, BTreeMap<Vec<u8>, V>> {
-    fn state_mut(&mut self, _: Place, key: &[u8]) -> Option<&mut V> {
-        self.get_mut(key)
+impl<V> Shard<V> for MutexGuard<'_, Names<V>> {
+    fn state_mut(&mut self, _: Place, key: &[u8]) -> Option<(&mut V, u32)> {
+        self.get_mut(key).map(|(state, tag)| (state, *tag))
     }
 
-    fn insert(&mut self, _: Place, key: &[u8], state: V) {
-        assert!(BTreeMap::insert(self, key.to_vec(), state).is_none(), "a counter is made once");
+    fn insert(&mut self, _: Place, key: &[u8], state: V, tag: u32) {
+        assert!(BTreeMap::insert(self, key.to_vec(), (state, tag)).is_none(), "a counter is made once");
     }
 
     fn book_heap(&mut self, _: usize, _: usize) {}
@@ -59,8 +62,8 @@ impl Room for Roomy {
 }
 
 struct World {
-    cells: Loomed<Kept<Cell>>,
-    logs: Loomed<Kept<Log>>,
+    cells: Loomed<Cell>,
+    logs: Loomed<Log>,
 }
 
 impl World {
@@ -68,7 +71,7 @@ impl World {
         Arc::new(Self { cells: Loomed::new(3), logs: Loomed::new(3) })
     }
 
-    fn charging(&self) -> Charging<'_, Loomed<Kept<Cell>>, Loomed<Kept<Log>>, Roomy> {
+    fn charging(&self) -> Charging<'_, Loomed<Cell>, Loomed<Log>, Roomy> {
         Charging { cells: &self.cells, logs: &self.logs, room: &Roomy }
     }
 

@@ -1,0 +1,55 @@
+//! Pings on an idle connection: a peer that vanished without a word frees its slot.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use h2::{Ping, PingPong};
+use tokio::time::{Sleep, sleep};
+
+use crate::net::{PING_INTERVAL, PING_TIMEOUT};
+
+/// Watches over one connection.
+///
+/// Cost: a look at a timer per poll. It is set anew only when it fires, so between two pings lies up to twice the interval.
+pub(super) struct Keepalive {
+    pings: Option<PingPong>,
+    timer: Pin<Box<Sleep>>,
+    /// Whether the peer sent anything since the timer was set.
+    heard: bool,
+    /// Whether a ping is on its way.
+    asked: bool,
+}
+
+impl Keepalive {
+    /// `pings` of a new connection.
+    pub(super) fn new(pings: Option<PingPong>) -> Self {
+        Self { pings, timer: Box::pin(sleep(PING_INTERVAL)), heard: false, asked: false }
+    }
+
+    /// The peer sent something.
+    pub(super) fn heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// Ready when the peer answers no ping.
+    pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pings) = &mut self.pings else { return Poll::Pending };
+        if self.asked && pings.poll_pong(cx).is_ready() {
+            self.heard = true;
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.asked && !self.heard {
+                return Poll::Ready(());
+            }
+            // A ping that cannot be sent means that the connection is ending, which its poll tells.
+            self.asked = !self.heard && pings.send_ping(Ping::opaque()).is_ok();
+            self.heard = false;
+            let next = if self.asked { PING_TIMEOUT } else { PING_INTERVAL };
+            self.timer.set(sleep(next));
+            if self.asked && pings.poll_pong(cx).is_ready() {
+                self.heard = true;
+            }
+        }
+        Poll::Pending
+    }
+}
