@@ -57,27 +57,37 @@ struct Scene<'s, 'v, 'c> {
 
 impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     fn decide(&self, plan: &'v Plan, domain: &'v rules::Domain, lane: Lane) -> Decision<'v> {
-        let outcomes = match domain.charge {
-            rules::Charge::Independent => self.charge_each(|_| true),
-            rules::Charge::AllOrNothing => self.charge_all_or_nothing(),
-        };
-        let statuses: SmallVec<[_; 2]> =
-            self.resolved.iter().zip(&outcomes).map(|(one, outcomes)| tell(one, outcomes)).collect();
-        let code = self.overall(&statuses);
+        match (domain.charge, &*self.check.descriptors, self.resolved) {
+            (rules::Charge::Independent, [descriptor], [one]) => {
+                let outcomes = self.charge_one(one, self.op(descriptor));
+                self.conclude(plan, domain, lane, &[outcomes])
+            }
+            (rules::Charge::Independent, ..) => self.conclude(plan, domain, lane, &self.charge_each(|_| true)),
+            (rules::Charge::AllOrNothing, ..) => self.conclude(plan, domain, lane, &self.charge_all_or_nothing()),
+        }
+    }
+
+    /// Tells and counts what was charged.
+    fn conclude(&self, plan: &'v Plan, domain: &'v rules::Domain, lane: Lane, outcomes: &[Outcomes]) -> Decision<'v> {
+        let mut decision = Decision { domain: Some(domain), ..Decision::default() };
+        for (one, outcomes) in self.resolved.iter().zip(outcomes) {
+            decision.statuses.push(tell(one, outcomes));
+        }
+        let code = self.overall(&decision.statuses);
         // In global shadow mode no limit binds another: everything was charged on its own.
         let global_shadow = self.limiter.settings.shadow_mode;
         let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !global_shadow;
         let rolled_back = all_or_nothing && code == Code::OverLimit;
         let Self { check, series, now, .. } = *self;
         Counting { usage: &self.limiter.usage, plan, series, lane, check, now, global_shadow, rolled_back }
-            .count(self.resolved, &outcomes);
-        let mut decision = Decision { code, statuses, domain: Some(domain), ..Decision::default() };
+            .count(self.resolved, outcomes);
+        decision.code = code;
         if code == Code::OverLimit && self.limiter.settings.shadow_mode {
             self.limiter.usage.count_global_shadow();
             decision.code = Code::Ok;
         }
         if decision.code == Code::Ok {
-            self.delays(&mut decision, &outcomes);
+            self.delays(&mut decision, outcomes);
         }
         decision
     }

@@ -98,16 +98,11 @@ fn one<'v>(
     let rule = matched.rule;
     let Some(attached) = plan.attached(rule) else { return Resolved::Nothing };
     let in_force = |limit: &&RuleLimit| domain.enabled && limit.enabled;
-    let limits: SmallVec<[_; 1]> = rule
-        .limits
-        .iter()
-        .zip(&attached.identities)
-        .filter(|(limit, _)| in_force(limit))
-        .map(|(limit, identity)| Limited {
-            source: Source::of(limit, patience),
-            key: rule_key(keys, *identity, rule, &descriptor.entries),
-        })
-        .collect();
+    let mut limits = SmallVec::new();
+    for (limit, identity) in rule.limits.iter().zip(&attached.identities).filter(|(limit, _)| in_force(limit)) {
+        let key = rule_key(keys, *identity, rule, &descriptor.entries);
+        limits.push(Limited { source: Source::of(limit, patience), key });
+    }
     if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
 }
 

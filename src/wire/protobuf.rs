@@ -31,6 +31,18 @@ impl<'a> Fields<'a> {
     /// The next field's number and value; `None` at the end.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
+        // Nearly all are short texts and messages: a byte for number and type, a byte for the length.
+        if let [key @ 0x08..=0x7f, length @ 0..=0x7f, rest @ ..] = self.rest
+            && key & 7 == 2
+            && let Some((taken, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            return Ok(Some((u32::from(key >> 3), Value::Bytes(taken))));
+        }
+        self.next_of_any_kind()
+    }
+
+    fn next_of_any_kind(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -53,19 +65,7 @@ impl<'a> Fields<'a> {
         Ok(Some((field, value)))
     }
 
-    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
-        // Nearly all field numbers and lengths take one byte.
-        match self.rest.split_first() {
-            Some((&byte @ 0..=0x7f, rest)) => {
-                self.rest = rest;
-                Ok(byte.into())
-            }
-            _ => self.long_varint(),
-        }
-    }
-
-    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0;
         for (i, byte) in self.rest.iter().copied().enumerate().take(MAX_VARINT_BYTES) {
             let bits = u64::from(byte & 0x7f);
