@@ -15,6 +15,8 @@ mod memory;
 #[path = "../measure/numbers.rs"]
 mod numbers;
 mod observers;
+#[path = "../measure/resident.rs"]
+mod resident;
 mod rules;
 mod sweep;
 #[path = "../measure/traffic.rs"]
