@@ -1,7 +1,8 @@
 //! Servers that are measured: each a process of its own, which stands still while another is measured.
 
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::str::FromStr;
 use std::thread;
@@ -48,7 +49,7 @@ pub(crate) struct Server {
     /// Where checks are answered.
     pub(crate) grpc: String,
     /// Metrics, and observers; empty for those that have none.
-    pub(crate) http: String,
+    http: String,
     pub(crate) admin: String,
     child: Child,
     /// Its rules and its data.
@@ -69,8 +70,7 @@ impl Server {
                 command
             }
         };
-        // A server that decides nothing ends with its standard input.
-        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
         let [grpc, http, admin] = match kind {
             Kind::Tidegate => listening(child.stderr.take().unwrap()),
             Kind::NoOp(_) => {
@@ -85,6 +85,23 @@ impl Server {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// How many counters Tidegate has.
+    pub(crate) fn counters(&self) -> usize {
+        let page = self.metrics();
+        let line = page.lines().find_map(|line| line.strip_prefix("tidegate_counters "));
+        line.unwrap_or_else(|| panic!("no counters in {page}")).parse::<f64>().unwrap() as usize
+    }
+
+    /// The page of Tidegate's metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(&self.http).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+        page
     }
 
     /// Stops it where it is: what it does by itself costs the others nothing.

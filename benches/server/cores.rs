@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// What the arguments after it, cores (`0,1`) and a command, make of this binary.
@@ -16,9 +17,11 @@ pub(crate) fn on(cores: &[usize], program: impl AsRef<std::ffi::OsStr>) -> Comma
     command
 }
 
-/// Becomes the command, with the same process id. Where the machine has none of the cores, it runs on any.
+/// Becomes the command, with the same process id, and ends with whoever started it. Where the machine has none of the cores, it runs on any.
 pub(crate) fn become_command(arguments: &[String]) {
     let [cores, program, arguments @ ..] = arguments else { panic!("cores and a command") };
+    // Also one that stands still.
+    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
     let (mut wanted, allowed) = (CpuSet::new(), sched_getaffinity(None).unwrap());
     for core in cores.split(',').map(|core| core.parse().unwrap()).filter(|core| allowed.is_set(*core)) {
         wanted.set(core);

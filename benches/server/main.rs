@@ -4,7 +4,7 @@
 //! generator (`tidegate bench`) has the second. What is compared is measured in turns, the order reversed every other
 //! time, and stands still (SIGSTOP) meanwhile. `cargo test --bench server` runs every part small, to see that it works.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing)]
-#![allow(clippy::cast_precision_loss, missing_docs)]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs)]
 
 mod contender;
 mod contest;

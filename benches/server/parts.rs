@@ -24,7 +24,7 @@ pub(crate) enum Part {
     Descriptors,
     /// Descriptors of 1, 2, 3, 5 and 8 entries.
     Entries,
-    /// 1,000, 100,000 and 1,000,000 counters.
+    /// A thousandth of the counters, a tenth and all.
     Keys,
     /// As many checks under way over more connections.
     Connections,
@@ -46,8 +46,8 @@ impl Part {
                 growth("entries", options, &[1, 2, 3, 5, 8], of);
             }
             Self::Keys => {
-                let of = |share: &usize| Load { keys: (options.keys / share).max(1), ..options.load() };
-                growth("the keys by", options, &[1_000, 10, 1], of);
+                let sizes = [1_000, 10, 1].map(|share| (options.keys / share).max(1));
+                growth("keys", options, &sizes, |keys| Load { keys: *keys, ..options.load() });
             }
             Self::Connections => connections(options),
         }

@@ -7,9 +7,7 @@ mod by_hand;
 mod per_core;
 mod service;
 
-use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
-use std::thread;
 
 use clap::ValueEnum;
 use socket2::{Domain, Socket, Type};
@@ -31,16 +29,15 @@ pub(crate) enum Build {
     H2,
 }
 
-/// Serves on a port of its own, which it prints, until standard input ends: with whoever started it.
+/// Serves for ever, on a port of its own, which it prints.
 pub(crate) fn run(build: Build, workers: usize) {
     let listeners = listeners(if build == Build::Tonic { 1 } else { workers });
     println!("{}", listeners[0].local_addr().unwrap());
-    thread::spawn(move || match build {
+    match build {
         Build::Tonic => listeners.into_iter().for_each(|listener| tonic(listener, workers)),
         Build::Hyper => per_core::run(listeners, per_core::hyper),
         Build::H2 => per_core::run(listeners, by_hand::serve),
-    });
-    let _ended = std::io::stdin().read(&mut [0]);
+    }
 }
 
 fn tonic(listener: TcpListener, workers: usize) {
