@@ -1,22 +1,27 @@
 //! `tidegate bench`: exit status 0, or 1 when nothing was measured or no check was answered.
 
+mod chart;
 mod report;
+mod table;
+mod watch;
 
+use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::{complain, print};
-use crate::load::{self, Arrivals, MAX_KEYS, Measured, Pace, Plan, Popularity, Process, Traffic};
+use crate::load::{self, Arrivals, MAX_KEYS, Pace, Plan, Popularity, Process, RunError, StartError, Traffic};
 use crate::net::Address;
 use crate::settings::duration;
 use report::Report;
+use watch::Watch;
 
 /// What to measure, and how.
 #[derive(Args, Clone, Debug)]
@@ -61,9 +66,9 @@ pub(super) struct Bench {
     #[arg(long, env = "TIDEGATE_DISTRIBUTION", value_name = "WHICH", value_enum, default_value_t = Distribution::Uniform)]
     distribution: Distribution,
 
-    /// zipf: the n-th key is asked for in proportion to 1 / n^S
-    #[arg(long, env = "TIDEGATE_EXPONENT", value_name = "S", default_value_t = 1.0, value_parser = exponent)]
-    exponent: f64,
+    /// zipf: the n-th key is asked for in proportion to 1 / n^S [default: 1.0]
+    #[arg(long, env = "TIDEGATE_EXPONENT", value_name = "S", value_parser = exponent)]
+    exponent: Option<f64>,
 
     /// The domain of the rules
     #[arg(long, env = "TIDEGATE_DOMAIN", value_name = "NAME", default_value = "bench")]
@@ -139,42 +144,66 @@ impl Bench {
             print(self.traffic().rules().trim_end());
             return ExitCode::SUCCESS;
         }
-        match self.measure() {
-            Ok(report) => {
-                print(&report.json());
-                if report.has_answers() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-            }
+        let plan = match self.plan() {
+            Ok(plan) => plan,
             Err(error) => {
+                complain(&format!("error: {error}"));
+                return ExitCode::from(WRONG_COMMAND_LINE);
+            }
+        };
+        let (report, failed) = self.measure(&plan);
+        if !report.is_empty() {
+            print(&if self.json { report.json() } else { report.to_string() });
+            report.remarks(&plan).iter().for_each(|remark| complain(&format!("warning: {remark}")));
+        }
+        let drawn = match &self.chart {
+            Some(path) if failed.is_none() => chart::write(path, &report),
+            _ => Ok(()),
+        };
+        match failed.or(drawn.err()) {
+            Some(error) => {
                 complain(&format!("error: {error}"));
                 ExitCode::FAILURE
             }
+            None if report.has_answers() => ExitCode::SUCCESS,
+            None => ExitCode::FAILURE,
         }
     }
 
-    fn measure(&self) -> Result<Report, String> {
-        let plan = self.plan()?;
-        let mut report = Report::new(&plan);
-        for pace in self.paces() {
+    /// All runs, one after the other, as far as they come.
+    fn measure(&self, plan: &Plan) -> (Report, Option<String>) {
+        let mut report = Report::new(plan);
+        let watch = Watch::start();
+        report.denies_what_it_should = load::denies_what_it_should(plan).unwrap_or_default();
+        let mut paces: VecDeque<Pace> = match self.rate.as_slice() {
+            [] => VecDeque::from([Pace::Closed]),
+            rates => rates.iter().map(|rate| self.open(*rate)).collect(),
+        };
+        while let Some(pace) = paces.pop_front() {
             let plan = Plan { pace, ..plan.clone() };
-            report.add(&plan, &self.run_once(&plan)?);
+            match watch.run(&plan) {
+                Ok(measured) => report.add(&plan, &measured),
+                // What was measured before is told.
+                Err(RunError::TooEarly) if !report.is_empty() => break,
+                Err(error) => return (report, Some(describe(&error))),
+            }
+            if watch.is_interrupted() {
+                break;
+            }
+            if self.chart.is_some() && pace == Pace::Closed {
+                let most = report.checks_per_second();
+                paces.extend((1..=9).map(|tenths| self.open((most * f64::from(tenths) / 10.0).max(1.0).round())));
+            }
         }
-        Ok(report)
+        (report, None)
     }
 
-    fn paces(&self) -> Vec<Pace> {
+    fn open(&self, rate: f64) -> Pace {
         let arrivals = match self.arrivals {
             Spread::Even => Arrivals::Even,
             Spread::Poisson => Arrivals::Poisson,
         };
-        if self.rate.is_empty() {
-            return vec![Pace::Closed];
-        }
-        self.rate.iter().map(|rate| Pace::Open { rate: *rate, arrivals }).collect()
-    }
-
-    fn run_once(&self, plan: &Plan) -> Result<Measured, String> {
-        let stop = AtomicBool::new(false);
-        load::run(plan, &|| stop.load(Ordering::Relaxed), &mut |_| {}).map_err(|error| error.to_string())
+        Pace::Open { rate, arrivals }
     }
 
     fn traffic(&self) -> Traffic {
@@ -185,18 +214,22 @@ impl Bench {
             keys: self.keys,
             popularity: match self.distribution {
                 Distribution::Uniform => Popularity::Uniform,
-                Distribution::Zipf => Popularity::Zipf { exponent: self.exponent },
+                Distribution::Zipf => Popularity::Zipf { exponent: self.exponent.unwrap_or(1.0) },
             },
             over_limit: self.over_limit,
         }
     }
 
     fn plan(&self) -> Result<Plan, String> {
+        self.check()?;
         let addr = self.addr.strip_prefix("http://").unwrap_or(&self.addr);
         let addr = addr.strip_suffix('/').filter(|_| !addr.starts_with("unix:")).unwrap_or(addr);
+        if addr.contains("://") {
+            return Err(format!("--addr {}: expected http://HOST:PORT or unix:/PATH; there is no TLS here", self.addr));
+        }
         let target: Address = addr.parse().map_err(|error| format!("--addr {}: {error}", self.addr))?;
         let server = match self.server_pid {
-            Some(pid) => Some(Process::of(pid).map_err(|error| format!("--server-pid {pid}: {error}"))?),
+            Some(pid) => Some(Process::of(pid).map_err(|error| no_process(pid, &error))?),
             None => None,
         };
         Ok(Plan {
@@ -205,13 +238,60 @@ impl Bench {
             pace: Pace::Closed,
             connections: self.connections.into(),
             streams: usize::try_from(self.streams).unwrap_or(usize::MAX),
-            threads: self.threads.min(self.connections).into(),
+            threads: self.threads.into(),
             warmup: self.warmup,
             duration: self.duration,
             seed: self.seed.unwrap_or_else(by_chance),
             server,
         })
     }
+
+    /// Options that make no sense together.
+    fn check(&self) -> Result<(), String> {
+        let open = !self.rate.is_empty() || self.chart.is_some();
+        let wrong = if self.threads > self.connections {
+            "--threads: each thread needs a connection of its own, so there are at most as many as --connections"
+        } else if self.exponent.is_some() && self.distribution == Distribution::Uniform {
+            "--exponent belongs to --distribution zipf"
+        } else if self.arrivals == Spread::Poisson && !open {
+            "--arrivals belongs to an open loop: give --rate"
+        } else if self.chart.is_some() && self.rate.len() == 1 {
+            "--chart needs several rates to draw a line: --rate 10000,20000,40000, or none at all"
+        } else {
+            return Ok(());
+        };
+        Err(wrong.to_owned())
+    }
+}
+
+/// What was wrong, and what to do about it.
+fn describe(error: &RunError) -> String {
+    let hint = match error {
+        RunError::Start { error: StartError::Connect(error), .. } => match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                "; is the service running, and does --addr name its gRPC port?"
+            }
+            io::ErrorKind::TimedOut => "; is there a firewall between, or is it the wrong host?",
+            io::ErrorKind::ConnectionReset => "; it accepts no more connections, or speaks something else",
+            _ => "",
+        },
+        RunError::Start { error: StartError::Protocol(_), .. } => {
+            "; does --addr name the gRPC port, and is it without TLS?"
+        }
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+fn no_process(pid: u32, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such process here (pidof tidegate tells one; it must run on this machine)"
+        }
+        io::ErrorKind::PermissionDenied => "it belongs to somebody else",
+        _ => "only Linux tells what a process costs",
+    };
+    format!("--server-pid {pid}: {error}: {hint}")
 }
 
 /// The standard library keys each of its maps by chance.
@@ -239,3 +319,5 @@ fn length(text: &str) -> Result<Duration, String> {
     let range = Duration::from_millis(1)..=Duration::from_hours(24);
     if range.contains(&length) { Ok(length) } else { Err("expected 1ms to 24h".to_owned()) }
 }
+
+const WRONG_COMMAND_LINE: u8 = 2;

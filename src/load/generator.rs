@@ -1,7 +1,6 @@
 //! One thread of the generator, and its connections.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,32 +8,19 @@ use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::task::{LocalSet, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use super::failure::Failure;
+use super::opening::{Opened, StartError, open};
 use super::run::Plan;
 use super::schedule::Schedule;
 use super::session::Session;
-use super::socket::{CONNECT_TIMEOUT, Reader, Writer, connect};
+use super::socket::{Reader, Writer};
 use super::tally::Tally;
 use super::template::Template;
 use super::traffic::Picks;
 use crate::clock::Stopwatch;
 use crate::units::Nanos;
-
-/// A server that checks cannot be sent to.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// There is no connection.
-    #[error("{0}")]
-    Connect(io::Error),
-    /// There is one, and whoever answers speaks something else.
-    #[error("the server does not speak HTTP/2 without TLS, as gRPC needs it here: {0}")]
-    Protocol(String),
-    /// The runtime or the distribution of keys could not be made.
-    #[error("{0}")]
-    Setup(String),
-}
 
 /// When a run begins and ends. Instants are nanoseconds since `began`.
 #[derive(Debug)]
@@ -78,7 +64,7 @@ pub(super) struct Share {
 /// A thread's connections, made and greeted.
 pub(super) struct Generator {
     plan: Arc<Plan>,
-    opened: Vec<(usize, Session, Reader, Writer)>,
+    opened: Vec<(usize, Opened)>,
     local: LocalSet,
     runtime: tokio::runtime::Runtime,
     template: Template,
@@ -95,8 +81,7 @@ impl Generator {
         let template = Template::new(&plan.traffic, &plan.authority());
         let mut opened = Vec::new();
         for index in (thread..plan.connections).step_by(plan.threads) {
-            let (session, reader, writer) = runtime.block_on(greet(&plan))?;
-            opened.push((index, session, reader, writer));
+            opened.push((index, runtime.block_on(open(&plan))?));
         }
         Ok(Self { plan, opened, local: LocalSet::new(), runtime, template, picks })
     }
@@ -105,20 +90,20 @@ impl Generator {
     pub(super) fn run(self, timing: &Arc<Timing>, counts: &Arc<Counts>) -> Share {
         let Self { plan, opened, local, runtime, template, picks } = self;
         let (mut lines, mut readers) = (Vec::new(), Vec::new());
-        for (index, session, reader, writer) in opened {
+        for (index, Opened { session, reader, writer, buffer }) in opened {
             let end_ns = timing.end_ns();
             let seed = plan.seed.wrapping_add(index as u64);
             let schedule = Schedule::new(plan.pace, index, plan.connections, end_ns, seed);
             lines.push(Line { session, writer: Rc::new(writer), schedule, lost: false });
-            readers.push(reader);
+            readers.push((reader, buffer));
         }
         let tally = Tally::new(timing.warm_ns);
         let share = Share { tally, backlog: 0, reconnects: 0, reconnected_because: None };
         let worker =
             Worker { plan, timing: Arc::clone(timing), counts: Arc::clone(counts), lines, template, picks, share };
         let worker = Rc::new(RefCell::new(worker));
-        for (at, reader) in readers.into_iter().enumerate() {
-            local.spawn_local(serve(Rc::clone(&worker), at, reader));
+        for (at, (reader, begun)) in readers.into_iter().enumerate() {
+            local.spawn_local(serve(Rc::clone(&worker), at, reader, begun));
         }
         runtime.block_on(local.run_until(pace(&worker)));
         // The tasks end here; they hold the worker too.
@@ -222,29 +207,30 @@ impl Worker {
 }
 
 /// Reads one connection, and makes it anew when it is lost, until the run is over.
-async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader) {
+async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut begun: Vec<u8>) {
     loop {
-        let why = read(&worker, at, &mut reader).await;
+        let why = read(&worker, at, &mut reader, &begun).await;
         worker.borrow_mut().lose(at, &why);
         let plan = Arc::clone(&worker.borrow().plan);
-        let (session, again, writer) = loop {
+        let again = loop {
             if worker.borrow().is_over() {
                 return;
             }
-            match greet(&plan).await {
-                Ok(greeted) => break greeted,
+            match open(&plan).await {
+                Ok(opened) => break opened,
                 Err(_) => sleep(RECONNECT_PAUSE).await,
             }
         };
-        reader = again;
-        worker.borrow_mut().replace(at, session, writer);
+        (reader, begun) = (again.reader, again.buffer);
+        worker.borrow_mut().replace(at, again.session, again.writer);
     }
 }
 
 /// Reads one connection to its end, and tells why that came.
-async fn read(worker: &RefCell<Worker>, at: usize, reader: &mut Reader) -> String {
-    let mut buffer = vec![0; READ_BYTES];
-    let mut filled = 0;
+async fn read(worker: &RefCell<Worker>, at: usize, reader: &mut Reader, begun: &[u8]) -> String {
+    let mut buffer = begun.to_vec();
+    let mut filled = buffer.len();
+    buffer.resize(READ_BYTES.max(filled), 0);
     loop {
         let writer = {
             let worker = worker.borrow();
@@ -349,45 +335,6 @@ async fn finish(worker: &RefCell<Worker>) {
         line.session.abandon(Failure::Unanswered, "", &mut worker.share.tally);
         let left = line.schedule.left_from(warm_ns);
         worker.share.tally.fail_many(left, Failure::NeverSent, "");
-    }
-}
-
-/// Opens a connection, and waits until the server has greeted.
-async fn greet(plan: &Plan) -> Result<(Session, Reader, Writer), StartError> {
-    let (mut reader, writer) = connect(&plan.target).await.map_err(StartError::Connect)?;
-    let mut session = Session::new(plan.streams);
-    let greeting = async {
-        let mut nothing = Tally::new(u64::MAX);
-        let (mut buffer, mut filled) = (vec![0; READ_BYTES], 0);
-        while !session.greeted() || filled > 0 || !session.pending().is_empty() {
-            while !session.pending().is_empty() {
-                match writer.try_write(session.pending()) {
-                    Ok(sent) => session.sent(sent),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        writer.writable().await.map_err(StartError::Connect)?;
-                    }
-                    Err(error) => return Err(StartError::Connect(error)),
-                }
-            }
-            if session.greeted() && filled == 0 {
-                break;
-            }
-            let room = buffer.get_mut(filled..).unwrap_or_default();
-            match reader.read(room).await.map_err(StartError::Connect)? {
-                0 => return Err(StartError::Protocol("it closed the connection".to_owned())),
-                count => filled += count,
-            }
-            let received = session.receive(buffer.get(..filled).unwrap_or_default(), 0, &mut nothing);
-            let taken = received.map_err(|violation| StartError::Protocol(violation.to_owned()))?;
-            buffer.copy_within(taken..filled, 0);
-            filled -= taken;
-        }
-        Ok(())
-    };
-    match timeout(CONNECT_TIMEOUT, greeting).await {
-        Ok(Ok(())) => Ok((session, reader, writer)),
-        Ok(Err(error)) => Err(error),
-        Err(_) => Err(StartError::Protocol("it says nothing".to_owned())),
     }
 }
 

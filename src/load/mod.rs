@@ -14,6 +14,7 @@
 mod failure;
 mod generator;
 mod http2;
+mod opening;
 mod process;
 mod run;
 mod schedule;
@@ -25,9 +26,9 @@ mod template;
 mod traffic;
 
 pub use failure::Failure;
-pub use generator::StartError;
+pub use opening::StartError;
 pub use process::{Cost, Process};
-pub use run::{Measured, Plan, Progress, RunError, ServerCost, run};
+pub use run::{Measured, Plan, Progress, RunError, ServerCost, denies_what_it_should, run};
 pub use schedule::{Arrivals, Pace};
 pub use tally::Tally;
 pub use traffic::{DIGITS, MAX_KEYS, OVER_LIMIT, Popularity, Traffic};

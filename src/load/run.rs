@@ -6,7 +6,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use super::generator::{Counts, Generator, Share, StartError, Timing};
+use super::generator::{Counts, Generator, Share, Timing};
+use super::opening::{StartError, probe};
 use super::process::{Cost, Process};
 use super::schedule::Pace;
 use super::tally::Tally;
@@ -161,6 +162,17 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
         return Err(RunError::TooEarly);
     }
     Ok(measured(plan, seconds, &shares, costs?))
+}
+
+/// Asks the server for what its rules limit to nothing: whether it denies that, or `None` when it gave no answer.
+///
+/// One that admits it has other rules than [`Traffic::rules`] gives, or none.
+///
+/// # Errors
+/// No runtime could be made.
+pub fn denies_what_it_should(plan: &Plan) -> std::io::Result<Option<bool>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(probe(plan)))
 }
 
 /// A thread of the generator.

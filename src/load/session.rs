@@ -444,3 +444,6 @@ const PING_BYTES: usize = 8;
 const SETTING_BYTES: usize = 6;
 const BAD_PADDING: Violation = "a frame has more padding than payload";
 const BAD_SETTING: Violation = "a setting is out of bounds";
+
+#[cfg(test)]
+mod tests;

@@ -9,70 +9,80 @@ use crate::load::{Measured, Pace, Plan, Popularity};
 /// All runs of one call.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    target: String,
-    seed: u64,
-    domain: String,
-    descriptors: usize,
-    entries: usize,
-    keys: u64,
-    distribution: &'static str,
-    runs: Vec<Run>,
+    pub(super) target: String,
+    pub(super) seed: u64,
+    pub(super) domain: String,
+    pub(super) descriptors: usize,
+    pub(super) entries: usize,
+    pub(super) keys: u64,
+    pub(super) distribution: &'static str,
+    pub(super) runs: Vec<Run>,
+    /// Whether the server denies what the rules of `--print-rules` limit to nothing, if it said so.
+    #[serde(skip)]
+    pub(super) denies_what_it_should: Option<bool>,
 }
 
 /// One run. The names are an interface: programs read them.
 #[derive(Debug, Serialize)]
-struct Run {
-    mode: &'static str,
-    rate: Option<f64>,
-    connections: usize,
-    streams: usize,
-    seconds: f64,
-    checks: u64,
-    checks_per_second: f64,
-    ok: u64,
-    over_limit: u64,
-    errors: u64,
+pub(super) struct Run {
+    pub(super) mode: &'static str,
+    pub(super) rate: Option<f64>,
+    pub(super) connections: usize,
+    pub(super) streams: usize,
+    pub(super) seconds: f64,
+    pub(super) checks: u64,
+    pub(super) checks_per_second: f64,
+    pub(super) ok: u64,
+    pub(super) over_limit: u64,
+    pub(super) errors: u64,
     /// By the reason.
-    errors_by_kind: BTreeMap<String, Errors>,
+    pub(super) errors_by_kind: BTreeMap<String, Errors>,
     /// Checks that were due at the end of an open loop and not yet sent.
-    backlog: u64,
-    reconnects: u64,
-    latency_us: Latency,
-    server: Option<Server>,
-    generator: Generator,
+    pub(super) backlog: u64,
+    pub(super) reconnects: u64,
+    pub(super) latency_us: Latency,
+    pub(super) server: Option<Server>,
+    pub(super) generator: Generator,
+    /// Why a connection was made anew, the first time.
     #[serde(skip)]
-    warnings: Vec<String>,
+    pub(super) reconnected_because: Option<String>,
+    /// Why the server's cost is not known, though it was asked for.
+    #[serde(skip)]
+    pub(super) server_error: Option<String>,
+    /// The share of the time in which the generator's threads were busy.
+    #[serde(skip)]
+    pub(super) generator_busy: f64,
 }
 
 #[derive(Debug, Serialize)]
-struct Errors {
-    count: u64,
+pub(super) struct Errors {
+    pub(super) count: u64,
     /// What was said with the first one.
-    said: String,
+    pub(super) said: String,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    p999: f64,
-    max: f64,
-    mean: f64,
+pub(super) struct Latency {
+    pub(super) p50: f64,
+    pub(super) p90: f64,
+    pub(super) p99: f64,
+    pub(super) p999: f64,
+    pub(super) max: f64,
+    pub(super) mean: f64,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Server {
-    cpu_us_per_check: f64,
-    cpu_seconds: f64,
-    resident_bytes: u64,
+pub(super) struct Server {
+    pub(super) cpu_us_per_check: f64,
+    pub(super) cpu_seconds: f64,
+    pub(super) resident_bytes: u64,
     /// When checks began to count.
-    resident_bytes_before: u64,
+    pub(super) resident_bytes_before: u64,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Generator {
-    cpu_us_per_check: f64,
+pub(super) struct Generator {
+    pub(super) cpu_us_per_check: f64,
 }
 
 impl Report {
@@ -91,6 +101,7 @@ impl Report {
             keys: traffic.keys,
             distribution,
             runs: Vec::new(),
+            denies_what_it_should: None,
         }
     }
 
@@ -101,6 +112,16 @@ impl Report {
     /// One JSON object, indented.
     pub(super) fn json(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Whether nothing was measured.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The answers a second of the last run.
+    pub(super) fn checks_per_second(&self) -> f64 {
+        self.runs.last().map_or(0.0, |run| run.checks_per_second)
     }
 
     /// Whether any check was answered.
@@ -153,7 +174,9 @@ impl Run {
             },
             server,
             generator: Generator { cpu_us_per_check: each_us(measured.generator_cpu_ns) },
-            warnings: Vec::new(),
+            reconnected_because: measured.reconnected_because.clone(),
+            server_error: measured.server.as_ref().and_then(|server| server.as_ref().err()).cloned(),
+            generator_busy: measured.generator_cpu_ns as f64 / 1e9 / measured.seconds / plan.threads as f64,
         }
     }
 }

@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn padding_is_ones_and_short_and_the_end_is_no_symbol() {
-        for encoded in [&[0x64_u8, 0x00][..], &[0x64, 0x02, 0xff], &[0xff, 0xff, 0xff, 0xff]] {
+        for encoded in [&[0x18_u8][..], &[0x64, 0x02, 0xff], &[0xff, 0xff, 0xff, 0xff]] {
             assert!(decode(encoded).is_err(), "{encoded:?}");
         }
     }
