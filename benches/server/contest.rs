@@ -60,6 +60,11 @@ pub(crate) fn rate(run: &Run) -> f64 {
     run.checks_per_second
 }
 
+/// The share of one core, in percent: a closed loop measures whoever has all of it.
+fn busy(run: &Run, us_per_check: f64) -> f64 {
+    run.checks_per_second * us_per_check / 1e4
+}
+
 pub(crate) fn p99(run: &Run) -> f64 {
     run.latency_us.p99
 }
@@ -79,7 +84,9 @@ pub(crate) fn print(names: &[String], yardstick: usize, runs: &[Vec<Run>], ratio
             spread(runs_of, |run| run.latency_us.p999),
         );
         println!(
-            "    generator CPU us a check {}, resident MiB {}",
+            "    busy %: server {}, generator {}; generator CPU us a check {}, resident MiB {}",
+            spread(runs_of, |run| busy(run, run.server.cpu_us_per_check)),
+            spread(runs_of, |run| busy(run, run.generator.cpu_us_per_check)),
             spread(runs_of, |run| run.generator.cpu_us_per_check),
             spread(runs_of, |run| run.server.resident_bytes / f64::from(1 << 20)),
         );
