@@ -13,6 +13,7 @@ pub mod grpc;
 pub mod history;
 pub mod http;
 pub mod limiter;
+pub mod load;
 pub mod net;
 pub mod rules;
 pub mod settings;

@@ -56,7 +56,7 @@ fn period(limit: &str, counters: usize) -> String {
 }
 
 /// Nanoseconds a decision over as many counters of each algorithm, full logs among them: a hit comes in, one falls out.
-fn costs(scale: Scale) -> [Vec<f64>; LIMITS.len()] {
+fn costs(scale: Scale) -> Vec<Vec<f64>> {
     let counters = (scale.counters / 100).max(100);
     let limiters = LIMITS.map(|(_, limit)| limiter(one_rule(&limit.replace("PERIOD", &period(limit, counters)))));
     for (limiter, (_, limit)) in limiters.iter().zip(LIMITS) {
@@ -65,7 +65,7 @@ fn costs(scale: Scale) -> [Vec<f64>; LIMITS.len()] {
     let mut values = vec![Values::default(); BATCH];
     // Later than the fill, and a little later with each check: no two at one instant.
     let now = Cell::new(NOW.plus(Nanos::from_secs(1)));
-    in_turns(scale.rounds, |i| {
+    in_turns(scale.rounds, LIMITS.len(), |i| {
         let timed = |values: &[Values]| checks(&limiters[i], &now, values);
         nanoseconds_each(&mut Dice::new(4), counters, scale.checks / 2, &mut values, timed)
     })

@@ -25,7 +25,7 @@ pub(crate) fn run(scale: Scale) {
     let ahash = Plain::<ahash::RandomState>::filled(scale.counters);
     let sip = Plain::<std::hash::RandomState>::filled(scale.counters);
     for threads in [1, 2] {
-        let [check, answer, ahash, sip] = in_turns::<4>(scale.rounds, |contender| {
+        let rates = in_turns(scale.rounds, CONTENDERS.len(), |contender| {
             per_second(threads, scale, contender, |lane, values| match contender {
                 0 => checks(&limiter, lane, values),
                 1 => answers(&limiter, lane, values),
@@ -37,12 +37,12 @@ pub(crate) fn run(scale: Scale) {
             "{threads} thread(s), {} counters, uniform; millions a second, median (least to most):",
             scale.counters
         );
-        for (name, rates) in CONTENDERS.iter().zip([&check, &answer, &ahash, &sip]) {
+        for (name, rates) in CONTENDERS.iter().zip(&rates) {
             println!("  {name:<17} {}", Spread::of(rates.clone()));
         }
-        println!("  View::check / dashmap, ahash    {}", Spread::ratio(&check, &ahash));
-        println!("  View::check / dashmap, SipHash  {}", Spread::ratio(&check, &sip));
-        println!("  wire::answer / View::check      {}", Spread::ratio(&answer, &check));
+        println!("  View::check / dashmap, ahash    {}", Spread::ratio(&rates[0], &rates[2]));
+        println!("  View::check / dashmap, SipHash  {}", Spread::ratio(&rates[0], &rates[3]));
+        println!("  wire::answer / View::check      {}", Spread::ratio(&rates[1], &rates[0]));
     }
 }
 

@@ -10,11 +10,16 @@
 
 mod algorithms;
 mod decisions;
+mod latencies;
 mod memory;
+#[path = "../measure/numbers.rs"]
 mod numbers;
 mod observers;
+#[path = "../measure/resident.rs"]
+mod resident;
 mod rules;
 mod sweep;
+#[path = "../measure/traffic.rs"]
 mod traffic;
 
 /// As the server has it: what is measured is what it gives.

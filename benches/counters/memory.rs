@@ -8,6 +8,7 @@ use tidegate::limiter::{Lane, Limiter};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;
+use crate::resident::resident_bytes;
 use crate::traffic::{NOW, PER_HOUR, Values, limiter, one_rule};
 
 /// The argument that makes this binary measure one thing and print two numbers.
@@ -80,12 +81,3 @@ fn instant(n: usize) -> Timestamp {
 pub(crate) fn logged_hits(limit: &str) -> usize {
     limit.rsplit(' ').next().unwrap().parse().unwrap()
 }
-
-/// The process's resident pages; 0 where the system does not tell.
-fn resident_bytes() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split_whitespace().nth(1).map_or(0, |pages| pages.parse::<usize>().unwrap() * PAGE)
-}
-
-/// Bytes of a page on x86-64 and nearly all of arm64.
-const PAGE: usize = 4_096;

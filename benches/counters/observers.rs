@@ -21,7 +21,7 @@ pub(crate) fn run(scale: Scale) {
     let limiter = limiter(one_rule("unit: hour, requests_per_unit: 1"));
     fill(&limiter, scale.counters);
     let (mut values, mut dice) = (vec![Values::default(); BATCH], Dice::new(3));
-    let rates = in_turns::<3>(scale.rounds, |watcher| {
+    let rates = in_turns(scale.rounds, WATCHERS.len(), |watcher| {
         watched(&limiter, watcher, || {
             let timed = |values: &[Values]| checks(&limiter, Lane(0), values);
             1_000.0 / nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, timed)

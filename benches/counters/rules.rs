@@ -21,7 +21,7 @@ pub(crate) fn run(scale: Scale) {
     let counters = COUNTERS.min(scale.counters);
     let limiters = SIZES.map(partners);
     let mut values = vec![Values::default(); BATCH];
-    let rounds = in_turns::<4>(scale.rounds + 1, |case| {
+    let rounds = in_turns(scale.rounds + 1, CASES.len(), |case| {
         let (size, met) = CASES[case];
         let limiter = &limiters[SIZES.iter().position(|&known| known == size).unwrap()];
         let mut dice = Dice::new(3);
@@ -34,7 +34,7 @@ pub(crate) fn run(scale: Scale) {
         Spread::of(batches.collect()).median() / BATCH as f64
     });
     // The first round makes the counters.
-    let rounds = rounds.map(|rounds| rounds[1..].to_vec());
+    let rounds: Vec<_> = rounds.iter().map(|rounds| rounds[1..].to_vec()).collect();
     println!("match and decide, {counters} counters, ns each and ratio to {} rules:", SIZES[0]);
     for ((size, met), ns) in CASES.iter().zip(&rounds) {
         println!(

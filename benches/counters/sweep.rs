@@ -10,7 +10,8 @@ use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;
 use crate::decisions::{checks, fill, filled};
-use crate::numbers::{Latencies, Spread, in_turns};
+use crate::latencies::Latencies;
+use crate::numbers::{Spread, in_turns};
 use crate::traffic::{BATCH, Dice, NOW, Values, nanoseconds_each};
 
 /// When every counter of the bench is spent.
@@ -35,16 +36,16 @@ pub(crate) fn run(scale: Scale) {
 fn rates(limiter: &Limiter, scale: Scale) {
     let mut values = vec![Values::default(); BATCH];
     let mut dice = Dice::new(1);
-    let [alone, swept] = in_turns::<2>(scale.rounds, |sweeping| {
+    let rates = in_turns(scale.rounds, 2, |sweeping| {
         let mut measure = || {
             let timed = |values: &[Values]| checks(limiter, Lane(0), values);
             1_000.0 / nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, timed)
         };
         if sweeping == 0 { measure() } else { beside_the_sweep(limiter, NOW, measure) }
     });
-    println!("1 thread, millions a second: without the sweep {}", Spread::of(alone.clone()));
-    println!("  with the sweep at full speed {}", Spread::of(swept.clone()));
-    println!("  ratio {}", Spread::ratio(&swept, &alone));
+    println!("1 thread, millions a second: without the sweep {}", Spread::of(rates[0].clone()));
+    println!("  with the sweep at full speed {}", Spread::of(rates[1].clone()));
+    println!("  ratio {}", Spread::ratio(&rates[1], &rates[0]));
 }
 
 /// How long each decision takes. Reading the clock is in it, and told on a line of its own.

@@ -4,6 +4,7 @@
 //! [`Command`] and its line in [`Command::run`].
 
 mod ask;
+mod bench;
 mod check;
 mod serve;
 mod simulate;
@@ -43,6 +44,14 @@ enum Command {
     ///
     /// Exit status: 0, or 1 when the configuration or a line cannot be read.
     Simulate(simulate::Simulate),
+    /// Measure a running service: how many checks a second, how soon, and at what cost
+    ///
+    /// Works with any server of Envoy's rate limit service, version 3. A closed loop (the default) finds the most a server
+    /// can do: each answer is followed by the next check. An open loop (--rate) finds how soon it answers at the rate you
+    /// have: checks are sent when they are due, whatever the answers do, and latency counts from when they were due, so
+    /// that a pause of the server is not hidden.
+    #[command(after_long_help = bench::EXAMPLES)]
+    Bench(Box<bench::Bench>),
 }
 
 impl Command {
@@ -52,6 +61,7 @@ impl Command {
             Self::Ask(ask) => ask.run(),
             Self::Check(check) => check::run(&check),
             Self::Simulate(simulate) => simulate.run(),
+            Self::Bench(bench) => bench.run(),
         }
     }
 }

@@ -8,6 +8,7 @@
 mod extras;
 mod frame;
 pub mod metadata;
+mod overall;
 mod protobuf;
 mod read;
 mod write;
@@ -17,6 +18,7 @@ pub mod usage;
 
 pub use extras::Extras;
 pub use frame::{FrameCodec, RequestFrame, ResponseFrame, sole_message};
+pub use overall::overall_code;
 pub use read::{Refusal, read};
 pub use write::write;
 

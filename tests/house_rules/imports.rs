@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 22] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 23] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -17,6 +17,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 22] = [
             "config",
             "engine",
             "limiter",
+            "load",
             "net",
             "rules",
             "settings",
@@ -69,6 +70,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 22] = [
     ("grpc", &["clock", "history", "limiter", "net", "shutdown", "telemetry", "units", "usage", "wire"]),
     // The same decisions on a virtual clock: no front end, no process.
     ("simulate", &["engine", "limiter", "rules", "units", "usage", "wire"]),
+    // A client of any server: of the wire it takes only the messages.
+    ("load", &["clock", "net", "units", "wire"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["clock", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.

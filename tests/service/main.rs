@@ -6,6 +6,7 @@
 mod admin;
 mod alerts;
 mod ask;
+mod bench;
 mod check;
 mod drain;
 mod health;

@@ -118,15 +118,25 @@ pub(crate) fn nanoseconds_each(
     counters: usize,
     checks: usize,
     values: &mut [Values],
-    mut timed: impl FnMut(&[Values]) -> u128,
+    timed: impl FnMut(&[Values]) -> u128,
 ) -> f64 {
+    Spread::of(batches(|| dice.roll(counters), checks, values, timed)).median()
+}
+
+/// Nanoseconds of `timed` for one check, batch by batch, of about `checks` in all, for the counters that `next` names.
+pub(crate) fn batches(
+    mut next: impl FnMut() -> usize,
+    checks: usize,
+    values: &mut [Values],
+    mut timed: impl FnMut(&[Values]) -> u128,
+) -> Vec<f64> {
     let batches = (0..checks.div_ceil(values.len())).map(|_| {
         for values in &mut *values {
-            values.set(dice.roll(counters));
+            values.set(next());
         }
-        timed(values) as f64
+        timed(values) as f64 / values.len() as f64
     });
-    Spread::of(batches.collect()).median() / values.len() as f64
+    batches.collect()
 }
 
 /// Nanoseconds that `work` takes.

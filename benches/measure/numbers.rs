@@ -1,4 +1,4 @@
-//! Rounds in turns, medians, spreads and percentiles.
+//! Rounds in turns, medians and spreads.
 
 use std::fmt;
 
@@ -29,32 +29,15 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Measures several things in turns, so that what else the machine does meets them all. One list for each thing.
-pub(crate) fn in_turns<const N: usize>(rounds: usize, mut measure: impl FnMut(usize) -> f64) -> [Vec<f64>; N] {
-    let mut all = [const { Vec::new() }; N];
+/// Measures `things` things in turns, so that what else the machine does meets them all. One list for each thing.
+pub(crate) fn in_turns<T>(rounds: usize, things: usize, mut measure: impl FnMut(usize) -> T) -> Vec<Vec<T>> {
+    let mut all: Vec<Vec<T>> = (0..things).map(|_| Vec::new()).collect();
     for round in 0..rounds {
-        for i in 0..N {
+        for i in 0..things {
             // Each thing is first as often as last.
-            let i = if round % 2 == 0 { i } else { N - 1 - i };
+            let i = if round % 2 == 0 { i } else { things - 1 - i };
             all[i].push(measure(i));
         }
     }
     all
-}
-
-/// Lengths of time, to tell percentiles of.
-#[derive(Default)]
-pub(crate) struct Latencies(Vec<u32>);
-
-impl Latencies {
-    pub(crate) fn add(&mut self, ns: u128) {
-        self.0.push(u32::try_from(ns).unwrap_or(u32::MAX));
-    }
-
-    /// p50, p99, p99.9, p99.99 and the longest, in nanoseconds.
-    pub(crate) fn percentiles(mut self) -> [u32; 5] {
-        self.0.sort_unstable();
-        let last = self.0.len() - 1;
-        [0.5, 0.99, 0.999, 0.9999, 1.0].map(|share| self.0[(last as f64 * share) as usize])
-    }
 }

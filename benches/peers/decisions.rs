@@ -1,0 +1,100 @@
+//! Decisions per second of each contender: one hot counter, uniform and zipf, on more and more threads.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
+use tidegate::limiter::Lane;
+
+use crate::Scale;
+use crate::contenders::{ALL, Contender, TIDEGATE, contexts, filled};
+use crate::numbers::{Spread, in_turns};
+use crate::picks::Picks;
+use crate::traffic::{BATCH, Dice, Values, batches, time};
+
+const THREADS: [usize; 4] = [1, 2, 4, 8];
+
+pub(crate) fn run(scale: Scale) {
+    let contenders = ALL.map(|(_, new)| filled(new, scale.counters));
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    for picks in Picks::ALL {
+        for threads in THREADS {
+            let rates = in_turns(scale.rounds, ALL.len(), |i| {
+                let rate = if threads > cores { crowded } else { beside };
+                rate(&*contenders[i], picks, threads, scale)
+            });
+            println!(
+                "{picks:?}, {threads} thread(s) on {cores} core(s), {} counters; millions a second, median (least to most):",
+                scale.counters
+            );
+            for ((name, _), of) in ALL.iter().zip(&rates) {
+                let ratio = Spread::ratio(&rates[0], of);
+                println!("  {name:<17} {}; {TIDEGATE} decides {ratio} times as many", Spread::of(of.clone()));
+            }
+        }
+    }
+    let (mut values, mut dice) = (vec![Values::default(); BATCH], Dice::new(1));
+    let ns = batches(|| dice.roll(scale.counters), scale.checks / 8, &mut values, contexts);
+    println!("limitador's context, made for each check and not in the above: {:.0} ns", Spread::of(ns).median());
+}
+
+/// Millions of decisions a second of all threads together, each on a core of its own. Of each the median batch counts,
+/// which no pause for another program is in.
+fn beside(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
+    let barrier = Barrier::new(threads);
+    let rates = on_threads(threads, |lane, dice| {
+        barrier.wait();
+        let mut values = vec![Values::default(); BATCH];
+        let ns = batches(
+            || picks.next(dice, scale.counters),
+            scale.checks / threads,
+            &mut values,
+            |values| {
+                let mut work = contender.prepare(lane, values);
+                time(&mut work)
+            },
+        );
+        1_000.0 / Spread::of(ns).median()
+    });
+    rates.into_iter().sum()
+}
+
+/// The same for more threads than cores: of blocks that all threads begin together, from the first beginning to the last
+/// end, so that waiting for a core, and for another's lock, counts. The median block.
+fn crowded(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
+    let block = BLOCK.min(scale.checks / threads).max(1);
+    let blocks = (scale.checks / threads / block).max(1);
+    let barrier = Barrier::new(threads);
+    let spans = on_threads(threads, |lane, dice| {
+        let mut values = vec![Values::default(); block];
+        let spans = (0..blocks).map(|_| {
+            for values in &mut values {
+                values.set(picks.next(dice, scale.counters));
+            }
+            let mut work = contender.prepare(lane, &values);
+            barrier.wait();
+            let begun = Instant::now();
+            work();
+            (begun, Instant::now())
+        });
+        spans.collect::<Vec<_>>()
+    });
+    let length = |n: usize| {
+        let (begun, ended) = (spans.iter().map(|spans| spans[n].0).min(), spans.iter().map(|spans| spans[n].1).max());
+        (ended.unwrap() - begun.unwrap()).as_secs_f64()
+    };
+    (threads * block) as f64 / 1e6 / Spread::of((0..blocks).map(length).collect()).median()
+}
+
+/// What each thread gives. Every contender is asked for the same counters.
+fn on_threads<T: Send>(threads: usize, one: impl Fn(Lane, &mut Dice) -> T + Sync) -> Vec<T> {
+    thread::scope(|scope| {
+        let one = &one;
+        let start = |lane: usize| scope.spawn(move || one(Lane(lane), &mut Dice::new(lane as u64)));
+        let running: Vec<_> = (0..threads).map(start).collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+/// Checks of a block: enough that beginning together costs little.
+const BLOCK: usize = 2_048;

@@ -1,0 +1,63 @@
+//! What a decision costs next to other libraries, and what its parts cost alone, in one process and in turns.
+//!
+//! `cargo bench --bench peers [-- PART...]`; `-- --test` (and `cargo test --bench peers`) runs every part small, to see
+//! that it works.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, clippy::indexing_slicing)]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+#![allow(missing_docs)]
+
+mod codec;
+mod contenders;
+mod decisions;
+mod engine;
+mod memory;
+#[path = "../measure/numbers.rs"]
+mod numbers;
+mod picks;
+#[path = "../measure/resident.rs"]
+mod resident;
+#[allow(dead_code, reason = "the traffic of every bench")]
+#[path = "../measure/traffic.rs"]
+mod traffic;
+
+/// As the server has it; the others get it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Scale {
+    /// Live counters.
+    counters: usize,
+    /// Rounds of each comparison, of which the median and the spread are told.
+    rounds: usize,
+    /// Checks of one round.
+    checks: usize,
+}
+
+type Part = (&'static str, fn(Scale));
+
+const PARTS: [Part; 4] =
+    [("memory", memory::run), ("decisions", decisions::run), ("codec", codec::run), ("engine", engine::run)];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name, counters] = arguments.as_slice()
+        && flag == memory::CHILD
+    {
+        return memory::child(name, counters.parse().unwrap());
+    }
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    // Cargo says `--bench` for a bench, and nothing when it runs the benches as tests.
+    let small = has("--test") || !has("--bench");
+    let scale = if small {
+        Scale { counters: 1_000, rounds: 1, checks: 1_000 }
+    } else {
+        Scale { counters: 1_000_000, rounds: 9, checks: 200_000 }
+    };
+    let none_named = !PARTS.iter().any(|(name, _)| has(name));
+    for (name, run) in PARTS.iter().filter(|(name, _)| none_named || has(name)) {
+        println!("== {name}");
+        run(scale);
+    }
+}

@@ -1,0 +1,158 @@
+//! Servers that are measured: each a process of its own, which stands still while another is measured.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::str::FromStr;
+use std::thread;
+
+use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::cores;
+use crate::load::Load;
+use crate::no_op::{self, Build};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `tidegate serve`.
+    Tidegate,
+    /// A server that decides nothing.
+    NoOp(Build),
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tidegate => "tidegate",
+            Self::NoOp(Build::Tonic) => "tonic",
+            Self::NoOp(Build::Hyper) => "hyper",
+            Self::NoOp(Build::H2) => "h2",
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        if name == "tidegate" { Ok(Self::Tidegate) } else { Build::from_str(name, false).map(Self::NoOp) }
+    }
+}
+
+/// A running server; dropping it ends it.
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    /// Where checks are answered.
+    pub(crate) grpc: String,
+    /// Metrics, and observers; empty for those that have none.
+    http: String,
+    pub(crate) admin: String,
+    child: Child,
+    /// Its rules and its data.
+    _dir: TempDir,
+}
+
+impl Server {
+    /// Starts a server on these cores, with a worker for each, for this load. `history`: with a data directory.
+    pub(crate) fn start(kind: Kind, on: &[usize], load: &Load, history: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let workers = on.len().to_string();
+        let mut command = match kind {
+            Kind::Tidegate => tidegate(on, &dir, &workers, load, history),
+            Kind::NoOp(build) => {
+                let mut command = cores::on(on, std::env::current_exe().unwrap());
+                command.args([no_op::ROLE, build.to_possible_value().unwrap().get_name(), &workers]);
+                command.stdout(Stdio::piped());
+                command
+            }
+        };
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+        let [grpc, http, admin] = match kind {
+            Kind::Tidegate => listening(child.stderr.take().unwrap()),
+            Kind::NoOp(_) => {
+                let mut line = String::new();
+                BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+                [line.trim().to_owned(), String::new(), String::new()]
+            }
+        };
+        assert!(!grpc.is_empty(), "{kind} did not start");
+        Self { kind, grpc, http, admin, child, _dir: dir }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many counters Tidegate has.
+    pub(crate) fn counters(&self) -> usize {
+        let page = self.metrics();
+        let line = page.lines().find_map(|line| line.strip_prefix("tidegate_counters "));
+        line.unwrap_or_else(|| panic!("no counters in {page}")).parse::<f64>().unwrap() as usize
+    }
+
+    /// The page of Tidegate's metrics.
+    pub(crate) fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(&self.http).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+        page
+    }
+
+    /// Stops it where it is: what it does by itself costs the others nothing.
+    pub(crate) fn pause(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
+    }
+
+    pub(crate) fn go_on(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn tidegate(on: &[usize], dir: &TempDir, workers: &str, load: &Load, history: bool) -> Command {
+    let rules = dir.path().join("rules.yaml");
+    std::fs::write(&rules, load.rules()).unwrap();
+    let mut command = cores::on(on, TIDEGATE);
+    command.arg("serve").arg("--config").arg(rules).args(["--workers", workers, "--counter-memory", "4GiB"]);
+    for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
+        command.args([port, "127.0.0.1:0"]);
+    }
+    if history {
+        command.arg("--data-dir").arg(dir.path().join("data"));
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+/// The addresses that the log tells. The rest of the log is read and left.
+fn listening(log: ChildStderr) -> [String; 3] {
+    let mut lines = BufReader::new(log).lines().map_while(Result::ok);
+    let mut seen = Vec::new();
+    for line in lines.by_ref() {
+        let word = |name: &str| {
+            let (_, rest) = line.split_once(name)?;
+            Some(rest.split([' ', '"']).next()?.to_owned())
+        };
+        if let (Some(grpc), Some(http), Some(admin)) = (word("grpc="), word("http="), word("admin=")) {
+            thread::spawn(move || lines.for_each(drop));
+            return [grpc, http, admin];
+        }
+        seen.push(line);
+    }
+    panic!("tidegate did not start: {seen:?}");
+}
+
+/// The program, as it was built with this bench.
+pub(crate) const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");

@@ -1,0 +1,121 @@
+//! The whole server over loopback, next to servers that decide nothing, in one run.
+//!
+//! `cargo bench --bench server -- [PART...] [OPTION...]`, by default the part `closed`. Servers have the first core, the
+//! generator (`tidegate bench`) has the second. What is compared is measured in turns, the order reversed every other
+//! time, and stands still (SIGSTOP) meanwhile. `cargo test --bench server` runs every part small, to see that it works.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs)]
+
+mod contender;
+mod contest;
+mod cores;
+mod load;
+mod no_op;
+#[path = "../measure/numbers.rs"]
+mod numbers;
+mod parts;
+mod watchers;
+
+use clap::{Parser, ValueEnum};
+
+use contender::Kind;
+use load::{Load, Shape};
+use parts::Part;
+
+/// As Tidegate has it. Every no-op server is this program: tonic's too has the better allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Debug, Parser)]
+struct Options {
+    /// What is compared
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Rounds of each comparison
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Connections x streams; the part `closed` takes each of them, the others the first
+    #[arg(long, value_delimiter = ',', default_value = "4x32,64x1")]
+    settings: Vec<Shape>,
+    /// The servers of the parts `closed` and `open`
+    #[arg(long, value_delimiter = ',', default_value = "tidegate,hyper,tonic,h2")]
+    servers: Vec<Kind>,
+    #[arg(long, default_value_t = 1_000_000)]
+    keys: usize,
+    #[arg(long, default_value = "uniform")]
+    distribution: String,
+    #[arg(long, default_value_t = 1)]
+    descriptors: usize,
+    #[arg(long, default_value_t = 3)]
+    entries: usize,
+    /// Length of one measurement
+    #[arg(long, default_value = "10s")]
+    duration: String,
+    /// Before each measurement
+    #[arg(long, default_value = "2s")]
+    warmup: String,
+    /// Observers in the part of that name
+    #[arg(long, default_value_t = 100)]
+    observers: usize,
+    /// Run everything small; also without `--bench`, which cargo says for a bench
+    #[arg(long)]
+    test: bool,
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [cores::ROLE, ..] => return cores::become_command(&arguments[1..]),
+        [no_op::ROLE, build, workers] => {
+            return no_op::run(no_op::Build::from_str(build, false).unwrap(), workers.parse().unwrap());
+        }
+        _ => {}
+    }
+    let mut options = Options::parse();
+    if options.is_small() {
+        options.shrink();
+    } else if options.parts.is_empty() {
+        options.parts = vec![Part::Closed];
+    }
+    for part in &options.parts {
+        println!("== {}", part.to_possible_value().unwrap().get_name());
+        part.run(&options);
+    }
+}
+
+impl Options {
+    fn is_small(&self) -> bool {
+        self.test || !self.bench
+    }
+
+    fn shrink(&mut self) {
+        (self.rounds, self.keys, self.observers) = (1, 1_000, 10);
+        (self.duration, self.warmup) = ("100ms".into(), "0s".into());
+        if self.parts.is_empty() {
+            self.parts = Part::value_variants().to_vec();
+        }
+    }
+
+    /// The sizes of a part: of a small run only the first and the last.
+    fn few(&self, sizes: &[usize]) -> Vec<usize> {
+        let few = [sizes[0], sizes[sizes.len() - 1]];
+        if self.is_small() { few.to_vec() } else { sizes.to_vec() }
+    }
+
+    /// The load of every part, as far as that does not say otherwise.
+    fn load(&self) -> Load {
+        Load {
+            shape: self.settings[0],
+            rate: None,
+            keys: self.keys,
+            distribution: self.distribution.clone(),
+            descriptors: self.descriptors,
+            entries: self.entries,
+            duration: self.duration.clone(),
+            warmup: self.warmup.clone(),
+            cores: vec![1],
+        }
+    }
+}

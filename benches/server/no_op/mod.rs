@@ -1,0 +1,82 @@
+//! Servers that decide nothing: each reads the request, and answers OK with a status for every descriptor. What they
+//! cost is the transport's; what Tidegate costs more is the decision's.
+//!
+//! Their settings are their own and not `tidegate::net`'s: a yardstick does not change with what it measures.
+
+mod by_hand;
+mod per_core;
+mod service;
+
+use std::net::{SocketAddr, TcpListener};
+
+use clap::ValueEnum;
+use socket2::{Domain, Socket, Type};
+use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
+use tidegate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tokio_stream::wrappers::TcpListenerStream;
+
+/// What the argument after it makes of this binary.
+pub(crate) const ROLE: &str = "--no-op";
+
+/// How a server that decides nothing is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Build {
+    /// tonic's server, on a runtime of several threads.
+    Tonic,
+    /// The generated service on hyper's connection, a current-thread runtime for each core.
+    Hyper,
+    /// The h2 crate by hand, a current-thread runtime for each core.
+    H2,
+}
+
+/// Serves for ever, on a port of its own, which it prints.
+pub(crate) fn run(build: Build, workers: usize) {
+    let listeners = listeners(if build == Build::Tonic { 1 } else { workers });
+    println!("{}", listeners[0].local_addr().unwrap());
+    match build {
+        Build::Tonic => listeners.into_iter().for_each(|listener| tonic(listener, workers)),
+        Build::Hyper => per_core::run(listeners, per_core::hyper),
+        Build::H2 => per_core::run(listeners, by_hand::serve),
+    }
+}
+
+fn tonic(listener: TcpListener, workers: usize) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let accepted = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener).unwrap());
+        let server = tonic::transport::Server::builder().add_service(service::NoOp);
+        server.serve_with_incoming(accepted).await.unwrap();
+    });
+}
+
+/// Sockets that share one port, which the kernel spreads connections over.
+fn listeners(count: usize) -> Vec<TcpListener> {
+    let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let mut bind = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        // A connection has what its listener had.
+        socket.set_tcp_nodelay(true).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        socket.listen(4_096).unwrap();
+        address = socket.local_addr().unwrap().as_socket().unwrap();
+        socket.into()
+    };
+    (0..count).map(|_| bind()).collect()
+}
+
+/// The answer to everything.
+fn answer(request: &RateLimitRequest) -> RateLimitResponse {
+    let status = DescriptorStatus { code: Code::Ok.into(), ..DescriptorStatus::default() };
+    RateLimitResponse {
+        overall_code: Code::Ok.into(),
+        statuses: vec![status; request.descriptors.len()],
+        ..RateLimitResponse::default()
+    }
+}
+
+const SERVICE: &str = "envoy.service.ratelimit.v3.RateLimitService";
+const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+/// What a connection, and each of its streams, may send before it is read.
+const WINDOW_BYTES: u32 = 1 << 20;

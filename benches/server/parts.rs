@@ -1,0 +1,174 @@
+//! What is compared, part by part.
+
+use clap::ValueEnum;
+
+use crate::Options;
+use crate::contender::Kind;
+use crate::contest::{Contest, YARDSTICK, cpu, each, p99, print, rate, started};
+use crate::load::{Load, Run, Shape};
+use crate::numbers::{Spread, in_turns};
+use crate::watchers::Watchers;
+
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Every server, as many checks as it answers.
+    Closed,
+    /// Every server at a fixed rate, half of what hyper's no-op and each itself can do: how long answers take.
+    Open,
+    /// One core against two.
+    Cores,
+    /// Tidegate alone: with observers, scrapes, history, and all of them.
+    Observers,
+    /// Checks of 1, 2, 4 and 8 descriptors.
+    Descriptors,
+    /// Descriptors of 1, 2, 3, 5 and 8 entries.
+    Entries,
+    /// A thousandth of the counters, a tenth and all.
+    Keys,
+    /// As many checks under way over more connections.
+    Connections,
+}
+
+impl Part {
+    pub(crate) fn run(self, options: &Options) {
+        match self {
+            Self::Closed => closed(options),
+            Self::Open => open(options),
+            Self::Cores => cores(options),
+            Self::Observers => observers(options),
+            Self::Descriptors => {
+                let of = |descriptors: &usize| Load { descriptors: *descriptors, ..options.load() };
+                growth("descriptors", options, &[1, 2, 4, 8], of);
+            }
+            Self::Entries => {
+                let of = |entries: &usize| Load { entries: *entries, ..options.load() };
+                growth("entries", options, &[1, 2, 3, 5, 8], of);
+            }
+            Self::Keys => {
+                let sizes = [1_000, 10, 1].map(|share| (options.keys / share).max(1));
+                growth("keys", options, &sizes, |keys| Load { keys: *keys, ..options.load() });
+            }
+            Self::Connections => connections(options),
+        }
+    }
+}
+
+fn names(contest: &Contest) -> Vec<String> {
+    contest.0.iter().map(|server| server.kind.to_string()).collect()
+}
+
+fn closed(options: &Options) {
+    let contest = Contest::start(&options.servers, &options.load());
+    for shape in &options.settings {
+        let load = Load { shape: *shape, ..options.load() };
+        println!("{}", told(&load));
+        let runs = contest.rounds(options.rounds, &load);
+        print(&names(&contest), contest.yardstick(), &runs, ("CPU", cpu));
+    }
+}
+
+fn open(options: &Options) {
+    let load = options.load();
+    let contest = Contest::start(&options.servers, &load);
+    let most = contest.rounds(options.rounds.min(3), &load);
+    let most: Vec<_> = most.iter().map(|runs| Spread::of(each(runs, rate)).median()).collect();
+    let yardstick = contest.yardstick();
+    for (whose, rates) in
+        [("the no-op's most", vec![most[yardstick]; most.len()]), ("the most of each itself", most.clone())]
+    {
+        let loads: Vec<_> = rates.iter().map(|most| Load { rate: Some(most / 2.0), ..load.clone() }).collect();
+        let runs = in_turns(options.rounds, loads.len(), |i| contest.alone(i, |server| loads[i].run(server)));
+        println!("open loop at half of {whose}: {}", told(&load));
+        print(&names(&contest), yardstick, &runs, ("p99", p99));
+    }
+}
+
+fn cores(options: &Options) {
+    let load = Load { shape: SPREAD, ..options.load() };
+    let kinds = [Kind::Tidegate, YARDSTICK];
+    let servers = kinds.iter().flat_map(|kind| [1, 2].map(|cores| started(*kind, &[0, 1][..cores], &load, false)));
+    let contest = Contest(servers.collect());
+    let names: Vec<_> =
+        contest.0.iter().zip([1, 2].iter().cycle()).map(|(server, cores)| format!("{} {cores}", server.kind)).collect();
+    // The generator has the second core; where the servers have both, it shares them.
+    let loads = [load.clone(), Load { cores: vec![0, 1], ..load.clone() }];
+    let runs = in_turns(options.rounds, 4, |i| contest.alone(i, |server| loads[i % 2].run(server)));
+    println!("one core and two; with two the generator shares them: {}", told(&load));
+    print(&names, 2, &runs, ("CPU", cpu));
+    let ratios = |number| [0, 2].map(|i| Spread::ratio(&each(&runs[i + 1], number), &each(&runs[i], number)));
+    let ([checks, no_op_checks], [cpu, no_op_cpu]) = (ratios(rate), ratios(cpu));
+    println!("  two cores to one, checks a second: tidegate {checks}, hyper {no_op_checks}");
+    println!("  two cores to one, CPU a check:     tidegate {cpu}, hyper {no_op_cpu}");
+}
+
+fn observers(options: &Options) {
+    let load = options.load();
+    let contest = Contest([false, true].map(|history| started(Kind::Tidegate, &[0], &load, history)).into());
+    let most = contest.alone(0, |server| rate(&load.run(server)));
+    let load = Load { rate: Some(most / 2.0), ..load };
+    let observed = Watchers { observers: options.observers, scrapes: false };
+    let scraped = Watchers { observers: 0, scrapes: true };
+    let both = Watchers { scrapes: true, ..observed };
+    let cases = [
+        ("quiet", 0, Watchers::default()),
+        ("observers", 0, observed),
+        ("scrapes", 0, scraped),
+        ("history", 1, Watchers::default()),
+        ("all", 1, both),
+    ];
+    let runs = in_turns(options.rounds, cases.len(), |i| {
+        let (_, server, watchers) = cases[i];
+        contest.alone(server, |server| watchers.during(server, || load.run(server)))
+    });
+    println!("open loop at half of the most, {} observers, a scrape a second: {}", options.observers, told(&load));
+    print(&cases.map(|(name, ..)| name.to_owned()), 0, &runs, ("p99", p99));
+}
+
+/// Servers of their own for each size.
+fn growth(what: &str, options: &Options, sizes: &[usize], load: impl Fn(&usize) -> Load) {
+    let sizes = options.few(sizes);
+    let mut all = Vec::new();
+    for size in &sizes {
+        let load = load(size);
+        let contest = Contest::start(&[Kind::Tidegate, YARDSTICK], &load);
+        println!("{}", told(&load));
+        let runs = contest.rounds(options.rounds, &load);
+        print(&names(&contest), 1, &runs, ("CPU", cpu));
+        all.push(runs);
+    }
+    print_growth(what, &sizes, &all);
+}
+
+fn connections(options: &Options) {
+    let sizes = options.few(&[1, 4, 16, 64, 128]);
+    let contest = Contest::start(&[Kind::Tidegate, YARDSTICK], &options.load());
+    let runs = sizes.iter().map(|&connections| {
+        let load = Load { shape: Shape { connections, streams: 128 / connections }, ..options.load() };
+        println!("{}", told(&load));
+        let runs = contest.rounds(options.rounds, &load);
+        print(&names(&contest), 1, &runs, ("CPU", cpu));
+        runs
+    });
+    print_growth("connections", &sizes, &runs.collect::<Vec<_>>());
+}
+
+/// What each size costs, next to the first: Tidegate's runs, then the no-op's.
+fn print_growth(what: &str, sizes: &[usize], all: &[Vec<Vec<Run>>]) {
+    for (size, runs) in sizes.iter().zip(all) {
+        let [own, no_op] = [0, 1].map(|i| Spread::ratio(&each(&runs[i], cpu), &each(&all[0][i], cpu)));
+        println!("  {what} {size}: CPU a check to that of {}: tidegate {own}, hyper {no_op}", sizes[0]);
+    }
+}
+
+fn told(load: &Load) -> String {
+    let Shape { connections, streams } = load.shape;
+    let rate = load.rate.map_or_else(String::new, |rate| format!(", {rate:.0} a second"));
+    format!(
+        "{connections} connections x {streams} streams, {} {} keys, {} descriptor(s) of {} entries{rate}; median (least to most)",
+        load.keys, load.distribution, load.descriptors, load.entries
+    )
+}
+
+/// Connections enough for the kernel to spread them over the listeners, more or less evenly.
+const SPREAD: Shape = Shape { connections: 64, streams: 4 };

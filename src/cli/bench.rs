@@ -1,0 +1,323 @@
+//! `tidegate bench`: exit status 0, or 1 when nothing was measured or no check was answered.
+
+mod chart;
+mod report;
+mod table;
+mod watch;
+
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::builder::BoolishValueParser;
+use clap::{Args, ValueEnum};
+
+use super::{complain, print};
+use crate::load::{self, Arrivals, MAX_KEYS, Pace, Plan, Popularity, Process, RunError, StartError, Traffic};
+use crate::net::Address;
+use crate::settings::duration;
+use report::Report;
+use watch::Watch;
+
+/// What to measure, and how.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Bench {
+    /// The service: http://HOST:PORT or unix:/PATH
+    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081")]
+    addr: String,
+
+    /// Connections to the service
+    #[arg(long, env = "TIDEGATE_CONNECTIONS", value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    connections: u16,
+
+    /// Checks under way on each connection, at most
+    ///
+    /// In a closed loop so many always are. The service may allow fewer.
+    #[arg(long, env = "TIDEGATE_STREAMS", value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    streams: u32,
+
+    /// Open loop: checks a second over all connections, whatever the answers do; several rates are run one after the other
+    ///
+    /// A thread then looks at its sockets without rest while checks are due more often than every 2 ms: it takes a core.
+    #[arg(long, env = "TIDEGATE_RATE", value_name = "RATE,...", value_delimiter = ',', value_parser = rate)]
+    rate: Vec<f64>,
+
+    /// How the checks of an open loop are spread over time: at the same distance, or as independent callers come
+    #[arg(long, env = "TIDEGATE_ARRIVALS", value_name = "HOW", value_enum, default_value_t = Spread::Even)]
+    arrivals: Spread,
+
+    /// How long checks count, in each run
+    #[arg(long, env = "TIDEGATE_DURATION", value_name = "DURATION", default_value = "10s", value_parser = length)]
+    duration: Duration,
+
+    /// How long checks are sent before, without counting
+    #[arg(long, env = "TIDEGATE_WARMUP", value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    warmup: Duration,
+
+    /// How many keys there are, each with a counter of its own
+    #[arg(long, env = "TIDEGATE_KEYS", value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=MAX_KEYS))]
+    keys: u64,
+
+    /// Which keys are asked for how often
+    #[arg(long, env = "TIDEGATE_DISTRIBUTION", value_name = "WHICH", value_enum, default_value_t = Distribution::Uniform)]
+    distribution: Distribution,
+
+    /// zipf: the n-th key is asked for in proportion to 1 / n^S [default: 1.0]
+    #[arg(long, env = "TIDEGATE_EXPONENT", value_name = "S", value_parser = exponent)]
+    exponent: Option<f64>,
+
+    /// The domain of the rules
+    #[arg(long, env = "TIDEGATE_DOMAIN", value_name = "NAME", default_value = "bench")]
+    domain: String,
+
+    /// Descriptors of each check, each with a key of its own
+    #[arg(long, env = "TIDEGATE_DESCRIPTORS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    descriptors: u16,
+
+    /// Entries of each descriptor: k0, k1 and so on
+    #[arg(long, env = "TIDEGATE_ENTRIES", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=30))]
+    entries: u16,
+
+    /// The share of checks, from 0 to 1, for what is limited to nothing: they are to be denied
+    #[arg(long, env = "TIDEGATE_OVER_LIMIT", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    over_limit: f64,
+
+    /// Threads that send, among which the connections are dealt out
+    #[arg(long, env = "TIDEGATE_THREADS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    threads: u16,
+
+    /// The service's process on this machine: tells what a check costs it, and its memory
+    #[arg(long, env = "TIDEGATE_SERVER_PID", value_name = "PID")]
+    server_pid: Option<u32>,
+
+    /// Print the result as JSON
+    #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
+    json: bool,
+
+    /// Draw latency over load, as SVG; without --rate, at 10 % to 90 % of what a closed loop reaches
+    #[arg(long, env = "TIDEGATE_CHART", value_name = "FILE")]
+    chart: Option<PathBuf>,
+
+    /// Print the rules that the service needs for these checks, and do nothing else
+    #[arg(long, env = "TIDEGATE_PRINT_RULES", value_parser = BoolishValueParser::new())]
+    print_rules: bool,
+
+    /// The same seed gives the same checks [default: by chance, and told]
+    #[arg(long, env = "TIDEGATE_SEED", value_name = "NUMBER")]
+    seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Distribution {
+    Uniform,
+    Zipf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Spread {
+    Even,
+    Poisson,
+}
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  tidegate bench --print-rules > rules.yaml         # rules that fit, for this service or envoyproxy/ratelimit
+  tidegate serve --config rules.yaml &
+  tidegate bench --server-pid $!                    # the most it can do, and what a check costs it
+  tidegate bench --rate 20000                       # how soon it answers at 20,000 checks a second
+  tidegate bench --rate 10000,20000,40000 --chart latency.svg
+  tidegate bench --connections 64 --streams 1 --keys 1000000 --distribution zipf --json
+
+On one machine, give both sides cores of their own, or they measure each other:
+  taskset -c 0 tidegate serve --config rules.yaml --workers 1
+  taskset -c 1 tidegate bench
+
+Exit status: 0 when checks were answered, 1 when none was or nothing was measured, 2 when the command line is wrong.";
+
+impl Bench {
+    pub(super) fn run(self) -> ExitCode {
+        if self.print_rules {
+            print(self.traffic().rules().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        let plan = match self.plan() {
+            Ok(plan) => plan,
+            Err(error) => {
+                complain(&format!("error: {error}"));
+                return ExitCode::from(WRONG_COMMAND_LINE);
+            }
+        };
+        let (report, failed) = self.measure(&plan);
+        if !report.is_empty() {
+            print(&if self.json { report.json() } else { report.to_string() });
+            report.remarks(&plan).iter().for_each(|remark| complain(&format!("warning: {remark}")));
+        }
+        let drawn = match &self.chart {
+            Some(path) if failed.is_none() => chart::write(path, &report),
+            _ => Ok(()),
+        };
+        match failed.or(drawn.err()) {
+            Some(error) => {
+                complain(&format!("error: {error}"));
+                ExitCode::FAILURE
+            }
+            None if report.has_answers() => ExitCode::SUCCESS,
+            None => ExitCode::FAILURE,
+        }
+    }
+
+    /// All runs, one after the other, as far as they come.
+    fn measure(&self, plan: &Plan) -> (Report, Option<String>) {
+        let mut report = Report::new(plan);
+        let watch = Watch::start();
+        report.denies_what_it_should = load::denies_what_it_should(plan).unwrap_or_default();
+        let mut paces: VecDeque<Pace> = match self.rate.as_slice() {
+            [] => VecDeque::from([Pace::Closed]),
+            rates => rates.iter().map(|rate| self.open(*rate)).collect(),
+        };
+        while let Some(pace) = paces.pop_front() {
+            let plan = Plan { pace, ..plan.clone() };
+            match watch.run(&plan) {
+                Ok(measured) => report.add(&plan, &measured),
+                // What was measured before is told.
+                Err(RunError::TooEarly) if !report.is_empty() => break,
+                Err(error) => return (report, Some(describe(&error))),
+            }
+            if watch.is_interrupted() {
+                break;
+            }
+            if self.chart.is_some() && pace == Pace::Closed {
+                let most = report.checks_per_second();
+                paces.extend((1..=9).map(|tenths| self.open((most * f64::from(tenths) / 10.0).max(1.0).round())));
+            }
+        }
+        (report, None)
+    }
+
+    fn open(&self, rate: f64) -> Pace {
+        let arrivals = match self.arrivals {
+            Spread::Even => Arrivals::Even,
+            Spread::Poisson => Arrivals::Poisson,
+        };
+        Pace::Open { rate, arrivals }
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            domain: self.domain.clone(),
+            descriptors: self.descriptors.into(),
+            entries: self.entries.into(),
+            keys: self.keys,
+            popularity: match self.distribution {
+                Distribution::Uniform => Popularity::Uniform,
+                Distribution::Zipf => Popularity::Zipf { exponent: self.exponent.unwrap_or(1.0) },
+            },
+            over_limit: self.over_limit,
+        }
+    }
+
+    fn plan(&self) -> Result<Plan, String> {
+        self.check()?;
+        let addr = self.addr.strip_prefix("http://").unwrap_or(&self.addr);
+        let addr = addr.strip_suffix('/').filter(|_| !addr.starts_with("unix:")).unwrap_or(addr);
+        if addr.contains("://") {
+            return Err(format!("--addr {}: expected http://HOST:PORT or unix:/PATH; there is no TLS here", self.addr));
+        }
+        let target: Address = addr.parse().map_err(|error| format!("--addr {}: {error}", self.addr))?;
+        let server = match self.server_pid {
+            Some(pid) => Some(Process::of(pid).map_err(|error| no_process(pid, &error))?),
+            None => None,
+        };
+        Ok(Plan {
+            target,
+            traffic: self.traffic(),
+            pace: Pace::Closed,
+            connections: self.connections.into(),
+            streams: usize::try_from(self.streams).unwrap_or(usize::MAX),
+            threads: self.threads.into(),
+            warmup: self.warmup,
+            duration: self.duration,
+            seed: self.seed.unwrap_or_else(by_chance),
+            server,
+        })
+    }
+
+    /// Options that make no sense together.
+    fn check(&self) -> Result<(), String> {
+        let open = !self.rate.is_empty() || self.chart.is_some();
+        let wrong = if self.threads > self.connections {
+            "--threads: each thread needs a connection of its own, so there are at most as many as --connections"
+        } else if self.exponent.is_some() && self.distribution == Distribution::Uniform {
+            "--exponent belongs to --distribution zipf"
+        } else if self.arrivals == Spread::Poisson && !open {
+            "--arrivals belongs to an open loop: give --rate"
+        } else if self.chart.is_some() && self.rate.len() == 1 {
+            "--chart needs several rates to draw a line: --rate 10000,20000,40000, or none at all"
+        } else {
+            return Ok(());
+        };
+        Err(wrong.to_owned())
+    }
+}
+
+/// What was wrong, and what to do about it.
+fn describe(error: &RunError) -> String {
+    let hint = match error {
+        RunError::Start { error: StartError::Connect(error), .. } => match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                "; is the service running, and does --addr name its gRPC port?"
+            }
+            io::ErrorKind::TimedOut => "; is there a firewall between, or is it the wrong host?",
+            io::ErrorKind::ConnectionReset => "; it accepts no more connections, or speaks something else",
+            _ => "",
+        },
+        RunError::Start { error: StartError::Protocol(_), .. } => {
+            "; does --addr name the gRPC port, and is it without TLS?"
+        }
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+fn no_process(pid: u32, error: &io::Error) -> String {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such process here (pidof tidegate tells one; it must run on this machine)"
+        }
+        io::ErrorKind::PermissionDenied => "it belongs to somebody else",
+        _ => "only Linux tells what a process costs",
+    };
+    format!("--server-pid {pid}: {error}: {hint}")
+}
+
+/// The standard library keys each of its maps by chance.
+fn by_chance() -> u64 {
+    RandomState::new().build_hasher().finish() >> 32
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "expected checks a second, such as 20000".to_owned())?;
+    if (0.01..=1e9).contains(&rate) { Ok(rate) } else { Err("expected 0.01 to 1000000000 checks a second".to_owned()) }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a share, such as 0.1".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a share from 0 to 1".to_owned()) }
+}
+
+fn exponent(text: &str) -> Result<f64, String> {
+    let exponent: f64 = text.parse().map_err(|_| "expected a number, such as 1.0".to_owned())?;
+    if (0.0..=100.0).contains(&exponent) { Ok(exponent) } else { Err("expected 0 to 100".to_owned()) }
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let length = duration(text)?;
+    let range = Duration::from_millis(1)..=Duration::from_hours(24);
+    if range.contains(&length) { Ok(length) } else { Err("expected 1ms to 24h".to_owned()) }
+}
+
+const WRONG_COMMAND_LINE: u8 = 2;

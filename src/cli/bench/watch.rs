@@ -1,0 +1,73 @@
+//! A run as somebody watches it: progress on a terminal, and Ctrl-C.
+
+use std::io::{IsTerminal, Write, stderr};
+use std::process::exit;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use super::table::grouped;
+use crate::load::{self, Measured, Pace, Plan, Progress, RunError};
+
+/// Whoever watches.
+#[derive(Debug)]
+pub(super) struct Watch {
+    interrupted: Arc<AtomicBool>,
+    /// Progress is for people: a file or a pipe gets none of it.
+    on_terminal: bool,
+}
+
+impl Watch {
+    /// From now on, the first Ctrl-C ends the run, whose result is still told, and the second one the process.
+    pub(super) fn start() -> Self {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&interrupted);
+        // Where no such thread can be started, Ctrl-C ends the process as it always does.
+        let _listening = thread::Builder::new().name("tidegate-signal".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let Ok(runtime) = runtime else { return };
+            while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+                if told.swap(true, Ordering::Relaxed) {
+                    exit(ENDED_BY_SIGNAL);
+                }
+            }
+        });
+        Self { interrupted, on_terminal: stderr().is_terminal() }
+    }
+
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Runs the plan to its end, or to Ctrl-C.
+    pub(super) fn run(&self, plan: &Plan) -> Result<Measured, RunError> {
+        let measured = load::run(plan, &|| self.is_interrupted(), &mut |progress| {
+            if self.on_terminal {
+                // One line that is written over; what is left of a longer one is cleared.
+                let _gone = write!(stderr(), "\r{}\x1b[K", line(plan, progress));
+            }
+        });
+        if self.on_terminal {
+            let _gone = write!(stderr(), "\r\x1b[K");
+        }
+        measured
+    }
+}
+
+fn line(plan: &Plan, progress: Progress) -> String {
+    let seconds = progress.elapsed.as_ns() / 1_000_000_000;
+    let total = (plan.warmup + plan.duration).as_secs();
+    let load = match plan.pace {
+        Pace::Closed => "closed loop".to_owned(),
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A rate is at most 10^9.
+        Pace::Open { rate, .. } => format!("{}/s", grouped(rate as u64)),
+    };
+    if !progress.warm {
+        return format!("{load}: {seconds} of {total} s, warming up");
+    }
+    let errors = if progress.errors > 0 { format!(", {} errors", grouped(progress.errors)) } else { String::new() };
+    format!("{load}: {seconds} of {total} s, {} checks{errors}", grouped(progress.answered))
+}
+
+/// As shells tell a process that SIGINT ended.
+const ENDED_BY_SIGNAL: i32 = 130;

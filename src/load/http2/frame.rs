@@ -1,0 +1,121 @@
+//! Frames of HTTP/2 as bytes (RFC 9113, sections 4 and 6).
+
+/// The nine bytes before each frame's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::load) struct Head {
+    /// The payload's bytes.
+    pub(in crate::load) length: usize,
+    /// What the frame is.
+    pub(in crate::load) kind: u8,
+    /// Bits whose meaning depends on the kind.
+    pub(in crate::load) flags: u8,
+    /// The stream, or 0 for the connection.
+    pub(in crate::load) stream: u32,
+}
+
+impl Head {
+    /// Takes the head apart; the reserved bit is left out.
+    pub(in crate::load) fn read(bytes: [u8; HEAD_BYTES]) -> Self {
+        let [a, b, c, kind, flags, id @ ..] = bytes;
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        Self { length, kind, flags, stream: u32::from_be_bytes(id) & MAX_STREAM_ID }
+    }
+
+    /// Whether all of these bits are set.
+    pub(in crate::load) fn has(self, flags: u8) -> bool {
+        self.flags & flags == flags
+    }
+}
+
+/// Appends a frame. A payload longer than 2^24 - 1 bytes is a mistake of the caller, who knows the peer's bound.
+pub(in crate::load) fn put_frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    put_head(out, kind, flags, stream, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Appends the head of a frame.
+pub(in crate::load) fn put_head(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, length: usize) {
+    let [.., a, b, c] = length.to_be_bytes();
+    out.extend_from_slice(&[a, b, c, kind, flags]);
+    out.extend_from_slice(&stream.to_be_bytes());
+}
+
+/// Leaves out the padding of DATA and HEADERS; `None` when there is more of it than payload.
+pub(in crate::load) fn unpadded(head: Head, payload: &[u8]) -> Option<&[u8]> {
+    if !head.has(PADDED) {
+        return Some(payload);
+    }
+    let (padding, rest) = payload.split_first()?;
+    rest.get(..rest.len().checked_sub(usize::from(*padding))?)
+}
+
+/// What a client says first.
+pub(in crate::load) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+pub(in crate::load) const HEAD_BYTES: usize = 9;
+pub(in crate::load) const MAX_STREAM_ID: u32 = 0x7fff_ffff;
+/// The largest payload that a peer may send unless it is allowed more, which we never do.
+pub(in crate::load) const DEFAULT_MAX_FRAME: usize = 16_384;
+/// Windows begin with so many bytes.
+pub(in crate::load) const DEFAULT_WINDOW: i64 = 65_535;
+pub(in crate::load) const MAX_WINDOW: i64 = 0x7fff_ffff;
+
+pub(in crate::load) const DATA: u8 = 0;
+pub(in crate::load) const HEADERS: u8 = 1;
+pub(in crate::load) const RST_STREAM: u8 = 3;
+pub(in crate::load) const SETTINGS: u8 = 4;
+pub(in crate::load) const PUSH_PROMISE: u8 = 5;
+pub(in crate::load) const PING: u8 = 6;
+pub(in crate::load) const GOAWAY: u8 = 7;
+pub(in crate::load) const WINDOW_UPDATE: u8 = 8;
+pub(in crate::load) const CONTINUATION: u8 = 9;
+
+/// Of DATA and HEADERS.
+pub(in crate::load) const END_STREAM: u8 = 0x1;
+/// Of SETTINGS and PING.
+pub(in crate::load) const ACK: u8 = 0x1;
+/// Of HEADERS and CONTINUATION.
+pub(in crate::load) const END_HEADERS: u8 = 0x4;
+/// Of DATA and HEADERS.
+pub(in crate::load) const PADDED: u8 = 0x8;
+/// Of HEADERS.
+pub(in crate::load) const PRIORITY: u8 = 0x20;
+
+pub(in crate::load) const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
+pub(in crate::load) const SETTINGS_ENABLE_PUSH: u16 = 2;
+pub(in crate::load) const SETTINGS_MAX_CONCURRENT_STREAMS: u16 = 3;
+pub(in crate::load) const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
+pub(in crate::load) const SETTINGS_MAX_FRAME_SIZE: u16 = 5;
+
+/// The stream is no longer of interest.
+pub(in crate::load) const CANCEL: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_comes_back_as_it_was_put() {
+        let mut out = Vec::new();
+        put_frame(&mut out, PING, ACK, 0x1234_5678, &[7; 300]);
+        let (head, payload) = out.split_first_chunk().unwrap();
+        assert_eq!(Head::read(*head), Head { length: 300, kind: PING, flags: ACK, stream: 0x1234_5678 });
+        assert_eq!(payload, [7; 300]);
+    }
+
+    #[test]
+    fn padding_is_left_out() {
+        let head = |flags| Head { length: 0, kind: DATA, flags, stream: 1 };
+        let cases: [(u8, &[u8], Option<&[u8]>); 6] = [
+            (0, &[3, 1, 2], Some(&[3, 1, 2])),
+            (PADDED, &[0, 1, 2], Some(&[1, 2])),
+            (PADDED, &[1, 1, 2], Some(&[1])),
+            (PADDED, &[2, 1, 2], Some(&[])),
+            (PADDED, &[3, 1, 2], None),
+            (PADDED, &[], None),
+        ];
+        for (flags, payload, expected) in cases {
+            assert_eq!(unpadded(head(flags), payload), expected, "{flags} {payload:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Connections as they begin: the socket, the greeting, and one check to see what the server has.
+
+use std::io;
+
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use super::run::Plan;
+use super::schedule::{Pace, Schedule};
+use super::session::Session;
+use super::socket::{CONNECT_TIMEOUT, Reader, Writer, connect};
+use super::tally::Tally;
+use super::template::Template;
+use super::traffic::{Picks, Traffic};
+
+/// A server that checks cannot be sent to.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no connection.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// There is one, and whoever answers speaks something else.
+    #[error("no gRPC there (HTTP/2 without TLS): {0}")]
+    Protocol(String),
+    /// The runtime or the distribution of keys could not be made.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// A connection whose server has greeted.
+pub(super) struct Opened {
+    pub(super) session: Session,
+    pub(super) reader: Reader,
+    pub(super) writer: Writer,
+    /// What arrived and is the beginning of a frame.
+    pub(super) buffer: Vec<u8>,
+}
+
+/// Opens a connection, and waits until the server has greeted.
+pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
+    let (reader, writer) = connect(&plan.target).await.map_err(StartError::Connect)?;
+    let mut opened = Opened { session: Session::new(plan.streams), reader, writer, buffer: Vec::new() };
+    let greeting = async {
+        while !opened.session.greeted() {
+            opened.exchange(&mut Tally::new(u64::MAX)).await?;
+        }
+        Ok(())
+    };
+    match timeout(CONNECT_TIMEOUT, greeting).await {
+        Ok(greeted) => greeted.map(|()| opened),
+        Err(_) => Err(StartError::Protocol("it says nothing".to_owned())),
+    }
+}
+
+/// Sends one check for what is limited to nothing: whether it was denied, or `None` when it was not answered.
+pub(super) async fn probe(plan: &Plan) -> Option<bool> {
+    let traffic = Traffic { over_limit: 1.0, ..plan.traffic.clone() };
+    let mut opened = open(&Plan { streams: 1, ..plan.clone() }).await.ok()?;
+    let mut schedule = Schedule::new(Pace::Closed, 0, 1, 1, plan.seed);
+    let (mut template, mut picks) = (Template::new(&traffic, &plan.authority()), Picks::new(&traffic, plan.seed).ok()?);
+    opened.session.fill(0, &mut schedule, &mut template, &mut picks);
+    // Nothing is due any more.
+    schedule.end_at(0);
+    let mut tally = Tally::new(0);
+    let asking = async {
+        while opened.session.under_way() > 0 {
+            opened.exchange(&mut tally).await.ok()?;
+        }
+        Some(())
+    };
+    timeout(CONNECT_TIMEOUT, asking).await.ok()??;
+    Some(tally.over_limit > 0).filter(|_| tally.errors() == 0)
+}
+
+impl Opened {
+    /// Sends what is to be sent, and takes what comes.
+    async fn exchange(&mut self, tally: &mut Tally) -> Result<(), StartError> {
+        while !self.session.pending().is_empty() {
+            match self.writer.try_write(self.session.pending()) {
+                Ok(sent) => self.session.sent(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.writer.writable().await.map_err(StartError::Connect)?;
+                }
+                Err(error) => return Err(StartError::Connect(error)),
+            }
+        }
+        if self.reader.read_buf(&mut self.buffer).await.map_err(StartError::Connect)? == 0 {
+            return Err(StartError::Protocol("it closed the connection".to_owned()));
+        }
+        let taken = self.session.receive(&self.buffer, 0, tally);
+        let taken = taken.map_err(|violation| StartError::Protocol(violation.to_owned()))?;
+        self.buffer.drain(..taken);
+        Ok(())
+    }
+}

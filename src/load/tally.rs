@@ -1,0 +1,86 @@
+//! What became of the checks.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use super::failure::Failure;
+
+/// What became of the checks that count: those that were due from a certain instant on.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    from_ns: u64,
+    /// Checks that were admitted.
+    pub ok: u64,
+    /// Checks that were denied.
+    pub over_limit: u64,
+    /// Checks without an answer, by the reason, and what was said with the first of each.
+    pub failures: BTreeMap<Failure, (u64, String)>,
+    /// From when a check was due to its answer, in nanoseconds; checks without an answer are not in it.
+    pub latency_ns: Histogram<u64>,
+}
+
+impl Tally {
+    /// Counts what is due from `from_ns` on.
+    ///
+    /// # Panics
+    /// Never: the bounds of the histogram are constants that it accepts, which a test shows.
+    pub(super) fn new(from_ns: u64) -> Self {
+        #[allow(clippy::expect_used)] // Constants that a test holds.
+        let latency_ns = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS).expect("bounds that fit");
+        Self { from_ns, ok: 0, over_limit: 0, failures: BTreeMap::new(), latency_ns }
+    }
+
+    /// Counts an answer to a check that was due at `due_ns`.
+    pub(super) fn answer(&mut self, due_ns: u64, now_ns: u64, over_limit: bool) {
+        if due_ns < self.from_ns {
+            return;
+        }
+        if over_limit {
+            self.over_limit += 1;
+        } else {
+            self.ok += 1;
+        }
+        self.latency_ns.saturating_record(now_ns.saturating_sub(due_ns));
+    }
+
+    /// Counts a check that was due at `due_ns` and has no answer.
+    pub(super) fn fail(&mut self, due_ns: u64, failure: Failure, said: &str) {
+        if due_ns >= self.from_ns {
+            self.fail_many(1, failure, said);
+        }
+    }
+
+    /// Counts so many checks that have no answer.
+    pub(super) fn fail_many(&mut self, count: u64, failure: Failure, said: &str) {
+        if count > 0 {
+            self.failures.entry(failure).or_insert_with(|| (0, said.to_owned())).0 += count;
+        }
+    }
+
+    /// Checks without an answer.
+    pub fn errors(&self) -> u64 {
+        self.failures.values().map(|(count, _)| count).sum()
+    }
+
+    /// All checks that count.
+    pub fn checks(&self) -> u64 {
+        self.ok + self.over_limit + self.errors()
+    }
+
+    /// Adds what another one counted.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.ok += other.ok;
+        self.over_limit += other.over_limit;
+        for (failure, (count, said)) in &other.failures {
+            self.fail_many(*count, *failure, said);
+        }
+        // Both have the same bounds, so it fits.
+        let _fits = self.latency_ns.add(&other.latency_ns);
+    }
+}
+
+/// A longer wait counts as one of an hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+/// A latency is told to a thousandth of itself.
+const SIGNIFICANT_DIGITS: u8 = 3;

@@ -1,0 +1,160 @@
+//! `tidegate bench` against the real server, and against ones that are none.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::thread;
+
+use serde_json::Value;
+
+use crate::TestServer;
+use crate::server::{THREE_A_MINUTE, run};
+
+const REQUESTS: &str = "ratelimit_service_total_requests";
+
+fn bench(flags: &[&str]) -> (Option<i32>, String, String) {
+    run(&[&["bench"], flags].concat(), "")
+}
+
+/// The runs of a bench that reports as JSON, and what it warned of.
+fn runs(server: &TestServer, flags: &[&str]) -> (Vec<Value>, String) {
+    let (code, stdout, stderr) = bench(&[&["--addr", &server.grpc, "--json", "--warmup", "0s"], flags].concat());
+    let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout} {stderr}"));
+    assert_eq!((code, &report["target"]), (Some(0), &Value::from(server.grpc.as_str())), "{stderr}");
+    (report["runs"].as_array().unwrap().clone(), stderr)
+}
+
+fn rules(flags: &[&str]) -> String {
+    let (code, stdout, _) = bench(&[&["--print-rules"], flags].concat());
+    assert_eq!(code, Some(0));
+    stdout
+}
+
+fn number(run: &Value, name: &str) -> u64 {
+    run[name].as_u64().unwrap_or_else(|| panic!("{name} of {run}"))
+}
+
+#[test]
+fn what_it_counts_is_what_the_server_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = format!("unix:{}", dir.path().join("grpc.sock").display());
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&[], &["--connections", "3", "--streams", "5", "--threads", "2"]),
+        (&["--grpc-addr", &socket], &["--connections", "2", "--distribution", "zipf", "--exponent", "1.2"]),
+        (&[], &["--rate", "500,2000", "--arrivals", "poisson"]),
+        (&[], &["--descriptors", "4", "--entries", "1", "--streams", "1"]),
+    ];
+    for (server_flags, flags) in cases {
+        let shape: &[&str] = if flags.contains(&"--entries") { &["--entries", "1"] } else { &[] };
+        let server = TestServer::start(&rules(shape), server_flags);
+        let flags = [&["--duration", "300ms", "--over-limit", "0.3", "--keys", "50"], flags].concat();
+        let (runs, warnings) = runs(&server, &flags);
+        assert_eq!(warnings, "", "{flags:?}");
+        let sum = |name| runs.iter().map(|run| number(run, name)).sum::<u64>();
+        let (checks, denied) = (sum("checks"), sum("over_limit"));
+        assert!(checks > 20, "{flags:?}: {checks}");
+        // One check before all others asks whether the rules are there.
+        assert_eq!(server.metric(REQUESTS), checks + 1, "{flags:?}");
+        assert_eq!((sum("errors"), sum("ok") + denied), (0, checks), "{flags:?}");
+        let (checks, denied) = (checks as f64, denied as f64);
+        let five_deviations = 5.0 * (0.3 * 0.7 / checks).sqrt();
+        assert!((denied / checks - 0.3).abs() < five_deviations, "{flags:?}: {denied} of {checks}");
+    }
+}
+
+#[test]
+fn the_report_has_what_programs_read() {
+    let server = TestServer::start(&rules(&[]), &[]);
+    let pid = server.pid().to_string();
+    let (runs, _) = runs(&server, &["--duration", "300ms", "--rate", "1000", "--server-pid", &pid]);
+    let run = &runs[0];
+    assert_eq!((&run["mode"], &run["rate"]), (&Value::from("open"), &Value::from(1_000.0)));
+    assert_eq!((number(run, "connections"), number(run, "streams"), number(run, "checks")), (4, 32, 300));
+    assert_eq!((run["seconds"].as_f64(), run["checks_per_second"].as_f64()), (Some(0.3), Some(1_000.0)));
+    let latency: Vec<f64> =
+        ["p50", "p90", "p99", "p999", "max"].iter().map(|name| run["latency_us"][name].as_f64().unwrap()).collect();
+    assert!(latency.is_sorted() && latency[0] > 0.0 && run["latency_us"]["mean"].as_f64().unwrap() > 0.0, "{run}");
+    assert!(run["server"]["cpu_us_per_check"].as_f64().unwrap() > 0.0, "{run}");
+    assert!(number(&run["server"], "resident_bytes") > 1_000_000, "{run}");
+    assert!(run["generator"]["cpu_us_per_check"].as_f64().unwrap() > 0.0, "{run}");
+}
+
+#[test]
+fn people_get_a_table_and_a_chart() {
+    let server = TestServer::start(&rules(&[]), &[]);
+    let chart = server.dir.path().join("latency.svg");
+    let chart = chart.to_str().unwrap();
+    let flags = ["--addr", &server.grpc, "--duration", "50ms", "--warmup", "10ms", "--seed", "7", "--chart", chart];
+    let (code, stdout, stderr) = bench(&flags);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("100,000 keys (uniform), seed 7\n") && stdout.contains("closed"), "{stdout}");
+    assert_eq!(stdout.lines().filter(|line| line.contains("/s  ")).count(), 9, "{stdout}");
+    let svg = std::fs::read_to_string(chart).unwrap();
+    assert!(svg.starts_with("<svg") && svg.contains("p99.9") && svg.contains(&server.grpc), "{svg}");
+}
+
+#[test]
+fn a_server_with_other_rules_is_told_of() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let (runs, warnings) = runs(&server, &["--duration", "20ms"]);
+    assert_eq!(number(&runs[0], "errors"), 0);
+    assert!(warnings.contains("admits what the rules of --print-rules deny"), "{warnings}");
+}
+
+#[test]
+fn errors_are_counted_by_kind_and_told() {
+    let server = TestServer::start(&rules(&[]), &[]);
+    let flags = ["--addr", &server.grpc, "--duration", "50ms", "--warmup", "0s", "--json", "--domain", ""];
+    let (code, stdout, stderr) = bench(&flags);
+    let report: Value = serde_json::from_str(&stdout).unwrap();
+    let run = &report["runs"][0];
+    assert_eq!((code, number(run, "ok"), number(run, "over_limit")), (Some(1), 0, 0), "{stderr}");
+    assert_eq!(number(&run["errors_by_kind"]["gRPC INVALID_ARGUMENT"], "count"), number(run, "errors"));
+    assert_eq!(server.metric(REQUESTS), number(run, "errors") + 1);
+    let said = "gRPC INVALID_ARGUMENT (rate limit domain must not be empty)";
+    assert!(stderr.contains("NO CHECK WAS ANSWERED") && stderr.contains(said), "{stderr}");
+}
+
+#[test]
+fn another_grpc_service_is_told_from_a_rate_limit_service() {
+    // The admin port speaks gRPC, and knows no checks.
+    let server = TestServer::start(&rules(&[]), &[]);
+    let (code, _, stderr) = bench(&["--addr", &server.admin, "--duration", "20ms", "--warmup", "0s"]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("UNIMPLEMENTED: this is no rate limit service") || stderr.contains("HTTP 404"), "{stderr}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_told_at_once() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let server = TestServer::start(&rules(&[]), &[]);
+    let http1 = TcpListener::bind("127.0.0.1:0").unwrap();
+    let http1_addr = http1.local_addr().unwrap().to_string();
+    let answering = thread::spawn(move || {
+        // The check that is asked first, and the connection of the run.
+        for _ in 0..2 {
+            let (mut stream, _) = http1.accept().unwrap();
+            let _greeting = stream.read(&mut [0; 1_024]);
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        }
+    });
+    let cases: [(&[&str], i32, &str); 12] = [
+        (&["--addr", &nobody], 1, "is the service running"),
+        (&["--addr", "unix:/nonexistent/t.sock"], 1, "No such file"),
+        (&["--addr", &http1_addr], 1, "not HTTP/2"),
+        (&["--addr", "https://127.0.0.1:1"], 2, "there is no TLS here"),
+        (&["--addr", "localhost"], 2, "expected HOST:PORT"),
+        (&["--addr", &server.grpc, "--server-pid", "4194305"], 2, "no such process"),
+        (&["--threads", "5"], 2, "--threads: each thread needs a connection"),
+        (&["--exponent", "2"], 2, "belongs to --distribution zipf"),
+        (&["--arrivals", "poisson"], 2, "give --rate"),
+        (&["--rate", "0"], 2, "checks a second"),
+        (&["--rate", "5", "--chart", "x.svg"], 2, "several rates"),
+        (&["--over-limit", "1.5"], 2, "share from 0 to 1"),
+    ];
+    for (flags, expected, word) in cases {
+        let (code, stdout, stderr) = bench(flags);
+        assert_eq!((code, stdout.as_str()), (Some(expected), ""), "{flags:?}: {stderr}");
+        assert!(stderr.contains(word), "{flags:?}: {stderr}");
+    }
+    answering.join().unwrap();
+}
