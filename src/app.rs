@@ -12,6 +12,7 @@ use axum::Router;
 use tokio::task::JoinSet;
 
 use crate::alerts::Alerts;
+use crate::background;
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
 use crate::grpc::{Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services};
@@ -77,6 +78,7 @@ pub fn run(settings: &Settings) -> Result<End, AppError> {
     let main = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(MAIN_THREADS)
         .thread_name("tidegate-main")
+        .on_thread_start(background::give_way)
         .enable_all()
         .build()?;
     let end = main.block_on(async {

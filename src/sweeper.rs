@@ -1,12 +1,13 @@
 //! The thread beside the decisions: frees spent counters, keeps the clock in step with the wall clock, and makes room for
 //! denials that listeners are told.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{io, thread};
 
+use crate::background;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
 use crate::usage::TICK_MS;
@@ -26,8 +27,7 @@ impl Sweeper {
     /// The system has no thread left.
     pub fn start(limiter: Arc<Limiter>, clock: Arc<Clock>) -> io::Result<Self> {
         let (stop, stopped) = sync_channel(1);
-        let thread =
-            thread::Builder::new().name("tidegate-sweep".into()).spawn(move || run(&limiter, &clock, &stopped))?;
+        let thread = background::spawn("tidegate-sweep", move || run(&limiter, &clock, &stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }

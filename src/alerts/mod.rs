@@ -21,7 +21,7 @@ mod window;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use backlog::{Backlog, Parcel};
@@ -31,6 +31,7 @@ pub use firing::{Firing, Subject};
 pub use receiver::{Address, Receiver};
 pub use sender::{Counts, Sender};
 
+use crate::background;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
 use crate::settings::AlertSettings;
@@ -60,12 +61,11 @@ impl Alerts {
         let (alive, sent) = sync_channel::<()>(1);
         let watch = Watch::new(limiter, Arc::clone(&sender));
         let (sending, its_clock) = (Arc::clone(&sender), Arc::clone(&clock));
-        Builder::new().name("tidegate-alert-send".into()).spawn(move || {
+        background::spawn("tidegate-alert-send", move || {
             send(&sending, &its_clock, &woken);
             drop(alive);
         })?;
-        let watching =
-            Builder::new().name("tidegate-alert".into()).spawn(move || watch.run(&clock, &wake, &stopped))?;
+        let watching = background::spawn("tidegate-alert", move || watch.run(&clock, &wake, &stopped))?;
         Ok(Self { sender, stop: Some(stop), watching: Some(watching), sent })
     }
 

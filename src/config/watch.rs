@@ -19,6 +19,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::listing::{Look, look};
 use super::{ContentHash, ReadError, Source};
+use crate::background;
 use crate::clock::Clock;
 use crate::rules::SourceFile;
 use crate::units::Nanos;
@@ -82,7 +83,7 @@ impl Watch {
             told: loaded.map(Ok),
             on_change,
         };
-        let thread = std::thread::Builder::new().name("config-watch".into()).spawn(move || guard.run())?;
+        let thread = background::spawn("config-watch", move || guard.run())?;
         Ok(Self { stop, wake, thread: Some(thread) })
     }
 }

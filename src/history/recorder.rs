@@ -1,11 +1,11 @@
 //! The thread that reads the usage every few seconds and writes down what is new.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{io, thread};
 
 use super::ReadUsage;
 use super::database::{Failure, Shape, set_aside};
@@ -14,6 +14,7 @@ use super::resolution::{Resolution, second};
 use super::retention::Keep;
 use super::status::Shared;
 use super::writer::{Size, Writer};
+use crate::background;
 use crate::clock::Clock;
 use crate::units::{Nanos, Timestamp};
 
@@ -46,7 +47,7 @@ impl Recorder {
             }
             work.flush(clock.now());
         };
-        let thread = thread::Builder::new().name("tidegate-history".into()).spawn(run)?;
+        let thread = background::spawn("tidegate-history", run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }

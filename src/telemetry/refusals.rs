@@ -7,14 +7,15 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use std::{io, thread};
 
 use super::legible;
+use crate::background;
 use crate::settings::RefusalLog;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Denial, Denials, Listener};
@@ -38,9 +39,7 @@ impl RefusalLogger {
         let Some(bounds) = Bounds::new(which) else { return Ok(Self { stop: None, thread: None, lost }) };
         let (stop, stopped) = sync_channel(1);
         let (listener, counted) = (denials.listen(), Arc::clone(&lost));
-        let thread = thread::Builder::new()
-            .name("tidegate-refusals".into())
-            .spawn(move || run(listener, bounds, &counted, &stopped))?;
+        let thread = background::spawn("tidegate-refusals", move || run(listener, bounds, &counted, &stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread), lost })
     }
 

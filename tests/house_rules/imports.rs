@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 23] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 24] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -31,6 +31,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 23] = [
         "app",
         &[
             "alerts",
+            "background",
             "clock",
             "config",
             "grpc",
@@ -73,12 +74,12 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 23] = [
     // A client of any server: of the wire it takes only the messages.
     ("load", &["clock", "net", "units", "wire"]),
     // Reads what was counted and writes it down; asked by the admin port.
-    ("history", &["clock", "units", "usage"]),
+    ("history", &["background", "clock", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.
-    ("alerts", &["clock", "limiter", "rules", "settings", "telemetry", "units", "usage"]),
-    ("sweeper", &["clock", "limiter", "units", "usage"]),
-    ("config", &["clock", "limiter", "rules", "units"]),
-    ("telemetry", &["clock", "config", "limiter", "rules", "settings", "store", "units", "usage"]),
+    ("alerts", &["background", "clock", "limiter", "rules", "settings", "telemetry", "units", "usage"]),
+    ("sweeper", &["background", "clock", "limiter", "units", "usage"]),
+    ("config", &["background", "clock", "limiter", "rules", "units"]),
+    ("telemetry", &["background", "clock", "config", "limiter", "rules", "settings", "store", "units", "usage"]),
     ("wire", &["engine", "limiter", "rules", "units", "usage"]),
     ("limiter", &["engine", "rules", "store", "units", "usage"]),
     // The store takes `now` from its callers; the clock only tells it how long a sweep's steps took.
@@ -90,6 +91,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 23] = [
     ("shutdown", &["clock", "units"]),
     ("net", &["shutdown", "units"]),
     ("clock", &["units"]),
+    // Threads that give way to those that decide.
+    ("background", &[]),
     ("units", &[]),
 ];
 
