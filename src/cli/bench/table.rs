@@ -152,8 +152,8 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / (1 << 20) as f64)
 }
 
-/// A hundredth of a second of load may wait at any moment, as may a few checks of a low rate.
-const FELL_BEHIND_SECONDS: f64 = 0.01;
+/// So much may wait at any moment, where a machine has other things to do; and a few checks of a low rate.
+const FELL_BEHIND_SECONDS: f64 = 0.05;
 /// No server answers for less.
 const IDLE_US: f64 = 0.05;
 /// A generator's thread that is busier than this may be what limits the throughput.

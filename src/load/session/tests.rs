@@ -90,8 +90,8 @@ fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
 
 fn trailers(status: u16) -> Vec<u8> {
     let mut block = Vec::new();
-    put_literal(&mut block, "grpc-status", &status.to_string());
-    put_literal(&mut block, "grpc-message", "because");
+    put_literal(&mut block, false, None, "grpc-status", &status.to_string());
+    put_literal(&mut block, false, None, "grpc-message", "because");
     block
 }
 
@@ -335,6 +335,26 @@ fn a_long_message_goes_out_as_the_windows_allow() {
 }
 
 #[test]
+fn headers_are_told_once_to_a_server_that_remembers_them() {
+    let blocks = |client: &mut Client| {
+        let frames = client.send().into_iter();
+        frames.filter(|(head, _)| head.kind == HEADERS).map(|(_, block)| block.len()).collect::<Vec<_>>()
+    };
+    let mut client = Client::closed(3);
+    client.fill(0);
+    let first = blocks(&mut client);
+    assert!(first[0] > 100 && first[1..] == [6, 6], "{first:?}");
+    // A smaller table holds for what comes after, and a larger one is not trusted again.
+    for (size, stream) in [(4_095, 1), (4_096, 3)] {
+        client.receive(&settings(&[(SETTINGS_HEADER_TABLE_SIZE, size)]), 0).unwrap();
+        client.receive(&answer(stream, 1), 0).unwrap();
+        client.fill(0);
+        let later = client.send().into_iter().find(|(head, _)| head.kind == HEADERS).unwrap().1;
+        assert!(later.len() > 100 && later[0] == 0x20, "{later:?}");
+    }
+}
+
+#[test]
 fn a_check_that_fails_half_sent_makes_room() {
     let mut client = Client::new(2, Pace::Closed, 500);
     client.receive(&settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 10)]), 0).unwrap();
@@ -486,7 +506,7 @@ async fn an_h2_server_is_understood() {
 #[tokio::test]
 async fn an_h2_server_with_narrow_bounds_is_understood() {
     let mut builder = h2::server::Builder::new();
-    builder.max_concurrent_streams(3).initial_window_size(100).max_frame_size(20_000);
+    builder.max_concurrent_streams(3).initial_window_size(100).max_frame_size(20_000).header_table_size(0);
     talk_to_h2(20, 400, 240, builder).await;
 }
 
