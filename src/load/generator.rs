@@ -94,10 +94,10 @@ impl Generator {
             let end_ns = timing.end_ns();
             let seed = plan.seed.wrapping_add(index as u64);
             let schedule = Schedule::new(plan.pace, index, plan.connections, end_ns, seed);
-            lines.push(Line { session, writer: Rc::new(writer), schedule, lost: false });
+            lines.push(Line { session, writer: Some(Rc::new(writer)), schedule });
             readers.push((reader, buffer));
         }
-        let tally = Tally::new(timing.warm_ns);
+        let tally = Tally::new(timing.warm_ns, timing.end_ns());
         let share = Share { tally, backlog: 0, reconnects: 0, reconnected_because: None };
         let worker =
             Worker { plan, timing: Arc::clone(timing), counts: Arc::clone(counts), lines, template, picks, share };
@@ -116,7 +116,7 @@ impl Generator {
 
 impl Share {
     pub(super) fn empty() -> Self {
-        Self { tally: Tally::new(0), backlog: 0, reconnects: 0, reconnected_because: None }
+        Self { tally: Tally::new(0, u64::MAX), backlog: 0, reconnects: 0, reconnected_because: None }
     }
 }
 
@@ -134,16 +134,16 @@ struct Worker {
 /// A connection and its part of the schedule, which goes on when it is made anew.
 struct Line {
     session: Session,
-    writer: Rc<Writer>,
+    /// Nothing while there is no connection.
+    writer: Option<Rc<Writer>>,
     schedule: Schedule,
-    /// No connection at present.
-    lost: bool,
 }
 
 impl Worker {
     /// Makes what is due on one connection, and writes what the kernel takes.
     fn pump(&mut self, at: usize, now_ns: u64) {
-        let Some(line) = self.lines.get_mut(at).filter(|line| !line.lost) else { return };
+        let Some(line) = self.lines.get_mut(at) else { return };
+        let Some(writer) = &line.writer else { return };
         // What the kernel does not take is offered again when there is more to say, or it can be written.
         loop {
             line.session.fill(now_ns, &mut line.schedule, &mut self.template, &mut self.picks);
@@ -151,7 +151,7 @@ impl Worker {
             if pending.is_empty() {
                 return;
             }
-            match line.writer.try_write(pending) {
+            match writer.try_write(pending) {
                 Ok(sent) if sent == pending.len() => {
                     line.session.sent(sent);
                     if !line.session.has_room() || line.schedule.next_due().is_none_or(|due| due > now_ns) {
@@ -188,7 +188,7 @@ impl Worker {
     fn lose(&mut self, at: usize, why: &str) {
         let Some(line) = self.lines.get_mut(at) else { return };
         line.session.abandon(Failure::ConnectionLost, why, &mut self.share.tally);
-        line.lost = true;
+        line.writer = None;
         self.share.reconnected_because.get_or_insert_with(|| why.to_owned());
         self.count();
     }
@@ -196,7 +196,7 @@ impl Worker {
     fn replace(&mut self, at: usize, session: Session, writer: Writer) {
         let now_ns = self.timing.now_ns();
         let Some(line) = self.lines.get_mut(at) else { return };
-        (line.session, line.writer, line.lost) = (session, Rc::new(writer), false);
+        (line.session, line.writer) = (session, Some(Rc::new(writer)));
         self.share.reconnects += 1;
         self.pump(at, now_ns);
     }
@@ -209,7 +209,7 @@ impl Worker {
 /// Reads one connection, and makes it anew when it is lost, until the run is over.
 async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut begun: Vec<u8>) {
     loop {
-        let why = read(&worker, at, &mut reader, &begun).await;
+        let why = read(&worker, at, reader, &begun).await;
         worker.borrow_mut().lose(at, &why);
         let plan = Arc::clone(&worker.borrow().plan);
         let again = loop {
@@ -227,15 +227,15 @@ async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut b
 }
 
 /// Reads one connection to its end, and tells why that came.
-async fn read(worker: &RefCell<Worker>, at: usize, reader: &mut Reader, begun: &[u8]) -> String {
+async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[u8]) -> String {
     let mut buffer = begun.to_vec();
     let mut filled = buffer.len();
     buffer.resize(READ_BYTES.max(filled), 0);
     loop {
         let writer = {
             let worker = worker.borrow();
-            let line = worker.lines.get(at);
-            line.filter(|line| !line.session.pending().is_empty()).map(|line| Rc::clone(&line.writer))
+            let line = worker.lines.get(at).filter(|line| !line.session.pending().is_empty());
+            line.and_then(|line| line.writer.clone())
         };
         let Some(room) = buffer.get_mut(filled..) else { return "a frame is too long".to_owned() };
         let read = if let Some(writer) = writer {
@@ -285,8 +285,7 @@ async fn pace(worker: &RefCell<Worker>) {
                 if worker.lines.get(at).is_some_and(|line| line.is_due(now_ns)) && (first || worker.plan.is_open()) {
                     worker.pump(at, now_ns);
                 }
-                // One without room goes on when an answer comes.
-                let line = worker.lines.get(at).filter(|line| !line.lost && line.session.has_room());
+                let line = worker.lines.get(at).filter(|line| line.writer.is_some());
                 next_ns = next_ns.min(line.and_then(|line| line.schedule.next_due()).unwrap_or(u64::MAX));
             }
             first = false;
@@ -302,7 +301,7 @@ async fn pace(worker: &RefCell<Worker>) {
 
 impl Line {
     fn is_due(&self, now_ns: u64) -> bool {
-        !self.lost && self.session.has_room() && self.schedule.next_due().is_some_and(|due| due <= now_ns)
+        self.writer.is_some() && self.session.has_room() && self.schedule.next_due().is_some_and(|due| due <= now_ns)
     }
 }
 
@@ -320,7 +319,10 @@ async fn finish(worker: &RefCell<Worker>) {
             let mut worker = worker.borrow_mut();
             let now_ns = worker.timing.now_ns();
             (0..worker.lines.len()).for_each(|at| worker.pump(at, now_ns));
-            if !worker.lines.iter().any(|line| !line.lost && (line.session.under_way() > 0 || line.schedule.has_left()))
+            if !worker
+                .lines
+                .iter()
+                .any(|line| line.writer.is_some() && (line.session.under_way() > 0 || line.schedule.has_left()))
             {
                 break;
             }

@@ -169,10 +169,12 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
 /// One that admits it has other rules than [`Traffic::rules`] gives, or none.
 ///
 /// # Errors
-/// No runtime could be made.
-pub fn denies_what_it_should(plan: &Plan) -> std::io::Result<Option<bool>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(probe(plan)))
+/// There is no connection, or no server that speaks HTTP/2.
+pub fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")));
+    let denied = runtime.and_then(|runtime| runtime.block_on(probe(plan)));
+    denied.map_err(|error| RunError::Start { target: plan.target.clone(), error })
 }
 
 /// A thread of the generator.
@@ -258,7 +260,7 @@ fn progress(threads: &[Running], timing: &Timing, elapsed: Nanos) -> Progress {
 }
 
 fn measured(plan: &Plan, seconds: f64, shares: &[Share], costs: Costs) -> Measured {
-    let mut tally = Tally::new(0);
+    let mut tally = Tally::new(0, u64::MAX);
     shares.iter().for_each(|share| tally.add(&share.tally));
     let server = costs.server.map(|cost| {
         cost.map(|(before, after)| ServerCost {

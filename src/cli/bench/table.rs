@@ -74,6 +74,9 @@ impl Run {
     #[allow(clippy::cast_precision_loss)] // Counts far below 2^53.
     fn remark(&self, plan: &Plan, remarks: &mut Vec<String>) {
         let load = self.load();
+        if self.checks == 0 {
+            remarks.push(format!("{load}: no check was sent: none was due, or the server allows no streams"));
+        }
         if self.errors > 0 {
             let kinds = self.errors_by_kind.iter().map(|(kind, errors)| {
                 let said = if errors.said.is_empty() { String::new() } else { format!(" ({})", errors.said) };

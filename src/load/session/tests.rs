@@ -35,7 +35,7 @@ impl Client {
             schedule: Schedule::new(pace, 0, 1, 10_000 * MS, 0),
             template: Template::new(&traffic, "host:1"),
             picks: Picks::new(&traffic, 1).unwrap(),
-            tally: Tally::new(0),
+            tally: Tally::new(0, u64::MAX),
         }
     }
 
