@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
@@ -14,52 +13,13 @@ use super::failure::Failure;
 use super::opening::{Opened, StartError, open};
 use super::run::Plan;
 use super::schedule::Schedule;
-use super::session::Session;
-use super::socket::{Reader, Writer};
+use super::socket::Reader;
 use super::tally::Tally;
 use super::template::Template;
 use super::traffic::Picks;
+use super::worker::{Counts, Line, Share, Timing, Worker};
 use crate::clock::Stopwatch;
 use crate::units::Nanos;
-
-/// When a run begins and ends. Instants are nanoseconds since `began`.
-#[derive(Debug)]
-pub(super) struct Timing {
-    pub(super) began: Stopwatch,
-    /// From here on checks count.
-    pub(super) warm_ns: u64,
-    /// No check is due from here on; may be drawn near while the run goes on.
-    pub(super) end_ns: AtomicU64,
-}
-
-impl Timing {
-    pub(super) fn now_ns(&self) -> u64 {
-        self.began.elapsed().as_ns()
-    }
-
-    pub(super) fn end_ns(&self) -> u64 {
-        self.end_ns.load(Ordering::Relaxed)
-    }
-}
-
-/// How far a thread is, for whoever watches. Written by that thread alone.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) answered: AtomicU64,
-    pub(super) errors: AtomicU64,
-}
-
-/// What a thread measured.
-#[derive(Debug)]
-pub(super) struct Share {
-    pub(super) tally: Tally,
-    /// Checks that were due at the end and had not been sent.
-    pub(super) backlog: u64,
-    /// Connections that were made anew.
-    pub(super) reconnects: u64,
-    /// Why, the first time.
-    pub(super) reconnected_because: Option<String>,
-}
 
 /// A thread's connections, made and greeted.
 pub(super) struct Generator {
@@ -114,103 +74,15 @@ impl Generator {
     }
 }
 
-impl Share {
-    pub(super) fn empty() -> Self {
-        Self { tally: Tally::new(0, u64::MAX), backlog: 0, reconnects: 0, reconnected_because: None }
-    }
-}
-
-/// What the tasks of a thread share; none holds it while it waits.
-struct Worker {
-    plan: Arc<Plan>,
-    timing: Arc<Timing>,
-    counts: Arc<Counts>,
-    lines: Vec<Line>,
-    template: Template,
-    picks: Picks,
-    share: Share,
-}
-
-/// A connection and its part of the schedule, which goes on when it is made anew.
-struct Line {
-    session: Session,
-    /// Nothing while there is no connection.
-    writer: Option<Rc<Writer>>,
-    schedule: Schedule,
-}
-
-impl Worker {
-    /// Makes what is due on one connection, and writes what the kernel takes.
-    fn pump(&mut self, at: usize, now_ns: u64) {
-        let Some(line) = self.lines.get_mut(at) else { return };
-        let Some(writer) = &line.writer else { return };
-        // What the kernel does not take is offered again when there is more to say, or it can be written.
-        loop {
-            line.session.fill(now_ns, &mut line.schedule, &mut self.template, &mut self.picks);
-            let pending = line.session.pending();
-            if pending.is_empty() {
-                return;
-            }
-            match writer.try_write(pending) {
-                Ok(sent) if sent == pending.len() => {
-                    line.session.sent(sent);
-                    if !line.session.has_room() || line.schedule.next_due().is_none_or(|due| due > now_ns) {
-                        return;
-                    }
-                }
-                Ok(sent) => return line.session.sent(sent),
-                // Whoever reads the connection notices that it is gone.
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Takes what arrived: how much of it, or why the connection is of no more use.
-    fn take(&mut self, at: usize, bytes: &[u8]) -> Result<usize, String> {
-        let now_ns = self.timing.now_ns();
-        let Some(line) = self.lines.get_mut(at) else { return Ok(bytes.len()) };
-        let taken = line.session.receive(bytes, now_ns, &mut self.share.tally).map_err(str::to_owned)?;
-        if line.session.is_spent() {
-            return Err("the server is going away, or stream numbers are used up".to_owned());
-        }
-        self.pump(at, now_ns);
-        self.count();
-        Ok(taken)
-    }
-
-    fn count(&self) {
-        let tally = &self.share.tally;
-        self.counts.answered.store(tally.ok + tally.over_limit, Ordering::Relaxed);
-        self.counts.errors.store(tally.errors(), Ordering::Relaxed);
-    }
-
-    /// The connection is gone, and so are the checks on it.
-    fn lose(&mut self, at: usize, why: &str) {
-        let Some(line) = self.lines.get_mut(at) else { return };
-        line.session.abandon(Failure::ConnectionLost, why, &mut self.share.tally);
-        line.writer = None;
-        self.share.reconnected_because.get_or_insert_with(|| why.to_owned());
-        self.count();
-    }
-
-    fn replace(&mut self, at: usize, session: Session, writer: Writer) {
-        let now_ns = self.timing.now_ns();
-        let Some(line) = self.lines.get_mut(at) else { return };
-        (line.session, line.writer) = (session, Some(Rc::new(writer)));
-        self.share.reconnects += 1;
-        self.pump(at, now_ns);
-    }
-
-    fn is_over(&self) -> bool {
-        self.timing.now_ns() >= self.timing.end_ns()
-    }
-}
-
 /// Reads one connection, and makes it anew when it is lost, until the run is over.
 async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut begun: Vec<u8>) {
     loop {
+        let lived = Stopwatch::start();
         let why = read(&worker, at, reader, &begun).await;
         worker.borrow_mut().lose(at, &why);
+        if lived.elapsed() < RECONNECT_PAUSE {
+            sleep(RECONNECT_PAUSE.into()).await;
+        }
         let plan = Arc::clone(&worker.borrow().plan);
         let again = loop {
             if worker.borrow().is_over() {
@@ -218,7 +90,7 @@ async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut b
             }
             match open(&plan).await {
                 Ok(opened) => break opened,
-                Err(_) => sleep(RECONNECT_PAUSE).await,
+                Err(_) => sleep(RECONNECT_PAUSE.into()).await,
             }
         };
         (reader, begun) = (again.reader, again.buffer);
@@ -299,17 +171,12 @@ async fn pace(worker: &RefCell<Worker>) {
     finish(worker).await;
 }
 
-impl Line {
-    fn is_due(&self, now_ns: u64) -> bool {
-        self.writer.is_some() && self.session.has_room() && self.schedule.next_due().is_some_and(|due| due <= now_ns)
-    }
-}
-
 /// Waits for the answers that are still to come, and for checks that are late, for a while; then tells what is missing.
 async fn finish(worker: &RefCell<Worker>) {
     let end_ns = worker.borrow().timing.end_ns();
     let at_end: Vec<Schedule> = {
         let mut worker = worker.borrow_mut();
+        worker.share.tally.end_at(end_ns);
         worker.lines.iter_mut().for_each(|line| line.schedule.end_at(end_ns));
         worker.lines.iter().map(|line| line.schedule.clone()).collect()
     };
@@ -319,11 +186,7 @@ async fn finish(worker: &RefCell<Worker>) {
             let mut worker = worker.borrow_mut();
             let now_ns = worker.timing.now_ns();
             (0..worker.lines.len()).for_each(|at| worker.pump(at, now_ns));
-            if !worker
-                .lines
-                .iter()
-                .any(|line| line.writer.is_some() && (line.session.under_way() > 0 || line.schedule.has_left()))
-            {
+            if !worker.lines.iter().any(Line::is_unfinished) {
                 break;
             }
         }
@@ -348,4 +211,5 @@ const SPIN_NS: u64 = 2_000_000;
 const LOOK_NS: u64 = 5_000_000;
 /// How long answers are awaited after the end.
 const GRACE: Nanos = Nanos::from_secs(5);
-const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// Between two attempts at a connection that does not last.
+const RECONNECT_PAUSE: Nanos = Nanos::from_ns(100_000_000);

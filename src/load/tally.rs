@@ -34,6 +34,11 @@ impl Tally {
         Self { from_ns, until_ns, in_time: 0, ok: 0, over_limit: 0, failures: BTreeMap::new(), latency_ns }
     }
 
+    /// Nothing is in time from `until_ns` on, if that is before the end there was.
+    pub(super) fn end_at(&mut self, until_ns: u64) {
+        self.until_ns = self.until_ns.min(until_ns);
+    }
+
     /// Counts an answer to a check that was due at `due_ns`.
     pub(super) fn answer(&mut self, due_ns: u64, now_ns: u64, over_limit: bool) {
         if due_ns < self.from_ns {

@@ -35,6 +35,7 @@ fn number(run: &Value, name: &str) -> u64 {
 }
 
 #[test]
+#[allow(clippy::cast_precision_loss)] // Thousands.
 fn what_it_counts_is_what_the_server_counts() {
     let dir = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", dir.path().join("grpc.sock").display());

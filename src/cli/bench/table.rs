@@ -38,8 +38,9 @@ impl Display for Report {
         if self.runs.iter().any(|run| run.rate.is_some()) {
             f.write_str("; those of an open loop's generator are mostly spent waiting for the next check")?;
         }
-        let memory = self.runs.iter().filter_map(|run| run.server);
-        if let (Some(before), Some(after)) = (memory.clone().next(), memory.last()) {
+        let mut servers = self.runs.iter().filter_map(|run| run.server);
+        if let Some(before) = servers.next() {
+            let after = servers.next_back().unwrap_or(before);
             let (before, after) = (before.resident_bytes_before, after.resident_bytes);
             let grown = if after >= before { '+' } else { '-' };
             let difference = mebibytes(after.abs_diff(before));
@@ -129,7 +130,7 @@ pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -152,7 +153,7 @@ fn milliseconds(us: f64) -> String {
 
 #[allow(clippy::cast_precision_loss)] // For people.
 fn mebibytes(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / (1 << 20) as f64)
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
 /// So much may wait at any moment, where a machine has other things to do; and a few checks of a low rate.

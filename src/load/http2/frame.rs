@@ -106,6 +106,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity)] // A table.
     fn padding_is_left_out() {
         let head = |flags| Head { length: 0, kind: DATA, flags, stream: 1 };
         let cases: [(u8, &[u8], Option<&[u8]>); 6] = [
