@@ -1,11 +1,13 @@
 //! One thread of the generator, and its connections.
 
 use std::cell::RefCell;
+use std::hint::spin_loop;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
 use tokio::task::{LocalSet, yield_now};
 use tokio::time::sleep;
 
@@ -59,8 +61,17 @@ impl Generator {
         }
         let tally = Tally::new(timing.warm_ns, timing.end_ns());
         let share = Share { tally, backlog: 0, reconnects: 0, reconnected_because: None };
-        let worker =
-            Worker { plan, timing: Arc::clone(timing), counts: Arc::clone(counts), lines, template, picks, share };
+        let worker = Worker {
+            plan,
+            timing: Arc::clone(timing),
+            counts: Arc::clone(counts),
+            lines,
+            template,
+            picks,
+            share,
+            asleep_until_ns: 0,
+            alarm: Rc::new(Notify::new()),
+        };
         let worker = Rc::new(RefCell::new(worker));
         for (at, (reader, begun)) in readers.into_iter().enumerate() {
             local.spawn_local(serve(Rc::clone(&worker), at, reader, begun));
@@ -143,29 +154,22 @@ async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[
 /// The runtime's timer is good to a millisecond, so the last two before a check is due are spent looking at the sockets
 /// again and again. That is exact to a few microseconds, and takes the whole core at more than 500 checks a second.
 async fn pace(worker: &RefCell<Worker>) {
+    let alarm = Rc::clone(&worker.borrow().alarm);
     let mut first = true;
     loop {
-        let (now_ns, next_ns) = {
-            let mut worker = worker.borrow_mut();
-            let worker = &mut *worker;
-            let now_ns = worker.timing.now_ns();
-            if now_ns >= worker.timing.end_ns() {
-                break;
+        let next = worker.borrow_mut().send_what_is_due(first);
+        let Some(wait_ns) = next else { break };
+        first = false;
+        if wait_ns < SPIN_NS {
+            // Leaves the core to its other thread, if it has one, for half a microsecond or so.
+            (0..PAUSES).for_each(|_| spin_loop());
+            yield_now().await;
+        } else {
+            let wait = Nanos::from_ns((wait_ns - SPIN_NS).min(LOOK_NS));
+            tokio::select! {
+                () = sleep(wait.into()) => {}
+                () = alarm.notified() => {}
             }
-            let mut next_ns = u64::MAX;
-            for at in 0..worker.lines.len() {
-                if worker.lines.get(at).is_some_and(|line| line.is_due(now_ns)) && (first || worker.plan.is_open()) {
-                    worker.pump(at, now_ns);
-                }
-                let line = worker.lines.get(at).filter(|line| line.writer.is_some());
-                next_ns = next_ns.min(line.and_then(|line| line.schedule.next_due()).unwrap_or(u64::MAX));
-            }
-            first = false;
-            (now_ns, if worker.plan.is_open() { next_ns } else { u64::MAX })
-        };
-        match next_ns.saturating_sub(now_ns) {
-            0..SPIN_NS => yield_now().await,
-            wait_ns => sleep(Nanos::from_ns((wait_ns - SPIN_NS).min(LOOK_NS)).into()).await,
         }
     }
     finish(worker).await;
@@ -207,6 +211,7 @@ async fn finish(worker: &RefCell<Worker>) {
 const READ_BYTES: usize = 128 << 10;
 /// How long before a check is due the thread stops sleeping.
 const SPIN_NS: u64 = 2_000_000;
+const PAUSES: u32 = 16;
 /// The longest sleep: the end may be drawn near.
 const LOOK_NS: u64 = 5_000_000;
 /// How long answers are awaited after the end.

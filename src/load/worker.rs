@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+
 use super::failure::Failure;
 use super::run::Plan;
 use super::schedule::Schedule;
@@ -23,6 +25,10 @@ pub(super) struct Worker {
     pub(super) template: Template,
     pub(super) picks: Picks,
     pub(super) share: Share,
+    /// Until when whoever keeps the schedule sleeps; 0 while it does not.
+    pub(super) asleep_until_ns: u64,
+    /// Wakes it earlier.
+    pub(super) alarm: Rc<Notify>,
 }
 
 /// A connection and its part of the schedule, which goes on when it is made anew.
@@ -59,6 +65,25 @@ impl Worker {
         }
     }
 
+    /// Sends what is due, and tells how many nanoseconds later to look again; `None` when the run is over. In a closed
+    /// loop only the first checks are due by themselves.
+    pub(super) fn send_what_is_due(&mut self, first: bool) -> Option<u64> {
+        let now_ns = self.timing.now_ns();
+        if now_ns >= self.timing.end_ns() {
+            return None;
+        }
+        let mut next_ns = u64::MAX;
+        for at in 0..self.lines.len() {
+            let due_ns = |worker: &Self| worker.lines.get(at).and_then(Line::next_ns);
+            if (first || self.plan.is_open()) && due_ns(self).is_some_and(|due_ns| due_ns <= now_ns) {
+                self.pump(at, now_ns);
+            }
+            next_ns = next_ns.min(due_ns(self).unwrap_or(u64::MAX));
+        }
+        self.asleep_until_ns = if self.plan.is_open() { next_ns } else { 0 };
+        Some(if self.plan.is_open() { next_ns.saturating_sub(now_ns) } else { u64::MAX })
+    }
+
     /// Takes what arrived: how much of it, or why the connection is of no more use.
     pub(super) fn take(&mut self, at: usize, bytes: &[u8]) -> Result<usize, String> {
         let now_ns = self.timing.now_ns();
@@ -69,6 +94,12 @@ impl Worker {
         }
         self.pump(at, now_ns);
         self.count();
+        // What is due next on a connection that has room again may be due earlier than it was known.
+        let next_ns = self.lines.get(at).and_then(Line::next_ns);
+        if next_ns.is_some_and(|next_ns| next_ns < self.asleep_until_ns) {
+            self.asleep_until_ns = 0;
+            self.alarm.notify_one();
+        }
         Ok(taken)
     }
 
@@ -106,8 +137,9 @@ impl Line {
         self.writer.is_some() && (self.session.under_way() > 0 || self.schedule.has_left())
     }
 
-    pub(super) fn is_due(&self, now_ns: u64) -> bool {
-        self.writer.is_some() && self.session.has_room() && self.schedule.next_due().is_some_and(|due| due <= now_ns)
+    /// When the next check is due that there is room for. One without room goes on when an answer comes.
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        self.schedule.next_due().filter(|_| self.writer.is_some() && self.session.has_room())
     }
 }
 

@@ -84,8 +84,11 @@ impl Run {
                 format!("{} {kind}{said}", grouped(errors.count))
             });
             let kinds = kinds.collect::<Vec<_>>().join(", ");
-            let hint = if self.errors_by_kind.contains_key("gRPC UNIMPLEMENTED") {
+            let of_kind = |begin: &str| self.errors_by_kind.keys().any(|kind| kind.starts_with(begin));
+            let hint = if of_kind("gRPC UNIMPLEMENTED") {
                 ": this is no rate limit service of version 3"
+            } else if of_kind("HTTP ") {
+                ": this is no gRPC service; does --addr name the gRPC port?"
             } else {
                 ""
             };
@@ -110,7 +113,7 @@ impl Run {
         if let Some(error) = &self.server_error {
             remarks.push(format!("{load}: the server's process cannot be looked at any more: {error}"));
         }
-        if self.server.is_some_and(|server| server.cpu_us_per_check < IDLE_US) && self.ok > 0 {
+        if self.server.is_some_and(|server| server.cpu_us_per_check < IDLE_US) && self.checks_per_second > 0.0 {
             remarks.push(format!("{load}: the process of --server-pid did nothing: is it the server's?"));
         }
         if self.rate.is_none() && self.generator_busy > BUSY {
