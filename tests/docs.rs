@@ -28,7 +28,7 @@ fn the_metrics_are_those_of_the_code() {
 #[test]
 fn the_flags_are_those_of_the_command_line() {
     let cli = Cli::command();
-    for name in ["serve", "ask", "check", "simulate"] {
+    for name in ["serve", "ask", "check", "simulate", "bench"] {
         let command = cli.find_subcommand(name).unwrap();
         let mut table = "| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n".to_owned();
         for arg in command.get_arguments() {

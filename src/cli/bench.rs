@@ -174,7 +174,10 @@ impl Bench {
     fn measure(&self, plan: &Plan) -> (Report, Option<String>) {
         let mut report = Report::new(plan);
         let watch = Watch::start();
-        report.denies_what_it_should = load::denies_what_it_should(plan).unwrap_or_default();
+        report.denies_what_it_should = match load::denies_what_it_should(plan) {
+            Ok(denies) => denies,
+            Err(error) => return (report, Some(describe(&error))),
+        };
         let mut paces: VecDeque<Pace> = match self.rate.as_slice() {
             [] => VecDeque::from([Pace::Closed]),
             rates => rates.iter().map(|rate| self.open(*rate)).collect(),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! run: threads, their beginning and end, what server and generator cost
-//!   `- generator: one thread; a task for each connection that reads, one that keeps the schedule
+//!   `- generator: one thread; a task for each connection that reads, one that keeps the schedule; worker: what they share
 //!        |- session: one connection, bytes in, bytes out (pure) --- streams, http2, template, tally
 //!        `- schedule: when checks are due (pure)
 //! ```
@@ -24,6 +24,7 @@ mod streams;
 mod tally;
 mod template;
 mod traffic;
+mod worker;
 
 pub use failure::Failure;
 pub use opening::StartError;

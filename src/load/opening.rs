@@ -42,7 +42,7 @@ pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
     let mut opened = Opened { session: Session::new(plan.streams), reader, writer, buffer: Vec::new() };
     let greeting = async {
         while !opened.session.greeted() {
-            opened.exchange(&mut Tally::new(u64::MAX)).await?;
+            opened.exchange(&mut Tally::new(u64::MAX, 0)).await?;
         }
         Ok(())
     };
@@ -53,23 +53,27 @@ pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
 }
 
 /// Sends one check for what is limited to nothing: whether it was denied, or `None` when it was not answered.
-pub(super) async fn probe(plan: &Plan) -> Option<bool> {
+///
+/// # Errors
+/// There is no connection, or no server that speaks HTTP/2.
+pub(super) async fn probe(plan: &Plan) -> Result<Option<bool>, StartError> {
     let traffic = Traffic { over_limit: 1.0, ..plan.traffic.clone() };
-    let mut opened = open(&Plan { streams: 1, ..plan.clone() }).await.ok()?;
+    let mut opened = open(&Plan { streams: 1, ..plan.clone() }).await?;
     let mut schedule = Schedule::new(Pace::Closed, 0, 1, 1, plan.seed);
-    let (mut template, mut picks) = (Template::new(&traffic, &plan.authority()), Picks::new(&traffic, plan.seed).ok()?);
+    let mut picks = Picks::new(&traffic, plan.seed).map_err(StartError::Setup)?;
+    let mut template = Template::new(&traffic, &plan.authority());
     opened.session.fill(0, &mut schedule, &mut template, &mut picks);
     // Nothing is due any more.
     schedule.end_at(0);
-    let mut tally = Tally::new(0);
+    let mut tally = Tally::new(0, u64::MAX);
     let asking = async {
         while opened.session.under_way() > 0 {
             opened.exchange(&mut tally).await.ok()?;
         }
         Some(())
     };
-    timeout(CONNECT_TIMEOUT, asking).await.ok()??;
-    Some(tally.over_limit > 0).filter(|_| tally.errors() == 0)
+    let answered = timeout(CONNECT_TIMEOUT, asking).await.is_ok_and(|asked| asked.is_some()) && tally.errors() == 0;
+    Ok(Some(tally.over_limit > 0).filter(|_| answered))
 }
 
 impl Opened {

@@ -6,12 +6,13 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use super::generator::{Counts, Generator, Share, Timing};
+use super::generator::Generator;
 use super::opening::{StartError, probe};
 use super::process::{Cost, Process};
 use super::schedule::Pace;
 use super::tally::Tally;
 use super::traffic::Traffic;
+use super::worker::{Counts, Share, Timing};
 use crate::clock::Stopwatch;
 use crate::net::Address;
 use crate::units::Nanos;
@@ -127,13 +128,13 @@ impl Plan {
 /// # Errors
 /// There is no connection at the beginning, or nothing was measured.
 pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Progress)) -> Result<Measured, RunError> {
-    let shared = Arc::new(plan.clone());
+    let common = Arc::new(plan.clone());
     let (ready, greeted) = sync_channel(plan.threads);
     let mut threads = Vec::new();
     for number in 0..plan.threads {
         let counts = Arc::new(Counts::default());
         let (start, started) = sync_channel(1);
-        let (plan, ready, mine) = (Arc::clone(&shared), ready.clone(), Arc::clone(&counts));
+        let (plan, ready, mine) = (Arc::clone(&common), ready.clone(), Arc::clone(&counts));
         let body = move || generate(plan, number, &ready, &started, &mine);
         let spawned = thread::Builder::new().name(format!("tidegate-load-{number}")).spawn(body);
         let handle = spawned.map_err(|error| RunError::Thread(format!("cannot be started: {error}")))?;
@@ -169,10 +170,12 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
 /// One that admits it has other rules than [`Traffic::rules`] gives, or none.
 ///
 /// # Errors
-/// No runtime could be made.
-pub fn denies_what_it_should(plan: &Plan) -> std::io::Result<Option<bool>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(probe(plan)))
+/// There is no connection, or no server that speaks HTTP/2.
+pub fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")));
+    let denied = runtime.and_then(|runtime| runtime.block_on(probe(plan)));
+    denied.map_err(|error| RunError::Start { target: plan.target.clone(), error })
 }
 
 /// A thread of the generator.
@@ -258,8 +261,10 @@ fn progress(threads: &[Running], timing: &Timing, elapsed: Nanos) -> Progress {
 }
 
 fn measured(plan: &Plan, seconds: f64, shares: &[Share], costs: Costs) -> Measured {
-    let mut tally = Tally::new(0);
-    shares.iter().for_each(|share| tally.add(&share.tally));
+    let mut tally = Tally::new(0, u64::MAX);
+    for share in shares {
+        tally.add(&share.tally);
+    }
     let server = costs.server.map(|cost| {
         cost.map(|(before, after)| ServerCost {
             cpu_ns: after.cpu_ns_since(&before),

@@ -5,8 +5,8 @@
 
 use super::failure::Failure;
 use super::http2::frame::{
-    ACK, CANCEL, CONTINUATION, DATA, DEFAULT_MAX_FRAME, DEFAULT_WINDOW, END_HEADERS, END_STREAM, GOAWAY, HEAD_BYTES,
-    HEADERS, Head, MAX_STREAM_ID, MAX_WINDOW, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
+    ACK, CANCEL, CONTINUATION, DATA, DEFAULT_MAX_FRAME, DEFAULT_TABLE, DEFAULT_WINDOW, END_HEADERS, END_STREAM, GOAWAY,
+    HEAD_BYTES, HEADERS, Head, MAX_STREAM_ID, MAX_WINDOW, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
     SETTINGS_ENABLE_PUSH, SETTINGS_HEADER_TABLE_SIZE, SETTINGS_INITIAL_WINDOW_SIZE, SETTINGS_MAX_CONCURRENT_STREAMS,
     SETTINGS_MAX_FRAME_SIZE, WINDOW_UPDATE, put_frame, put_head, unpadded,
 };
@@ -14,7 +14,7 @@ use super::http2::verdict::Verdicts;
 use super::schedule::Schedule;
 use super::streams::Streams;
 use super::tally::Tally;
-use super::template::Template;
+use super::template::{Form, Template};
 use super::traffic::Picks;
 use crate::wire::overall_code;
 
@@ -35,6 +35,8 @@ pub(super) struct Session {
     /// A header block of which the end is still to come, its stream, and whether the stream ends with it.
     block: Option<(u32, bool, Vec<u8>)>,
     upload: Option<Upload>,
+    /// Whether the peer was told our headers to remember.
+    told_headers: bool,
     verdicts: Verdicts,
     going_away: bool,
     out: Vec<u8>,
@@ -48,6 +50,8 @@ struct Peer {
     max_streams: usize,
     max_frame: usize,
     initial_window: i64,
+    /// Bytes that its table of headers holds, the least it ever said.
+    least_table: usize,
 }
 
 /// A check whose message is longer than the peer takes at once.
@@ -70,8 +74,13 @@ impl Session {
         let setting = |(name, value): (u16, u32)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat();
         put_frame(&mut out, SETTINGS, 0, 0, &OUR_SETTINGS.map(setting).concat());
         put_frame(&mut out, WINDOW_UPDATE, 0, 0, &(OUR_WINDOW - FIRST_WINDOW).to_be_bytes());
-        let initial_window = DEFAULT_WINDOW;
-        let peer = Peer { greeted: false, max_streams: usize::MAX, max_frame: DEFAULT_MAX_FRAME, initial_window };
+        let peer = Peer {
+            greeted: false,
+            max_streams: usize::MAX,
+            max_frame: DEFAULT_MAX_FRAME,
+            initial_window: DEFAULT_WINDOW,
+            least_table: DEFAULT_TABLE,
+        };
         Self {
             streams: Streams::new(streams, first_id),
             allowed: streams,
@@ -80,6 +89,7 @@ impl Session {
             taken: 0,
             block: None,
             upload: None,
+            told_headers: false,
             verdicts: Verdicts::new(),
             going_away: false,
             out,
@@ -126,19 +136,31 @@ impl Session {
         while self.has_room() {
             let Some(due_ns) = schedule.take(now_ns) else { return };
             let Some(stream) = self.streams.open(due_ns) else { return };
+            let form = self.form(template.table_bytes());
+            self.out.extend_from_slice(template.headers(form, stream));
             let body = template.body_bytes();
             #[allow(clippy::cast_possible_wrap)] // A message is far shorter.
             let cost = body as i64;
             if cost <= self.window.min(self.peer.initial_window) && body <= self.peer.max_frame {
                 self.window -= cost;
-                self.out.extend_from_slice(template.next(stream, picks));
+                self.out.extend_from_slice(template.data(stream, picks));
             } else {
-                let check = template.next(stream, picks).to_vec();
-                let (headers, body) = template.parts(&check);
-                self.out.extend_from_slice(headers);
+                let body = template.data(stream, picks).get(HEAD_BYTES..).unwrap_or_default();
                 self.upload = Some(Upload { stream, rest: body.to_vec(), window: self.peer.initial_window });
                 self.send_upload();
             }
+        }
+    }
+
+    /// How the next headers are written.
+    fn form(&mut self, table_bytes: usize) -> Form {
+        // One that ever shrank would have to be told so in the next block: such a peer is told all of it every time.
+        if self.peer.least_table < DEFAULT_TABLE || table_bytes > DEFAULT_TABLE {
+            Form::Plain
+        } else if std::mem::replace(&mut self.told_headers, true) {
+            Form::Later
+        } else {
+            Form::First
         }
     }
 
@@ -304,6 +326,7 @@ impl Session {
             let value = u32::from_be_bytes(value);
             let size = usize::try_from(value).unwrap_or(usize::MAX);
             match u16::from_be_bytes([name_high, name_low]) {
+                SETTINGS_HEADER_TABLE_SIZE => self.peer.least_table = self.peer.least_table.min(size),
                 SETTINGS_MAX_CONCURRENT_STREAMS => self.peer.max_streams = size,
                 SETTINGS_MAX_FRAME_SIZE => {
                     let allowed = DEFAULT_MAX_FRAME..1 << 24;

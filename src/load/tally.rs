@@ -10,6 +10,9 @@ use super::failure::Failure;
 #[derive(Clone, Debug)]
 pub struct Tally {
     from_ns: u64,
+    until_ns: u64,
+    /// Answers that came before the end.
+    pub in_time: u64,
     /// Checks that were admitted.
     pub ok: u64,
     /// Checks that were denied.
@@ -21,14 +24,19 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts what is due from `from_ns` on.
+    /// Counts what is due from `from_ns` on, and is in time until `until_ns`.
     ///
     /// # Panics
     /// Never: the bounds of the histogram are constants that it accepts, which a test shows.
-    pub(super) fn new(from_ns: u64) -> Self {
+    pub(super) fn new(from_ns: u64, until_ns: u64) -> Self {
         #[allow(clippy::expect_used)] // Constants that a test holds.
         let latency_ns = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS).expect("bounds that fit");
-        Self { from_ns, ok: 0, over_limit: 0, failures: BTreeMap::new(), latency_ns }
+        Self { from_ns, until_ns, in_time: 0, ok: 0, over_limit: 0, failures: BTreeMap::new(), latency_ns }
+    }
+
+    /// Nothing is in time from `until_ns` on, if that is before the end there was.
+    pub(super) fn end_at(&mut self, until_ns: u64) {
+        self.until_ns = self.until_ns.min(until_ns);
     }
 
     /// Counts an answer to a check that was due at `due_ns`.
@@ -41,6 +49,7 @@ impl Tally {
         } else {
             self.ok += 1;
         }
+        self.in_time += u64::from(now_ns < self.until_ns);
         self.latency_ns.saturating_record(now_ns.saturating_sub(due_ns));
     }
 
@@ -70,6 +79,7 @@ impl Tally {
 
     /// Adds what another one counted.
     pub(super) fn add(&mut self, other: &Self) {
+        self.in_time += other.in_time;
         self.ok += other.ok;
         self.over_limit += other.over_limit;
         for (failure, (count, said)) in &other.failures {

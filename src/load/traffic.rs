@@ -138,6 +138,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::cast_precision_loss)] // Thousands.
     fn keys_stay_within_bounds_and_come_as_often_as_they_should() {
         let zipf = |exponent| Popularity::Zipf { exponent };
         let third = |exponent: f64| 1.0 / (1.0 + 2_f64.powf(-exponent) + 3_f64.powf(-exponent));

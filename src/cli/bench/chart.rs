@@ -48,7 +48,7 @@ fn draw_into(svg: &mut String, report: &Report, runs: &[&Run], most: Option<f64>
         .margin_top(64)
         .margin_right(90)
         .margin_left(12)
-        .x_label_area_size(56)
+        .x_label_area_size(50)
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..right, (low..high).log_scale())?;
     root.draw(&Text::new("Latency over load", (82, 14), text(22)))?;
@@ -60,8 +60,8 @@ fn draw_into(svg: &mut String, report: &Report, runs: &[&Run], most: Option<f64>
         .axis_style(FAINT)
         .label_style(text(13))
         .x_labels(8)
-        .x_label_formatter(&|rate| grouped_rate(*rate).replace("0.00", "0"))
-        .y_label_formatter(&|ms| format!("{ms}"))
+        .x_label_formatter(&|rate| grouped_rate(*rate).replace(".00", ""))
+        .y_label_formatter(&|ms| if *ms < 1.0 { format!("{ms}") } else { grouped_rate(*ms).replace(".00", "") })
         .x_desc("checks a second")
         .y_desc("milliseconds (logarithmic)")
         .axis_desc_style(text(14))

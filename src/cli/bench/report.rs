@@ -31,6 +31,7 @@ pub(super) struct Run {
     pub(super) streams: usize,
     pub(super) seconds: f64,
     pub(super) checks: u64,
+    /// Answers before the end.
     pub(super) checks_per_second: f64,
     pub(super) ok: u64,
     pub(super) over_limit: u64,
@@ -134,7 +135,8 @@ impl Run {
     #[allow(clippy::cast_precision_loss)] // Counts far below 2^53.
     fn new(plan: &Plan, measured: &Measured) -> Self {
         let tally = &measured.tally;
-        let (checks, answered) = (tally.checks(), tally.ok + tally.over_limit);
+        // What was answered later was paid for later.
+        let (checks, answered) = (tally.checks(), tally.in_time);
         let each_us = |ns: u64| if answered == 0 { 0.0 } else { ns as f64 / 1e3 / answered as f64 };
         let server = measured.server.as_ref().and_then(|server| server.as_ref().ok()).map(|server| Server {
             cpu_us_per_check: each_us(server.cpu_ns),

@@ -38,8 +38,9 @@ impl Display for Report {
         if self.runs.iter().any(|run| run.rate.is_some()) {
             f.write_str("; those of an open loop's generator are mostly spent waiting for the next check")?;
         }
-        let memory = self.runs.iter().filter_map(|run| run.server);
-        if let (Some(before), Some(after)) = (memory.clone().next(), memory.last()) {
+        let mut servers = self.runs.iter().filter_map(|run| run.server);
+        if let Some(before) = servers.next() {
+            let after = servers.next_back().unwrap_or(before);
             let (before, after) = (before.resident_bytes_before, after.resident_bytes);
             let grown = if after >= before { '+' } else { '-' };
             let difference = mebibytes(after.abs_diff(before));
@@ -74,14 +75,20 @@ impl Run {
     #[allow(clippy::cast_precision_loss)] // Counts far below 2^53.
     fn remark(&self, plan: &Plan, remarks: &mut Vec<String>) {
         let load = self.load();
+        if self.checks == 0 {
+            remarks.push(format!("{load}: no check was sent: none was due, or the server allows no streams"));
+        }
         if self.errors > 0 {
             let kinds = self.errors_by_kind.iter().map(|(kind, errors)| {
                 let said = if errors.said.is_empty() { String::new() } else { format!(" ({})", errors.said) };
                 format!("{} {kind}{said}", grouped(errors.count))
             });
             let kinds = kinds.collect::<Vec<_>>().join(", ");
-            let hint = if self.errors_by_kind.contains_key("gRPC UNIMPLEMENTED") {
+            let of_kind = |begin: &str| self.errors_by_kind.keys().any(|kind| kind.starts_with(begin));
+            let hint = if of_kind("gRPC UNIMPLEMENTED") {
                 ": this is no rate limit service of version 3"
+            } else if of_kind("HTTP ") {
+                ": this is no gRPC service; does --addr name the gRPC port?"
             } else {
                 ""
             };
@@ -106,7 +113,7 @@ impl Run {
         if let Some(error) = &self.server_error {
             remarks.push(format!("{load}: the server's process cannot be looked at any more: {error}"));
         }
-        if self.server.is_some_and(|server| server.cpu_us_per_check < IDLE_US) && self.ok > 0 {
+        if self.server.is_some_and(|server| server.cpu_us_per_check < IDLE_US) && self.checks_per_second > 0.0 {
             remarks.push(format!("{load}: the process of --server-pid did nothing: is it the server's?"));
         }
         if self.rate.is_none() && self.generator_busy > BUSY {
@@ -126,7 +133,7 @@ pub(super) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -149,11 +156,11 @@ fn milliseconds(us: f64) -> String {
 
 #[allow(clippy::cast_precision_loss)] // For people.
 fn mebibytes(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / (1 << 20) as f64)
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
-/// A hundredth of a second of load may wait at any moment, as may a few checks of a low rate.
-const FELL_BEHIND_SECONDS: f64 = 0.01;
+/// So much may wait at any moment, where a machine has other things to do; and a few checks of a low rate.
+const FELL_BEHIND_SECONDS: f64 = 0.05;
 /// No server answers for less.
 const IDLE_US: f64 = 0.05;
 /// A generator's thread that is busier than this may be what limits the throughput.

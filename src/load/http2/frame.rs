@@ -58,6 +58,8 @@ pub(in crate::load) const MAX_STREAM_ID: u32 = 0x7fff_ffff;
 pub(in crate::load) const DEFAULT_MAX_FRAME: usize = 16_384;
 /// Windows begin with so many bytes.
 pub(in crate::load) const DEFAULT_WINDOW: i64 = 65_535;
+/// Bytes that a table of headers holds at the beginning.
+pub(in crate::load) const DEFAULT_TABLE: usize = 4_096;
 pub(in crate::load) const MAX_WINDOW: i64 = 0x7fff_ffff;
 
 pub(in crate::load) const DATA: u8 = 0;
@@ -104,6 +106,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity)] // A table.
     fn padding_is_left_out() {
         let head = |flags| Head { length: 0, kind: DATA, flags, stream: 1 };
         let cases: [(u8, &[u8], Option<&[u8]>); 6] = [

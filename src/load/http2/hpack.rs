@@ -1,4 +1,7 @@
-//! Header blocks (RFC 7541), without a dynamic table: our SETTINGS allow the peer none, and we use none of its.
+//! Header blocks (RFC 7541). What is read has no dynamic table: our SETTINGS allow the peer none.
+//!
+//! Of our own, since the crates that were looked at (`hpack` and those that descend from it) build the Huffman table anew
+//! for every string: with a server whose headers differ each time, that would be most of what the generator costs.
 
 use super::huffman::Huffman;
 
@@ -87,16 +90,18 @@ impl Huffman {
     }
 }
 
-/// Appends a header as a literal that is not indexed, its name the static table's.
-pub(in crate::load) fn put_indexed_name(out: &mut Vec<u8>, index: u8, value: &str) {
-    put_integer(out, 0, 4, usize::from(index));
-    put_string(out, value);
+/// Appends a header that is in one of the tables.
+pub(in crate::load) fn put_indexed(out: &mut Vec<u8>, index: usize) {
+    put_integer(out, 0x80, 7, index);
 }
 
-/// Appends a header as a literal that is not indexed.
-pub(in crate::load) fn put_literal(out: &mut Vec<u8>, name: &str, value: &str) {
-    out.push(0);
-    put_string(out, name);
+/// Appends a header in full, for the peer to remember or not; `index` is where its name is in the static table.
+pub(in crate::load) fn put_literal(out: &mut Vec<u8>, remember: bool, index: Option<usize>, name: &str, value: &str) {
+    let (first, prefix) = if remember { (0x40, 6) } else { (0, 4) };
+    put_integer(out, first, prefix, index.unwrap_or(0));
+    if index.is_none() {
+        put_string(out, name);
+    }
     put_string(out, value);
 }
 
@@ -152,7 +157,10 @@ fn number(text: &[u8]) -> Option<u16> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-const STATIC_ENTRIES: usize = 61;
+/// What the static table holds; a dynamic one begins behind it.
+pub(in crate::load) const STATIC_ENTRIES: usize = 61;
+/// At the beginning of a block: the dynamic table is to hold nothing.
+pub(in crate::load) const EMPTY_TABLE: u8 = 0x20;
 /// Where `:status` begins in the static table, and the values it has there.
 const STATUS: usize = 8;
 const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
@@ -170,8 +178,8 @@ mod tests {
     fn every_form_of_a_header_is_read() {
         let told = |status, grpc, message: &str| Told { status, grpc, message: message.into() };
         let mut long = Vec::new();
-        put_literal(&mut long, "other", &"x".repeat(1_000));
-        put_literal(&mut long, "grpc-message", &"y".repeat(300));
+        put_literal(&mut long, false, None, "other", &"x".repeat(1_000));
+        put_literal(&mut long, true, None, "grpc-message", &"y".repeat(300));
         let cases: [(&[u8], Told); 8] = [
             (&[], told(None, None, "")),
             (&[0x88], told(Some(200), None, "")),

@@ -88,8 +88,8 @@ mod tests {
         for round in 0..3_u16 {
             for status in 0..40_u16 {
                 let mut block = vec![0x88];
-                put_literal(&mut block, "grpc-status", &status.to_string());
-                put_literal(&mut block, "grpc-message", "100%25 %7F%zz%");
+                put_literal(&mut block, false, None, "grpc-status", &status.to_string());
+                put_literal(&mut block, false, None, "grpc-message", "100%25 %7F%zz%");
                 let verdict = verdicts.of(&block).unwrap();
                 let expected = Verdict { status: Some(200), grpc: Some(status), message: "100%  %zz%".into() };
                 assert_eq!(*verdict, expected, "round {round}");

@@ -1,11 +1,9 @@
-//! A session and servers of all kinds: by hand on virtual time, hyper's HTTP/2, and ones that send whatever they like.
+//! A session and servers by hand: on virtual time, and ones that send whatever they like.
 
-use std::time::Duration;
+mod h2_server;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use prost::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::super::http2::frame::PADDED;
 use super::super::http2::hpack::put_literal;
@@ -35,7 +33,7 @@ impl Client {
             schedule: Schedule::new(pace, 0, 1, 10_000 * MS, 0),
             template: Template::new(&traffic, "host:1"),
             picks: Picks::new(&traffic, 1).unwrap(),
-            tally: Tally::new(0),
+            tally: Tally::new(0, u64::MAX),
         }
     }
 
@@ -90,8 +88,8 @@ fn settings(settings: &[(u16, u32)]) -> Vec<u8> {
 
 fn trailers(status: u16) -> Vec<u8> {
     let mut block = Vec::new();
-    put_literal(&mut block, "grpc-status", &status.to_string());
-    put_literal(&mut block, "grpc-message", "because");
+    put_literal(&mut block, false, None, "grpc-status", &status.to_string());
+    put_literal(&mut block, false, None, "grpc-message", "because");
     block
 }
 
@@ -208,7 +206,7 @@ fn a_server_that_breaks_the_protocol_is_left() {
         (frame(DATA, 0, 0, &[]), "never opened"),
         (frame(DATA, 0, 2, &[]), "never opened"),
         (frame(DATA, PADDED, 1, &[1]), "padding"),
-        (frame(DATA, 0, 1, &[0; DEFAULT_MAX_FRAME + 1]), "longer than allowed"),
+        (frame(DATA, 0, 1, &vec![0; DEFAULT_MAX_FRAME + 1]), "longer than allowed"),
         (frame(HEADERS, END_HEADERS, 3, &[0x88]), "never opened"),
         (frame(HEADERS, END_HEADERS | PRIORITY, 1, &[0; 4]), "too short"),
         (frame(HEADERS, END_HEADERS, 1, &[0xbe]), "table"),
@@ -335,6 +333,26 @@ fn a_long_message_goes_out_as_the_windows_allow() {
 }
 
 #[test]
+fn headers_are_told_once_to_a_server_that_remembers_them() {
+    let blocks = |client: &mut Client| {
+        let frames = client.send().into_iter();
+        frames.filter(|(head, _)| head.kind == HEADERS).map(|(_, block)| block.len()).collect::<Vec<_>>()
+    };
+    let mut client = Client::closed(3);
+    client.fill(0);
+    let first = blocks(&mut client);
+    assert!(first[0] > 100 && first[1..] == [6, 6], "{first:?}");
+    // A smaller table holds for what comes after, and a larger one is not trusted again.
+    for (size, stream) in [(4_095, 1), (4_096, 3)] {
+        client.receive(&settings(&[(SETTINGS_HEADER_TABLE_SIZE, size)]), 0).unwrap();
+        client.receive(&answer(stream, 1), 0).unwrap();
+        client.fill(0);
+        let later = client.send().into_iter().find(|(head, _)| head.kind == HEADERS).unwrap().1;
+        assert!(later.len() > 100 && later[0] == 0x20, "{later:?}");
+    }
+}
+
+#[test]
 fn a_check_that_fails_half_sent_makes_room() {
     let mut client = Client::new(2, Pace::Closed, 500);
     client.receive(&settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 10)]), 0).unwrap();
@@ -355,7 +373,7 @@ fn the_connections_window_is_opened_again_before_it_is_used_up() {
     client.fill(0);
     client.send();
     client.receive(&frame(HEADERS, END_HEADERS, 1, &[0x88]), 0).unwrap();
-    let large = frame(DATA, 0, 3, &[0; DEFAULT_MAX_FRAME]);
+    let large = frame(DATA, 0, 3, &vec![0; DEFAULT_MAX_FRAME]);
     client.session.streams.open(0);
     let count = (OUR_WINDOW / 2) as usize / DEFAULT_MAX_FRAME;
     // Of a stream that is closed, they are counted all the same.
@@ -387,107 +405,6 @@ fn a_connection_is_spent_when_numbers_run_out_or_the_server_goes() {
     assert!(!client.session.has_room() && !client.session.is_spent(), "stream 1 is still answered");
     client.receive(&answer(1, 1), 0).unwrap();
     assert!(client.session.is_spent());
-}
-
-/// Moves bytes between a session and a server until all checks are answered.
-async fn talk(client: &mut Client, mut stream: DuplexStream, checks: u64) {
-    let (mut buffer, mut filled) = (vec![0; 64 << 10], 0);
-    while client.tally.checks() < checks {
-        client.fill(client.tally.checks());
-        let pending = client.session.pending().to_vec();
-        stream.write_all(&pending).await.unwrap();
-        client.session.sent(pending.len());
-        let count = stream.read(&mut buffer[filled..]).await.unwrap();
-        assert_ne!(count, 0, "the server closed the connection");
-        filled += count;
-        let taken = client.receive(&buffer[..filled], client.tally.checks()).unwrap();
-        buffer.copy_within(taken..filled, 0);
-        filled -= taken;
-    }
-}
-
-/// Answers what it is asked in turns: admitted, denied, denied in pieces, refused, reset, an HTTP error.
-async fn serve(stream: DuplexStream, builder: h2::server::Builder) {
-    let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
-    let mut number = 0_u32;
-    while let Some(Ok((request, mut respond))) = connection.accept().await {
-        let turn = number % 6;
-        number += 1;
-        tokio::spawn(async move {
-            let (head, mut body) = request.into_parts();
-            assert_eq!((head.method.as_str(), head.uri.scheme_str()), ("POST", Some("http")));
-            assert_eq!(head.uri.path(), "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit");
-            assert_eq!(head.uri.authority().unwrap().as_str(), "host:1");
-            assert_eq!(
-                (&head.headers["content-type"], &head.headers["te"]),
-                (&"application/grpc".parse().unwrap(), &"trailers".parse().unwrap())
-            );
-            assert_eq!(head.headers.len(), 2);
-            let mut bytes = Vec::new();
-            while let Some(data) = body.data().await {
-                // The client goes when it has seen enough.
-                let Ok(data) = data else { return };
-                body.flow_control().release_capacity(data.len()).unwrap();
-                bytes.extend_from_slice(&data);
-            }
-            let check = RateLimitRequest::decode(&bytes[5..]).unwrap();
-            assert_eq!((check.domain.as_str(), check.descriptors[0].entries.len()), ("bench", 3));
-            let response =
-                |status: u16| http::Response::builder().status(status).header("date", format!("day {number}"));
-            let mut refusal = http::HeaderMap::new();
-            refusal.insert("grpc-status", "14".parse().unwrap());
-            refusal.insert("grpc-message", "come%20back later".parse().unwrap());
-            match turn {
-                3 => {
-                    let mut refused = response(200).body(()).unwrap();
-                    refused.headers_mut().extend(refusal);
-                    respond.send_response(refused, true).unwrap();
-                }
-                4 => respond.send_reset(h2::Reason::REFUSED_STREAM),
-                5 => drop(respond.send_response(response(503).body(()).unwrap(), true).unwrap()),
-                _ => {
-                    let mut body = respond.send_response(response(200).body(()).unwrap(), false).unwrap();
-                    let whole = Bytes::from(message(if turn == 0 { 1 } else { 2 }));
-                    let pieces = if turn == 2 { 3 } else { whole.len() };
-                    for piece in whole.chunks(pieces) {
-                        body.send_data(whole.slice_ref(piece), false).unwrap();
-                    }
-                    let mut trailers = http::HeaderMap::new();
-                    trailers.insert("grpc-status", "0".parse().unwrap());
-                    body.send_trailers(trailers).unwrap();
-                }
-            }
-        });
-    }
-}
-
-async fn talk_to_h2(streams: usize, descriptors: usize, checks: u64, builder: h2::server::Builder) {
-    let mut client = Client::new(streams, Pace::Closed, descriptors);
-    let (mine, its) = duplex(1 << 20);
-    let server = tokio::spawn(serve(its, builder));
-    tokio::time::timeout(Duration::from_secs(60), talk(&mut client, mine, checks)).await.unwrap();
-    server.abort();
-    let errors = server.await.unwrap_err();
-    assert!(errors.is_cancelled(), "{errors}");
-    let each = checks / 6;
-    let near = |count: u64| count + streams as u64 >= each && count <= each + streams as u64;
-    assert!(near(client.tally.ok) && near(client.tally.over_limit / 2), "{:?}", client.tally.failures);
-    let failures = client.failures();
-    let expected = [(Failure::Grpc(14), "come back later"), (Failure::Http(503), ""), (Failure::Reset(7), "")];
-    assert_eq!(failures.iter().map(|(failure, _, said)| (*failure, *said)).collect::<Vec<_>>(), expected);
-    assert!(failures.iter().all(|(_, count, _)| near(*count)), "{failures:?}");
-}
-
-#[tokio::test]
-async fn an_h2_server_is_understood() {
-    talk_to_h2(20, 1, 600, h2::server::Builder::new()).await;
-}
-
-#[tokio::test]
-async fn an_h2_server_with_narrow_bounds_is_understood() {
-    let mut builder = h2::server::Builder::new();
-    builder.max_concurrent_streams(3).initial_window_size(100).max_frame_size(20_000);
-    talk_to_h2(20, 400, 240, builder).await;
 }
 
 proptest! {
