@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::alerts::Alerts;
@@ -78,16 +79,22 @@ pub fn run(settings: &Settings) -> Result<End, AppError> {
     let main = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(MAIN_THREADS)
         .thread_name("tidegate-main")
-        .on_thread_start(background::give_way)
+        .enable_all()
+        .build()?;
+    let admin = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(ADMIN_THREADS)
+        .thread_name("tidegate-admin")
+        .on_thread_start(background::come_last)
         .enable_all()
         .build()?;
     let end = main.block_on(async {
         let mut signals = Signals::listen()?;
-        let mut app = App::start(settings)?;
+        let mut app = App::start(settings, admin.handle())?;
         app.run_until_stopped(&mut signals).await?;
         Ok(app.stop(&mut signals).await)
     });
     main.shutdown_background();
+    admin.shutdown_background();
     end
 }
 
@@ -144,7 +151,9 @@ struct PortSlots {
 impl<'a> App<'a> {
     /// Loads, binds, starts. The order matters: nothing is bound for a configuration that does not load, and health is
     /// SERVING only when every port is served.
-    fn start(settings: &'a Settings) -> Result<Self, AppError> {
+    ///
+    /// The admin port is served by the runtime `operators`.
+    fn start(settings: &'a Settings, operators: &Handle) -> Result<Self, AppError> {
         let data_dir = settings.data_dir.as_deref().map(DataDir::open).transpose()?;
         let (core, loaded, recorder) = Core::load(settings, data_dir.as_ref())?;
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
@@ -155,15 +164,19 @@ impl<'a> App<'a> {
         let sources = core.sources(&slots, &alerts, &refusals);
         let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
-        let (public, operators) = core.routers(settings, metrics);
+        let (public, admin_router) = core.routers(settings, metrics);
 
         let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
-        for (port, slots, router) in [(http, slots.http, public), (admin, slots.admin, operators)] {
+        let here = Handle::current();
+        for (port, slots, router, runtime) in
+            [(http, slots.http, public, &here), (admin, slots.admin, admin_router, operators)]
+        {
             let (sockets, guard) = port.into_parts();
             guards.push(Box::new(guard));
+            let _inside = runtime.enter();
             for socket in sockets {
                 let server = Server::new(socket, slots.clone(), router.clone(), core.lifecycle.phases())?;
-                servers.spawn(server.run());
+                servers.spawn_on(server.run(), runtime);
             }
         }
         let (sockets, guard) = grpc.into_parts();
@@ -377,5 +390,7 @@ fn raise_open_files(settings: &Settings) {
 /// The share of the shutdown deadline after which held answers are given: the rest is for sending them.
 const CLOSING_SHARE: f32 = 0.8;
 
-/// For `/json`, probes and operators; the decisions for Envoy have threads of their own.
+/// For `/json` and probes; the decisions for Envoy have threads of their own.
 const MAIN_THREADS: usize = 2;
+/// For the admin port: observers, queries and metrics, which come last.
+const ADMIN_THREADS: usize = 2;

@@ -1,8 +1,9 @@
 //! Threads beside the decisions: they give way to the threads that decide.
 //!
-//! Reports to a hundred observers, a scrape or a step of the sweep take up to milliseconds of a core. Where cores are few,
-//! a check that arrives meanwhile would wait until the scheduler's slice is over. At a lower priority, who decides goes
-//! first as soon as there is something to decide, and the rest has what is left: a quarter of a core that is otherwise busy.
+//! Reports to a hundred observers, a query of the history or a step of the sweep take up to milliseconds of a core. Where
+//! cores are few, a check that arrives meanwhile would wait until the scheduler's slice is over. At a lower priority, who
+//! decides goes first as soon as there is something to decide, and the rest has what is left: a quarter of a core that is
+//! otherwise busy, or next to nothing for those who only look on.
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
@@ -16,19 +17,26 @@ where
     F: FnOnce() + Send + 'static,
 {
     Builder::new().name(name.to_owned()).spawn(move || {
-        give_way();
+        lower_priority(STEPS);
         body();
     })
 }
 
-/// Lowers the priority of the calling thread, for good.
-pub fn give_way() {
+/// Makes the calling thread, for good, one that works for those who look on: it has next to nothing of a core that is
+/// otherwise busy.
+pub fn come_last() {
+    lower_priority(LAST);
+}
+
+fn lower_priority(steps: i32) {
     // On Linux a thread has a priority of its own. Lowering it is never refused; where it were, all would be as before.
-    let _as_before = rustix::process::nice(STEPS);
+    let _as_before = rustix::process::nice(steps);
 }
 
 /// Of niceness: each step is worth a fifth less of a contended core, so five leave a quarter to three quarters.
 const STEPS: i32 = 5;
+/// The least that there is: a seventieth of a contended core.
+const LAST: i32 = 19;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@ use tonic::Status;
 use crate::clock::{Clock, Stopwatch};
 use crate::limiter::{Limiter, View};
 use crate::units::{Nanos, Timestamp};
-use crate::usage::{Listener, RuleName, UsageSnapshot};
+use crate::usage::{Filter, Listener, RuleName, Selection, UsageSnapshot};
 use crate::wire::proto::tidegate::v1::ServerInstance;
 use crate::wire::usage::time;
 
@@ -33,12 +33,37 @@ pub(super) struct Observed {
     reading: Mutex<Option<Reading>>,
 }
 
-/// The usage at one moment. Observers whose reports are due at the same moment share one.
+/// The usage at one moment. Observers whose reports are due at the same moment share one, and those that want the same of
+/// it share that too.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     begun: Nanos,
     pub(super) at: Timestamp,
-    pub(super) usage: Arc<UsageSnapshot>,
+    usage: Arc<UsageSnapshot>,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+/// What of a reading the observers with one filter are told.
+#[derive(Debug)]
+struct Told {
+    filter: Filter,
+    top: usize,
+    selection: Arc<Selection>,
+}
+
+impl Reading {
+    /// What of it an observer with this filter is told.
+    pub(super) fn select(&self, filter: &Filter, top: usize) -> Arc<Selection> {
+        let mut told = self.told.lock();
+        if let Some(same) = told.iter().find(|told| told.top == top && told.filter == *filter) {
+            return Arc::clone(&same.selection);
+        }
+        let selection = Arc::new(Selection::new(&self.usage, filter, top));
+        if told.len() < MAX_TOLD {
+            told.push(Told { filter: filter.clone(), top, selection: Arc::clone(&selection) });
+        }
+        selection
+    }
 }
 
 impl Observers {
@@ -95,7 +120,7 @@ impl Observed {
         }
         let begun = self.elapsed();
         let usage = Arc::new(self.limiter.usage().snapshot());
-        last.insert(Reading { begun, at: self.clock.now(), usage }).clone()
+        last.insert(Reading { begun, at: self.clock.now(), usage, told: Arc::default() }).clone()
     }
 
     /// The usage now.
@@ -124,6 +149,8 @@ impl Observed {
     }
 }
 
+/// Different selections of one reading that are kept for those who want the same: dashboards want few.
+const MAX_TOLD: usize = 16;
 /// Observers at once. A report costs about a millisecond, so as many that all want ten a second take one core; a team
 /// with dashboards has a tenth of them.
 const MAX_OBSERVERS: usize = 128;

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::observers::{Observed, Seat};
 use crate::units::Nanos;
-use crate::usage::{Filter, Schedule, Selection};
+use crate::usage::{Filter, Schedule};
 use crate::wire::proto::tidegate::v1::UsageReport;
 use crate::wire::usage::report;
 
@@ -48,7 +48,7 @@ impl UsageReports {
         let place = self.schedule.next(elapsed)?;
         let interval_begun = if due.is_zero() { elapsed } else { self.schedule.begun(place) };
         let reading = self.observed.read(interval_begun);
-        let told = Selection::new(&reading.usage, &self.filter, self.top);
+        let told = reading.select(&self.filter, self.top);
         let resumed = std::mem::take(&mut self.resumed);
         Some(report(self.observed.instance(), place, resumed, reading.at, &told))
     }
