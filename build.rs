@@ -2,15 +2,15 @@
 //!
 //! Three things come out of it:
 //! - message types and clients (`wire::proto`), from the files as they are;
-//! - the server side of Tidegate's own services;
+//! - the server side of the usage service (`wire::usage_service`), whose reports are encoded once for all observers that
+//!   want the same;
 //! - the server side of the rate limit service over raw frames (`wire::service`), because the hot path reads a
 //!   request in place and writes its answer straight into the response frame.
 
 use std::path::PathBuf;
 use std::{env, fs};
 
-/// Each file, and whether its services' server side is generated from it.
-const FILES: [(&str, bool); 2] = [("envoy/service/ratelimit/v3/rls.proto", false), ("tidegate/v1/usage.proto", true)];
+const FILES: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", "tidegate/v1/usage.proto"];
 const INCLUDE: &str = "proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,11 +22,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         compiler.open_files(files)?;
         Ok(compiler)
     };
-    for (file, server) in FILES {
+    for file in FILES {
         let descriptors = compile(&[file])?.file_descriptor_set();
-        tonic_prost_build::configure().build_server(server).compile_fds(descriptors)?;
+        tonic_prost_build::configure().build_server(false).compile_fds(descriptors)?;
     }
-    fs::write(out.join("descriptors.bin"), compile(&FILES.map(|(file, _)| file))?.encode_file_descriptor_set())?;
+    fs::write(out.join("descriptors.bin"), compile(&FILES)?.encode_file_descriptor_set())?;
 
     let check = tonic_build::manual::Method::builder()
         .name("should_rate_limit")
@@ -44,10 +44,40 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build();
     let raw = out.join("raw");
     fs::create_dir_all(&raw)?;
-    tonic_build::manual::Builder::new().build_client(false).out_dir(&raw).compile(&[service]);
+    tonic_build::manual::Builder::new().build_client(false).out_dir(&raw).compile(&[service, usage()]);
     // The generator derives the gRPC path from the package, which also names the file: write the real path.
     let file = raw.join("envoy.service.ratelimit.v3.raw.RateLimitService.rs");
     let code = fs::read_to_string(&file)?.replace("envoy.service.ratelimit.v3.raw.", "envoy.service.ratelimit.v3.");
     fs::write(out.join("raw_rate_limit_service.rs"), code)?;
     Ok(())
+}
+
+/// The usage service, as `tidegate/v1/usage.proto` declares it.
+fn usage() -> tonic_build::manual::Service {
+    let message = |name: &str| format!("crate::wire::proto::tidegate::v1::{name}");
+    let method = |name: &str, route: &str, input: &str, output: String, codec: &str| {
+        tonic_build::manual::Method::builder()
+            .name(name)
+            .route_name(route)
+            .input_type(message(input))
+            .output_type(output)
+            .codec_path(codec)
+    };
+    let reports = "crate::wire::usage::EncodedReport".to_owned();
+    let report_codec = "crate::wire::usage::ReportCodec";
+    let prost = "tonic_prost::ProstCodec";
+    tonic_build::manual::Service::builder()
+        .name("UsageService")
+        .package("tidegate.v1")
+        .comment("What operators and observers ask about usage.")
+        .method(
+            method("watch_usage", "WatchUsage", "WatchUsageRequest", reports, report_codec).server_streaming().build(),
+        )
+        .method(
+            method("watch_denials", "WatchDenials", "WatchDenialsRequest", message("DenialReport"), prost)
+                .server_streaming()
+                .build(),
+        )
+        .method(method("query_usage", "QueryUsage", "QueryUsageRequest", message("QueryUsageResponse"), prost).build())
+        .build()
 }

@@ -29,7 +29,7 @@ use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::{CheckTracer, Otlp, OtlpError};
 use crate::telemetry::prometheus;
 use crate::telemetry::refusals::RefusalLogger;
-use crate::wire::proto::tidegate::v1::usage_service_server;
+use crate::wire::usage_service::usage_service_server;
 use metrics::Sources;
 
 /// How the process ended.

@@ -105,3 +105,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 
 /// More than one read brings of small checks; with more, the first would wait for long.
 const MAX_BATCH: usize = 256;
+
+#[cfg(test)]
+mod tests;

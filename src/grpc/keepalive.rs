@@ -53,3 +53,42 @@ impl Keepalive {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, poll_fn};
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Whether a server gives its peer up within ten minutes in which nothing is asked.
+    async fn is_lost(peer_answers: bool) -> bool {
+        let (theirs, ours) = tokio::io::duplex(64 << 10);
+        let peer = async move {
+            let (_open, connection) = h2::client::handshake(theirs).await.unwrap();
+            if peer_answers {
+                connection.await.unwrap();
+            }
+            pending::<()>().await;
+        };
+        let served = async {
+            let mut connection = h2::server::handshake(ours).await.unwrap();
+            let mut keepalive = Keepalive::new(connection.ping_pong());
+            poll_fn(|cx| {
+                assert!(connection.poll_accept(cx).is_pending(), "nothing is asked, and nobody hangs up");
+                keepalive.poll_lost(cx)
+            })
+            .await;
+        };
+        tokio::select! {
+            () = peer => false,
+            lost = tokio::time::timeout(Duration::from_mins(10), served) => lost.is_ok(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_answers_no_ping_is_given_up_and_one_that_does_is_kept() {
+        assert!(is_lost(false).await);
+        assert!(!is_lost(true).await);
+    }
+}

@@ -141,6 +141,12 @@ pub mod proto {
     }
 }
 
+/// The generated server side of the usage service.
+#[allow(unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
+pub mod usage_service {
+    include!(concat!(env!("OUT_DIR"), "/raw/tidegate.v1.UsageService.rs"));
+}
+
 /// The generated server side, over raw frames.
 #[allow(unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
 pub mod service {

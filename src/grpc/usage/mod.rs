@@ -16,11 +16,11 @@ use super::Queries;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
 use crate::usage::Filter;
-use crate::wire::proto::tidegate::v1::usage_service_server::{UsageService, UsageServiceServer};
 use crate::wire::proto::tidegate::v1::{
-    DenialReport, QueryUsageRequest, QueryUsageResponse, UsageReport, WatchDenialsRequest, WatchUsageRequest,
+    DenialReport, QueryUsageRequest, QueryUsageResponse, WatchDenialsRequest, WatchUsageRequest,
 };
-use crate::wire::usage::{BadQuestion, read_filter, read_interval};
+use crate::wire::usage::{BadQuestion, EncodedReport, read_filter, read_interval};
+use crate::wire::usage_service::usage_service_server::{UsageService, UsageServiceServer};
 use denials::DenialReports;
 use observers::Observed;
 use watch::UsageReports;
@@ -70,7 +70,7 @@ impl Usage {
 
 #[tonic::async_trait]
 impl UsageService for Usage {
-    type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<UsageReport, Status>> + Send>>;
+    type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<EncodedReport, Status>> + Send>>;
     type WatchDenialsStream = Pin<Box<dyn Stream<Item = Result<DenialReport, Status>> + Send>>;
 
     async fn watch_usage(

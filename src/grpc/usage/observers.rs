@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tonic::Status;
 
@@ -11,7 +12,7 @@ use crate::limiter::{Limiter, View};
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Filter, Listener, RuleName, Selection, UsageSnapshot};
 use crate::wire::proto::tidegate::v1::ServerInstance;
-use crate::wire::usage::time;
+use crate::wire::usage::{encode_told, time};
 
 /// How many observers there are.
 #[derive(Clone, Debug, Default)]
@@ -43,26 +44,26 @@ pub(super) struct Reading {
     told: Arc<Mutex<Vec<Told>>>,
 }
 
-/// What of a reading the observers with one filter are told.
+/// What of a reading the observers with one filter are told, encoded.
 #[derive(Debug)]
 struct Told {
     filter: Filter,
     top: usize,
-    selection: Arc<Selection>,
+    encoded: Bytes,
 }
 
 impl Reading {
-    /// What of it an observer with this filter is told.
-    pub(super) fn select(&self, filter: &Filter, top: usize) -> Arc<Selection> {
+    /// What of it an observer with this filter is told, encoded.
+    pub(super) fn told(&self, filter: &Filter, top: usize) -> Bytes {
         let mut told = self.told.lock();
         if let Some(same) = told.iter().find(|told| told.top == top && told.filter == *filter) {
-            return Arc::clone(&same.selection);
+            return same.encoded.clone();
         }
-        let selection = Arc::new(Selection::new(&self.usage, filter, top));
+        let encoded = encode_told(&Selection::new(&self.usage, filter, top));
         if told.len() < MAX_TOLD {
-            told.push(Told { filter: filter.clone(), top, selection: Arc::clone(&selection) });
+            told.push(Told { filter: filter.clone(), top, encoded: encoded.clone() });
         }
-        selection
+        encoded
     }
 }
 

@@ -11,8 +11,7 @@ use tonic::Status;
 use super::observers::{Observed, Seat};
 use crate::units::Nanos;
 use crate::usage::{Filter, Schedule};
-use crate::wire::proto::tidegate::v1::UsageReport;
-use crate::wire::usage::report;
+use crate::wire::usage::{EncodedReport, report};
 
 /// The reports of one observer. hyper asks for the next one only when the observer has taken what was sent: what it
 /// missed meanwhile is merged into that one.
@@ -42,20 +41,20 @@ impl UsageReports {
     }
 
     /// The next report, if one is due.
-    fn report(&mut self) -> Option<UsageReport> {
+    fn report(&mut self) -> Option<EncodedReport> {
         let due = self.schedule.due();
         let elapsed = self.observed.elapsed();
         let place = self.schedule.next(elapsed)?;
         let interval_begun = if due.is_zero() { elapsed } else { self.schedule.begun(place) };
         let reading = self.observed.read(interval_begun);
-        let told = reading.select(&self.filter, self.top);
+        let told = reading.told(&self.filter, self.top);
         let resumed = std::mem::take(&mut self.resumed);
-        Some(report(self.observed.instance(), place, resumed, reading.at, &told))
+        Some(report(self.observed.instance(), place, resumed, reading.at, told))
     }
 }
 
 impl Stream for UsageReports {
-    type Item = Result<UsageReport, Status>;
+    type Item = Result<EncodedReport, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
