@@ -21,6 +21,8 @@ pub(super) struct UsageReports {
     filter: Filter,
     top: usize,
     schedule: Schedule,
+    /// When the observer asked: its first report is of a reading since then, which it may share with others that ask.
+    asked: Nanos,
     resumed: bool,
     sleep: Pin<Box<Sleep>>,
 }
@@ -37,7 +39,8 @@ impl UsageReports {
     ) -> Self {
         let top = usize::try_from(top).ok().filter(|top| (1..=MAX_TOP).contains(top)).unwrap_or(MAX_TOP);
         let (schedule, sleep) = (Schedule::new(interval, resumed), Box::pin(sleep(Nanos::ZERO.into())));
-        Self { observed, _seat: seat, filter, top, schedule, resumed: resumed.is_some(), sleep }
+        let asked = observed.elapsed();
+        Self { observed, _seat: seat, filter, top, schedule, asked, resumed: resumed.is_some(), sleep }
     }
 
     /// The next report, if one is due.
@@ -45,7 +48,7 @@ impl UsageReports {
         let due = self.schedule.due();
         let elapsed = self.observed.elapsed();
         let place = self.schedule.next(elapsed)?;
-        let interval_begun = if due.is_zero() { elapsed } else { self.schedule.begun(place) };
+        let interval_begun = if due.is_zero() { self.asked } else { self.schedule.begun(place) };
         let reading = self.observed.read(interval_begun);
         let told = reading.told(&self.filter, self.top);
         let resumed = std::mem::take(&mut self.resumed);
