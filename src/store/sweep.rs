@@ -76,4 +76,4 @@ impl Memory {
 /// How long a pass over all stripes takes while there is room: what a spent counter stays at most.
 const PASS: Duration = Duration::from_secs(10);
 /// The number of stripes of a table.
-const STEPS_PER_PASS: u32 = 2048;
+const STEPS_PER_PASS: u32 = 1024;
