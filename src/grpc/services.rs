@@ -62,11 +62,11 @@ impl Services {
                 let (checks, prepared) = (Arc::clone(&self.checks), Arc::clone(&self.prepared));
                 tokio::spawn(async move {
                     let message = crate::wire::sole_message(&whole.piece).unwrap_or_default();
-                    let held = tokio::select! {
-                        held = checks.settle(answer, span, message) => held,
+                    let settled = tokio::select! {
+                        settled = checks.settle(answer, span, message) => settled,
                         _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
                     };
-                    match held {
+                    match settled {
                         Ok(frame) => prepared.send(&mut respond, frame),
                         Err(status) => refuse(&mut respond, &status),
                     }

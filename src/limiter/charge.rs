@@ -29,16 +29,16 @@ pub(super) fn decide<'v>(
     for _ in check.descriptors.iter().filter(|d| d.limit.is_some_and(|limit| limit.period.is_none())) {
         limiter.usage.count_override_ignored();
     }
-    let mut resolver = Resolver::new(plan, domain, check);
+    let mut search = Resolver::new(plan, domain, check);
     // Nearly every check has one descriptor: what limits it needs no list.
     if let [only] = &*check.descriptors {
-        let mut resolved = [resolver.one(only)];
-        let keys = resolver.finish(&mut resolved);
+        let mut resolved = [search.one(only)];
+        let keys = search.finish(&mut resolved);
         let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
         return Scene { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, lane);
     }
-    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|descriptor| resolver.one(descriptor)).collect();
-    let keys = resolver.finish(&mut resolved);
+    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|descriptor| search.one(descriptor)).collect();
+    let keys = search.finish(&mut resolved);
     let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
     Scene { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, lane)
 }
