@@ -100,11 +100,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 Err(pieces) => self.services.check_later(Request::from_parts(head, pieces), respond),
             }
         }
+        self.batch.shrink_to(KEPT_ROOM);
     }
 }
 
 /// More than one read brings of small checks; with more, the first would wait for long.
 const MAX_BATCH: usize = 256;
+/// Of a batch's room, what an idle connection keeps: a few hundred bytes for each request.
+const KEPT_ROOM: usize = 64;
 
 #[cfg(test)]
 mod tests;
