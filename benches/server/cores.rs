@@ -17,17 +17,20 @@ pub(crate) fn on(cores: &[usize], program: impl AsRef<std::ffi::OsStr>) -> Comma
     command
 }
 
-/// Becomes the command, with the same process id, and ends with whoever started it. Where the machine has none of the cores, it runs on any.
+/// Keeps the calling thread, or a process that has but one, on these cores; on any, where the machine has none of them.
+pub(crate) fn stay_on(cores: impl IntoIterator<Item = usize>) {
+    let (mut wanted, allowed) = (CpuSet::new(), sched_getaffinity(None).unwrap());
+    cores.into_iter().filter(|core| allowed.is_set(*core)).for_each(|core| wanted.set(core));
+    if wanted.count() > 0 {
+        sched_setaffinity(None, &wanted).unwrap();
+    }
+}
+
+/// Becomes the command, with the same process id, and ends with whoever started it.
 pub(crate) fn become_command(arguments: &[String]) {
     let [cores, program, arguments @ ..] = arguments else { panic!("cores and a command") };
     // Also one that stands still.
     set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
-    let (mut wanted, allowed) = (CpuSet::new(), sched_getaffinity(None).unwrap());
-    for core in cores.split(',').map(|core| core.parse().unwrap()).filter(|core| allowed.is_set(*core)) {
-        wanted.set(core);
-    }
-    if wanted.count() > 0 {
-        sched_setaffinity(None, &wanted).unwrap();
-    }
+    stay_on(cores.split(',').map(|core| core.parse().unwrap()));
     panic!("{program}: {}", Command::new(program).args(arguments).exec());
 }

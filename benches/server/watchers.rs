@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Request;
 
 use crate::contender::Server;
+use crate::cores;
 
 /// Who looks on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,6 +30,7 @@ impl Watchers {
             }
             if self.scrapes {
                 scope.spawn(move || {
+                    cores::stay_on(GENERATOR);
                     while !stop.load(Ordering::Relaxed) {
                         scraped.fetch_add(server.metrics().len() as u64, Ordering::Relaxed);
                         rest(Duration::from_secs(1), stop);
@@ -48,6 +50,7 @@ impl Watchers {
 
 /// Observes until it is to stop. Reports are counted and not decoded: what that costs would be the generator's loss.
 fn observe(admin: &str, observers: usize, stop: &AtomicBool, bytes: &AtomicU64) {
+    cores::stay_on(GENERATOR);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (admin, (counted, mut count)) = (admin.to_owned(), tokio::sync::mpsc::channel(1_024));
@@ -86,5 +89,7 @@ fn rest(mut length: Duration, stop: &AtomicBool) {
     }
 }
 
+/// They look on from the generator's core: what they do with what they see is not the server's.
+const GENERATOR: [usize; 1] = [1];
 /// How soon they notice that they are to stop.
 const STEP: Duration = Duration::from_millis(20);
