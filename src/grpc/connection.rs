@@ -90,12 +90,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     fn answer(&mut self, cx: &mut Context<'_>) {
         let moment = self.services.moment();
         for (request, respond) in self.batch.drain(..) {
-            let (head, body) = request.into_parts();
+            let (head, body) = request.map(Pieces::of).into_parts();
             if !Services::is_check(&head) {
-                self.services.other(Request::from_parts(head, Pieces::of(body)), respond);
+                self.services.other(Request::from_parts(head, body), respond);
                 continue;
             }
-            match Pieces::of(body).whole(cx) {
+            match body.whole(cx) {
                 Ok(framed) => self.services.check(&moment, head, framed, respond),
                 Err(pieces) => self.services.check_later(Request::from_parts(head, pieces), respond),
             }

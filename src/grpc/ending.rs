@@ -53,9 +53,13 @@ impl HttpBody for Ending {
 
 fn unavailable() -> HeaderMap {
     let mut trailers = HeaderMap::new();
-    let status = Status::new(Code::Unavailable, "shutting down");
-    if status.add_header(&mut trailers).is_err() {
-        trailers.insert(Status::GRPC_STATUS, (Code::Unavailable as i32).into());
-    }
+    put_status(&mut trailers, &Status::new(Code::Unavailable, "shutting down"));
     trailers
+}
+
+/// Tells the status in headers or trailers; its code alone, where its message cannot be told.
+pub(super) fn put_status(headers: &mut HeaderMap, status: &Status) {
+    if status.add_header(headers).is_err() {
+        headers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
+    }
 }

@@ -1,7 +1,7 @@
 //! Pings on an idle connection: a peer that vanished without a word frees its slot.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use h2::{Ping, PingPong};
 use tokio::time::{Sleep, sleep};
@@ -34,10 +34,11 @@ impl Keepalive {
     /// Ready when the peer answers no ping.
     pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pings) = &mut self.pings else { return Poll::Pending };
-        if self.asked && pings.poll_pong(cx).is_ready() {
-            self.heard = true;
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
+        loop {
+            if self.asked && pings.poll_pong(cx).is_ready() {
+                self.heard = true;
+            }
+            ready!(self.timer.as_mut().poll(cx));
             if self.asked && !self.heard {
                 return Poll::Ready(());
             }
@@ -46,11 +47,7 @@ impl Keepalive {
             self.heard = false;
             let next = if self.asked { PING_TIMEOUT } else { PING_INTERVAL };
             self.timer.set(sleep(next));
-            if self.asked && pings.poll_pong(cx).is_ready() {
-                self.heard = true;
-            }
         }
-        Poll::Pending
     }
 }
 

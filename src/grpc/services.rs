@@ -6,11 +6,12 @@ use std::sync::Arc;
 use h2::server::SendResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tonic::Status;
 use tonic::codegen::Service;
 use tonic::service::Routes;
-use tonic::{Code, Status};
 
 use super::checks::{Checks, Moment};
+use super::ending::put_status;
 use super::stream::{Payload, Pieces, Whole, respond};
 use super::{Context, PartialBytes, common_services, end_with};
 use crate::limiter::Lane;
@@ -124,9 +125,7 @@ fn refuse(respond: &mut SendResponse<Payload>, status: &Status) {
     let mut response = Response::new(());
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    if status.add_header(headers).is_err() {
-        headers.insert(Status::GRPC_STATUS, (Code::Internal as i32).into());
-    }
+    put_status(headers, status);
     let _gone = respond.send_response(response, true);
 }
 

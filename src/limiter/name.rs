@@ -1,7 +1,7 @@
 //! Names the counters that a check makes, for the usage of single counters.
 
 use super::charge::limits;
-use super::resolve::Resolved;
+use super::resolve::{Resolved, rule_key};
 use super::{Check, Descriptor, Plan};
 use crate::rules::{Level, Rule, Varies};
 use crate::store::{CounterKey, CounterKeys, Identity, Tags};
@@ -35,8 +35,10 @@ impl SeriesOf<'_, '_, '_> {
     fn series(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>) -> u32 {
         let series = match one {
             Resolved::Rule(rule, attached, _) => {
-                let key = rule_key(attached.identity, rule, descriptor);
-                self.usage.series(&attached.usage, key.as_bytes(), || rule_entries(rule, descriptor))
+                // Without the window that is part of a counter's own key: usage goes on when a limit changes.
+                let mut keys = CounterKeys::default();
+                let key = rule_key(&mut keys, attached.identity, rule, &descriptor.entries);
+                self.usage.series(&attached.usage, keys.key(key), || rule_entries(rule, descriptor))
             }
             Resolved::Override(_) => {
                 let Some(usage) = self.plan.overrides(&self.check.domain) else { return 0 };
@@ -47,21 +49,6 @@ impl SeriesOf<'_, '_, '_> {
         };
         series.0
     }
-}
-
-/// The rule and the values that it leaves open, without the window that is part of a counter's own key: usage goes on
-/// when a limit changes.
-fn rule_key(identity: Identity, rule: &Rule, descriptor: &Descriptor<'_>) -> CounterKey {
-    let mut key = CounterKey::new(identity);
-    for (level, entry) in rule.levels.iter().zip(&descriptor.entries) {
-        if level.varies == Varies::KeyAndValue {
-            key.push(entry.key.as_bytes());
-        }
-        if level.varies != Varies::Nothing {
-            key.push(entry.value.as_bytes());
-        }
-    }
-    key
 }
 
 fn override_key(domain: &str, descriptor: &Descriptor<'_>) -> CounterKey {

@@ -72,7 +72,22 @@ impl<'v> Resolver<'v> {
 
     /// What limits one descriptor, whatever limits the others.
     pub(super) fn one(&mut self, descriptor: &Descriptor<'_>) -> Resolved<'v> {
-        one(self.plan, self.domain, descriptor, self.patience, &mut self.keys)
+        let Self { plan, domain, patience, ref mut keys } = *self;
+        if let Some(limited) =
+            descriptor.limit.and_then(|limit| brought_along(domain, limit, &descriptor.entries, keys))
+        {
+            return Resolved::Override(limited);
+        }
+        let Some(matched) = domain.find(plan.rules().rules(), &descriptor.entries) else { return Resolved::Nothing };
+        let rule = matched.rule;
+        let Some(attached) = plan.attached(rule) else { return Resolved::Nothing };
+        let in_force = |limit: &&RuleLimit| domain.enabled && limit.enabled;
+        let mut limits = SmallVec::new();
+        for (limit, identity) in rule.limits.iter().zip(&attached.identities).filter(|(limit, _)| in_force(limit)) {
+            let key = rule_key(keys, *identity, rule, &descriptor.entries);
+            limits.push(Limited { source: Source::of(limit, patience), key });
+        }
+        if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
     }
 
     /// The names of all counters, once `resolved` is what limits all descriptors; replaced limits are dropped from it.
@@ -82,28 +97,6 @@ impl<'v> Resolver<'v> {
         }
         self.keys
     }
-}
-
-fn one<'v>(
-    plan: &'v Plan,
-    domain: &'v Domain,
-    descriptor: &Descriptor<'_>,
-    patience: Option<Nanos>,
-    keys: &mut CounterKeys,
-) -> Resolved<'v> {
-    if let Some(limited) = descriptor.limit.and_then(|limit| brought_along(domain, limit, &descriptor.entries, keys)) {
-        return Resolved::Override(limited);
-    }
-    let Some(matched) = domain.find(plan.rules().rules(), &descriptor.entries) else { return Resolved::Nothing };
-    let rule = matched.rule;
-    let Some(attached) = plan.attached(rule) else { return Resolved::Nothing };
-    let in_force = |limit: &&RuleLimit| domain.enabled && limit.enabled;
-    let mut limits = SmallVec::new();
-    for (limit, identity) in rule.limits.iter().zip(&attached.identities).filter(|(limit, _)| in_force(limit)) {
-        let key = rule_key(keys, *identity, rule, &descriptor.entries);
-        limits.push(Limited { source: Source::of(limit, patience), key });
-    }
-    if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
 }
 
 impl<'v> Source<'v> {
@@ -123,8 +116,8 @@ impl<'v> Source<'v> {
     }
 }
 
-/// The counter of a rule's limit: the values that the rule leaves open.
-fn rule_key(keys: &mut CounterKeys, identity: Identity, rule: &Rule, entries: &[Entry<'_>]) -> KeyPlace {
+/// Adds the name of what a rule counts under `identity`: the values that the rule leaves open.
+pub(super) fn rule_key(keys: &mut CounterKeys, identity: Identity, rule: &Rule, entries: &[Entry<'_>]) -> KeyPlace {
     keys.add(identity, |mut key| {
         for (level, entry) in rule.levels.iter().zip(entries) {
             if level.varies == Varies::KeyAndValue {

@@ -6,7 +6,8 @@ use bytes::{BufMut, Bytes};
 use prost::Message;
 use prost_types::{Duration, Timestamp as WireTime};
 use tonic::Status;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codec::{Codec, EncodeBuf, Encoder};
+use tonic_prost::ProstDecoder;
 
 use super::proto::tidegate::v1;
 use crate::engine::Reason;
@@ -121,14 +122,14 @@ impl Codec for ReportCodec {
     type Encode = EncodedReport;
     type Decode = v1::WatchUsageRequest;
     type Encoder = Self;
-    type Decoder = Self;
+    type Decoder = ProstDecoder<v1::WatchUsageRequest>;
 
     fn encoder(&mut self) -> Self {
         Self
     }
 
-    fn decoder(&mut self) -> Self {
-        Self
+    fn decoder(&mut self) -> Self::Decoder {
+        ProstDecoder::default()
     }
 }
 
@@ -141,16 +142,6 @@ impl Encoder for ReportCodec {
         out.put_slice(&report.own);
         out.put_slice(&report.told);
         Ok(())
-    }
-}
-
-impl Decoder for ReportCodec {
-    type Item = v1::WatchUsageRequest;
-    type Error = Status;
-
-    fn decode(&mut self, request: &mut DecodeBuf<'_>) -> Result<Option<v1::WatchUsageRequest>, Status> {
-        let malformed = |error: prost::DecodeError| Status::internal(error.to_string());
-        v1::WatchUsageRequest::decode(request).map(Some).map_err(malformed)
     }
 }
 
