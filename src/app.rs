@@ -258,8 +258,9 @@ impl Core {
     fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config, settings.load_options());
-        let replaced = Arc::clone(&limiter);
-        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
+        let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
+        let apply = move |rules| replaced.replace_rules(clock_of_reloads.now(), rules);
+        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), apply));
         let loaded = config.load()?;
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));

@@ -12,6 +12,7 @@ use crate::config::Source;
 use crate::limiter::{Limiter, Settings};
 use crate::rules::{self, LoadOptions};
 use crate::simulate::{self, Output, SimulateError};
+use crate::units::Timestamp;
 
 /// What to decide about, and by which rules.
 #[derive(Clone, Debug, clap::Args)]
@@ -72,7 +73,7 @@ impl Simulate {
         let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let settings = Settings { shadow_mode: self.shadow_mode, quota_mode: self.quota_mode, ..Settings::default() };
         let limiter = Limiter::new(settings);
-        limiter.replace_rules(rules);
+        limiter.replace_rules(Timestamp::EPOCH, rules);
         Ok(limiter)
     }
 

@@ -50,7 +50,7 @@ fn services(lifecycle: &Lifecycle) -> Services {
     let text = b"domain: api\ndescriptors: [{key: user, rate_limit: {unit: day, requests_per_unit: 10}}]".to_vec();
     let rules = load(&[SourceFile { name: "rules.yaml".into(), text }], LoadOptions::default()).unwrap();
     let limiter = Limiter::new(Settings::default());
-    limiter.replace_rules(rules);
+    limiter.replace_rules(crate::units::Timestamp::EPOCH, rules);
     let shared = Shared {
         limiter: Arc::new(limiter),
         clock: Arc::new(Clock::start()),
