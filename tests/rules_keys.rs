@@ -46,7 +46,8 @@ fn refused(limit: &str, expected: &[&str]) {
 }
 
 const FIXED: Algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
-const SECOND: Limit = Limit { max: 10, window: Nanos::SECOND, algorithm: FIXED, ban: None, count_denied: CountDenied::Alone };
+const SECOND: Limit =
+    Limit { max: 10, window: Nanos::SECOND, algorithm: FIXED, ban: None, count_denied: CountDenied::Alone };
 
 #[test]
 fn what_the_reference_accepts_is_accepted() {
@@ -216,7 +217,11 @@ fn algorithms() {
         ("starts: clock", FIXED, CountDenied::Alone),
         ("starts: clock, count_denied: false", FIXED, CountDenied::Never),
         ("starts: first_request", Algorithm::FixedWindow { starts: Starts::FirstRequest }, CountDenied::Never),
-        ("starts: first_request, count_denied: true", Algorithm::FixedWindow { starts: Starts::FirstRequest }, CountDenied::Always),
+        (
+            "starts: first_request, count_denied: true",
+            Algorithm::FixedWindow { starts: Starts::FirstRequest },
+            CountDenied::Always,
+        ),
         ("algorithm: sliding_window", Algorithm::SlidingWindow, CountDenied::Never),
         ("algorithm: sliding_log", Algorithm::SlidingLog, CountDenied::Never),
         ("algorithm: sliding_log, count_denied: yes", Algorithm::SlidingLog, CountDenied::Always),
@@ -225,7 +230,11 @@ fn algorithms() {
         ("algorithm: token_bucket, queue: 100", bucket(10, 100, QueueMode::Hold), CountDenied::Never),
         ("algorithm: token_bucket, queue: 0", bucket(10, 0, QueueMode::Hold), CountDenied::Never),
         ("algorithm: token_bucket, queue: {size: 5}", bucket(10, 5, QueueMode::Hold), CountDenied::Never),
-        ("algorithm: token_bucket, burst: 20, queue: {size: 5, mode: advise}", bucket(20, 5, QueueMode::Advise), CountDenied::Never),
+        (
+            "algorithm: token_bucket, burst: 20, queue: {size: 5, mode: advise}",
+            bucket(20, 5, QueueMode::Advise),
+            CountDenied::Never,
+        ),
     ] {
         assert_eq!(limit(keys), Limit { algorithm, count_denied, ..SECOND }, "{keys}");
     }
@@ -364,6 +373,10 @@ fn several_limits() {
         (
             "key: a\nrate_limits: {unit: day}",
             &["4: 'rate_limits' must be a list of rate_limit blocks, found 'map[unit:day]'"],
+        ),
+        (
+            &format!("key: a\nrate_limits: [{}]", ["{unit: day}"; 17].join(", ")),
+            &["4: 'rate_limits' has 17 blocks, of at most 16"],
         ),
         ("key: a\nrate_limits: [1]", &["4: config error, yaml file contains list of type other than map: 1"]),
         (

@@ -6,8 +6,12 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use tidegate::engine::{Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
-use tidegate::store::{Charge, CounterKey, Identities, Identity, Group, Memory, Occupancy, Role, SeriesSource, Store, Tags, WhenFull};
+use tidegate::engine::{
+    Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict,
+};
+use tidegate::store::{
+    Charge, CounterKey, Group, Identities, Identity, Memory, Occupancy, Role, SeriesSource, Store, Tags, WhenFull,
+};
 use tidegate::units::{Nanos, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
@@ -143,8 +147,12 @@ fn all_or_nothing_leaves_no_trace_of_a_denied_check() {
         let ask = || {
             let keys = [key("wide"), key("narrow"), key("new")];
             let limits = [&wide, &narrow, &wide];
-            let charges =
-                [0, 1, 2].map(|i| Charge { limit: limits[i], key: keys[i].as_bytes(), op: Op::Charge(1), series: None });
+            let charges = [0, 1, 2].map(|i| Charge {
+                limit: limits[i],
+                key: keys[i].as_bytes(),
+                op: Op::Charge(1),
+                series: None,
+            });
             let mut outcomes = Vec::new();
             store.charge_all(NOW, &charges, &mut outcomes);
             outcomes.into_iter().map(|charged| charged.outcome).collect::<Vec<_>>()
@@ -226,8 +234,8 @@ fn at_the_budget_new_counters_are_refused_and_old_ones_work() {
         let later = NOW.plus(HOUR);
         store.sweep_all(later);
         assert_eq!(store.occupancy().counters, 0);
-        let outcome =
-            store.charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1), series: None });
+        let outcome = store
+            .charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1), series: None });
         assert_eq!((outcome.outcome.admitted(), store.occupancy().counters), (true, 1));
     }
 }
@@ -284,7 +292,12 @@ fn a_counter_keeps_the_tag_that_it_was_given() {
         let (store, limit, numbers) = (Memory::new(ROOMY, WhenFull::Deny), limit(3, algorithm), Numbers(0.into()));
         let ask = |name: &str, hits| {
             let key = key(name);
-            let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(hits), series: Some(SeriesSource { tags: &numbers, index: 0 }) };
+            let charge = Charge {
+                limit: &limit,
+                key: key.as_bytes(),
+                op: Op::Charge(hits),
+                series: Some(SeriesSource { tags: &numbers, index: 0 }),
+            };
             store.charge(NOW, &charge).tag.unwrap()
         };
         assert_eq!([ask("a", 1), ask("a", 1), ask("b", 3), ask("a", 0), ask("b", 1)], [7, 7, 8, 7, 8], "{algorithm:?}");
@@ -430,7 +443,8 @@ fn quotas_that_race_never_over_admit() {
             collisions.fetch_add(u64::from(busy.fetch_add(1, Ordering::Relaxed) > 0), Ordering::Relaxed);
             let mut order = [0, 1];
             order.rotate_left(thread % 2);
-            let charges = order.map(|i| Charge { limit: &limit, key: keys[i].as_bytes(), op: Op::Charge(1), series: None });
+            let charges =
+                order.map(|i| Charge { limit: &limit, key: keys[i].as_bytes(), op: Op::Charge(1), series: None });
             let groups = [Group { role: Role::Quota, charges: 1 }; 2];
             let mut outcomes = Vec::new();
             let admitted = store.charge_groups(NOW, &groups, &charges, &mut outcomes);

@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use tidegate::engine::{Algorithm, Ban, BanWhen, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Starts, log, step};
+use tidegate::engine::{
+    Algorithm, Ban, BanWhen, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Starts, log, step,
+};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;

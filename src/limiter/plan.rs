@@ -71,9 +71,9 @@ impl Plan {
     fn buckets(&self) -> impl Iterator<Item = (Identity, Limit)> {
         let limits = self.rules.rules().iter().zip(&self.attached);
         let limits = limits.flat_map(|(rule, attached)| attached.identities.iter().copied().zip(&rule.limits));
-        limits.map(|(identity, limit)| (identity, limit.limit)).filter(|(_, limit)| {
-            matches!(limit.algorithm, Algorithm::TokenBucket { .. })
-        })
+        limits
+            .map(|(identity, limit)| (identity, limit.limit))
+            .filter(|(_, limit)| matches!(limit.algorithm, Algorithm::TokenBucket { .. }))
     }
 
     pub(super) fn attached(&self, rule: &Rule) -> Option<&Attached> {
@@ -127,7 +127,8 @@ fn identify(rule: &Rule, identities: &Identities) -> SmallVec<[Identity; 1]> {
 pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<Identity, Limit, ahash::RandomState> {
     let before: HashMap<_, _, ahash::RandomState> = old.buckets().collect();
     let rate = |limit: &Limit| (limit.max, limit.window);
-    let changed = |(identity, limit): &(Identity, Limit)| before.get(identity).is_some_and(|old| rate(old) != rate(limit));
+    let changed =
+        |(identity, limit): &(Identity, Limit)| before.get(identity).is_some_and(|old| rate(old) != rate(limit));
     new.buckets().filter(changed).collect()
 }
 

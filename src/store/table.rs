@@ -274,7 +274,8 @@ mod tests {
         }
         assert_eq!(table.live(), names.len());
         assert!(table.bytes() > names.iter().map(Vec::len).sum());
-        let dropped: usize = (0..table.stripes()).map(|stripe| table.sweep(stripe, Timestamp::EPOCH, |_| true, |_| 0)).sum();
+        let dropped: usize =
+            (0..table.stripes()).map(|stripe| table.sweep(stripe, Timestamp::EPOCH, |_| true, |_| 0)).sum();
         assert_eq!((dropped, table.live(), table.bytes()), (names.len(), 0, 0));
     }
 

@@ -5,10 +5,13 @@
 mod extremes;
 mod oracle;
 mod promises;
+mod rates;
 mod refunds;
 
 use proptest::prelude::*;
-use tidegate::engine::{self, Algorithm, Ban, BanWhen, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Starts};
+use tidegate::engine::{
+    self, Algorithm, Ban, BanWhen, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Starts,
+};
 use tidegate::units::{Nanos, Timestamp};
 
 /// A counter of any algorithm.
@@ -79,16 +82,18 @@ fn any_count_denied() -> impl Strategy<Value = CountDenied> {
 /// Any limit: a window of few or of many nanoseconds, with or without ban and counted denials.
 fn any_limit() -> impl Strategy<Value = Limit> {
     let window = prop_oneof![1_u64..20, Just(7 * SECOND), 1_u64..10_000_000_000];
-    (window, any_algorithm(), 0_u32..12, any_count_denied()).prop_flat_map(|(window_ns, algorithm, max, count_denied)| {
-        any_ban(window_ns).prop_map(move |ban| {
-            let ban = match (algorithm, ban) {
-                // The one form that a bucket takes.
-                (Algorithm::TokenBucket { .. }, Some(ban)) => Some(Ban { when: BanWhen::Exceeded, ..ban }),
-                (_, ban) => ban,
-            };
-            Limit { max, window: Nanos::from_ns(window_ns), algorithm, ban, count_denied }
-        })
-    })
+    (window, any_algorithm(), 0_u32..12, any_count_denied()).prop_flat_map(
+        |(window_ns, algorithm, max, count_denied)| {
+            any_ban(window_ns).prop_map(move |ban| {
+                let ban = match (algorithm, ban) {
+                    // The one form that a bucket takes.
+                    (Algorithm::TokenBucket { .. }, Some(ban)) => Some(Ban { when: BanWhen::Exceeded, ..ban }),
+                    (_, ban) => ban,
+                };
+                Limit { max, window: Nanos::from_ns(window_ns), algorithm, ban, count_denied }
+            })
+        },
+    )
 }
 
 /// Steps in time, as parts of a window, and hits.

@@ -185,10 +185,14 @@ fn charges_after_the_fact_are_counted_in_every_algorithm_and_place() {
         for descriptor in [
             format!("- {{key: a, rate_limit: {limit}}}"),
             format!("- {{key: a, rate_limits: [{limit}, {{unit: day, requests_per_unit: 9999}}]}}"),
-            format!("- {{key: a, rate_limits: [{{unit: day, requests_per_unit: 9999, algorithm: token_bucket}}, {limit}]}}"),
+            format!(
+                "- {{key: a, rate_limits: [{{unit: day, requests_per_unit: 9999, algorithm: token_bucket}}, {limit}]}}"
+            ),
         ] {
             for charge in ["independent", "all_or_nothing"] {
-                let rules = format!("domain: d\ncharge: {charge}\ndescriptors:\n{descriptor}\n- {{key: b, rate_limit: {{unit: day, requests_per_unit: 9999}}}}");
+                let rules = format!(
+                    "domain: d\ncharge: {charge}\ndescriptors:\n{descriptor}\n- {{key: b, rate_limit: {{unit: day, requests_per_unit: 9999}}}}"
+                );
                 check(&rules, script);
                 check(&rules, &script.replace(" +0 ", " +0; b=v +0 ").replace(" +600 ", " +600; b=v +600 "));
             }

@@ -255,10 +255,8 @@ descriptors:
 #[test]
 fn a_thousand_descriptors_of_many_limits() {
     let limits: Vec<_> = (1..=16).map(|days| format!("{{period: {days}d, requests_per_unit: 2}}")).collect();
-    let config = format!(
-        "domain: d\ncharge: all_or_nothing\ndescriptors:\n- {{key: a, rate_limits: [{}]}}",
-        limits.join(", ")
-    );
+    let config =
+        format!("domain: d\ncharge: all_or_nothing\ndescriptors:\n- {{key: a, rate_limits: [{}]}}", limits.join(", "));
     let check: Vec<_> = (0..1_000).map(|i| format!("a=v{}", i % 997)).collect();
     let check = check.join("; ");
     Scene::new(&config).run(&format!("0 | d | {check} => OK\n0 | d | {check} => OVER_LIMIT\n0 | d | a=v3 => OK"));

@@ -111,9 +111,13 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
 
     fn take_seats(&mut self, charges: &[Charge<'_>]) {
         let mut order: SmallVec<[(bool, Place, &[u8], usize); 4]> = SmallVec::with_capacity(charges.len());
-        order.extend(self.seats.iter().zip(charges).enumerate().map(|(i, (seat, charge))| {
-            (seat.is_log, seat.place, charge.key, i)
-        }));
+        order.extend(
+            self.seats
+                .iter()
+                .zip(charges)
+                .enumerate()
+                .map(|(i, (seat, charge))| (seat.is_log, seat.place, charge.key, i)),
+        );
         order.sort_unstable();
         let mut before: Option<(bool, Place, &[u8])> = None;
         for (is_log, place, key, i) in order {
