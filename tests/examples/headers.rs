@@ -211,3 +211,29 @@ fn nothing_that_a_client_or_a_name_holds_breaks_a_header() {
         }
     }
 }
+
+#[test]
+fn a_denial_reports_the_limit_that_denied() {
+    let run = Run::of(
+        "domain: d\nresponse: {headers: [x_ratelimit, retry_after]}\ndescriptors:\n\
+         - {key: user, rate_limit: {name: reqs, unit: minute, requests_per_unit: 60}}\n\
+         - {key: spend, rate_limit: {name: spend, unit: hour, requests_per_unit: 1000}}\n",
+    );
+    let spend = |hits| json!({"entries": [["spend", "u"]], "hits": hits});
+    assert!(run.check(&json!({"at": 600, "domain": "d", "descriptors": [spend(1000)]})).is_ok());
+    let answer = run.check(&json!({"at": 601, "domain": "d", "descriptors": [{"entries": [["user", "u"]]}, spend(1)]}));
+    let expected =
+        ["X-RateLimit-Limit: 1000", "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 2999", "Retry-After: 2999"];
+    assert_eq!((answer.is_ok(), answer.headers()), (false, expected.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_wait_of_99_ms_is_told_as_one_second_and_the_hit_passes_at_100_ms() {
+    let limit = "rate_limit: {algorithm: token_bucket, unit: second, requests_per_unit: 10, burst: 1}";
+    let run = Run::of(&rules("headers: [retry_after]", limit));
+    assert!(run.hits("0", 1).is_ok());
+    let denied = run.hits("0.001", 1);
+    assert_eq!((denied.is_ok(), denied.headers()), (false, vec!["Retry-After: 1".to_owned()]));
+    assert!(!run.hits("0.099999999", 1).is_ok());
+    assert!(run.hits("0.1", 1).is_ok());
+}
