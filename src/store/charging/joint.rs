@@ -25,9 +25,9 @@ pub(super) struct Joint<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
     /// By charge.
     seats: SmallVec<[Seat; 4]>,
     /// By counter: the hits that admitted groups before take from it.
-    taken: SmallVec<[u64; 4]>,
+    taken: SmallVec<[u128; 4]>,
     /// In place of a counter that there is not, which never happens.
-    nowhere: u64,
+    nowhere: u128,
 }
 
 /// Where a charge's counter stands.
@@ -193,20 +193,18 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
         for i in range.clone() {
             let (Some(charge), Some(slot)) = (charges.get(i), looks.get_mut(i)) else { continue };
             let Op::Charge(hits) = charge.op else { continue };
-            let wanted = if hits == 0 { 0 } else { hits.saturating_add(*self.taken(i)) };
+            let wanted = if hits == 0 { 0 } else { *self.taken(i) + u128::from(hits) };
             let limit = charge.limit_of_joint_charge();
-            let op = Op::Charge(wanted);
+            let op = Op::Charge(u64::try_from(wanted).unwrap_or(u64::MAX));
             let outcome = self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Look).outcome;
             admits &= outcome.admitted();
             *slot = Look { op, outcome };
-            let taken = self.taken(i);
-            *taken = taken.saturating_add(hits);
+            *self.taken(i) += u128::from(hits);
         }
         if !admits {
             for i in range {
                 if let Some(Charge { op: Op::Charge(hits), .. }) = charges.get(i) {
-                    let taken = self.taken(i);
-                    *taken = taken.saturating_sub(*hits);
+                    *self.taken(i) -= u128::from(*hits);
                 }
             }
         }
@@ -214,7 +212,7 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
     }
 
     /// The hits that are taken from the counter of charge `i`.
-    fn taken(&mut self, i: usize) -> &mut u64 {
+    fn taken(&mut self, i: usize) -> &mut u128 {
         let counter = self.seats.get(i).map_or(0, |seat| seat.counter);
         self.taken.get_mut(counter).unwrap_or(&mut self.nowhere)
     }
