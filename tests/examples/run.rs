@@ -12,7 +12,11 @@ pub(crate) struct Run(Limiter);
 
 impl Run {
     pub(crate) fn of(rules: &str) -> Self {
-        let run = Self(Limiter::new(Settings::default()));
+        Self::with(Settings::default(), rules)
+    }
+
+    pub(crate) fn with(settings: Settings, rules: &str) -> Self {
+        let run = Self(Limiter::new(settings));
         run.reload(rules);
         run
     }
