@@ -3,87 +3,64 @@
 //! A message of 4 KiB may become 4 MiB. Decompressed while its stream stays open, it would wait there for as long as the
 //! client likes; so the stream has to end first, and then the message lives for one decision.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http::{HeaderMap, Request};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
 use tonic::Status;
 use tonic::codec::CompressionEncoding;
 
-use crate::wire::first_message_bytes;
+use crate::wire::first_message;
 
 /// What requests may be compressed with, on every port: what the clients of the reference service know.
 pub const ACCEPTED_ENCODING: CompressionEncoding = CompressionEncoding::Gzip;
 
 /// Whether the messages of a request with these headers may be compressed.
 pub(super) fn names_encoding(headers: &HeaderMap) -> bool {
-    headers.get("grpc-encoding").is_some_and(|encoding| encoding != "identity")
+    headers.get(ENCODING).is_some_and(|encoding| encoding != "identity")
 }
 
-/// A request body: as it comes, or the first message alone once the stream has ended.
-#[derive(Debug)]
-pub(super) struct Gathered<B> {
-    inner: B,
-    /// What has come so far of a body that is gathered; `None`: it is handed on.
-    message: Option<BytesMut>,
-}
-
-impl<B> Gathered<B> {
-    /// Gathers the body, if that is `wanted`.
-    pub(super) fn new(inner: B, wanted: bool) -> Self {
-        Self { inner, message: wanted.then(BytesMut::new) }
-    }
-}
-
-impl<B> Body for Gathered<B>
+/// The request with its first message alone, once it has come to its end. Of a message that is not compressed after all it
+/// does not matter which encoding the headers name.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED: it is too large. Whatever ended the stream before its time.
+pub(super) async fn gathered<B>(request: Request<B>) -> Result<Request<Full<Bytes>>, Status>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    type Data = Bytes;
-    type Error = Box<dyn std::error::Error + Send + Sync>;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let this = self.get_mut();
-        while let Some(message) = &mut this.message {
-            let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx)).transpose().map_err(Into::into)?;
-            // What ends the body, an empty end or trailers, has no data.
-            let Some(piece) = frame.and_then(|frame| frame.into_data().ok()) else {
-                message.truncate(first_message_bytes(message));
-                let message = this.message.take().unwrap_or_default().freeze();
-                return Poll::Ready((!message.is_empty()).then_some(Ok(Frame::data(message))));
-            };
-            if message.len().saturating_add(piece.len()) > MAX_BYTES {
-                return Poll::Ready(Some(Err(too_large().into())));
-            }
-            message.extend_from_slice(&piece);
+    let (mut head, mut body) = request.into_parts();
+    // One buffer: a client may send byte by byte, and each piece would take room of its own.
+    let mut framed = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|error| Status::from_error(error.into()))?.into_data() else { break };
+        if framed.len().saturating_add(piece.len()) > MAX_BYTES {
+            let message = format!("a compressed request of more than {MAX_BYTES} bytes");
+            return Err(Status::resource_exhausted(message));
         }
-        Pin::new(&mut this.inner).poll_frame(cx).map_err(Into::into)
+        framed.extend_from_slice(&piece);
     }
-
-    fn is_end_stream(&self) -> bool {
-        self.message.as_ref().is_none_or(BytesMut::is_empty) && self.inner.is_end_stream()
+    let (is_compressed, length) = first_message(&framed);
+    framed.truncate(length);
+    if !is_compressed {
+        head.headers.remove(ENCODING);
     }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
+    Ok(Request::from_parts(head, Full::new(framed.freeze())))
 }
 
-fn too_large() -> Status {
-    Status::resource_exhausted(format!("a compressed request of more than {MAX_BYTES} bytes"))
-}
+const ENCODING: &str = "grpc-encoding";
 
-/// A message that does not get smaller, and its prefix.
+/// The largest message with its prefix, and what gzip adds to one that does not get smaller.
 const MAX_BYTES: usize = super::MAX_MESSAGE_BYTES + 1024;
 
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
 
-    use http_body_util::BodyExt;
+    use http_body::Frame;
 
     use super::*;
 
@@ -102,49 +79,43 @@ mod tests {
         }
     }
 
-    fn body(pieces: &[&'static [u8]], wanted: bool) -> Gathered<Pieces> {
-        Gathered::new(Pieces(pieces.iter().map(|piece| Some(Bytes::from_static(piece))).collect()), wanted)
+    fn request(pieces: &[Option<&'static [u8]>]) -> Request<Pieces> {
+        let pieces = pieces.iter().map(|piece| piece.map(Bytes::from_static)).collect();
+        Request::builder().header(ENCODING, "gzip").body(Pieces(pieces)).unwrap()
     }
 
     #[tokio::test]
     async fn a_body_is_gathered_to_its_first_message() {
         for (pieces, whole) in [
-            (&[][..], None),
-            (&[&b""[..], b""], None),
-            (&[b"\x01\0\0\0\x03abc"], Some(&b"\x01\0\0\0\x03abc"[..])),
-            (&[b"\x01\0\0", b"\0\x03", b"", b"ab", b"c"], Some(b"\x01\0\0\0\x03abc")),
+            (&[][..], &b""[..]),
+            (&[&b""[..], b""], b""),
+            (&[b"\x01\0\0\0\x03abc"], b"\x01\0\0\0\x03abc"),
+            (&[b"\x01\0\0", b"\0\x03", b"", b"ab", b"c"], b"\x01\0\0\0\x03abc"),
             // More than one: the first counts, as everywhere in a unary call.
-            (&[b"\x01\0\0\0\x03abc\x01\0\0\0\x03def"], Some(b"\x01\0\0\0\x03abc")),
+            (&[b"\x01\0\0\0\x03abc\x01\0\0\0\x03def"], b"\x01\0\0\0\x03abc"),
             // Less than one: who reads it says so.
-            (&[b"\x01\0\0\0\x03ab"], Some(b"\x01\0\0\0\x03ab")),
-            (&[b"\x01\0"], Some(b"\x01\0")),
+            (&[b"\x01\0\0\0\x03ab"], b"\x01\0\0\0\x03ab"),
+            (&[b"\x01\0"], b"\x01\0"),
+            (&[b"\0\0\0\0\x01a"], b"\0\0\0\0\x01a"),
         ] {
-            let mut body = body(pieces, true);
-            let first = body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
-            assert_eq!(first.as_deref(), whole, "{pieces:?}");
-            assert!(body.frame().await.is_none(), "{pieces:?}");
-        }
-        let mut as_it_comes = body(&[b"a", b"b"], false);
-        for piece in [b"a", b"b"] {
-            assert_eq!(as_it_comes.frame().await.unwrap().unwrap().into_data().unwrap(), &piece[..]);
+            let pieces: Vec<_> = pieces.iter().copied().map(Some).collect();
+            let (head, body) = gathered(request(&pieces)).await.unwrap().into_parts();
+            assert_eq!(body.collect().await.unwrap().to_bytes(), whole, "{pieces:?}");
+            assert_eq!(head.headers.contains_key(ENCODING), whole.len() >= 5 && whole[0] == 1, "{pieces:?}");
         }
     }
 
     #[test]
     fn nothing_is_handed_on_before_the_end() {
-        let pieces = [Some(Bytes::from_static(b"\0\0\0\0\0")), None];
-        let mut body = Gathered::new(Pieces(pieces.into()), true);
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        assert!(Pin::new(&mut body).poll_frame(&mut cx).is_pending());
-        assert!(!body.is_end_stream());
-        let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) else { panic!("it has ended") };
-        assert_eq!(frame.into_data().unwrap(), &b"\0\0\0\0\0"[..]);
+        let mut gathered = pin!(gathered(request(&[Some(b"\x01\0\0\0\0"), None])));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(gathered.as_mut().poll(&mut cx).is_pending());
+        assert!(gathered.as_mut().poll(&mut cx).is_ready());
     }
 
     #[tokio::test]
     async fn a_body_that_is_too_large_fails() {
-        let mut body = body(&[&[0; MAX_BYTES], b"x"], true);
-        let error = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(error.downcast_ref::<Status>().unwrap().code(), tonic::Code::ResourceExhausted);
+        let status = gathered(request(&[Some(&[0; MAX_BYTES]), Some(b"x")])).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     }
 }

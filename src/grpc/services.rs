@@ -11,7 +11,7 @@ use tonic::codegen::Service;
 use tonic::service::Routes;
 
 use super::checks::{Checks, Moment};
-use super::compressed::{ACCEPTED_ENCODING, Gathered, names_encoding};
+use super::compressed::{ACCEPTED_ENCODING, gathered, names_encoding};
 use super::ending::put_status;
 use super::stream::{Payload, Pieces, Whole, respond};
 use super::{Context, PartialBytes, common_services, end_with};
@@ -78,16 +78,25 @@ impl Services {
 
     /// Decides about a check once its request has arrived.
     pub(super) fn check_later(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
-        let compressed = names_encoding(request.headers());
         let request = match self.partial.bound_request(request) {
-            Ok(request) => request.map(|body| Gathered::new(body, compressed)),
+            Ok(request) => request,
             Err(status) => return refuse(&mut response, &status),
         };
         let mut checks = RateLimitServiceServer::from_arc(Arc::clone(&self.checks))
             .accept_compressed(ACCEPTED_ENCODING)
             .max_decoding_message_size(super::MAX_MESSAGE_BYTES);
-        let answer = checks.call(request);
-        tokio::spawn(respond(async move { answer.await.unwrap_or_else(|never| match never {}) }, response));
+        let answer = async move {
+            let answer = if names_encoding(request.headers()) {
+                match gathered(request).await {
+                    Ok(request) => checks.call(request),
+                    Err(status) => return status.into_http(),
+                }
+            } else {
+                checks.call(request)
+            };
+            answer.await.unwrap_or_else(|never| match never {})
+        };
+        tokio::spawn(respond(answer, response));
     }
 
     /// Serves a call of any other service.

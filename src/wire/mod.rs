@@ -17,7 +17,7 @@ pub mod json;
 pub mod usage;
 
 pub use extras::Extras;
-pub use frame::{FrameCodec, RequestFrame, ResponseFrame, first_message_bytes, sole_message};
+pub use frame::{FrameCodec, RequestFrame, ResponseFrame, first_message, sole_message};
 pub use overall::overall_code;
 pub use read::{Refusal, read};
 pub use write::write;

@@ -95,6 +95,7 @@ async fn each_encoding_has_its_answer() {
         ("gzip", call("gzip", compressed(&message)), Some(Code::Ok), None),
         ("gzip, twice: the first counts", call("gzip", two), Some(Code::Ok), None),
         ("gzip named, not used", call("gzip", frame(&message)), Some(Code::Ok), None),
+        ("zstd named, not used", call("zstd", frame(&message)), Some(Code::Ok), None),
         ("identity", call("identity", frame(&message)), Some(Code::Ok), None),
         ("identity, but compressed", call("identity", compressed(&message)), Some(Code::Internal), None),
         ("cut off", call("gzip", frame_of(1, 20, &zipped[..20])), Some(Code::Internal), None),
