@@ -58,16 +58,22 @@ impl JsonChecks {
             axum::body::to_bytes(Body::new(self.partial.bound(body)), MAX_MESSAGE_BYTES),
         );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
-        let request = protojson::request_from_json(&body)?;
-        // Plain HTTP tells no deadline; the bound on held answers holds all the same.
-        let patience = self.held.patience(&http::HeaderMap::new());
-        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
-        let answer = answer.map_err(|refusal| refusal.to_string())?;
+        let answer = self.decide(&body)?;
+        // An answer that waits does not hold its request, which may be large.
+        drop(body);
         if !answer.hold.is_zero() {
             let held = self.held.hold(answer.hold, self.phases.clone()).await;
             held.map_err(|status| status.message().to_owned())?;
         }
         Ok(answer)
+    }
+
+    fn decide(&self, body: &[u8]) -> Result<Answer, String> {
+        let request = protojson::request_from_json(body)?;
+        // Plain HTTP tells no deadline; the bound on held answers holds all the same.
+        let patience = self.held.patience(&http::HeaderMap::new());
+        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
+        answer.map_err(|refusal| refusal.to_string())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Compressed requests: answered like any other, and bombs that cost no memory.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -22,6 +23,7 @@ use crate::TestServer;
 use crate::drain::check;
 use crate::health::is_serving;
 use crate::raw::{Call, SHOULD_RATE_LIMIT, frame, frame_of, receive};
+use crate::server::PATIENCE;
 
 const TWO_A_YEAR: &str = "domain: api\ndescriptors:\n- {key: key, rate_limit: {unit: year, requests_per_unit: 2}}\n";
 
@@ -160,5 +162,33 @@ async fn messages_whose_stream_stays_open_are_not_decompressed() {
     }
     assert_eq!(codes, [Overall::Ok, Overall::Ok, Overall::OverLimit, Overall::OverLimit]);
     drop(open);
+    running.abort();
+}
+
+#[tokio::test]
+async fn answers_that_wait_do_not_hold_their_requests() {
+    let queue = "domain: api\ndescriptors:\n\
+                 - {key: key, rate_limit: {unit: hour, requests_per_unit: 1, algorithm: token_bucket, queue: 1000}}\n";
+    let server = TestServer::start(queue, &[]);
+    let stream = TcpStream::connect(&server.grpc).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    let running = tokio::spawn(connection);
+    let mut requests = requests.ready().await.unwrap();
+    let large: Bytes = compressed(&sized(4 << 20)).into();
+    let before = server.resident_bytes();
+    let mut waiting = Vec::new();
+    for _ in 0..50 {
+        let (answer, mut end) = begin(&mut requests, &large).await;
+        end.send_data(Bytes::new(), true).unwrap();
+        waiting.push(answer);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while server.metric("tidegate_held_answers") < 49 {
+        assert!(Instant::now() < deadline, "{} answers are held", server.metric("tidegate_held_answers"));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "49 answers that wait hold {grown} bytes");
+    drop(waiting);
     running.abort();
 }
