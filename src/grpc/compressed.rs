@@ -115,7 +115,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_too_large_fails() {
-        let status = gathered(request(&[Some(&[0; MAX_BYTES]), Some(b"x")])).await.unwrap_err();
+        let pieces = vec![Some(&[0; 1024][..]); MAX_BYTES / 1024 + 1];
+        let status = gathered(request(&pieces)).await.unwrap_err();
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
     }
 }

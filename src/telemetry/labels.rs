@@ -14,39 +14,31 @@ pub(super) fn sanitized(text: &str) -> Cow<'_, str> {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text.as_str();
     while let Some(first) = rest.chars().next() {
-        let taken = match ipv4_bytes(rest) {
-            Some(address) => {
-                let (address, _) = rest.split_at_checked(address).unwrap_or((rest, ""));
-                shown.extend(address.chars().map(|c| if c == '.' { '_' } else { c }));
-                address.len()
-            }
-            None => {
-                shown.push(first);
-                first.len_utf8()
-            }
-        };
-        rest = rest.get(taken..).unwrap_or_default();
+        if let Some((address, behind)) = split_ipv4(rest) {
+            shown.extend(address.chars().map(|c| if c == '.' { '_' } else { c }));
+            rest = behind;
+        } else {
+            shown.push(first);
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
+        }
     }
     Cow::Owned(shown)
 }
 
-/// How much of the beginning of `text` is four numbers of one to three digits, with dots between. What is before or behind
-/// does not matter, as it does not there: `1234.1.1.1` holds `234.1.1.1`, and of the last number three digits are taken.
-fn ipv4_bytes(text: &str) -> Option<usize> {
+/// Four numbers of one to three digits with dots between, if `text` begins with them, and what is behind. That may be a digit,
+/// as it may there: of the last number no more than three are taken.
+fn split_ipv4(text: &str) -> Option<(&str, &str)> {
     let mut taken = 0;
     for number in 0..4 {
-        let rest = text.as_bytes().get(taken..)?;
-        let digits = rest.iter().take(3).take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 {
-            return None;
-        }
-        taken += digits;
-        if number < 3 {
-            (rest.get(digits) == Some(&b'.')).then_some(())?;
+        if number > 0 {
+            text.get(taken..)?.starts_with('.').then_some(())?;
             taken += 1;
         }
+        let digits = text.bytes().skip(taken).take(3).take_while(u8::is_ascii_digit).count();
+        (digits > 0).then_some(())?;
+        taken += digits;
     }
-    Some(taken)
+    text.split_at_checked(taken)
 }
 
 #[cfg(test)]

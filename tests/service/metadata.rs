@@ -67,7 +67,8 @@ fn json_checks_with_many_headers_are_decided() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let body = r#"{"domain":"api","descriptors":[{"entries":[{"key":"other"}]}]}"#;
     for (headers, bytes, expected) in [(1, 20_000, "200"), (500, 100, "200"), (15, 8_000, "200"), (1, 140_000, "431")] {
-        let more: String = (0..headers).map(|i| format!("x-more-{i}: {}\r\n", "v".repeat(bytes))).collect();
+        let more: Vec<_> = (0..headers).map(|i| format!("x-more-{i}: {}\r\n", "v".repeat(bytes))).collect();
+        let more = more.concat();
         let head = format!("POST /json HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         let mut stream = StdStream::connect(&server.http).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
