@@ -43,10 +43,11 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
             (status, [(CONTENT_TYPE, "application/json")], json).into_response()
         }
         Err(reason) => {
+            // It may repeat what the client sent: as long as a line, and no browser shall take it for a page.
+            let reason = legible(&reason);
             tracing::debug!(reason, "/json rejected");
-            // The reason may repeat what the client sent: no browser shall take it for a page.
             let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
-            (StatusCode::BAD_REQUEST, headers, format!("Bad Request\n{}\n", legible(&reason))).into_response()
+            (StatusCode::BAD_REQUEST, headers, format!("Bad Request\n{reason}\n")).into_response()
         }
     }
 }

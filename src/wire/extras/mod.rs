@@ -98,7 +98,7 @@ impl<'d> Speaker<'d> {
 }
 
 /// Whether a descriptor counts among the quotas, of which one that has room lets the check pass. In global quota mode all
-/// do but those without any limit by their rule.
+/// do but unlimited ones.
 fn is_quota(status: &Status<'_>, quota_mode: bool) -> bool {
     let by_rule = status.limit.is_some() && status.rule.is_some_and(|rule| rule.quota_mode);
     by_rule || (quota_mode && !status.unlimited)

@@ -127,10 +127,10 @@ fn wrapped(kind: &MessageDescriptor) -> Option<FieldDescriptor> {
     is_wrapper.then(|| kind.get_field(1)).flatten()
 }
 
-/// Appends a value that is neither message nor list to `out`; errors name it as `told`.
-fn scalar(field: &FieldDescriptor, told: &FieldDescriptor, json: &str, out: &mut Vec<u8>) -> Result<(), String> {
+/// Appends a value that is neither message nor list to `out`; errors name it as `named`.
+fn scalar(field: &FieldDescriptor, named: &FieldDescriptor, json: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let number = field.number();
-    let wrong = |expected: &str| format!("{}: {} is not {expected}", told.json_name(), start(json));
+    let wrong = |expected: &str| format!("{}: {} is not {expected}", named.json_name(), start(json));
     match field.kind() {
         Kind::String => put_bytes_field(out, number, text(json).ok_or_else(|| wrong("a string"))?.as_bytes()),
         Kind::Uint32 => {
