@@ -16,7 +16,9 @@ use crate::alerts::Alerts;
 use crate::background;
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
-use crate::grpc::{Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services};
+use crate::grpc::{
+    ACCEPTED_ENCODING, Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services,
+};
 use crate::history::{self, DataDir, DataDirError, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
@@ -300,6 +302,7 @@ impl Core {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::service(limiter, clock, self.observers.clone(), queries);
+        let usage = usage.accept_compressed(ACCEPTED_ENCODING);
         let services = common_services(&phases, usage_service_server::SERVICE_NAME).add_service(usage);
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }

@@ -21,7 +21,7 @@ pub(super) fn decide<'v>(
     check: &Check<'_>,
 ) -> Decision<'v> {
     let Some(domain) = plan.domain(&check.domain) else {
-        limiter.usage.count_unknown_domain(&check.domain);
+        limiter.usage.count_unknown_domain(&check.domain, check.descriptors.len());
         limiter.usage.count_unmatched(lane, check.descriptors.len());
         let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
         return Decision { statuses, ..Decision::default() };

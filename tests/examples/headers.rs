@@ -1,6 +1,7 @@
 //! Headers and bodies, for every algorithm and every state of a counter.
 
 use serde_json::json;
+use tidegate::limiter::Settings;
 
 use crate::run::{Answer, Run};
 
@@ -117,6 +118,60 @@ fn the_limit_that_denies_speaks_else_the_one_with_the_least_remaining() {
     }
     let unlimited = json!({"at": 0, "domain": "api", "descriptors": [{"entries": [["free", "x"]]}]});
     assert_eq!(Run::of(rules).check(&unlimited).headers(), [""; 0]);
+}
+
+/// A check is denied until all that deny alone have room, and one of those that deny only together.
+#[test]
+fn quotas_govern_only_where_all_of_them_are_over() {
+    let rules = "domain: api\nresponse: {headers: [draft_03, retry_after]}\ndescriptors:\n\
+                 - {key: minute, rate_limit: {unit: minute, requests_per_unit: 1}}\n\
+                 - {key: day, rate_limit: {unit: day, requests_per_unit: 2}}\n\
+                 - {key: q_minute, quota_mode: true, rate_limit: {unit: minute, requests_per_unit: 3}}\n\
+                 - {key: q_hour, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 4}}\n\
+                 - {key: q_day, quota_mode: true, rate_limit: {unit: day, requests_per_unit: 5}}\n\
+                 - {key: q_free, quota_mode: true, rate_limit: {unlimited: true}}\n\
+                 - {key: q_shadow, quota_mode: true, shadow_mode: true, rate_limit: {unit: day, requests_per_unit: 0}}\n";
+    let none = None;
+    for (quota_mode, descriptors, limit, remaining, reset, retry_after) in [
+        // One quota has room: the check passes, and the one with the least remaining is reported.
+        (false, "q_hour=9 q_minute=1", 4, 0, 3_600, none),
+        (false, "q_minute=1 q_hour=9", 4, 0, 3_600, none),
+        (false, "q_minute=9 q_shadow=1", 3, 0, 60, none),
+        // None has: it passes as soon as the first has.
+        (false, "q_minute=9 q_hour=9", 3, 0, 60, Some(60)),
+        (false, "q_day=9 q_hour=9", 4, 0, 3_600, Some(3_600)),
+        (false, "q_day=9 q_hour=9 q_free=1", 4, 0, 3_600, Some(3_600)),
+        // Another limit denies, whatever the quotas say.
+        (false, "minute=9 q_day=9 q_hour=1", 1, 0, 60, Some(60)),
+        (false, "q_day=9 q_hour=1 minute=9", 1, 0, 60, Some(60)),
+        // Both deny: the longer wait counts.
+        (false, "minute=9 q_day=9 q_hour=9", 4, 0, 3_600, Some(3_600)),
+        (false, "day=9 q_day=1 q_minute=9", 2, 0, 86_400, Some(86_400)),
+        (false, "day=9 q_minute=9", 2, 0, 86_400, Some(86_400)),
+        // Of several that deny alone it is the longest wait.
+        (false, "day=9 minute=9", 2, 0, 86_400, Some(86_400)),
+        (false, "minute=9 day=9", 2, 0, 86_400, Some(86_400)),
+        // In global quota mode every limit is a quota, but one that is none.
+        (true, "day=9 minute=9", 1, 0, 60, Some(60)),
+        (true, "day=9 minute=0", 2, 0, 86_400, none),
+        (true, "day=9 unmatched=1", 2, 0, 86_400, none),
+    ] {
+        let descriptor = |text: &str| {
+            let (key, hits) = text.split_once('=').unwrap();
+            json!({"entries": [[key, "x"]], "hits": hits.parse::<u64>().unwrap()})
+        };
+        let all: Vec<_> = descriptors.split(' ').map(descriptor).collect();
+        let run = Run::with(Settings { quota_mode, ..Settings::default() }, rules);
+        let answer = run.check(&json!({"at": 0, "domain": "api", "descriptors": all}));
+        let mut expected = vec![
+            format!("RateLimit-Limit: {limit}"),
+            format!("RateLimit-Remaining: {remaining}"),
+            format!("RateLimit-Reset: {reset}"),
+        ];
+        expected.extend(retry_after.map(|seconds: u32| format!("Retry-After: {seconds}")));
+        assert_eq!(answer.headers(), expected, "{descriptors}, global quota mode {quota_mode}");
+        assert_eq!(answer.is_ok(), retry_after.is_none(), "{descriptors}, global quota mode {quota_mode}");
+    }
 }
 
 #[test]

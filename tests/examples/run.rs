@@ -14,7 +14,11 @@ pub(crate) struct Run(Limiter, Cell<Timestamp>);
 
 impl Run {
     pub(crate) fn of(rules: &str) -> Self {
-        let run = Self(Limiter::new(Settings::default()), Cell::default());
+        Self::with(Settings::default(), rules)
+    }
+
+    pub(crate) fn with(settings: Settings, rules: &str) -> Self {
+        let run = Self(Limiter::new(settings), Cell::default());
         run.reload(rules);
         run
     }
