@@ -114,13 +114,3 @@ fn denials_are_told_to_listeners_in_a_bounded_form() {
     let told = |rule: &str, entries, value: &str| (rule.to_owned(), entries, value.to_owned());
     assert_eq!(seen, [told("d.a", 1, "short"), told("d.a", 1, &cut), told("d.(override)", 16, &cut)]);
 }
-
-/// As the reference counts them: each descriptor of a check whose domain is not configured.
-#[test]
-fn unknown_domains_are_counted_by_descriptor() {
-    let scene = Scene::new(&domain(""));
-    scene.run("0 x2 | nope | a=1; b=1; () => OK\n0 | other | a=1 => OK");
-    let mut domains = scene.limiter().usage().unknown_domains();
-    domains.sort();
-    assert_eq!(domains, [("nope".to_owned(), 6), ("other".to_owned(), 1)]);
-}
