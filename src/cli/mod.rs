@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod serve;
 mod simulate;
+mod target;
 
 use std::io::Write;
 use std::process::ExitCode;
