@@ -43,6 +43,9 @@ enum Command {
     /// One check a line in (JSON), one decision a line out, by the very code that serves. Example line:
     /// `{"at": 0.2, "domain": "api", "descriptors": [{"entries": [["partner", "acme"]]}]}`
     ///
+    /// A body of /json is a line too. It may have `at` beside its own fields; without it, it comes at the time of the
+    /// line before, and the first at 0.
+    ///
     /// Exit status: 0, or 1 when the configuration or a line cannot be read.
     Simulate(simulate::Simulate),
     /// Measure a running service: how many checks a second, how soon, and at what cost
