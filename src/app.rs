@@ -1,5 +1,6 @@
 //! The composition root: loads, binds, runs, and ends everything in order.
 
+mod in_force;
 mod metrics;
 mod resident;
 
@@ -259,7 +260,8 @@ impl Core {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config, settings.load_options());
         let replaced = Arc::clone(&limiter);
-        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
+        let config = Reloader::new(source, Arc::clone(&clock), move |rules| in_force::replace(&replaced, rules));
+        let config = Arc::new(config.with_shadow_mode(settings.shadow_mode));
         let loaded = config.load()?;
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
@@ -288,8 +290,12 @@ impl Core {
     /// What the public and the admin port serve.
     fn routers(&self, settings: &Settings, metrics: RenderMetrics) -> (Router, Router) {
         let phases = self.lifecycle.phases();
-        let probes =
-            Probes { phases: phases.clone(), config: Arc::clone(&self.config), history: Arc::clone(&self.history) };
+        let probes = Probes {
+            phases: phases.clone(),
+            config: Arc::clone(&self.config),
+            history: Arc::clone(&self.history),
+            limiter: Arc::clone(&self.limiter),
+        };
         // The workers have the lanes before this one.
         let lane = Lane(settings.worker_count());
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));

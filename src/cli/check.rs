@@ -64,6 +64,7 @@ fn tell(rules: &RuleSet, files: usize, out: &mut dyn Write) -> io::Result<()> {
     let domains = counted(rules.domains().count(), "domain");
     writeln!(out, "ok: {files}, {domains}, {}", counted(rules.rules().len(), "rule"))?;
     rules.warnings().iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+    rules.lifted().iter().try_for_each(|lifted| writeln!(out, "limits are lifted: {lifted}"))?;
     rules.rules().iter().try_for_each(|rule| writeln!(out, "  {}: {}", rule.path, described(rule)))
 }
 

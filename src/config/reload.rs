@@ -9,13 +9,15 @@ use parking_lot::Mutex;
 
 use super::{ContentHash, Pace, ReadError, Source, Watch};
 use crate::clock::Clock;
-use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, ConfigError, LiftedCounts, LoadOptions, RuleSet, SourceFile};
 use crate::units::Timestamp;
 
 /// Loads the configuration of one [`Source`], at the start and whenever it changes.
 pub struct Reloader {
     source: Source,
     clock: Arc<Clock>,
+    /// Whether the process is in shadow mode, for the log.
+    shadow_mode: bool,
     status: ArcSwap<ReloadStatus>,
     /// One load at a time: the watch and a signal may come together.
     work: Mutex<Work>,
@@ -56,6 +58,8 @@ pub struct Loaded {
     pub domains: usize,
     /// Its rules.
     pub rules: usize,
+    /// What of it is switched off.
+    pub lifted: LiftedCounts,
 }
 
 /// Why a configuration was not loaded. Shown, it has one line per error.
@@ -100,7 +104,13 @@ impl Reloader {
         apply: impl FnMut(RuleSet) + Send + 'static,
     ) -> Self {
         let work = Work { load: Box::new(load), apply: Box::new(apply), tried: None, logged: Vec::new() };
-        Self { source, clock, status: ArcSwap::default(), work: Mutex::new(work) }
+        Self { source, clock, shadow_mode: false, status: ArcSwap::default(), work: Mutex::new(work) }
+    }
+
+    /// The same for a process that denies nothing, which the log then says at every load.
+    #[must_use]
+    pub fn with_shadow_mode(self, shadow_mode: bool) -> Self {
+        Self { shadow_mode, ..self }
     }
 
     /// How loading has gone so far. Cost: one atomic load; never waits.
@@ -130,11 +140,22 @@ impl Reloader {
         loaded
     }
 
-    /// Tells in the log what was loaded.
+    /// Tells in the log what was loaded. What is switched off has fields of its own, which are not there when nothing is.
     pub fn log(&self, loaded: &Loaded) {
-        let Loaded { generation, files, domains, rules } = loaded;
-        let path = self.source.path().display();
-        tracing::info!(%path, generation, files, domains, rules, "configuration loaded");
+        let Loaded { generation, files, domains, rules, lifted } = loaded;
+        let given = |count: usize| (count > 0).then_some(count);
+        tracing::info!(
+            path = %self.source.path().display(),
+            generation,
+            files,
+            domains,
+            rules,
+            disabled_domains = given(lifted.disabled_domains),
+            disabled_rules = given(lifted.disabled_rules),
+            shadow_rules = given(lifted.shadow_rules),
+            shadow_mode = self.shadow_mode.then_some(true),
+            "configuration loaded"
+        );
     }
 
     /// Begins to load at every change, until the watch is dropped.
@@ -180,6 +201,7 @@ impl Reloader {
             files,
             domains: rules.domains().count(),
             rules: rules.rules().len(),
+            lifted: rules.lifted_counts(),
         };
         for warning in rules.warnings().iter().take(MAX_KEPT_ERRORS) {
             tracing::warn!("{warning}");

@@ -8,8 +8,10 @@
 
 mod alerts;
 mod build;
+mod changes;
 mod duration;
 mod field;
+mod lifted;
 mod limit_build;
 mod limit_spec;
 mod metadata;
@@ -28,6 +30,8 @@ mod vocabulary;
 mod yaml;
 
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
+pub use changes::{Changes, changes};
+pub use lifted::{Lift, Lifted, LiftedCounts};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};

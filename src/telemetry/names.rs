@@ -101,6 +101,10 @@ pub const HISTORY_FLUSH_FAILURES: &str = "tidegate_history_flush_failures_total"
 pub const HISTORY_LAST_FLUSH_AGE: &str = "tidegate_history_last_flush_age_seconds";
 /// The limits in force.
 pub const RULE_LIMIT: &str = "tidegate_rule_limit";
+/// Rules whose limits are lifted.
+pub const LIFTED_RULES: &str = "tidegate_lifted_rules";
+/// Whether the process is in shadow mode.
+pub const PROCESS_SHADOW_MODE: &str = "tidegate_shadow_mode";
 /// The used share of a rule's limit.
 pub const RULE_SATURATION: &str = "tidegate_rule_saturation_ratio";
 /// How long decisions take.
@@ -130,6 +134,8 @@ pub const ERR_TYPE: &str = "err_type";
 pub const GRPC_METHOD: &str = "grpc_method";
 /// The place of a limit among those of its rule, from 1.
 pub const LIMIT: &str = "limit";
+/// Why limits are lifted.
+pub const REASON: &str = "reason";
 /// The length of a window in seconds.
 pub const PERIOD: &str = "period";
 /// Who is told of refused checks: `log` or `alerts`.
@@ -180,6 +186,12 @@ pub const METRICS: &[Metric] = &[
     counter(HISTORY_FLUSH_FAILURES, "{flush}", "Times that the history could not be written; decisions went on."),
     gauge(HISTORY_LAST_FLUSH_AGE, "s", "Time since the history was last written, or since the start."),
     gauge(RULE_LIMIT, "{hit}", "Hits that a limit in force allows in each of its periods."),
+    gauge(
+        LIFTED_RULES,
+        "{rule}",
+        "Rules whose limits are configured and deny nothing, or not all of them; none: no series.",
+    ),
+    gauge(PROCESS_SHADOW_MODE, "1", "1: the process is in shadow mode, and denies nothing; 0: it is not."),
     gauge(
         RULE_SATURATION,
         "1",

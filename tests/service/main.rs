@@ -15,6 +15,7 @@ mod history;
 mod hostile;
 mod json;
 mod latency;
+mod lifted;
 mod metrics;
 mod observers;
 mod otlp;

@@ -1,0 +1,25 @@
+//! Puts a configuration in force, and logs what that changes.
+
+use crate::limiter::{Limiter, View};
+use crate::rules::{self, Changes, RuleSet};
+use crate::telemetry::legible;
+
+/// Replaces the rules in force, and logs the difference if there were any before.
+pub(super) fn replace(limiter: &Limiter, rules: RuleSet) {
+    let changes = limiter.view().as_ref().and_then(View::rules).map(|before| rules::changes(before, &rules));
+    limiter.replace_rules(rules);
+    if let Some(changes) = changes {
+        log(&changes);
+    }
+}
+
+fn log(changes: &Changes) {
+    let Changes { added, removed, changed, lines } = changes;
+    if lines.is_empty() {
+        return tracing::info!("no rule has changed");
+    }
+    tracing::info!(added, removed, changed, "rules changed");
+    for line in lines {
+        tracing::info!("{}", legible(line));
+    }
+}
