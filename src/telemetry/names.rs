@@ -201,7 +201,7 @@ pub const METRICS: &[Metric] = &[
         name: DECISION_SECONDS,
         kind: Kind::Histogram,
         unit: "s",
-        help: "How long it took to read, decide and write a check over gRPC; one in 1,024 is measured.",
+        help: "How long it took to read, decide and write a check over gRPC; a sample, which has all of slow traffic.",
     },
     counter(REFUSALS_LOST, "{check}", "Refused checks that the reader could not be told, there were so many at once."),
     counter(ALERTS_FIRED, "{message}", "Messages that alerts fired, each once, however many receivers it has."),
