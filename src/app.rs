@@ -46,7 +46,7 @@ pub enum End {
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The configuration does not load: all that is wrong with it.
-    #[error("{}", .0.lines().collect::<Vec<_>>().join("\nerror: "))]
+    #[error(transparent)]
     Config(#[from] LoadError),
     /// An address cannot be bound.
     #[error(transparent)]
@@ -63,6 +63,16 @@ pub enum AppError {
     /// A thread that decides has ended: a fault of this program.
     #[error("a worker has ended unexpectedly; see the log")]
     WorkerEnded,
+}
+
+impl AppError {
+    /// Each thing that is wrong, on a line of its own.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Config(error) => error.lines().collect(),
+            other => vec![other.to_string()],
+        }
+    }
 }
 
 /// Serves until a signal says to stop.
@@ -210,7 +220,10 @@ impl<'a> App<'a> {
                 Request::Reload => self.reload().await,
                 Request::Stop(signal) => {
                     let drain = humantime::format_duration(self.settings.drain);
-                    tracing::info!("{signal}: health is NOT_SERVING, checks are served for another {drain}");
+                    tracing::info!(
+                        "received {signal}, draining for {drain}: health is NOT_SERVING, checks are still served; \
+                         a second SIGTERM or SIGINT ends the process at once"
+                    );
                     return Ok(());
                 }
             }
@@ -248,7 +261,7 @@ impl<'a> App<'a> {
                 End::Orderly
             }
             signal = signals.stop() => {
-                tracing::warn!("{signal} again: ending at once");
+                tracing::warn!("received {signal} again, ending at once");
                 End::Forced
             }
         }

@@ -72,8 +72,22 @@ impl Command {
 
 /// Reads the command line and does what it says. Exit status 2: the command line itself is wrong.
 pub fn main() -> ExitCode {
-    Cli::parse().command.run()
+    match Cli::try_parse() {
+        Ok(cli) => cli.command.run(),
+        Err(error) => {
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            let format = std::env::var_os("TIDEGATE_LOG_FORMAT");
+            if !error.use_stderr() || !serve::wants_json(&arguments, format.as_deref()) {
+                error.exit();
+            }
+            serve::fail_to_parse(&error);
+            ExitCode::from(WRONG_COMMAND_LINE)
+        }
+    }
 }
+
+/// As clap has it.
+const WRONG_COMMAND_LINE: u8 = 2;
 
 /// Writes a line to standard output; a reader that went away (such as `head`) is no error.
 fn print(line: &str) {

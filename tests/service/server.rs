@@ -66,7 +66,8 @@ impl TestServer {
         Self::spawn(dir, command)
     }
 
-    fn spawn(dir: TempDir, mut command: Command) -> Self {
+    /// A server that this command starts; `dir` is kept for as long.
+    pub(crate) fn spawn(dir: TempDir, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
