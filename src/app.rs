@@ -13,7 +13,7 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Instance};
 use crate::background;
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
@@ -143,6 +143,7 @@ struct Core {
     held: Held,
     observers: Observers,
     times: Arc<DecisionTimes>,
+    instance: Instance,
 }
 
 /// The bound addresses.
@@ -170,7 +171,12 @@ impl<'a> App<'a> {
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
         let slots = PortSlots::new(settings.max_connections);
-        let alerts = Alerts::start(Arc::clone(&core.limiter), Arc::clone(&core.clock), settings.alerts.clone())?;
+        let alerts = Alerts::start(
+            Arc::clone(&core.limiter),
+            Arc::clone(&core.clock),
+            settings.alerts.clone(),
+            core.instance.clone(),
+        )?;
         let refusals = RefusalLogger::start(settings.refusal_log, core.limiter.usage().denials())?;
         let sources = core.sources(&slots, &alerts, &refusals);
         let telemetry = start_telemetry(&sources)?;
@@ -281,7 +287,10 @@ impl Core {
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, held, observers) = (Lifecycle::default(), Held::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.worker_count()));
-        Ok((Self { limiter, clock, config, history, lifecycle, held, observers, times }, loaded, recorder))
+        // Seeded by the system anew for each process: two that start in the same nanosecond differ too.
+        let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
+        let instance = Instance::here(id);
+        Ok((Self { limiter, clock, config, history, lifecycle, held, observers, times, instance }, loaded, recorder))
     }
 
     /// Where the metrics are.
@@ -317,7 +326,7 @@ impl Core {
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
-        let usage = Usage::service(limiter, clock, self.observers.clone(), queries);
+        let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
         let services = common_services(&phases, usage_service_server::SERVICE_NAME).add_service(usage);
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
