@@ -1,7 +1,8 @@
 //! Process settings: flags, environment variables and defaults side by side.
 //!
 //! A flag wins over its variable, the variable over the default. Nothing else of the process reads the environment,
-//! except for the standard `OTEL_*` variables and those that `alerts` of the rules name.
+//! except for the standard `OTEL_*` variables and those that `alerts` of the rules name. (The command line looks at the
+//! names of the others, to warn about misspelt ones.)
 
 mod alerting;
 mod secret;

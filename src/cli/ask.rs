@@ -96,7 +96,7 @@ impl Ask {
         // So that the service denies what it would have to hold for longer, instead of charging it.
         request.set_timeout(self.timeout);
         let asking = async {
-            let channel = endpoint.connect().await.map_err(|error| target::describe(addr, &error))?;
+            let channel = endpoint.connect().await.map_err(|error| target::describe(addr, "cannot connect", &error))?;
             let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
             answer.map_err(|status| self.failure(&status))
         };
@@ -109,7 +109,9 @@ impl Ask {
         let mut descriptors = self.descriptors.clone();
         if self.hits == 0 {
             // At the request's level 0 means 1; only a descriptor can say that nothing is to be counted.
-            descriptors.iter_mut().for_each(|descriptor| descriptor.hits_addend = Some(0));
+            for descriptor in &mut descriptors {
+                descriptor.hits_addend = Some(0);
+            }
         }
         RateLimitRequest { domain: self.domain.clone(), descriptors, hits_addend: self.hits }
     }
@@ -120,10 +122,8 @@ impl Ask {
         match (status.code(), status.source()) {
             // The client keeps the request's own time too, and may be the first to notice.
             (tonic::Code::DeadlineExceeded, _) => self.too_late(),
-            (_, Some(error)) if target::causes(error).any(|cause| cause.is::<tonic::TimeoutExpired>()) => {
-                self.too_late()
-            }
-            (_, Some(error)) => target::describe(addr, error),
+            (_, Some(error)) if target::causes(error).any(<dyn Error>::is::<tonic::TimeoutExpired>) => self.too_late(),
+            (_, Some(error)) => target::describe(addr, "connection lost", error),
             (code @ tonic::Code::Unimplemented, None) => {
                 format!(
                     "{addr}: {code:?}: {}; does --addr name the gRPC port of a rate limit service?",

@@ -25,15 +25,13 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     addr.parse()
 }
 
-/// Describes a call that failed on its way, in one sentence with a hint.
-pub(super) fn describe(target: &Address, error: &(dyn Error + 'static)) -> String {
-    match causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
-        Some(error) => format!("{target}: cannot connect: {error}{}", hint(error)),
-        None => {
-            let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-            format!("{target}: no gRPC there (HTTP/2 without TLS): {cause}{NOT_GRPC}")
-        }
+/// Describes a call that failed on its way, in one sentence with a hint; `what` failed if the system says why.
+pub(super) fn describe(target: &Address, what: &str, error: &(dyn Error + 'static)) -> String {
+    if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        return format!("{target}: {what}: {error}{}", hint(error));
     }
+    let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
+    format!("{target}: no gRPC there (HTTP/2 without TLS): {cause}{NOT_GRPC}")
 }
 
 /// The error and its causes, the innermost last: the outer ones only say that something went wrong.

@@ -9,6 +9,7 @@ use http::StatusCode;
 use crate::config::Reloader;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
+use crate::rules::RuleSet;
 use crate::shutdown::{Phase, Phases};
 use crate::telemetry::legible;
 
@@ -62,7 +63,7 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
 /// What is configured and denies nothing, a line each: it must not look as if it did.
 fn write_lifted(text: &mut String, limiter: &Limiter) {
     let view = limiter.view();
-    let lifted = view.as_ref().and_then(View::rules).map(|rules| rules.lifted()).unwrap_or_default();
+    let lifted = view.as_ref().and_then(View::rules).map(RuleSet::lifted).unwrap_or_default();
     let mut line = |what: &dyn Display| {
         // Writing to a String does not fail.
         let _written = writeln!(text, "limits are lifted: {what}");

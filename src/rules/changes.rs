@@ -40,7 +40,10 @@ pub fn changes(old: &RuleSet, new: &RuleSet) -> Changes {
 }
 
 /// The rules of one configuration, by what makes them the same rule in another.
-struct Index<'r>(HashMap<(&'r str, Vec<(&'r str, &'r str)>), &'r Rule>);
+struct Index<'r>(HashMap<Key<'r>, &'r Rule>);
+
+/// A domain, and the keys and values of a rule's levels.
+type Key<'r> = (&'r str, Vec<(&'r str, &'r str)>);
 
 impl<'r> Index<'r> {
     fn new(rules: &'r RuleSet) -> Self {
@@ -51,7 +54,7 @@ impl<'r> Index<'r> {
         self.0.get(&Self::key(rule)).copied()
     }
 
-    fn key(rule: &'r Rule) -> (&'r str, Vec<(&'r str, &'r str)>) {
+    fn key(rule: &'r Rule) -> Key<'r> {
         let levels = rule.levels.iter().map(|level| (&*level.key, &*level.value));
         (&rule.domain, levels.collect())
     }
