@@ -2,7 +2,7 @@
 
 use crate::limiter::{Limiter, View};
 use crate::rules::{self, Changes, RuleSet};
-use crate::telemetry::legible;
+use crate::telemetry::legible_within;
 
 /// Replaces the rules in force, and logs the difference if there were any before.
 pub(super) fn replace(limiter: &Limiter, rules: RuleSet) {
@@ -20,6 +20,9 @@ fn log(changes: &Changes) {
     }
     tracing::info!(added, removed, changed, "rules changed");
     for line in lines {
-        tracing::info!("{}", legible(line));
+        tracing::info!("{}", legible_within(MAX_LINE_BYTES, line));
     }
 }
+
+/// Room for a rule with a deep path of which every value is another.
+const MAX_LINE_BYTES: usize = 2_000;
