@@ -94,13 +94,28 @@ pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<C
 /// One file as far as it can be read.
 fn read(file: &SourceFile, report: &mut Report<'_>) -> Option<FileSpec> {
     match yaml::read(&file.text) {
-        Ok(mut root) => {
-            vocabulary::check(&mut root, report);
-            FileSpec::read(&root, report)
+        Ok(mut document) => {
+            warn_about_losses(&document, report);
+            vocabulary::check(&mut document.root, report);
+            FileSpec::read(&document.root, report)
         }
         Err(yaml::Fault { line, cause }) => {
             report.error(line, format!("error loading config file: yaml: line {line}: {cause}"));
             None
         }
+    }
+}
+
+/// What stands in the file and does not count: as in the reference, where nobody is told.
+fn warn_about_losses(document: &yaml::Document, report: &mut Report<'_>) {
+    for yaml::Repeated { key, line, first } in &document.repeated {
+        let counts = match key.as_str() {
+            "rate_limit" | "metadata" => "both are joined, and of a key in both the last counts",
+            _ => "only the last one counts",
+        };
+        report.warn(*line, format!("'{key}' is given twice in one map, first in line {first}: {counts}"));
+    }
+    if let Some(line) = document.more {
+        report.warn(line, "the file goes on behind its first YAML document: what follows is not read; give each domain a file of its own");
     }
 }
