@@ -10,6 +10,7 @@ mod alerts;
 mod build;
 mod duration;
 mod field;
+mod hint;
 mod limit_build;
 mod limit_spec;
 mod metadata;
@@ -33,6 +34,8 @@ pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};
 pub use set::{Charge, Domain, Entry, Match, RuleSet};
 pub use template::{Template, TemplatePart};
+
+use std::collections::HashMap;
 
 use build::Builder;
 use report::Report;
@@ -88,7 +91,16 @@ pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<C
         errors.extend(missing);
         errors.sort_by_key(|error| (files.iter().position(|file| file.name == error.file), error.line));
     }
-    if errors.is_empty() { Ok(builder.finish(warnings)) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let losses = builder.losses();
+    if !losses.is_empty() {
+        let place: HashMap<&str, usize> = files.iter().enumerate().map(|(at, file)| (&*file.name, at)).collect();
+        warnings.extend(losses);
+        warnings.sort_by_key(|warning| (place.get(&*warning.file).copied(), warning.line));
+    }
+    Ok(builder.finish(warnings))
 }
 
 /// One file as far as it can be read.
@@ -97,7 +109,7 @@ fn read(file: &SourceFile, report: &mut Report<'_>) -> Option<FileSpec> {
         Ok(mut document) => {
             warn_about_losses(&document, report);
             vocabulary::check(&mut document.root, report);
-            FileSpec::read(&document.root, report)
+            FileSpec::read(&document.root, report).map(|spec| FileSpec { more: document.more, ..spec })
         }
         Err(yaml::Fault { line, cause }) => {
             report.error(line, format!("error loading config file: yaml: line {line}: {cause}"));
@@ -116,6 +128,9 @@ fn warn_about_losses(document: &yaml::Document, report: &mut Report<'_>) {
         report.warn(*line, format!("'{key}' is given twice in one map, first in line {first}: {counts}"));
     }
     if let Some(line) = document.more {
-        report.warn(line, "the file goes on behind its first YAML document: what follows is not read; give each domain a file of its own");
+        report.warn(
+            line,
+            "only the first YAML document of a file is read, what follows is ignored: give each domain its own file",
+        );
     }
 }
