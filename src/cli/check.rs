@@ -48,8 +48,8 @@ fn check(args: &CheckArgs, out: &mut dyn Write, err: &mut dyn Write) -> bool {
 fn load(args: &CheckArgs) -> Result<(usize, RuleSet), LoadError> {
     let source = Source::open(&args.path, LoadOptions { merge_domains: args.merge_domains });
     let files = source.read().map_err(LoadError::Read)?;
-    let rules = rules::load(&files, source.options()).map_err(LoadError::Rules)?;
-    Ok((files.len(), rules))
+    let rules = rules::load(&files.files, source.options()).map_err(LoadError::Rules)?;
+    Ok((files.files.len(), rules))
 }
 
 fn complain(error: &LoadError, err: &mut dyn Write) -> io::Result<()> {

@@ -68,7 +68,7 @@ impl Simulate {
     fn limiter(&self) -> Result<Limiter, String> {
         let source = Source::open(&self.config, LoadOptions { merge_domains: self.merge_domains });
         let files = source.read().map_err(|error| format!("error: {error}"))?;
-        let loaded = rules::load(&files, source.options());
+        let loaded = rules::load(&files.files, source.options());
         let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         let settings = Settings { shadow_mode: self.shadow_mode, quota_mode: self.quota_mode, ..Settings::default() };
         let limiter = Limiter::new(settings);
