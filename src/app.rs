@@ -257,7 +257,7 @@ impl<'a> App<'a> {
 impl Core {
     fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
-        let source = Source::open(&settings.config, settings.load_options());
+        let source = Source::open(&settings.config.0, settings.load_options());
         let replaced = Arc::clone(&limiter);
         let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
         let loaded = config.load()?;
