@@ -277,7 +277,7 @@ impl<'a> App<'a> {
 impl Core {
     fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
-        let source = Source::open(&settings.config, settings.load_options());
+        let source = Source::open(&settings.config.0, settings.load_options());
         let replaced = Arc::clone(&limiter);
         let config = Reloader::new(source, Arc::clone(&clock), move |rules| in_force::replace(&replaced, rules));
         let config = Arc::new(config.with_shadow_mode(settings.shadow_mode));

@@ -19,23 +19,36 @@ fn disabled_domain() -> String {
     format!("{OFF}enabled: false\n")
 }
 
-#[test]
-fn what_is_off_looks_off() {
-    let line = |key: &str, limit: &str, shadow: bool, more: &str| {
-        format!("api.{key}: {limit}, shadow_mode: {shadow}, quota_mode: false{more}\n")
-    };
+/// `/rlconfig` with this behind the lines of limits that are on, and of those that are off.
+fn pages(on: &str, off: &str) -> String {
     let (minute, second, day) =
         ("unit=MINUTE requests_per_unit=3", "unit=SECOND requests_per_unit=1", "unit=DAY requests_per_unit=9");
-    let pages = |on: &str, off: &str| {
-        [
-            line("on", minute, false, on),
-            line("off", minute, false, off),
-            line("shadow", minute, true, on),
-            line("half", second, false, on),
-            line("half", day, false, off),
-        ]
-        .concat()
-    };
+    let lines = [
+        ("on", minute, false, on),
+        ("off", minute, false, off),
+        ("shadow", minute, true, on),
+        ("half", second, false, on),
+        ("half", day, false, off),
+    ];
+    let line =
+        |(key, limit, shadow, more)| format!("api.{key}: {limit}, shadow_mode: {shadow}, quota_mode: false{more}\n");
+    lines.map(line).concat()
+}
+
+/// What `check` says is lifted, to people and to programs.
+fn checked(server: &TestServer) -> Vec<String> {
+    let path = server.dir.path().join("rules.yaml").to_string_lossy().into_owned();
+    let (_, stdout, _) = run(&["check", &path], "");
+    let shown: Vec<_> = stdout.lines().filter_map(|line| line.strip_prefix("limits are lifted: ")).collect();
+    let (_, object, _) = run(&["check", "--json", &path], "");
+    let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+    let lifted = object["lifted"].as_array().unwrap().iter();
+    assert_eq!(lifted.map(|one| one["text"].as_str().unwrap()).collect::<Vec<_>>(), shown);
+    shown.into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_off_looks_off() {
     let (domain, process) = (", enabled: false (by its domain)", ", global_shadow_mode: true");
     let rules = [
         "rule api.off: enabled: false",
@@ -84,9 +97,7 @@ fn what_is_off_looks_off() {
             let series = format!("tidegate_lifted_rules{{domain=\"api\",reason=\"{reason}\"}}");
             assert_eq!(server.metric(&series), expected, "{series}");
         }
-        let (_, stdout, _) = run(&["check", &server.dir.path().join("rules.yaml").to_string_lossy()], "");
-        let checked: Vec<_> = stdout.lines().filter_map(|line| line.strip_prefix("limits are lifted: ")).collect();
-        assert_eq!(checked, lifted[usize::from(in_shadow)..], "{stdout}");
+        assert_eq!(checked(&server), lifted[usize::from(in_shadow)..]);
     }
 }
 

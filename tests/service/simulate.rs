@@ -27,6 +27,16 @@ fn codes(decisions: &[Value]) -> Vec<&str> {
     decisions.iter().map(|decision| decision["code"].as_str().unwrap()).collect()
 }
 
+#[test]
+fn the_path_may_be_an_argument_and_warnings_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rules_in(&dir, "domain: api");
+    let (code, stdout, stderr) = run(&["simulate", &path], "");
+    let warning = "rules.yaml:1: domain 'api' has no rules: its checks are not limited\n";
+    assert!((code, stdout.as_str()) == (Some(0), "") && stderr.starts_with("warning: "), "{stderr}");
+    assert!(stderr.ends_with(warning), "{stderr}");
+}
+
 const PARTNERS: &str = "domain: api
 descriptors:
 - key: partner

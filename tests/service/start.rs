@@ -7,7 +7,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, command, rules_in};
+use crate::server::{THREE_A_MINUTE, command, rules_in, run};
 
 /// Runs to the end, which must come by itself; the exit status and standard error.
 fn fail(config: &str, flags: &[&str]) -> (Option<i32>, String) {
@@ -33,6 +33,10 @@ fn a_taken_port_is_told_with_its_flag() {
 
 #[test]
 fn a_missing_configuration_is_told_in_one_line() {
+    let (code, _, stderr) = run(&["serve", "/nonexistent/rules.yaml"], "");
+    assert!(code == Some(1) && stderr.starts_with("error: /nonexistent/rules.yaml: "), "{stderr}");
+    let (code, _, stderr) = run(&["serve"], "");
+    assert!(code == Some(2) && stderr.contains("<PATH>"), "{stderr}");
     let (code, stderr) = fail("/nonexistent/rules.yaml", &[]);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.starts_with("error: /nonexistent/rules.yaml: ") && stderr.lines().count() == 1, "{stderr}");
