@@ -1,5 +1,6 @@
 //! The composition root: loads, binds, runs, and ends everything in order.
 
+mod in_force;
 mod metrics;
 mod resident;
 
@@ -12,7 +13,7 @@ use axum::Router;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use crate::alerts::Alerts;
+use crate::alerts::{Alerts, Instance};
 use crate::background;
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
@@ -47,7 +48,7 @@ pub enum End {
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The configuration does not load: all that is wrong with it.
-    #[error("{}", .0.lines().collect::<Vec<_>>().join("\nerror: "))]
+    #[error(transparent)]
     Config(#[from] LoadError),
     /// An address cannot be bound.
     #[error(transparent)]
@@ -64,6 +65,16 @@ pub enum AppError {
     /// A thread that decides has ended: a fault of this program.
     #[error("a worker has ended unexpectedly; see the log")]
     WorkerEnded,
+}
+
+impl AppError {
+    /// Each thing that is wrong, on a line of its own.
+    pub fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Config(error) => error.lines().collect(),
+            other => vec![other.to_string()],
+        }
+    }
 }
 
 /// Serves until a signal says to stop.
@@ -134,6 +145,7 @@ struct Core {
     held: Held,
     observers: Observers,
     times: Arc<DecisionTimes>,
+    instance: Instance,
 }
 
 /// The bound addresses.
@@ -161,7 +173,12 @@ impl<'a> App<'a> {
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
         let slots = PortSlots::new(settings.max_connections);
-        let alerts = Alerts::start(Arc::clone(&core.limiter), Arc::clone(&core.clock), settings.alerts.clone())?;
+        let alerts = Alerts::start(
+            Arc::clone(&core.limiter),
+            Arc::clone(&core.clock),
+            settings.alerts.clone(),
+            core.instance.clone(),
+        )?;
         let refusals = RefusalLogger::start(settings.refusal_log, core.limiter.usage().denials())?;
         let sources = core.sources(&slots, &alerts, &refusals);
         let telemetry = start_telemetry(&sources)?;
@@ -211,7 +228,10 @@ impl<'a> App<'a> {
                 Request::Reload => self.reload().await,
                 Request::Stop(signal) => {
                     let drain = humantime::format_duration(self.settings.drain);
-                    tracing::info!("{signal}: health is NOT_SERVING, checks are served for another {drain}");
+                    tracing::info!(
+                        "received {signal}, draining for {drain}: health is NOT_SERVING, checks are still served; \
+                         a second SIGTERM or SIGINT ends the process at once"
+                    );
                     return Ok(());
                 }
             }
@@ -249,7 +269,7 @@ impl<'a> App<'a> {
                 End::Orderly
             }
             signal = signals.stop() => {
-                tracing::warn!("{signal} again: ending at once");
+                tracing::warn!("received {signal} again, ending at once");
                 End::Forced
             }
         }
@@ -259,17 +279,21 @@ impl<'a> App<'a> {
 impl Core {
     fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
-        let source = Source::open(&settings.config, settings.load_options());
+        let source = Source::open(&settings.config.0, settings.load_options());
         let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
-        let apply = move |rules| replaced.replace_rules(clock_of_reloads.now(), rules);
-        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), apply));
+        let apply = move |rules| in_force::replace(&replaced, clock_of_reloads.now(), rules);
+        let config = Reloader::new(source, Arc::clone(&clock), apply);
+        let config = Arc::new(config.with_shadow_mode(settings.shadow_mode));
         let loaded = config.load()?;
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, held, observers) = (Lifecycle::default(), Held::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.worker_count()));
-        Ok((Self { limiter, clock, config, history, lifecycle, held, observers, times }, loaded, recorder))
+        // Seeded by the system anew for each process: two that start in the same nanosecond differ too.
+        let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
+        let instance = Instance::here(id);
+        Ok((Self { limiter, clock, config, history, lifecycle, held, observers, times, instance }, loaded, recorder))
     }
 
     /// Where the metrics are.
@@ -291,8 +315,12 @@ impl Core {
     /// What the public and the admin port serve.
     fn routers(&self, settings: &Settings, metrics: RenderMetrics) -> (Router, Router) {
         let phases = self.lifecycle.phases();
-        let probes =
-            Probes { phases: phases.clone(), config: Arc::clone(&self.config), history: Arc::clone(&self.history) };
+        let probes = Probes {
+            phases: phases.clone(),
+            config: Arc::clone(&self.config),
+            history: Arc::clone(&self.history),
+            limiter: Arc::clone(&self.limiter),
+        };
         // The workers have the lanes before this one.
         let lane = Lane(settings.worker_count());
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
@@ -301,7 +329,7 @@ impl Core {
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
-        let usage = Usage::service(limiter, clock, self.observers.clone(), queries);
+        let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
         let usage = usage.accept_compressed(ACCEPTED_ENCODING);
         let services = common_services(&phases, usage_service_server::SERVICE_NAME).add_service(usage);
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))

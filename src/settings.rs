@@ -1,9 +1,11 @@
 //! Process settings: flags, environment variables and defaults side by side.
 //!
 //! A flag wins over its variable, the variable over the default. Nothing else of the process reads the environment,
-//! except for the standard `OTEL_*` variables and those that `alerts` of the rules name.
+//! except for the standard `OTEL_*` variables and those that `alerts` of the rules name. (The command line looks at the
+//! names of the others, to warn about misspelt ones.)
 
 mod alerting;
+mod config_path;
 mod secret;
 
 use std::path::PathBuf;
@@ -18,18 +20,16 @@ use crate::net::Address;
 use crate::rules::LoadOptions;
 
 pub use alerting::AlertSettings;
+pub use config_path::{ConfigPath, ConfigPaths};
 pub use secret::Secret;
 
 /// What `tidegate serve` is told.
 #[derive(Args, Clone, Debug)]
 #[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
 pub struct Settings {
-    /// The configuration: a file, or a directory of which every *.yaml and *.yml file is read (dot files are skipped)
-    ///
-    /// It is read again when it changes and on SIGHUP. A change that does not load leaves the old rules in force.
-    /// Example: --config /etc/tidegate/rules
-    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "PATH")]
-    pub config: PathBuf,
+    /// Where the rules are.
+    #[command(flatten)]
+    pub config: ConfigPath,
 
     /// Let several files extend one domain
     ///

@@ -25,6 +25,8 @@ mod server;
 
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
 const RULES: &str = "deploy/prometheus/alerts.yaml";
+/// Tests of [`RULES`] in promtool's own form.
+const TESTS: &str = "deploy/prometheus/alerts.test.yaml";
 const CONFIG: &str = "deploy/prometheus/prometheus.yaml";
 
 fn read(path: &str) -> String {
@@ -146,9 +148,9 @@ fn collect(value: &Value, expressions: &mut Vec<String>) {
 #[test]
 fn promtool_takes_the_rules_and_the_example() {
     let Some(promtool) = promtool("promtool_takes_the_rules_and_the_example") else { return };
-    for (what, file) in [("rules", RULES), ("config", CONFIG)] {
+    for (command, what, file) in [("check", "rules", RULES), ("check", "config", CONFIG), ("test", "rules", TESTS)] {
         let file = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
-        let (success, output) = run(&promtool, &["check", what, &file], "");
+        let (success, output) = run(&promtool, &[command, what, &file], "");
         assert!(success, "{output}");
     }
 }

@@ -136,7 +136,7 @@ fn what_belongs_to_the_counter() {
         ("key: k, value: 'v*', share_threshold: true", Varies::Nothing),
         ("key: 'k*'", Varies::KeyAndValue),
         ("key: 'k*', value: v", Varies::KeyAndValue),
-        ("key: 'k*', share_threshold: true", Varies::Nothing),
+        ("key: 'k*', share_threshold: true", Varies::Key),
     ] {
         let set = rules(&format!("[{{{level}, rate_limit: {{unit: day}}}}]"));
         assert_eq!(set.rules()[0].levels[0].varies, varies, "{level}");

@@ -378,14 +378,22 @@ fn several_limits() {
             &format!("key: a\nrate_limits: [{}]", ["{unit: day}"; 17].join(", ")),
             &["4: 'rate_limits' has 17 blocks, of at most 16"],
         ),
-        ("key: a\nrate_limits: [1]", &["4: config error, yaml file contains list of type other than map: 1"]),
+        (
+            "key: a\nrate_limits: [1]",
+            &[
+                "4: config error, yaml file contains list of type other than map: 1 (an element begins with '- ' and a key, such as '- key: NAME')",
+            ],
+        ),
         (
             "key: a\nrate_limit: {unit: day}\nrate_limits: [{unit: day}]",
             &["5: 'rate_limit' and 'rate_limits' both give limits: keep one of them"],
         ),
         (
             "key: a\nrate_limits:\n- {unit: foo}\n- {foo: 1, unit: day}",
-            &["5: invalid rate limit unit 'foo'", "6: config error, unknown key 'foo'"],
+            &[
+                "5: invalid rate limit unit 'foo' (there are second, minute, hour, day, week, month or year, or 'period' for other lengths)",
+                "6: config error, unknown key 'foo'",
+            ],
         ),
     ] {
         let got = load_files(&[&descriptor(lines)]).err().unwrap_or_default();
@@ -442,7 +450,7 @@ fn responses() {
     let media = "a media type such as application/json or text/html; charset=utf-8";
     for (text, error) in [
         ("json", "'response' must be a map of headers, reset and body, found 'json'".to_owned()),
-        ("{header: []}", "config error, unknown key 'header'".to_owned()),
+        ("{header: []}", "config error, unknown key 'header' (did you mean 'headers'?)".to_owned()),
         ("{headers: [x_limit]}", "'headers' must be one of x_ratelimit, draft_03, ietf, retry_after, found 'x_limit'".to_owned()),
         ("{headers: ietf}", "'headers' must be a list of x_ratelimit, draft_03, ietf, retry_after, found 'ietf'".to_owned()),
         ("{headers: [ietf, ietf]}", "'headers' names ietf twice".to_owned()),
@@ -460,19 +468,6 @@ fn responses() {
         let got = load_files(&[&format!("domain: d\nresponse: {text}")]).err().unwrap_or_default();
         assert_eq!(got, [format!("2: {error}")], "{text}");
     }
-}
-
-#[test]
-fn oddities_are_warned_of() {
-    let set = loaded("domain: d\ndescriptors:\n- key: a\n  unit: day\n  rate_limit: {unit: day}");
-    let warnings: Vec<_> = set.warnings().iter().map(ToString::to_string).collect();
-    assert_eq!(
-        warnings,
-        [
-            "a:4: 'unit' means nothing in a descriptor and is ignored",
-            "a:5: 'requests_per_unit' is missing, which is 0: every request will be denied",
-        ]
-    );
 }
 
 #[test]

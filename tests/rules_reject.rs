@@ -15,10 +15,20 @@ fn errors(files: &[(&str, &str)], merge_domains: bool) -> Vec<String> {
     }
 }
 
-/// Checks the errors of one file, `f`.
+/// Checks the errors of one file, `f`: the reference's texts, behind which may stand what to do.
 #[track_caller]
 fn check(text: &str, expected: &[&str]) {
-    assert_eq!(errors(&[("f", text)], false), expected, "\n{text}\n");
+    begin_with(&errors(&[("f", text)], false), expected, text);
+}
+
+/// Checks that each text is as expected, or goes on with a hint in brackets.
+#[track_caller]
+fn begin_with(got: &[String], expected: &[&str], text: &str) {
+    let is_good = |(got, expected): (&String, &&str)| {
+        got.strip_prefix(expected).is_some_and(|rest| rest.is_empty() || rest.starts_with(" (") && rest.ends_with(')'))
+    };
+    let all_good = got.len() == expected.len() && got.iter().zip(expected).all(is_good);
+    assert!(all_good, "\n{text}\nexpected {expected:#?}\ngot {got:#?}");
 }
 
 /// A file with one descriptor that has these lines (the first of them is line 3).
@@ -65,7 +75,7 @@ fn type_errors() {
         (limit("unit: day\nreplaces: abc"), 6, "!!str `abc` into []config.yamlReplaces"),
         (limit("unit: day\nreplaces: [{name: []}]"), 6, "!!seq into string"),
     ] {
-        assert_eq!(errors(&[("f", &text)], false), [cannot(line, what)], "\n{text}\n");
+        check(&text, &[&cannot(line, what)]);
     }
 }
 
@@ -212,9 +222,9 @@ fn every_error_of_every_file_is_told_once() {
     let got = errors(&files, false);
     let (syntax, others): (Vec<_>, Vec<_>) = got.iter().partition(|error| error.starts_with("b.yaml"));
     assert_eq!(syntax.len(), 1);
-    assert_eq!(
-        others,
-        [
+    begin_with(
+        &others.into_iter().cloned().collect::<Vec<_>>(),
+        &[
             "a.yaml:2: config error, unknown key 'foo'",
             "a.yaml:5: error checking config",
             "a.yaml:5: invalid rate limit unit 'foo'",
@@ -223,8 +233,81 @@ fn every_error_of_every_file_is_told_once() {
             "a.yaml:10: share_threshold can only be used with wildcard values (containing '*'), but found key 'c'",
             "d.yaml:1: config file cannot have empty domain",
             "d.yaml:3: invalid rate limit unit 'foo'",
-        ]
+        ],
+        "",
     );
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let units = "there are second, minute, hour, day, week, month or year, or 'period' for other lengths";
+    let whole = "'requests_per_unit' must be a whole number from 0 to 4294967295, or -1 for no limit, found";
+    for (text, hint) in [
+        (limit("unit: day\nrequests_per_unit: 10.5"), format!("{whole} 10.5")),
+        (limit("unit: day\nrequests_per_unit: 1e3"), format!("{whole} 1e3")),
+        ("domain: 1.5".to_owned(), "put quotes around 1.5, so that 'domain' is a text".to_owned()),
+        (descriptor("key: 1.5"), "put quotes around 1.5, so that 'key' is a text".to_owned()),
+        (limit("requests_per_unit: 1\nunit: minutes"), format!("did you mean 'minute'? {units}")),
+        (limit("requests_per_unit: 1\nunit: Days"), format!("did you mean 'day'? {units}")),
+        (limit("requests_per_unit: 1\nunit: fortnight"), units.to_owned()),
+        (
+            limit("requests_per_unit: 1"),
+            "give a 'unit': second, minute, hour, day, week, month or year; or a 'period' such as 30s".to_owned(),
+        ),
+        (
+            limit("unit: day\nrequests_per_unit: '10'"),
+            "write a whole number from 0 to 4294967295 without quotes, or -1 for no limit".to_owned(),
+        ),
+        (descriptor("key: a\nshadow_mode: 'yes'"), "write true or false, without quotes".to_owned()),
+        (
+            descriptor("key: a\nrate_limit:\n- {unit: day, requests_per_unit: 1}"),
+            "write a single block of keys; a list of limits is called 'rate_limits'".to_owned(),
+        ),
+        (
+            descriptor("key: a\nrate_limit: 10"),
+            "write a block of keys, such as {unit: minute, requests_per_unit: 10}".to_owned(),
+        ),
+        (
+            "domain: d\ndescriptors: {key: a}".to_owned(),
+            "write a list, each element of which begins with '- key:'".to_owned(),
+        ),
+        ("[]".to_owned(), "write keys with values; a rules file begins with 'domain:'".to_owned()),
+        (limit("unit: day\nreplaces: abc"), "write a list of names, such as [{name: other}]".to_owned()),
+        (descriptor("key: a\nvalue: [b]"), "write a single text".to_owned()),
+        ("domain: d\n1: a".to_owned(), "put quotes around it".to_owned()),
+        (
+            "domain: d\ndescriptors: [abc]".to_owned(),
+            "an element begins with '- ' and a key, such as '- key: NAME'".to_owned(),
+        ),
+        (
+            "---\n# nothing\n---\ndomain: d".to_owned(),
+            "only the first YAML document of a file is read, and another one begins in line 3".to_owned(),
+        ),
+    ] {
+        let got = errors(&[("f", &text)], false);
+        assert!(got.last().is_some_and(|error| error.ends_with(&format!(" ({hint})"))), "\n{text}\n{got:#?}");
+    }
+    for (key, place, meant) in [
+        ("domian", "", "domain"),
+        ("requests_per_units", "limit", "requests_per_unit"),
+        ("requests-per-unit", "limit", "requests_per_unit"),
+        ("Unit", "limit", "unit"),
+        ("rate_limt", "descriptor", "rate_limit"),
+        ("desciptors", "descriptor", "descriptors"),
+        ("algoritm", "limit", "algorithm"),
+        ("count_denid", "limit", "count_denied"),
+        ("foo", "limit", ""),
+        ("requests", "limit", ""),
+    ] {
+        let text = match place {
+            "limit" => limit(&format!("unit: day\nrequests_per_unit: 1\n{key}: 1")),
+            "descriptor" => descriptor(&format!("key: a\n{key}: 1")),
+            _ => format!("domain: d\n{key}: 1"),
+        };
+        let hint = if meant.is_empty() { String::new() } else { format!(" (did you mean '{meant}'?)") };
+        let got = errors(&[("f", &text)], false);
+        assert!(got[0].ends_with(&format!("config error, unknown key '{key}'{hint}")), "{got:#?}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::receiver::Address;
-use super::{Firing, Receiver};
+use super::{Firing, Instance, Receiver};
 use crate::settings::Secret;
 use crate::telemetry::legible;
 
@@ -20,6 +20,7 @@ use crate::telemetry::legible;
 pub struct Courier {
     agent: Agent,
     smtp_url: Option<Secret>,
+    instance: Instance,
 }
 
 /// Why a message was not taken. Its text holds no secret.
@@ -34,8 +35,8 @@ pub enum Failure {
 }
 
 impl Courier {
-    /// A courier who sends mail by the server at `smtp_url`.
-    pub fn new(smtp_url: Option<Secret>) -> Self {
+    /// A courier who sends mail by the server at `smtp_url`, in the name of `instance`.
+    pub fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -48,7 +49,7 @@ impl Courier {
             .max_redirects(0)
             .http_status_as_error(false)
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
-        Self { agent: agent.build().into(), smtp_url }
+        Self { agent: agent.build().into(), smtp_url, instance }
     }
 
     /// Tries once. Waits for the receiver, at most [`TIMEOUT`].
@@ -72,7 +73,7 @@ impl Courier {
         for (header, variable) in headers {
             request = request.header(header, revealed(variable)?);
         }
-        let answer = request.send(firing.json().to_string()).map_err(|error| not_posted(&error))?;
+        let answer = request.send(firing.json(&self.instance).to_string()).map_err(|error| not_posted(&error))?;
         match answer.status().as_u16() {
             200..=299 => Ok(()),
             // Too early, too many, or a server that gave up waiting: RFC 9110, RFC 8470, RFC 6585.
@@ -84,7 +85,7 @@ impl Courier {
     fn mail(&self, firing: &Firing, to: &[String], from: Option<&str>) -> Result<(), Failure> {
         let secret = self.smtp_url.as_ref().ok_or_else(|| Failure::ForGood("--smtp-url is not set".to_owned()))?;
         let from = from.ok_or_else(|| Failure::ForGood("nobody is set to send it".to_owned()))?;
-        let mail = compose(firing, to, from)?;
+        let mail = compose(firing, &self.instance, to, from)?;
         let url = reveal(secret, "--smtp-url")?;
         // What is wrong with the URL may quote it, and the password in it.
         let unusable = |_| Failure::ForGood("--smtp-url cannot be used: smtps://USER:PASSWORD@HOST".to_owned());
@@ -93,7 +94,7 @@ impl Courier {
     }
 }
 
-fn compose(firing: &Firing, to: &[String], from: &str) -> Result<Message, Failure> {
+fn compose(firing: &Firing, instance: &Instance, to: &[String], from: &str) -> Result<Message, Failure> {
     let address = |text: &str| {
         let parsed: Result<_, AddressError> = text.parse();
         let wrong = |_| Failure::ForGood(format!("'{}' is no mail address", legible(text)));
@@ -102,9 +103,9 @@ fn compose(firing: &Firing, to: &[String], from: &str) -> Result<Message, Failur
     let recipients = to.iter().map(|text| address(text)).collect::<Result<Mailboxes, _>>()?;
     let header: lettre::message::header::To = recipients.into();
     let builder: MessageBuilder = Message::builder().from(address(from)?).mailbox(header);
-    let text = format!("{}\n\n{:#}\n", firing.text(), firing.json());
+    let text = format!("{}\n\n{:#}\n", firing.text(instance), firing.json(instance));
     builder
-        .subject(firing.subject_line())
+        .subject(firing.subject_line(instance))
         // Nobody's answering machine is to answer: RFC 3834.
         .raw_header(lettre::message::header::HeaderValue::new(
             lettre::message::header::HeaderName::new_from_ascii_str("Auto-Submitted"),

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::Instance;
 use crate::rules::{Alert, Per};
 use crate::telemetry::legible;
 use crate::units::Timestamp;
@@ -42,7 +43,7 @@ pub enum Subject {
 
 impl Firing {
     /// What a webhook is sent.
-    pub fn json(&self) -> Value {
+    pub fn json(&self, instance: &Instance) -> Value {
         let entry = match (&self.alert.per, &self.subject) {
             (Per::Entry(key), Subject::Value(value)) => json!({"key": key, "value": value}),
             (Per::Entry(key), _) => json!({"key": key, "value": null}),
@@ -51,6 +52,7 @@ impl Firing {
         json!({
             "version": 1,
             "at": self.time(),
+            "instance": {"host": instance.host, "id": instance.id},
             "alert": self.alert.name,
             "domain": self.domain,
             "rule": self.rule(),
@@ -60,14 +62,15 @@ impl Firing {
             "within_seconds": Duration::from(self.alert.within).as_secs_f64(),
             "refusals_since_last_message": self.since_last,
             "messages_suppressed": self.suppressed,
-            "text": self.text(),
+            "text": self.text(instance),
         })
     }
 
     /// A sentence for people.
-    pub fn text(&self) -> String {
+    pub fn text(&self, instance: &Instance) -> String {
         let Self { alert, refusals, .. } = self;
-        let mut text = format!("{}: {refusals} checks refused within {} {}", alert.name, alert.within, self.about());
+        let (within, about, host) = (alert.within, self.about(), &instance.host);
+        let mut text = format!("{}: {refusals} checks refused within {within} {about} at {host}", alert.name);
         if self.suppressed > 0 {
             let _ = write!(
                 text,
@@ -79,8 +82,8 @@ impl Firing {
     }
 
     /// The subject of a mail.
-    pub fn subject_line(&self) -> String {
-        format!("[tidegate] {} {}", self.alert.name, self.about())
+    pub fn subject_line(&self, instance: &Instance) -> String {
+        format!("[tidegate] {} {} at {}", self.alert.name, self.about(), instance.host)
     }
 
     /// When, as RFC 3339 writes it.

@@ -12,6 +12,7 @@ mod backlog;
 mod courier;
 mod evaluator;
 mod firing;
+mod instance;
 mod receiver;
 mod refusals;
 mod sender;
@@ -28,6 +29,7 @@ pub use backlog::{Backlog, Parcel};
 pub use courier::{Courier, Failure, TIMEOUT};
 pub use evaluator::Evaluator;
 pub use firing::{Firing, Subject};
+pub use instance::Instance;
 pub use receiver::{Address, Receiver};
 pub use sender::{Counts, Sender};
 
@@ -50,12 +52,17 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// Starts both threads. They follow every configuration that the limiter is given.
+    /// Starts both threads. They follow every configuration that the limiter is given; messages name `instance`.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(limiter: Arc<Limiter>, clock: Arc<Clock>, settings: AlertSettings) -> io::Result<Self> {
-        let sender = Arc::new(Sender::new(settings));
+    pub fn start(
+        limiter: Arc<Limiter>,
+        clock: Arc<Clock>,
+        settings: AlertSettings,
+        instance: Instance,
+    ) -> io::Result<Self> {
+        let sender = Arc::new(Sender::new(settings, instance));
         let (stop, stopped) = sync_channel(1);
         let (wake, woken) = sync_channel(1);
         let (alive, sent) = sync_channel::<()>(1);

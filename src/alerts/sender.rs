@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::courier::{Courier, Failure};
-use super::{Backlog, Firing, Parcel, Receiver};
+use super::{Backlog, Firing, Instance, Parcel, Receiver};
 use crate::settings::AlertSettings;
 use crate::units::Timestamp;
 
@@ -56,9 +56,9 @@ impl Counts {
 }
 
 impl Sender {
-    /// A sender with nothing to send.
-    pub fn new(settings: AlertSettings) -> Self {
-        let courier = Courier::new(settings.smtp_url.clone());
+    /// A sender with nothing to send; its messages name `instance`.
+    pub fn new(settings: AlertSettings, instance: Instance) -> Self {
+        let courier = Courier::new(settings.smtp_url.clone(), instance);
         Self { settings, courier, backlog: Mutex::default(), chance: ahash::RandomState::new(), counts: Arc::default() }
     }
 

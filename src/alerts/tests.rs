@@ -28,7 +28,7 @@ struct Scene {
 impl Scene {
     fn new(alerts: &str, settings: AlertSettings) -> Self {
         let limiter = Arc::new(Limiter::new(Settings::default()));
-        let sender = Arc::new(Sender::new(settings));
+        let sender = Arc::new(Sender::new(settings, instance()));
         let watch = Watch::new(Arc::clone(&limiter), Arc::clone(&sender));
         let now = Timestamp::from_ns(1_700_000_000_000_000_000);
         let mut scene = Self { limiter, sender, watch, now };
@@ -80,6 +80,10 @@ impl Scene {
     fn counts(&self) -> (u64, Vec<u64>) {
         (self.sender.counts().fired(), self.sender.counts().deliveries().map(|(_, n)| n).to_vec())
     }
+}
+
+fn instance() -> Instance {
+    Instance { host: "gw-1".into(), id: "00c0ffee".into() }
 }
 
 /// A server that answers with these statuses, then with 204; the URL, and what it was sent.
@@ -183,6 +187,7 @@ fn a_webhook_that_fails_at_first_gets_the_message_at_last() {
         serde_json::json!({
             "version": 1,
             "at": "2023-11-14T22:13:21.000Z",
+            "instance": {"host": "gw-1", "id": "00c0ffee"},
             "alert": "refused",
             "domain": "api",
             "rule": "api.partner",
@@ -192,7 +197,7 @@ fn a_webhook_that_fails_at_first_gets_the_message_at_last() {
             "within_seconds": 60.0,
             "refusals_since_last_message": 3,
             "messages_suppressed": 0,
-            "text": "refused: 3 checks refused within 1m by rule api.partner",
+            "text": "refused: 3 checks refused within 1m by rule api.partner at gw-1",
         })
     );
 }
@@ -307,10 +312,11 @@ fn mail_goes_out_again_when_the_server_says_later() {
         "MAIL FROM:<tidegate@example.com>",
         "RCPT TO:<ops@example.com>",
         "RCPT TO:<dev@example.com>",
-        "Subject: [tidegate] refused by rule api.partner",
+        "Subject: [tidegate] refused by rule api.partner at gw-1",
+        "    \"id\": \"00c0ffee\"",
         "To: ops@example.com, dev@example.com",
         "Auto-Submitted: auto-generated",
-        "refused: 3 checks refused within 1m by rule api.partner",
+        "refused: 3 checks refused within 1m by rule api.partner at gw-1",
     ] {
         assert!(sessions[1].lines().any(|said| said == line), "no {line:?} in\n{}", sessions[1]);
     }
@@ -355,7 +361,7 @@ fn what_was_refused_before_there_was_an_alert_does_not_count() {
 #[test]
 fn the_threads_end_when_they_are_dropped() {
     let limiter = Arc::new(Limiter::new(Settings::default()));
-    let alerts = Alerts::start(limiter, Arc::new(Clock::start()), AlertSettings::default()).unwrap();
+    let alerts = Alerts::start(limiter, Arc::new(Clock::start()), AlertSettings::default(), instance()).unwrap();
     assert_eq!(alerts.counts().fired(), 0);
     drop(alerts);
 }

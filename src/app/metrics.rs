@@ -1,6 +1,6 @@
 //! Fills the metrics' snapshot from what the decision path left behind.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,9 +10,9 @@ use crate::clock::Clock;
 use crate::config::Reloader;
 use crate::grpc::{Held, Observers};
 use crate::history::History;
-use crate::limiter::Limiter;
+use crate::limiter::{Limiter, View};
 use crate::net::Slots;
-use crate::rules::{Rule, RuleLimit};
+use crate::rules::{Rule, RuleLimit, RuleSet};
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, HistoryValues, LimitValue,
@@ -58,6 +58,8 @@ impl Sources {
             clock_ahead: self.clock.ahead(),
             history: self.history(),
             limits: self.limits(),
+            lifted: self.lifted(),
+            shadow_mode: self.limiter.settings().shadow_mode,
             saturation: self.saturation(),
             decisions: self.times.times(),
             refusals_lost: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
@@ -77,6 +79,16 @@ impl Sources {
             numbered.map(|(limit, place)| limit_value(rule, limit, place)).collect::<Vec<_>>()
         };
         in_force.filter(|rule| paths.insert(&*rule.path)).flat_map(limits_of).collect()
+    }
+
+    /// Rules whose limits are lifted, by domain and reason.
+    fn lifted(&self) -> Vec<(String, &'static str, u64)> {
+        let view = self.limiter.view();
+        let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+        for lifted in view.as_ref().and_then(View::rules).map(RuleSet::lifted).unwrap_or_default() {
+            *counts.entry((lifted.domain, lifted.lift.name())).or_default() += lifted.rules as u64;
+        }
+        counts.into_iter().map(|((domain, reason), rules)| (domain.to_owned(), reason, rules)).collect()
     }
 
     fn saturation(&self) -> Vec<(String, String, f64)> {

@@ -1,5 +1,8 @@
 //! `tidegate ask`: one check, and its answer for people or programs.
 
+mod descriptor;
+
+use std::error::Error;
 use std::fmt::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,11 +12,11 @@ use clap::builder::BoolishValueParser;
 use prost::Message;
 use tonic::transport::Endpoint;
 
-use super::{complain, print};
+use super::{complain, print, target};
+use crate::net::Address;
 use crate::settings::duration;
 use crate::wire::json;
 use crate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use crate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use crate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use crate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use crate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
@@ -27,17 +30,21 @@ pub(super) struct Ask {
 
     /// A descriptor: its entries in order; give the flag again for more descriptors
     ///
-    /// Example: --descriptor partner=acme,endpoint=/pay --descriptor tenant=t1
-    #[arg(long = "descriptor", env = "TIDEGATE_DESCRIPTOR", value_name = "KEY=VALUE,...", required = true, value_parser = descriptor)]
+    /// A comma inside a value is written \, or the value is quoted. A backslash before , = " or \ stands for that
+    /// character.
+    ///
+    /// Examples: --descriptor partner=acme,endpoint=/pay --descriptor tenant=t1
+    /// --descriptor 'agent="Mozilla/5.0 (X11, Linux)",path=/pay'
+    #[arg(long = "descriptor", env = "TIDEGATE_DESCRIPTOR", value_name = "KEY=VALUE,...", required = true, value_parser = descriptor::parse)]
     descriptors: Vec<RateLimitDescriptor>,
 
-    /// How many hits the check costs
-    #[arg(long, env = "TIDEGATE_HITS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many hits the check costs; 0 looks without counting
+    #[arg(long, env = "TIDEGATE_HITS", value_name = "COUNT", default_value_t = 1)]
     hits: u32,
 
     /// The service: http://HOST:PORT or unix:/PATH
-    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081")]
-    addr: String,
+    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse)]
+    addr: Address,
 
     /// How long to wait for the answer
     #[arg(long, env = "TIDEGATE_TIMEOUT", value_name = "DURATION", default_value = "1s", value_parser = duration)]
@@ -51,12 +58,11 @@ pub(super) struct Ask {
 impl Ask {
     /// Asks and shows the answer. Exit status: 0 for OK, 1 for OVER_LIMIT, 2 when there is no such answer.
     pub(super) fn run(self) -> ExitCode {
-        let as_json = self.json;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let answer = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(self.ask()));
         match answer {
             Ok(answer) => {
-                print(&if as_json { json::response_to_json(&answer.encode_to_vec()) } else { describe(&answer) });
+                self.show(&answer);
                 exit_code(answer.overall_code())
             }
             Err(error) => {
@@ -66,46 +72,72 @@ impl Ask {
         }
     }
 
-    async fn ask(self) -> Result<RateLimitResponse, String> {
-        let addr = if self.addr.contains(':') && !self.addr.contains("://") && !self.addr.starts_with("unix:") {
-            format!("http://{}", self.addr)
-        } else {
-            self.addr
+    /// Standard output is the answer: with `--json` nothing else stands there.
+    fn show(&self, answer: &RateLimitResponse) {
+        print(&if self.json { json::response_to_json(&answer.encode_to_vec()) } else { describe(answer) });
+        if answer.statuses.iter().all(matched_nothing) {
+            let note = format!(
+                "nothing limits this check: the service has no domain {:?}, or none of its rules applies \
+                 (/rlconfig on the admin port lists the rules in force)",
+                self.domain
+            );
+            if self.json { complain(&format!("note: {note}")) } else { print(&note) }
+        }
+    }
+
+    async fn ask(&self) -> Result<RateLimitResponse, String> {
+        let addr = &self.addr;
+        let url = match addr {
+            Address::Tcp(name) => format!("http://{name}"),
+            Address::Unix(_) => addr.to_string(),
         };
-        let endpoint = Endpoint::from_shared(addr.clone()).map_err(|error| format!("--addr {addr}: {error}"))?;
-        let mut request = tonic::Request::new(RateLimitRequest {
-            domain: self.domain,
-            descriptors: self.descriptors,
-            hits_addend: self.hits,
-        });
+        let endpoint = Endpoint::from_shared(url).map_err(|error| format!("--addr {addr}: {error}"))?;
+        let mut request = tonic::Request::new(self.request());
         // So that the service denies what it would have to hold for longer, instead of charging it.
         request.set_timeout(self.timeout);
-        let too_late = || format!("{addr}: no answer within {}", humantime::format_duration(self.timeout));
         let asking = async {
-            let channel = endpoint.connect().await.map_err(|error| format!("{addr}: {}", causes(&error)))?;
+            let channel = endpoint.connect().await.map_err(|error| target::describe(addr, "cannot connect", &error))?;
             let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
-            answer.map_err(|status| match status.code() {
-                // The client keeps the request's own time too, and may be the first to notice.
-                tonic::Code::Cancelled | tonic::Code::DeadlineExceeded => too_late(),
-                code => format!("{addr}: {code:?}: {}", status.message()),
-            })
+            answer.map_err(|status| self.failure(&status))
         };
         let answer = tokio::time::timeout(self.timeout, asking).await;
-        let answer = answer.map_err(|_| too_late())?;
+        let answer = answer.map_err(|_| self.too_late())?;
         Ok(answer?.into_inner())
     }
-}
 
-fn descriptor(text: &str) -> Result<RateLimitDescriptor, String> {
-    let entries = text.split(',').map(|entry| {
-        let (key, value) = entry.split_once('=').unwrap_or((entry, ""));
-        if key.is_empty() {
-            Err(format!("'{entry}' has no key"))
-        } else {
-            Ok(Entry { key: key.into(), value: value.into() })
+    fn request(&self) -> RateLimitRequest {
+        let mut descriptors = self.descriptors.clone();
+        if self.hits == 0 {
+            // At the request's level 0 means 1; only a descriptor can say that nothing is to be counted.
+            for descriptor in &mut descriptors {
+                descriptor.hits_addend = Some(0);
+            }
         }
-    });
-    Ok(RateLimitDescriptor { entries: entries.collect::<Result<_, _>>()?, ..RateLimitDescriptor::default() })
+        RateLimitRequest { domain: self.domain.clone(), descriptors, hits_addend: self.hits }
+    }
+
+    /// Why there is no answer: the status that the service gave, or what went wrong on the way to it.
+    fn failure(&self, status: &tonic::Status) -> String {
+        let addr = &self.addr;
+        match (status.code(), status.source()) {
+            // The client keeps the request's own time too, and may be the first to notice.
+            (tonic::Code::DeadlineExceeded, _) => self.too_late(),
+            (_, Some(error)) if target::causes(error).any(<dyn Error>::is::<tonic::TimeoutExpired>) => self.too_late(),
+            (_, Some(error)) => target::describe(addr, "connection lost", error),
+            (code @ tonic::Code::Unimplemented, None) => {
+                format!(
+                    "{addr}: {code:?}: {}; does --addr name the gRPC port of a rate limit service?",
+                    status.message()
+                )
+            }
+            (code, None) => format!("{addr}: {code:?}: {}", status.message()),
+        }
+    }
+
+    fn too_late(&self) -> String {
+        let timeout = humantime::format_duration(self.timeout);
+        format!("{}: no answer within {timeout}; does --addr name the gRPC port? --timeout waits longer", self.addr)
+    }
 }
 
 fn describe(answer: &RateLimitResponse) -> String {
@@ -120,7 +152,7 @@ fn describe(answer: &RateLimitResponse) -> String {
 fn describe_status(status: &DescriptorStatus) -> String {
     let code = status.code().as_str_name();
     let Some(limit) = &status.current_limit else {
-        let limit = if status.limit_remaining == u32::MAX { "unlimited" } else { "no limit" };
+        let limit = if status.limit_remaining == u32::MAX { "unlimited" } else { "no limit: no rule applies" };
         return format!("{code}, {limit}");
     };
     let unit = limit.unit().as_str_name().to_lowercase();
@@ -142,15 +174,9 @@ fn exit_code(overall: Code) -> ExitCode {
     }
 }
 
-/// The error with its causes: tonic's own text is only "transport error".
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+/// Whether the service found neither a limit nor a rule that says that there is none.
+fn matched_nothing(status: &DescriptorStatus) -> bool {
+    status.current_limit.is_none() && status.limit_remaining != u32::MAX
 }
 
 const OVER_LIMIT: u8 = 1;

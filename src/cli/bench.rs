@@ -16,7 +16,7 @@ use std::time::Duration;
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
-use super::{complain, print};
+use super::{complain, print, target};
 use crate::load::{self, Arrivals, MAX_KEYS, Pace, Plan, Popularity, Process, RunError, StartError, Traffic};
 use crate::net::Address;
 use crate::settings::duration;
@@ -27,8 +27,8 @@ use watch::Watch;
 #[derive(Args, Clone, Debug)]
 pub(super) struct Bench {
     /// The service: http://HOST:PORT or unix:/PATH
-    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081")]
-    addr: String,
+    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse)]
+    addr: Address,
 
     /// Connections to the service
     #[arg(long, env = "TIDEGATE_CONNECTIONS", value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
@@ -225,18 +225,12 @@ impl Bench {
 
     fn plan(&self) -> Result<Plan, String> {
         self.check()?;
-        let addr = self.addr.strip_prefix("http://").unwrap_or(&self.addr);
-        let addr = addr.strip_suffix('/').filter(|_| !addr.starts_with("unix:")).unwrap_or(addr);
-        if addr.contains("://") {
-            return Err(format!("--addr {}: expected http://HOST:PORT or unix:/PATH; there is no TLS here", self.addr));
-        }
-        let target: Address = addr.parse().map_err(|error| format!("--addr {}: {error}", self.addr))?;
         let server = match self.server_pid {
             Some(pid) => Some(Process::of(pid).map_err(|error| no_process(pid, &error))?),
             None => None,
         };
         Ok(Plan {
-            target,
+            target: self.addr.clone(),
             traffic: self.traffic(),
             pace: Pace::Closed,
             connections: self.connections.into(),
@@ -270,17 +264,8 @@ impl Bench {
 /// What was wrong, and what to do about it.
 fn describe(error: &RunError) -> String {
     let hint = match error {
-        RunError::Start { error: StartError::Connect(error), .. } => match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-                "; is the service running, and does --addr name its gRPC port?"
-            }
-            io::ErrorKind::TimedOut => "; is there a firewall between, or is it the wrong host?",
-            io::ErrorKind::ConnectionReset => "; it accepts no more connections, or speaks something else",
-            _ => "",
-        },
-        RunError::Start { error: StartError::Protocol(_), .. } => {
-            "; does --addr name the gRPC port, and is it without TLS?"
-        }
+        RunError::Start { error: StartError::Connect(error), .. } => target::hint(error),
+        RunError::Start { error: StartError::Protocol(_), .. } => target::NOT_GRPC,
         _ => "",
     };
     format!("{error}{hint}")

@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod serve;
 mod simulate;
+mod target;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -27,7 +28,7 @@ pub struct Cli {
 enum Command {
     /// Answer checks until SIGTERM
     ///
-    /// Example: tidegate serve --config rules.yaml
+    /// Example: tidegate serve rules.yaml
     Serve(Box<crate::settings::Settings>),
     /// Ask a running service about one check, and show the answer
     ///
@@ -35,12 +36,15 @@ enum Command {
     Ask(ask::Ask),
     /// Tell every error of a configuration with file and line, or what it says
     ///
-    /// Exit status: 0 when it loads, 1 when it does not.
+    /// Exit status: 0 when it loads, 1 when it does not, or when --strict and something is warned about.
     Check(check::CheckArgs),
     /// Decide about a recorded trace of checks, on its own clock
     ///
     /// One check a line in (JSON), one decision a line out, by the very code that serves. Example line:
     /// `{"at": 0.2, "domain": "api", "descriptors": [{"entries": [["partner", "acme"]]}]}`
+    ///
+    /// A body of /json is a line too. It may have `at` beside its own fields; without it, it comes at the time of the
+    /// line before, and the first at 0.
     ///
     /// Exit status: 0, or 1 when the configuration or a line cannot be read.
     Simulate(simulate::Simulate),
@@ -68,8 +72,22 @@ impl Command {
 
 /// Reads the command line and does what it says. Exit status 2: the command line itself is wrong.
 pub fn main() -> ExitCode {
-    Cli::parse().command.run()
+    match Cli::try_parse() {
+        Ok(cli) => cli.command.run(),
+        Err(error) => {
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            let format = std::env::var_os("TIDEGATE_LOG_FORMAT");
+            if !error.use_stderr() || !serve::wants_json(&arguments, format.as_deref()) {
+                error.exit();
+            }
+            serve::fail_to_parse(&error);
+            ExitCode::from(WRONG_COMMAND_LINE)
+        }
+    }
 }
+
+/// As clap has it.
+const WRONG_COMMAND_LINE: u8 = 2;
 
 /// Writes a line to standard output; a reader that went away (such as `head`) is no error.
 fn print(line: &str) {
@@ -96,7 +114,9 @@ mod tests {
     fn every_flag_of_serve_has_its_variable_and_its_help() {
         let cli = Cli::command();
         let serve = cli.find_subcommand("serve").unwrap();
-        for flag in serve.get_arguments().filter(|flag| flag.get_id() != "help" && flag.get_id() != "version") {
+        let is_ours =
+            |flag: &&clap::Arg| flag.get_id() != "help" && flag.get_id() != "version" && !flag.is_positional();
+        for flag in serve.get_arguments().filter(is_ours) {
             let name = flag.get_long().unwrap();
             let variable = format!("TIDEGATE_{}", name.replace('-', "_").to_uppercase());
             assert_eq!(flag.get_env().and_then(std::ffi::OsStr::to_str), Some(variable.as_str()), "--{name}");

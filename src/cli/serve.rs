@@ -1,27 +1,90 @@
 //! `tidegate serve`: exit status 0 after an orderly shutdown, 1 when it could not start or failed, 130 after a second signal.
 
+mod variables;
+
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use super::complain;
 use crate::app::{self, End};
-use crate::settings::Settings;
+use crate::clock::Clock;
+use crate::settings::{LogFormat, Settings};
 use crate::telemetry::log;
 
 /// Serves until the process is told to stop.
 pub(super) fn run(settings: &Settings) -> ExitCode {
+    let format = settings.log.log_format;
     if let Err(error) = log::start(&settings.log) {
-        complain(&format!("error: {error}"));
+        fail(format, &[error.to_string()]);
         return ExitCode::FAILURE;
+    }
+    for warning in variables::warnings(std::env::vars_os()) {
+        tracing::warn!("{warning}");
     }
     match app::run(settings) {
         Ok(End::Orderly) => ExitCode::SUCCESS,
         Ok(End::Forced) => ExitCode::from(FORCED),
         Err(error) => {
-            complain(&format!("error: {error}"));
+            fail(format, &error.lines());
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reports a command line that is wrong, in JSON if that is the log's form: what collects the log reads the reason too.
+pub(super) fn fail_to_parse(error: &clap::Error) {
+    let text = error.to_string();
+    // Usage and hints come behind an empty line.
+    let what = text.split("\n\n").next().unwrap_or_default();
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    fail(LogFormat::Json, &[what.trim_start_matches("error: ").to_owned()]);
+}
+
+/// Whether a command line that need not be right asks for `serve` with a log in JSON.
+pub(super) fn wants_json<A: AsRef<OsStr>>(arguments: &[A], variable: Option<&OsStr>) -> bool {
+    let arguments: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect();
+    let values = arguments.iter().zip(arguments.iter().skip(1).map(|next| &**next).chain([""]));
+    let given = values.filter_map(|(argument, next)| match &**argument {
+        "--log-format" => Some(next),
+        other => other.strip_prefix("--log-format="),
+    });
+    let is_serve = arguments.first().is_some_and(|command| command == "serve");
+    is_serve && given.last().map_or_else(|| variable == Some(OsStr::new("json")), |format| format == "json")
+}
+
+/// Says why the process ends, a line for each reason, whatever the log's level is.
+fn fail(format: LogFormat, reasons: &[String]) {
+    let now = Clock::start().now();
+    for reason in reasons {
+        match format {
+            LogFormat::Text => complain(&format!("error: {reason}")),
+            LogFormat::Json => complain(&log::fatal_json(now, reason)),
         }
     }
 }
 
 /// As a shell reports a process that an interrupt ended.
 const FORCED: u8 = 130;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_asks_for_json() {
+        let cases: &[(&[&str], Option<&str>, bool)] = &[
+            (&["serve", "--log-format", "json"], None, true),
+            (&["serve", "--log-format=json", "--drain", "soon"], None, true),
+            (&["serve", "--drain", "soon"], Some("json"), true),
+            (&["serve", "--log-format", "text"], Some("json"), false),
+            (&["serve", "--log-format", "json", "--log-format=text"], None, false),
+            (&["serve", "--log-format"], None, false),
+            (&["serve"], None, false),
+            (&["check", "--log-format", "json"], Some("json"), false),
+            (&[], Some("json"), false),
+        ];
+        for (arguments, variable, expected) in cases {
+            assert_eq!(wants_json(arguments, variable.map(OsStr::new)), *expected, "{arguments:?} {variable:?}");
+        }
+    }
+}

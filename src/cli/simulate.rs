@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use clap::builder::BoolishValueParser;
 
 use super::complain;
-use crate::config::Source;
+use crate::config::{Source, warnings};
 use crate::limiter::{Limiter, Settings};
 use crate::rules::{self, LoadOptions};
+use crate::settings::ConfigPath;
 use crate::simulate::{self, Output, SimulateError};
 use crate::units::Timestamp;
 
@@ -18,9 +19,9 @@ use crate::units::Timestamp;
 #[derive(Clone, Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
 pub(super) struct Simulate {
-    /// The configuration: a file, or a directory of *.yaml and *.yml files
-    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "PATH")]
-    config: PathBuf,
+    /// By which rules
+    #[command(flatten)]
+    config: ConfigPath,
 
     /// Let several files extend one domain
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
@@ -67,10 +68,11 @@ impl Simulate {
     }
 
     fn limiter(&self) -> Result<Limiter, String> {
-        let source = Source::open(&self.config, LoadOptions { merge_domains: self.merge_domains });
+        let source = Source::open(&self.config.0, LoadOptions { merge_domains: self.merge_domains });
         let files = source.read().map_err(|error| format!("error: {error}"))?;
-        let loaded = rules::load(&files, source.options());
+        let loaded = rules::load(&files.files, source.options());
         let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
+        warnings(&files, &rules).for_each(|warning| complain(&format!("warning: {warning}")));
         let settings = Settings { shadow_mode: self.shadow_mode, quota_mode: self.quota_mode, ..Settings::default() };
         let limiter = Limiter::new(settings);
         limiter.replace_rules(Timestamp::EPOCH, rules);

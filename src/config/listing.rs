@@ -17,6 +17,27 @@ pub(super) struct Found {
     stamp: [i128; 5],
 }
 
+impl Found {
+    /// Which file this is, whatever is in it: device and inode.
+    pub(super) fn identity(&self) -> FileId {
+        let [device, inode, ..] = self.stamp;
+        FileId([device, inode])
+    }
+}
+
+/// Which file something is. Whoever writes into a file keeps this; whoever puts another in its place does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId(pub(super) [i128; 2]);
+
+/// What is on disk.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// The files to read, in the order of their paths.
+    pub(super) files: Vec<Found>,
+    /// What lies beside them and is not read, in the order of the paths.
+    pub(super) passed_over: Vec<PathBuf>,
+}
+
 /// What a look at the disk shows. Two equal looks: nothing has changed (within the resolution of file times).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Look {
@@ -27,21 +48,22 @@ pub(super) struct Look {
     pub(super) dirs: BTreeSet<PathBuf>,
 }
 
-/// The files below `path`, in the order of their paths.
-pub(super) fn list(path: &Path) -> Result<Vec<Found>, ReadError> {
+/// What is at or below `path`.
+pub(super) fn list(path: &Path) -> Result<Listing, ReadError> {
     Walk::default().run(path)
 }
 
 /// Looks at the disk, for the watch.
 pub(super) fn look(path: &Path) -> Look {
     let mut walk = Walk::default();
-    let files = walk.run(path).map_err(|error| error.to_string());
+    let files = walk.run(path).map(|listing| listing.files).map_err(|error| error.to_string());
     Look { files, dirs: walk.dirs }
 }
 
 #[derive(Default)]
 struct Walk {
     files: Vec<Found>,
+    passed_over: Vec<PathBuf>,
     dirs: BTreeSet<PathBuf>,
     entries: u64,
     /// The directories that the walk is inside of, by device and inode: a link back to one of them is a loop.
@@ -49,7 +71,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn run(&mut self, root: &Path) -> Result<Vec<Found>, ReadError> {
+    fn run(&mut self, root: &Path) -> Result<Listing, ReadError> {
         self.follow(root);
         let meta = fs::metadata(root).map_err(|error| match error.kind() {
             ErrorKind::NotFound => ReadError::Missing { path: root.to_owned() },
@@ -57,14 +79,16 @@ impl Walk {
         })?;
         if meta.is_dir() {
             self.directory(root, &meta)?;
+            self.passed_over.sort_unstable();
             if self.files.is_empty() {
-                return Err(ReadError::NoFiles { path: root.to_owned() });
+                let beside = self.passed_over.iter().take(MAX_BESIDE).cloned().collect();
+                return Err(ReadError::NoFiles { path: root.to_owned(), beside });
             }
         } else {
             self.file(root, &meta)?;
         }
         self.files.sort_unstable();
-        Ok(std::mem::take(&mut self.files))
+        Ok(Listing { files: std::mem::take(&mut self.files), passed_over: std::mem::take(&mut self.passed_over) })
     }
 
     fn directory(&mut self, path: &Path, meta: &Metadata) -> Result<(), ReadError> {
@@ -96,14 +120,16 @@ impl Walk {
         if kind.is_symlink() {
             self.follow(&path);
         } else if !kind.is_dir() && !is_rules {
+            self.passed_over.push(path);
             return Ok(());
         }
         match fs::metadata(&path) {
-            Ok(meta) if meta.is_dir() => self.directory(&path, &meta),
-            Ok(meta) if is_rules => self.file(&path, &meta),
-            Err(error) if is_rules => Err(ReadError::unreadable(&path, error)),
-            _ => Ok(()),
+            Ok(meta) if meta.is_dir() => return self.directory(&path, &meta),
+            Ok(meta) if is_rules => return self.file(&path, &meta),
+            Err(error) if is_rules => return Err(ReadError::unreadable(&path, error)),
+            _ => self.passed_over.push(path),
         }
+        Ok(())
     }
 
     fn file(&mut self, path: &Path, meta: &Metadata) -> Result<(), ReadError> {
@@ -159,6 +185,9 @@ const MAX_ENTRIES: u64 = 100_000;
 
 /// Deeper than any tree that people keep in their heads; it bounds the recursion too.
 const MAX_DEPTH: u64 = 32;
+
+/// How many of the files that are passed over an error names: it is one line.
+const MAX_BESIDE: usize = 5;
 
 /// Links on the way to one file, as Linux itself allows.
 const MAX_LINKS: usize = 40;

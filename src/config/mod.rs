@@ -7,10 +7,11 @@
 //! ```
 
 mod listing;
+mod partial_write;
 mod reload;
 mod source;
 mod watch;
 
-pub use reload::{FailedLoad, LoadError, Loaded, ReloadStatus, Reloader};
-pub use source::{ContentHash, ReadError, Source};
+pub use reload::{FailedLoad, LoadError, Loaded, ReloadStatus, Reloader, warnings};
+pub use source::{ContentHash, Files, MAX_BYTES, ReadError, Source};
 pub use watch::{Pace, Watch};

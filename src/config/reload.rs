@@ -3,19 +3,24 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::{ContentHash, Pace, ReadError, Source, Watch};
+use super::partial_write::InForce;
+use super::watch::Verdict;
+use super::{ContentHash, Files, Pace, ReadError, Source, Watch};
 use crate::clock::Clock;
-use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, ConfigError, LiftedCounts, LoadOptions, RuleSet, SourceFile};
 use crate::units::Timestamp;
 
 /// Loads the configuration of one [`Source`], at the start and whenever it changes.
 pub struct Reloader {
     source: Source,
     clock: Arc<Clock>,
+    /// Whether the process is in shadow mode, for the log.
+    shadow_mode: bool,
     status: ArcSwap<ReloadStatus>,
     /// One load at a time: the watch and a signal may come together.
     work: Mutex<Work>,
@@ -56,6 +61,8 @@ pub struct Loaded {
     pub domains: usize,
     /// Its rules.
     pub rules: usize,
+    /// What of it is switched off.
+    pub lifted: LiftedCounts,
 }
 
 /// Why a configuration was not loaded. Shown, it has one line per error.
@@ -99,8 +106,15 @@ impl Reloader {
         load: impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static,
         apply: impl FnMut(RuleSet) + Send + 'static,
     ) -> Self {
-        let work = Work { load: Box::new(load), apply: Box::new(apply), tried: None, logged: Vec::new() };
-        Self { source, clock, status: ArcSwap::default(), work: Mutex::new(work) }
+        let work =
+            Work { load: Box::new(load), apply: Box::new(apply), tried: None, in_force: None, logged: Vec::new() };
+        Self { source, clock, shadow_mode: false, status: ArcSwap::default(), work: Mutex::new(work) }
+    }
+
+    /// The same for a process that denies nothing, which the log then says at every load.
+    #[must_use]
+    pub fn with_shadow_mode(self, shadow_mode: bool) -> Self {
+        Self { shadow_mode, ..self }
     }
 
     /// How loading has gone so far. Cost: one atomic load; never waits.
@@ -113,7 +127,9 @@ impl Reloader {
     /// # Errors
     /// Everything that is wrong with the configuration.
     pub fn load(&self) -> Result<Loaded, LoadError> {
-        self.take(&mut self.work.lock(), self.source.read())
+        let mut work = self.work.lock();
+        let parsed = self.parse(&work, self.source.read());
+        self.take(&mut work, parsed)
     }
 
     /// Loads again, changed or not, as a signal asks for. The outcome is logged. Blocks for as long as reading takes.
@@ -122,7 +138,8 @@ impl Reloader {
     /// Everything that is wrong with the configuration; the one in force stays.
     pub fn reload(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
-        let loaded = self.take(&mut work, self.source.read_patiently());
+        let parsed = self.parse(&work, self.source.read_patiently());
+        let loaded = self.take(&mut work, parsed);
         match &loaded {
             Ok(loaded) => self.log(loaded),
             Err(error) => work.log(error),
@@ -130,11 +147,22 @@ impl Reloader {
         loaded
     }
 
-    /// Tells in the log what was loaded.
+    /// Tells in the log what was loaded. What is switched off has fields of its own, which are not there when nothing is.
     pub fn log(&self, loaded: &Loaded) {
-        let Loaded { generation, files, domains, rules } = loaded;
-        let path = self.source.path().display();
-        tracing::info!(%path, generation, files, domains, rules, "configuration loaded");
+        let Loaded { generation, files, domains, rules, lifted } = loaded;
+        let given = |count: usize| (count > 0).then_some(count);
+        tracing::info!(
+            path = %self.source.path().display(),
+            generation,
+            files,
+            domains,
+            rules,
+            disabled_domains = given(lifted.disabled_domains),
+            disabled_rules = given(lifted.disabled_rules),
+            shadow_rules = given(lifted.shadow_rules),
+            shadow_mode = self.shadow_mode.then_some(true),
+            "configuration loaded"
+        );
     }
 
     /// Begins to load at every change, until the watch is dropped.
@@ -143,47 +171,69 @@ impl Reloader {
     /// The system has no thread left.
     pub fn watch(self: &Arc<Self>, pace: Pace) -> io::Result<Watch> {
         let (reloader, tried) = (self.clone(), self.work.lock().tried);
-        Watch::start(self.source.clone(), self.clock.clone(), pace, tried, move |read| reloader.change(read))
+        let wait = pace.deferral;
+        let on_change = move |read, is_stable: bool| reloader.change(read, (!is_stable).then_some(wait));
+        Watch::start(self.source.clone(), self.clock.clone(), pace, tried, on_change)
     }
 
-    /// Takes what the watch saw, unless a signal was faster and the very same content has been tried.
-    fn change(&self, read: Result<Vec<SourceFile>, ReadError>) {
+    /// Takes what the watch saw, unless a signal was faster and the very same content has been tried, or it may be partially
+    /// written and can `wait` for so long.
+    fn change(&self, read: Result<Files, ReadError>, wait: Option<Duration>) -> Verdict {
         let mut work = self.work.lock();
-        if read.as_ref().is_ok_and(|files| work.tried == Some(ContentHash::of(files))) {
-            return;
+        if read.as_ref().is_ok_and(|files| work.tried == Some(ContentHash::of(&files.files))) {
+            return Verdict::Taken;
         }
-        match self.take(&mut work, read) {
+        let loaded = self.parse(&work, read);
+        if let (Some(wait), Ok((files, rules))) = (wait, &loaded)
+            && let Some(suspicion) = work.in_force.as_ref().and_then(|before| before.suspicion(files, rules))
+        {
+            tracing::warn!(
+                "{suspicion}: it may be partially written, loading it after {wait:?} without further changes (SIGHUP loads it now)"
+            );
+            return Verdict::Deferred;
+        }
+        match self.take(&mut work, loaded) {
             Ok(loaded) => self.log(&loaded),
             Err(error) => work.log(&error),
         }
+        Verdict::Taken
     }
 
-    fn take(&self, work: &mut Work, read: Result<Vec<SourceFile>, ReadError>) -> Result<Loaded, LoadError> {
-        work.tried = read.as_ref().ok().map(|files| ContentHash::of(files));
-        let loaded = read.map_err(LoadError::Read).and_then(|files| {
-            let rules = (work.load)(&files, self.source.options()).map_err(LoadError::Rules)?;
-            Ok((files.len(), rules))
-        });
-        match loaded {
-            Ok((files, rules)) => Ok(self.succeed(work, files, rules)),
-            Err(error) => {
+    fn parse(&self, work: &Work, read: Result<Files, ReadError>) -> Parsed {
+        let files = read.map_err(|error| (None, LoadError::Read(error)))?;
+        match (work.load)(&files.files, self.source.options()) {
+            Ok(rules) => Ok((files, rules)),
+            Err(errors) => Err((Some(ContentHash::of(&files.files)), LoadError::Rules(errors))),
+        }
+    }
+
+    fn take(&self, work: &mut Work, parsed: Parsed) -> Result<Loaded, LoadError> {
+        match parsed {
+            Ok((files, rules)) => {
+                work.tried = Some(ContentHash::of(&files.files));
+                Ok(self.succeed(work, &files, rules))
+            }
+            Err((tried, error)) => {
+                work.tried = tried;
                 self.fail(&error);
                 Err(error)
             }
         }
     }
 
-    fn succeed(&self, work: &mut Work, files: usize, rules: RuleSet) -> Loaded {
+    fn succeed(&self, work: &mut Work, files: &Files, rules: RuleSet) -> Loaded {
         let before = self.status.load();
         let loaded = Loaded {
             generation: before.generation + 1,
-            files,
+            files: files.files.len(),
             domains: rules.domains().count(),
             rules: rules.rules().len(),
+            lifted: rules.lifted_counts(),
         };
-        for warning in rules.warnings().iter().take(MAX_KEPT_ERRORS) {
+        for warning in warnings(files, &rules).take(MAX_KEPT_ERRORS) {
             tracing::warn!("{warning}");
         }
+        work.in_force = Some(InForce::new(files, &rules));
         (work.apply)(rules);
         work.logged.clear();
         self.status.store(Arc::new(ReloadStatus {
@@ -210,6 +260,14 @@ impl fmt::Debug for Reloader {
     }
 }
 
+/// Files and what they say, or what is wrong with them and the content that was tried.
+type Parsed = Result<(Files, RuleSet), (Option<ContentHash>, LoadError)>;
+
+/// A line for each thing that loads but is hardly meant.
+pub fn warnings<'l>(files: &'l Files, rules: &'l RuleSet) -> impl Iterator<Item = String> + 'l {
+    files.passed_over.iter().cloned().chain(rules.warnings().iter().map(ConfigError::to_string))
+}
+
 type Load = dyn Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send;
 
 /// What only one load at a time may use.
@@ -218,6 +276,8 @@ struct Work {
     apply: Box<dyn FnMut(RuleSet) + Send>,
     /// The content that was last tried, good or bad.
     tried: Option<ContentHash>,
+    /// What is in force, as far as the next change is compared with it.
+    in_force: Option<InForce>,
     /// The errors last logged.
     logged: Vec<String>,
 }

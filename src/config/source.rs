@@ -7,8 +7,19 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::listing::{Found, list};
+use super::listing::{FileId, Found, Listing, list};
 use crate::rules::{LoadOptions, SourceFile};
+
+/// What was read: every file of the configuration, as they were at one moment.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// The files, in the order of their paths.
+    pub files: Vec<SourceFile>,
+    /// What lies in the directory and was not read, a line for each: its path, and why.
+    pub passed_over: Vec<String>,
+    /// Which file on disk each of `files` was.
+    pub(super) ids: Vec<FileId>,
+}
 
 /// Where the configuration is: a file, or a directory of which every `*.yaml` and `*.yml` below it counts.
 ///
@@ -43,13 +54,13 @@ impl Source {
     ///
     /// # Errors
     /// The first thing that keeps the configuration from being read whole.
-    pub fn read(&self) -> Result<Vec<SourceFile>, ReadError> {
+    pub fn read(&self) -> Result<Files, ReadError> {
         let mut listed = list(&self.path)?;
         for _ in 0..READ_ATTEMPTS {
-            let files = read_all(&self.path, &listed);
+            let files = read_all(&self.path, &listed.files);
             let again = list(&self.path)?;
-            if again == listed {
-                return files;
+            if again.files == listed.files {
+                return files.map(|files| Files::new(files, &again));
             }
             listed = again;
         }
@@ -61,7 +72,7 @@ impl Source {
     ///
     /// # Errors
     /// The failure that stayed.
-    pub fn read_patiently(&self) -> Result<Vec<SourceFile>, ReadError> {
+    pub fn read_patiently(&self) -> Result<Files, ReadError> {
         for wait in RETRY_AFTER {
             match self.read() {
                 Err(_) => std::thread::sleep(wait),
@@ -69,6 +80,26 @@ impl Source {
             }
         }
         self.read()
+    }
+}
+
+impl Files {
+    /// Adds what another source holds.
+    pub fn append(&mut self, mut other: Self) {
+        self.files.append(&mut other.files);
+        self.passed_over.append(&mut other.passed_over);
+        self.ids.append(&mut other.ids);
+    }
+
+    fn new(files: Vec<SourceFile>, listing: &Listing) -> Self {
+        let shown = listing.passed_over.iter().take(MAX_PASSED_OVER);
+        let why = "only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away";
+        let mut passed_over: Vec<_> = shown.map(|path| format!("{}: passed over: {why}", path.display())).collect();
+        let more = listing.passed_over.len().saturating_sub(MAX_PASSED_OVER);
+        if more > 0 {
+            passed_over.push(format!("and {more} more that are passed over"));
+        }
+        Self { files, passed_over, ids: listing.files.iter().map(Found::identity).collect() }
     }
 }
 
@@ -96,10 +127,16 @@ pub enum ReadError {
         path: PathBuf,
     },
     /// A directory without any configuration.
-    #[error("{}: holds no *.yaml or *.yml file (names that begin with a dot are skipped); put the rules there or give another path", path.display())]
+    #[error(
+        "{}: holds no *.yaml or *.yml file{} (names that begin with a dot are skipped); put the rules there or give another path",
+        path.display(),
+        named(beside)
+    )]
     NoFiles {
         /// The directory.
         path: PathBuf,
+        /// The first files that it holds instead.
+        beside: Vec<PathBuf>,
     },
     /// There is more than a configuration can sensibly be.
     #[error("{}: more than {max} {what}; give a path that holds only rules", path.display())]
@@ -155,8 +192,17 @@ const RETRY_AFTER: [Duration; 5] = [
     Duration::from_millis(800),
 ];
 
+/// Who has more than that beside the rules gave a wrong path, and learns it from these.
+const MAX_PASSED_OVER: usize = 100;
+
+/// `; passed over: 'a', 'b'`, or nothing.
+fn named(passed_over: &[PathBuf]) -> String {
+    let names: Vec<_> = passed_over.iter().map(|path| format!("'{}'", path.display())).collect();
+    if names.is_empty() { String::new() } else { format!("; passed over: {}", names.join(", ")) }
+}
+
 /// 64 MiB of YAML is more than 500,000 rules, and the text is held in memory while it is parsed.
-const MAX_BYTES: u64 = 64 << 20;
+pub const MAX_BYTES: u64 = 64 << 20;
 
 fn read_all(root: &Path, listed: &[Found]) -> Result<Vec<SourceFile>, ReadError> {
     let mut left = MAX_BYTES;
@@ -207,7 +253,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         lay_out(dir.path(), tree);
         let shown = match Source::open(dir.path().join(path), LoadOptions::default()).read() {
-            Ok(files) => {
+            Ok(Files { files, .. }) => {
                 let shown = files.iter().map(|file| format!("{}={}", file.name, String::from_utf8_lossy(&file.text)));
                 shown.collect::<Vec<_>>().join(" ")
             }
@@ -235,10 +281,35 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_beside_the_rules_is_named() {
+        let tree =
+            "d/a.yaml = 1\nd/config = 1\nd/B.YAML = 1\nd/s/c.json = 1\nd/.hidden = 1\nd/x -> gone\nd/..data/y = 1";
+        let dir = tempfile::tempdir().unwrap();
+        lay_out(dir.path(), tree);
+        let files = Source::open(dir.path().join("d"), LoadOptions::default()).read().unwrap();
+        let named: Vec<_> =
+            files.passed_over.iter().map(|line| line.split(": passed over: ").next().unwrap()).collect();
+        let expected = ["d/B.YAML", "d/config", "d/s/c.json", "d/x"].map(|path| dir.path().join(path));
+        assert_eq!(named, expected.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>());
+
+        for name in 0..MAX_PASSED_OVER + 5 {
+            fs::write(dir.path().join(format!("d/{name}.txt")), "").unwrap();
+        }
+        let files = Source::open(dir.path().join("d"), LoadOptions::default()).read().unwrap();
+        assert_eq!(files.passed_over.len(), MAX_PASSED_OVER + 1);
+        assert_eq!(files.passed_over.last().unwrap(), "and 9 more that are passed over");
+    }
+
+    #[test]
     fn an_error_says_what_where_and_what_to_do() {
         let cases = [
             ("", "d", "R/d: no such file or directory; give a rules file"),
-            ("d/x.txt = 1", "d", "R/d: holds no *.yaml or *.yml file"),
+            (
+                "d/x.txt = 1\nd/config = 1",
+                "d",
+                "R/d: holds no *.yaml or *.yml file; passed over: 'R/d/config', 'R/d/x.txt' (names",
+            ),
+            ("d/", "d", "R/d: holds no *.yaml or *.yml file (names"),
             ("d/x.yaml -> gone", "d", "R/d/x.yaml: cannot be read: No such file"),
             ("x.yaml -> gone", "x.yaml", "R/x.yaml: no such file or directory"),
             ("a -> b\nb -> a", "a", "R/a: cannot be read: Too many levels of symbolic links"),

@@ -18,11 +18,10 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::listing::{Look, look};
-use super::{ContentHash, ReadError, Source};
+use super::{ContentHash, Files, ReadError, Source};
 use crate::background;
 use crate::clock::Clock;
-use crate::rules::SourceFile;
-use crate::units::Nanos;
+use crate::units::{Nanos, Timestamp};
 
 /// How soon a change is noticed.
 #[derive(Clone, Copy, Debug)]
@@ -33,8 +32,19 @@ pub struct Pace {
     pub longest: Duration,
     /// The time between looks at the disk.
     pub poll: Duration,
+    /// How long a change that may be partially written has to be stable before it is loaded.
+    pub deferral: Duration,
     /// Whether the system is asked for events; without, there are only the looks.
     pub events: bool,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was loaded or rejected.
+    Taken,
+    /// It may be partially written: it is to be shown again once it is stable.
+    Deferred,
 }
 
 impl Default for Pace {
@@ -43,6 +53,8 @@ impl Default for Pace {
             quiet: Duration::from_millis(100),
             longest: Duration::from_secs(1),
             poll: Duration::from_secs(5),
+            // Longer than copies over a network usually stall; an operator who removes rules can wait so long, or send SIGHUP.
+            deferral: Duration::from_secs(10),
             events: true,
         }
     }
@@ -58,7 +70,8 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to watch. `on_change` is called on the watch's own thread, with the files whenever their content differs from
-    /// the last that it (or `loaded`) told, and with the error when they can no longer be read, once.
+    /// the last that it (or `loaded`) told, and with the error when they can no longer be read, once. Content that it
+    /// defers is shown to it again, with `true`, once it has been stable for [`Pace::deferral`].
     ///
     /// # Errors
     /// The system has no thread left.
@@ -67,7 +80,7 @@ impl Watch {
         clock: Arc<Clock>,
         pace: Pace,
         loaded: Option<ContentHash>,
-        on_change: impl FnMut(Result<Vec<SourceFile>, ReadError>) + Send + 'static,
+        on_change: impl FnMut(Result<Files, ReadError>, bool) -> Verdict + Send + 'static,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         // One place: an event that finds it taken adds nothing, the watch will look anyway.
@@ -81,6 +94,7 @@ impl Watch {
             watcher: pace.events.then(|| watcher(wake.clone())).flatten(),
             watched: BTreeSet::new(),
             told: loaded.map(Ok),
+            deferred: None,
             on_change,
         };
         let thread = background::spawn("config-watch", move || guard.run())?;
@@ -109,10 +123,12 @@ struct Guard<F> {
     watched: BTreeSet<PathBuf>,
     /// The content last told, or the error.
     told: Option<Result<ContentHash, String>>,
+    /// The content that was deferred, and when it is due.
+    deferred: Option<(ContentHash, Timestamp)>,
     on_change: F,
 }
 
-impl<F: FnMut(Result<Vec<SourceFile>, ReadError>)> Guard<F> {
+impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<F> {
     fn run(mut self) {
         // The first check comes at once: between loading and watching, something may have changed.
         loop {
@@ -122,8 +138,9 @@ impl<F: FnMut(Result<Vec<SourceFile>, ReadError>)> Guard<F> {
             }
             let seen = self.check();
             loop {
-                match self.woken.recv_timeout(self.pace.poll) {
-                    Err(RecvTimeoutError::Timeout) if self.is_good() && look(self.source.path()) == seen => {}
+                match self.woken.recv_timeout(self.next_look()) {
+                    Err(RecvTimeoutError::Timeout)
+                        if self.is_good() && !self.is_stable() && look(self.source.path()) == seen => {}
                     Err(RecvTimeoutError::Disconnected) => return,
                     _ => break,
                 }
@@ -138,6 +155,17 @@ impl<F: FnMut(Result<Vec<SourceFile>, ReadError>)> Guard<F> {
     /// Whether the files could be read. While they cannot, every look reads them: what stands in the way need not show on disk.
     fn is_good(&self) -> bool {
         matches!(self.told, Some(Ok(_)))
+    }
+
+    /// How long nothing need be looked at.
+    fn next_look(&self) -> Duration {
+        let left = self.deferred.map(|(_, due)| Duration::from(due.since(self.clock.now())));
+        left.map_or(self.pace.poll, |left| left.min(self.pace.poll))
+    }
+
+    /// Whether deferred content is due.
+    fn is_stable(&self) -> bool {
+        self.deferred.is_some_and(|(_, due)| self.clock.now() >= due)
     }
 
     /// Waits until events cease, and what is on disk stands still: a file that is being written is first emptied.
@@ -160,14 +188,32 @@ impl<F: FnMut(Result<Vec<SourceFile>, ReadError>)> Guard<F> {
         let seen = self.watch_anew();
         let read = self.source.read_patiently();
         let new = match &read {
-            Ok(files) => Ok(ContentHash::of(files)),
+            Ok(files) => Ok(ContentHash::of(&files.files)),
             Err(error) => Err(error.to_string()),
         };
-        if self.told.as_ref() != Some(&new) && !self.is_stopped() {
-            self.told = Some(new);
-            (self.on_change)(read);
+        if self.told.as_ref() == Some(&new) {
+            self.deferred = None;
+        } else if !self.is_stopped() {
+            self.show(read, new);
         }
         seen
+    }
+
+    fn show(&mut self, read: Result<Files, ReadError>, new: Result<ContentHash, String>) {
+        let known = self.deferred.filter(|(content, _)| new.as_ref() == Ok(content));
+        let is_stable = known.is_some() && self.is_stable();
+        if known.is_some() && !is_stable {
+            return;
+        }
+        match ((self.on_change)(read, is_stable), new) {
+            (Verdict::Deferred, Ok(content)) => {
+                self.deferred = Some((content, self.clock.now().plus(self.pace.deferral.into())));
+            }
+            (_, new) => {
+                self.deferred = None;
+                self.told = Some(new);
+            }
+        }
     }
 
     /// Watches what is on disk now. The look comes after the watching: what changes later makes an event.

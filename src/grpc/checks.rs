@@ -59,7 +59,7 @@ impl Checks {
     /// Decides about one message. The answer may have to be held.
     pub(super) fn decide(&self, moment: &Moment<'_>, headers: &HeaderMap, message: &[u8]) -> Result<Answer, Refusal> {
         let patience = self.held.patience(headers);
-        let begun = self.times.begin(self.lane);
+        let begun = self.times.begin(self.lane, moment.now);
         let answer = wire::answer_by(&self.limiter, moment.view.as_ref(), self.lane, moment.now, message, patience);
         if let Some(begun) = begun {
             self.times.end(self.lane, begun);

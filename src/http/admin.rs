@@ -41,24 +41,41 @@ async fn unknown(headers: HeaderMap) -> Response {
 /// One line for each rule, in the order of the configuration, as envoyproxy/ratelimit writes them.
 fn rlconfig(limiter: &Limiter) -> String {
     let view = limiter.view();
-    let rules = view.iter().filter_map(View::rules).flat_map(RuleSet::rules);
-    rules.fold(String::new(), |mut text, rule| {
-        write_rule(&mut text, rule);
-        text
-    })
+    let rules = view.as_ref().and_then(View::rules);
+    let mut text = String::new();
+    for rule in rules.map(RuleSet::rules).unwrap_or_default() {
+        let domain_enabled = rules.and_then(|rules| rules.domain(&rule.domain)).is_none_or(|domain| domain.enabled);
+        write_rule(&mut text, rule, Off { domain: !domain_enabled, process: limiter.settings().shadow_mode });
+    }
+    text
 }
 
-fn write_rule(text: &mut String, rule: &Rule) {
-    let mut line = |limit: &str| {
+/// What is off beyond a rule. It is written behind what envoyproxy/ratelimit writes, and only where it is.
+#[derive(Clone, Copy)]
+struct Off {
+    /// The domain has `enabled: false`.
+    domain: bool,
+    /// The process is in shadow mode.
+    process: bool,
+}
+
+fn write_rule(text: &mut String, rule: &Rule, off: Off) {
+    let mut line = |limit: &str, is_enabled: bool| {
         let flags = format!("shadow_mode: {}, quota_mode: {}", rule.shadow_mode, rule.quota_mode);
+        let disabled = match (off.domain, is_enabled) {
+            (true, _) => ", enabled: false (by its domain)",
+            (false, false) => ", enabled: false",
+            (false, true) => "",
+        };
+        let shadow = if off.process { ", global_shadow_mode: true" } else { "" };
         // Writing to a String does not fail.
-        let _written = writeln!(text, "{}: {limit}, {flags}", rule.path);
+        let _written = writeln!(text, "{}: {limit}, {flags}{disabled}{shadow}", rule.path);
     };
     if rule.limits.is_empty() {
-        return line("unlimited");
+        return line("unlimited", true);
     }
     for limit in &rule.limits {
-        line(&describe(limit));
+        line(&describe(limit), limit.enabled);
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/healthcheck`, `/livez` and `/readyz`.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -8,7 +8,10 @@ use http::StatusCode;
 
 use crate::config::Reloader;
 use crate::history::History;
+use crate::limiter::{Limiter, View};
+use crate::rules::RuleSet;
 use crate::shutdown::{Phase, Phases};
+use crate::telemetry::legible;
 
 /// What the probes look at.
 #[derive(Clone, Debug)]
@@ -19,6 +22,8 @@ pub struct Probes {
     pub config: Arc<Reloader>,
     /// How recording the usage goes.
     pub history: Arc<History>,
+    /// What is in force.
+    pub limiter: Arc<Limiter>,
 }
 
 /// As envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
@@ -46,6 +51,7 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
         Some(failure) => writeln!(text, "history: not written, decisions go on without it: {failure}"),
         None => writeln!(text, "history: {place}"),
     };
+    write_lifted(&mut text, &probes.limiter);
     if let Some(failed) = &config.last_error {
         let errors = failed.errors.join("\n");
         // Writing to a String does not fail.
@@ -53,3 +59,25 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     }
     (status, text)
 }
+
+/// What is configured and denies nothing, a line each: it must not look as if it did.
+fn write_lifted(text: &mut String, limiter: &Limiter) {
+    let view = limiter.view();
+    let lifted = view.as_ref().and_then(View::rules).map(RuleSet::lifted).unwrap_or_default();
+    let mut line = |what: &dyn Display| {
+        // Writing to a String does not fail.
+        let _written = writeln!(text, "limits are lifted: {what}");
+    };
+    if limiter.settings().shadow_mode {
+        line(&"the process is in shadow mode (--shadow-mode), nothing is denied");
+    }
+    for lifted in lifted.iter().take(MAX_LIFTED) {
+        line(&legible(&lifted.to_string()));
+    }
+    if let Some(more @ 1..) = lifted.len().checked_sub(MAX_LIFTED) {
+        line(&format_args!("and {more} more (/rlconfig on the admin port shows all)"));
+    }
+}
+
+/// A probe's answer is read by people in passing.
+const MAX_LIFTED: usize = 20;

@@ -107,6 +107,8 @@ struct Keys {
 }
 
 impl Keys {
+    const NAMES: [&str; 8] = ["name", "rule", "per", "refusals", "within", "quiet", "webhook", "mail"];
+
     fn take(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
         match key {
             "name" => self.name = fit(own::text(value, key, report), value, key, NAME, |name| is_name(name), report),
@@ -135,7 +137,7 @@ fn read_one(node: &Node, report: &mut Report<'_>) -> Option<AlertSpec> {
         return None;
     };
     let mut keys = Keys::default();
-    own::map(pairs, report, |key, value, report| keys.take(key, value, report));
+    own::map_of(pairs, &Keys::NAMES, report, |key, value, report| keys.take(key, value, report));
     if keys.is_refused() {
         return None;
     }
@@ -196,7 +198,7 @@ fn webhook(node: &Node, report: &mut Report<'_>) -> Field<Webhook> {
         };
     };
     let (mut by_url, mut by_variable, mut headers) = (Field::Absent, Field::Absent, Field::Absent);
-    own::map(pairs, report, |key, value, report| {
+    own::map_of(pairs, &["url", "url_env", "headers_env"], report, |key, value, report| {
         match key {
             "url" => by_url = url(value, key, report),
             "url_env" => by_variable = variable(value, key, report),
@@ -260,7 +262,7 @@ fn mail(node: &Node, report: &mut Report<'_>) -> Field<Mail> {
     let Kind::Map(pairs) = &node.kind else { return own::unfit(node, "mail", "a map of to and from", report) };
     let (mut to, mut from) = (Vec::new(), Field::Absent);
     let mut refused = false;
-    own::map(pairs, report, |key, value, report| {
+    own::map_of(pairs, &["to", "from"], report, |key, value, report| {
         match key {
             "to" => {
                 let items = match &value.kind {

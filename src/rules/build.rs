@@ -12,7 +12,7 @@ use super::tree::{ROOT, Tree};
 use super::{Alert, Charge, ConfigError, Domain, Level, LoadOptions, Response, Rule, RuleSet, Varies};
 
 /// The configuration so far.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Builder {
     options: LoadOptions,
     drafts: Vec<Draft>,
@@ -20,6 +20,8 @@ pub(super) struct Builder {
     rules: Vec<Rule>,
     /// The rules that alerts name, and what is wrong if they are not there: another file may have them.
     named: Vec<(String, ConfigError)>,
+    /// The domain and the name of each limit that is replaced, and what to warn of if nobody has it.
+    replaced: Vec<(String, String, ConfigError)>,
 }
 
 /// A domain so far.
@@ -31,8 +33,12 @@ struct Draft {
     response: Option<Response>,
     alerts: Vec<Alert>,
     tree: Tree,
+    /// What to warn of if the domain has no rule in the end.
+    without_rules: Option<ConfigError>,
     /// The texts `key` and `key_value` below each node, which must be unique there.
     taken: HashSet<(usize, String)>,
+    /// The limits that rules of the current file replace, as in [`Builder::replaced`].
+    replaced: Vec<(String, String, ConfigError)>,
 }
 
 /// Where a descriptor stands.
@@ -46,21 +52,25 @@ struct Parent<'a> {
 impl Builder {
     /// An empty configuration.
     pub(super) fn new(options: LoadOptions) -> Self {
-        Self { options, drafts: Vec::new(), by_name: HashMap::new(), rules: Vec::new(), named: Vec::new() }
+        Self { options, ..Self::default() }
     }
 
     /// Adds a file. What cannot be added is checked all the same.
     pub(super) fn add(&mut self, mut spec: FileSpec, report: &mut Report<'_>) {
         let mut aside = Draft::default();
         let name = spec.domain.given().cloned().unwrap_or_default();
-        let draft = match self.place(&spec.domain, &name, report) {
+        let draft = match self.place(&spec, &name, report) {
             Some(at) => self.drafts.get_mut(at).unwrap_or(&mut aside),
             None => &mut aside,
         };
         draft.set_keys(&spec, report);
         self.named.extend(draft.add_alerts(std::mem::take(&mut spec.alerts), &name, report));
+        let line = spec.domain.line().unwrap_or(1);
+        let text = format!("domain '{name}' has no rules: its checks are not limited");
+        draft.without_rules.get_or_insert(report.finding(line, &text));
         let parent = Parent { node: ROOT, path: &name, levels: &[] };
         draft.add_descriptors(parent, spec.descriptors, &mut self.rules, report);
+        self.replaced.append(&mut draft.replaced);
     }
 
     /// The alerts whose rule no file has, once all files are added.
@@ -68,6 +78,19 @@ impl Builder {
         let known: HashSet<&str> = self.rules.iter().map(|rule| &*rule.path).collect();
         let named = std::mem::take(&mut self.named).into_iter();
         named.filter(|(path, _)| !known.contains(&**path)).map(|(_, error)| error).collect()
+    }
+
+    /// What only shows once all files are added: domains that no file gives a rule, and names that nobody has.
+    pub(super) fn losses(&mut self) -> Vec<ConfigError> {
+        let limited: HashSet<&str> = self.rules.iter().map(|rule| &*rule.domain).collect();
+        let empty = self.drafts.iter_mut().filter(|draft| !limited.contains(&*draft.name));
+        let mut losses: Vec<_> = empty.filter_map(|draft| draft.without_rules.take()).collect();
+        let names: HashSet<(&str, &str)> =
+            self.rules.iter().flat_map(|rule| rule.names().map(|name| (&*rule.domain, name))).collect();
+        let replaced = std::mem::take(&mut self.replaced).into_iter();
+        losses
+            .extend(replaced.filter(|(domain, name, _)| !names.contains(&(&**domain, &**name))).map(|(.., loss)| loss));
+        losses
     }
 
     /// The rules, if no file had an error.
@@ -84,13 +107,16 @@ impl Builder {
     }
 
     /// The draft of a file's domain.
-    fn place(&mut self, domain: &Field<String>, name: &str, report: &mut Report<'_>) -> Option<usize> {
-        if domain.is_refused() {
+    fn place(&mut self, spec: &FileSpec, name: &str, report: &mut Report<'_>) -> Option<usize> {
+        if spec.domain.is_refused() {
             return None;
         }
-        let line = domain.line().unwrap_or(1);
+        let line = spec.domain.line().unwrap_or(1);
         if name.is_empty() {
-            report.error(line, "config file cannot have empty domain");
+            let hint = spec.more.map(|more| {
+                format!(" (only the first YAML document of a file is read, and another one begins in line {more})")
+            });
+            report.error(line, format!("config file cannot have empty domain{}", hint.unwrap_or_default()));
             return None;
         }
         let known = self.by_name.get(name).copied();
@@ -175,6 +201,10 @@ impl Draft {
         }
         let levels = [parent.levels, &[level]].concat();
         let below = std::mem::take(&mut descriptor.descriptors);
+        self.note_replaced(&descriptor, report);
+        if self.charge != Some(Charge::AllOrNothing) {
+            descriptor.rate_limit.iter().for_each(|limit| limit.warn_where_banned(report));
+        }
         let rule = rule(descriptor, &self.name, &path, &levels, rules.len(), report);
         let node = self.tree.detached(rule.as_ref().map(|rule| rule.index));
         rules.extend(rule);
@@ -182,6 +212,16 @@ impl Draft {
             self.tree.attach(parent.node, &level.key, &level.value, node);
         }
         self.add_descriptors(Parent { node, path: &path, levels: &levels }, below, rules, report);
+    }
+
+    fn note_replaced(&mut self, descriptor: &DescriptorSpec, report: &Report<'_>) {
+        let several = descriptor.rate_limits.given().into_iter().flatten();
+        for field in descriptor.rate_limit.iter().chain(several).flat_map(|limit| &limit.replaces) {
+            if let Field::Given(name, line) = field {
+                let text = format!("no limit of domain '{}' has the name '{name}': this replaces nothing", self.name);
+                self.replaced.push((self.name.clone(), name.clone(), report.finding(*line, &text)));
+            }
+        }
     }
 
     /// Whether the descriptor has a key, and none of its siblings has its text.
@@ -243,7 +283,7 @@ fn level(descriptor: &DescriptorSpec) -> Level {
 
 /// The rule of a descriptor that has a limit.
 fn rule(
-    descriptor: DescriptorSpec,
+    mut descriptor: DescriptorSpec,
     domain: &str,
     path: &str,
     levels: &[Level],
@@ -253,11 +293,17 @@ fn rule(
     if let (Some(_), Some(line)) = (&descriptor.rate_limit, descriptor.rate_limits.line()) {
         report.error(line, "'rate_limit' and 'rate_limits' both give limits: keep one of them");
     }
-    let specs: Vec<LimitSpec> = match descriptor.rate_limits {
-        Field::Given(specs, _) => descriptor.rate_limit.into_iter().chain(specs).collect(),
-        Field::Absent | Field::Refused => descriptor.rate_limit.into_iter().collect(),
+    let several = match std::mem::take(&mut descriptor.rate_limits) {
+        Field::Given(specs, _) => specs,
+        Field::Absent | Field::Refused => Vec::new(),
     };
+    let specs: Vec<LimitSpec> = descriptor.rate_limit.take().into_iter().chain(several).collect();
     if specs.is_empty() {
+        warn_about_flags(
+            &descriptor,
+            "this descriptor has no limit, and those below it have flags of their own",
+            report,
+        );
         return None;
     }
     let mut rule = Rule {
@@ -272,10 +318,28 @@ fn rule(
         shadow_mode: descriptor.shadow_mode.is_set(),
         quota_mode: descriptor.quota_mode.is_set(),
         detailed_metric: descriptor.detailed_metric.is_set(),
-        metadata: descriptor.metadata,
+        metadata: descriptor.metadata.take(),
     };
     add_limits(&mut rule, &specs, report);
+    if rule.unlimited {
+        descriptor.detailed_metric = Field::Absent;
+        warn_about_flags(&descriptor, "this descriptor is unlimited", report);
+    }
     Some(rule)
+}
+
+/// Flags that are set where they change nothing.
+fn warn_about_flags(descriptor: &DescriptorSpec, why: &str, report: &mut Report<'_>) {
+    let flags = [
+        ("shadow_mode", &descriptor.shadow_mode),
+        ("quota_mode", &descriptor.quota_mode),
+        ("detailed_metric", &descriptor.detailed_metric),
+    ];
+    for (name, flag) in flags {
+        if let (true, Some(line)) = (flag.is_set(), flag.line()) {
+            report.warn(line, format!("'{name}' has no effect: {why}"));
+        }
+    }
 }
 
 /// A block that is switched off is checked like any other, but neither lifts limits nor replaces any.

@@ -1,5 +1,6 @@
 //! The second pass: values as the types they must have, in the reference's words where they have not.
 
+use super::hint;
 use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Scalar, Value};
@@ -58,7 +59,8 @@ pub(super) fn mismatch(node: &Node, wanted: &str, report: &mut Report<'_>) {
     }
     let (line, found) = (node.line, quote::tagged(node));
     let cause = format!("yaml: unmarshal errors:\n  line {line}: cannot unmarshal {found} into {wanted}");
-    report.error(line, format!("error loading config file: {cause}"));
+    let what_to_do = hint::of_type(wanted, matches!(node.kind, Kind::List(_)));
+    report.error(line, format!("error loading config file: {cause} ({what_to_do})"));
 }
 
 /// A string: the text of any scalar, as it stands in the file; null is the empty string.

@@ -1,6 +1,7 @@
 //! A `rate_limit` block -> what the engine decides by, or what is wrong with it.
 
 use super::field::{Field, Requests};
+use super::hint;
 use super::limit_spec::{Kin, LimitSpec};
 use super::report::Report;
 use super::{Period, RuleLimit, Unit};
@@ -31,10 +32,16 @@ impl LimitSpec {
         let name = self.name.given().cloned().unwrap_or_default();
         if self.unlimited.is_set() {
             self.refuse_where_unlimited(report);
+            if let Some(line) = self.requests.line() {
+                report.warn(line, "'requests_per_unit' has no effect where 'unlimited' is true: keep one of them");
+            }
             return Some(Block::Unlimited);
         }
         let max = match self.requests {
-            Field::Given(Requests::Unlimited, _) => return Some(Block::Unlimited),
+            Field::Given(Requests::Unlimited, _) => {
+                self.warn_where_negative(report);
+                return Some(Block::Unlimited);
+            }
             Field::Given(Requests::AtMost(max), _) => max,
             Field::Refused => return None,
             Field::Absent => {
@@ -86,7 +93,7 @@ impl LimitSpec {
         }
         let negative = self.requests.given() == Some(&Requests::Unlimited);
         if unit.is_none() && !(negative && text.is_empty()) {
-            report.error(line, format!("invalid rate limit unit '{text}'"));
+            report.error(line, hint::no_unit(text));
         }
         unit.map(|unit| Period::of_units(unit, 1))
     }
@@ -151,8 +158,25 @@ impl LimitSpec {
 
     /// Nothing is counted for an unlimited block, so that a key about counting is a misunderstanding.
     fn refuse_where_unlimited(&self, report: &mut Report<'_>) {
+        if let Some(line) = self.period.line() {
+            report.error(line, "should not specify period when unlimited");
+        }
+        for (key, line) in self.about_counting() {
+            report.error(line, format!("should not specify {key} when unlimited"));
+        }
+    }
+
+    /// A negative number lifts a limit for a while, and the length of the window may stay for later; the rest would too,
+    /// but whoever reads it must not believe in it.
+    fn warn_where_negative(&self, report: &mut Report<'_>) {
+        for (key, line) in self.about_counting() {
+            report.warn(line, format!("'{key}' has no effect: a negative 'requests_per_unit' means unlimited"));
+        }
+    }
+
+    /// The keys of the block that say how hits are counted, and their lines.
+    fn about_counting(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let keys = [
-            ("period", self.period.line()),
             ("algorithm", self.algorithm.line()),
             ("starts", self.starts.line()),
             ("burst", self.burst.line()),
@@ -160,10 +184,14 @@ impl LimitSpec {
             ("ban", self.ban.line()),
             ("count_denied", self.count_denied.line()),
         ];
-        for (key, line) in keys {
-            if let Some(line) = line {
-                report.error(line, format!("should not specify {key} when unlimited"));
-            }
+        keys.into_iter().filter_map(|(key, line)| line.map(|line| (key, line)))
+    }
+
+    /// Charged on its own, a block with a ban never keeps the hits of a denied check: that check starts the ban, and the
+    /// counter is fresh when it ends.
+    pub(super) fn warn_where_banned(&self, report: &mut Report<'_>) {
+        if let (Some(line), Some(_)) = (self.count_denied.line(), self.ban.line()) {
+            report.warn(line, "'count_denied' has no effect beside 'ban': a denied check starts the ban, and the counter is fresh when it ends");
         }
     }
 

@@ -117,7 +117,7 @@ fn queue(node: &Node, report: &mut Report<'_>) -> Field<Queue> {
     };
     let mut size = Field::Absent;
     let mut mode = Field::Absent;
-    own::map(pairs, report, |key, value, report| {
+    own::map_of(pairs, &["size", "mode"], report, |key, value, report| {
         match key {
             "size" => size = own::whole(value, key, 0, report),
             "mode" => mode = own::word(value, key, &MODES, report),
@@ -145,7 +145,7 @@ fn ban(node: &Node, report: &mut Report<'_>) -> Field<Ban> {
     };
     let mut length = Field::Absent;
     let mut when = Field::Absent;
-    own::map(pairs, report, |key, value, report| {
+    own::map_of(pairs, &["for", "when"], report, |key, value, report| {
         match key {
             "for" => length = own::length(value, key, report),
             "when" => when = own::word(value, key, &WHEN, report),

@@ -8,8 +8,11 @@
 
 mod alerts;
 mod build;
+mod changes;
 mod duration;
 mod field;
+mod hint;
+mod lifted;
 mod limit_build;
 mod limit_spec;
 mod metadata;
@@ -28,11 +31,15 @@ mod vocabulary;
 mod yaml;
 
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
+pub use changes::{Changes, changes};
+pub use lifted::{Lift, Lifted, LiftedCounts};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};
 pub use set::{Charge, Domain, Entry, Match, RuleSet};
 pub use template::{Template, TemplatePart};
+
+use std::collections::HashMap;
 
 use build::Builder;
 use report::Report;
@@ -88,19 +95,46 @@ pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<C
         errors.extend(missing);
         errors.sort_by_key(|error| (files.iter().position(|file| file.name == error.file), error.line));
     }
-    if errors.is_empty() { Ok(builder.finish(warnings)) } else { Err(errors) }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let losses = builder.losses();
+    if !losses.is_empty() {
+        let place: HashMap<&str, usize> = files.iter().enumerate().map(|(at, file)| (&*file.name, at)).collect();
+        warnings.extend(losses);
+        warnings.sort_by_key(|warning| (place.get(&*warning.file).copied(), warning.line));
+    }
+    Ok(builder.finish(warnings))
 }
 
 /// One file as far as it can be read.
 fn read(file: &SourceFile, report: &mut Report<'_>) -> Option<FileSpec> {
     match yaml::read(&file.text) {
-        Ok(mut root) => {
-            vocabulary::check(&mut root, report);
-            FileSpec::read(&root, report)
+        Ok(mut document) => {
+            warn_about_losses(&document, report);
+            vocabulary::check(&mut document.root, report);
+            FileSpec::read(&document.root, report).map(|spec| FileSpec { more: document.more, ..spec })
         }
         Err(yaml::Fault { line, cause }) => {
             report.error(line, format!("error loading config file: yaml: line {line}: {cause}"));
             None
         }
+    }
+}
+
+/// What stands in the file and does not count: as in the reference, where nobody is told.
+fn warn_about_losses(document: &yaml::Document, report: &mut Report<'_>) {
+    for yaml::Repeated { key, line, first } in &document.repeated {
+        let counts = match key.as_str() {
+            "rate_limit" | "metadata" => "both are joined, and of a key in both the last counts",
+            _ => "only the last one counts",
+        };
+        report.warn(*line, format!("'{key}' is given twice in one map, first in line {first}: {counts}"));
+    }
+    if let Some(line) = document.more {
+        report.warn(
+            line,
+            "only the first YAML document of a file is read, what follows is ignored: give each domain its own file",
+        );
     }
 }

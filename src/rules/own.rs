@@ -2,6 +2,7 @@
 
 use super::duration;
 use super::field::Field;
+use super::hint;
 use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Value};
@@ -53,16 +54,32 @@ pub(super) fn text(node: &Node, key: &str, report: &mut Report<'_>) -> Field<Str
 pub(super) fn map<'n>(
     pairs: &'n [Pair],
     report: &mut Report<'_>,
+    take: impl FnMut(&str, &'n Node, &mut Report<'_>) -> bool,
+) {
+    map_of(pairs, &[], report, take);
+}
+
+/// As [`map`], with the names of the keys that `take` takes, for those that are misspelt.
+pub(super) fn map_of<'n>(
+    pairs: &'n [Pair],
+    known: &[&str],
+    report: &mut Report<'_>,
     mut take: impl FnMut(&str, &'n Node, &mut Report<'_>) -> bool,
 ) {
     for Pair { key, value } in pairs {
         match key.as_text() {
-            Some(text) if take(text, value, report) => {}
-            Some(text) => report.error(key.line, format!("config error, unknown key '{text}'")),
-            None => {
-                let shown = quote::value(key);
-                report.error(key.line, format!("config error, key is not of type string: {shown}"));
+            Some(text) if take(text, value, report) => {
+                if value.is_null() {
+                    report.warn(
+                        key.line,
+                        format!(
+                            "'{text}' has no value, so it is as if it were not there: give it one, or remove the key"
+                        ),
+                    );
+                }
             }
+            Some(text) => report.error(key.line, hint::unknown_key(text, known.iter().copied())),
+            None => report.error(key.line, hint::key_is_no_text(key)),
         }
     }
 }

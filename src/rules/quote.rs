@@ -92,7 +92,7 @@ mod tests {
     use super::super::yaml::{Node, read};
 
     fn node(text: &str) -> Node {
-        read(text.as_bytes()).unwrap()
+        read(text.as_bytes()).unwrap().root
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Response> {
     let mut headers = Field::Absent;
     let mut reset = Field::Absent;
     let mut body = Field::Absent;
-    own::map(pairs, report, |key, value, report| {
+    own::map_of(pairs, &["headers", "reset", "body"], report, |key, value, report| {
         match key {
             "headers" => headers = families(value, report),
             "reset" => reset = own::word(value, key, &RESETS, report),
@@ -131,7 +131,7 @@ fn read_body(node: &Node, report: &mut Report<'_>) -> Field<Body> {
     };
     let mut content_type = Field::Absent;
     let mut template = Field::Absent;
-    own::map(pairs, report, |key, value, report| {
+    own::map_of(pairs, &["content_type", "template"], report, |key, value, report| {
         match key {
             "content_type" => content_type = read_content_type(value, report),
             "template" => template = template::read(value, report),

@@ -33,6 +33,14 @@ pub struct Rule {
     pub metadata: Option<serde_json::Value>,
 }
 
+impl Rule {
+    /// The names of the rule's limits, by which others can replace them.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let limited = self.limits.iter().map(|limit| &*limit.name).filter(|name| !name.is_empty());
+        limited.chain(self.unlimited_names.iter().map(|name| &**name))
+    }
+}
+
 /// One of a rule's limits.
 #[derive(Clone, Debug)]
 pub struct RuleLimit {

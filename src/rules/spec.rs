@@ -19,6 +19,8 @@ pub(super) struct FileSpec {
     pub(super) charge: Field<Charge>,
     pub(super) response: Field<Response>,
     pub(super) alerts: Vec<AlertSpec>,
+    /// The line in which text follows the first document of the file.
+    pub(super) more: Option<usize>,
 }
 
 /// A descriptor, key by key.

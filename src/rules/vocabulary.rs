@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 
+use super::hint;
 use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Value};
@@ -77,6 +78,12 @@ const OURS: [(&str, &[Place], &str); 12] = [
     ("alerts", &[Place::Top], "the top level of a file"),
 ];
 
+/// The keys that mean something in a place.
+fn keys_of(place: Place) -> impl Iterator<Item = &'static str> {
+    let reference = REFERENCE.iter().filter(move |(_, places)| places.contains(&place)).map(|(key, _)| *key);
+    reference.chain(OURS.iter().filter(move |(_, places, _)| places.contains(&place)).map(|(key, ..)| *key))
+}
+
 /// What a key is, in one place.
 enum Word {
     Reference { meant: bool },
@@ -114,34 +121,57 @@ fn check_map(pairs: &mut Vec<Pair>, place: Place, report: &mut Report<'_>) {
 fn check_pair(pair: &mut Pair, place: Place, report: &mut Report<'_>) -> bool {
     let line = pair.key.line;
     let Some(key) = pair.key.as_text() else {
-        let key = quote::value(&pair.key);
-        report.error(line, format!("config error, key is not of type string: {key}"));
+        report.error(line, hint::key_is_no_text(&pair.key));
         return false;
     };
     match look_up(key, place) {
         Word::Reference { meant } => {
-            if !meant {
+            // A `name` that repeats the domain is habit in files of the reference, and loses nothing.
+            if meant {
+                warn_if_empty(key, &pair.value, report);
+            } else if !(key == "name" && place == Place::Top) {
                 report.warn(line, format!("'{key}' means nothing {} and is ignored", place.name()));
             }
             if key != "metadata" {
                 let inside = inside(key, place);
-                check_value(&mut pair.value, inside, report);
+                check_value(&mut pair.value, key, inside, report);
             }
             true
         }
-        Word::Ours if key == "rate_limits" => {
-            check_value(&mut pair.value, Place::RateLimit, report);
+        Word::Ours => {
+            warn_if_empty(key, &pair.value, report);
+            if key == "rate_limits" {
+                check_value(&mut pair.value, key, Place::RateLimit, report);
+            }
             true
         }
-        Word::Ours => true,
         Word::Misplaced(home) => {
             report.error(line, format!("'{key}' does not belong {}: it is a key of {home}", place.name()));
             false
         }
         Word::Unknown => {
-            report.error(line, format!("config error, unknown key '{key}'"));
+            report.error(line, hint::unknown_key(key, keys_of(place)));
             false
         }
+    }
+}
+
+/// A key without a value is as if it were not there, which is what a template leaves that found nothing to put in.
+fn warn_if_empty(key: &str, value: &Node, report: &mut Report<'_>) {
+    let consequence = match key {
+        "value" => "so the descriptor matches any value",
+        "rate_limit" | "rate_limits" => "so the descriptor limits nothing",
+        "descriptors" => "so there are no descriptors here",
+        // Errors of their own.
+        "domain" | "key" | "unit" => return,
+        _ => "so it is as if it were not there",
+    };
+    if value.is_null() && key == "requests_per_unit" {
+        report.warn(value.line, "'requests_per_unit' has no value, which is 0: every request will be denied");
+    } else if value.is_null() {
+        report.warn(value.line, format!("'{key}' has no value, {consequence}: give it one, or remove the key"));
+    } else if key == "value" && value.as_text().is_some_and(str::is_empty) {
+        report.warn(value.line, format!("'{key}' is an empty text, {consequence}: write the value, or remove the key"));
     }
 }
 
@@ -154,7 +184,7 @@ fn inside(key: &str, place: Place) -> Place {
     }
 }
 
-fn check_value(value: &mut Node, place: Place, report: &mut Report<'_>) {
+fn check_value(value: &mut Node, key: &str, place: Place, report: &mut Report<'_>) {
     let refused = match &mut value.kind {
         Kind::List(items) => {
             for item in items {
@@ -167,7 +197,7 @@ fn check_value(value: &mut Node, place: Place, report: &mut Report<'_>) {
             false
         }
         Kind::Scalar(scalar) if matches!(scalar.value, Value::Float(_) | Value::Uint(_)) => {
-            report.error(value.line, "error checking config");
+            report.error(value.line, hint::unusable_number(key, &scalar.text));
             true
         }
         Kind::Scalar(_) | Kind::Refused => false,
@@ -182,7 +212,6 @@ fn check_item(item: &mut Node, place: Place, report: &mut Report<'_>) {
         check_map(pairs, place, report);
         return;
     }
-    let shown = quote::value(item);
-    report.error(item.line, format!("config error, yaml file contains list of type other than map: {shown}"));
+    report.error(item.line, hint::element_is_no_map(item));
     item.kind = Kind::Refused;
 }

@@ -1,12 +1,17 @@
 //! The engine that serves, on a virtual clock: one check a line in, one decision a line out.
 //!
-//! The trace's format is the contract's section 5; [`trace`] reads it, [`answer`] writes it, [`summary`] sums it up.
+//! The trace's format is the contract's section 5, and bodies of `/json` ([`body`]) are taken as well; [`trace`] reads it,
+//! [`answer`] writes it, [`summary`] and [`unmatched`] sum it up.
 
 mod answer;
+mod body;
 mod summary;
 mod trace;
+mod unmatched;
 
 use std::io::{self, BufRead, Write};
+
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::limiter::{Lane, Limiter};
 use crate::units::Timestamp;
@@ -45,7 +50,7 @@ pub enum Output {
 /// The first line that is no check or goes back in time; what was decided before it is written. A failing reader or writer.
 pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: Output) -> Result<(), SimulateError> {
     let mut summary = Summary::default();
-    let mut last = Timestamp::EPOCH;
+    let mut last = Last { at: to_raw_value(&0).map_err(io::Error::from)?, now: Timestamp::EPOCH };
     let result = trace.split(b'\n').zip(1..).try_for_each(|(bytes, line)| {
         let bytes = bytes?;
         if bytes.trim_ascii().is_empty() {
@@ -53,11 +58,10 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
         }
         let bad = |what| SimulateError::BadLine { line, what };
         let asked = trace::Line::read(&bytes).map_err(bad)?;
-        let now = asked.now().map_err(bad)?;
-        if now < last {
-            return Err(bad(format!("goes back in time: {} comes after a later check", asked.at_text())));
+        if let Some(at) = asked.at() {
+            last.advance(at).map_err(bad)?;
         }
-        last = now;
+        let now = last.now;
         if line % LINES_PER_SWEEP == 0 {
             limiter.store().sweep_all(now);
         }
@@ -67,9 +71,9 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
         match output {
             Output::Decisions => {
                 let extras = Extras::of(&check, &decision, now, limiter.settings().quota_mode);
-                answer::write(&mut out, asked.at(), &decision, &extras)?;
+                answer::write(&mut out, &last.at, &decision, &extras)?;
             }
-            Output::Summary => summary.add(&check, &decision),
+            Output::Summary => summary.add(&check, &decision, view.rules()),
         }
         Ok(())
     });
@@ -78,6 +82,24 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
     }
     out.flush()?;
     result
+}
+
+/// The time of the line before: that of a line without one, and the least that the next may have.
+struct Last {
+    /// As the line had it.
+    at: Box<RawValue>,
+    now: Timestamp,
+}
+
+impl Last {
+    fn advance(&mut self, at: &RawValue) -> Result<(), String> {
+        let now = trace::instant(at)?;
+        if now < self.now {
+            return Err(format!("goes back in time: {} comes after a later check", at.get()));
+        }
+        *self = Self { at: at.to_owned(), now };
+        Ok(())
+    }
 }
 
 /// How often spent counters are freed: a long trace over many keys takes the memory of its live ones.

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
+use crate::rules::RuleSet;
 use crate::usage::Usage;
+
+use super::unmatched::Unmatched;
 
 /// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
 #[derive(Debug, Default)]
@@ -12,6 +15,7 @@ pub(super) struct Summary {
     checks: u64,
     denied: u64,
     counters: HashMap<(String, String), Busy>,
+    unmatched: Unmatched,
 }
 
 /// How busy one counter was.
@@ -23,9 +27,10 @@ struct Busy {
 }
 
 impl Summary {
-    pub(super) fn add(&mut self, check: &Check<'_>, decision: &Decision<'_>) {
+    pub(super) fn add(&mut self, check: &Check<'_>, decision: &Decision<'_>, rules: Option<&RuleSet>) {
         self.checks += 1;
         self.denied += u64::from(decision.code == Code::OverLimit);
+        self.unmatched.add(check, decision, rules.map(RuleSet::rules).unwrap_or_default());
         for (descriptor, status) in check.descriptors.iter().zip(&decision.statuses) {
             if !descriptor.refund {
                 self.add_status(check.hits(descriptor), descriptor, status);
@@ -60,6 +65,11 @@ impl Summary {
         }
         writeln!(out)?;
         write_table(out, &rules)?;
+        let unmatched = self.unmatched.rows();
+        if !unmatched.is_empty() {
+            writeln!(out, "\nmatched nothing, so not limited")?;
+            write_table(out, &[&[row(&["domain", "checks", "descriptors", "because"])], &unmatched[..]].concat())?;
+        }
         writeln!(out, "\nbusiest counters")?;
         write_table(out, &self.busiest())
     }

@@ -1,16 +1,51 @@
-//! Reads one line of a trace.
+//! Reads one line of a trace: a check in the trace's own form, or a `/json` body.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::body::Body;
 use crate::limiter::{Check, Descriptor, Override};
 use crate::rules::{Entry, Period, Unit};
 use crate::units::Timestamp;
 
-/// One check, as a line of a trace puts it.
+/// One line of a trace.
+#[derive(Debug)]
+pub(super) enum Line<'a> {
+    /// In the trace's own form.
+    Own(OwnLine<'a>),
+    /// As `/json` takes it.
+    Body(Body<'a>),
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+        serde_json::from_str(text).map(Self::Own).or_else(|error| match Body::read(text) {
+            Some(body) => body.map(Self::Body),
+            None => Err(format!("is not a check: {error}")),
+        })
+    }
+
+    /// `at` as it stands in the line; only a body may lack it.
+    pub(super) fn at(&self) -> Option<&'a RawValue> {
+        match self {
+            Self::Own(line) => Some(line.at),
+            Self::Body(body) => body.at,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<Check<'_>, String> {
+        match self {
+            Self::Own(line) => line.check(),
+            Self::Body(body) => body.check(),
+        }
+    }
+}
+
+/// One check, in the trace's own form.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Line<'a> {
+pub(super) struct OwnLine<'a> {
     #[serde(borrow)]
     at: &'a RawValue,
     domain: String,
@@ -38,31 +73,8 @@ struct LineOverride {
     unit_multiplier: Option<u32>,
 }
 
-impl<'a> Line<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, String> {
-        let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-        serde_json::from_str(text).map_err(|error| format!("is not a check: {error}"))
-    }
-
-    /// `at` as it stands in the line.
-    pub(super) fn at(&self) -> &'a RawValue {
-        self.at
-    }
-
-    pub(super) fn at_text(&self) -> &'a str {
-        self.at.get()
-    }
-
-    pub(super) fn now(&self) -> Result<Timestamp, String> {
-        let text = self.at.get();
-        let inner = serde_json::from_str::<String>(text);
-        let text = inner.as_deref().unwrap_or(text);
-        seconds(text).or_else(|| rfc_3339(text)).ok_or_else(|| {
-            format!("at: expected seconds since 1970 (a number or a decimal string) or an RFC 3339 time, got {text}")
-        })
-    }
-
-    pub(super) fn check(&self) -> Result<Check<'_>, String> {
+impl OwnLine<'_> {
+    fn check(&self) -> Result<Check<'_>, String> {
         if self.domain.is_empty() {
             return Err("rate limit domain must not be empty".into());
         }
@@ -96,6 +108,16 @@ impl LineOverride {
         let period = known.map(|unit| Period::of_units(unit, self.unit_multiplier.unwrap_or(1)));
         Ok(Override { requests_per_unit: self.requests_per_unit, period })
     }
+}
+
+/// The instant that a line's `at` names.
+pub(super) fn instant(at: &RawValue) -> Result<Timestamp, String> {
+    let text = at.get();
+    let inner = serde_json::from_str::<String>(text);
+    let text = inner.as_deref().unwrap_or(text);
+    seconds(text).or_else(|| rfc_3339(text)).ok_or_else(|| {
+        format!("at: expected seconds since 1970 (a number or a decimal string) or an RFC 3339 time, got {text}")
+    })
 }
 
 /// Decimal seconds to the nanosecond, without the detour over a double; what is finer is cut off.
@@ -163,7 +185,8 @@ mod tests {
             ("true", None),
         ] {
             let line = format!(r#"{{"at": {text}, "domain": "d", "descriptors": []}}"#);
-            let now = Line::read(line.as_bytes()).and_then(|line| line.now()).ok();
+            let now =
+                Line::read(line.as_bytes()).and_then(|line| line.at().ok_or_else(String::new).and_then(instant)).ok();
             assert_eq!(now.map(Timestamp::as_ns), ns, "{text}");
         }
     }

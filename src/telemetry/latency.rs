@@ -1,14 +1,14 @@
-//! How long decisions take, measured of one in [`ONE_IN`].
+//! How long decisions take: of fast traffic one in [`ONE_IN`] is measured, of slow traffic every one.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::clock::Stopwatch;
-use crate::units::Nanos;
+use crate::units::{Nanos, Timestamp};
 use crate::usage::Lane;
 
 /// The times of sampled decisions, a row of counters for each lane.
 ///
-/// Cost of a check that is not sampled: a load and a store of a line that only its own lane writes. No clock is read.
+/// Cost of a check that is not sampled: two loads and a store of a line that only its own lane writes. No clock is read.
 #[derive(Debug)]
 pub struct DecisionTimes {
     lanes: Box<[Row]>,
@@ -20,6 +20,8 @@ pub struct DecisionTimes {
 struct Row {
     /// Decisions since one was sampled.
     since: AtomicU32,
+    /// When that was, in nanoseconds since the epoch.
+    sampled_ns: AtomicU64,
     /// Sampled decisions that took at most so long, and not the bound before; the last: longer than any bound.
     buckets: [AtomicU64; BOUNDS_NS.len() + 1],
     sum_ns: AtomicU64,
@@ -42,13 +44,20 @@ impl DecisionTimes {
         Self { lanes: std::iter::repeat_with(Row::default).take(lanes.max(1)).collect() }
     }
 
-    /// Begins a decision: a stopwatch for one in [`ONE_IN`] of each lane, the first of them once it is warm.
-    pub fn begin(&self, lane: Lane) -> Option<Stopwatch> {
-        let since = &self.row(lane)?.since;
+    /// Begins a decision, at the `now` by which it is decided: a stopwatch for one in [`ONE_IN`] of each lane, and for
+    /// the first after [`REST`] without one.
+    pub fn begin(&self, lane: Lane, now: Timestamp) -> Option<Stopwatch> {
+        let row = self.row(lane)?;
         // Of two threads on one lane one may count for both: a little less is sampled.
-        let count = since.load(Ordering::Relaxed) + 1;
-        since.store(count % ONE_IN, Ordering::Relaxed);
-        (count >= ONE_IN).then(Stopwatch::start)
+        let count = row.since.load(Ordering::Relaxed) + 1;
+        let sampled = Timestamp::from_ns(row.sampled_ns.load(Ordering::Relaxed));
+        if count < ONE_IN && now.since(sampled) < REST {
+            row.since.store(count, Ordering::Relaxed);
+            return None;
+        }
+        row.since.store(0, Ordering::Relaxed);
+        row.sampled_ns.store(now.as_ns(), Ordering::Relaxed);
+        Some(Stopwatch::start())
     }
 
     /// Ends a decision that was sampled.
@@ -89,6 +98,9 @@ impl DecisionTimes {
 /// still 60 a minute.
 pub const ONE_IN: u32 = 1_024;
 
+/// At up to ten checks a second of a lane each is measured; above ten thousand this asks for none that [`ONE_IN`] does not.
+const REST: Nanos = Nanos::from_ns(100_000_000);
+
 /// From a decision among few rules to one that the system has put to sleep.
 const BOUNDS_NS: [u64; 13] = [
     1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
@@ -99,19 +111,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_in_1024_of_each_lane_is_measured() {
-        let times = DecisionTimes::new(2);
-        for lane in [Lane(0), Lane(1)] {
-            for check in 1..=3 * ONE_IN {
-                let begun = times.begin(lane);
-                assert_eq!(begun.is_some(), check % ONE_IN == 0, "{check}");
-                if let Some(begun) = begun {
-                    times.end(lane, begun);
+    fn of_fast_traffic_one_in_1024_is_measured_and_of_slow_traffic_every_one() {
+        // The time between two checks in milliseconds, how many there are in each of two lanes, and how many are measured
+        // of them, the first always.
+        for (gap_ms, checks, measured) in
+            [(0, 3 * ONE_IN, 3), (100, 50, 50), (1_000, 50, 50), (50, 50, 25), (1, 1_000, 10)]
+        {
+            let times = DecisionTimes::new(2);
+            for lane in [Lane(0), Lane(1)] {
+                for check in 0..checks {
+                    let now = Timestamp::from_ns(1_700_000_000_000_000_000 + u64::from(check) * gap_ms * 1_000_000);
+                    if let Some(begun) = times.begin(lane, now) {
+                        times.end(lane, begun);
+                    }
                 }
             }
+            let told = times.times();
+            assert_eq!(told.count, 2 * measured, "every {gap_ms} ms");
+            assert!(told.at_most.is_sorted_by_key(|(_, count)| *count) && told.sum > Nanos::ZERO, "{told:?}");
         }
-        let told = times.times();
-        assert_eq!(told.count, 6);
-        assert!(told.at_most.is_sorted_by_key(|(_, count)| *count) && told.sum > Nanos::ZERO, "{told:?}");
     }
 }

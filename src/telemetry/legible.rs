@@ -3,7 +3,12 @@
 /// The text on one line: control characters escaped, and cut after 200 bytes. It can neither end a line nor steer the
 /// terminal that shows it.
 pub fn legible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len().min(MAX_BYTES));
+    legible_within(MAX_BYTES, text)
+}
+
+/// As [`legible`], but cut after `max_bytes`: for texts that hold several names.
+pub fn legible_within(max_bytes: usize, text: &str) -> String {
+    let mut shown = String::with_capacity(text.len().min(max_bytes));
     for c in text.chars() {
         let before = shown.len();
         if steers(c) {
@@ -11,7 +16,7 @@ pub fn legible(text: &str) -> String {
         } else {
             shown.push(c);
         }
-        if shown.len() > MAX_BYTES {
+        if shown.len() > max_bytes {
             shown.truncate(before);
             shown.push('…');
             break;

@@ -1,7 +1,10 @@
 //! The log: to standard error, as text for people or JSON for programs.
 
 use std::io::{self, IsTerminal};
+use std::time::{Duration, SystemTime};
 
+use serde_json::json;
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt;
@@ -9,6 +12,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::settings::{LogFormat, LogSettings};
+use crate::units::Timestamp;
 
 /// A log that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +38,9 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&settings.log_level)
         .map_err(|cause| LogError::Level { level: settings.log_level.clone(), cause })?;
     let discreet = filter_fn(|metadata| !tells_secrets(metadata.target()));
-    let registry = tracing_subscriber::registry().with(filter).with(discreet);
+    let is_asked_for = settings.log_level.contains(WATCHER);
+    let relevant = filter_fn(move |metadata| is_asked_for || !is_noise(metadata.target(), *metadata.level()));
+    let registry = tracing_subscriber::registry().with(filter).with(discreet).with(relevant);
     let started = match settings.log_format {
         LogFormat::Text => {
             let colours = io::stderr().is_terminal();
@@ -44,6 +50,22 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     };
     started.map_err(|_| LogError::Twice)
 }
+
+/// A line in the form of the JSON log that no level holds back: why the process ends.
+pub fn fatal_json(now: Timestamp, message: &str) -> String {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(now.as_ns());
+    let timestamp = humantime::format_rfc3339_micros(at).to_string();
+    json!({"timestamp": timestamp, "level": "ERROR", "message": message, "target": env!("CARGO_PKG_NAME")}).to_string()
+}
+
+/// Whether a line says what its reader cannot use: the file watcher warns that it has lost the watch of a directory that
+/// was swapped for another, which is how a ConfigMap is updated, and was watched anew.
+fn is_noise(target: &str, level: Level) -> bool {
+    target.starts_with(WATCHER) && level != Level::ERROR
+}
+
+/// The crate that watches files. A level that names it shows all that it says.
+const WATCHER: &str = "notify";
 
 /// Whether the lines of that target would hold secrets: at `debug` the clients of webhooks and of mail servers tell what
 /// they send. No level lets them through.

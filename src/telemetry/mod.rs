@@ -17,7 +17,7 @@ pub mod refusals;
 mod snapshot;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};
-pub use legible::legible;
+pub use legible::{legible, legible_within};
 pub use snapshot::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, HistoryValues, LimitValue, ObservingValues, RuleSeries,
     RuleTotals, Snapshot, SweepValues,

@@ -101,6 +101,10 @@ pub const HISTORY_FLUSH_FAILURES: &str = "tidegate_history_flush_failures_total"
 pub const HISTORY_LAST_FLUSH_AGE: &str = "tidegate_history_last_flush_age_seconds";
 /// The limits in force.
 pub const RULE_LIMIT: &str = "tidegate_rule_limit";
+/// Rules whose limits are lifted.
+pub const LIFTED_RULES: &str = "tidegate_lifted_rules";
+/// Whether the process is in shadow mode.
+pub const PROCESS_SHADOW_MODE: &str = "tidegate_shadow_mode";
 /// The used share of a rule's limit.
 pub const RULE_SATURATION: &str = "tidegate_rule_saturation_ratio";
 /// How long decisions take.
@@ -130,6 +134,8 @@ pub const ERR_TYPE: &str = "err_type";
 pub const GRPC_METHOD: &str = "grpc_method";
 /// The place of a limit among those of its rule, from 1.
 pub const LIMIT: &str = "limit";
+/// Why limits are lifted.
+pub const REASON: &str = "reason";
 /// The length of a window in seconds.
 pub const PERIOD: &str = "period";
 /// Who is told of refused checks: `log` or `alerts`.
@@ -181,6 +187,12 @@ pub const METRICS: &[Metric] = &[
     gauge(HISTORY_LAST_FLUSH_AGE, "s", "Time since the history was last written, or since the start."),
     gauge(RULE_LIMIT, "{hit}", "Hits that a limit in force allows in each of its periods."),
     gauge(
+        LIFTED_RULES,
+        "{rule}",
+        "Rules whose limits are configured and deny nothing, or not all of them; none: no series.",
+    ),
+    gauge(PROCESS_SHADOW_MODE, "1", "1: the process is in shadow mode, and denies nothing; 0: it is not."),
+    gauge(
         RULE_SATURATION,
         "1",
         "The largest share of its limit that a check of the rule found used in the last one to two minutes.",
@@ -189,7 +201,7 @@ pub const METRICS: &[Metric] = &[
         name: DECISION_SECONDS,
         kind: Kind::Histogram,
         unit: "s",
-        help: "How long it took to read, decide and write a check over gRPC; one in 1,024 is measured.",
+        help: "How long it took to read, decide and write a check over gRPC; a sample, which has all of slow traffic.",
     },
     counter(REFUSALS_LOST, "{check}", "Refused checks that the reader could not be told, there were so many at once."),
     counter(ALERTS_FIRED, "{message}", "Messages that alerts fired, each once, however many receivers it has."),

@@ -43,6 +43,10 @@ pub struct Snapshot {
     pub history: HistoryValues,
     /// The limits in force, each path once.
     pub limits: Vec<LimitValue>,
+    /// Rules whose limits are lifted: domain, reason and how many.
+    pub lifted: Vec<(String, &'static str, u64)>,
+    /// Whether the process is in shadow mode.
+    pub shadow_mode: bool,
     /// The used share of each rule's limit: domain, path and share.
     pub saturation: Vec<(String, String, f64)>,
     /// How long decisions take.
@@ -222,6 +226,12 @@ impl Snapshot {
             names::REFUSALS_LOST => return visit_by(names::READER, &self.refusals_lost, emit),
             names::ALERT_DELIVERIES => return visit_by(names::RESULT, &self.alerts.deliveries, emit),
             names::RULE_LIMIT => return self.visit_limits(emit),
+            names::LIFTED_RULES => {
+                for (domain, reason, rules) in &self.lifted {
+                    emit(&[(names::DOMAIN, domain), (names::REASON, reason)], float(*rules));
+                }
+                return;
+            }
             names::RULE_SATURATION => {
                 for (domain, rule, share) in &self.saturation {
                     emit(&[(names::DOMAIN, &sanitized(domain)), (names::RULE, rule)], *share);
@@ -251,6 +261,7 @@ impl Snapshot {
             names::USAGE_SERIES_LIMIT => float(self.observing.series_limit),
             names::CONFIG_GENERATION => float(self.config.generation),
             names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
+            names::PROCESS_SHADOW_MODE => f64::from(u8::from(self.shadow_mode)),
             names::HELD_ANSWERS => float(self.held_answers),
             names::CLOCK_AHEAD => seconds(self.clock_ahead),
             names::HISTORY_ROWS => float(self.history.rows),
@@ -369,6 +380,7 @@ mod tests {
             errors: vec![("service", 1)],
             requests: vec![("ShouldRateLimit", 1)],
             limits: vec![LimitValue::default()],
+            lifted: vec![("d".into(), "shadow_mode", 1)],
             saturation: vec![("d".into(), "d.k".into(), 0.5)],
             refusals_lost: vec![("log", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },

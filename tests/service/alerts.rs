@@ -69,6 +69,12 @@ fn a_webhook_is_told_with_headers_from_variables_and_no_log_has_a_secret() {
         (&json!({"key": "key", "value": "v"}), &json!(5)),
         "{partner}"
     );
+    let instance = &refused["instance"];
+    assert!(
+        !instance["host"].as_str().unwrap().is_empty() && instance["id"].as_str().unwrap().len() == 16,
+        "{refused}"
+    );
+    assert_eq!(instance, &partner["instance"]);
     assert!(head.starts_with("post /hook?token=hunter2 http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nauthorization: bearer hunter2\r\n"), "{head}");
     assert!(!plain.contains("authorization") && plain.contains("\r\nuser-agent: tidegate/"), "{plain}");

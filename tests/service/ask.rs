@@ -13,8 +13,19 @@ fn without_an_answer_the_exit_status_is_2() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_addr = silent.local_addr().unwrap().to_string();
-    let cases: [(&str, &[&str], &str); 5] = [
-        (&nobody, &["--descriptor", "key=v"], "refused"),
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let (http1, closing) = (answering(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"), answering(b""));
+    let asked: &[&str] = &["--descriptor", "key=v"];
+    let cases: [(&str, &[&str], &str); 13] = [
+        (&nobody, asked, "refused (os error 111); is the service running, and does --addr name its gRPC port?"),
+        (&format!("http://{nobody}/"), asked, "cannot connect: Connection refused"),
+        (&http1, asked, "does --addr name the gRPC port, and is it without TLS?"),
+        (&closing, &["--descriptor", "key=v", "--timeout", "20s"], "; "),
+        (&server.http, asked, "does --addr name the gRPC port"),
+        (&server.admin, asked, "does --addr name the gRPC port"),
+        (&format!("https://{}", server.grpc), asked, "there is no TLS here"),
+        (&server.grpc, &["--descriptor", "ua=Mozilla/5.0 (X11, Linux)"], "write KEY=VALUE"),
+        (&server.grpc, &["--descriptor", "key"], "'key' has no '='"),
         (&silent_addr, &["--descriptor", "key=v", "--timeout", "100ms"], "no answer within 100ms"),
         ("unix:/nonexistent/t.sock", &["--descriptor", "key=v"], "No such file"),
         (&nobody, &["--descriptor", "=v"], "has no key"),
@@ -23,8 +34,20 @@ fn without_an_answer_the_exit_status_is_2() {
     for (addr, flags, word) in cases {
         let (code, stdout, stderr) = ask(addr, flags);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{flags:?}: {stderr}");
-        assert!(stderr.contains(word), "{flags:?}: {stderr}");
+        assert!(stderr.contains(word), "{addr} {flags:?}: {stderr}");
     }
+}
+
+/// A server that answers every connection with these bytes, and closes it.
+fn answering(bytes: &'static [u8]) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let _gone = std::io::Write::write_all(&mut connection, bytes);
+        }
+    });
+    addr
 }
 
 #[test]
@@ -36,7 +59,10 @@ fn three_calls_are_ok_and_the_fourth_is_over_the_limit() {
     let (code, stdout, _) = ask(&server.grpc, &flags);
     assert_eq!(code, Some(0), "{stdout}");
     let wanted = "OK\n  descriptor 1: OK, limit 3 per minute, remaining 2, reset in ";
-    assert!(stdout.starts_with(wanted) && stdout.ends_with("descriptor 2: OK, no limit\n"), "{stdout}");
+    assert!(
+        stdout.starts_with(wanted) && stdout.ends_with("descriptor 2: OK, no limit: no rule applies\n"),
+        "{stdout}"
+    );
     assert_eq!(ask(&server.grpc, &["--descriptor", "key=v", "--hits", "2"]).0, Some(0));
     let (code, stdout, _) = ask(&server.grpc, &["--descriptor", "key=v", "--json"]);
     assert_eq!(code, Some(1), "{stdout}");
@@ -60,9 +86,9 @@ fn every_status_is_shown_in_words() {
         ("year=v", "OK, limit 7 per year (yearly), remaining 5, reset in "),
         ("period=v", "OK, limit 7 per 3 hours, remaining 5, reset in "),
         ("free=v", "OK, unlimited"),
-        ("none=v", "OK, no limit"),
+        ("none=v", "OK, no limit: no rule applies"),
         ("two=a,deep=b", "OK, limit 7 per year, remaining 5, reset in "),
-        ("two", "OK, no limit"),
+        ("two=", "OK, no limit: no rule applies"),
         ("zero=v", "OVER_LIMIT, limit 0 per year, remaining 0, reset in "),
     ];
     let flags: Vec<_> = cases.iter().flat_map(|(descriptor, _)| ["--descriptor", descriptor]).collect();
@@ -75,6 +101,34 @@ fn every_status_is_shown_in_words() {
         assert!(line.starts_with(&format!("  descriptor {}: {expected}", index + 1)), "{descriptor}: {line}");
     }
     assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn a_value_may_hold_commas_and_no_hits_are_a_look() {
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let asked = [(r"key=X11\, Linux", "0", 3), (r#"key="X11, Linux""#, "2", 1), (r"key=X11\, Linux", "0", 1)];
+    for (descriptor, hits, remaining) in asked {
+        let (code, stdout, stderr) = ask(&server.grpc, &["--descriptor", descriptor, "--hits", hits]);
+        let wanted = format!("OK\n  descriptor 1: OK, limit 3 per minute, remaining {remaining}, reset in ");
+        assert!(code == Some(0) && stdout.starts_with(&wanted), "{descriptor} {hits}: {stdout} {stderr}");
+    }
+}
+
+#[test]
+fn a_check_that_nothing_limits_says_so() {
+    let server = TestServer::start(MANY, &[]);
+    let note =
+        |domain| format!("nothing limits this check: the service has no domain \"{domain}\", or none of its rules");
+    for (domain, descriptor, noted) in
+        [("api", "none=v", true), ("nope", "year=v", true), ("api", "free=v", false), ("api", "year=v", false)]
+    {
+        let flags = ["ask", "--addr", &server.grpc, "--domain", domain, "--descriptor", descriptor, "--hits", "0"];
+        let (code, stdout, stderr) = run(&flags, "");
+        assert_eq!((code, stdout.contains(&note(domain)), stderr.as_str()), (Some(0), noted, ""), "{domain}: {stdout}");
+        let (code, stdout, stderr) = run(&[&flags[..], &["--json"]].concat(), "");
+        assert_eq!((code, stderr.contains(&note(domain))), (Some(0), noted), "{domain}: {stderr}");
+        assert!(serde_json::from_str::<serde_json::Value>(&stdout).is_ok(), "{stdout}");
+    }
 }
 
 #[test]

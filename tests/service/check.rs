@@ -18,11 +18,41 @@ fn check(files: &[(&str, &str)], flags: &[&str]) -> (Option<i32>, String, String
 #[test]
 fn a_good_configuration_is_told_rule_by_rule() {
     let files =
-        [("a/rules.yaml", THREE_A_MINUTE), ("b.yml", "domain: b"), (".hidden.yaml", "nonsense: ["), ("c.txt", "[")];
+        [("a/rules.yaml", THREE_A_MINUTE), ("b.yml", "domain: b"), (".hidden.yaml", "nonsense: ["), ("config", "[")];
     let (code, stdout, stderr) = check(&files, &[]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
-    assert_eq!(stdout, "ok: 2 files, 2 domains, 1 rule\n  api.key: 3 per minute\n");
+    let passed_over =
+        "only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away";
+    let warnings = format!(
+        "warning: DIR/config: passed over: {passed_over}\nwarning: DIR/b.yml:1: domain 'b' has no rules: its checks are not limited\n"
+    );
+    assert_eq!(stdout, format!("ok: 2 files, 2 domains, 1 rule\n{warnings}  api.key: 3 per minute\n"));
     assert_eq!(check(&files, &["--quiet"]), (Some(0), String::new(), String::new()));
+    let strict = format!("{warnings}not ok: 2 warnings (--strict)\n");
+    assert_eq!(check(&files, &["--strict"]), (Some(1), String::new(), strict));
+    assert_eq!(check(&files[..1], &["--strict", "--quiet"]), (Some(0), String::new(), String::new()));
+}
+
+#[test]
+fn standard_input_and_several_paths() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.conf");
+    std::fs::write(&path, "domain: a").unwrap();
+    let path = path.to_str().unwrap();
+    let (code, stdout, stderr) = run(&["check", "-"], THREE_A_MINUTE);
+    assert_eq!(
+        (code, stdout.as_str(), stderr.as_str()),
+        (Some(0), "ok: 1 file, 1 domain, 1 rule\n  api.key: 3 per minute\n", "")
+    );
+    let (code, stdout, _) = run(&["check", path, "-"], THREE_A_MINUTE);
+    assert!(code == Some(0) && stdout.starts_with("ok: 2 files, 2 domains, 1 rule\n"), "{stdout}");
+    let (code, _, stderr) = run(&["check", "--config", "-"], "domain: [");
+    assert!(code == Some(1) && stderr.starts_with("<stdin>:1: error loading config file: "), "{stderr}");
+    let (code, _, stderr) = run(&["check", path, "--config", "-"], "");
+    assert!(code == Some(2) && stderr.contains("PATH and --config give different paths"), "{stderr}");
+    let (code, stdout, _) = run(&["check", "--json", "-"], THREE_A_MINUTE);
+    let object: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &object["ok"], &object["rules"][0]["rule"]), (Some(0), &true.into(), &"api.key".into()));
 }
 
 #[test]

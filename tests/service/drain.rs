@@ -122,5 +122,13 @@ fn a_second_signal_ends_at_once() {
         while server.http("GET", "/healthcheck", b"").0 == 200 {}
         server.signal(second);
         assert_eq!(server.wait().code(), Some(130), "{first} {second}");
+        let log = server.log();
+        for said in [
+            format!("received SIG{first}, draining for 1h: "),
+            "a second SIGTERM or SIGINT ends".to_owned(),
+            format!("received SIG{second} again"),
+        ] {
+            assert!(log.iter().any(|line| line.contains(&said)), "no {said:?} in {log:?}");
+        }
     }
 }

@@ -16,6 +16,7 @@ mod history;
 mod hostile;
 mod json;
 mod latency;
+mod lifted;
 mod metadata;
 mod metrics;
 mod observers;

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tidegate::clock::Stopwatch;
 use tonic::transport::{Channel, Endpoint};
 
 /// Enough for a machine with other things to do; a test that waits this long has failed.
@@ -65,7 +66,8 @@ impl TestServer {
         Self::spawn(dir, command)
     }
 
-    fn spawn(dir: TempDir, mut command: Command) -> Self {
+    /// A server that this command starts; `dir` is kept for as long.
+    pub(crate) fn spawn(dir: TempDir, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = child.stderr.take().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
@@ -95,6 +97,20 @@ impl TestServer {
     /// What the server wrote to its log so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// What the server wrote to its log, once a line contains `text`.
+    #[track_caller]
+    pub(crate) fn log_until(&self, text: &str) -> Vec<String> {
+        let begun = Stopwatch::start();
+        loop {
+            let log = self.log();
+            if log.iter().any(|line| line.contains(text)) {
+                return log;
+            }
+            assert!(begun.elapsed() < PATIENCE.into(), "no {text:?} in {log:#?}");
+            thread::yield_now();
+        }
     }
 
     /// The process.

@@ -27,6 +27,16 @@ fn codes(decisions: &[Value]) -> Vec<&str> {
     decisions.iter().map(|decision| decision["code"].as_str().unwrap()).collect()
 }
 
+#[test]
+fn the_path_may_be_an_argument_and_warnings_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = rules_in(&dir, "domain: api");
+    let (code, stdout, stderr) = run(&["simulate", &path], "");
+    let warning = "rules.yaml:1: domain 'api' has no rules: its checks are not limited\n";
+    assert!((code, stdout.as_str()) == (Some(0), "") && stderr.starts_with("warning: "), "{stderr}");
+    assert!(stderr.ends_with(warning), "{stderr}");
+}
+
 const PARTNERS: &str = "domain: api
 descriptors:
 - key: partner
@@ -136,15 +146,21 @@ descriptors:
 - {key: idle, rate_limit: {unit: second, requests_per_unit: 1}}
 ";
     let ask = |key: &str, value: &str, times| line(1.0, &json!([[key, value]])).repeat(times);
-    let trace = [ask("b", "x", 5), ask("b", "y", 1), ask("q", "z", 4), ask("none", "x", 1)].concat();
+    let unknown = line(1.0, &json!([["b", "x"]])).replace("api", "nope");
+    let trace = [ask("b", "x", 5), ask("b", "y", 1), ask("q", "z", 4), ask("none", "x", 1), unknown.repeat(2)].concat();
     let (code, stdout, stderr) = simulate(config, &trace, &["--summary"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     let expected = "\
-checks 11, admitted 8, denied 3
+checks 13, admitted 10, denied 3
 
 rule   checks  hits  admitted  denied  queued  banned
 api.b       6     6         4       2       0       2
 api.q       4     4         3       1       2       0
+
+matched nothing, so not limited
+domain  checks  descriptors  because
+nope         2            2  unknown domain
+api          1            1  no rule matches
 
 busiest counters
 rule   entries  checks  hits  denied
@@ -153,6 +169,70 @@ api.q  q=z           4     4       1
 api.b  b=y           1     1       0
 ";
     assert_eq!(stdout, expected);
+}
+
+#[test]
+fn a_summary_counts_as_unmatched_what_no_rule_was_found_for() {
+    let config = "domain: api
+descriptors:
+- {key: a, rate_limit: {unit: minute, requests_per_unit: 3, name: a}}
+- {key: b, rate_limit: {unit: minute, requests_per_unit: 3, replaces: [{name: a}]}}
+- {key: off, rate_limit: {unit: minute, requests_per_unit: 3, enabled: false}}
+- {key: free, rate_limit: {unlimited: true}}
+- {key: deep, descriptors: [{key: er, rate_limit: {unit: minute, requests_per_unit: 3}}]}
+";
+    let entries = |entries: &Value| json!({"entries": entries});
+    let check =
+        |descriptors: &[Value]| json!({"at": 1, "domain": "api", "descriptors": descriptors}).to_string() + "\n";
+    let matched = ["a", "b", "off", "free"].map(|key| entries(&json!([[key, "v"]])));
+    let unmatched = [json!([["deep", "v"]]), json!([["deep", "v"], ["er", "v"], ["est", "v"]]), json!([])];
+    let with_limit = json!({"entries": [["none", "v"]], "limit": {"requests_per_unit": 5, "unit": "minute"}});
+    let counted = "domain  checks  descriptors  because\napi          2            4  no rule matches\n";
+    for (trace, expected) in [
+        (check(&matched), None),
+        (check(&[with_limit]), None),
+        (check(&unmatched.map(|one| entries(&one))) + &check(&[entries(&json!([["A", "v"]]))]), Some(counted)),
+    ] {
+        let (code, stdout, stderr) = simulate(config, &trace, &["--summary"]);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{trace}");
+        let section = stdout.split_once("matched nothing, so not limited\n").map(|(_, rest)| rest);
+        assert_eq!(section.map(|rest| rest.split_once("\nbusiest").unwrap().0), expected, "{stdout}");
+    }
+}
+
+#[test]
+fn bodies_of_json_are_lines_too() {
+    let entry = |key: &str, value: &str| json!({"key": key, "value": value});
+    let partner = json!([entry("partner", "acme"), entry("endpoint", "/pay")]);
+    let body = json!({"domain": "api", "descriptors": [{"entries": partner}], "hitsAddend": 2});
+    let later = json!({"at": "1970-01-01T00:00:00.5Z", "domain": "api", "descriptors": [{"entries": partner}]});
+    let own = line(1.25, &json!([["partner", "acme"], ["endpoint", "/pay"]]));
+    let descriptor = json!({"entries": [], "hits_addend": "3", "is_negative_hits": true});
+    let odd = json!({"domain": "api", "descriptors": [descriptor]});
+    // Without `at`: the time of the line before, and of the first 0.
+    let trace = [&*body.to_string(), "\n", &later.to_string(), "\n", &own, &body.to_string(), "\n", &odd.to_string()];
+    let got = decisions(PARTNERS, &trace.concat());
+    let seen: Vec<_> =
+        got.iter().map(|one| (one["at"].to_string(), one["statuses"][0]["remaining"].to_string())).collect();
+    let wanted = [("0", "8"), ("\"1970-01-01T00:00:00.5Z\"", "7"), ("1.25", "9"), ("1.25", "7"), ("1.25", "null")];
+    assert_eq!(seen, wanted.map(|(at, remaining)| (at.to_owned(), remaining.to_owned())));
+}
+
+#[test]
+fn a_bad_body_stops_the_run_with_its_number() {
+    let cases = [
+        (r#"{"domain": "", "descriptors": [{"entries": [{"key": "k"}]}]}"#, "rate limit domain must not be empty"),
+        (r#"{"domain": "d", "hitsAddend": 1}"#, "rate limit descriptor list must not be empty"),
+        (r#"{"domain": "d", "descriptors": [{"entries": [{"key": "k"}]}], "more": 1}"#, "is not a check: "),
+        (r#"{"at": 1, "at": 2, "domain": "d", "descriptors": [{"entries": [{"key": "k"}]}]}"#, "duplicate field `at`"),
+        (r#"{"at": "noon", "domain": "d", "descriptors": [{"entries": [{"key": "k"}]}]}"#, "at: expected seconds"),
+        (r#"{"at": 4, "domain": "d", "descriptors": [{"entries": [{"key": "k"}]}]}"#, "goes back in time: 4 "),
+    ];
+    for (bad, expected) in cases {
+        let (code, stdout, stderr) = simulate(PARTNERS, &(line(5.0, &json!([["free", "x"]])) + bad), &[]);
+        assert_eq!((code, stdout.lines().count()), (Some(1), 1), "{bad}: {stderr}");
+        assert!(stderr.contains("line 2: ") && stderr.contains(expected), "{bad}: {stderr}");
+    }
 }
 
 #[test]

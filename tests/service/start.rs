@@ -7,7 +7,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, command, rules_in};
+use crate::server::{THREE_A_MINUTE, command, rules_in, run};
 
 /// Runs to the end, which must come by itself; the exit status and standard error.
 fn fail(config: &str, flags: &[&str]) -> (Option<i32>, String) {
@@ -33,6 +33,10 @@ fn a_taken_port_is_told_with_its_flag() {
 
 #[test]
 fn a_missing_configuration_is_told_in_one_line() {
+    let (code, _, stderr) = run(&["serve", "/nonexistent/rules.yaml"], "");
+    assert!(code == Some(1) && stderr.starts_with("error: /nonexistent/rules.yaml: "), "{stderr}");
+    let (code, _, stderr) = run(&["serve"], "");
+    assert!(code == Some(2) && stderr.contains("<PATH>"), "{stderr}");
     let (code, stderr) = fail("/nonexistent/rules.yaml", &[]);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.starts_with("error: /nonexistent/rules.yaml: ") && stderr.lines().count() == 1, "{stderr}");
@@ -61,6 +65,94 @@ fn bad_flags_are_told() {
         let (code, stderr) = fail("/nonexistent", flags);
         assert!(code != Some(0) && stderr.contains(word), "{flags:?}: {code:?} {stderr}");
     }
+}
+
+#[test]
+fn what_ends_the_start_is_json_when_the_log_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = rules_in(&dir, THREE_A_MINUTE);
+    let bad = dir.path().join("bad.yaml");
+    std::fs::write(&bad, "domain: api\ndescriptors:\n  - key: ''\n  - key: a\n    rate_limit: {unit: eon}\n").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let cases: [(&str, &[&str], i32, &[&str]); 6] = [
+        (&good, &["--http-addr", &address], 1, &["cannot listen on 127.0.0.1:"]),
+        (&good, &["--http-addr", &address, "--log-level", "off"], 1, &["cannot listen on 127.0.0.1:"]),
+        ("/nonexistent", &[], 1, &["/nonexistent: no such file or directory"]),
+        (
+            &bad.to_string_lossy(),
+            &[],
+            1,
+            &["bad.yaml:3: descriptor has empty key", "bad.yaml:5: invalid rate limit unit"],
+        ),
+        (&good, &["--log-level", "=="], 1, &["--log-level ==: "]),
+        (&good, &["--drain", "soon"], 2, &["invalid value 'soon' for '--drain <DURATION>': "]),
+    ];
+    for (config, flags, status, expected) in cases {
+        for (flags, variable) in [([flags, &["--log-format", "json"]].concat(), None), (flags.to_vec(), Some("json"))] {
+            let mut command = command(config, &flags);
+            command.envs(variable.map(|value| ("TIDEGATE_LOG_FORMAT", value)));
+            let output = command.output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                (output.status.code(), stderr.lines().count()),
+                (Some(status), expected.len()),
+                "{flags:?}: {stderr}"
+            );
+            for (line, expected) in stderr.lines().zip(expected) {
+                let line: serde_json::Value =
+                    serde_json::from_str(line).unwrap_or_else(|_| panic!("{flags:?}: {stderr}"));
+                assert_eq!((&line["level"], &line["target"]), (&"ERROR".into(), &"tidegate".into()), "{line}");
+                assert!(line["message"].as_str().unwrap().contains(expected), "{flags:?}: {line}");
+                assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_variable_that_nothing_reads_is_warned_about() {
+    let variables = [
+        ("TIDEGATE_DRAINN", "secret"),
+        ("TIDEGATE_PORT", "tcp://10.0.0.1:8081"),
+        ("TIDEGATE_PORT_8081_TCP_ADDR", "10.0.0.1"),
+        ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
+        ("TIDEGATE_HITS", "2"),
+    ];
+    let server = TestServer::start_with_env(&variables, THREE_A_MINUTE, &[]);
+    let log = server.log();
+    let warnings: Vec<_> = log.iter().filter_map(|line| line.split_once(" WARN ")).collect();
+    let expected = "the variable TIDEGATE_DRAINN is not a setting and is ignored; did you mean TIDEGATE_DRAIN?";
+    assert_eq!(warnings.iter().map(|(_, what)| what.trim()).collect::<Vec<_>>(), [expected]);
+    assert!(!log.join("\n").contains("secret"), "{log:?}");
+}
+
+#[test]
+fn a_config_map_that_is_swapped_warns_of_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = dir.path().to_owned();
+    let version = |name: &str, limit: u32| {
+        std::fs::create_dir_all(rules.join(name)).unwrap();
+        let text = THREE_A_MINUTE.replace("unit: 3", &format!("unit: {limit}"));
+        std::fs::write(rules.join(name).join("rules.yaml"), text).unwrap();
+    };
+    let swap = |name: &str| {
+        let link = rules.join("..data_tmp");
+        std::os::unix::fs::symlink(name, &link).unwrap();
+        std::fs::rename(link, rules.join("..data")).unwrap();
+    };
+    version("..1", 1);
+    swap("..1");
+    std::os::unix::fs::symlink("..data/rules.yaml", rules.join("rules.yaml")).unwrap();
+    let server = TestServer::spawn(dir, command(&rules.to_string_lossy(), &[]));
+    for round in 2..6 {
+        version(&format!("..{round}"), round);
+        swap(&format!("..{round}"));
+        std::fs::remove_dir_all(rules.join(format!("..{}", round - 1))).unwrap();
+        server.log_until(&format!("generation={round}"));
+    }
+    let log = server.log();
+    assert!(!log.iter().any(|line| line.contains(" WARN ") || line.contains("inotify")), "{log:#?}");
 }
 
 #[test]

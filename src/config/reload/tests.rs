@@ -83,11 +83,16 @@ impl Bed {
 
 /// No looks at the disk within the time of a test: only events tell.
 fn events_only() -> Pace {
-    Pace { poll: Duration::from_hours(1), ..Pace::default() }
+    Pace { poll: Duration::from_hours(1), ..quick() }
 }
 
 fn polled_only() -> Pace {
-    Pace { poll: Duration::from_millis(20), events: false, ..Pace::default() }
+    Pace { poll: Duration::from_millis(20), events: false, ..quick() }
+}
+
+/// Defers a file that may be partially written no longer than others.
+fn quick() -> Pace {
+    Pace { deferral: Duration::from_millis(1), ..Pace::default() }
 }
 
 fn both(run: impl Fn(Pace)) {
@@ -246,17 +251,17 @@ fn a_signal_loads_what_has_not_changed_and_the_watch_does_not_repeat_it() {
     let bed = Bed::new("rules.yaml", asleep, |dir| fs::write(dir.join("rules.yaml"), "1").unwrap());
     let seen = || bed.reloader.source.read();
     assert_eq!(bed.reloader.reload().unwrap().generation, 2);
-    bed.reloader.change(seen());
+    bed.reloader.change(seen(), None);
     assert_eq!(bed.reloader.status().successes, 2);
 
     bed.write("rules.yaml", "bad");
     let error = bed.reloader.reload().unwrap_err();
     assert!(error.to_string().ends_with("rules.yaml:1: bad"), "{error}");
-    bed.reloader.change(seen());
+    bed.reloader.change(seen(), None);
     assert_eq!(bed.reloader.status().failures, 1);
 
     bed.write("rules.yaml", "1");
-    bed.reloader.change(seen());
+    bed.reloader.change(seen(), None);
     assert_eq!((bed.reloader.status().generation, bed.reloader.status().last_error.is_none()), (3, true));
 }
 
@@ -267,7 +272,8 @@ fn the_same_errors_are_logged_once_and_many_are_cut() {
     let kept = kept(&errors);
     assert_eq!((kept.len(), kept[1_000].as_str()), (1_001, "and 2 more errors"));
 
-    let mut work = Work { load: Box::new(rules::load), apply: Box::new(|_| ()), tried: None, logged: Vec::new() };
+    let mut work =
+        Work { load: Box::new(rules::load), apply: Box::new(|_| ()), tried: None, in_force: None, logged: Vec::new() };
     let lines = Arc::new(Mutex::new(Vec::new()));
     let out = Lines(lines.clone());
     let subscriber = tracing_subscriber::fmt().with_writer(move || out.clone()).with_ansi(false).finish();
@@ -279,6 +285,102 @@ fn the_same_errors_are_logged_once_and_many_are_cut() {
     let log = String::from_utf8(lines.lock().clone()).unwrap();
     let count = |text: &str| log.matches(text).count();
     assert_eq!([count("a.yaml:1: bad"), count("a.yaml:2: bad"), count("a.yaml:3: bad"), count("stay")], [1, 1, 1, 2]);
+}
+
+/// A limit of a million, with a line end behind it.
+const WHOLE: &str = "domain: d\ndescriptors:\n- key: k\n  rate_limit:\n    unit: day\n    requests_per_unit: 1000000\n";
+
+/// The numbers of the limits that are put in force, one after the other.
+fn limits_in_force(path: &Path, pace: Pace) -> (Arc<Reloader>, Watch, Receiver<Vec<u32>>) {
+    let (put, in_force) = channel();
+    let apply = move |rules: RuleSet| {
+        put.send(rules.rules().iter().map(|rule| rule.limits[0].requests_per_unit).collect()).unwrap();
+    };
+    let source = Source::open(path, LoadOptions::default());
+    let reloader = Arc::new(Reloader::new(source, Arc::new(Clock::start()), apply));
+    reloader.load().unwrap();
+    in_force.recv().unwrap();
+    let watch = reloader.watch(pace).unwrap();
+    (reloader, watch, in_force)
+}
+
+#[test]
+fn a_partially_written_file_is_not_loaded_while_its_writer_pauses() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rules.yaml");
+    let changed = WHOLE.replace("1000000", "2000000");
+    for half in [
+        "domain: d\n",
+        &changed[..changed.find("00000").unwrap()],
+        &format!("# longer\n{}", &changed[..changed.len() - 1]),
+    ] {
+        fs::write(&path, WHOLE).unwrap();
+        let never = Pace { deferral: Duration::from_hours(1), poll: Duration::from_millis(20), ..Pace::default() };
+        let (reloader, _watch, in_force) = limits_in_force(&path, never);
+        fs::write(&path, half).unwrap();
+        assert_eq!(reloader.change(reloader.source.read(), Some(never.deferral)), Verdict::Deferred, "{half}");
+        fs::write(&path, &changed).unwrap();
+        assert_eq!(in_force.recv_timeout(DEADLINE).unwrap(), [2_000_000], "{half}");
+        assert_eq!(reloader.status().generation, 2);
+    }
+}
+
+#[test]
+fn a_deferred_change_is_loaded_in_the_end() {
+    both(|pace| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rules.yaml");
+        fs::write(&path, WHOLE).unwrap();
+        let (_reloader, _watch, in_force) =
+            limits_in_force(&path, Pace { deferral: Duration::from_millis(200), ..pace });
+        fs::write(&path, WHOLE.replace("1000000", "10")).unwrap();
+        assert_eq!(in_force.recv_timeout(DEADLINE).unwrap(), [10]);
+        fs::write(&path, "domain: d\n").unwrap();
+        assert_eq!(in_force.recv_timeout(DEADLINE).unwrap(), [0_u32; 0]);
+    });
+}
+
+#[test]
+fn a_signal_loads_a_deferred_change_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rules.yaml");
+    fs::write(&path, WHOLE).unwrap();
+    let never = Pace { deferral: Duration::from_hours(1), ..Pace::default() };
+    let (reloader, _watch, in_force) = limits_in_force(&path, never);
+    fs::write(&path, "domain: d\n").unwrap();
+    assert_eq!(reloader.reload().unwrap().rules, 0);
+    assert_eq!(in_force.recv_timeout(DEADLINE).unwrap(), [0_u32; 0]);
+}
+
+#[test]
+fn a_file_that_replaces_another_is_not_deferred() {
+    let never = Pace { deferral: Duration::from_hours(1), ..Pace::default() };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rules.yaml");
+    fs::write(&path, WHOLE).unwrap();
+    let (_reloader, _watch, in_force) = limits_in_force(&path, never);
+    for text in [WHOLE.replace("1000000", "10"), "domain: d\n".to_owned()] {
+        fs::write(dir.path().join("new"), &text).unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        let expected = if text.contains("key") { vec![10] } else { vec![] };
+        assert_eq!(in_force.recv_timeout(DEADLINE).unwrap(), expected);
+    }
+
+    // A ConfigMap that loses a key.
+    let map = dir.path().join("map");
+    fs::create_dir_all(map.join("..1")).unwrap();
+    fs::write(map.join("..1/a.yaml"), WHOLE).unwrap();
+    fs::write(map.join("..1/b.yaml"), WHOLE.replace("domain: d", "domain: e")).unwrap();
+    symlink("..1", map.join("..data")).unwrap();
+    symlink("..data/a.yaml", map.join("a.yaml")).unwrap();
+    symlink("..data/b.yaml", map.join("b.yaml")).unwrap();
+    let (_reloader, _watch, in_force) = limits_in_force(&map, never);
+    fs::create_dir_all(map.join("..2")).unwrap();
+    fs::write(map.join("..2/a.yaml"), WHOLE).unwrap();
+    fs::remove_file(map.join("b.yaml")).unwrap();
+    symlink("..2", map.join("..data_tmp")).unwrap();
+    fs::rename(map.join("..data_tmp"), map.join("..data")).unwrap();
+    assert_eq!(in_force.recv_timeout(DEADLINE).unwrap(), [1_000_000]);
 }
 
 #[derive(Clone)]

@@ -33,14 +33,15 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// The service; its stream's numbers count from now.
+    /// The service of the process with this id; its stream's numbers count from now.
     pub fn service(
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
         observers: Observers,
         queries: Queries,
+        instance_id: String,
     ) -> UsageServiceServer<Self> {
-        let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers)), queries };
+        let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers, instance_id)), queries };
         UsageServiceServer::new(usage).max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 

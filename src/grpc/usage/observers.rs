@@ -86,10 +86,8 @@ impl Drop for Seat {
 }
 
 impl Observed {
-    pub(super) fn new(limiter: Arc<Limiter>, clock: Arc<Clock>, observers: Observers) -> Self {
+    pub(super) fn new(limiter: Arc<Limiter>, clock: Arc<Clock>, observers: Observers, id: String) -> Self {
         let started = clock.now();
-        // Seeded by the system anew for each process: two that start in the same nanosecond differ too.
-        let id = format!("{:016x}", ahash::RandomState::new().hash_one(started));
         let instance = ServerInstance { id, started: Some(time(started)) };
         Self { limiter, clock, observers, instance, stopwatch: Stopwatch::start(), reading: Mutex::default() }
     }

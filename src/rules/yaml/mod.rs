@@ -2,11 +2,13 @@
 //!
 //! Anchors, aliases and `<<` are resolved here; pairs stay in the order of the file with later duplicates behind the
 //! earlier ones they override, so that a reader who assigns in order gets the reference's result. Only the first
-//! document of a file counts.
+//! document of a file counts; what is silently lost that way is in [`Document`].
 //!
-//! The parser reads YAML 1.2, the reference's 1.1. Known to be refused here and accepted there: a tab after `key:`, and
-//! lines inside `[]` or `{}` that are not indented further than what holds them.
+//! The parser reads YAML 1.2, the reference's libyaml 1.1: [`encoding`], [`input`] and [`repair`] make up for that.
 
+mod encoding;
+mod input;
+mod repair;
 mod scalar;
 mod tree;
 
@@ -67,32 +69,36 @@ pub(super) struct Fault {
     pub(super) cause: String,
 }
 
-/// Reads the first document of a file; an empty file is a null node.
+/// A file as far as it counts, and what of it does not.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// The first document; an empty file is a null node.
+    pub(super) root: Node,
+    /// Keys that a map holds twice, other than by `<<`.
+    pub(super) repeated: Vec<Repeated>,
+    /// The line in which text follows the first document.
+    pub(super) more: Option<usize>,
+}
+
+/// A key that its map has already.
+#[derive(Debug)]
+pub(super) struct Repeated {
+    /// The key.
+    pub(super) key: String,
+    /// The line of this one.
+    pub(super) line: usize,
+    /// The line of the one before.
+    pub(super) first: usize,
+}
+
+/// Reads a file.
 ///
 /// # Errors
 /// The first fault of the text: what follows a syntax error means nothing.
-pub(super) fn read(bytes: &[u8]) -> Result<Node, Fault> {
-    let text = std::str::from_utf8(bytes).map_err(|error| {
-        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        Fault { line: line_after(before), cause: "invalid UTF-8".to_owned() }
-    })?;
-    if let Some((at, _)) = text.char_indices().find(|&(at, c)| !(is_printable(c) || at == 0 && c == BYTE_ORDER_MARK)) {
-        let before = bytes.get(..at).unwrap_or_default();
-        return Err(Fault { line: line_after(before), cause: "control characters are not allowed".to_owned() });
-    }
+pub(super) fn read(bytes: &[u8]) -> Result<Document, Fault> {
+    let decoded = encoding::decode(bytes)?;
     // The parser puts what is missing at the end behind the last line.
-    let last = text.lines().count().max(1);
-    tree::build(text).map_err(|fault| Fault { line: fault.line.min(last), ..fault })
-}
-
-const BYTE_ORDER_MARK: char = '\u{feff}';
-
-fn line_after(bytes: &[u8]) -> usize {
-    bytes.split(|&byte| byte == b'\n').count()
-}
-
-/// The characters of a YAML stream (YAML 1.1, section 5.1).
-fn is_printable(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-        && c != BYTE_ORDER_MARK
+    let last = decoded.text.lines().count().max(1);
+    let in_file = |line: usize| decoded.line_in_file(line.min(last));
+    tree::build(&decoded.text, &in_file).map_err(|fault| Fault { line: in_file(fault.line), ..fault })
 }

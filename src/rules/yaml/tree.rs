@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
-use super::scalar::Tag;
-use super::{Fault, Kind, Node, Pair, Scalar};
+use super::input::Lenient;
+use super::repair::Repair;
+use super::scalar::{Tag, Value};
+use super::{Document, Fault, Kind, Node, Pair, Repeated, Scalar};
 
 /// How deep lists and maps may nest. What reads the tree recurses, and so does freeing it: this bounds the stack. One
 /// level of descriptors takes two, so rules may be 31 levels deep, far beyond any descriptor seen in practice.
@@ -15,21 +17,76 @@ const MAX_DEPTH: usize = 64;
 /// rules and more in one file; it stops a short file of aliases of aliases that would fill the memory.
 const MAX_NODES: usize = 1_000_000;
 
-/// Builds the tree of the first document.
+/// Builds the tree of the first document. `in_file` gives a line its number in the file.
 ///
 /// # Errors
 /// The first fault met.
-pub(super) fn build(text: &str) -> Result<Node, Fault> {
-    let mut parser = Parser::new_from_str(text);
+pub(super) fn build(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, Fault> {
+    let error = match attempt(text, in_file) {
+        Err(Failure::Syntax(error)) => error,
+        Err(Failure::Content(fault)) => return Err(fault),
+        Ok(document) => return Ok(document),
+    };
+    let mut repair = Repair::new(text);
+    let mut last = error.clone();
+    while repair.mend(&last) {
+        match attempt(repair.text(), in_file) {
+            Err(Failure::Syntax(error)) => last = error,
+            Err(Failure::Content(fault)) => return Err(fault),
+            Ok(document) => return Ok(document),
+        }
+    }
+    Err(syntax(&last))
+}
+
+/// Why a text is not read.
+enum Failure {
+    /// It is none that the parser takes.
+    Syntax(ScanError),
+    /// It is, but what it says cannot be used.
+    Content(Fault),
+}
+
+impl From<ScanError> for Failure {
+    fn from(error: ScanError) -> Self {
+        Self::Syntax(error)
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Content(fault)
+    }
+}
+
+fn attempt(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, Failure> {
+    let mut parser = Parser::new(Lenient::new(text));
     let mut tree = Tree::default();
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| syntax(&error))?;
+        let (event, span) = event?;
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
-        tree.take(event, span.start.line().max(1))?;
+        tree.take(event, in_file(span.start.line().max(1)))?;
     }
-    Ok(tree.root.unwrap_or_else(|| Node { line: 1, kind: Kind::Scalar(Scalar::null()) }))
+    let root = tree.root.unwrap_or_else(|| Node { line: 1, kind: Kind::Scalar(Scalar::null()) });
+    Ok(Document { root, repeated: tree.repeated, more: text_behind(&mut parser).map(in_file) })
+}
+
+/// The line in which something but comments follows the document that has just ended. What cannot be parsed is something.
+fn text_behind(parser: &mut Parser<'_, Lenient<'_>>) -> Option<usize> {
+    let mut begin = None;
+    while let Some(event) = parser.next_event() {
+        match event {
+            Ok((Event::StreamEnd, _)) => return None,
+            Ok((Event::DocumentStart(_), span)) => begin = Some(span.start.line()),
+            Ok((Event::Scalar(text, ScalarStyle::Plain, ..), _)) if text == "~" || text.is_empty() => {}
+            Ok((Event::DocumentEnd, _)) => begin = None,
+            Ok((_, span)) => return Some(begin.unwrap_or(span.start.line()).max(1)),
+            Err(error) => return Some(begin.unwrap_or(error.marker().line()).max(1)),
+        }
+    }
+    None
 }
 
 /// The tree so far.
@@ -39,6 +96,7 @@ struct Tree {
     anchors: HashMap<usize, Finished>,
     nodes: usize,
     root: Option<Node>,
+    repeated: Vec<Repeated>,
 }
 
 /// A list or map whose end has not come yet.
@@ -97,7 +155,7 @@ impl Tree {
 
     fn end(&mut self) -> Result<(), Fault> {
         let Some(Open { line, anchor, is_map, items, nodes, depth }) = self.open.pop() else { return Ok(()) };
-        let kind = if is_map { Kind::Map(pairs(items)?) } else { Kind::List(items) };
+        let kind = if is_map { Kind::Map(self.pairs(items)?) } else { Kind::List(items) };
         self.push(Finished { node: Node { line, kind }, nodes, depth }, anchor)
     }
 
@@ -121,6 +179,33 @@ impl Tree {
         Ok(())
     }
 
+    /// Keys and values in turn -> pairs. The pairs of a `<<` stand in its place; of several maps the earlier one wins, so
+    /// it comes last.
+    fn pairs(&mut self, items: Vec<Node>) -> Result<Vec<Pair>, Fault> {
+        let mut pairs = Vec::with_capacity(items.len() / 2);
+        let mut lines = HashMap::new();
+        let mut items = items.into_iter();
+        while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            match &key.kind {
+                Kind::Scalar(scalar) if scalar.is_merge() => merge(value, &mut pairs)?,
+                Kind::Scalar(scalar) => {
+                    if let Some(first) = lines.insert(identity(scalar), key.line) {
+                        self.note_repeated(scalar, key.line, first);
+                    }
+                    pairs.push(Pair { key, value });
+                }
+                _ => return Err(Fault { line: key.line, cause: "invalid map key: a list or a map".to_owned() }),
+            }
+        }
+        Ok(pairs)
+    }
+
+    fn note_repeated(&mut self, key: &Scalar, line: usize, first: usize) {
+        if self.repeated.len() < MAX_REPEATED {
+            self.repeated.push(Repeated { key: key.text.clone(), line, first });
+        }
+    }
+
     /// Counts nodes that are about to take memory.
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(nodes);
@@ -129,6 +214,21 @@ impl Tree {
             return Err(Fault { line, cause });
         }
         Ok(())
+    }
+}
+
+/// Nobody reads more of them than of other findings.
+const MAX_REPEATED: usize = 1_000;
+
+/// What makes two keys of a map the same one: `0x10` is 16, and `"16"` is neither.
+fn identity(key: &Scalar) -> (&'static str, String) {
+    match key.value {
+        Value::Null => ("null", String::new()),
+        Value::Bool(bool) => ("bool", bool.to_string()),
+        Value::Int(int) => ("int", int.to_string()),
+        Value::Uint(uint) => ("int", uint.to_string()),
+        Value::Float(float) => ("float", float.to_string()),
+        Value::Text => ("text", key.text.clone()),
     }
 }
 
@@ -151,21 +251,6 @@ fn tag_of(tag: Option<&saphyr_parser::Tag>, style: ScalarStyle) -> Tag {
         Some(tag) if tag.is_yaml_core_schema() => Tag::Explicit(format!("!!{}", tag.suffix)),
         Some(tag) => Tag::Explicit(format!("{}{}", tag.handle, tag.suffix)),
     }
-}
-
-/// Keys and values in turn -> pairs. The pairs of a `<<` stand in its place; of several maps the earlier one wins, so
-/// it comes last.
-fn pairs(items: Vec<Node>) -> Result<Vec<Pair>, Fault> {
-    let mut pairs = Vec::with_capacity(items.len() / 2);
-    let mut items = items.into_iter();
-    while let (Some(key), Some(value)) = (items.next(), items.next()) {
-        match &key.kind {
-            Kind::Scalar(scalar) if scalar.is_merge() => merge(value, &mut pairs)?,
-            Kind::Scalar(_) => pairs.push(Pair { key, value }),
-            _ => return Err(Fault { line: key.line, cause: "invalid map key: a list or a map".to_owned() }),
-        }
-    }
-    Ok(pairs)
 }
 
 fn merge(value: Node, into: &mut Vec<Pair>) -> Result<(), Fault> {
@@ -223,10 +308,26 @@ mod tests {
             ("a: {\n  b: x,\n}", "{a: {b: x}}"),
             ("{\n\"a\":\n[\n{\"b\": 1},\n2\n]\n}", "{a: [{b: 1}, 2]}"),
             ("{\"a\":1,\"b\":[\"x\"]}", "{a: 1, b: [x]}"),
-            ("a: [x,\ny]", "2: invalid indentation in flow construct"),
             ("a:\n- {b: x,\n  c: y}", "{a: [{b: x, c: y}]}"),
-            ("a:\tb", "1: ':' must be followed by a valid YAML whitespace"),
             ("a: b\t# comment", "{a: b}"),
+            (
+                "a: \"b\"# c\nd: 'e'#f\ng: [h]#i\nj: {k: l}#m\nn: [o,#p\n q]",
+                "{a: b, d: e, g: [h], j: {k: l}, n: [o, q]}",
+            ),
+            ("a: 'b'#c\n- d", "2: while parsing a block mapping, did not find expected key"),
+            ("a: |#c\n b\nd: b#c", "{a: b\n, d: b#c}"),
+            ("a: \"x\ny\"\nb: 'p\n\nq''r\n s'", "{a: x y, b: p\nq'r s}"),
+            ("- a: \"x\n%y\"", "[{a: x %y}]"),
+            ("- a: \"x\r\ny\rz\"", "[{a: x y z}]"),
+            ("- {a: x\ny, b: c}", "[{a: x y, b: c}]"),
+            ("- {a: x\n%y, b: 'c\n%d'}\n- e\n  %f", "[{a: x %y, b: c %d}, e %f]"),
+            ("- a: \"x\\\ny \\\" z\n\"\n  b: c", "[{a: xy \" z , b: c}]"),
+            ("a: 'x\n--- y'", "1: while scanning a quoted scalar, found unexpected document indicator"),
+            ("a: [x,\ny]\nb: {c: [\nd\n], e:\nf}", "{a: [x, y], b: {c: [d], e: f}}"),
+            ("- - - a: [x,\ny\n]\n      b: c", "[[[{a: [x, y], b: c}]]]"),
+            ("a:\tb\nc:\t\t d", "{a: b, c: d}"),
+            ("a: b\u{85}c: d\u{85}", "{a: b, c: d}"),
+            ("a: |\n x\u{85} y\n", "{a: x\ny\n}"),
             ("a: b # c\n\n\n#d\ne: f\r\ng: |\n  h\n  i\n", "{a: b, e: f, g: h\ni\n}"),
             ("a: x: y", "1: mapping values are not allowed in this context"),
             ("a: @b", "1: unexpected character: `@'"),
@@ -239,12 +340,41 @@ mod tests {
             ("a:\n  - !!int abc", "2: cannot decode !!str `abc` as a !!int"),
             ("a: \"x\u{1}\"", "1: control characters are not allowed"),
         ] {
-            let got =
-                read(text.as_bytes()).map_or_else(|fault| format!("{}: {}", fault.line, fault.cause), |n| show(&n));
+            let got = read(text.as_bytes())
+                .map_or_else(|fault| format!("{}: {}", fault.line, fault.cause), |d| show(&d.root));
             assert_eq!(got, expected, "{text:?}");
         }
-        let fault = read(b"a: 1\nb: \xff").unwrap_err();
-        assert_eq!((fault.line, fault.cause.as_str()), (2, "invalid UTF-8"));
+    }
+
+    #[test]
+    fn what_is_lost_is_noted() {
+        for (text, repeated, more) in [
+            ("a: 1\nb: 2", "", None),
+            ("a: 1\nb: {c: 1, c: 2}\na: 3\na: 4", "c 2 2, a 3 1, a 4 3", None),
+            ("a: 1\n'a': 2\n1: x\n0x1: y\n'1': z", "a 2 1, 0x1 4 3", None),
+            ("x: &x {a: 1}\ny: {<<: *x, a: 2, <<: *x}", "", None),
+            ("x: &x {a: 1, a: 1}\ny: *x", "a 1 1", None),
+            ("a: 1\n---\nb: 2", "", Some(2)),
+            ("a: 1\n---\n# c\n---\n\n", "", None),
+            ("a: 1\n---\n---\nb: 2", "", Some(3)),
+            ("---\na: 1\n...\n# c\n", "", None),
+            ("a: 1\n...\n]]]", "", Some(3)),
+            ("---\n# nothing\n---\na: 1", "", Some(3)),
+            ("a: 1\n---\n!!str\n", "", None),
+        ] {
+            let document = read(text.as_bytes()).unwrap();
+            let noted = document.repeated.iter().map(|key| format!("{} {} {}", key.key, key.line, key.first));
+            assert_eq!((noted.collect::<Vec<_>>().join(", ").as_str(), document.more), (repeated, more), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn repairs_are_bounded() {
+        let text = |lines: usize| format!("a: {{b: [\n{}]}}", "x,\n".repeat(lines));
+        assert!(read(text(50).as_bytes()).is_ok());
+        let fault = read(text(5_000).as_bytes()).unwrap_err();
+        assert_eq!(fault.cause, "invalid indentation in flow construct");
+        assert!(read("- 'a'#\n".repeat(30_000).as_bytes()).is_ok());
     }
 
     #[test]

@@ -1,0 +1,21 @@
+//! Which process fired: of several replicas each counts on its own, and each sends its own messages.
+
+use rustix::system::uname;
+
+use crate::telemetry::legible;
+
+/// One process, as its messages name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// The host's name, in Kubernetes the pod's.
+    pub host: String,
+    /// The process's own id, which `tidegate.v1.UsageService` reports as `instance.id`; another after every start.
+    pub id: String,
+}
+
+impl Instance {
+    /// This process on this host.
+    pub fn here(id: String) -> Self {
+        Self { host: legible(&uname().nodename().to_string_lossy()), id }
+    }
+}

@@ -1,0 +1,29 @@
+//! Puts a configuration in force, and logs what that changes.
+
+use crate::limiter::{Limiter, View};
+use crate::rules::{self, Changes, RuleSet};
+use crate::telemetry::legible_within;
+use crate::units::Timestamp;
+
+/// Replaces the rules in force, and logs the difference if there were any before.
+pub(super) fn replace(limiter: &Limiter, now: Timestamp, rules: RuleSet) {
+    let changes = limiter.view().as_ref().and_then(View::rules).map(|before| rules::changes(before, &rules));
+    limiter.replace_rules(now, rules);
+    if let Some(changes) = changes {
+        log(&changes);
+    }
+}
+
+fn log(changes: &Changes) {
+    let Changes { added, removed, changed, lines } = changes;
+    if lines.is_empty() {
+        return tracing::info!("no rule has changed");
+    }
+    tracing::info!(added, removed, changed, "rules changed");
+    for line in lines {
+        tracing::info!("{}", legible_within(MAX_LINE_BYTES, line));
+    }
+}
+
+/// Room for a rule with a deep path of which every value is another.
+const MAX_LINE_BYTES: usize = 2_000;

@@ -1,0 +1,83 @@
+//! What `check --json` prints: one object, for programs.
+//!
+//! Keys may be added later; those that are there keep their meaning.
+
+use serde_json::{Value, json};
+
+use super::Checked;
+use super::words::{described, limit};
+use crate::config::LoadError;
+use crate::rules::{ConfigError, Lifted, Rule, RuleSet};
+
+/// `ok`, `errors` and `warnings` (each with `file`, `line` and `message`), `counts`, `lifted` (what is switched off),
+/// `rules`.
+pub(super) fn object(checked: &Checked, ok: bool) -> Value {
+    let Checked { files, loaded } = checked;
+    let no_rules = RuleSet::default();
+    let (rules, errors) = match loaded {
+        Ok(rules) => (rules, Vec::new()),
+        Err(LoadError::Read(error)) => (&no_rules, vec![of_file(&error.to_string())]),
+        Err(LoadError::Rules(errors)) => (&no_rules, errors.iter().map(finding).collect()),
+    };
+    let passed_over = files.passed_over.iter().map(|line| of_file(line));
+    let warnings: Vec<_> = passed_over.chain(rules.warnings().iter().map(finding)).collect();
+    json!({
+        "ok": ok,
+        "errors": errors,
+        "warnings": warnings,
+        "counts": {
+            "files": files.files.len(),
+            "domains": rules.domains().count(),
+            "rules": rules.rules().len(),
+            "errors": errors.len(),
+            "warnings": warnings.len(),
+        },
+        "lifted": rules.lifted().iter().map(lifted).collect::<Vec<_>>(),
+        "rules": rules.rules().iter().map(rule).collect::<Vec<_>>(),
+    })
+}
+
+fn finding(found: &ConfigError) -> Value {
+    json!({"file": found.file, "line": found.line, "message": found.message})
+}
+
+/// What is about a file as a whole: `PATH: MESSAGE`.
+fn of_file(text: &str) -> Value {
+    let (file, message) = text.split_once(": ").unwrap_or(("", text));
+    json!({"file": file, "line": null, "message": message})
+}
+
+fn lifted(lifted: &Lifted<'_>) -> Value {
+    json!({
+        "domain": lifted.domain,
+        "rule": lifted.rule.map(|rule| &rule.path),
+        "rules": lifted.rules,
+        "reason": lifted.lift.name(),
+        "text": lifted.to_string(),
+    })
+}
+
+fn rule(rule: &Rule) -> Value {
+    let limits: Vec<_> = rule
+        .limits
+        .iter()
+        .map(|each| {
+            json!({
+                "name": each.name,
+                "requests_per_unit": each.requests_per_unit,
+                "period_ms": each.period.length.as_millis_ceil(),
+                "enabled": each.enabled,
+                "text": limit(each),
+            })
+        })
+        .collect();
+    json!({
+        "domain": rule.domain,
+        "rule": rule.path,
+        "unlimited": rule.unlimited,
+        "shadow_mode": rule.shadow_mode,
+        "quota_mode": rule.quota_mode,
+        "limits": limits,
+        "text": described(rule),
+    })
+}

@@ -1,0 +1,137 @@
+//! Where the rules are: `PATH` or `--config PATH`, the same in every subcommand.
+
+use std::path::PathBuf;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
+
+/// The place of the rules.
+#[derive(Clone, Debug)]
+pub struct ConfigPath(pub PathBuf);
+
+/// The places of the rules, at least one; together they are one configuration.
+#[derive(Clone, Debug)]
+pub struct ConfigPaths(pub Vec<PathBuf>);
+
+/// What [`ConfigPath`] is read from.
+#[derive(Args)]
+struct One {
+    /// The configuration: a file, or a directory of which every *.yaml and *.yml file is read (dot files are skipped)
+    ///
+    /// `serve` reads it again when it changes and on SIGHUP; a change that does not load leaves the old rules in force.
+    /// Example: /etc/tidegate/rules
+    #[arg(value_name = "PATH", required_unless_present = "config")]
+    path: Option<PathBuf>,
+
+    #[command(flatten)]
+    flag: Flag,
+}
+
+/// What [`ConfigPaths`] is read from.
+#[derive(Args)]
+struct Several {
+    /// Rules files, or directories (every *.yaml and *.yml below them), or - for standard input; several are one configuration
+    #[arg(value_name = "PATH", required_unless_present = "config")]
+    path: Vec<PathBuf>,
+
+    #[command(flatten)]
+    flag: Flag,
+}
+
+#[derive(Args)]
+struct Flag {
+    /// The same as PATH: one of the two is required
+    #[arg(long, env = "TIDEGATE_CONFIG", value_name = "PATH")]
+    config: Option<PathBuf>,
+}
+
+/// The paths given: as arguments, by the flag, or else by the variable.
+fn paths(matches: &ArgMatches) -> Result<Vec<PathBuf>, Error> {
+    let arguments: Vec<PathBuf> = matches.get_many("path").into_iter().flatten().cloned().collect();
+    let flag = matches.get_one::<PathBuf>("config");
+    let is_typed = matches.value_source("config") == Some(ValueSource::CommandLine);
+    match flag {
+        Some(flag) if arguments.is_empty() => Ok(vec![flag.clone()]),
+        Some(flag) if is_typed && arguments != [flag.clone()] => {
+            Err(Error::raw(ErrorKind::ArgumentConflict, "PATH and --config give different paths: give one of them\n"))
+        }
+        _ => Ok(arguments),
+    }
+}
+
+impl FromArgMatches for ConfigPath {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let first = paths(matches)?.into_iter().next();
+        first.map(Self).ok_or_else(|| Error::raw(ErrorKind::MissingRequiredArgument, "PATH is missing\n"))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for ConfigPath {
+    fn augment_args(command: Command) -> Command {
+        One::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        One::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for ConfigPaths {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        paths(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for ConfigPaths {
+    fn augment_args(command: Command) -> Command {
+        Several::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Several::augment_args_for_update(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given<T: Args>(line: &str) -> Result<T, ErrorKind> {
+        let command = T::augment_args(Command::new("test")).no_binary_name(true);
+        let matches = command.try_get_matches_from(line.split_whitespace()).map_err(|error| error.kind())?;
+        T::from_arg_matches(&matches).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_path_is_an_argument_or_a_flag() {
+        for (line, expected) in [
+            ("a", Ok(vec!["a"])),
+            ("--config a", Ok(vec!["a"])),
+            ("a --config a", Ok(vec!["a"])),
+            ("a b", Ok(vec!["a", "b"])),
+            ("-", Ok(vec!["-"])),
+            ("a --config b", Err(ErrorKind::ArgumentConflict)),
+            ("a b --config b", Err(ErrorKind::ArgumentConflict)),
+            ("", Err(ErrorKind::MissingRequiredArgument)),
+        ] {
+            let expected: Result<Vec<_>, _> = expected.map(|paths| paths.into_iter().map(PathBuf::from).collect());
+            assert_eq!(given::<ConfigPaths>(line).map(|paths| paths.0), expected, "{line}");
+            if line.contains("a b") {
+                assert_eq!(given::<ConfigPath>(line).map(|path| path.0), Err(ErrorKind::UnknownArgument), "{line}");
+            } else {
+                assert_eq!(given::<ConfigPath>(line).map(|path| vec![path.0]), expected, "{line}");
+            }
+        }
+    }
+}
