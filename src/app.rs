@@ -16,7 +16,9 @@ use crate::alerts::Alerts;
 use crate::background;
 use crate::clock::Clock;
 use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
-use crate::grpc::{Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services};
+use crate::grpc::{
+    ACCEPTED_ENCODING, Context, Held, Observers, PartialBytes, Queries, Usage, Workers, common_services,
+};
 use crate::history::{self, DataDir, DataDirError, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, Server, admin_router, public_router};
 use crate::limiter::{self, Lane, Limiter};
@@ -258,8 +260,9 @@ impl Core {
     fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config.0, settings.load_options());
-        let replaced = Arc::clone(&limiter);
-        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), move |rules| replaced.replace_rules(rules)));
+        let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
+        let apply = move |rules| replaced.replace_rules(clock_of_reloads.now(), rules);
+        let config = Arc::new(Reloader::new(source, Arc::clone(&clock), apply));
         let loaded = config.load()?;
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
@@ -299,6 +302,7 @@ impl Core {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::service(limiter, clock, self.observers.clone(), queries);
+        let usage = usage.accept_compressed(ACCEPTED_ENCODING);
         let services = common_services(&phases, usage_service_server::SERVICE_NAME).add_service(usage);
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }

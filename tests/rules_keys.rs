@@ -1,7 +1,7 @@
 //! What is accepted, and what it means: the reference's files as they are, and every key that only we have.
 #![allow(missing_docs, clippy::panic, clippy::indexing_slicing)]
 
-use tidegate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
+use tidegate::engine::{Algorithm, Ban, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 use tidegate::rules::{
     Body, Charge, HeaderFamily, LoadOptions, Reset, Rule, RuleSet, SourceFile, TemplatePart, Unit, load,
 };
@@ -46,7 +46,8 @@ fn refused(limit: &str, expected: &[&str]) {
 }
 
 const FIXED: Algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
-const SECOND: Limit = Limit { max: 10, window: Nanos::SECOND, algorithm: FIXED, ban: None, count_denied: true };
+const SECOND: Limit =
+    Limit { max: 10, window: Nanos::SECOND, algorithm: FIXED, ban: None, count_denied: CountDenied::Alone };
 
 #[test]
 fn what_the_reference_accepts_is_accepted() {
@@ -211,21 +212,29 @@ fn periods() {
 fn algorithms() {
     let bucket = |burst, size, mode| Algorithm::TokenBucket { burst, queue: Queue { size, mode } };
     for (keys, algorithm, count_denied) in [
-        ("", FIXED, true),
-        ("algorithm: fixed_window", FIXED, true),
-        ("starts: clock", FIXED, true),
-        ("starts: clock, count_denied: false", FIXED, false),
-        ("starts: first_request", Algorithm::FixedWindow { starts: Starts::FirstRequest }, false),
-        ("starts: first_request, count_denied: true", Algorithm::FixedWindow { starts: Starts::FirstRequest }, true),
-        ("algorithm: sliding_window", Algorithm::SlidingWindow, false),
-        ("algorithm: sliding_log", Algorithm::SlidingLog, false),
-        ("algorithm: sliding_log, count_denied: yes", Algorithm::SlidingLog, true),
-        ("algorithm: token_bucket", bucket(10, 0, QueueMode::Hold), false),
-        ("algorithm: token_bucket, burst: 1", bucket(1, 0, QueueMode::Hold), false),
-        ("algorithm: token_bucket, queue: 100", bucket(10, 100, QueueMode::Hold), false),
-        ("algorithm: token_bucket, queue: 0", bucket(10, 0, QueueMode::Hold), false),
-        ("algorithm: token_bucket, queue: {size: 5}", bucket(10, 5, QueueMode::Hold), false),
-        ("algorithm: token_bucket, burst: 20, queue: {size: 5, mode: advise}", bucket(20, 5, QueueMode::Advise), false),
+        ("", FIXED, CountDenied::Alone),
+        ("algorithm: fixed_window", FIXED, CountDenied::Alone),
+        ("starts: clock", FIXED, CountDenied::Alone),
+        ("starts: clock, count_denied: false", FIXED, CountDenied::Never),
+        ("starts: first_request", Algorithm::FixedWindow { starts: Starts::FirstRequest }, CountDenied::Never),
+        (
+            "starts: first_request, count_denied: true",
+            Algorithm::FixedWindow { starts: Starts::FirstRequest },
+            CountDenied::Always,
+        ),
+        ("algorithm: sliding_window", Algorithm::SlidingWindow, CountDenied::Never),
+        ("algorithm: sliding_log", Algorithm::SlidingLog, CountDenied::Never),
+        ("algorithm: sliding_log, count_denied: yes", Algorithm::SlidingLog, CountDenied::Always),
+        ("algorithm: token_bucket", bucket(10, 0, QueueMode::Hold), CountDenied::Never),
+        ("algorithm: token_bucket, burst: 1", bucket(1, 0, QueueMode::Hold), CountDenied::Never),
+        ("algorithm: token_bucket, queue: 100", bucket(10, 100, QueueMode::Hold), CountDenied::Never),
+        ("algorithm: token_bucket, queue: 0", bucket(10, 0, QueueMode::Hold), CountDenied::Never),
+        ("algorithm: token_bucket, queue: {size: 5}", bucket(10, 5, QueueMode::Hold), CountDenied::Never),
+        (
+            "algorithm: token_bucket, burst: 20, queue: {size: 5, mode: advise}",
+            bucket(20, 5, QueueMode::Advise),
+            CountDenied::Never,
+        ),
     ] {
         assert_eq!(limit(keys), Limit { algorithm, count_denied, ..SECOND }, "{keys}");
     }
@@ -364,6 +373,10 @@ fn several_limits() {
         (
             "key: a\nrate_limits: {unit: day}",
             &["4: 'rate_limits' must be a list of rate_limit blocks, found 'map[unit:day]'"],
+        ),
+        (
+            &format!("key: a\nrate_limits: [{}]", ["{unit: day}"; 17].join(", ")),
+            &["4: 'rate_limits' has 17 blocks, of at most 16"],
         ),
         (
             "key: a\nrate_limits: [1]",

@@ -6,8 +6,12 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use tidegate::engine::{Algorithm, Ban, BanWhen, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
-use tidegate::store::{Charge, CounterKey, Identities, Identity, Memory, Store, Tags, WhenFull};
+use tidegate::engine::{
+    Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict,
+};
+use tidegate::store::{
+    Charge, CounterKey, Group, Identities, Identity, Memory, Occupancy, Role, SeriesSource, Store, Tags, WhenFull,
+};
 use tidegate::units::{Nanos, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
@@ -15,7 +19,7 @@ const HOUR: Nanos = Nanos::from_secs(3_600);
 const ROOMY: usize = 1 << 30;
 
 fn limit(max: u32, algorithm: Algorithm) -> Limit {
-    Limit { max, window: HOUR, algorithm, ban: None, count_denied: false }
+    Limit { max, window: HOUR, algorithm, ban: None, count_denied: CountDenied::Never }
 }
 
 fn algorithms(burst: u32) -> [Algorithm; 5] {
@@ -36,7 +40,7 @@ fn key(name: &str) -> CounterKey {
 }
 
 fn charge(store: &Memory, limit: &Limit, name: &str, hits: u64) -> Outcome {
-    store.charge(NOW, &Charge { limit, key: key(name).as_bytes(), op: Op::Charge(hits), tags: None }).outcome
+    store.charge(NOW, &Charge { limit, key: key(name).as_bytes(), op: Op::Charge(hits), series: None }).outcome
 }
 
 /// `threads` threads, each `checks` times through `check`; the sum of what was admitted.
@@ -106,7 +110,7 @@ fn overlapping_sets_charged_all_or_nothing_never_over_admit() {
             order.rotate_left(thread % 3);
             let limits = [&user, &tenant, &node];
             let charges =
-                order.map(|j| Charge { limit: limits[j], key: keys[j].as_bytes(), op: Op::Charge(1), tags: None });
+                order.map(|j| Charge { limit: limits[j], key: keys[j].as_bytes(), op: Op::Charge(1), series: None });
             let mut outcomes = Vec::new();
             store.charge_all(NOW, &charges, &mut outcomes);
             busy.fetch_sub(1, Ordering::Relaxed);
@@ -139,12 +143,16 @@ fn all_or_nothing_leaves_no_trace_of_a_denied_check() {
                 other => other,
             },
         );
-        let wide = Limit { count_denied: true, ..limit(5, algorithm) };
+        let wide = Limit { count_denied: CountDenied::Alone, ..limit(5, algorithm) };
         let ask = || {
             let keys = [key("wide"), key("narrow"), key("new")];
             let limits = [&wide, &narrow, &wide];
-            let charges =
-                [0, 1, 2].map(|i| Charge { limit: limits[i], key: keys[i].as_bytes(), op: Op::Charge(1), tags: None });
+            let charges = [0, 1, 2].map(|i| Charge {
+                limit: limits[i],
+                key: keys[i].as_bytes(),
+                op: Op::Charge(1),
+                series: None,
+            });
             let mut outcomes = Vec::new();
             store.charge_all(NOW, &charges, &mut outcomes);
             outcomes.into_iter().map(|charged| charged.outcome).collect::<Vec<_>>()
@@ -165,7 +173,7 @@ fn one_counter_named_twice_in_a_check_is_charged_twice() {
         let limit = limit(3, algorithm);
         let key = key("same");
         let mut outcomes = Vec::new();
-        let one = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(2), tags: None };
+        let one = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(2), series: None };
         store.charge_all(NOW, &[one, one], &mut outcomes);
         assert_eq!(
             outcomes.iter().map(|charged| charged.outcome.admitted()).collect::<Vec<_>>(),
@@ -192,7 +200,7 @@ fn only_the_limit_that_denies_begins_its_ban() {
             limit,
             key: key.as_bytes(),
             op: Op::Charge(1),
-            tags: None,
+            series: None,
         });
         let mut outcomes = Vec::new();
         for _ in 0..2 {
@@ -226,8 +234,8 @@ fn at_the_budget_new_counters_are_refused_and_old_ones_work() {
         let later = NOW.plus(HOUR);
         store.sweep_all(later);
         assert_eq!(store.occupancy().counters, 0);
-        let outcome =
-            store.charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1), tags: None });
+        let outcome = store
+            .charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1), series: None });
         assert_eq!((outcome.outcome.admitted(), store.occupancy().counters), (true, 1));
     }
 }
@@ -246,7 +254,7 @@ fn at_the_budget_a_check_of_several_counters_is_denied_and_charges_nothing() {
             limit,
             key: key.as_bytes(),
             op: Op::Charge(1),
-            tags: None,
+            series: None,
         });
         let mut outcomes = Vec::new();
         store.charge_all(NOW, &charges, &mut outcomes);
@@ -276,7 +284,7 @@ fn a_million_counters_take_less_than_140_bytes_each() {
 fn a_counter_keeps_the_tag_that_it_was_given() {
     struct Numbers(AtomicU64);
     impl Tags for Numbers {
-        fn tag(&self, _: &[u8]) -> u32 {
+        fn tag(&self, _: usize) -> u32 {
             u32::try_from(self.0.fetch_add(1, Ordering::Relaxed)).unwrap() + 7
         }
     }
@@ -284,7 +292,12 @@ fn a_counter_keeps_the_tag_that_it_was_given() {
         let (store, limit, numbers) = (Memory::new(ROOMY, WhenFull::Deny), limit(3, algorithm), Numbers(0.into()));
         let ask = |name: &str, hits| {
             let key = key(name);
-            let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(hits), tags: Some(&numbers) };
+            let charge = Charge {
+                limit: &limit,
+                key: key.as_bytes(),
+                op: Op::Charge(hits),
+                series: Some(SeriesSource { tags: &numbers, index: 0 }),
+            };
             store.charge(NOW, &charge).tag.unwrap()
         };
         assert_eq!([ask("a", 1), ask("a", 1), ask("b", 3), ask("a", 0), ask("b", 1)], [7, 7, 8, 7, 8], "{algorithm:?}");
@@ -293,7 +306,7 @@ fn a_counter_keeps_the_tag_that_it_was_given() {
             limit: &limit,
             key: keys[i].as_bytes(),
             op: Op::Charge(1),
-            tags: Some(&numbers as &dyn Tags),
+            series: Some(SeriesSource { tags: &numbers, index: i }),
         });
         let mut outcomes = Vec::new();
         store.charge_all(NOW, &charges, &mut outcomes);
@@ -362,4 +375,114 @@ fn identities_are_stable_and_distinct() {
     assert_ne!(a, b);
     assert_ne!(a, Identity::OVERRIDE);
     assert_eq!(identities.intern("a".into()), a);
+}
+
+/// A batch that is behind the sweep opens no window again that was spent, and freed.
+#[test]
+fn a_batch_behind_the_sweep_spends_no_window_twice() {
+    let ban = Some(Ban { length: Nanos::SECOND, when: BanWhen::Exceeded });
+    for algorithm in algorithms(5) {
+        for ban in [None, ban] {
+            let store = Memory::new(ROOMY, WhenFull::Deny);
+            let limit = Limit { window: Nanos::SECOND, ban, ..limit(5, algorithm) };
+            let key = key("k");
+            let at = |ms: u64| NOW.plus(Nanos::from_ns(ms * 1_000_000));
+            let ask = |now: Timestamp| {
+                let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(1), series: None };
+                u64::from(store.charge(now, &charge).outcome.admitted())
+            };
+            let behind = at(500);
+            let first: u64 = (0..9).map(|_| ask(behind)).sum();
+            assert_eq!(first, 5, "{algorithm:?}");
+            let later = at(10_000);
+            store.sweep_all(later);
+            assert_eq!(store.occupancy().counters, 0, "{algorithm:?}: all is spent");
+            let second: u64 = (0..9).map(|_| ask(behind)).sum();
+            let third: u64 = (0..9).map(|_| ask(later)).sum();
+            assert_eq!(second + third, 5, "{algorithm:?}, {ban:?}: two batches of one window");
+        }
+    }
+}
+
+/// Logs grow only where there is room: the budget holds for them as for everything else.
+#[test]
+fn logs_keep_to_the_budget() {
+    const BUDGET: usize = 1 << 20;
+    for when_full in [WhenFull::Deny, WhenFull::Allow] {
+        let store = Memory::new(BUDGET, when_full);
+        let limit = limit(65_536, Algorithm::SlidingLog);
+        let names: Vec<_> = (0..8).map(|i| format!("log {i}")).collect();
+        let mut denied = 0_u64;
+        for i in 0..20_000 {
+            let now = NOW.plus(Nanos::from_ns(i));
+            for name in &names {
+                let key = key(name);
+                let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(1), series: None };
+                let outcome = store.charge(now, &charge).outcome;
+                denied += u64::from(!outcome.admitted());
+                assert!(outcome.admitted() || outcome.verdict == Verdict::Denied(Reason::NoRoom), "{outcome:?}");
+            }
+        }
+        let Occupancy { bytes, no_room, .. } = store.occupancy();
+        // The last of them doubled when there was room left.
+        assert!(bytes < BUDGET + BUDGET / 2, "{bytes} of {BUDGET} bytes");
+        assert!(no_room > 0, "the budget was never reached: the test shows nothing");
+        assert_eq!(denied, if when_full == WhenFull::Deny { no_room } else { 0 });
+    }
+}
+
+/// Quotas are decided in the step that charges them: of checks that race, none passes on what another took.
+#[test]
+fn quotas_that_race_never_over_admit() {
+    for algorithm in algorithms(1_000) {
+        let store = Memory::new(ROOMY, WhenFull::Deny);
+        let limit = limit(1_000, algorithm);
+        let (busy, collisions) = (AtomicU64::new(0), AtomicU64::new(0));
+        let keys = [key("a"), key("b")];
+        let charged = race(8, 5_000, |thread, _| {
+            collisions.fetch_add(u64::from(busy.fetch_add(1, Ordering::Relaxed) > 0), Ordering::Relaxed);
+            let mut order = [0, 1];
+            order.rotate_left(thread % 2);
+            let charges =
+                order.map(|i| Charge { limit: &limit, key: keys[i].as_bytes(), op: Op::Charge(1), series: None });
+            let groups = [Group { role: Role::Quota, charges: 1 }; 2];
+            let mut outcomes = Vec::new();
+            let admitted = store.charge_groups(NOW, &groups, &charges, &mut outcomes);
+            busy.fetch_sub(1, Ordering::Relaxed);
+            let charged = outcomes.iter().filter(|charged| charged.outcome.admitted()).count() as u64;
+            assert_eq!(admitted, charged > 0, "{algorithm:?}: admitted, and nothing charged");
+            charged
+        });
+        assert_eq!(charged, 2_000, "{algorithm:?}");
+        assert!(collisions.into_inner() > 0, "no two threads ever met: the test shows nothing");
+    }
+}
+
+/// A denied check takes nothing, though a refund in it makes room for what was denied.
+#[test]
+fn a_refund_comes_before_the_charges_of_its_check() {
+    for algorithm in algorithms(5) {
+        let store = Memory::new(ROOMY, WhenFull::Deny);
+        let (limit, zero) = (limit(5, algorithm), limit(0, FIRST));
+        let (counter, blocked) = (key("counter"), key("blocked"));
+        assert!(charge(&store, &limit, "counter", 5).admitted());
+        let op = |limit, key: &'static str, op| (limit, key, op);
+        let ask = |asked: &[(&Limit, &str, Op)]| {
+            let charges: Vec<_> = asked
+                .iter()
+                .map(|(limit, name, op)| {
+                    let key = if *name == "counter" { &counter } else { &blocked };
+                    Charge { limit, key: key.as_bytes(), op: *op, series: None }
+                })
+                .collect();
+            let groups = vec![Group::required(1); charges.len()];
+            store.charge_groups(NOW, &groups, &charges, &mut Vec::new())
+        };
+        let refund = op(&limit, "counter", Op::Refund(2));
+        let spend = op(&limit, "counter", Op::Charge(2));
+        assert!(!ask(&[refund, spend, op(&zero, "blocked", Op::Charge(1))]), "{algorithm:?}");
+        assert_eq!(charge(&store, &limit, "counter", 0).remaining, 2, "{algorithm:?}: given back, and not spent");
+        assert!(ask(&[spend]), "{algorithm:?}");
+        assert!(ask(&[spend, refund]), "{algorithm:?}: whatever its place in the check");
+    }
 }

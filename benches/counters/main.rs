@@ -10,6 +10,7 @@
 
 mod algorithms;
 mod decisions;
+mod joint;
 mod latencies;
 mod memory;
 #[path = "../measure/numbers.rs"]
@@ -41,13 +42,14 @@ struct Scale {
 
 type Part = (&'static str, fn(Scale));
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("memory", memory::run),
     ("decisions", decisions::run),
     ("observers", observers::run),
     ("sweep", sweep::run),
     ("rules", rules::run),
     ("algorithms", algorithms::run),
+    ("joint", joint::run),
 ];
 
 fn main() {

@@ -41,7 +41,7 @@ pub(crate) fn limiter(rules: RuleSet) -> Limiter {
     let settings =
         Settings { counter_budget_bytes: 1 << 40, when_full: WhenFull::Deny, lanes: 2, ..Settings::default() };
     let limiter = Limiter::new(settings);
-    limiter.replace_rules(rules);
+    limiter.replace_rules(Timestamp::EPOCH, rules);
     limiter
 }
 

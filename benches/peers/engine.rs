@@ -2,7 +2,9 @@
 
 use std::hint::black_box;
 
-use tidegate::engine::{Algorithm, Ban, BanWhen, Cell, Limit, Log, Op, Outcome, Queue, QueueMode, Starts, log, step};
+use tidegate::engine::{
+    Algorithm, Ban, BanWhen, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Starts, log, step,
+};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;
@@ -24,7 +26,7 @@ fn cases() -> Vec<(&'static str, Limit)> {
         window: Nanos::from_secs(3_600),
         algorithm,
         ban: None,
-        count_denied: false,
+        count_denied: CountDenied::Never,
     };
     let clock = limit(Algorithm::FixedWindow { starts: Starts::Clock });
     let bucket = |size| {

@@ -80,7 +80,10 @@ impl Switches {
             usage_series: 4,
         });
         let file = SourceFile { name: "rules".to_owned(), text: rules.text.into() };
-        limiter.replace_rules(load(&[file], LoadOptions::default()).unwrap_or_else(|errors| panic!("{errors:?}")));
+        limiter.replace_rules(
+            Timestamp::EPOCH,
+            load(&[file], LoadOptions::default()).unwrap_or_else(|errors| panic!("{errors:?}")),
+        );
         limiter
     }
 }

@@ -40,7 +40,7 @@ impl Scene {
         let limit = "{unit: hour, requests_per_unit: 1}";
         let text = format!("domain: api\ndescriptors:\n- {{key: partner, rate_limit: {limit}}}\nalerts:\n{alerts}");
         let files = [SourceFile { name: "f".into(), text: text.into_bytes() }];
-        self.limiter.replace_rules(load(&files, LoadOptions::default()).unwrap());
+        self.limiter.replace_rules(Timestamp::EPOCH, load(&files, LoadOptions::default()).unwrap());
         self.watch.step(self.now);
     }
 

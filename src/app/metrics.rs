@@ -43,7 +43,7 @@ impl Sources {
         let usage = self.limiter.usage();
         let (requests, errors) = usage.requests();
         Snapshot {
-            rules: usage.series_usage().into_iter().map(rule).collect(),
+            rules: merged(usage.series_usage().into_iter().map(rule)),
             domains_not_found: usage.unknown_domains(),
             errors: vec![("service_error", errors)],
             requests: vec![("ShouldRateLimit", requests)],
@@ -142,6 +142,18 @@ fn limit_value(rule: &Rule, limit: &RuleLimit, place: usize) -> LimitValue {
         period: limit.period.length,
         requests: limit.requests_per_unit,
     }
+}
+
+/// The series, sorted, those of one path summed up: a rule's, and that of a value which makes the same path.
+fn merged(series: impl Iterator<Item = RuleSeries>) -> Vec<RuleSeries> {
+    let mut merged: Vec<RuleSeries> = Vec::new();
+    for one in series {
+        match merged.last_mut() {
+            Some(last) if (&last.domain, &last.rule) == (&one.domain, &one.rule) => last.totals.add(&one.totals),
+            _ => merged.push(one),
+        }
+    }
+    merged
 }
 
 fn rule(series: SeriesUsage) -> RuleSeries {

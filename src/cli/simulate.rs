@@ -13,6 +13,7 @@ use crate::limiter::{Limiter, Settings};
 use crate::rules::{self, LoadOptions};
 use crate::settings::ConfigPath;
 use crate::simulate::{self, Output, SimulateError};
+use crate::units::Timestamp;
 
 /// What to decide about, and by which rules.
 #[derive(Clone, Debug, clap::Args)]
@@ -74,7 +75,7 @@ impl Simulate {
         warnings(&files, &rules).for_each(|warning| complain(&format!("warning: {warning}")));
         let settings = Settings { shadow_mode: self.shadow_mode, quota_mode: self.quota_mode, ..Settings::default() };
         let limiter = Limiter::new(settings);
-        limiter.replace_rules(rules);
+        limiter.replace_rules(Timestamp::EPOCH, rules);
         Ok(limiter)
     }
 

@@ -5,7 +5,14 @@
 //!
 //! T is no whole number of nanoseconds (3 per second), so time is counted in ticks of 1 / limit nanoseconds, in 128
 //! bits: then T is `length` ticks, and nothing is ever rounded. State: `fresh_at` is the theoretical arrival time
-//! (tat), rounded up to a nanosecond; `state` how many ticks that rounding added.
+//! (tat), rounded up to a nanosecond; the lower half of `state` how many ticks that rounding added, the upper half T as
+//! an `f32`.
+//!
+//! A configuration that changes T keeps the hits that a bucket lacks, not the time that they would have taken. The T in
+//! the state says what that time was worth: the missing hits are known to one part in [`PRECISION`], and a number that
+//! close to a whole one is taken for it.
+//!
+//! A denied charge that counts takes the bucket into debt, at most `limit` hits below empty.
 
 use super::{Cell, Limit, Op, Outcome, Queue, QueueMode, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
@@ -29,12 +36,18 @@ pub(super) fn step(limit: &Limit, burst: u32, queue: Queue, cell: Cell, now: Tim
 struct Bucket {
     now: Timestamp,
     ticks_per_ns: u128,
+    /// T in nanoseconds, as states keep it.
+    rate: f32,
     /// Ticks that one hit costs.
     interval: u128,
     /// Ticks of a full bucket.
     full: u128,
-    /// Ticks of a full bucket and of the longest wait in the queue.
+    /// Ticks of a full bucket and of the longest wait in the queue, for a caller who waits no longer than it says.
     most: u128,
+    /// Ticks of a full bucket and of a full queue. Whoever owes more is in debt.
+    owed_at_most: u128,
+    /// What one period allows, in ticks.
+    allowance: u128,
     has_queue: bool,
     /// Ticks until the bucket is full.
     debt: u128,
@@ -45,15 +58,49 @@ impl Bucket {
         let ticks_per_ns = u128::from(limit.max);
         let interval = u128::from(limit.window.as_ns().max(1));
         let full = u128::from(burst) * interval;
-        // A limit that was lowered since leaves a rounding above the new tick: less than a nanosecond.
-        let rounding = u128::from(cell.state).min(ticks_per_ns - 1);
-        let debt = (u128::from(cell.fresh_at.since(now).as_ns()) * ticks_per_ns).saturating_sub(rounding);
+        let queued = u128::from(queue.size) * interval;
         let longest = match queue.mode {
             QueueMode::HoldAtMost(length) => u128::from(length.as_ns()) * ticks_per_ns,
             QueueMode::Hold | QueueMode::Advise => u128::MAX,
         };
-        let wait = longest.min(u128::from(queue.size) * interval);
-        Self { now, ticks_per_ns, interval, full, most: full + wait, has_queue: queue.size > 0, debt }
+        let empty = Self {
+            now,
+            ticks_per_ns,
+            rate: rate(limit),
+            interval,
+            full,
+            most: full + longest.min(queued),
+            owed_at_most: full + queued,
+            allowance: ticks_per_ns * interval,
+            has_queue: queue.size > 0,
+            debt: 0,
+        };
+        empty.with_debt(empty.debt_of(cell))
+    }
+
+    /// Ticks until the bucket is full, by its state.
+    fn debt_of(self, cell: Cell) -> u128 {
+        let ahead = u128::from(cell.fresh_at.since(self.now).as_ns()) * self.ticks_per_ns;
+        if ahead == 0 {
+            return 0;
+        }
+        let State { rate, rounding } = State::of(cell);
+        if rate == self.rate {
+            // Two limits whose T is all but the same may round differently: by less than a nanosecond.
+            return ahead.saturating_sub(u128::from(rounding).min(self.ticks_per_ns - 1));
+        }
+        let missing = missing_hits(cell.fresh_at.since(self.now), rate);
+        let debt = self.cost_of_part(missing);
+        // A raised rate never lengthens a wait.
+        if self.rate < rate { debt.min(ahead) } else { debt }
+    }
+
+    /// Ticks that so many hits cost, rounded up.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // It saturates.
+    fn cost_of_part(self, hits: f64) -> u128 {
+        let whole = hits.floor();
+        let part = ((hits - whole) * self.interval as f64).ceil();
+        (whole as u128).saturating_mul(self.interval).saturating_add(part as u128)
     }
 
     fn with_debt(self, debt: u128) -> Self {
@@ -62,7 +109,7 @@ impl Bucket {
 
     fn charge(self, limit: &Limit, cell: Cell, hits: u64) -> (Outcome, Cell) {
         if hits == 0 {
-            return (self.outcome(Verdict::ADMITTED, self.used(), &self, self.until_full()), cell);
+            return self.look(cell);
         }
         let after = self.used().saturating_add(hits);
         let wanted = self.debt.saturating_add(self.cost(hits));
@@ -71,10 +118,30 @@ impl Bucket {
             let delay = self.nanos(wanted.saturating_sub(self.full));
             return (self.outcome(Verdict::Admitted { delay }, after, &kept, kept.until_full()), kept.cell());
         }
-        let kept = if limit.count_denied { self.with_debt(self.debt.max(self.most.min(wanted))) } else { self };
-        let reason = if self.has_queue { Reason::QueueFull } else { Reason::OverLimit };
-        let outcome = self.outcome(Verdict::Denied(reason), after, &kept, kept.wait(hits));
-        (outcome, if limit.count_denied { kept.cell() } else { cell })
+        let counts = limit.counts_denied();
+        let kept = if counts { self.in_debt(wanted) } else { self };
+        let outcome = self.outcome(self.denied(), after, &kept, kept.wait(limit, hits));
+        (outcome, if counts { kept.cell() } else { cell })
+    }
+
+    /// Charges nothing. Denied while the bucket is in debt; a state of another rate is brought up to date.
+    fn look(self, cell: Cell) -> (Outcome, Cell) {
+        let in_debt = self.debt > self.owed_at_most;
+        let verdict = if in_debt { self.denied() } else { Verdict::ADMITTED };
+        let reset = if in_debt { self.nanos(self.debt - self.owed_at_most) } else { self.until_full() };
+        let next = if State::of(cell).rate == self.rate { cell } else { self.cell() };
+        (self.outcome(verdict, self.used(), &self, reset), next)
+    }
+
+    /// With the hits of a denied charge that counts: at most one period's allowance beyond what may be owed.
+    fn in_debt(self, wanted: u128) -> Self {
+        let deepest = self.owed_at_most.saturating_add(self.allowance);
+        let kept = self.with_debt(self.debt.max(wanted.min(deepest)));
+        if self.is_told(kept.debt) { kept } else { self }
+    }
+
+    fn denied(self) -> Verdict {
+        Verdict::Denied(if self.has_queue { Reason::QueueFull } else { Reason::OverLimit })
     }
 
     fn outcome(self, verdict: Verdict, after: u64, kept: &Self, reset: Nanos) -> Outcome {
@@ -99,11 +166,12 @@ impl Bucket {
         u64::try_from(self.full.saturating_sub(self.debt) / self.interval).unwrap_or(u64::MAX)
     }
 
-    /// How long until `hits` more would be admitted, be it into the queue. Hits that never fit: until full.
-    fn wait(self, hits: u64) -> Nanos {
+    /// How long until `hits` more would be admitted, be it into the queue. Hits that never fit: until full, and at least
+    /// a period.
+    fn wait(self, limit: &Limit, hits: u64) -> Nanos {
         let cost = self.cost(hits);
         if cost > self.most {
-            return self.until_full();
+            return self.until_full().max(limit.window);
         }
         self.nanos(self.debt.saturating_add(cost).saturating_sub(self.most))
     }
@@ -122,11 +190,53 @@ impl Bucket {
             return Cell::FRESH;
         }
         let ahead = self.nanos(self.debt);
-        let rounding = u128::from(ahead.as_ns()) * self.ticks_per_ns
-            - self.debt.min(u128::from(ahead.as_ns()) * self.ticks_per_ns);
-        Cell { fresh_at: self.now.plus(ahead), state: u64::try_from(rounding).unwrap_or(0) }
+        let rounding = (u128::from(ahead.as_ns()) * self.ticks_per_ns).saturating_sub(self.debt);
+        let state = State { rate: self.rate, rounding: u32::try_from(rounding).unwrap_or(0) };
+        Cell { fresh_at: self.now.plus(ahead), state: state.packed() }
     }
 }
+
+/// The two halves of a cell's state. It never reads as a ban: the upper half of that is no number.
+#[derive(Clone, Copy)]
+struct State {
+    /// T in nanoseconds when the state was written.
+    rate: f32,
+    /// Ticks that `fresh_at` is later than the theoretical arrival time, fewer than a nanosecond has.
+    rounding: u32,
+}
+
+impl State {
+    fn of(cell: Cell) -> Self {
+        let [a, b, c, d, e, f, g, h] = cell.state.to_be_bytes();
+        Self { rate: f32::from_be_bytes([a, b, c, d]), rounding: u32::from_be_bytes([e, f, g, h]) }
+    }
+
+    fn packed(self) -> u64 {
+        u64::from(self.rate.to_bits()) << u32::BITS | u64::from(self.rounding)
+    }
+}
+
+/// T, as states keep it.
+#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // To one part in PRECISION.
+fn rate(limit: &Limit) -> f32 {
+    (limit.window.as_ns().max(1) as f64 / f64::from(limit.max)) as f32
+}
+
+/// The hits that a bucket lacks that fills up in `until_full` at a hit in `rate` nanoseconds.
+#[allow(clippy::cast_precision_loss)] // Far beyond what matters.
+fn missing_hits(until_full: Nanos, rate: f32) -> f64 {
+    let rate = f64::from(rate);
+    if rate <= 0.0 {
+        return 0.0;
+    }
+    let missing = until_full.as_ns() as f64 / rate;
+    // `until_full` is known to a nanosecond.
+    let unsure = missing / PRECISION + 1.0 / rate;
+    if (missing - missing.round()).abs() <= unsure { missing.round() } else { missing }
+}
+
+/// How finely states know their T: an `f32` has 24 significant bits, of which one is lost to its rounding.
+const PRECISION: f64 = 8_388_608.0;
 
 /// A limit of 0 per window: nothing passes, ever.
 fn blocked(limit: &Limit, cell: Cell, op: Op) -> (Outcome, Cell) {

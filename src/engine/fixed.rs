@@ -17,13 +17,19 @@ pub(super) fn step(limit: &Limit, starts: Starts, cell: Cell, now: Timestamp, op
         Op::Charge(hits) => {
             let after = count.saturating_add(hits);
             let admitted = after <= max;
-            let counts = hits > 0 && (admitted || limit.count_denied);
+            let counts = hits > 0 && (admitted || limit.counts_denied());
             let kept = if counts { after.min(Cell::MAX_COUNT) } else { count };
             let verdict = if admitted { Verdict::ADMITTED } else { Verdict::Denied(Reason::OverLimit) };
             let untouched = cell == Cell::FRESH && !counts;
-            let reset =
-                if untouched { untouched_reset(limit, starts, now, admitted) } else { window.fresh_at.since(now) };
-            let remaining = max.saturating_sub(if limit.count_denied { after } else { kept });
+            let reset = if untouched {
+                untouched_reset(limit, starts, now, admitted)
+            } else if hits > max && starts == Starts::FirstRequest {
+                // No window ever admits it.
+                limit.window
+            } else {
+                window.fresh_at.since(now)
+            };
+            let remaining = max.saturating_sub(if limit.counts_denied() { after } else { kept });
             let next = if untouched { cell } else { Cell { state: kept, ..window } };
             (Outcome { verdict, before: count, after, remaining, reset }, next)
         }

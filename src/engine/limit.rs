@@ -14,10 +14,27 @@ pub struct Limit {
     /// What happens once the limit is reached or exceeded.
     pub ban: Option<Ban>,
     /// Whether the hits of a denied check count.
-    pub count_denied: bool,
+    pub count_denied: CountDenied,
+}
+
+/// Whether the hits of a denied check count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountDenied {
+    /// They do not.
+    Never,
+    /// They do where the limit is charged on its own, and do not where it is charged all or nothing with others: the
+    /// default of clock-aligned fixed windows, as in the reference.
+    Alone,
+    /// They do, whichever limit of the check denies: for charges after the fact, which report what has been spent.
+    Always,
 }
 
 impl Limit {
+    /// Whether the hits of a check that this limit denies count, when it is charged on its own.
+    pub(super) const fn counts_denied(&self) -> bool {
+        !matches!(self.count_denied, CountDenied::Never)
+    }
+
     /// The most hits that a fresh counter admits at one instant, those that would wait left out; what an outcome's `before`
     /// and `after` are measured against.
     pub fn capacity(&self) -> u64 {

@@ -102,10 +102,17 @@ impl Log {
         }
     }
 
-    /// How long until `hits` more would be admitted; hits that never fit: until the log is empty.
+    /// Whether hits of a new instant would take more of the heap.
+    pub fn must_grow(&self, now: Timestamp) -> bool {
+        let is_new = self.entries.back().is_none_or(|(at, _)| *at < now);
+        is_new && self.entries.len() == self.entries.capacity()
+    }
+
+    /// How long until `hits` more would be admitted; hits that never fit: until the log is empty, and at least a window.
     fn wait(&self, limit: &Limit, now: Timestamp, hits: u64) -> Nanos {
         let Some(room) = u64::from(limit.max).checked_sub(hits) else {
-            return self.entries.back().map_or(limit.window, |(at, _)| at.plus(limit.window).since(now));
+            let empty = self.entries.back().map_or(limit.window, |(at, _)| at.plus(limit.window).since(now));
+            return empty.max(limit.window);
         };
         let mut left = self.total;
         for (at, count) in &self.entries {
@@ -127,7 +134,8 @@ impl Log {
 
 /// One operation on a log.
 ///
-/// With `commit` false nothing is kept but what has expired is dropped: the answer is the same, the counter as before.
+/// With `commit` false the verdict is the same, and the counter as before but for what has expired. The rest of the
+/// outcome then leaves out the operation's own hits, and nothing is allocated.
 /// Cost: amortised constant; a denied operation of n hits looks at no more than the n oldest entries.
 pub fn step(limit: &Limit, log: &mut Log, now: Timestamp, op: Op, commit: bool) -> Outcome {
     if let Some(until) = log.ban_until(limit, now) {
@@ -150,8 +158,8 @@ fn charge(limit: &Limit, log: &mut Log, now: Timestamp, hits: u64, commit: bool)
     let before = log.total;
     let after = before.saturating_add(hits);
     let admitted = after <= max;
-    let counts = hits > 0 && (admitted || limit.count_denied);
-    if counts {
+    let counts = hits > 0 && (admitted || limit.counts_denied());
+    if counts && commit {
         log.push(now, hits, limit.max);
     }
     let mut outcome = Outcome {
@@ -162,10 +170,8 @@ fn charge(limit: &Limit, log: &mut Log, now: Timestamp, hits: u64, commit: bool)
         reset: if admitted { log.oldest_leaves(limit.window, now) } else { log.wait(limit, now, hits) },
     };
     let ban = ban::begins(limit, now, Op::Charge(hits), &mut outcome);
-    match (commit, ban) {
-        (true, Some(_)) => *log = Log { banned_until: ban, window: limit.window, ..Log::default() },
-        (false, _) if counts => log.take_back(hits),
-        _ => {}
+    if commit && ban.is_some() {
+        *log = Log { banned_until: ban, window: limit.window, ..Log::default() };
     }
     outcome
 }

@@ -7,7 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | `fixed_window` | `fixed` | window end, count | 16 |
 //! | `sliding_window` | `sliding` | end of the next window, two counts | 16 |
-//! | `token_bucket` | `bucket` | theoretical arrival time, its fraction of a nanosecond | 16 |
+//! | `token_bucket` | `bucket` | theoretical arrival time, its fraction of a nanosecond, the time of a hit | 16 |
 //! | `sliding_log` | [`log`] | every admitted hit's time | 64 + 16 per instant |
 //!
 //! A ban takes the place of the other state, because a counter that is banned counts nothing and is fresh afterwards.
@@ -22,6 +22,6 @@ mod outcome;
 mod sliding;
 
 pub use cell::{Cell, step};
-pub use limit::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
+pub use limit::{Algorithm, Ban, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 pub use log::Log;
 pub use outcome::{Op, Outcome, Reason, Verdict};

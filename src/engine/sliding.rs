@@ -36,7 +36,7 @@ pub(super) fn step(limit: &Limit, cell: Cell, now: Timestamp, op: Op) -> (Outcom
     match op {
         Op::Charge(hits) => {
             let admitted = windows.allows(limit, hits);
-            let counts = hits > 0 && (admitted || limit.count_denied);
+            let counts = hits > 0 && (admitted || limit.counts_denied());
             let kept = if counts { windows.with_current(hits) } else { windows };
             let remaining = kept.remaining(limit);
             let (verdict, reset) = if admitted {

@@ -52,8 +52,8 @@ impl Checks {
     }
 
     /// The span of a check that is sampled.
-    pub(super) fn begin_span(&self, headers: &HeaderMap) -> Option<CheckSpan> {
-        self.spans.as_ref().and_then(|spans| spans.begin(headers))
+    pub(super) fn begin_span(&self, headers: &HeaderMap, message: &[u8]) -> Option<Sampled> {
+        self.spans.as_ref().and_then(|spans| spans.begin(headers)).map(|span| Sampled::new(span, message))
     }
 
     /// Decides about one message. The answer may have to be held.
@@ -67,12 +67,12 @@ impl Checks {
         answer
     }
 
-    /// Waits as long as the answer is to be held, and ends the span.
+    /// Waits as long as the answer is to be held, and ends the span. What is waited for does not hold the request: it may
+    /// be 4 MiB, and a quarter of a million may wait.
     pub(super) async fn settle(
         &self,
         answer: Result<Answer, Refusal>,
-        span: Option<CheckSpan>,
-        message: &[u8],
+        span: Option<Sampled>,
     ) -> Result<ResponseFrame, Status> {
         if let Ok(answer) = &answer
             && !answer.hold.is_zero()
@@ -80,7 +80,7 @@ impl Checks {
             self.held.hold(answer.hold, self.phases.clone()).await?;
         }
         if let Some(span) = span {
-            end(span, message, &answer);
+            span.end(&answer);
         }
         answer.map(|answer| answer.frame).map_err(|refusal| refusal.status())
     }
@@ -91,19 +91,34 @@ impl Checks {
 impl RateLimitService for Checks {
     async fn should_rate_limit(&self, request: Request<RequestFrame>) -> Result<Response<ResponseFrame>, Status> {
         let headers = request.metadata().as_ref();
-        let (span, message) = (self.begin_span(headers), &request.get_ref().0);
+        let message = &request.get_ref().0;
+        let span = self.begin_span(headers, message);
         let answer = self.decide(&self.moment(), headers, message);
-        self.settle(answer, span, message).await.map(Response::new)
+        drop(request);
+        self.settle(answer, span).await.map(Response::new)
     }
 }
 
-/// Ends the span of a sampled check.
-#[cold]
-fn end(span: CheckSpan, request: &[u8], answer: &Result<Answer, Refusal>) {
-    let domain = wire::read(request).map(|check| check.domain.into_owned()).unwrap_or_default();
-    match answer {
-        Ok(answer) if answer.over_limit => span.end(&domain, "OVER_LIMIT", None),
-        Ok(_) => span.end(&domain, "OK", None),
-        Err(refusal) => span.end(&domain, "UNKNOWN", Some(&refusal.to_string())),
+/// The span of a check that is sampled, and the check's domain.
+#[derive(Debug)]
+pub(super) struct Sampled {
+    span: CheckSpan,
+    domain: String,
+}
+
+impl Sampled {
+    #[cold]
+    fn new(span: CheckSpan, request: &[u8]) -> Self {
+        let domain = wire::read(request).map(|check| check.domain.into_owned()).unwrap_or_default();
+        Self { span, domain }
+    }
+
+    fn end(self, answer: &Result<Answer, Refusal>) {
+        let Self { span, domain } = self;
+        match answer {
+            Ok(answer) if answer.over_limit => span.end(&domain, "OVER_LIMIT", None),
+            Ok(_) => span.end(&domain, "OK", None),
+            Err(refusal) => span.end(&domain, "UNKNOWN", Some(&refusal.to_string())),
+        }
     }
 }

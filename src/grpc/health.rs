@@ -8,6 +8,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::ACCEPTED_ENCODING;
 use crate::shutdown::{Phase, Phases};
 
 /// Health by the phase of the process, for the services `""` and `ratelimit` (the name envoyproxy/ratelimit uses).
@@ -19,7 +20,9 @@ pub struct Health(Phases);
 impl Health {
     /// The service.
     pub fn service(phases: Phases) -> HealthServer<Self> {
-        HealthServer::new(Self(phases)).max_decoding_message_size(MAX_REQUEST_BYTES)
+        HealthServer::new(Self(phases))
+            .accept_compressed(ACCEPTED_ENCODING)
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 }
 

@@ -8,6 +8,7 @@
 //! serves on with half a state. In a debug build it ends the one stream.
 
 mod checks;
+mod compressed;
 mod connection;
 mod ending;
 mod health;
@@ -22,6 +23,7 @@ mod usage;
 mod worker;
 
 pub use checks::MAX_MESSAGE_BYTES;
+pub use compressed::ACCEPTED_ENCODING;
 pub use ending::end_with;
 pub use health::Health;
 pub use held::Held;

@@ -1,6 +1,7 @@
 //! A bound on requests that have begun to arrive and are not complete.
 //!
-//! Without it a client could open thousands of streams and leave all but the last byte of 4 MiB on each.
+//! Without it a client could open thousands of streams, and leave on each all but the last byte of 4 MiB, or nothing but
+//! headers of 128 KiB.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
@@ -27,19 +29,37 @@ impl Default for PartialBytes {
 impl PartialBytes {
     /// The body, which fails once the incomplete requests hold too much; one that arrives in one piece is not counted.
     pub fn bound<B>(&self, inner: B) -> Bounded<B> {
-        Bounded { inner, all: self.clone(), held: 0 }
+        Bounded { inner, share: Share { all: self.clone(), held: 0 } }
+    }
+
+    /// The request with a body that is bound, its headers counted as the first piece.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: the incomplete requests hold too much already.
+    pub(super) fn bound_request<B>(&self, request: Request<B>) -> Result<Request<Bounded<B>>, Status> {
+        let share = self.headers(request.headers())?;
+        Ok(request.map(|inner| Bounded { inner, share }))
+    }
+
+    /// The headers of a request, counted until the share is dropped.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: the incomplete requests hold too much already.
+    pub(super) fn headers(&self, headers: &HeaderMap) -> Result<Share, Status> {
+        let mut share = Share { all: self.clone(), held: 0 };
+        share.hold(headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum())?;
+        Ok(share)
     }
 }
 
-/// A request body whose pieces are counted until it is complete.
+/// What one request holds, given back when this is dropped.
 #[derive(Debug)]
-pub struct Bounded<B> {
-    inner: B,
+pub(super) struct Share {
     all: PartialBytes,
     held: usize,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Bounded<B> {
+impl Share {
     fn hold(&mut self, bytes: usize) -> Result<(), Status> {
         self.held = self.held.saturating_add(bytes);
         let before = self.all.held.fetch_add(bytes, Ordering::Relaxed);
@@ -48,6 +68,21 @@ impl<B: Body<Data = Bytes> + Unpin> Bounded<B> {
         }
         Ok(())
     }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.held > 0 {
+            self.all.held.fetch_sub(self.held, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A request body whose pieces are counted until it is complete.
+#[derive(Debug)]
+pub struct Bounded<B> {
+    inner: B,
+    share: Share,
 }
 
 impl<B> Body for Bounded<B>
@@ -65,7 +100,7 @@ where
         let frame = frame.map_err(Into::into);
         if let Some(piece) = frame.as_ref().ok().and_then(Frame::data_ref)
             && !this.inner.is_end_stream()
-            && let Err(status) = this.hold(piece.len())
+            && let Err(status) = this.share.hold(piece.len())
         {
             return Poll::Ready(Some(Err(status.into())));
         }
@@ -78,14 +113,6 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-impl<B> Drop for Bounded<B> {
-    fn drop(&mut self) {
-        if self.held > 0 {
-            self.all.held.fetch_sub(self.held, Ordering::Relaxed);
-        }
     }
 }
 
@@ -127,6 +154,23 @@ mod tests {
         assert!(body(&[2, 1]).frame().await.unwrap().is_ok());
         drop(first);
         assert!(body(&[10, 1]).frame().await.unwrap().is_ok(), "what has ended holds nothing");
+        assert_eq!(all.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn headers_count_as_the_first_piece() {
+        let all = PartialBytes { max: 10, ..PartialBytes::default() };
+        let request = |value: &str, pieces: &[usize]| {
+            let body = Pieces(pieces.iter().copied().collect());
+            Request::builder().header("k", value).body(body).unwrap()
+        };
+        let mut first = all.bound_request(request("12345", &[1, 1])).unwrap();
+        assert!(first.body_mut().frame().await.unwrap().is_ok(), "6 of headers and 1");
+        let refused = all.bound_request(request("123", &[1])).map(drop).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "4 more are over 10");
+        assert!(all.headers(request("12", &[]).headers()).is_ok());
+        drop(first);
+        assert!(all.headers(request("123456789", &[]).headers()).is_ok(), "what has ended holds nothing");
         assert_eq!(all.held.load(Ordering::Relaxed), 0);
     }
 }

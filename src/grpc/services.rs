@@ -11,6 +11,7 @@ use tonic::codegen::Service;
 use tonic::service::Routes;
 
 use super::checks::{Checks, Moment};
+use super::compressed::{ACCEPTED_ENCODING, gathered, names_encoding};
 use super::ending::put_status;
 use super::stream::{Payload, Pieces, Whole, respond};
 use super::{Context, PartialBytes, common_services, end_with};
@@ -56,15 +57,14 @@ impl Services {
         let Some(message) = crate::wire::sole_message(&whole.piece) else {
             return self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
         };
-        let span = self.checks.begin_span(&head.headers);
+        let span = self.checks.begin_span(&head.headers, message);
         match self.checks.decide(moment, &head.headers, message) {
             Ok(answer) if answer.hold.is_zero() && span.is_none() => self.prepared.send(&mut respond, answer.frame),
             answer => {
                 let (checks, prepared) = (Arc::clone(&self.checks), Arc::clone(&self.prepared));
                 tokio::spawn(async move {
-                    let message = crate::wire::sole_message(&whole.piece).unwrap_or_default();
                     let settled = tokio::select! {
-                        settled = checks.settle(answer, span, message) => settled,
+                        settled = checks.settle(answer, span) => settled,
                         _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
                     };
                     match settled {
@@ -77,18 +77,39 @@ impl Services {
     }
 
     /// Decides about a check once its request has arrived.
-    pub(super) fn check_later(&self, request: Request<Pieces>, response: SendResponse<Payload>) {
+    pub(super) fn check_later(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+        let request = match self.partial.bound_request(request) {
+            Ok(request) => request,
+            Err(status) => return refuse(&mut response, &status),
+        };
         let mut checks = RateLimitServiceServer::from_arc(Arc::clone(&self.checks))
+            .accept_compressed(ACCEPTED_ENCODING)
             .max_decoding_message_size(super::MAX_MESSAGE_BYTES);
-        let answer = checks.call(request.map(|body| self.partial.bound(body)));
-        tokio::spawn(respond(async move { answer.await.unwrap_or_else(|never| match never {}) }, response));
+        let answer = async move {
+            let answer = if names_encoding(request.headers()) {
+                match gathered(request).await {
+                    Ok(request) => checks.call(request),
+                    Err(status) => return status.into_http(),
+                }
+            } else {
+                checks.call(request)
+            };
+            answer.await.unwrap_or_else(|never| match never {})
+        };
+        tokio::spawn(respond(answer, response));
     }
 
     /// Serves a call of any other service.
-    pub(super) fn other(&self, request: Request<Pieces>, response: SendResponse<Payload>) {
+    pub(super) fn other(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+        let headers = match self.partial.headers(request.headers()) {
+            Ok(share) => share,
+            Err(status) => return refuse(&mut response, &status),
+        };
         let (mut other, phases) = (self.other.clone(), self.phases.clone());
         let answer = async move {
             let answer = other.call(request).await.unwrap_or_else(|never| match never {});
+            // What is answered from here on, a stream maybe, does not hold the request.
+            drop(headers);
             end_with(&phases, answer)
         };
         tokio::spawn(respond(answer, response));

@@ -7,16 +7,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use http::header::CONTENT_TYPE;
-use prost::Message;
+use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
 use crate::clock::Clock;
 use crate::grpc::{Held, MAX_MESSAGE_BYTES, PartialBytes};
 use crate::limiter::{Lane, Limiter};
 use crate::shutdown::Phases;
-use crate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
-use crate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
-use crate::wire::{self, json as protojson};
+use crate::telemetry::legible;
+use crate::wire::{self, Answer, json as protojson};
 
 /// Decides about checks that come as JSON.
 #[derive(Clone, Debug)]
@@ -35,44 +33,48 @@ pub struct JsonChecks {
     pub phases: Phases,
 }
 
-/// 200 for OK, 429 for OVER_LIMIT, 500 for an overall code that is neither, 400 for everything that was not decided.
+/// 200 for OK, 429 for OVER_LIMIT, 400 for everything that was not decided. The first line of a 400 is the reference
+/// service's, the second says why.
 pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Response {
     match checks.answer(body).await {
-        Ok(frame) => {
-            (status(&frame), [(CONTENT_TYPE, "application/json")], protojson::response_to_json(&frame)).into_response()
+        Ok(answer) => {
+            let status = if answer.over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
+            let json = protojson::response_to_json(answer.frame.message());
+            (status, [(CONTENT_TYPE, "application/json")], json).into_response()
         }
         Err(reason) => {
-            tracing::debug!(reason, "/json refused");
-            (StatusCode::BAD_REQUEST, "Bad Request\n").into_response()
+            // It may repeat what the client sent: as long as a line, and no browser shall take it for a page.
+            let reason = legible(&reason);
+            tracing::debug!(reason, "/json rejected");
+            let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
+            (StatusCode::BAD_REQUEST, headers, format!("Bad Request\n{reason}\n")).into_response()
         }
     }
 }
 
 impl JsonChecks {
-    async fn answer(&self, body: Body) -> Result<Vec<u8>, String> {
+    async fn answer(&self, body: Body) -> Result<Answer, String> {
         let read = tokio::time::timeout(
             BODY_PATIENCE,
             axum::body::to_bytes(Body::new(self.partial.bound(body)), MAX_MESSAGE_BYTES),
         );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
-        let request = protojson::request_from_json(&body)?;
-        // Plain HTTP tells no deadline; the bound on held answers holds all the same.
-        let patience = self.held.patience(&http::HeaderMap::new());
-        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
-        let answer = answer.map_err(|refusal| refusal.to_string())?;
+        let answer = self.decide(&body)?;
+        // An answer that waits does not hold its request, which may be large.
+        drop(body);
         if !answer.hold.is_zero() {
             let held = self.held.hold(answer.hold, self.phases.clone()).await;
             held.map_err(|status| status.message().to_owned())?;
         }
-        Ok(answer.frame.message().to_vec())
+        Ok(answer)
     }
-}
 
-fn status(frame: &[u8]) -> StatusCode {
-    match RateLimitResponse::decode(frame).map(|answer| answer.overall_code()) {
-        Ok(Code::Ok) => StatusCode::OK,
-        Ok(Code::OverLimit) => StatusCode::TOO_MANY_REQUESTS,
-        Ok(Code::Unknown) | Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    fn decide(&self, body: &[u8]) -> Result<Answer, String> {
+        let request = protojson::request_from_json(body)?;
+        // Plain HTTP tells no deadline; the bound on held answers holds all the same.
+        let patience = self.held.patience(&http::HeaderMap::new());
+        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
+        answer.map_err(|refusal| refusal.to_string())
     }
 }
 

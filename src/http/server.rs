@@ -69,7 +69,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_PATIENCE).max_buf_size(HEADER_BYTES);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_PATIENCE)
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADERS);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     tokio::select! {
         ended = connection.as_mut() => ended,
@@ -97,5 +101,8 @@ where
 /// Also how long an idle connection is kept.
 const HEADER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What one connection buffers, and so the longest header block.
-const HEADER_BYTES: usize = 64 << 10;
+/// What one connection buffers, and so the longest header block: as long as on the gRPC port, for `/json` answers checks too.
+const HEADER_BYTES: usize = 128 << 10;
+
+/// Headers of one request. The reference service counts bytes only; each of these takes a few dozen.
+const HEADERS: usize = 1_000;

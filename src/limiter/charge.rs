@@ -8,7 +8,7 @@ use super::resolve::{Limited, Resolved, Resolver};
 use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status};
 use crate::engine::{Algorithm, Limit, Op, Outcome, QueueMode, Verdict};
 use crate::rules;
-use crate::store::{Charge, Charged, Store};
+use crate::store::{Charge, Charged, Group, Role, SeriesSource, Store};
 use crate::units::Timestamp;
 use crate::usage::Lane;
 
@@ -21,7 +21,7 @@ pub(super) fn decide<'v>(
     check: &Check<'_>,
 ) -> Decision<'v> {
     let Some(domain) = plan.domain(&check.domain) else {
-        limiter.usage.count_unknown_domain(&check.domain);
+        limiter.usage.count_unknown_domain(&check.domain, check.descriptors.len());
         limiter.usage.count_unmatched(lane, check.descriptors.len());
         let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
         return Decision { statuses, ..Decision::default() };
@@ -59,25 +59,38 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
     fn decide(&self, plan: &'v Plan, domain: &'v rules::Domain, lane: Lane) -> Decision<'v> {
         match (domain.charge, &*self.check.descriptors, self.resolved) {
             (rules::Charge::Independent, [descriptor], [one]) => {
-                let outcomes = self.charge_one(one, self.op(descriptor));
-                self.conclude(plan, domain, lane, &[outcomes])
+                let outcomes = self.charge_one(0, one, self.op(descriptor));
+                self.conclude(plan, domain, lane, &[outcomes], None)
             }
-            (rules::Charge::Independent, ..) => self.conclude(plan, domain, lane, &self.charge_each(|_| true)),
-            (rules::Charge::AllOrNothing, ..) => self.conclude(plan, domain, lane, &self.charge_all_or_nothing()),
+            (rules::Charge::Independent, ..) => self.conclude(plan, domain, lane, &self.charge_each(), None),
+            (rules::Charge::AllOrNothing, ..) => {
+                let (outcomes, admitted) = self.charge_all_or_nothing();
+                self.conclude(plan, domain, lane, &outcomes, Some(admitted))
+            }
         }
     }
 
-    /// Tells and counts what was charged.
-    fn conclude(&self, plan: &'v Plan, domain: &'v rules::Domain, lane: Lane, outcomes: &[Outcomes]) -> Decision<'v> {
+    /// Tells and counts what was charged; `admitted` is what was decided where all was charged in one step.
+    fn conclude(
+        &self,
+        plan: &'v Plan,
+        domain: &'v rules::Domain,
+        lane: Lane,
+        outcomes: &[Outcomes],
+        admitted: Option<bool>,
+    ) -> Decision<'v> {
         let mut decision = Decision { domain: Some(domain), ..Decision::default() };
         for (one, outcomes) in self.resolved.iter().zip(outcomes) {
             decision.statuses.push(tell(one, outcomes));
         }
-        let code = self.overall(&decision.statuses);
         // In global shadow mode no limit binds another: everything was charged on its own.
         let global_shadow = self.limiter.settings.shadow_mode;
-        let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !global_shadow;
-        let rolled_back = all_or_nothing && code == Code::OverLimit;
+        let code = match admitted.filter(|_| !global_shadow) {
+            Some(true) => Code::Ok,
+            Some(false) => Code::OverLimit,
+            None => self.overall(&decision.statuses),
+        };
+        let rolled_back = !global_shadow && admitted == Some(false);
         let Self { check, series, now, .. } = *self;
         Counting { usage: &self.limiter.usage, plan, series, lane, check, now, global_shadow, rolled_back }
             .count(self.resolved, outcomes);
@@ -101,107 +114,84 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         if descriptor.refund { Op::Refund(hits) } else { Op::Charge(hits) }
     }
 
-    /// Charges each descriptor that `wanted` names on its own; a rule's several limits all or nothing among themselves.
-    fn charge_each(&self, wanted: impl Fn(usize) -> bool) -> SmallVec<[Outcomes; 2]> {
+    /// Charges each descriptor on its own; a rule's several limits all or nothing among themselves.
+    fn charge_each(&self) -> SmallVec<[Outcomes; 2]> {
         let charge = |(i, (descriptor, one)): (usize, (&Descriptor<'_>, &Resolved<'_>))| {
-            if wanted(i) { self.charge_one(one, self.op(descriptor)) } else { Outcomes::new() }
+            self.charge_one(i, one, self.op(descriptor))
         };
         self.descriptors().enumerate().map(charge).collect()
     }
 
-    fn charge_one(&self, one: &Resolved<'_>, op: Op) -> Outcomes {
+    fn charge_one(&self, i: usize, one: &Resolved<'_>, op: Op) -> Outcomes {
         match limits(one) {
             [] => Outcomes::new(),
-            [limited] => SmallVec::from_buf([self.limiter.store.charge(self.now, &self.charge(limited, op))]),
+            [limited] => SmallVec::from_buf([self.limiter.store.charge(self.now, &self.charge(i, 0, limited, op))]),
             several => {
-                let charges: SmallVec<[_; 4]> = several.iter().map(|limited| self.charge(limited, op)).collect();
-                self.charge_together(&charges)
+                let charges: SmallVec<[_; 4]> = self.charges(i, several, op).collect();
+                let mut outcomes = Vec::with_capacity(charges.len());
+                self.limiter.store.charge_all(self.now, &charges, &mut outcomes);
+                outcomes.into()
             }
         }
     }
 
-    fn charge<'r>(&'r self, limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
-        Charge { limit: limited.limit(), key: self.series.keys.key(limited.key), op, tags: Some(self.series) }
+    /// The charges of descriptor `i`.
+    fn charges<'r>(&'r self, i: usize, limits: &'r [Limited<'_>], op: Op) -> impl Iterator<Item = Charge<'r>> {
+        limits.iter().enumerate().map(move |(nth, limited)| self.charge(i, nth, limited, op))
     }
 
-    fn charge_together(&self, charges: &[Charge<'_>]) -> Outcomes {
-        let mut outcomes = Vec::with_capacity(charges.len());
-        self.limiter.store.charge_all(self.now, charges, &mut outcomes);
-        outcomes.into()
+    /// The charge of limit `nth` of descriptor `i`. The first limit's counter has the series.
+    fn charge<'r>(&'r self, i: usize, nth: usize, limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
+        let series = (nth == 0).then_some(SeriesSource { tags: self.series, index: i });
+        Charge { limit: limited.limit(), key: self.series.keys.key(limited.key), op, series }
     }
 
-    /// Charges every descriptor that can deny together, all or nothing; then, if they admit, the others.
+    /// Charges every descriptor in one step, all or nothing, and whether that admits the check.
     ///
-    /// A descriptor in shadow mode denies nothing, and one in quota mode only if all of those do: they are looked at
-    /// first, and those that are over stay out of it.
-    fn charge_all_or_nothing(&self) -> SmallVec<[Outcomes; 2]> {
-        let looks: SmallVec<[bool; 2]> =
-            self.descriptors().map(|(descriptor, one)| self.would_admit(descriptor, one)).collect();
-        let quota = |i: &usize| self.is_quota(*i) && !self.is_shadow(*i);
-        let (mut any_quota, mut all_over) = (false, true);
-        for i in (0..looks.len()).filter(quota) {
-            any_quota = true;
-            all_over &= !looks.get(i).copied().unwrap_or(true);
-        }
-        let quota_denies = any_quota && all_over;
-        let binds = |i: usize| !self.is_shadow(i) && (!self.is_quota(i) || quota_denies || looks.get(i) == Some(&true));
-        let mut outcomes = self.charge_bound(&binds);
-        let admitted = outcomes.iter().flatten().all(|charged| charged.outcome.admitted());
+    /// A descriptor in shadow mode denies nothing, and one in quota mode only if all of those do.
+    fn charge_all_or_nothing(&self) -> (SmallVec<[Outcomes; 2]>, bool) {
+        let (mut groups, mut charges) = (SmallVec::<[Group; 4]>::new(), SmallVec::<[Charge<'_>; 4]>::new());
         for (i, (descriptor, one)) in self.descriptors().enumerate() {
-            if !binds(i) {
-                let op = if admitted || descriptor.refund { self.op(descriptor) } else { Op::Charge(0) };
-                if let Some(slot) = outcomes.get_mut(i) {
-                    *slot = self.charge_one(one, op);
-                }
+            let quota = self.is_quota(one);
+            let role = match (self.is_shadow(one), quota) {
+                (true, _) => Role::Observed,
+                (false, true) => Role::Quota,
+                (false, false) => Role::Required,
+            };
+            charges.extend(self.charges(i, limits(one), self.op(descriptor)));
+            groups.push(Group { role, charges: limits(one).len() });
+            if quota && role == Role::Observed {
+                // It is a quota that is never over.
+                groups.push(Group { role: Role::Quota, charges: 0 });
             }
         }
-        outcomes
+        let mut outcomes = Vec::with_capacity(charges.len());
+        let admitted = self.limiter.store.charge_groups(self.now, &groups, &charges, &mut outcomes);
+        let mut outcomes = outcomes.into_iter();
+        let by_descriptor = self.resolved.iter().map(|one| outcomes.by_ref().take(limits(one).len()).collect());
+        (by_descriptor.collect(), admitted)
     }
 
-    fn charge_bound(&self, binds: &impl Fn(usize) -> bool) -> SmallVec<[Outcomes; 2]> {
-        let bound = |(i, _): &(usize, _)| binds(*i);
-        let charges: SmallVec<[Charge<'_>; 4]> = self
-            .descriptors()
-            .enumerate()
-            .filter(bound)
-            .flat_map(|(_, (descriptor, one))| {
-                limits(one).iter().map(move |limited| self.charge(limited, self.op(descriptor)))
-            })
-            .collect();
-        let mut all = self.charge_together(&charges).into_iter();
-        let own = |(i, (_, one)): (usize, (_, &Resolved<'_>))| {
-            if binds(i) { all.by_ref().take(limits(one).len()).collect() } else { Outcomes::new() }
-        };
-        self.descriptors().enumerate().map(own).collect()
+    fn is_shadow(&self, one: &Resolved<'_>) -> bool {
+        self.limiter.settings.shadow_mode || matches!(one, Resolved::Rule(rule, ..) if rule.shadow_mode)
     }
 
-    /// Whether a descriptor's limits would admit it now; nothing is charged. Only quota descriptors are looked at.
-    fn would_admit(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>) -> bool {
-        let Op::Charge(hits) = self.op(descriptor) else { return true };
-        let is_quota = self.limiter.settings.quota_mode || matches!(one, Resolved::Rule(rule, ..) if rule.quota_mode);
-        !is_quota
-            || limits(one).iter().all(|limited| {
-                let look = self.limiter.store.charge(self.now, &self.charge(limited, Op::Charge(0))).outcome;
-                look.admitted() && look.remaining.saturating_add(queue_room(limited.limit())) >= hits
-            })
-    }
-
-    fn is_shadow(&self, i: usize) -> bool {
-        self.limiter.settings.shadow_mode
-            || matches!(self.resolved.get(i), Some(Resolved::Rule(rule, ..)) if rule.shadow_mode)
-    }
-
-    fn is_quota(&self, i: usize) -> bool {
-        self.limiter.settings.quota_mode
-            || matches!(self.resolved.get(i), Some(Resolved::Rule(rule, ..)) if rule.quota_mode)
+    /// Whether the descriptor is one of those that deny the check only together. Unlimited ones never are: they would save
+    /// a check whose quotas are all over.
+    fn is_quota(&self, one: &Resolved<'_>) -> bool {
+        match one {
+            Resolved::Free(rule, _) if rule.unlimited => false,
+            Resolved::Rule(rule, ..) if rule.quota_mode => true,
+            _ => self.limiter.settings.quota_mode,
+        }
     }
 
     /// OVER_LIMIT iff a descriptor without quota mode is over, or there are some with it and all of those are over.
     fn overall(&self, statuses: &[Status<'_>]) -> Code {
         let (mut quotas, mut quotas_over) = (0, 0);
-        for (i, status) in statuses.iter().enumerate() {
+        for (one, status) in self.resolved.iter().zip(statuses) {
             let over = status.code == Code::OverLimit;
-            if self.is_quota(i) {
+            if self.is_quota(one) {
                 quotas += 1;
                 quotas_over += usize::from(over);
             } else if over {
@@ -278,11 +268,4 @@ pub(super) fn speaking<'a, 'v>(
 /// The share of its capacity that a limit has left, in millionths.
 fn share_left(limit: &Limit, outcome: &Outcome) -> u128 {
     u128::from(outcome.remaining) * 1_000_000 / u128::from(limit.capacity().max(1))
-}
-
-fn queue_room(limit: &Limit) -> u64 {
-    match limit.algorithm {
-        Algorithm::TokenBucket { queue, .. } => queue.size.into(),
-        _ => 0,
-    }
 }

@@ -5,7 +5,7 @@ use super::name::SeriesOf;
 use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor, Plan};
-use crate::engine::{Outcome, Reason, Verdict};
+use crate::engine::{CountDenied, Outcome, Reason, Verdict};
 use crate::rules::{Entry, Rule};
 use crate::store::Tags;
 use crate::units::Timestamp;
@@ -31,10 +31,13 @@ type Spoke<'a, 'v> = Option<(&'a Limited<'v>, &'a Outcome)>;
 impl Counting<'_, '_, '_> {
     /// Counts every descriptor that a rule or an override matched.
     pub(super) fn count(&self, resolved: &[Resolved<'_>], outcomes: &[Outcomes]) {
-        for ((descriptor, one), outcomes) in self.check.descriptors.iter().zip(resolved).zip(outcomes) {
+        let descriptors = self.check.descriptors.iter().zip(resolved).zip(outcomes);
+        for (i, ((descriptor, one), outcomes)) in descriptors.enumerate() {
             let spoke = speaking(limits(one), outcomes);
-            let untouched =
-                self.rolled_back && !descriptor.refund && spoke.is_none_or(|(_, outcome)| outcome.admitted());
+            let untouched = self.rolled_back
+                && !descriptor.refund
+                && !keeps_denied(one)
+                && spoke.is_none_or(|(_, outcome)| outcome.admitted());
             if !untouched {
                 if let Some((limited, outcome)) = spoke
                     && let Verdict::Denied(reason) = outcome.verdict
@@ -43,9 +46,7 @@ impl Counting<'_, '_, '_> {
                 }
                 let first = limits(one).first().zip(outcomes.first());
                 // A counter that does not exist, such as one that has expired, may still have a series.
-                let series = first.map_or(0, |(limited, charged)| {
-                    charged.tag.unwrap_or_else(|| self.series.tag(self.series.keys.key(limited.key)))
-                });
+                let series = first.map_or(0, |(_, charged)| charged.tag.unwrap_or_else(|| self.series.tag(i)));
                 let series = Series(series);
                 self.count_descriptor(descriptor, one, spoke, series);
             }
@@ -122,6 +123,11 @@ impl Counting<'_, '_, '_> {
             None => counts.record_unlimited(lane, hits),
         }
     }
+}
+
+/// Whether a limit counts the hits of denied checks, whoever denies them.
+fn keeps_denied(one: &Resolved<'_>) -> bool {
+    limits(one).iter().any(|limited| limited.limit().count_denied == CountDenied::Always)
 }
 
 /// The path of values of a limit that the request brought along.

@@ -23,6 +23,7 @@ use arc_swap::{ArcSwapOption, Guard};
 pub use check::{Check, Descriptor, Override};
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use plan::Plan;
+use plan::changed_rates;
 
 use crate::rules::RuleSet;
 use crate::store::{Identities, Memory, WhenFull};
@@ -88,10 +89,16 @@ impl Limiter {
     }
 
     /// Puts a new configuration in place of the old one, at once and whole; counters are kept.
-    pub fn replace_rules(&self, rules: RuleSet) {
-        let plan = Plan::new(rules, &self.identities, &self.usage);
-        self.plan.store(Some(Arc::new(plan)));
+    ///
+    /// Cost: linear in the number of rules; if it changes the rate of a token bucket, a pass over all counters besides.
+    pub fn replace_rules(&self, now: Timestamp, rules: RuleSet) {
+        let plan = Arc::new(Plan::new(rules, &self.identities, &self.usage));
+        let old = self.plan.swap(Some(Arc::clone(&plan)));
         self.generation.fetch_add(1, Ordering::Relaxed);
+        let changed = old.map(|old| changed_rates(&old, &plan)).unwrap_or_default();
+        if !changed.is_empty() {
+            self.store.bring_up_to_date(now, &changed);
+        }
     }
 
     /// Whether a configuration is loaded.

@@ -1,6 +1,5 @@
 //! Names the counters that a check makes, for the usage of single counters.
 
-use super::charge::limits;
 use super::resolve::{Resolved, rule_key};
 use super::{Check, Descriptor, Plan};
 use crate::rules::{Level, Rule, Varies};
@@ -22,11 +21,8 @@ pub(super) struct SeriesOf<'s, 'v, 'c> {
 
 impl Tags for SeriesOf<'_, '_, '_> {
     #[cold]
-    fn tag(&self, key: &[u8]) -> u32 {
-        let first_has_key =
-            |one: &Resolved<'_>| limits(one).first().is_some_and(|first| self.keys.key(first.key) == key);
-        let mut both = self.check.descriptors.iter().zip(self.resolved);
-        let found = both.find(|(_, one)| first_has_key(one));
+    fn tag(&self, index: usize) -> u32 {
+        let found = self.check.descriptors.get(index).zip(self.resolved.get(index));
         found.map_or(0, |(descriptor, one)| self.series(descriptor, one))
     }
 }
@@ -66,6 +62,7 @@ fn rule_entries(rule: &Rule, descriptor: &Descriptor<'_>) -> Vec<(String, String
     let sent = rule.levels.iter().zip(&descriptor.entries);
     let entry = |(level, entry): (&Level, &crate::rules::Entry<'_>)| match level.varies {
         Varies::Nothing => (level.key.clone(), level.value.clone()),
+        Varies::Key => (entry.key.to_string(), level.value.clone()),
         Varies::Value => (level.key.clone(), entry.value.to_string()),
         Varies::KeyAndValue => (entry.key.to_string(), entry.value.to_string()),
     };

@@ -1,10 +1,11 @@
 //! A configuration made ready: every rule with its counters' identities and its statistics.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use crate::engine::{Algorithm, Limit, Starts};
 use crate::rules::{Domain, Entry, Level, Rule, RuleSet};
@@ -66,6 +67,15 @@ impl Plan {
         self.overrides.get(domain)
     }
 
+    /// Every limit that is a token bucket, with its identity.
+    fn buckets(&self) -> impl Iterator<Item = (Identity, Limit)> {
+        let limits = self.rules.rules().iter().zip(&self.attached);
+        let limits = limits.flat_map(|(rule, attached)| attached.identities.iter().copied().zip(&rule.limits));
+        limits
+            .map(|(identity, limit)| (identity, limit.limit))
+            .filter(|(_, limit)| matches!(limit.algorithm, Algorithm::TokenBucket { .. }))
+    }
+
     pub(super) fn attached(&self, rule: &Rule) -> Option<&Attached> {
         self.attached.get(rule.index)
     }
@@ -89,15 +99,37 @@ pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
 }
 
 /// The identities of a rule's limits: what they are, not where they stand, so that reordering a list loses no count.
+///
+/// A count of one window means nothing in another, so the window is part of the identity. A bucket's missing hits mean
+/// the same at any rate: of a rule's buckets the one with the longest period stays itself, then the next.
 fn identify(rule: &Rule, identities: &Identities) -> SmallVec<[Identity; 1]> {
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let identify_one = |limit: &Limit| {
-        let kind = format!("{}/{}", algorithm(limit), limit.window.as_ns());
-        let again = seen.entry(kind.clone()).or_insert(0);
-        *again += 1;
-        identities.intern(format!("{}\u{1f}{kind}/{again}", path(rule)))
+    let kind = |limit: &Limit| match limit.algorithm {
+        Algorithm::TokenBucket { .. } => algorithm(limit).to_owned(),
+        _ => format!("{}/{}", algorithm(limit), limit.window.as_ns()),
     };
-    rule.limits.iter().map(|limit| &limit.limit).map(identify_one).collect()
+    let mut order: SmallVec<[usize; 4]> = (0..rule.limits.len()).collect();
+    // Stable: those of one window stay in the order of the list.
+    order.sort_by_key(|i| rule.limits.get(*i).map(|limit| Reverse(limit.limit.window)));
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut found: SmallVec<[Identity; 1]> = smallvec![Identity::OVERRIDE; rule.limits.len()];
+    for i in order {
+        if let (Some(limit), Some(slot)) = (rule.limits.get(i), found.get_mut(i)) {
+            let kind = kind(&limit.limit);
+            let again = seen.entry(kind.clone()).or_insert(0);
+            *again += 1;
+            *slot = identities.intern(format!("{}\u{1f}{kind}/{again}", path(rule)));
+        }
+    }
+    found
+}
+
+/// The buckets of `new` whose rate is another than in `old`, by identity: those whose states are of another rate.
+pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<Identity, Limit, ahash::RandomState> {
+    let before: HashMap<_, _, ahash::RandomState> = old.buckets().collect();
+    let rate = |limit: &Limit| (limit.max, limit.window);
+    let changed =
+        |(identity, limit): &(Identity, Limit)| before.get(identity).is_some_and(|old| rate(old) != rate(limit));
+    new.buckets().filter(changed).collect()
 }
 
 /// A rule's path with every part told apart, whatever characters they hold.

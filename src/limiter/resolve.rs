@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Check, CurrentLimit, Descriptor, Override};
-use crate::engine::{Algorithm, Limit, Queue, QueueMode, Starts};
+use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
 use crate::limiter::plan::{Attached, Plan};
 use crate::rules::{Domain, Entry, Rule, RuleLimit, Varies};
 use crate::store::{CounterKeys, Identity, KeyPlace};
@@ -120,10 +120,10 @@ impl<'v> Source<'v> {
 pub(super) fn rule_key(keys: &mut CounterKeys, identity: Identity, rule: &Rule, entries: &[Entry<'_>]) -> KeyPlace {
     keys.add(identity, |mut key| {
         for (level, entry) in rule.levels.iter().zip(entries) {
-            if level.varies == Varies::KeyAndValue {
+            if matches!(level.varies, Varies::Key | Varies::KeyAndValue) {
                 key.push(entry.key.as_bytes());
             }
-            if level.varies != Varies::Nothing {
+            if matches!(level.varies, Varies::Value | Varies::KeyAndValue) {
                 key.push(entry.value.as_bytes());
             }
         }
@@ -158,7 +158,7 @@ fn brought_along<'v>(
         window: period.length,
         algorithm: Algorithm::FixedWindow { starts: Starts::Clock },
         ban: None,
-        count_denied: true,
+        count_denied: CountDenied::Alone,
     };
     Some(Limited { source: Source::Request(Box::new((limit, current))), key })
 }
@@ -170,23 +170,20 @@ fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
     }
 }
 
-/// Drops every limit whose name another matched rule replaces.
+/// Drops every limit whose name another matched rule replaces. One that says unlimited is reported so all the same.
 fn drop_replaced(resolved: &mut [Resolved<'_>]) {
-    let names: SmallVec<[&str; 4]> = resolved.iter().flat_map(replaces).map(String::as_str).collect();
+    let mut names: SmallVec<[&str; 4]> = resolved.iter().flat_map(replaces).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
     for one in resolved {
-        let is_replaced = match one {
-            Resolved::Rule(_, _, limits) => {
-                limits.retain(|limited| {
-                    let name = limited.current().name;
-                    name.is_empty() || !names.contains(&name)
-                });
-                limits.is_empty()
+        if let Resolved::Rule(_, _, limits) = one {
+            limits.retain(|limited| {
+                let name = limited.current().name;
+                name.is_empty() || names.binary_search(&name).is_err()
+            });
+            if limits.is_empty() {
+                *one = Resolved::Nothing;
             }
-            Resolved::Free(rule, _) => rule.unlimited_names.iter().any(|name| names.contains(&name.as_str())),
-            Resolved::Nothing | Resolved::Override(_) => false,
-        };
-        if is_replaced {
-            *one = Resolved::Nothing;
         }
     }
 }

@@ -269,7 +269,8 @@ fn level(descriptor: &DescriptorSpec) -> Level {
     let value = descriptor.value.given().cloned().unwrap_or_default();
     let share_threshold = descriptor.share_threshold.is_set();
     let varies = if share_threshold {
-        Varies::Nothing
+        // As in the reference: values of a pattern share a counter, keys that match one do not.
+        if key.contains('*') { Varies::Key } else { Varies::Nothing }
     } else if key.contains('*') {
         Varies::KeyAndValue
     } else if value.is_empty() || value.contains('*') {

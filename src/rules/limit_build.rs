@@ -5,7 +5,7 @@ use super::hint;
 use super::limit_spec::{Kin, LimitSpec};
 use super::report::Report;
 use super::{Period, RuleLimit, Unit};
-use crate::engine::{Algorithm, BanWhen, Limit, Queue, QueueMode, Starts};
+use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 
 /// The largest limit of a `sliding_log`: a counter keeps 16 bytes for every hit, so 1 MiB at most.
 const MAX_LOG: u32 = 65_536;
@@ -56,9 +56,18 @@ impl LimitSpec {
             window: period.length,
             algorithm: with_burst(algorithm, self.burst.given().copied().unwrap_or(max)),
             ban: self.ban.given().copied(),
-            count_denied: self.count_denied.given().copied().unwrap_or(algorithm == AS_THE_REFERENCE),
+            count_denied: self.counts_denied(algorithm),
         };
         Some(Block::Limited(RuleLimit { name, enabled: self.is_enabled(), requests_per_unit: max, period, limit }))
+    }
+
+    fn counts_denied(&self, algorithm: Algorithm) -> CountDenied {
+        match self.count_denied.given() {
+            Some(true) => CountDenied::Always,
+            Some(false) => CountDenied::Never,
+            None if algorithm == AS_THE_REFERENCE => CountDenied::Alone,
+            None => CountDenied::Never,
+        }
     }
 
     /// The window's length. An unlimited block has none, and the reference minds only a valid unit there.

@@ -83,6 +83,8 @@ impl Level {
 pub enum Varies {
     /// Nothing: an exact value, or a shared pattern.
     Nothing,
+    /// The key: it is a pattern, whose values are shared.
+    Key,
     /// The value.
     Value,
     /// Key and value: the key is a pattern.

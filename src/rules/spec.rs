@@ -133,9 +133,17 @@ fn limits(node: &Node, report: &mut Report<'_>) -> Field<Vec<LimitSpec>> {
         report.error(node.line, "'rate_limits' is empty: give it at least one rate_limit block, or remove it");
         return Field::Refused;
     }
+    if items.len() > MAX_LIMITS {
+        report.error(node.line, format!("'rate_limits' has {} blocks, of at most {MAX_LIMITS}", items.len()));
+        return Field::Refused;
+    }
     let blocks = items.iter().filter_map(|item| {
         let mut limit = LimitSpec { line: item.line, ..LimitSpec::default() };
         limit.take(item, report).then_some(limit)
     });
     Field::Given(blocks.collect(), node.line)
 }
+
+/// Limits of one descriptor. A check has at most 1,000 descriptors, and those of one rule, or of all under
+/// `charge: all_or_nothing`, are charged with all of their shards locked.
+const MAX_LIMITS: usize = 16;

@@ -65,7 +65,10 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
         let Some(view) = limiter.view() else { return Err(bad("no configuration is loaded".into())) };
         let decision = view.check(Lane::default(), now, &check);
         match output {
-            Output::Decisions => answer::write(&mut out, asked.at(), &decision, &Extras::of(&check, &decision, now))?,
+            Output::Decisions => {
+                let extras = Extras::of(&check, &decision, now, limiter.settings().quota_mode);
+                answer::write(&mut out, asked.at(), &decision, &extras)?;
+            }
             Output::Summary => summary.add(&check, &decision),
         }
         Ok(())

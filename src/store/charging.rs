@@ -3,11 +3,13 @@
 //! It asks for little: shards that can be locked ([`Shelf`]), and a word on room for new counters ([`Room`]). So the very
 //! code that serves runs under loom, on shelves of loom's locks.
 
-use smallvec::SmallVec;
-
-use super::{Charge, Charged};
-use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
+use super::{Charge, Charged, Group};
+use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
 use crate::units::Timestamp;
+
+mod joint;
+
+use joint::Joint;
 
 /// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +43,10 @@ pub(super) trait Shard<V> {
 
     /// Books a change of what states keep on the heap, in bytes.
     fn book_heap(&mut self, before: usize, after: usize);
+
+    /// The latest instant at which this shard was swept. What was dropped then had been spent by then, so that no earlier
+    /// instant may be charged any more: a batch whose `now` is earlier would find a counter fresh whose window it spent.
+    fn swept_at(&self) -> Timestamp;
 }
 
 /// Room for new counters.
@@ -84,30 +90,23 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         charged.unwrap_or_else(|| Charged { outcome: self.room.refuse(charge), tag: None })
     }
 
-    /// Asks several counters, all of their shards locked: charges all, or none.
-    pub(super) fn all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) {
+    /// Asks several counters, all of their shards locked, as [`super::Store::charge_groups`] says.
+    pub(super) fn groups(
+        &self,
+        now: Timestamp,
+        groups: &[Group],
+        charges: &[Charge<'_>],
+        outcomes: &mut Vec<Charged>,
+    ) -> bool {
         outcomes.clear();
-        if let [only] = charges {
-            let limit = Limit { count_denied: false, ..*only.limit };
-            outcomes.push(self.one(now, &Charge { limit: &limit, ..*only }));
-            return;
+        if let ([group], [only]) = (groups, charges)
+            && group.can_deny()
+        {
+            let charged = self.one(now, &only.jointly(&only.limit_of_joint_charge()));
+            outcomes.push(charged);
+            return charged.outcome.admitted();
         }
-        let mut locked = Locked::new(self, charges);
-        let looks = locked.look(now, charges);
-        let all_admit = looks.iter().all(|(_, outcome)| outcome.admitted());
-        for (charge, (op, look)) in charges.iter().zip(looks) {
-            let op = match (charge.op, look.verdict) {
-                (Op::Charge(_), Verdict::Denied(Reason::NoRoom)) => {
-                    outcomes.push(Charged { outcome: look, tag: None });
-                    continue;
-                }
-                (Op::Charge(_), Verdict::Admitted { .. }) if !all_admit => Op::Charge(0),
-                // Denied again, for the ban that a denial begins.
-                (Op::Charge(_), Verdict::Denied(_)) => op,
-                (op, _) => op,
-            };
-            outcomes.push(locked.step(now, &Charge { op, ..*charge }, Step::Settle));
-        }
+        Joint::lock(self, charges).charge(now, groups, charges, outcomes)
     }
 
     fn step_cell(
@@ -118,6 +117,7 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         charge: &Charge<'_>,
         step: Step,
     ) -> Charged {
+        let now = now.max(shard.swept_at());
         if let Some((cell, tag)) = shard.state_mut(place, charge.key) {
             let (outcome, next) = engine::step(charge.limit, *cell, now, charge.op);
             if step != Step::Look {
@@ -130,7 +130,7 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
             return Charged { outcome, tag: None };
         }
         if self.room.lacks_room(step) {
-            return self.without_room(outcome, charge);
+            return Charged { outcome: self.without_room(outcome, charge), tag: None };
         }
         if step == Step::Look {
             return Charged { outcome, tag: None };
@@ -148,9 +148,10 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         charge: &Charge<'_>,
         step: Step,
     ) -> Charged {
+        let now = now.max(shard.swept_at());
         if let Some((log, tag)) = shard.state_mut(place, charge.key) {
             let before = log.heap_bytes();
-            let outcome = engine::log::step(charge.limit, log, now, charge.op, step != Step::Look);
+            let outcome = self.charge_log(log, now, charge, step);
             let after = log.heap_bytes();
             shard.book_heap(before, after);
             return Charged { outcome, tag: Some(tag) };
@@ -161,7 +162,7 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
             return Charged { outcome, tag: None };
         }
         if self.room.lacks_room(step) {
-            return self.without_room(outcome, charge);
+            return Charged { outcome: self.without_room(outcome, charge), tag: None };
         }
         if step == Step::Look {
             return Charged { outcome, tag: None };
@@ -172,94 +173,43 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         Charged { outcome, tag: Some(tag) }
     }
 
-    /// The answer of a counter that has no place: a denial stays what it is.
-    fn without_room(&self, outcome: Outcome, charge: &Charge<'_>) -> Charged {
-        Charged { outcome: if outcome.admitted() { self.room.refuse(charge) } else { outcome }, tag: None }
+    /// One operation on a log that exists: it grows only where there is room for more.
+    fn charge_log(&self, log: &mut Log, now: Timestamp, charge: &Charge<'_>, step: Step) -> Outcome {
+        if matches!(charge.op, Op::Charge(1..)) && log.must_grow(now) && self.room.lacks_room(step) {
+            // What has expired is dropped by this, and may leave room.
+            let look = engine::log::step(charge.limit, log, now, charge.op, false);
+            if log.must_grow(now) {
+                return self.without_room(look, charge);
+            }
+        }
+        engine::log::step(charge.limit, log, now, charge.op, step != Step::Look)
+    }
+
+    /// The answer where there is no room: a denial stays what it is.
+    fn without_room(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
+        if outcome.admitted() { self.room.refuse(charge) } else { outcome }
     }
 }
 
 impl Charge<'_> {
     fn new_tag(&self) -> u32 {
-        self.tags.map_or(0, |tags| tags.tag(self.key))
-    }
-}
-
-/// Several counters, their shards locked together in the order of their places, so that no two callers ever wait for
-/// each other.
-struct Locked<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
-    charging: &'m Charging<'m, C, L, R>,
-    cells: LockedShards<C::Shard<'m>>,
-    logs: LockedShards<L::Shard<'m>>,
-}
-
-type LockedShards<S> = SmallVec<[(Place, S); 4]>;
-
-impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Locked<'m, C, L, R> {
-    fn new(charging: &'m Charging<'m, C, L, R>, charges: &[Charge<'_>]) -> Self {
-        let (mut cells, mut logs) = (Places::new(), Places::new());
-        for charge in charges {
-            match charge.limit.algorithm {
-                Algorithm::SlidingLog => logs.push(charging.logs.place(charge.key)),
-                _ => cells.push(charging.cells.place(charge.key)),
-            }
-        }
-        Self { charging, cells: lock_in_order(charging.cells, cells), logs: lock_in_order(charging.logs, logs) }
+        self.series.map_or(0, |series| series.tags.tag(series.index))
     }
 
-    /// What each charge would be answered if all came, one after the other, and what was asked for that; nothing is kept.
-    fn look(&mut self, now: Timestamp, charges: &[Charge<'_>]) -> SmallVec<[(Op, Outcome); 4]> {
-        let mut looks = SmallVec::new();
-        for (i, charge) in charges.iter().enumerate() {
-            let op = match charge.op {
-                Op::Charge(hits @ 1..) => Op::Charge(hits.saturating_add(hits_before(charges, i))),
-                op => op,
-            };
-            looks.push((op, self.step(now, &Charge { op, ..*charge }, Step::Look).outcome));
-        }
-        looks
-    }
-
-    /// One operation on one of the locked counters. A denied check counts nowhere, so nor does it here.
-    fn step(&mut self, now: Timestamp, charge: &Charge<'_>, step: Step) -> Charged {
-        let limit = Limit { count_denied: false, ..*charge.limit };
-        let charge = Charge { limit: &limit, ..*charge };
-        let charging = self.charging;
-        let charged = if limit.algorithm == Algorithm::SlidingLog {
-            let place = charging.logs.place(charge.key);
-            shard_of(&mut self.logs, place).map(|shard| charging.step_log(shard, place, now, &charge, step))
-        } else {
-            let place = charging.cells.place(charge.key);
-            shard_of(&mut self.cells, place).map(|shard| charging.step_cell(shard, place, now, &charge, step))
+    /// The limit where others decide as well: what a denied check leaves behind is then only what is to stay
+    /// whoever denied.
+    fn limit_of_joint_charge(&self) -> Limit {
+        let count_denied = match self.limit.count_denied {
+            CountDenied::Always => CountDenied::Always,
+            CountDenied::Alone | CountDenied::Never => CountDenied::Never,
         };
-        charged.unwrap_or_else(|| Charged { outcome: charging.room.refuse(&charge), tag: None })
+        Limit { count_denied, ..*self.limit }
     }
-}
 
-impl Place {
-    /// Whether both names are under one lock.
-    fn shares_lock(self, other: Self) -> bool {
-        (self.stripe, self.shard) == (other.stripe, other.shard)
+    /// The same by another limit.
+    fn jointly<'a>(&'a self, limit: &'a Limit) -> Charge<'a> {
+        Charge { limit, ..*self }
     }
-}
-
-type Places = SmallVec<[Place; 4]>;
-
-/// Locks each shard once, lowest first.
-fn lock_in_order<V, S: Shelf<V>>(shelf: &S, mut places: Places) -> LockedShards<S::Shard<'_>> {
-    places.sort_unstable();
-    places.dedup_by(|a, b| a.shares_lock(*b));
-    places.iter().filter_map(|place| Some((*place, shelf.lock(*place)?))).collect()
-}
-
-fn shard_of<S>(locked: &mut [(Place, S)], place: Place) -> Option<&mut S> {
-    locked.iter_mut().find(|(held, _)| held.shares_lock(place)).map(|(_, shard)| shard)
-}
-
-/// Hits that earlier charges of the same check want from the same counter.
-fn hits_before(charges: &[Charge<'_>], i: usize) -> u64 {
-    let Some((charge, earlier)) = charges.get(..=i).and_then(<[_]>::split_last) else { return 0 };
-    let same = earlier.iter().filter(|other| other.key == charge.key);
-    same.fold(0, |sum, other| if let Op::Charge(hits) = other.op { sum.saturating_add(hits) } else { sum })
 }
 
 #[cfg(test)]

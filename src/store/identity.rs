@@ -12,6 +12,11 @@ impl Identity {
     /// Limits that requests bring along; their domain and window stand in the key.
     pub const OVERRIDE: Self = Self(0);
 
+    /// The identity that a counter's name begins with.
+    pub(super) fn of_name(name: &[u8]) -> Option<Self> {
+        name.first_chunk().map(|number| Self(u32::from_le_bytes(*number)))
+    }
+
     /// The number itself.
     pub const fn number(self) -> u32 {
         self.0

@@ -3,7 +3,7 @@
 use super::charging::{Charging, Room, Step};
 use super::sweep::{SweepState, SweepStats};
 use super::table::Table;
-use super::{Charge, Charged, Store};
+use super::{Charge, Charged, Group, Store};
 use crate::engine::{Cell, Log, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 
@@ -100,7 +100,13 @@ impl Store for Memory {
         self.charging().one(now, charge)
     }
 
-    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) {
-        self.charging().all(now, charges, outcomes);
+    fn charge_groups(
+        &self,
+        now: Timestamp,
+        groups: &[Group],
+        charges: &[Charge<'_>],
+        outcomes: &mut Vec<Charged>,
+    ) -> bool {
+        self.charging().groups(now, groups, charges, outcomes)
     }
 }

@@ -31,8 +31,49 @@ pub struct Charge<'a> {
     pub key: &'a [u8],
     /// What is asked of it.
     pub op: Op,
-    /// Tells the tag of a counter that is made; `None`: tags are 0.
-    pub tags: Option<&'a dyn Tags>,
+    /// Where a counter that is made gets its tag from; `None`: tags are 0.
+    pub series: Option<SeriesSource<'a>>,
+}
+
+/// Where the tag of one charge's counter comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct SeriesSource<'a> {
+    /// Gives tags.
+    pub tags: &'a dyn Tags,
+    /// Which charge it is, as `tags` counts them.
+    pub index: usize,
+}
+
+/// Charges of one check that stand and fall together: the limits of one descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What they mean for the check.
+    pub role: Role,
+    /// How many there are. A group without charges admits.
+    pub charges: usize,
+}
+
+/// What a group of charges means for its check. Ordered: the order in which groups are charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// The check is denied if the group is.
+    Required,
+    /// The check is denied if all quota groups are. If some admit, those that do not stay uncharged but for hits that
+    /// count though denied.
+    Quota,
+    /// The group denies nothing; it is charged if the check is admitted.
+    Observed,
+}
+
+impl Group {
+    /// Charges that must all admit.
+    pub const fn required(charges: usize) -> Self {
+        Self { role: Role::Required, charges }
+    }
+
+    fn can_deny(self) -> bool {
+        self.role != Role::Observed
+    }
 }
 
 /// The answer of a counter.
@@ -46,8 +87,9 @@ pub struct Charged {
 
 /// Gives each counter a number that is kept beside its state, so that whoever charges it need not look it up again.
 pub trait Tags {
-    /// The tag of the counter `key`, which is being made. Called with a shard locked: it must not charge anything.
-    fn tag(&self, key: &[u8]) -> u32;
+    /// The tag of the counter of charge `index`, which is being made. Called with a shard locked: it must not charge
+    /// anything.
+    fn tag(&self, index: usize) -> u32;
 }
 
 impl std::fmt::Debug for dyn Tags + '_ {
@@ -61,9 +103,24 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Asks one counter. Never admits more than the limit allows, whatever else happens at the same time.
     fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged;
 
-    /// Asks several counters; charges all of them, or none when one denies.
+    /// Asks several counters in one step; charges all of them, or none when one denies. Whether the check is admitted.
     ///
-    /// Refunds take effect in either case. The outcomes line up with `charges`: after a denial the others' are those of
-    /// a look without hits. A counter that denies begins its ban if its limit has one: that is no charge.
-    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>);
+    /// `charges` are those of `groups`, one group after the other. A check is denied when a required group is, or when
+    /// there are quota groups and all of them are; nothing is charged then but limits whose denied hits
+    /// [always](crate::engine::CountDenied::Always) count. Refunds take effect in any case.
+    ///
+    /// The outcomes line up with `charges`: after a denial those of groups that would have admitted are those of a look
+    /// without hits. A counter that denies the check begins its ban if its limit has one: that is no charge.
+    fn charge_groups(
+        &self,
+        now: Timestamp,
+        groups: &[Group],
+        charges: &[Charge<'_>],
+        outcomes: &mut Vec<Charged>,
+    ) -> bool;
+
+    /// [`Store::charge_groups`] of one required group.
+    fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) -> bool {
+        self.charge_groups(now, &[Group::required(charges.len())], charges, outcomes)
+    }
 }

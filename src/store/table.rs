@@ -3,12 +3,13 @@
 //! It is many small dashmaps ("stripes") instead of one: dashmap can only sweep a whole map at a time, and a sweep's
 //! pause is one stripe's shard. A name is hashed once; its hash picks stripe, shard and slot.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
 
 use super::charging::{Place, Shard, Shelf};
+use crate::units::Timestamp;
 
 /// A sharded map from counter names to states of one type.
 #[derive(Debug)]
@@ -18,9 +19,18 @@ pub(super) struct Table<V> {
     weight: Weight,
 }
 
-/// One of a table's maps. Records know their own names, so the map's keys are nothing: a slot is one pointer, and the
-/// slots that a map keeps empty cost little.
-type Stripe<V> = DashMap<(), Box<Record<V>>, RandomState>;
+/// One of a table's maps, and when it was swept.
+#[derive(Debug)]
+struct Stripe<V> {
+    map: Map<V>,
+    /// Nanoseconds since the epoch. Written before any shard is swept, so that whoever locks a shard after its sweep
+    /// knows; it only grows.
+    swept_at_ns: AtomicU64,
+}
+
+/// Records know their own names, so the map's keys are nothing: a slot is one pointer, and the slots that a map keeps
+/// empty cost little.
+type Map<V> = DashMap<(), Box<Record<V>>, RandomState>;
 /// The slots of one shard, as dashmap keeps them.
 type Slots<V> = hashbrown::raw::RawTable<((), SharedValue<Box<Record<V>>>)>;
 
@@ -86,13 +96,15 @@ struct Weight {
 /// One locked shard. Everything in it stands still until it is dropped.
 pub(super) struct LockedShard<'t, V> {
     table: &'t Table<V>,
+    swept_at: Timestamp,
     slots: lock_api::RwLockWriteGuard<'t, dashmap::RawRwLock, Slots<V>>,
 }
 
 impl<V> Table<V> {
     pub(super) fn new() -> Self {
         let hasher = RandomState::new();
-        let stripe = || DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS);
+        let map = || DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS);
+        let stripe = || Stripe { map: map(), swept_at_ns: AtomicU64::new(0) };
         Self { stripes: std::iter::repeat_with(stripe).take(STRIPES).collect(), hasher, weight: Weight::default() }
     }
 
@@ -109,15 +121,18 @@ impl<V> Table<V> {
     }
 
     /// Drops what `is_spent` says of one stripe, and gives back the room that is left over. Returns how many it dropped.
+    /// From then on nothing in the stripe is charged at an instant before `now`.
     ///
     /// One shard is locked at a time, for as long as it takes to look at its slots.
     pub(super) fn sweep(
         &self,
         stripe: usize,
+        now: Timestamp,
         mut is_spent: impl FnMut(&mut V) -> bool,
         heap: impl Fn(&V) -> usize,
     ) -> usize {
-        let Some(map) = self.stripes.get(stripe) else { return 0 };
+        let Some(Stripe { map, swept_at_ns }) = self.stripes.get(stripe) else { return 0 };
+        swept_at_ns.fetch_max(now.as_ns(), Ordering::Relaxed);
         let (mut dropped, mut freed) = (0, 0);
         map.retain(|(), record| {
             let spent = is_spent(&mut record.state);
@@ -134,8 +149,18 @@ impl<V> Table<V> {
         dropped
     }
 
+    /// Shows each name and its state, one shard locked at a time.
+    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], &mut V)) {
+        for stripe in &self.stripes {
+            for mut record in stripe.map.iter_mut() {
+                let Record { state, named } = &mut **record;
+                visit(named.name(), state);
+            }
+        }
+    }
+
     /// Gives back slots where three quarters of a shard are empty, one shard at a time. Returns the bytes.
-    fn shrink(&self, map: &Stripe<V>) -> usize {
+    fn shrink(&self, map: &Map<V>) -> usize {
         let mut freed = 0;
         for shard in map.shards() {
             let mut slots = shard.write();
@@ -164,8 +189,11 @@ impl<V> Shelf<V> for Table<V> {
     }
 
     fn lock(&self, place: Place) -> Option<LockedShard<'_, V>> {
-        let slots = self.stripes.get(place.stripe)?.shards().get(place.shard)?.write();
-        Some(LockedShard { table: self, slots })
+        let Stripe { map, swept_at_ns } = self.stripes.get(place.stripe)?;
+        let slots = map.shards().get(place.shard)?.write();
+        // Read with the lock held: a sweep of this shard that came before has been told.
+        let swept_at = Timestamp::from_ns(swept_at_ns.load(Ordering::Relaxed));
+        Some(LockedShard { table: self, swept_at, slots })
     }
 }
 
@@ -185,6 +213,10 @@ impl<V> Shard<V> for LockedShard<'_, V> {
         let grown = slot_bytes::<V>(self.slots.buckets()) - slot_bytes::<V>(before);
         self.table.weight.bytes.fetch_add(grown + bytes, Ordering::Relaxed);
         self.table.weight.live.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn swept_at(&self) -> Timestamp {
+        self.swept_at
     }
 
     fn book_heap(&mut self, before: usize, after: usize) {
@@ -242,7 +274,8 @@ mod tests {
         }
         assert_eq!(table.live(), names.len());
         assert!(table.bytes() > names.iter().map(Vec::len).sum());
-        let dropped: usize = (0..table.stripes()).map(|stripe| table.sweep(stripe, |_| true, |_| 0)).sum();
+        let dropped: usize =
+            (0..table.stripes()).map(|stripe| table.sweep(stripe, Timestamp::EPOCH, |_| true, |_| 0)).sum();
         assert_eq!((dropped, table.live(), table.bytes()), (names.len(), 0, 0));
     }
 

@@ -6,6 +6,7 @@
 //! ```
 //! Nothing here runs on the decision path, except the choice whether a check is traced.
 
+mod labels;
 mod latency;
 mod legible;
 pub mod log;

@@ -37,7 +37,7 @@ pub const NEAR_LIMIT: &str = "ratelimit_service_rate_limit_near_limit";
 pub const WITHIN_LIMIT: &str = "ratelimit_service_rate_limit_within_limit";
 /// Hits above the limit of a rule in shadow mode.
 pub const SHADOW_MODE: &str = "ratelimit_service_rate_limit_shadow_mode";
-/// Checks of a domain that is not configured.
+/// Descriptors of checks of a domain that is not configured.
 pub const DOMAIN_NOT_FOUND: &str = "ratelimit_service_rate_limit_domain_not_found";
 /// Configurations loaded.
 pub const CONFIG_LOAD_SUCCESS: &str = "ratelimit_service_config_load_success";
@@ -148,7 +148,7 @@ pub const METRICS: &[Metric] = &[
     counter(NEAR_LIMIT, "{hit}", "Hits within the rule's limit, but above the near-limit share of it."),
     counter(WITHIN_LIMIT, "{hit}", "Hits within the rule's limit."),
     counter(SHADOW_MODE, "{hit}", "Hits above the limit of a rule in shadow mode, admitted all the same."),
-    counter(DOMAIN_NOT_FOUND, "{check}", "Checks of a domain that is not configured."),
+    counter(DOMAIN_NOT_FOUND, "{descriptor}", "Descriptors of checks whose domain is not configured."),
     counter(CONFIG_LOAD_SUCCESS, "{load}", "Configurations loaded."),
     counter(CONFIG_LOAD_ERROR, "{load}", "Configurations that were refused or could not be read."),
     counter(GLOBAL_SHADOW_MODE, "{check}", "Checks over a limit that global shadow mode admitted."),

@@ -1,5 +1,8 @@
 //! The values of all metrics at one moment: plain data, filled from the atomics that the hot path left behind.
 
+use std::collections::BTreeMap;
+
+use super::labels::sanitized;
 use super::{Times, names};
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
@@ -10,7 +13,7 @@ use crate::units::Nanos;
 /// called `other`, so that totals stay exact.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The counts of each rule.
+    /// The counts of each rule; no two with the same path.
     pub rules: Vec<RuleSeries>,
     /// Checks of each domain that is not configured.
     pub domains_not_found: Vec<(String, u64)>,
@@ -106,6 +109,17 @@ pub struct RuleTotals {
     pub shadow_mode: u64,
 }
 
+impl RuleTotals {
+    /// Adds those of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.total_hits = self.total_hits.saturating_add(other.total_hits);
+        self.over_limit = self.over_limit.saturating_add(other.over_limit);
+        self.near_limit = self.near_limit.saturating_add(other.near_limit);
+        self.within_limit = self.within_limit.saturating_add(other.within_limit);
+        self.shadow_mode = self.shadow_mode.saturating_add(other.shadow_mode);
+    }
+}
+
 /// How loading the configuration went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConfigValues {
@@ -194,7 +208,7 @@ pub(super) type Emit<'e> = &'e mut dyn FnMut(&[(&'static str, &str)], f64);
 
 impl Snapshot {
     /// Calls `emit` with the labels and the value of each series of the metric `name`, one of [`names`]. No series has an
-    /// empty label: it would mean the same as none.
+    /// empty label: it would mean the same as none. Domains and levels are spelled as the reference service does.
     pub(super) fn visit(&self, name: &str, emit: Emit<'_>) {
         let alone = match name {
             names::TOTAL_HITS => return self.visit_rules(|totals| totals.total_hits, emit),
@@ -202,7 +216,7 @@ impl Snapshot {
             names::NEAR_LIMIT => return self.visit_rules(|totals| totals.near_limit, emit),
             names::WITHIN_LIMIT => return self.visit_rules(|totals| totals.within_limit, emit),
             names::SHADOW_MODE => return self.visit_rules(|totals| totals.shadow_mode, emit),
-            names::DOMAIN_NOT_FOUND => return visit_by(names::DOMAIN, &self.domains_not_found, emit),
+            names::DOMAIN_NOT_FOUND => return self.visit_domains_not_found(emit),
             names::SHOULD_RATE_LIMIT_ERROR => return visit_by(names::ERR_TYPE, &self.errors, emit),
             names::TOTAL_REQUESTS => return visit_by(names::GRPC_METHOD, &self.requests, emit),
             names::REFUSALS_LOST => return visit_by(names::READER, &self.refusals_lost, emit),
@@ -210,7 +224,7 @@ impl Snapshot {
             names::RULE_LIMIT => return self.visit_limits(emit),
             names::RULE_SATURATION => {
                 for (domain, rule, share) in &self.saturation {
-                    emit(&[(names::DOMAIN, domain), (names::RULE, rule)], *share);
+                    emit(&[(names::DOMAIN, &sanitized(domain)), (names::RULE, rule)], *share);
                 }
                 return;
             }
@@ -253,10 +267,21 @@ impl Snapshot {
     fn visit_limits(&self, emit: Emit<'_>) {
         for LimitValue { domain, rule, place, period, requests } in &self.limits {
             let (place, period) = (place.to_string(), seconds(*period).to_string());
+            let domain = sanitized(domain);
             let labels =
-                [(names::DOMAIN, &**domain), (names::RULE, rule), (names::LIMIT, &place), (names::PERIOD, &period)];
+                [(names::DOMAIN, &*domain), (names::RULE, rule), (names::LIMIT, &place), (names::PERIOD, &period)];
             emit(&labels, f64::from(*requests));
         }
+    }
+
+    /// Nothing but the domain is in a label: those that read the same are one series.
+    fn visit_domains_not_found(&self, emit: Emit<'_>) {
+        let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+        for (domain, count) in &self.domains_not_found {
+            let sum = sums.entry(sanitized(domain)).or_default();
+            *sum = sum.saturating_add(*count);
+        }
+        visit_by(names::DOMAIN, &sums.into_iter().collect::<Vec<_>>(), emit);
     }
 
     /// The buckets, each with all that are shorter.
@@ -271,7 +296,8 @@ impl Snapshot {
     fn visit_rules(&self, count: impl Fn(&RuleTotals) -> u64, emit: Emit<'_>) {
         for series in &self.rules {
             let RuleSeries { domain, rule, key1, key2, totals } = series;
-            let labels = [(names::DOMAIN, &**domain), (names::RULE, rule), (names::KEY1, key1), (names::KEY2, key2)];
+            let (domain, key1, key2) = (sanitized(domain), sanitized(key1), sanitized(key2));
+            let labels = [(names::DOMAIN, &*domain), (names::RULE, rule), (names::KEY1, &key1), (names::KEY2, &key2)];
             let given = labels.iter().position(|(_, value)| value.is_empty()).unwrap_or(labels.len());
             emit(labels.get(..given).unwrap_or_default(), float(count(totals)));
         }
@@ -296,6 +322,43 @@ fn float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_spelled_as_there_but_the_rule_as_it_is() {
+        let series = |domain: &str, key1: &str, key2: &str| RuleSeries {
+            domain: domain.into(),
+            rule: format!("{domain}.{key1}.{key2}"),
+            key1: key1.into(),
+            key2: key2.into(),
+            totals: RuleTotals { total_hits: 1, ..RuleTotals::default() },
+        };
+        let snapshot = Snapshot {
+            rules: vec![series("a:b", "ip_10.0.0.0/8", "k|1"), series("a:b", "ip_10_0_0_0/8", "k|1")],
+            domains_not_found: vec![("x:y".into(), 1), ("x_y".into(), 2), ("10.1.2.3".into(), 4), ("z".into(), 8)],
+            limits: vec![LimitValue { domain: "a:b".into(), rule: "a:b.k".into(), ..LimitValue::default() }],
+            saturation: vec![("a:b".into(), "a:b.k".into(), 0.5)],
+            ..Snapshot::default()
+        };
+        for (metric, expected) in [
+            (
+                names::TOTAL_HITS,
+                &[
+                    "domain=a_b rule=a:b.ip_10.0.0.0/8.k|1 key1=ip_10_0_0_0/8 key2=k_1 1",
+                    "domain=a_b rule=a:b.ip_10_0_0_0/8.k|1 key1=ip_10_0_0_0/8 key2=k_1 1",
+                ][..],
+            ),
+            (names::DOMAIN_NOT_FOUND, &["domain=10_1_2_3 4", "domain=x_y 3", "domain=z 8"]),
+            (names::RULE_LIMIT, &["domain=a_b rule=a:b.k limit=0 period=0 0"]),
+            (names::RULE_SATURATION, &["domain=a_b rule=a:b.k 0.5"]),
+        ] {
+            let mut shown = Vec::new();
+            snapshot.visit(metric, &mut |labels, value| {
+                let labels = labels.iter().map(|(name, value)| format!("{name}={value} "));
+                shown.push(format!("{}{value}", labels.collect::<String>()));
+            });
+            assert_eq!(shown, expected, "{metric}");
+        }
+    }
 
     #[test]
     fn every_metric_has_a_value() {

@@ -161,14 +161,15 @@ impl Usage {
         &self.denials
     }
 
-    /// Counts a check of a domain that is not configured.
-    pub fn count_unknown_domain(&self, domain: &str) {
+    /// Counts the descriptors of a check whose domain is not configured.
+    pub fn count_unknown_domain(&self, domain: &str, descriptors: usize) {
+        let descriptors = descriptors as u64;
         if let Some(mut count) = self.unknown_domains.get_mut(domain) {
-            *count += 1;
+            *count += descriptors;
         } else if self.unknown_domains.len() < MAX_DOMAINS && domain.len() <= MAX_DOMAIN_BYTES {
-            *self.unknown_domains.entry(domain.into()).or_insert(0) += 1;
+            *self.unknown_domains.entry(domain.into()).or_insert(0) += descriptors;
         } else {
-            self.other_domains.fetch_add(1, Ordering::Relaxed);
+            self.other_domains.fetch_add(descriptors, Ordering::Relaxed);
         }
     }
 

@@ -46,6 +46,16 @@ pub fn sole_message(framed: &[u8]) -> Option<&[u8]> {
     (usize::try_from(u32::from_be_bytes(length)) == Ok(message.len())).then_some(message)
 }
 
+/// Whether the first message in `framed` is compressed, and how many bytes it takes with its prefix: all, when it is not
+/// complete.
+pub fn first_message(framed: &[u8]) -> (bool, usize) {
+    let Some(([flag, length @ ..], _)) = framed.split_first_chunk::<PREFIX_BYTES>() else {
+        return (false, framed.len());
+    };
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+    (*flag != 0, length.saturating_add(PREFIX_BYTES).min(framed.len()))
+}
+
 /// Whether the message is compressed, and its length in four bytes. Source: gRPC over HTTP/2, Length-Prefixed-Message.
 const PREFIX_BYTES: usize = 5;
 

@@ -6,12 +6,13 @@ use std::fmt::Write;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 
-use crate::limiter::{Check, Code, Decision, Descriptor, Override};
+use crate::limiter::{Check, Code, Decision, Descriptor, Override, Status};
 use crate::rules::Unit;
 
 /// The metadata of one answer: `domain`, `descriptors`, `hitsAddend`, `delay_ms` of an advised delay, and `metadata`
-/// merged from the rules whose descriptors passed (the first value of a key wins, maps are merged). Without `wanted`
-/// only the delay is told, and without a delay nothing.
+/// merged from the rules whose limits let their descriptors pass (the first value of a key wins, maps are merged): one that
+/// limits nothing, such as an unlimited one, has no part in the answer. Without `wanted` only the delay is told, and
+/// without a delay nothing.
 pub fn of(check: &Check<'_>, decision: &Decision<'_>, wanted: bool) -> Option<Struct> {
     let mut fields = BTreeMap::new();
     if !decision.advice.is_zero() {
@@ -55,7 +56,9 @@ fn limit_text(limit: Override) -> String {
     }
     let mut unit = String::new();
     if let Some(period) = limit.period {
-        let _ = write!(unit, "unit:{}", period.unit.map_or("UNKNOWN", Unit::name));
+        // The override's enum has no week: the reference, and the protocol, know it by its number alone.
+        let name = period.unit.map_or("UNKNOWN", |unit| if unit == Unit::Week { "7" } else { unit.name() });
+        let _ = write!(unit, "unit:{name}");
         parts.push(unit);
         if period.multiplier > 1 {
             parts.push(format!("unit_multiplier:{{value:{}}}", period.multiplier));
@@ -66,7 +69,8 @@ fn limit_text(limit: Override) -> String {
 
 fn merged(decision: &Decision<'_>) -> Option<Struct> {
     let mut merged = None;
-    for status in decision.statuses.iter().filter(|status| status.code == Code::Ok) {
+    let passed = |status: &&Status<'_>| status.code == Code::Ok && status.limit.is_some();
+    for status in decision.statuses.iter().filter(passed) {
         if let Some(serde_json::Value::Object(metadata)) = status.rule.and_then(|rule| rule.metadata.as_ref()) {
             merge(merged.get_or_insert_with(Struct::default), metadata);
         }

@@ -17,7 +17,7 @@ pub mod json;
 pub mod usage;
 
 pub use extras::Extras;
-pub use frame::{FrameCodec, RequestFrame, ResponseFrame, sole_message};
+pub use frame::{FrameCodec, RequestFrame, ResponseFrame, first_message, sole_message};
 pub use overall::overall_code;
 pub use read::{Refusal, read};
 pub use write::write;
@@ -77,7 +77,7 @@ fn decide(
     let view = view.ok_or(Refusal::NoConfiguration)?;
     let decision = view.check(lane, now, &check);
     let metadata = metadata::of(&check, &decision, limiter.settings().dynamic_metadata);
-    let extras = Extras::of(&check, &decision, now);
+    let extras = Extras::of(&check, &decision, now, limiter.settings().quota_mode);
     Ok(Answer {
         frame: ResponseFrame::of(TYPICAL_BYTES, |out| write(out, &decision, &extras, metadata.as_ref())),
         hold: decision.hold,

@@ -5,10 +5,13 @@
 mod extremes;
 mod oracle;
 mod promises;
+mod rates;
 mod refunds;
 
 use proptest::prelude::*;
-use tidegate::engine::{self, Algorithm, Ban, BanWhen, Cell, Limit, Log, Op, Outcome, Queue, QueueMode, Starts};
+use tidegate::engine::{
+    self, Algorithm, Ban, BanWhen, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Starts,
+};
 use tidegate::units::{Nanos, Timestamp};
 
 /// A counter of any algorithm.
@@ -43,7 +46,7 @@ impl Counter {
 }
 
 fn limit(max: u32, window_ns: u64, algorithm: Algorithm) -> Limit {
-    let count_denied = algorithm == CLOCK;
+    let count_denied = if algorithm == CLOCK { CountDenied::Alone } else { CountDenied::Never };
     Limit { max, window: Nanos::from_ns(window_ns), algorithm, ban: None, count_denied }
 }
 
@@ -72,19 +75,25 @@ fn any_ban(window: u64) -> impl Strategy<Value = Option<Ban>> {
     prop_oneof![3 => Just(None), 1 => ban.prop_map(|(ns, when)| Some(Ban { length: Nanos::from_ns(ns), when }))]
 }
 
+fn any_count_denied() -> impl Strategy<Value = CountDenied> {
+    prop_oneof![Just(CountDenied::Never), Just(CountDenied::Alone), Just(CountDenied::Always)]
+}
+
 /// Any limit: a window of few or of many nanoseconds, with or without ban and counted denials.
 fn any_limit() -> impl Strategy<Value = Limit> {
     let window = prop_oneof![1_u64..20, Just(7 * SECOND), 1_u64..10_000_000_000];
-    (window, any_algorithm(), 0_u32..12, any::<bool>()).prop_flat_map(|(window_ns, algorithm, max, count_denied)| {
-        any_ban(window_ns).prop_map(move |ban| {
-            let ban = match (algorithm, ban) {
-                // The one form that a bucket takes.
-                (Algorithm::TokenBucket { .. }, Some(ban)) => Some(Ban { when: BanWhen::Exceeded, ..ban }),
-                (_, ban) => ban,
-            };
-            Limit { max, window: Nanos::from_ns(window_ns), algorithm, ban, count_denied }
-        })
-    })
+    (window, any_algorithm(), 0_u32..12, any_count_denied()).prop_flat_map(
+        |(window_ns, algorithm, max, count_denied)| {
+            any_ban(window_ns).prop_map(move |ban| {
+                let ban = match (algorithm, ban) {
+                    // The one form that a bucket takes.
+                    (Algorithm::TokenBucket { .. }, Some(ban)) => Some(Ban { when: BanWhen::Exceeded, ..ban }),
+                    (_, ban) => ban,
+                };
+                Limit { max, window: Nanos::from_ns(window_ns), algorithm, ban, count_denied }
+            })
+        },
+    )
 }
 
 /// Steps in time, as parts of a window, and hits.

@@ -1,6 +1,6 @@
 //! Oracles that keep every event and decide by the definition.
 
-use tidegate::engine::{Algorithm, BanWhen, Limit, Starts};
+use tidegate::engine::{Algorithm, BanWhen, CountDenied, Limit, Starts};
 
 use super::{Counter, any_limit, any_script, instants};
 use proptest::prelude::*;
@@ -27,7 +27,7 @@ impl Oracle<'_> {
         if hits == 0 {
             return admitted;
         }
-        if admitted || self.limit.count_denied {
+        if admitted || self.limit.count_denied != CountDenied::Never {
             self.count(now, hits, admitted);
         }
         if let Some(ban) = self.limit.ban {
@@ -44,8 +44,7 @@ impl Oracle<'_> {
             self.opened = Some(now);
         }
         let hits = match self.limit.algorithm {
-            // A denied charge that counts empties bucket and queue, no more.
-            Algorithm::TokenBucket { .. } if !admitted => return self.events.push((now, u64::MAX)),
+            Algorithm::TokenBucket { .. } if !admitted => hits | DENIED,
             _ => hits,
         };
         self.events.push((now, hits));
@@ -82,17 +81,16 @@ impl Oracle<'_> {
     /// In every interval from an earlier admitted hit on, no more than the capacity and what the interval's time is worth.
     fn bucket_allows(&self, now: u64, hits: u64, capacity: u128) -> bool {
         let (max, length, hits) = (u128::from(self.limit.max), u128::from(self.length()), u128::from(hits));
-        if hits == 0 {
-            return true;
-        }
         if max == 0 || hits > capacity {
-            return false;
+            return hits == 0;
         }
         let mut debt: u128 = 0; // in hits x length, as of the last event
         let mut last = 0;
         for (at, spent) in &self.events {
             debt = debt.saturating_sub(u128::from(at - last) * max);
-            debt = if *spent == u64::MAX { debt.max(capacity * length) } else { debt + u128::from(*spent) * length };
+            let after = debt + u128::from(*spent & !DENIED) * length;
+            // A denied charge that counts takes it into debt, by one period's allowance at most.
+            debt = if *spent & DENIED == 0 { after } else { debt.max(after.min((capacity + max) * length)) };
             last = *at;
         }
         debt.saturating_sub(u128::from(now - last) * max) + hits * length <= capacity * length
@@ -106,6 +104,9 @@ impl Oracle<'_> {
         self.limit.window.as_ns()
     }
 }
+
+/// Marks the hits of a denied charge of a bucket.
+const DENIED: u64 = 1 << 63;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4_000))]

@@ -18,11 +18,13 @@ pub(crate) struct Gateway {
     pub(crate) replicas: usize,
     /// Ask each replica for its health five times a second, and act on it at once.
     pub(crate) health_checks: bool,
+    /// Look before a request, and charge when its response is done what the service's header `x-cost` says.
+    pub(crate) charge_after: bool,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { fail_closed: false, timeout: "2s", workers: 1, replicas: 1, health_checks: false }
+        Self { fail_closed: false, timeout: "2s", workers: 1, replicas: 1, health_checks: false, charge_after: false }
     }
 }
 
@@ -34,8 +36,8 @@ impl Gateway {
             "admin": {"address": socket("127.0.0.1:0".parse().unwrap())},
             "static_resources": {
                 "listeners": [
-                    listener("gateway", &socket("127.0.0.1:0".parse().unwrap()), &[self.filter()], &limited_route()),
-                    listener("service", &upstream, &[], &json!({"direct_response": {"status": 200, "body": {"inline_string": "served"}}})),
+                    listener("gateway", &socket("127.0.0.1:0".parse().unwrap()), &[self.filter()], &self.limited_route()),
+                    listener("service", &upstream, &[], &service()),
                 ],
                 "clusters": [cluster("upstream", &[upstream]), self.rls_cluster(rls)],
             },
@@ -58,6 +60,27 @@ impl Gateway {
         }})
     }
 
+    /// To the service, limited by the partner and, where the request names them, the endpoint and the tenant.
+    fn limited_route(&self) -> Value {
+        let header = |name: &str, key: &str, optional: bool| json!({"request_headers": {"header_name": name, "descriptor_key": key, "skip_if_absent": optional}});
+        let actions = [
+            header("x-partner", "partner", false),
+            header("x-endpoint", "endpoint", true),
+            header("x-tenant", "tenant", true),
+        ];
+        if !self.charge_after {
+            return json!({"route": {"cluster": "upstream", "rate_limits": [{"actions": actions}]}});
+        }
+        // Envoy ignores `hits_addend` in a route's own rate limits.
+        json!({"route": {"cluster": "upstream"}, "typed_per_filter_config": {"envoy.filters.http.ratelimit": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute",
+            "rate_limits": [
+                {"actions": actions, "hits_addend": {"number": 0}},
+                {"actions": actions, "hits_addend": {"format": "%RESP(x-cost)%"}, "apply_on_stream_done": true},
+            ],
+        }}})
+    }
+
     fn rls_cluster(&self, rls: &[SocketAddr]) -> Value {
         let endpoints: Vec<_> = rls.iter().map(|address| socket(*address)).collect();
         let mut tidegate = cluster("tidegate", &endpoints);
@@ -77,14 +100,12 @@ impl Gateway {
     }
 }
 
-/// To the service, limited by the partner and, where the request names them, the endpoint and the tenant.
-fn limited_route() -> Value {
-    let header = |name: &str, key: &str, optional: bool| json!({"request_headers": {"header_name": name, "descriptor_key": key, "skip_if_absent": optional}});
-    json!({"route": {"cluster": "upstream", "rate_limits": [{"actions": [
-        header("x-partner", "partner", false),
-        header("x-endpoint", "endpoint", true),
-        header("x-tenant", "tenant", true),
-    ]}]}})
+/// Answers every request, and says that it cost what the request said it would.
+fn service() -> Value {
+    json!({
+        "direct_response": {"status": 200, "body": {"inline_string": "served"}},
+        "response_headers_to_add": [{"header": {"key": "x-cost", "value": "%REQ(x-cost)%"}, "keep_empty_value": false}],
+    })
 }
 
 fn listener(name: &str, address: &Value, filters: &[Value], route: &Value) -> Value {

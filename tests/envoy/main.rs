@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 mod bootstrap;
+mod charge_after;
 mod client;
 mod decisions;
 mod drain;

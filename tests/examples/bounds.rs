@@ -122,7 +122,7 @@ fn a_ban_is_not_extended_and_leaves_a_fresh_counter() {
 
 #[test]
 fn count_denied_starves_who_does_not_pause() {
-    for (algorithm, pause) in [("sliding_log", "61"), ("token_bucket", "21.5"), ("sliding_window", "121")] {
+    for (algorithm, pause) in [("sliding_log", "61"), ("token_bucket", "80"), ("sliding_window", "121")] {
         for (count_denied, later) in [(false, true), (true, false)] {
             let run = Run::limited(&format!(
                 "unit: minute, requests_per_unit: 3, algorithm: {algorithm}, count_denied: {count_denied}"
@@ -141,7 +141,7 @@ fn what_is_denied_all_or_nothing_leaves_nothing_but_the_ban_of_who_denied() {
     let run = Run::of(
         "domain: api\ncharge: all_or_nothing\ndescriptors:\n\
          - {key: user, rate_limit: {unit: minute, requests_per_unit: 5, ban: 9s}}\n\
-         - {key: tenant, rate_limit: {unit: minute, requests_per_unit: 8, count_denied: true}}\n\
+         - {key: tenant, rate_limit: {unit: minute, requests_per_unit: 8, algorithm: sliding_log}}\n\
          - {key: node, rate_limit: {unit: minute, requests_per_unit: 6, ban: {for: 7s, when: exceeded}}}\n",
     );
     let check = |at: u64, hits: [u64; 3]| {
@@ -167,7 +167,7 @@ fn what_is_denied_all_or_nothing_leaves_nothing_but_the_ban_of_who_denied() {
 fn several_limits_of_a_rule_are_charged_together_or_not_at_all() {
     let run = Run::of(
         "domain: api\ndescriptors:\n- key: k\n  rate_limits:\n\
-         \x20 - {period: 1s, requests_per_unit: 10, count_denied: true}\n\
+         \x20 - {period: 1s, requests_per_unit: 10}\n\
          \x20 - {period: 1d, requests_per_unit: 15}\n",
     );
     for (at, hits, passes, remaining) in

@@ -1,6 +1,7 @@
 //! Headers and bodies, for every algorithm and every state of a counter.
 
 use serde_json::json;
+use tidegate::limiter::Settings;
 
 use crate::run::{Answer, Run};
 
@@ -52,10 +53,10 @@ fn every_algorithm_in_every_state() {
         (LOG, &[("100", 11)], DENIED, 10, 10),
         (BUCKET, &[("100", 0)], OK, 20, 0),
         (BUCKET, &[("100", 4)], OK, 16, 4),
-        (BUCKET, &[("100", 21)], DENIED, 20, 0),
+        (BUCKET, &[("100", 21)], DENIED, 20, 10),
         (BUCKET, &[("100", 20), ("100.5", 1)], DENIED, 0, 1),
         (BUCKET, &[("100", 20), ("105", 20)], DENIED, 5, 15),
-        (BUCKET, &[("100", 4), ("101", 21)], DENIED, 17, 3),
+        (BUCKET, &[("100", 4), ("101", 21)], DENIED, 17, 10),
         (QUEUE, &[("100", 2), ("100", 3)], OK, 0, 5),
         (QUEUE, &[("100", 2), ("100", 3), ("100.5", 1)], DENIED, 0, 1),
         (QUEUE, &[("100", 2), ("100", 3), ("102", 4)], DENIED, 0, 2),
@@ -117,6 +118,60 @@ fn the_limit_that_denies_speaks_else_the_one_with_the_least_remaining() {
     }
     let unlimited = json!({"at": 0, "domain": "api", "descriptors": [{"entries": [["free", "x"]]}]});
     assert_eq!(Run::of(rules).check(&unlimited).headers(), [""; 0]);
+}
+
+/// A check is denied until all that deny alone have room, and one of those that deny only together.
+#[test]
+fn quotas_govern_only_where_all_of_them_are_over() {
+    let rules = "domain: api\nresponse: {headers: [draft_03, retry_after]}\ndescriptors:\n\
+                 - {key: minute, rate_limit: {unit: minute, requests_per_unit: 1}}\n\
+                 - {key: day, rate_limit: {unit: day, requests_per_unit: 2}}\n\
+                 - {key: q_minute, quota_mode: true, rate_limit: {unit: minute, requests_per_unit: 3}}\n\
+                 - {key: q_hour, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 4}}\n\
+                 - {key: q_day, quota_mode: true, rate_limit: {unit: day, requests_per_unit: 5}}\n\
+                 - {key: q_free, quota_mode: true, rate_limit: {unlimited: true}}\n\
+                 - {key: q_shadow, quota_mode: true, shadow_mode: true, rate_limit: {unit: day, requests_per_unit: 0}}\n";
+    let none = None;
+    for (quota_mode, descriptors, limit, remaining, reset, retry_after) in [
+        // One quota has room: the check passes, and the one with the least remaining is reported.
+        (false, "q_hour=9 q_minute=1", 4, 0, 3_600, none),
+        (false, "q_minute=1 q_hour=9", 4, 0, 3_600, none),
+        (false, "q_minute=9 q_shadow=1", 3, 0, 60, none),
+        // None has: it passes as soon as the first has.
+        (false, "q_minute=9 q_hour=9", 3, 0, 60, Some(60)),
+        (false, "q_day=9 q_hour=9", 4, 0, 3_600, Some(3_600)),
+        (false, "q_day=9 q_hour=9 q_free=1", 4, 0, 3_600, Some(3_600)),
+        // Another limit denies, whatever the quotas say.
+        (false, "minute=9 q_day=9 q_hour=1", 1, 0, 60, Some(60)),
+        (false, "q_day=9 q_hour=1 minute=9", 1, 0, 60, Some(60)),
+        // Both deny: the longer wait counts.
+        (false, "minute=9 q_day=9 q_hour=9", 4, 0, 3_600, Some(3_600)),
+        (false, "day=9 q_day=1 q_minute=9", 2, 0, 86_400, Some(86_400)),
+        (false, "day=9 q_minute=9", 2, 0, 86_400, Some(86_400)),
+        // Of several that deny alone it is the longest wait.
+        (false, "day=9 minute=9", 2, 0, 86_400, Some(86_400)),
+        (false, "minute=9 day=9", 2, 0, 86_400, Some(86_400)),
+        // In global quota mode every limit is a quota, but one that is none.
+        (true, "day=9 minute=9", 1, 0, 60, Some(60)),
+        (true, "day=9 minute=0", 2, 0, 86_400, none),
+        (true, "day=9 unmatched=1", 2, 0, 86_400, none),
+    ] {
+        let descriptor = |text: &str| {
+            let (key, hits) = text.split_once('=').unwrap();
+            json!({"entries": [[key, "x"]], "hits": hits.parse::<u64>().unwrap()})
+        };
+        let all: Vec<_> = descriptors.split(' ').map(descriptor).collect();
+        let run = Run::with(Settings { quota_mode, ..Settings::default() }, rules);
+        let answer = run.check(&json!({"at": 0, "domain": "api", "descriptors": all}));
+        let mut expected = vec![
+            format!("RateLimit-Limit: {limit}"),
+            format!("RateLimit-Remaining: {remaining}"),
+            format!("RateLimit-Reset: {reset}"),
+        ];
+        expected.extend(retry_after.map(|seconds: u32| format!("Retry-After: {seconds}")));
+        assert_eq!(answer.headers(), expected, "{descriptors}, global quota mode {quota_mode}");
+        assert_eq!(answer.is_ok(), retry_after.is_none(), "{descriptors}, global quota mode {quota_mode}");
+    }
 }
 
 #[test]
@@ -210,4 +265,30 @@ fn nothing_that_a_client_or_a_name_holds_breaks_a_header() {
             assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{header:?}");
         }
     }
+}
+
+#[test]
+fn a_denial_reports_the_limit_that_denied() {
+    let run = Run::of(
+        "domain: d\nresponse: {headers: [x_ratelimit, retry_after]}\ndescriptors:\n\
+         - {key: user, rate_limit: {name: reqs, unit: minute, requests_per_unit: 60}}\n\
+         - {key: spend, rate_limit: {name: spend, unit: hour, requests_per_unit: 1000}}\n",
+    );
+    let spend = |hits| json!({"entries": [["spend", "u"]], "hits": hits});
+    assert!(run.check(&json!({"at": 600, "domain": "d", "descriptors": [spend(1000)]})).is_ok());
+    let answer = run.check(&json!({"at": 601, "domain": "d", "descriptors": [{"entries": [["user", "u"]]}, spend(1)]}));
+    let expected =
+        ["X-RateLimit-Limit: 1000", "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 2999", "Retry-After: 2999"];
+    assert_eq!((answer.is_ok(), answer.headers()), (false, expected.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn a_wait_of_99_ms_is_told_as_one_second_and_the_hit_passes_at_100_ms() {
+    let limit = "rate_limit: {algorithm: token_bucket, unit: second, requests_per_unit: 10, burst: 1}";
+    let run = Run::of(&rules("headers: [retry_after]", limit));
+    assert!(run.hits("0", 1).is_ok());
+    let denied = run.hits("0.001", 1);
+    assert_eq!((denied.is_ok(), denied.headers()), (false, vec!["Retry-After: 1".to_owned()]));
+    assert!(!run.hits("0.099999999", 1).is_ok());
+    assert!(run.hits("0.1", 1).is_ok());
 }

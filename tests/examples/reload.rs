@@ -17,8 +17,9 @@ fn counters_are_held_against_new_numbers() {
         (CLOCK, "unit: minute, requests_per_unit: 10, algorithm: sliding_window", 10),
         (BUCKET, "unit: minute, requests_per_unit: 60, algorithm: token_bucket, burst: 15", 9),
         (BUCKET, "unit: minute, requests_per_unit: 60, algorithm: token_bucket, burst: 10, queue: 5", 4),
-        (BUCKET, "unit: minute, requests_per_unit: 120, algorithm: token_bucket, burst: 20", 8),
-        (BUCKET, "unit: minute, requests_per_unit: 30, algorithm: token_bucket, burst: 10", 7),
+        (BUCKET, "unit: minute, requests_per_unit: 120, algorithm: token_bucket, burst: 20", 14),
+        (BUCKET, "unit: minute, requests_per_unit: 30, algorithm: token_bucket, burst: 10", 4),
+        (BUCKET, "unit: hour, requests_per_unit: 60, algorithm: token_bucket, burst: 10", 4),
     ] {
         let run = Run::limited(before);
         assert!(run.hits("3", 6).is_ok());

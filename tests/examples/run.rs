@@ -1,18 +1,24 @@
 //! Rules, and the answers that `simulate` gives by them.
 
+use std::cell::Cell;
 use std::fs;
 
 use serde_json::{Value, json};
 use tidegate::limiter::{Limiter, Settings};
 use tidegate::rules::{LoadOptions, SourceFile, load};
 use tidegate::simulate::{self, Output};
+use tidegate::units::Timestamp;
 
-/// Rules in force, with their counters.
-pub(crate) struct Run(Limiter);
+/// Rules in force, with their counters, and the instant of the latest check: reloads come then.
+pub(crate) struct Run(Limiter, Cell<Timestamp>);
 
 impl Run {
     pub(crate) fn of(rules: &str) -> Self {
-        let run = Self(Limiter::new(Settings::default()));
+        Self::with(Settings::default(), rules)
+    }
+
+    pub(crate) fn with(settings: Settings, rules: &str) -> Self {
+        let run = Self(Limiter::new(settings), Cell::default());
         run.reload(rules);
         run
     }
@@ -25,7 +31,7 @@ impl Run {
     pub(crate) fn reload(&self, rules: &str) {
         let file = SourceFile { name: "rules.yaml".to_owned(), text: rules.as_bytes().to_vec() };
         let rules = load(&[file], LoadOptions::default()).unwrap_or_else(|errors| panic!("{rules}\n{errors:#?}"));
-        self.0.replace_rules(rules);
+        self.0.replace_rules(self.1.get(), rules);
     }
 
     pub(crate) fn trace(&self, trace: &str) -> Vec<Answer> {
@@ -41,6 +47,8 @@ impl Run {
 
     /// A check of the rule `api.k` at that many seconds, as decimal text.
     pub(crate) fn hits(&self, at: &str, hits: u64) -> Answer {
+        let seconds: f64 = at.parse().unwrap();
+        self.1.set(Timestamp::from_ns((seconds * 1e9) as u64));
         self.check(&json!({"at": at, "domain": "api", "descriptors": [{"entries": [["k", "a"]], "hits": hits}]}))
     }
 }

@@ -35,8 +35,8 @@ fn sliding_log_of_many_hits_at_once() {
          20 | d | a=v +6   => OVER_LIMIT | OVER_LIMIT d.a 10/minute 0 40s
          20 | d | a=v +7   => OVER_LIMIT | OVER_LIMIT d.a 10/minute 0 50s
          # More than the limit never fit: until the log is empty.
-         20 | d | a=v +11  => OVER_LIMIT | OVER_LIMIT d.a 10/minute 0 50s
-         20 | d | a=v +max => OVER_LIMIT | OVER_LIMIT d.a 10/minute 0 50s
+         20 | d | a=v +11  => OVER_LIMIT | OVER_LIMIT d.a 10/minute 0 60s
+         20 | d | a=v +max => OVER_LIMIT | OVER_LIMIT d.a 10/minute 0 60s
          60 | d | a=v +6   => OK         | OK d.a 10/minute 0 10s",
     );
 }
@@ -89,7 +89,7 @@ fn token_bucket_is_full_when_idle_and_never_more_than_full() {
          10       | d | a=v +2 => OVER_LIMIT | OVER_LIMIT d.a 6/minute 0 20s
          35       | d | a=v +0 => OK         | OK d.a 6/minute 2 5s
          # More than the bucket holds: until it is full.
-         35       | d | a=v +4 => OVER_LIMIT | OVER_LIMIT d.a 6/minute 2 5s
+         35       | d | a=v +4 => OVER_LIMIT | OVER_LIMIT d.a 6/minute 2 60s
          86400    | d | a=v +4 => OVER_LIMIT
          86400 x3 | d | a=v    => OK
          86400    | d | a=v    => OVER_LIMIT | OVER_LIMIT d.a 6/minute 0 10s",
@@ -97,12 +97,12 @@ fn token_bucket_is_full_when_idle_and_never_more_than_full() {
 }
 
 #[test]
-fn what_never_fits_is_told_to_wait_until_the_bucket_is_full_and_on_the_wire_not_to_come_at_once() {
+fn what_never_fits_waits_until_the_bucket_is_full_and_at_least_a_period() {
     check(
         &limit("unit: hour, requests_per_unit: 6, burst: 3, algorithm: token_bucket, queue: 2"),
-        "0 | d | a=v +6 => OVER_LIMIT | OVER_LIMIT d.a 6/hour 3 0s
+        "0 | d | a=v +6 => OVER_LIMIT | OVER_LIMIT d.a 6/hour 3 3600s
          0 | d | a=v    => OK         | OK d.a 6/hour 2 600s
-         0 | d | a=v +6 => OVER_LIMIT | OVER_LIMIT d.a 6/hour 2 600s",
+         0 | d | a=v +6 => OVER_LIMIT | OVER_LIMIT d.a 6/hour 2 3600s",
     );
 }
 
@@ -160,5 +160,55 @@ fn the_longest_delay_of_a_check_counts_and_a_denied_check_waits_for_nothing() {
         "0 | d | h=1; a=1          => OK
          0 | d | h=1 +2; h=2 +2; a=1 +4; one=v => OK hold=20s advise=40s
          0 | d | h=1; a=1; one=v   => OVER_LIMIT",
+    );
+}
+
+/// The contract's worked example: 1000 an hour in any algorithm; ten times a look, then a charge of 600.
+#[test]
+fn charges_after_the_fact_are_counted_in_every_algorithm_and_place() {
+    let limits = [
+        "{unit: hour, requests_per_unit: 1000, count_denied: true}",
+        "{unit: hour, requests_per_unit: 1000, count_denied: true, starts: first_request}",
+        "{unit: hour, requests_per_unit: 1000, count_denied: true, algorithm: sliding_window}",
+        "{unit: hour, requests_per_unit: 1000, count_denied: true, algorithm: sliding_log}",
+        "{unit: hour, requests_per_unit: 1000, count_denied: true, algorithm: token_bucket}",
+    ];
+    let script = "
+         0 | d | a=v +0   => OK
+         0 | d | a=v +600 => OK
+         0 | d | a=v +0   => OK
+         0 | d | a=v +600 => OVER_LIMIT
+         0 | d | a=v +0   => OVER_LIMIT
+         0 | d | a=v +600 => OVER_LIMIT
+         0 | d | a=v +0   => OVER_LIMIT";
+    for limit in limits {
+        for descriptor in [
+            format!("- {{key: a, rate_limit: {limit}}}"),
+            format!("- {{key: a, rate_limits: [{limit}, {{unit: day, requests_per_unit: 9999}}]}}"),
+            format!(
+                "- {{key: a, rate_limits: [{{unit: day, requests_per_unit: 9999, algorithm: token_bucket}}, {limit}]}}"
+            ),
+        ] {
+            for charge in ["independent", "all_or_nothing"] {
+                let rules = format!(
+                    "domain: d\ncharge: {charge}\ndescriptors:\n{descriptor}\n- {{key: b, rate_limit: {{unit: day, requests_per_unit: 9999}}}}"
+                );
+                check(&rules, script);
+                check(&rules, &script.replace(" +0 ", " +0; b=v +0 ").replace(" +600 ", " +600; b=v +600 "));
+            }
+        }
+    }
+}
+
+/// The debt of a bucket is at most one period's allowance.
+#[test]
+fn a_bucket_is_in_debt_for_one_period_at_most() {
+    check(
+        &limit("unit: hour, requests_per_unit: 60, burst: 10, algorithm: token_bucket, count_denied: true"),
+        "0    | d | a=v +500 => OVER_LIMIT | OVER_LIMIT d.a 60/hour 0 4200s
+         0    | d | a=v +0   => OVER_LIMIT | OVER_LIMIT d.a 60/hour 0 3600s
+         3599 | d | a=v +0   => OVER_LIMIT | OVER_LIMIT d.a 60/hour 0 1s
+         3600 | d | a=v +0   => OK         | OK d.a 60/hour 0 600s
+         3660 | d | a=v      => OK         | OK d.a 60/hour 0 600s",
     );
 }

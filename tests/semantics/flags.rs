@@ -49,9 +49,9 @@ fn a_limit_that_is_replaced_is_neither_told_nor_counted() {
          # An unlimited rule replaces as well, and a whole chain.
          0    | d | user=u; plan=vip           => OK | OK -; OK d.plan_vip unlimited
          0    | d | user=u; plan=pro; plan=vip => OK | OK -; OK -; OK d.plan_vip unlimited
-         # And is replaced by its name.
+         # Replaced by its name it is reported unlimited all the same, as in the reference.
          0    | d | free=1                     => OK | OK d.free unlimited
-         0    | d | free=1; paid=1             => OK | OK -; OK d.paid 9/hour 8 3600s
+         0    | d | free=1; paid=1             => OK | OK d.free unlimited; OK d.paid 9/hour 8 3600s
          # A rule that is switched off does not.
          0    | d | user=u; plan=off           => OK | OK d.user 2/hour 0 3600s #base; OK -
          # Each other: neither is left.
@@ -134,7 +134,7 @@ fn global_quota_mode_makes_every_descriptor_a_quota() {
          0 | d | n0=v; q0=w       => OVER_LIMIT
          0 | d | n0=v; none=v     => OK
          0 | d | n0=v; ()         => OK
-         0 | d | n0=v; uq=v       => OK
+         0 | d | n0=v; uq=v       => OVER_LIMIT
          0 | d | n0=v; sq0=v      => OK
          0 | d | n0=v; n0=v limit=0/hour => OVER_LIMIT
          0 | d | n0=v; n0=v limit=9/hour => OK",

@@ -7,6 +7,7 @@
 
 mod algorithms;
 mod bans;
+mod field_cases;
 mod flags;
 mod hits;
 mod matching;

@@ -10,6 +10,7 @@ const RULES: &str = "
 - {key: zero, rate_limit: {unit: hour, requests_per_unit: 0}, metadata: {denied: true}}
 - {key: shadow, shadow_mode: true, rate_limit: {unit: hour, requests_per_unit: 0}, metadata: {shadow: true}}
 - {key: u, rate_limit: {unlimited: true}, metadata: {unlimited: true}}
+- {key: off, rate_limit: {unit: hour, requests_per_unit: 0, enabled: false}, metadata: {off: true}}
 - {key: detailed, detailed_metric: true, rate_limit: {unit: hour, requests_per_unit: 9}, metadata: {kept: detailed}}
 - {key: valued, value_to_metric: true, rate_limit: {unit: hour, requests_per_unit: 9}, metadata: {kept: valued}}
 - {key: 'wild*', rate_limit: {unit: hour, requests_per_unit: 9}, metadata: {kept: wild}}
@@ -34,7 +35,11 @@ fn metadata_of_what_passed_is_merged() {
             json!({"who": "b", "more": 1.5, "deep": {"x": 2.0, "list": [1.0, "two", true, null], "z": {"k": "v"}}}),
         ),
         ("zero=1", Value::Null),
-        ("zero=1; u=1", json!({"unlimited": true})),
+        // What limits nothing has no part in it.
+        ("u=1", Value::Null),
+        ("off=1", Value::Null),
+        ("zero=1; u=1", Value::Null),
+        ("u=1; a=1", json!({"who": "a", "deep": {"x": 1.0, "list": [1.0, "two", true, null]}})),
         ("shadow=1", json!({"shadow": true})),
         ("a=1 limit=9/hour", Value::Null),
         ("none=1", Value::Null),
@@ -61,6 +66,14 @@ fn the_request_is_told_as_the_reference_tells_it() {
         (
             "d | x=1 limit=5/minute",
             json!({"domain": "d", "descriptors": [{"entries": ["x=1"], "limit": "requests_per_unit:5 unit:MINUTE"}]}),
+        ),
+        (
+            "d | x=1 limit=5/week",
+            json!({"domain": "d", "descriptors": [{"entries": ["x=1"], "limit": "requests_per_unit:5 unit:7"}]}),
+        ),
+        (
+            "d | x=1 limit=0/2week",
+            json!({"domain": "d", "descriptors": [{"entries": ["x=1"], "limit": "unit:7 unit_multiplier:{value:2}"}]}),
         ),
     ];
     for (asked, expected) in cases {

@@ -118,3 +118,108 @@ fn a_ban_that_is_added_begins_with_a_hit_not_with_a_look() {
          2 | d | a=v +0 => OVER_LIMIT | OVER_LIMIT d.a 3/hour 0 7199s",
     );
 }
+
+/// What a bucket lacks it lacks after a reload, at whatever rate and in whatever period.
+#[test]
+fn a_bucket_keeps_its_missing_hits() {
+    let bucket = |keys: &str| limit(&format!("algorithm: token_bucket, {keys}"));
+    for (before, spent, after, expected) in [
+        // Raised: 60 missing hits come back in a second, not in an hour.
+        (
+            "unit: minute, requests_per_unit: 1, burst: 60",
+            60,
+            "unit: second, requests_per_unit: 60, burst: 60",
+            "OK | OK d.a 60/second 0 1s",
+        ),
+        (
+            "unit: minute, requests_per_unit: 1, burst: 60",
+            15,
+            "unit: second, requests_per_unit: 60, burst: 60",
+            "OK | OK d.a 60/second 45 250ms",
+        ),
+        // Lowered: they are not given away.
+        ("unit: second, requests_per_unit: 60", 60, "unit: hour, requests_per_unit: 60", "OK | OK d.a 60/hour 0 3600s"),
+        (
+            "unit: second, requests_per_unit: 60",
+            7,
+            "unit: minute, requests_per_unit: 3, burst: 60",
+            "OK | OK d.a 3/minute 53 140s",
+        ),
+        // A rate that no state can hold exactly.
+        (
+            "unit: second, requests_per_unit: 3, burst: 100",
+            100,
+            "unit: second, requests_per_unit: 7, burst: 100",
+            "OK | OK d.a 7/second 0 14286ms",
+        ),
+        (
+            "unit: second, requests_per_unit: 7, burst: 100",
+            99,
+            "unit: second, requests_per_unit: 3, burst: 100",
+            "OK | OK d.a 3/second 1 33s",
+        ),
+        // Another burst: more room, or none, but the same hits missing.
+        (
+            "unit: minute, requests_per_unit: 60, burst: 10",
+            6,
+            "unit: minute, requests_per_unit: 60, burst: 15",
+            "OK | OK d.a 60/minute 9 6s",
+        ),
+        (
+            "unit: minute, requests_per_unit: 60, burst: 10",
+            6,
+            "unit: minute, requests_per_unit: 60, burst: 4",
+            "OVER_LIMIT | OVER_LIMIT d.a 60/minute 0 2s",
+        ),
+        // Those in a queue are missing as well.
+        (
+            "unit: minute, requests_per_unit: 60, burst: 2, queue: {size: 4, mode: advise}",
+            6,
+            "unit: second, requests_per_unit: 2, burst: 2, queue: {size: 4, mode: advise}",
+            "OK | OK d.a 2/second 0 3s",
+        ),
+    ] {
+        let scene = Scene::new(&bucket(before));
+        assert_eq!(scene.admitted(&format!("60 x{spent} | d | a=v => OK")), spent, "{before}");
+        scene.reload(&bucket(after)).run(&format!("60 | d | a=v +0 => {expected}"));
+    }
+}
+
+/// Nobody asks a bucket between a reload and the time at which it would have been full: it fills at its new rate.
+#[test]
+fn a_bucket_that_nobody_asks_fills_at_its_new_rate() {
+    let bucket = |keys: &str| limit(&format!("algorithm: token_bucket, {keys}"));
+    let scene = Scene::new(&bucket("unit: second, requests_per_unit: 10"));
+    scene.run("60 x10 | d | a=v => OK");
+    scene.reload(&bucket("unit: hour, requests_per_unit: 10")).run(
+        "61 | d | a=v +0 => OK | OK d.a 10/hour 0 3599s
+         62 | d | a=v    => OVER_LIMIT",
+    );
+}
+
+#[test]
+fn a_ban_of_a_bucket_outlives_a_change_of_its_rate() {
+    let scene = Scene::new(&limit(
+        "algorithm: token_bucket, unit: second, requests_per_unit: 1, ban: {for: 1m, when: exceeded}",
+    ));
+    scene.run("0 | d | a=v => OK\n0 | d | a=v => OVER_LIMIT");
+    scene.reload(&limit("algorithm: token_bucket, unit: minute, requests_per_unit: 9, ban: {for: 1h, when: exceeded}"));
+    scene.run(
+        "1 | d | a=v => OVER_LIMIT | OVER_LIMIT d.a 9/minute 0 59s\n60 | d | a=v => OK | OK d.a 9/minute 8 6667ms",
+    );
+}
+
+/// Of several buckets the one with the longest period stays itself.
+#[test]
+fn buckets_of_a_list_keep_their_missing_hits_whatever_their_order() {
+    let (fast, slow) = (
+        "{period: 1s, requests_per_unit: 10, algorithm: token_bucket}",
+        "{unit: day, requests_per_unit: 20, algorithm: token_bucket}",
+    );
+    let list = |limits: &str| domain(&format!("- {{key: a, rate_limits: [{limits}]}}"));
+    let scene = Scene::new(&list(slow));
+    scene.run("0 | d | a=v +15 => OK");
+    for limits in [format!("{fast}, {slow}"), format!("{slow}, {fast}")] {
+        scene.reload(&list(&limits)).run("0 | d | a=v +0 => OK | OK d.a 20/day 5 64800s");
+    }
+}

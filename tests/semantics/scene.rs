@@ -1,5 +1,7 @@
 //! One limiter on a virtual clock.
 
+use std::cell::Cell;
+
 use prost::Message;
 
 use tidegate::limiter::{Code, Decision, Lane, Limiter, Settings, Status};
@@ -27,6 +29,8 @@ pub(crate) fn check_with(settings: Settings, config: &str, script: &str) {
 /// One limiter.
 pub(crate) struct Scene {
     limiter: Limiter,
+    /// The instant of the latest check: reloads come then.
+    now: Cell<Timestamp>,
 }
 
 impl Scene {
@@ -40,14 +44,14 @@ impl Scene {
     pub(crate) fn with(settings: Settings, config: &str) -> Self {
         // A few counters with a series of their own and the others without: the sums are the same.
         let limiter = Limiter::new(Settings { usage_series: settings.usage_series.max(3), ..settings });
-        limiter.replace_rules(load(config));
-        Self { limiter }
+        limiter.replace_rules(Timestamp::EPOCH, load(config));
+        Self { limiter, now: Cell::default() }
     }
 
     /// Puts another configuration in place.
     #[track_caller]
     pub(crate) fn reload(&self, config: &str) -> &Self {
-        self.limiter.replace_rules(load(config));
+        self.limiter.replace_rules(self.now.get(), load(config));
         self
     }
 
@@ -68,6 +72,13 @@ impl Scene {
         }
         assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
         self
+    }
+
+    /// How many checks of the script are admitted, whatever it expects.
+    pub(crate) fn admitted(&self, script: &str) -> u32 {
+        let lines = script::read(script);
+        let asked = lines.iter().flat_map(|line| (0..line.times).map(move |_| line));
+        asked.map(|line| u32::from(self.ask(line).overall.starts_with("OK"))).sum()
     }
 
     /// What the script adds to all series together.
@@ -96,6 +107,7 @@ impl Scene {
     }
 
     fn decide<T>(&self, now: Timestamp, request: &RateLimitRequest, tell: impl FnOnce(&Decision<'_>) -> T) -> T {
+        self.now.set(now);
         let bytes = request.encode_to_vec();
         let check = read(&bytes).unwrap();
         let view = self.limiter.view().unwrap();

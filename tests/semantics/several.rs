@@ -130,7 +130,7 @@ descriptors:
 }
 
 #[test]
-fn all_or_nothing_of_limits_that_count_what_they_deny() {
+fn a_denied_check_keeps_the_charges_that_count_though_denied() {
     check(
         "
 domain: d
@@ -139,10 +139,127 @@ descriptors:
 - {key: a, rate_limit: {unit: hour, requests_per_unit: 5, count_denied: true}}
 - {key: b, rate_limit: {unit: hour, requests_per_unit: 9, algorithm: sliding_log, count_denied: true}}
 - {key: c, rate_limits: [{unit: hour, requests_per_unit: 7}, {unit: day, requests_per_unit: 70}]}",
-        "0    | d +3 | a=v; b=v; c=v => OK
-         0 x9 | d +3 | a=v; b=v; c=v => OVER_LIMIT | OVER_LIMIT d.a 5/hour 2 3600s; OK d.b 9/hour 6 3600s; OK d.c 7/hour 4 3600s
-         0    | d +2 | a=v; b=v; c=v => OK         | OK d.a 5/hour 0 3600s; OK d.b 9/hour 4 3600s; OK d.c 7/hour 2 3600s",
+        "0 | d +3 | a=v; b=v; c=v => OK
+         0 | d +3 | a=v; b=v; c=v => OVER_LIMIT | OVER_LIMIT d.a 5/hour 0 3600s; OK d.b 9/hour 3 3600s; OK d.c 7/hour 4 3600s
+         0 | d +3 | a=v; b=v; c=v => OVER_LIMIT | OVER_LIMIT d.a 5/hour 0 3600s; OK d.b 9/hour 0 3600s; OK d.c 7/hour 4 3600s
+         0 | d +0 | a=v +0; b=v +0; c=v +0 => OVER_LIMIT | OVER_LIMIT d.a 5/hour 0 3600s; OK d.b 9/hour 0 3600s; OK d.c 7/hour 4 3600s",
     );
+}
+
+const QUOTA: &str = "{unit: hour, requests_per_unit: 5}";
+
+/// The quota that is asked, and what makes its check go wrong where the look and the charge are two steps.
+fn all_over_is_denied(settings: Settings, rules: &str, check: &str) {
+    let config = format!("domain: d\ncharge: all_or_nothing\ndescriptors:\n{rules}");
+    let scene = Scene::with(settings, &config);
+    let admitted: u32 = scene.admitted(&format!("0 x1000 | d | {check} => OK"));
+    let hits = u32::try_from(check.matches('=').count()).unwrap();
+    // The check that takes the last hit passes.
+    assert_eq!(admitted, 5_u32.div_ceil(hits), "{config}\n{check}");
+}
+
+#[test]
+fn a_quota_named_twice_in_a_check_admits_no_more_than_its_limit() {
+    let quota = format!("- {{key: q, quota_mode: true, rate_limit: {QUOTA}}}");
+    all_over_is_denied(Settings::default(), &quota, "q=v; q=v");
+    let shared = format!("- {{key: q, value: 'a*', share_threshold: true, quota_mode: true, rate_limit: {QUOTA}}}");
+    all_over_is_denied(Settings::default(), &shared, "q=ab; q=ac");
+    let global = Settings { quota_mode: true, ..Settings::default() };
+    all_over_is_denied(global, &format!("- {{key: q, rate_limit: {QUOTA}}}"), "q=v; q=v");
+}
+
+#[test]
+fn a_quota_whose_queue_is_full_is_over() {
+    check(
+        "
+domain: d
+charge: all_or_nothing
+descriptors:
+- key: q
+  quota_mode: true
+  rate_limit: {unit: hour, requests_per_unit: 2, algorithm: token_bucket, queue: {size: 2, mode: advise}}",
+        "0 x2 | d | q=v    => OK
+         0    | d | q=v    => OK advise=1800s
+         0    | d | q=v    => OK advise=3600s
+         0 x9 | d | q=v    => OVER_LIMIT
+         0    | d | q=v +3 => OVER_LIMIT",
+    );
+}
+
+#[test]
+fn a_quota_that_finds_no_memory_is_over() {
+    let rules = "
+domain: d
+charge: all_or_nothing
+descriptors:
+- {key: q, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 5}}
+- {key: r, rate_limit: {unit: hour, requests_per_unit: 5}}";
+    let settings = Settings { counter_budget_bytes: 0, ..Settings::default() };
+    Scene::with(settings, rules).run(
+        "0 x3 | d | q=v      => OVER_LIMIT | OVER_LIMIT d.q 5/hour 0 3600s
+         0 x3 | d | q=v; r=v => OVER_LIMIT",
+    );
+}
+
+/// One quota that has room admits; those that are over are charged as if they were alone.
+#[test]
+fn quotas_are_charged_while_one_of_them_has_room() {
+    check(
+        "
+domain: d
+charge: all_or_nothing
+descriptors:
+- {key: two, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 2}}
+- {key: four, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 4, algorithm: sliding_log}}
+- {key: shadow, quota_mode: true, shadow_mode: true, rate_limit: {unit: hour, requests_per_unit: 0}}",
+        "0 x2 | d | two=v; four=v => OK
+         0 x2 | d | two=v; four=v => OK
+         0 x9 | d | two=v; four=v => OVER_LIMIT | OVER_LIMIT d.two 2/hour 0 3600s; OVER_LIMIT d.four 4/hour 0 3600s
+         # Two hits that were denied while the other admitted count, those of denied checks do not.
+         0    | d | two=v +0      => OVER_LIMIT
+         # In shadow mode it is a quota that is never over.
+         0    | d | two=v; shadow=v => OK",
+    );
+}
+
+#[test]
+fn unlimited_descriptors_are_no_quotas() {
+    let rules = "
+descriptors:
+- {key: q, rate_limit: {unit: hour, requests_per_unit: 1}}
+- {key: free, rate_limit: {unlimited: true}}
+- {key: negative, rate_limit: {unit: hour, requests_per_unit: -1}}
+- {key: named, rate_limit: {name: n, unlimited: true}}
+- {key: other, rate_limit: {unlimited: true, replaces: [{name: n}]}}
+- {key: off, rate_limit: {unit: hour, requests_per_unit: 1, enabled: false}}";
+    for charge in ["independent", "all_or_nothing"] {
+        let config = format!("domain: d\ncharge: {charge}{rules}");
+        let settings = Settings { quota_mode: true, ..Settings::default() };
+        check_with(
+            settings,
+            &config,
+            "0 | d | q=v           => OK
+             0 | d | q=v; free=v     => OVER_LIMIT | OVER_LIMIT d.q 1/hour 0 3600s; OK d.free unlimited
+             0 | d | q=v; negative=v => OVER_LIMIT
+             # The reference says of a replaced one that it is unlimited, too.
+             0 | d | q=v; named=v; other=v => OVER_LIMIT | OVER_LIMIT d.q 1/hour 0 3600s; OK d.named unlimited; OK d.other unlimited
+             # What no limit matches is a quota that passes.
+             0 | d | q=v; none=v     => OK
+             0 | d | q=v; off=v      => OK
+             0 | d | free=v          => OK",
+        );
+    }
+}
+
+/// A check of as many descriptors and limits as there may be.
+#[test]
+fn a_thousand_descriptors_of_many_limits() {
+    let limits: Vec<_> = (1..=16).map(|days| format!("{{period: {days}d, requests_per_unit: 2}}")).collect();
+    let config =
+        format!("domain: d\ncharge: all_or_nothing\ndescriptors:\n- {{key: a, rate_limits: [{}]}}", limits.join(", "));
+    let check: Vec<_> = (0..1_000).map(|i| format!("a=v{}", i % 997)).collect();
+    let check = check.join("; ");
+    Scene::new(&config).run(&format!("0 | d | {check} => OK\n0 | d | {check} => OVER_LIMIT\n0 | d | a=v3 => OK"));
 }
 
 #[test]

@@ -10,6 +10,7 @@ fn values_of_a_shared_pattern_have_one_counter() {
 - {key: f, value: 'files/*', share_threshold: true, rate_limit: {unit: hour, requests_per_unit: 9}}
 - {key: f, value: 'docs/*', rate_limit: {unit: hour, requests_per_unit: 9}}
 - {key: 'k*', share_threshold: true, rate_limit: {unit: hour, requests_per_unit: 9}}
+- {key: 'l*', value: 'a*', share_threshold: true, rate_limit: {unit: hour, requests_per_unit: 9}}
 - {key: g, value: 'a*', share_threshold: true, rate_limit: {unit: hour, requests_per_unit: 9}}
 - {key: g, value: '*z', share_threshold: true, rate_limit: {unit: hour, requests_per_unit: 9}}",
         ),
@@ -19,8 +20,13 @@ fn values_of_a_shared_pattern_have_one_counter() {
          0 | d | f=files/a; f=files/b => OK | OK d.f_files/* 9/hour 5 3600s; OK d.f_files/* 9/hour 4 3600s
          0 | d | f=docs/a  => OK | OK d.f_docs/* 9/hour 8 3600s
          0 | d | f=docs/b  => OK | OK d.f_docs/* 9/hour 8 3600s
+         # Keys that match a pattern have a counter each, whatever their values.
          0 | d | k1=x      => OK | OK d.k* 9/hour 8 3600s
-         0 | d | k2=y      => OK | OK d.k* 9/hour 7 3600s
+         0 | d | k1=y      => OK | OK d.k* 9/hour 7 3600s
+         0 | d | k2=y      => OK | OK d.k* 9/hour 8 3600s
+         0 | d | l1=ax     => OK | OK d.l*_a* 9/hour 8 3600s
+         0 | d | l1=ay     => OK | OK d.l*_a* 9/hour 7 3600s
+         0 | d | l2=ay     => OK | OK d.l*_a* 9/hour 8 3600s
          # Each pattern its own, and the first one wins.
          0 | d | g=az      => OK | OK d.g_a* 9/hour 8 3600s
          0 | d | g=bz      => OK | OK d.g_*z 9/hour 8 3600s

@@ -108,5 +108,5 @@ fn domains_that_are_not_configured() {
     let scene = Scene::new(&domain("- {key: a, rate_limit: {unit: hour, requests_per_unit: 10}}"));
     scene.run("0 x3 | x | a=v; a=w => OK | OK -; OK -\n0 | y | a=v => OK").counted("");
     let unknown = scene.limiter().usage().unknown_domains();
-    assert_eq!(unknown, [("x".to_owned(), 3), ("y".to_owned(), 1)]);
+    assert_eq!(unknown, [("x".to_owned(), 6), ("y".to_owned(), 1)]);
 }

@@ -92,6 +92,50 @@ async fn numbers_are_exact_after_a_known_set_of_checks() {
 }
 
 #[tokio::test]
+async fn labels_are_those_of_the_reference_and_each_series_is_there_once() {
+    let rules = "domain: 'edge:10.0.0.1'
+descriptors:
+- {key: masked, value: 192.168.0.0/16, rate_limit: {unit: year, requests_per_unit: 5}}
+- {key: masked, value: 192_168_0_0/16, rate_limit: {unit: year, requests_per_unit: 5}}
+- key: route
+  value: 'a|b'
+  descriptors:
+  - {key: addr_10.1.2.3, rate_limit: {unit: year, requests_per_unit: 5}}
+";
+    let server = TestServer::start(rules, &[]);
+    let mut service = RateLimitServiceClient::new(server.channel().await);
+    let mut ask = async |domain: &str, descriptor: RateLimitDescriptor| {
+        let request = RateLimitRequest { domain: domain.into(), descriptors: vec![descriptor], hits_addend: 1 };
+        service.should_rate_limit(request).await.unwrap();
+    };
+    let masked = descriptor(&[("masked", "192.168.0.0/16")]);
+    ask("edge:10.0.0.1", masked.clone()).await;
+    // A limit in the request makes the path of the rule, so it counts in the same series.
+    let limit = Some(RateLimitOverride { requests_per_unit: 9, unit: 6, unit_multiplier: None });
+    ask("edge:10.0.0.1", RateLimitDescriptor { limit, ..masked }).await;
+    ask("edge:10.0.0.1", descriptor(&[("masked", "192_168_0_0/16")])).await;
+    ask("edge:10.0.0.1", descriptor(&[("route", "a|b"), ("addr_10.1.2.3", "x")])).await;
+    ask("no:where", descriptor(&[("k", "v")])).await;
+    ask("no|where", descriptor(&[("k", "v")])).await;
+    let domain = r#"domain="edge_10_0_0_1""#;
+    let total = |labels: &str| format!("ratelimit_service_rate_limit_total_hits{{{domain},{labels}}}");
+    for (series, expected) in [
+        (total(r#"rule="edge:10.0.0.1.masked_192.168.0.0/16",key1="masked_192_168_0_0/16""#), 2),
+        (total(r#"rule="edge:10.0.0.1.masked_192_168_0_0/16",key1="masked_192_168_0_0/16""#), 1),
+        (total(r#"rule="edge:10.0.0.1.route_a|b.addr_10.1.2.3",key1="route_a_b",key2="addr_10_1_2_3""#), 1),
+        (r#"ratelimit_service_rate_limit_domain_not_found{domain="no_where"}"#.to_owned(), 2),
+    ] {
+        assert_eq!(server.metric(&series), expected, "{series}");
+    }
+    let text = server.http("GET", "/metrics", b"").1;
+    let mut series: Vec<_> = text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect();
+    let all = series.len();
+    series.sort_unstable();
+    series.dedup();
+    assert_eq!(series.len(), all, "{text}");
+}
+
+#[tokio::test]
 async fn json_checks_count_like_the_others() {
     let server = TestServer::start(RULES, &[]);
     let body = br#"{"domain": "api", "descriptors": [{"entries": [{"key": "ten", "value": "v"}]}]}"#;

@@ -13,6 +13,8 @@ pub(crate) struct Answer {
     pub(crate) status: Option<u32>,
     /// `grpc-message`, decoded.
     pub(crate) message: String,
+    /// `grpc-accept-encoding`.
+    pub(crate) accepted: Option<String>,
     /// The frames of the body.
     pub(crate) body: Bytes,
     /// Why the stream was reset, if it was.
@@ -60,7 +62,7 @@ impl Call {
     }
 }
 
-async fn receive(answer: h2::client::ResponseFuture) -> Answer {
+pub(crate) async fn receive(answer: h2::client::ResponseFuture) -> Answer {
     let mut told = Answer::default();
     let answer = match answer.await {
         Ok(answer) => answer,
@@ -85,6 +87,9 @@ async fn receive(answer: h2::client::ResponseFuture) -> Answer {
 
 impl Answer {
     fn read_headers(&mut self, headers: &HeaderMap) {
+        if let Some(accepted) = headers.get("grpc-accept-encoding") {
+            self.accepted = Some(accepted.to_str().unwrap().to_owned());
+        }
         if let Some(status) = tonic::Status::from_header_map(headers) {
             self.status = Some(i32::from(status.code()).unsigned_abs());
             status.message().clone_into(&mut self.message);

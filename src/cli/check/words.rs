@@ -68,6 +68,7 @@ fn ban(ban: Ban) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::CountDenied;
     use crate::rules::{Period, Unit};
     use crate::units::Nanos;
 
@@ -99,7 +100,7 @@ mod tests {
                 enabled: true,
                 requests_per_unit: 10,
                 period: Period { length, unit, multiplier },
-                limit: Limit { max: 10, window: length, algorithm, ban, count_denied: true },
+                limit: Limit { max: 10, window: length, algorithm, ban, count_denied: CountDenied::Alone },
             });
             assert_eq!(told, expected);
         }

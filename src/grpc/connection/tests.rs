@@ -50,7 +50,7 @@ fn services(lifecycle: &Lifecycle) -> Services {
     let text = b"domain: api\ndescriptors: [{key: user, rate_limit: {unit: day, requests_per_unit: 10}}]".to_vec();
     let rules = load(&[SourceFile { name: "rules.yaml".into(), text }], LoadOptions::default()).unwrap();
     let limiter = Limiter::new(Settings::default());
-    limiter.replace_rules(rules);
+    limiter.replace_rules(crate::units::Timestamp::EPOCH, rules);
     let shared = Shared {
         limiter: Arc::new(limiter),
         clock: Arc::new(Clock::start()),
@@ -136,5 +136,36 @@ async fn a_check_in_pieces_is_decided_when_it_is_complete() {
         body.send_data(check(), false).unwrap();
         body.send_data(Bytes::new(), true).unwrap();
         assert_eq!(code(answer).await, want);
+    }
+}
+
+/// What the headers say of a message that is not compressed makes no difference, however it arrives.
+#[tokio::test]
+async fn a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces() {
+    let lifecycle = Lifecycle::default();
+    let (theirs, ours) = tokio::io::duplex(64 << 10);
+    tokio::spawn(serve(ours, services(&lifecycle), lifecycle.phases()));
+    let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
+    tokio::spawn(connection);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    io::Write::write_all(&mut gzip, &check()[5..]).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let length = u32::try_from(gzip.len()).unwrap().to_be_bytes();
+    let compressed = Bytes::from([&[1][..], &length, &gzip].concat());
+    for (encoding, message) in [("gzip", &compressed), ("gzip", &check()), ("zstd", &check()), ("identity", &check())] {
+        for cut in [None, Some(3), Some(9), Some(message.len())] {
+            let mut call = call();
+            call.headers_mut().insert("grpc-encoding", encoding.parse().unwrap());
+            let (answer, mut body) = client.send_request(call, false).unwrap();
+            let Some(cut) = cut else {
+                body.send_data(message.clone(), true).unwrap();
+                assert_ne!(code(answer).await, Code::Unknown);
+                continue;
+            };
+            body.send_data(message.slice(..cut), false).unwrap();
+            tokio::task::yield_now().await;
+            body.send_data(message.slice(cut..), true).unwrap();
+            assert_ne!(code(answer).await, Code::Unknown, "{encoding}, cut at {cut}");
+        }
     }
 }

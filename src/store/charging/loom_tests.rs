@@ -6,8 +6,8 @@ use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
 
 use super::{Charging, Place, Room, Shard, Shelf, Step};
-use crate::engine::{Algorithm, Cell, Limit, Log, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
-use crate::store::Charge;
+use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
+use crate::store::{Charge, Group};
 use crate::units::{Nanos, Timestamp};
 
 /// A shelf of a few shards; a name's first byte is its shard.
@@ -47,6 +47,10 @@ impl<V> Shard<V> for MutexGuard<'_, Names<V>> {
     }
 
     fn book_heap(&mut self, _: usize, _: usize) {}
+
+    fn swept_at(&self) -> Timestamp {
+        Timestamp::EPOCH
+    }
 }
 
 struct Roomy;
@@ -76,19 +80,18 @@ impl World {
     }
 
     fn one(&self, limit: &Limit, key: &[u8]) -> bool {
-        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(1), tags: None }).outcome.admitted()
+        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(1), series: None }).outcome.admitted()
     }
 
     fn all(&self, wanted: &[(&Limit, &[u8])]) -> bool {
         let charges: Vec<_> =
-            wanted.iter().map(|(limit, key)| Charge { limit, key, op: Op::Charge(1), tags: None }).collect();
+            wanted.iter().map(|(limit, key)| Charge { limit, key, op: Op::Charge(1), series: None }).collect();
         let mut outcomes = Vec::new();
-        self.charging().all(NOW, &charges, &mut outcomes);
-        outcomes.iter().all(|charged| charged.outcome.admitted())
+        self.charging().groups(NOW, &[Group::required(charges.len())], &charges, &mut outcomes)
     }
 
     fn remaining(&self, limit: &Limit, key: &[u8]) -> u64 {
-        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(0), tags: None }).outcome.remaining
+        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(0), series: None }).outcome.remaining
     }
 }
 
@@ -99,7 +102,7 @@ fn algorithms(burst: u32) -> [Algorithm; 4] {
 }
 
 fn limit(max: u32, algorithm: Algorithm) -> Limit {
-    Limit { max, window: Nanos::from_secs(60), algorithm, ban: None, count_denied: false }
+    Limit { max, window: Nanos::from_secs(60), algorithm, ban: None, count_denied: CountDenied::Never }
 }
 
 const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);

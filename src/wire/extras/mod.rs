@@ -19,12 +19,13 @@ pub struct Extras {
 }
 
 impl Extras {
-    /// What goes with `decision`. Nothing, at no cost, for a domain without `response:` and a check that does not wait.
-    pub fn of(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp) -> Self {
+    /// What goes with `decision`, taken with or without global quota mode. Nothing, at no cost, for a domain without
+    /// `response:` and a check that does not wait.
+    pub fn of(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp, quota_mode: bool) -> Self {
         let mut extras = Self::default();
         if let Some(response) = decision.domain.map(|domain| &domain.response)
             && (!response.headers.is_empty() || response.body != Body::None)
-            && let Some(speaker) = Speaker::of(check, decision)
+            && let Some(speaker) = Speaker::of(check, decision, quota_mode)
         {
             extras.add_configured(response, &speaker, now);
         }
@@ -55,7 +56,7 @@ impl Extras {
     }
 }
 
-/// The limit that headers and body tell: the one that denies, else the one with the least remaining.
+/// The governing limit, which headers and body report: the one that denies, else the one with the least remaining.
 struct Speaker<'d> {
     domain: &'d str,
     /// The entries of the descriptor that it limits.
@@ -66,17 +67,26 @@ struct Speaker<'d> {
     denied: bool,
 }
 
+/// A descriptor's entries, its status, and the limit in it.
+type Limited<'d> = (&'d [Entry<'d>], &'d Status<'d>, CurrentLimit<'d>);
+
 impl<'d> Speaker<'d> {
-    fn of(check: &'d Check<'_>, decision: &'d Decision<'_>) -> Option<Self> {
+    fn of(check: &'d Check<'_>, decision: &'d Decision<'_>, quota_mode: bool) -> Option<Self> {
         let limited = || {
             let both = check.descriptors.iter().zip(&decision.statuses);
             both.filter_map(|(descriptor, status)| Some((&*descriptor.entries, status, status.limit?)))
         };
-        // Of several that deny the one to wait for longest: before that the check cannot pass.
-        let denying = limited().filter(|(_, status, _)| status.code == Code::OverLimit);
-        let (entries, status, limit) = denying
-            .max_by_key(|(_, status, _)| status.reset)
-            .or_else(|| limited().min_by_key(|(_, status, _)| status.remaining))?;
+        let over = || limited().filter(|(_, status, _)| status.code == Code::OverLimit);
+        let wait = |(_, status, _): &Limited<'_>| status.reset;
+        let is_quota = |(_, status, _): &Limited<'_>| is_quota(status, quota_mode);
+        // Each of these denies by itself: before the last of them has room, the check cannot pass.
+        let alone = over().filter(|one| !is_quota(one)).max_by_key(wait);
+        // Quotas deny only all together: until the first of them has room.
+        let spare =
+            decision.statuses.iter().any(|status| status.code == Code::Ok && self::is_quota(status, quota_mode));
+        let together = if spare { None } else { over().filter(is_quota).min_by_key(wait) };
+        let denying = alone.into_iter().chain(together).max_by_key(wait);
+        let (entries, status, limit) = denying.or_else(|| limited().min_by_key(|(_, status, _)| status.remaining))?;
         let denied = decision.code == Code::OverLimit;
         Some(Self { domain: &check.domain, entries, status, limit, denied })
     }
@@ -85,6 +95,13 @@ impl<'d> Speaker<'d> {
     fn retry_after(&self) -> u64 {
         self.status.reset.as_secs_ceil().max(1)
     }
+}
+
+/// Whether a descriptor counts among the quotas, of which one that has room lets the check pass. In global quota mode all
+/// do but unlimited ones.
+fn is_quota(status: &Status<'_>, quota_mode: bool) -> bool {
+    let by_rule = status.limit.is_some() && status.rule.is_some_and(|rule| rule.quota_mode);
+    by_rule || (quota_mode && !status.unlimited)
 }
 
 /// How long an admitted check is advised to wait, in milliseconds.

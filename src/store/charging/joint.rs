@@ -1,0 +1,321 @@
+//! Charges several counters, all of their shards locked, so that a check is decided and charged in one step.
+//!
+//! Refunds come first: they take effect whatever becomes of the check. The rest is in the order of the groups' roles:
+//! required, quota, observed; within a role in that of the check. First each group is looked at, with the hits that groups
+//! before it take from the same counters; then all are charged, or none, by the same operations in the same order, so that
+//! what a look admitted is admitted.
+//!
+//! Cost: a sort of the charges by place, then a constant number of steps for each.
+
+use std::ops::Range;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::{Charging, Place, Room, Shelf, Step};
+use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome, Reason, Verdict};
+use crate::store::{Charge, Charged, Group, Role};
+use crate::units::{Nanos, Timestamp};
+
+/// The counters of one check. Shards are locked in the order of their places, those of cells first, so that no two
+/// callers ever wait for each other.
+pub(super) struct Joint<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
+    charging: &'m Charging<'m, C, L, R>,
+    cells: SmallVec<[C::Shard<'m>; 4]>,
+    logs: SmallVec<[L::Shard<'m>; 4]>,
+    /// By charge.
+    seats: SmallVec<[Seat; 4]>,
+    /// By counter: the hits that admitted groups before take from it.
+    taken: SmallVec<[u128; 4]>,
+    /// In place of a counter that there is not, which never happens.
+    nowhere: u128,
+}
+
+/// Where a charge's counter stands.
+#[derive(Clone, Copy)]
+struct Seat {
+    is_log: bool,
+    place: Place,
+    /// Its shard's place among the locked ones.
+    shard: usize,
+    /// Its place among the counters: charges of one counter share it.
+    counter: usize,
+}
+
+/// What a look at a charge said.
+#[derive(Clone, Copy)]
+struct Look {
+    /// What was asked: the charge's hits and those that groups before take from the same counter.
+    op: Op,
+    outcome: Outcome,
+}
+
+/// What was decided about a group and its check.
+#[derive(Clone, Copy)]
+struct GroupVerdict {
+    /// The check is admitted.
+    admitted: bool,
+    /// All of the group's limits admit.
+    admits: bool,
+    /// The group denies the check.
+    denies: bool,
+    /// The group is one limit, and no other has a say in what becomes of its hits.
+    alone: bool,
+}
+
+impl GroupVerdict {
+    fn fate(self, charge: &Charge<'_>, look: &Look) -> Fate {
+        if matches!(charge.op, Op::Refund(_)) {
+            Fate::Given
+        } else if charge.limit.count_denied == CountDenied::Always || self.admitted && (self.admits || self.alone) {
+            Fate::Charged
+        } else if !look.outcome.admitted() && (self.admitted || self.denies) {
+            Fate::Denied
+        } else {
+            Fate::Left
+        }
+    }
+}
+
+/// What becomes of a charge.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It was a refund.
+    Given,
+    /// It is charged. Was it denied, its hits count if the limit says so.
+    Charged,
+    /// It is not; a denial begins the ban that a denial begins.
+    Denied,
+    /// It is not.
+    Left,
+}
+
+impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
+    /// Locks the shards of all charges.
+    pub(super) fn lock(charging: &'m Charging<'m, C, L, R>, charges: &[Charge<'_>]) -> Self {
+        let seat = |charge: &Charge<'_>| {
+            let is_log = charge.limit.algorithm == Algorithm::SlidingLog;
+            let place = if is_log { charging.logs.place(charge.key) } else { charging.cells.place(charge.key) };
+            Seat { is_log, place, shard: 0, counter: 0 }
+        };
+        let mut joint = Self {
+            charging,
+            cells: SmallVec::new(),
+            logs: SmallVec::new(),
+            seats: charges.iter().map(seat).collect(),
+            taken: SmallVec::new(),
+            nowhere: 0,
+        };
+        joint.take_seats(charges);
+        joint
+    }
+
+    fn take_seats(&mut self, charges: &[Charge<'_>]) {
+        let mut order: SmallVec<[(bool, Place, &[u8], usize); 4]> = SmallVec::with_capacity(charges.len());
+        order.extend(
+            self.seats
+                .iter()
+                .zip(charges)
+                .enumerate()
+                .map(|(i, (seat, charge))| (seat.is_log, seat.place, charge.key, i)),
+        );
+        order.sort_unstable();
+        let mut before: Option<(bool, Place, &[u8])> = None;
+        for (is_log, place, key, i) in order {
+            let is_locked = before.is_some_and(|(log, at, _)| log == is_log && at.shares_lock(place));
+            if !is_locked && !self.lock_shard(is_log, place) {
+                return;
+            }
+            if before != Some((is_log, place, key)) {
+                self.taken.push(0);
+            }
+            let shard = if is_log { self.logs.len() } else { self.cells.len() };
+            if let Some(seat) = self.seats.get_mut(i) {
+                (seat.shard, seat.counter) = (shard.saturating_sub(1), self.taken.len().saturating_sub(1));
+            }
+            before = Some((is_log, place, key));
+        }
+    }
+
+    fn lock_shard(&mut self, is_log: bool, place: Place) -> bool {
+        if is_log {
+            self.charging.logs.lock(place).map(|shard| self.logs.push(shard)).is_some()
+        } else {
+            self.charging.cells.lock(place).map(|shard| self.cells.push(shard)).is_some()
+        }
+    }
+
+    /// Charges all groups that can be charged, or none; whether the check is admitted.
+    pub(super) fn charge(
+        mut self,
+        now: Timestamp,
+        groups: &[Group],
+        charges: &[Charge<'_>],
+        outcomes: &mut Vec<Charged>,
+    ) -> bool {
+        let order = in_order_of_roles(groups);
+        let mut looks: SmallVec<[Look; 4]> = smallvec![Look::NONE; charges.len()];
+        outcomes.resize(charges.len(), Charged { outcome: Look::NONE.outcome, tag: None });
+        for (i, (charge, slot)) in charges.iter().zip(&mut *outcomes).enumerate() {
+            if matches!(charge.op, Op::Refund(_)) {
+                *slot = self.step(now, i, charge, Step::Settle);
+            }
+        }
+        let mut ballot = Ballot::default();
+        for &(group, begin) in &order {
+            let admits = self.look(now, charges, begin..begin + group.charges, &mut looks);
+            ballot.count(group.role, admits);
+        }
+        let admitted = ballot.admits();
+        for &(group, begin) in &order {
+            let range = begin..begin + group.charges;
+            let group_looks = looks.get(range.clone()).unwrap_or_default();
+            let admits = group_looks.iter().all(|look| look.outcome.admitted());
+            let verdict = GroupVerdict {
+                admitted,
+                admits,
+                denies: !admits && ballot.is_denied_by(group.role),
+                alone: group.charges == 1 && (!group.can_deny() || (admitted && !admits)),
+            };
+            for (i, look) in range.zip(group_looks) {
+                if let (Some(charge), Some(slot)) = (charges.get(i), outcomes.get_mut(i))
+                    && let Some(settled) = self.settle(now, i, charge, look, verdict)
+                {
+                    *slot = settled;
+                }
+            }
+        }
+        admitted
+    }
+
+    /// Looks at one group. Its hits are taken from then on if all its limits admit them.
+    fn look(&mut self, now: Timestamp, charges: &[Charge<'_>], range: Range<usize>, looks: &mut [Look]) -> bool {
+        let mut admits = true;
+        for i in range.clone() {
+            let (Some(charge), Some(slot)) = (charges.get(i), looks.get_mut(i)) else { continue };
+            let Op::Charge(hits) = charge.op else { continue };
+            let wanted = if hits == 0 { 0 } else { *self.taken(i) + u128::from(hits) };
+            let limit = charge.limit_of_joint_charge();
+            let op = Op::Charge(u64::try_from(wanted).unwrap_or(u64::MAX));
+            let outcome = self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Look).outcome;
+            admits &= outcome.admitted();
+            *slot = Look { op, outcome };
+            *self.taken(i) += u128::from(hits);
+        }
+        if !admits {
+            for i in range {
+                if let Some(Charge { op: Op::Charge(hits), .. }) = charges.get(i) {
+                    *self.taken(i) -= u128::from(*hits);
+                }
+            }
+        }
+        admits
+    }
+
+    /// The hits that are taken from the counter of charge `i`.
+    fn taken(&mut self, i: usize) -> &mut u128 {
+        let counter = self.seats.get(i).map_or(0, |seat| seat.counter);
+        self.taken.get_mut(counter).unwrap_or(&mut self.nowhere)
+    }
+
+    /// What becomes of a charge, once the check is decided; nothing for a refund, which has been given.
+    fn settle(
+        &mut self,
+        now: Timestamp,
+        i: usize,
+        charge: &Charge<'_>,
+        look: &Look,
+        verdict: GroupVerdict,
+    ) -> Option<Charged> {
+        if look.outcome.verdict == Verdict::Denied(Reason::NoRoom) {
+            return Some(Charged { outcome: look.outcome, tag: None });
+        }
+        let limit = if verdict.alone { *charge.limit } else { charge.limit_of_joint_charge() };
+        let (op, limit) = match verdict.fate(charge, look) {
+            Fate::Given => return None,
+            Fate::Charged => (charge.op, limit),
+            // The hits of groups before it have been charged if the check was admitted.
+            Fate::Denied => {
+                let op = if verdict.admitted { charge.op } else { look.op };
+                (op, Limit { count_denied: CountDenied::Never, ..limit })
+            }
+            Fate::Left => (Op::Charge(0), limit),
+        };
+        Some(self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Settle))
+    }
+
+    /// One operation on one of the locked counters.
+    fn step(&mut self, now: Timestamp, i: usize, charge: &Charge<'_>, step: Step) -> Charged {
+        let charging = self.charging;
+        let charged = self.seats.get(i).and_then(|seat| {
+            if seat.is_log {
+                let shard = self.logs.get_mut(seat.shard)?;
+                Some(charging.step_log(shard, seat.place, now, charge, step))
+            } else {
+                let shard = self.cells.get_mut(seat.shard)?;
+                Some(charging.step_cell(shard, seat.place, now, charge, step))
+            }
+        });
+        charged.unwrap_or_else(|| Charged { outcome: charging.room.refuse(charge), tag: None })
+    }
+}
+
+/// The groups, each with the place of its first charge, in the order in which they are charged.
+fn in_order_of_roles(groups: &[Group]) -> SmallVec<[(Group, usize); 4]> {
+    let mut order: SmallVec<[(Group, usize); 4]> = SmallVec::with_capacity(groups.len());
+    let mut begin = 0;
+    for group in groups {
+        order.push((*group, begin));
+        begin += group.charges;
+    }
+    // Stable: within a role, that of the check.
+    order.sort_by_key(|(group, _)| group.role);
+    order
+}
+
+/// What the groups say about the check.
+#[derive(Default)]
+struct Ballot {
+    required_over: bool,
+    quotas: usize,
+    quotas_over: usize,
+}
+
+impl Ballot {
+    fn count(&mut self, role: Role, admits: bool) {
+        match role {
+            Role::Required => self.required_over |= !admits,
+            Role::Quota => {
+                self.quotas += 1;
+                self.quotas_over += usize::from(!admits);
+            }
+            Role::Observed => {}
+        }
+    }
+
+    fn admits(&self) -> bool {
+        !self.required_over && !self.is_denied_by(Role::Quota)
+    }
+
+    /// Whether groups of that role that are over deny the check.
+    fn is_denied_by(&self, role: Role) -> bool {
+        match role {
+            Role::Required => true,
+            Role::Quota => self.quotas > 0 && self.quotas == self.quotas_over,
+            Role::Observed => false,
+        }
+    }
+}
+
+impl Look {
+    const NONE: Self = Self {
+        op: Op::Charge(0),
+        outcome: Outcome { verdict: Verdict::ADMITTED, before: 0, after: 0, remaining: 0, reset: Nanos::ZERO },
+    };
+}
+
+impl Place {
+    /// Whether both names are under one lock.
+    fn shares_lock(self, other: Self) -> bool {
+        (self.stripe, self.shard) == (other.stripe, other.shard)
+    }
+}

@@ -1,0 +1,80 @@
+//! Names as the reference service's metrics spell them.
+
+use std::borrow::Cow;
+
+/// A domain, or a level of a rule, as the label that dashboards made for the reference service look for: `:` and `|` become
+/// `_`, and so do the dots of what looks like an IPv4 address. Its statistics go by names in which these have a meaning.
+///
+/// The label `rule` keeps the true text, and keeps apart what is the same otherwise.
+pub(super) fn sanitized(text: &str) -> Cow<'_, str> {
+    if !text.contains([':', '|', '.']) {
+        return Cow::Borrowed(text);
+    }
+    let text = text.replace([':', '|'], "_");
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(first) = rest.chars().next() {
+        if let Some((address, behind)) = split_ipv4(rest) {
+            shown.extend(address.chars().map(|c| if c == '.' { '_' } else { c }));
+            rest = behind;
+        } else {
+            shown.push(first);
+            rest = rest.get(first.len_utf8()..).unwrap_or_default();
+        }
+    }
+    Cow::Owned(shown)
+}
+
+/// Four numbers of one to three digits with dots between, if `text` begins with them, and what is behind. That may be a digit,
+/// as it may there: of the last number no more than three are taken.
+fn split_ipv4(text: &str) -> Option<(&str, &str)> {
+    let mut taken = 0;
+    for number in 0..4 {
+        if number > 0 {
+            text.get(taken..)?.starts_with('.').then_some(())?;
+            taken += 1;
+        }
+        let digits = text.bytes().skip(taken).take(3).take_while(u8::is_ascii_digit).count();
+        (digits > 0).then_some(())?;
+        taken += digits;
+    }
+    text.split_at_checked(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (text, expected) in [
+            ("api", "api"),
+            ("", ""),
+            ("api.example.com", "api.example.com"),
+            ("a:b|c", "a_b_c"),
+            ("path_/v1.2:x", "path_/v1.2_x"),
+            ("masked_remote_address_192.168.0.0/16", "masked_remote_address_192_168_0_0/16"),
+            ("masked_remote_address_invert_192.0.2.0/24", "masked_remote_address_invert_192_0_2_0/24"),
+            ("0.0.0.0", "0_0_0_0"),
+            ("10.0.0.1:8080", "10_0_0_1_8080"),
+            ("::ffff:10.0.0.1", "__ffff_10_0_0_1"),
+            ("999.999.999.999", "999_999_999_999"),
+            ("1.2.3", "1.2.3"),
+            ("1.2.3.", "1.2.3."),
+            ("1.2.3.x", "1.2.3.x"),
+            ("1.2..3.4", "1.2..3.4"),
+            ("1234.1.1.1", "1234_1_1_1"),
+            ("1.1234.1.1.1", "1.1234_1_1_1"),
+            ("192.168.0.1234.5", "192_168_0_1234.5"),
+            ("1.2.3.4.5.6.7.8", "1_2_3_4.5_6_7_8"),
+            ("1.2.3.4.5", "1_2_3_4.5"),
+            ("ip_1.2.3.4,5.6.7.8", "ip_1_2_3_4,5_6_7_8"),
+            ("é1.2.3.4é", "é1_2_3_4é"),
+            ("1.2.3.\u{664}", "1.2.3.\u{664}"),
+            // What `:` leaves may become an address only with it gone.
+            ("1.2.3:4", "1.2.3_4"),
+        ] {
+            assert_eq!(sanitized(text), expected, "{text}");
+        }
+    }
+}
