@@ -38,7 +38,9 @@ fn oddities_are_warned_of() {
         ],
     );
     warned(&format!("key: a\n{GOOD}"), &[]);
-    assert_eq!(warnings(&[&format!("{}\nname: d", descriptor(&format!("key: a\n{GOOD}")))]), [""; 0]);
+    let named = |name: &str| warnings(&[&format!("{}\nname: {name}", descriptor(&format!("key: a\n{GOOD}")))]);
+    assert_eq!(named("d"), [""; 0]);
+    assert_eq!(named("other"), ["a:5: 'name' means nothing at the top level of a file and is ignored"]);
 }
 
 #[test]

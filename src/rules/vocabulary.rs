@@ -15,7 +15,21 @@ use super::yaml::{Kind, Node, Pair, Value};
 pub(super) fn check(root: &mut Node, report: &mut Report<'_>) {
     if let Kind::Map(pairs) = &mut root.kind {
         check_map(pairs, Place::Top, report);
+        warn_about_name(pairs, report);
     }
+}
+
+/// A `name` at the top that repeats the domain is habit in files of the reference, and loses nothing; another one does.
+fn warn_about_name(pairs: &[Pair], report: &mut Report<'_>) {
+    let last = |key: &str| pairs.iter().rev().find(|pair| pair.key.as_text() == Some(key));
+    let Some(name) = last("name") else { return };
+    if last("domain").is_none_or(|domain| quote::value(&domain.value) != quote::value(&name.value)) {
+        report.warn(name.key.line, ignored("name", Place::Top));
+    }
+}
+
+fn ignored(key: &str, place: Place) -> String {
+    format!("'{key}' means nothing {} and is ignored", place.name())
 }
 
 /// Where a map stands.
@@ -126,11 +140,10 @@ fn check_pair(pair: &mut Pair, place: Place, report: &mut Report<'_>) -> bool {
     };
     match look_up(key, place) {
         Word::Reference { meant } => {
-            // A `name` that repeats the domain is habit in files of the reference, and loses nothing.
             if meant {
                 warn_if_empty(key, &pair.value, report);
             } else if !(key == "name" && place == Place::Top) {
-                report.warn(line, format!("'{key}' means nothing {} and is ignored", place.name()));
+                report.warn(line, ignored(key, place));
             }
             if key != "metadata" {
                 let inside = inside(key, place);
