@@ -85,7 +85,7 @@ impl Bucket {
             return 0;
         }
         let State { rate, rounding } = State::of(cell);
-        if rate == self.rate {
+        if rate.to_bits() == self.rate.to_bits() {
             // Two limits whose T is all but the same may round differently: by less than a nanosecond.
             return ahead.saturating_sub(u128::from(rounding).min(self.ticks_per_ns - 1));
         }
@@ -129,7 +129,7 @@ impl Bucket {
         let in_debt = self.debt > self.owed_at_most;
         let verdict = if in_debt { self.denied() } else { Verdict::ADMITTED };
         let reset = if in_debt { self.nanos(self.debt - self.owed_at_most) } else { self.until_full() };
-        let next = if State::of(cell).rate == self.rate { cell } else { self.cell() };
+        let next = if State::of(cell).rate.to_bits() == self.rate.to_bits() { cell } else { self.cell() };
         (self.outcome(verdict, self.used(), &self, reset), next)
     }
 
@@ -207,8 +207,9 @@ struct State {
 
 impl State {
     fn of(cell: Cell) -> Self {
-        let [a, b, c, d, e, f, g, h] = cell.state.to_be_bytes();
-        Self { rate: f32::from_be_bytes([a, b, c, d]), rounding: u32::from_be_bytes([e, f, g, h]) }
+        let [rate, rounding] = [cell.state >> u32::BITS, cell.state & u64::from(u32::MAX)];
+        let half = |half: u64| u32::try_from(half).unwrap_or(0);
+        Self { rate: f32::from_bits(half(rate)), rounding: half(rounding) }
     }
 
     fn packed(self) -> u64 {

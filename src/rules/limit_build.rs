@@ -64,9 +64,8 @@ impl LimitSpec {
     fn counts_denied(&self, algorithm: Algorithm) -> CountDenied {
         match self.count_denied.given() {
             Some(true) => CountDenied::Always,
-            Some(false) => CountDenied::Never,
             None if algorithm == AS_THE_REFERENCE => CountDenied::Alone,
-            None => CountDenied::Never,
+            Some(false) | None => CountDenied::Never,
         }
     }
 

@@ -102,9 +102,9 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         if let ([group], [only]) = (groups, charges)
             && group.can_deny()
         {
-            let charged = self.one(now, &only.jointly(&only.limit_of_joint_charge()));
-            outcomes.push(charged);
-            return charged.outcome.admitted();
+            let answer = self.one(now, &only.jointly(&only.limit_of_joint_charge()));
+            outcomes.push(answer);
+            return answer.outcome.admitted();
         }
         Joint::lock(self, charges).charge(now, groups, charges, outcomes)
     }

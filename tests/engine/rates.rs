@@ -1,5 +1,7 @@
 //! A bucket whose rate changes keeps the hits that it lacks.
 
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+
 use proptest::prelude::*;
 use tidegate::engine::{Limit, Op};
 use tidegate::units::{Nanos, Timestamp};

@@ -47,8 +47,8 @@ impl Run {
 
     /// A check of the rule `api.k` at that many seconds, as decimal text.
     pub(crate) fn hits(&self, at: &str, hits: u64) -> Answer {
-        let seconds: f64 = at.parse().unwrap();
-        self.1.set(Timestamp::from_ns((seconds * 1e9) as u64));
+        let (whole, fraction) = at.split_once('.').unwrap_or((at, ""));
+        self.1.set(Timestamp::from_ns(format!("{whole}{fraction:0<9}").parse().unwrap()));
         self.check(&json!({"at": at, "domain": "api", "descriptors": [{"entries": [["k", "a"]], "hits": hits}]}))
     }
 }

@@ -179,7 +179,7 @@ fn plain(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(['%', '{']) {
-        bytes.extend_from_slice(rest[..at].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
         if rest[at..].starts_with('%') {
             bytes.push(u8::from_str_radix(&rest[at + 1..at + 3], 16).unwrap());
             rest = &rest[at + 3..];
@@ -235,7 +235,7 @@ descriptors:
 #[test]
 fn patterns_beside_values_and_a_default() {
     let limit = |limit: u32| format!("{limit}/minute {} 60s", limit - 1);
-    let script: String = [
+    let script: Vec<_> = [
         ("a.example.com", "_*.example.com", 20),
         (".example.com", "_*.example.com", 20),
         ("example.com", "", 50),
@@ -246,7 +246,7 @@ fn patterns_beside_values_and_a_default() {
         ("", "", 50),
     ]
     .iter()
-    .map(|(host, rule, max)| format!("0 | d | host={host} => OK | OK d.host{rule} {}\n", limit(*max)))
+    .map(|(host, rule, max)| format!("0 | d | host={host} => OK | OK d.host{rule} {}", limit(*max)))
     .collect();
     check(
         "
@@ -256,7 +256,7 @@ descriptors:
 - {key: host, value: 'foo*bar', rate_limit: {unit: minute, requests_per_unit: 30}}
 - {key: host, value: www.example.com, rate_limit: {unit: minute, requests_per_unit: 40}}
 - {key: host, rate_limit: {unit: minute, requests_per_unit: 50}}",
-        &script,
+        &script.join("\n"),
     );
 }
 

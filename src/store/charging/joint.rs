@@ -41,6 +41,9 @@ struct Seat {
     counter: usize,
 }
 
+/// A counter: whether it is a log, where it stands, and its name.
+type CounterPlace<'k> = (bool, Place, &'k [u8]);
+
 /// What a look at a charge said.
 #[derive(Clone, Copy)]
 struct Look {
@@ -51,6 +54,7 @@ struct Look {
 
 /// What was decided about a group and its check.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // Each is a question of its own.
 struct GroupVerdict {
     /// The check is admitted.
     admitted: bool,
@@ -110,17 +114,17 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
     }
 
     fn take_seats(&mut self, charges: &[Charge<'_>]) {
-        let mut order: SmallVec<[(bool, Place, &[u8], usize); 4]> = SmallVec::with_capacity(charges.len());
+        let mut order: SmallVec<[(CounterPlace<'_>, usize); 4]> = SmallVec::with_capacity(charges.len());
         order.extend(
             self.seats
                 .iter()
                 .zip(charges)
                 .enumerate()
-                .map(|(i, (seat, charge))| (seat.is_log, seat.place, charge.key, i)),
+                .map(|(i, (seat, charge))| ((seat.is_log, seat.place, charge.key), i)),
         );
         order.sort_unstable();
-        let mut before: Option<(bool, Place, &[u8])> = None;
-        for (is_log, place, key, i) in order {
+        let mut before: Option<CounterPlace<'_>> = None;
+        for ((is_log, place, key), i) in order {
             let is_locked = before.is_some_and(|(log, at, _)| log == is_log && at.shares_lock(place));
             if !is_locked && !self.lock_shard(is_log, place) {
                 return;
