@@ -30,6 +30,7 @@ struct Draft {
     charge: Option<Charge>,
     response: Option<Response>,
     alerts: Vec<Alert>,
+    usage_by: Option<Vec<String>>,
     tree: Tree,
     /// The texts `key` and `key_value` below each node, which must be unique there.
     taken: HashSet<(usize, String)>,
@@ -78,6 +79,7 @@ impl Builder {
             charge: draft.charge.unwrap_or_default(),
             response: draft.response.unwrap_or_default(),
             alerts: draft.alerts,
+            usage_by: draft.usage_by.unwrap_or_default(),
             tree: draft.tree,
         });
         RuleSet::new(domains.collect(), self.rules, warnings)
@@ -113,6 +115,7 @@ impl Draft {
         set("enabled", &mut self.enabled, &spec.enabled, &self.name, report);
         set("charge", &mut self.charge, &spec.charge, &self.name, report);
         set("response", &mut self.response, &spec.response, &self.name, report);
+        set("usage", &mut self.usage_by, &spec.usage_by, &self.name, report);
     }
 
     /// Takes in the alerts of a file, and tells the paths of the rules that they name.

@@ -24,6 +24,7 @@ mod set;
 mod spec;
 mod template;
 mod tree;
+mod usage;
 mod vocabulary;
 mod yaml;
 

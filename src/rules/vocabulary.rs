@@ -62,7 +62,7 @@ const REFERENCE: [(&str, &[Place]); 16] = [
 ];
 
 /// The keys that only we have, where each may stand, and the same in words.
-const OURS: [(&str, &[Place], &str); 12] = [
+const OURS: [(&str, &[Place], &str); 13] = [
     ("rate_limits", &[Place::Descriptor], "a descriptor"),
     ("period", &[Place::RateLimit], "rate_limit"),
     ("algorithm", &[Place::RateLimit], "rate_limit"),
@@ -75,6 +75,7 @@ const OURS: [(&str, &[Place], &str); 12] = [
     ("charge", &[Place::Top], "the top level of a file"),
     ("response", &[Place::Top], "the top level of a file"),
     ("alerts", &[Place::Top], "the top level of a file"),
+    ("usage", &[Place::Top], "the top level of a file"),
 ];
 
 /// What a key is, in one place.
