@@ -10,6 +10,7 @@
 mod checks;
 mod connection;
 mod ending;
+mod entry_keys;
 mod health;
 mod held;
 mod keepalive;

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::count::Counting;
 use super::name::SeriesOf;
 use super::resolve::{Limited, Resolved, Resolver};
-use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status};
+use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status, requests};
 use crate::engine::{Algorithm, Limit, Op, Outcome, QueueMode, Verdict};
 use crate::rules;
 use crate::store::{Charge, Charged, Store};
@@ -86,6 +86,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
             self.limiter.usage.count_global_shadow();
             decision.code = Code::Ok;
         }
+        requests::count(&self.limiter.usage, plan, domain, lane, check, decision.code);
         if decision.code == Code::Ok {
             self.delays(&mut decision, outcomes);
         }

@@ -13,6 +13,7 @@ mod count;
 mod decision;
 mod name;
 mod plan;
+mod requests;
 mod resolve;
 
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Which part of the usage an observer wants.
 
-use super::{CounterCounts, CounterName, Denial, RuleName, Totals};
+use super::{CounterCounts, CounterName, Denial, RequestCounts, RuleName, Totals};
 
 /// Which part of the usage is meant. All given conditions must hold; an empty filter takes everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,13 @@ impl Filter {
     /// Whether a counter is part of it.
     pub fn takes_counter(&self, counter: &CounterCounts) -> bool {
         self.takes_totals(&counter.totals) && self.takes_name_of(&counter.name)
+    }
+
+    /// Whether the requests with one value are part of it: a value of one key has no entries but that one.
+    pub fn takes_request(&self, requests: &RequestCounts) -> bool {
+        let RequestCounts { name, other, totals } = requests;
+        let is_it = |(key, value): &(String, String)| !other && *key == name.key.key && *value == name.value;
+        self.takes_totals(totals) && self.takes_name(&name.key.domain, "") && self.entries.iter().all(is_it)
     }
 
     /// Whether a refused check is part of it.

@@ -1,7 +1,7 @@
-//! Single counters by name: a bounded number of series, given to counters as they are first seen.
+//! Series by name: a bounded number, given to counters, or to values of an entry key, as they are first seen.
 //!
 //! A series outlives its counter, so that totals survive the counter's expiry, and is never given to another: a number,
-//! once told, only grows. What comes when all are taken is counted with its rule, as `other`.
+//! once told, only grows. What comes when all are taken is counted with its rule or key, as `other`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,28 +36,46 @@ pub struct Slot {
     hits_shadowed: AtomicU64,
 }
 
-/// All series.
-#[derive(Debug)]
-pub(super) struct SeriesTable {
-    slots: Box<[Slot]>,
-    names: RwLock<Names>,
-    /// The names in order. Written by readers of the usage only.
-    sorted: Mutex<Arc<[Named]>>,
+/// What a series is named by; names are ordered as they are reported.
+pub(super) trait SeriesName: Ord {
+    /// How long what clients sent of it is.
+    fn bytes(&self) -> usize;
 }
 
-#[derive(Debug, Default)]
-struct Names {
+impl SeriesName for CounterName {
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+}
+
+/// All series with names of one kind.
+#[derive(Debug)]
+pub(super) struct SeriesTable<N = CounterName> {
+    slots: Box<[Slot]>,
+    names: RwLock<Names<N>>,
+    /// The names in order. Written by readers of the usage only.
+    sorted: Mutex<Arc<[Named<N>]>>,
+}
+
+#[derive(Debug)]
+struct Names<N> {
     by_key: HashMap<Box<[u8]>, Series, ahash::RandomState>,
-    all: Vec<Named>,
+    all: Vec<Named<N>>,
 }
 
 /// A series that was given.
-#[derive(Clone, Debug)]
-pub(super) struct Named {
-    pub(super) name: Arc<CounterName>,
+#[derive(Debug)]
+pub(super) struct Named<N = CounterName> {
+    pub(super) name: Arc<N>,
     pub(super) series: Series,
-    /// The number of the rule.
+    /// The number of the rule or the entry key.
     pub(super) rule: usize,
+}
+
+impl<N> Clone for Named<N> {
+    fn clone(&self) -> Self {
+        Self { name: Arc::clone(&self.name), ..*self }
+    }
 }
 
 impl Slot {
@@ -90,11 +108,12 @@ impl Slot {
     }
 }
 
-impl SeriesTable {
+impl<N: SeriesName> SeriesTable<N> {
     /// Room for `limit` series, 64 bytes each and the name's.
     pub(super) fn new(limit: u32) -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(usize::try_from(limit).unwrap_or(0)).collect();
-        Self { slots, names: RwLock::default(), sorted: Mutex::new(Arc::new([])) }
+        let names = Names { by_key: HashMap::default(), all: Vec::new() };
+        Self { slots, names: RwLock::new(names), sorted: Mutex::new(Arc::new([])) }
     }
 
     pub(super) fn slot(&self, series: Series) -> Option<&Slot> {
@@ -111,7 +130,7 @@ impl SeriesTable {
 
     /// The series of the counter with this key, the next free one for a new counter; none when all are taken, or when
     /// the counter's name is longer than [`MAX_NAME_BYTES`].
-    pub(super) fn of(&self, key: &[u8], rule: usize, name: impl FnOnce() -> CounterName) -> Series {
+    pub(super) fn of(&self, key: &[u8], rule: usize, name: impl FnOnce() -> N) -> Series {
         if self.slots.is_empty() || key.len() > MAX_NAME_BYTES {
             return Series::default();
         }
@@ -124,8 +143,8 @@ impl SeriesTable {
         if full { Series::default() } else { self.give(key, rule, name()) }
     }
 
-    fn give(&self, key: &[u8], rule: usize, name: CounterName) -> Series {
-        let bytes: usize = name.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+    fn give(&self, key: &[u8], rule: usize, name: N) -> Series {
+        let bytes = name.bytes();
         let mut names = self.names.write();
         let next = names.all.len();
         if bytes > MAX_NAME_BYTES || next >= self.slots.len() {
@@ -150,7 +169,7 @@ impl SeriesTable {
     }
 
     /// Every series that was given, by name. Cost: sorts when there are new ones.
-    pub(super) fn sorted(&self) -> Arc<[Named]> {
+    pub(super) fn sorted(&self) -> Arc<[Named<N>]> {
         let mut sorted = self.sorted.lock();
         let names = self.names.read();
         if names.all.len() > sorted.len() {

@@ -12,7 +12,7 @@ use tonic_prost::ProstDecoder;
 use super::proto::tidegate::v1;
 use crate::engine::Reason;
 use crate::units::{Nanos, Timestamp};
-use crate::usage::{CounterCounts, Denial, Filter, Place, RuleCounts, Selection, Totals};
+use crate::usage::{CounterCounts, Denial, EntryKey, Filter, Place, RequestCounts, RuleCounts, Selection, Totals};
 
 /// Why a question about usage cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +42,26 @@ pub enum BadQuestion {
         /// The domain.
         domain: String,
     },
+    /// Requests are not counted by this entry key.
+    #[error("requests_by: requests are not counted by the entry key {key:?}: {known}")]
+    NotCounted {
+        /// The key.
+        key: String,
+        /// By which keys they are, and how to add one.
+        known: String,
+    },
+    /// Requests by no key, or by too many.
+    #[error("requests_by: 1 to {MAX_REQUEST_KEYS} entry keys, none of them empty")]
+    RequestKeys,
+    /// Requests of a rule.
+    #[error("filter.rule: requests belong to no rule; leave out the rule, or requests_by")]
+    RequestsOfRule,
+    /// Requests by one key, filtered by another.
+    #[error("filter.entries: requests are counted by one key at a time; {key:?} is not in requests_by")]
+    RequestsOfEntry {
+        /// The key of the filter.
+        key: String,
+    },
 }
 
 impl From<BadQuestion> for Status {
@@ -65,6 +85,27 @@ pub fn read_filter(filter: Option<v1::UsageFilter>) -> Result<Filter, BadQuestio
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let entries = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
     Ok(Filter { domain: given(domain), rule: given(rule), entries, only_denied })
+}
+
+/// Reads the entry keys by which requests are asked for; none: requests are not asked for. Whether they are counted by
+/// these keys is for the caller to check.
+///
+/// # Errors
+/// An empty key, too many, or a filter that requests have no answer to.
+pub fn read_requests_by(keys: Vec<String>, filter: &Filter) -> Result<Vec<String>, BadQuestion> {
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    if keys.len() > MAX_REQUEST_KEYS || keys.iter().any(String::is_empty) {
+        return Err(BadQuestion::RequestKeys);
+    }
+    if filter.rule.is_some() {
+        return Err(BadQuestion::RequestsOfRule);
+    }
+    match filter.entries.iter().find(|(key, _)| !keys.contains(key)) {
+        Some((key, _)) => Err(BadQuestion::RequestsOfEntry { key: key.clone() }),
+        None => Ok(keys),
+    }
 }
 
 /// Reads the time between two reports.
@@ -96,6 +137,8 @@ pub fn encode_told(told: &Selection) -> Bytes {
         rules: told.rules.iter().map(rule).collect(),
         counters: told.counters.iter().map(counter).collect(),
         total: Some(v1::UsageCounts { num_requests_unmatched: told.unmatched, ..counts(&told.total) }),
+        requests: told.requests.iter().map(request).collect(),
+        request_totals: told.request_totals.iter().map(|(key, totals)| request_total(key, totals)).collect(),
         ..v1::UsageReport::default()
     };
     report.encode_to_vec().into()
@@ -216,10 +259,26 @@ fn counter(counter: &CounterCounts) -> v1::CounterUsage {
     }
 }
 
+fn request(RequestCounts { name, other, totals }: &RequestCounts) -> v1::RequestUsage {
+    v1::RequestUsage { value: name.value.clone(), other: *other, ..request_total(&name.key, totals) }
+}
+
+fn request_total(key: &EntryKey, totals: &Totals) -> v1::RequestUsage {
+    v1::RequestUsage {
+        domain: key.domain.clone(),
+        key: key.key.clone(),
+        value: String::new(),
+        other: false,
+        counts: Some(v1::UsageCounts { denials: None, ..counts(totals) }),
+    }
+}
+
 fn entries(entries: &[(String, String)]) -> Vec<v1::Entry> {
     entries.iter().map(|(key, value)| v1::Entry { key: key.clone(), value: value.clone() }).collect()
 }
 
+/// As many as a domain can name.
+const MAX_REQUEST_KEYS: usize = 8;
 /// Entries of a filter: no configuration is as deep.
 const MAX_ENTRIES: usize = 16;
 /// People read no faster, and each report costs about a millisecond.
