@@ -405,7 +405,8 @@ fn every_view_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("usage.sqlite");
     let mut lab = Lab::open(Some(&path), 1 << 30);
-    lab.count(0, &[(Series::rule("d", "d.a"), 9, 2), (counter("d.a", "ann"), 9, 2)]);
+    let user = Series::request("d", "user", "ann");
+    lab.count(0, &[(Series::rule("d", "d.a"), 9, 2), (counter("d.a", "ann"), 9, 2), (user, 9, 2)]);
     drop(lab);
     let lab = Lab::open(Some(&path), 1 << 30);
     assert_eq!(lab.history.status().failure, None);

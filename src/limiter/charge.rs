@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::count::Counting;
+use super::denial::Concluded;
 use super::name::SeriesOf;
 use super::resolve::{Limited, Resolved, Resolver};
 use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status, requests};
@@ -79,13 +80,15 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         let all_or_nothing = domain.charge == rules::Charge::AllOrNothing && !global_shadow;
         let rolled_back = all_or_nothing && code == Code::OverLimit;
         let Self { check, series, now, .. } = *self;
-        Counting { usage: &self.limiter.usage, plan, series, lane, check, now, global_shadow, rolled_back }
+        Counting { usage: &self.limiter.usage, plan, series, lane, check, now, rolled_back }
             .count(self.resolved, outcomes);
         decision.code = code;
         if code == Code::OverLimit && self.limiter.settings.shadow_mode {
             self.limiter.usage.count_global_shadow();
             decision.code = Code::Ok;
         }
+        let concluded = Concluded { check, resolved: self.resolved, outcomes, decision: &decision, global_shadow, now };
+        concluded.report(self.limiter.usage.denials(), code, |statuses| self.overall(statuses));
         requests::count(&self.limiter.usage, plan, domain, lane, check, decision.code);
         if decision.code == Code::Ok {
             self.delays(&mut decision, outcomes);

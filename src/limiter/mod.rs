@@ -11,6 +11,7 @@ mod charge;
 mod check;
 mod count;
 mod decision;
+mod denial;
 mod name;
 mod plan;
 mod requests;

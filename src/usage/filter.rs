@@ -43,9 +43,10 @@ impl Filter {
         self.takes_totals(totals) && self.takes_name(&name.key.domain, "") && self.entries.iter().all(is_it)
     }
 
-    /// Whether a refused check is part of it.
+    /// Whether a denied check is part of it: a limit of the rule denied it, and its descriptors have the entries.
     pub fn takes_denial(&self, denial: &Denial) -> bool {
-        self.takes_name(&denial.domain, &denial.rule) && self.takes_entries(&denial.entries)
+        denial.limits().any(|limit| self.takes_name(&denial.domain, &limit.rule))
+            && self.entries.iter().all(|wanted| denial.has_entry(wanted))
     }
 
     fn takes_name_of(&self, name: &CounterName) -> bool {

@@ -21,7 +21,9 @@ mod totals;
 
 pub use by_entry::{EntryKey, KeyUsage, RequestCounts, RequestName};
 pub use counts::{Counts, Recorded};
-pub use denials::{Denial, Denials, Listener, TICK_MS};
+pub use denials::{Denial, Denials, DeniedDescriptor, DeniedLimit, Listener, TICK_MS};
+#[cfg(test)]
+pub(crate) use denials::{denial_for_tests, limit_for_tests};
 pub use filter::Filter;
 pub use rule_usage::{Labels, RuleName, RuleUsage};
 pub use schedule::{Place, Schedule};

@@ -12,7 +12,10 @@ use tonic_prost::ProstDecoder;
 use super::proto::tidegate::v1;
 use crate::engine::Reason;
 use crate::units::{Nanos, Timestamp};
-use crate::usage::{CounterCounts, Denial, EntryKey, Filter, Place, RequestCounts, RuleCounts, Selection, Totals};
+use crate::usage::{
+    CounterCounts, Denial, DeniedDescriptor, DeniedLimit, EntryKey, Filter, Place, RequestCounts, RuleCounts,
+    Selection, Totals,
+};
 
 /// Why a question about usage cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -212,26 +215,44 @@ pub fn counts(totals: &Totals) -> v1::UsageCounts {
     }
 }
 
-/// Writes a refused check.
+/// Writes a denied check.
 pub fn denial(denial: &Arc<Denial>) -> v1::Denial {
-    let reason = match denial.reason {
+    let descriptor = |descriptor: &DeniedDescriptor| v1::denial::Descriptor {
+        index: place(descriptor.index),
+        entries: entries(&descriptor.entries),
+    };
+    v1::Denial {
+        time: Some(time(denial.at)),
+        domain: denial.domain.clone(),
+        descriptors: denial.descriptors.iter().map(descriptor).collect(),
+        num_entries_omitted: denial.entries_omitted,
+        governing: Some(denied_limit(&denial.governing)),
+        others: denial.others.iter().map(denied_limit).collect(),
+        num_limits_omitted: denial.limits_omitted,
+        shadow: denial.shadow,
+    }
+}
+
+fn denied_limit(limit: &DeniedLimit) -> v1::denial::Limit {
+    let reason = match limit.reason {
         Reason::OverLimit => v1::denial::Reason::OverLimit,
         Reason::Banned => v1::denial::Reason::Banned,
         Reason::QueueFull => v1::denial::Reason::QueueFull,
         Reason::NoRoom => v1::denial::Reason::NoRoom,
     };
-    v1::Denial {
-        time: Some(time(denial.at)),
-        domain: denial.domain.clone(),
-        rule: denial.rule.clone(),
-        entries: entries(&denial.entries),
-        hits: denial.hits,
-        requests_per_unit: denial.requests_per_unit,
-        period: Some(length(denial.period)),
+    v1::denial::Limit {
+        rule: limit.rule.clone(),
+        descriptor: place(limit.descriptor),
+        hits: limit.hits,
+        requests_per_unit: limit.requests_per_unit,
+        period: Some(length(limit.period)),
         reason: reason.into(),
-        retry_after: Some(length(denial.retry_after)),
-        shadow: denial.shadow,
+        retry_after: Some(length(limit.retry_after)),
     }
+}
+
+fn place(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 /// Writes an instant.

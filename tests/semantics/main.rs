@@ -7,6 +7,7 @@
 
 mod algorithms;
 mod bans;
+mod denials;
 mod flags;
 mod hits;
 mod matching;
