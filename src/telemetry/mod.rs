@@ -18,6 +18,6 @@ mod snapshot;
 pub use latency::{DecisionTimes, ONE_IN, Times};
 pub use legible::legible;
 pub use snapshot::{
-    AlertValues, ConfigValues, ConnectionValues, CounterValues, HistoryValues, LimitValue, ObservingValues, RuleSeries,
-    RuleTotals, Snapshot, SweepValues,
+    AlertValues, ConfigValues, ConnectionValues, CounterValues, EntryRequests, HistoryValues, LimitValue,
+    ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
 };
