@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 
 use super::{RuleName, Totals};
 
@@ -49,18 +51,18 @@ impl SeriesName for CounterName {
 }
 
 /// All series with names of one kind.
+///
+/// Whoever counts takes the lock of one shard of `by_key`, to read; only a new series takes that of `all`, which readers
+/// of the usage hold while they copy it.
 #[derive(Debug)]
 pub(super) struct SeriesTable<N = CounterName> {
     slots: Box<[Slot]>,
-    names: RwLock<Names<N>>,
+    by_key: DashMap<Box<[u8]>, Series, ahash::RandomState>,
+    all: Mutex<Vec<Named<N>>>,
+    /// How many there are in `all`.
+    used: AtomicUsize,
     /// The names in order. Written by readers of the usage only.
     sorted: Mutex<Arc<[Named<N>]>>,
-}
-
-#[derive(Debug)]
-struct Names<N> {
-    by_key: HashMap<Box<[u8]>, Series, ahash::RandomState>,
-    all: Vec<Named<N>>,
 }
 
 /// A series that was given.
@@ -112,8 +114,8 @@ impl<N: SeriesName> SeriesTable<N> {
     /// Room for `limit` series, 64 bytes each and the name's.
     pub(super) fn new(limit: u32) -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(usize::try_from(limit).unwrap_or(0)).collect();
-        let names = Names { by_key: HashMap::default(), all: Vec::new() };
-        Self { slots, names: RwLock::new(names), sorted: Mutex::new(Arc::new([])) }
+        let (by_key, all, sorted) = (DashMap::default(), Mutex::default(), Mutex::new(Arc::from([])));
+        Self { slots, by_key, all, used: AtomicUsize::new(0), sorted }
     }
 
     pub(super) fn slot(&self, series: Series) -> Option<&Slot> {
@@ -121,7 +123,7 @@ impl<N: SeriesName> SeriesTable<N> {
     }
 
     pub(super) fn used(&self) -> usize {
-        self.names.read().all.len()
+        self.used.load(Ordering::Relaxed)
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -134,34 +136,35 @@ impl<N: SeriesName> SeriesTable<N> {
         if self.slots.is_empty() || key.len() > MAX_NAME_BYTES {
             return Series::default();
         }
-        let names = self.names.read();
-        if let Some(series) = names.by_key.get(key) {
+        if let Some(series) = self.by_key.get(key) {
             return *series;
         }
-        let full = names.all.len() >= self.slots.len();
-        drop(names);
-        if full { Series::default() } else { self.give(key, rule, name()) }
+        if self.used() >= self.slots.len() { Series::default() } else { self.give(key, rule, name()) }
     }
 
     fn give(&self, key: &[u8], rule: usize, name: N) -> Series {
-        let bytes = name.bytes();
-        let mut names = self.names.write();
-        let next = names.all.len();
-        if bytes > MAX_NAME_BYTES || next >= self.slots.len() {
-            return names.by_key.get(key).copied().unwrap_or_default();
+        if name.bytes() > MAX_NAME_BYTES {
+            return Series::default();
         }
-        let series = Series(u32::try_from(next + 1).unwrap_or(0));
-        let given = *names.by_key.entry(key.into()).or_insert(series);
-        if given == series {
-            names.all.push(Named { name: Arc::new(name), series, rule });
+        match self.by_key.entry(key.into()) {
+            Entry::Occupied(given) => *given.get(),
+            Entry::Vacant(place) => {
+                let mut all = self.all.lock();
+                if all.len() >= self.slots.len() {
+                    return Series::default();
+                }
+                let series = Series(u32::try_from(all.len() + 1).unwrap_or(0));
+                all.push(Named { name: Arc::new(name), series, rule });
+                self.used.store(all.len(), Ordering::Relaxed);
+                *place.insert(series)
+            }
         }
-        given
     }
 
     /// The sums of each rule's series, by the rule's number.
     pub(super) fn by_rule(&self) -> HashMap<usize, Totals, ahash::RandomState> {
         let mut sums: HashMap<_, Totals, _> = HashMap::default();
-        for named in &self.names.read().all {
+        for named in &*self.all.lock() {
             let sum = sums.entry(named.rule).or_default();
             *sum = sum.plus(&self.slot(named.series).map(Slot::totals).unwrap_or_default());
         }
@@ -171,10 +174,8 @@ impl<N: SeriesName> SeriesTable<N> {
     /// Every series that was given, by name. Cost: sorts when there are new ones.
     pub(super) fn sorted(&self) -> Arc<[Named<N>]> {
         let mut sorted = self.sorted.lock();
-        let names = self.names.read();
-        if names.all.len() > sorted.len() {
-            let mut all = names.all.clone();
-            drop(names);
+        if self.used() > sorted.len() {
+            let mut all = self.all.lock().clone();
             all.sort_unstable_by(|a, b| a.name.cmp(&b.name).then(a.series.0.cmp(&b.series.0)));
             *sorted = all.into();
         }
