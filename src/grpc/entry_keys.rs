@@ -8,14 +8,15 @@ use crate::limiter::{Limiter, View};
 /// They are not: by which keys they are, and how to add one, in words that follow a colon.
 pub(super) fn counted_by(limiter: &Limiter, domain: Option<&str>, key: &str) -> Result<(), String> {
     let view = limiter.view();
-    let rules = view.as_ref().and_then(View::rules);
-    let domains = rules.into_iter().flat_map(|rules| rules.domains());
     let mut counting = Vec::new();
-    for own in domains.filter(|own| domain.is_none_or(|name| name == own.name) && !own.usage_by.is_empty()) {
-        if own.usage_by.iter().any(|known| known == key) {
-            return Ok(());
+    if let Some(rules) = view.as_ref().and_then(View::rules) {
+        let asked = rules.domains().filter(|own| domain.is_none_or(|name| name == own.name));
+        for own in asked.filter(|own| !own.usage_by.is_empty()) {
+            if own.usage_by.iter().any(|known| known == key) {
+                return Ok(());
+            }
+            counting.push(own);
         }
-        counting.push(own);
     }
     let shown = counting.iter().take(MAX_SHOWN);
     let shown = shown.map(|own| format!("in domain {:?} they are counted by {}", own.name, own.usage_by.join(", ")));

@@ -1,11 +1,9 @@
 //! The refusal log of the real binary.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use crate::TestServer;
-use crate::server::PATIENCE;
+use crate::history::until;
 
 const CONFIG: &str = "
 domain: api
@@ -33,10 +31,7 @@ fn every_refusal_is_a_line_that_says_who_and_why() {
     let server = TestServer::start(CONFIG, &["--refusal-log", "all", "--log-format", "json"]);
     ask(&server, "key", 5);
     ask(&server, "shadow", 1);
-    let deadline = Instant::now() + PATIENCE;
-    while refusals(&server).len() < 3 {
-        assert!(Instant::now() < deadline, "{:?}", server.log());
-    }
+    until("three lines", || refusals(&server).len() >= 3);
     let told = refusals(&server);
     assert_eq!(told.len(), 3, "{told:?}");
     let line = &told[0];
