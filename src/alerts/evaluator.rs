@@ -88,8 +88,7 @@ impl Evaluator {
             let Per::Entry(key) = &watched.alert.per else { continue };
             let limit = denial.limits().find(|limit| watched.is_about(&denial.domain, &limit.rule));
             if let Some(value) = limit.and_then(|limit| denial.value(limit, key)) {
-                let subject = Subject::Value(legible(value));
-                watched.count(denial.at, subject, 1, left);
+                watched.count(denial.at, Subject::Value(legible(value)), 1, left);
             }
         }
     }

@@ -42,15 +42,10 @@ impl Concluded<'_, '_, '_> {
     /// The denial as listeners are told it.
     #[cold]
     fn denial(&self, denies: impl Fn(&Status<'_>) -> bool, shadow: bool) -> Option<Denial> {
-        let mut limits: Vec<DeniedLimit> = Vec::new();
-        for (index, status) in self.decision.statuses.iter().enumerate().filter(|(_, status)| denies(status)) {
-            self.add_limits(index, status, &mut limits);
-        }
+        let mut limits = self.denied(denies);
         // Before the one with the longest wait admits it, the check cannot pass.
-        let longest = limits.iter().enumerate().max_by_key(|(_, limit)| limit.retry_after)?.0;
-        let governing = limits.remove(longest);
-        let omitted = limits.len().saturating_sub(MAX_OTHERS);
-        limits.truncate(MAX_OTHERS);
+        let longest = limits.iter().enumerate().max_by_key(|(_, limit)| limit.outcome.reset)?.0;
+        let governing = self.limit(&limits.remove(longest));
         let (descriptors, entries_omitted) = self.descriptors(governing.descriptor);
         Some(Denial {
             at: self.now,
@@ -58,33 +53,39 @@ impl Concluded<'_, '_, '_> {
             descriptors,
             entries_omitted,
             governing,
-            others: limits,
-            limits_omitted: u32::try_from(omitted).unwrap_or(u32::MAX),
+            others: limits.iter().take(MAX_OTHERS).map(|limit| self.limit(limit)).collect(),
+            limits_omitted: u32::try_from(limits.len().saturating_sub(MAX_OTHERS)).unwrap_or(u32::MAX),
             shadow,
         })
     }
 
-    /// The limits of one descriptor that denied it.
-    fn add_limits(&self, index: usize, status: &Status<'_>, found: &mut Vec<DeniedLimit>) {
-        let parts = (self.check.descriptors.get(index), self.resolved.get(index), self.outcomes.get(index));
-        let (Some(descriptor), Some(one), Some(outcomes)) = parts else { return };
-        let rule = || match status.rule {
-            Some(rule) => rule.path.clone(),
-            None => RuleName::of_overrides(&self.check.domain).path,
-        };
-        let denied = |limited: &Limited<'_>, outcome: &Outcome, reason: Reason| DeniedLimit {
-            rule: rule(),
-            descriptor: index,
-            hits: self.check.hits(descriptor),
-            requests_per_unit: limited.current().requests_per_unit,
-            period: limited.current().length,
+    /// The limits that denied the descriptors with such a status, in their order.
+    fn denied(&self, denies: impl Fn(&Status<'_>) -> bool) -> Vec<Denied<'_, '_>> {
+        let mut found = Vec::new();
+        let parts = self.resolved.iter().zip(self.outcomes);
+        for (descriptor, (status, (one, outcomes))) in self.decision.statuses.iter().zip(parts).enumerate() {
+            let both = limits(one).iter().zip(outcomes.iter().map(|charged| &charged.outcome));
+            for (limited, outcome) in both.filter(|_| denies(status)) {
+                if let Verdict::Denied(reason) = outcome.verdict {
+                    found.push(Denied { descriptor, limited, outcome, reason });
+                }
+            }
+        }
+        found
+    }
+
+    fn limit(&self, denied: &Denied<'_, '_>) -> DeniedLimit {
+        let Denied { descriptor, limited, outcome, reason } = *denied;
+        let rule = self.decision.statuses.get(descriptor).and_then(|status| status.rule);
+        let current = limited.current();
+        DeniedLimit {
+            rule: rule.map_or_else(|| RuleName::of_overrides(&self.check.domain).path, |rule| rule.path.clone()),
+            descriptor,
+            hits: self.check.descriptors.get(descriptor).map_or(0, |one| self.check.hits(one)),
+            requests_per_unit: current.requests_per_unit,
+            period: current.length,
             reason,
             retry_after: outcome.reset,
-        };
-        for (limited, charged) in limits(one).iter().zip(outcomes) {
-            if let Verdict::Denied(reason) = charged.outcome.verdict {
-                found.push(denied(limited, &charged.outcome, reason));
-            }
         }
     }
 
@@ -104,7 +105,7 @@ impl Concluded<'_, '_, '_> {
                 (bytes, count) = (bytes + length, count + 1);
                 entries.push((cut(&entry.key), cut(&entry.value)));
             }
-            if !entries.is_empty() {
+            if !entries.is_empty() || index == governing {
                 told.push(DeniedDescriptor { index, entries });
             }
         }
@@ -112,6 +113,14 @@ impl Concluded<'_, '_, '_> {
         let entries: usize = self.check.descriptors.iter().map(|descriptor| descriptor.entries.len()).sum();
         (told, u32::try_from(entries - count).unwrap_or(u32::MAX))
     }
+}
+
+/// A limit that denied a descriptor.
+struct Denied<'a, 'v> {
+    descriptor: usize,
+    limited: &'a Limited<'v>,
+    outcome: &'a Outcome,
+    reason: Reason,
 }
 
 /// The status without the shadow mode of its rule.

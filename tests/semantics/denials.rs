@@ -134,6 +134,7 @@ fn a_denial_is_bounded_and_the_governing_descriptor_is_in_it() {
         ("many entries", format!("minute=1,{deep} limit=0/hour"), (1, 64), (36, 0)),
         ("many descriptors", format!("{wide}; {wide}; hour=x limit=0/hour"), (64, 64), (57, 0)),
         ("many limits", format!("{many}; hour=x limit=0/hour"), (31, 31), (0, 14)),
+        ("no entries at all", "room=x; () limit=0/hour".to_owned(), (2, 1), (0, 0)),
         // 19 of 207 bytes beside 5 bytes, in 4096.
         ("much text", format!("{texts}; hour=x limit=0/hour"), (20, 20), (41, 0)),
     ] {

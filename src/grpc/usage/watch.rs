@@ -27,7 +27,8 @@ pub(super) struct UsageReports {
 }
 
 impl UsageReports {
-    /// `scope.top` is bounded here, 0 is the bound; `resumed` is the number of the observer's last report, if it was one of this server process.
+    /// `scope.top` is bounded here, 0 is the bound; `resumed` is the number of the observer's last report, if it was one of
+    /// this server process.
     pub(super) fn new(
         observed: Arc<Observed>,
         seat: Seat,
