@@ -107,10 +107,10 @@ pub struct Settings {
     #[arg(long, env = "TIDEGATE_WHEN_FULL", value_name = "ANSWER", value_enum, default_value_t = WhenFull::Deny)]
     pub when_full: WhenFull,
 
-    /// Single counters (partner, endpoint, tenant values) whose usage is told apart, 64 bytes and a name each
+    /// Maximum number of counters tracked individually, and of values of the keys in `usage: by`, 64 bytes and a name each
     ///
-    /// The first that are seen have a usage of their own until the process ends, the rest is told together as the
-    /// `other` of their rule. 0: rules only.
+    /// The first that are seen have a usage of their own until the process ends, the rest is reported together as the
+    /// `other` of their rule or key. 0: rules and keys only.
     #[arg(long, env = "TIDEGATE_USAGE_SERIES", value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub usage_series: u32,
     /// Which refused checks are logged, each as a line with its rule, entries, limit and reason

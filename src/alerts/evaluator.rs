@@ -77,7 +77,8 @@ impl Evaluator {
         }
     }
 
-    /// Counts a refused check, for the alerts per entry. What shadow mode let pass is not refused.
+    /// Counts a denied check once, for each alert per entry whose rule is among those that denied it. What shadow mode let
+    /// pass is not denied.
     pub fn count_denial(&mut self, denial: &Denial) {
         if denial.shadow {
             return;
@@ -85,8 +86,8 @@ impl Evaluator {
         let left = &mut self.subjects;
         for watched in &mut self.watched {
             let Per::Entry(key) = &watched.alert.per else { continue };
-            let value = denial.entries.iter().find(|(name, _)| name == key).map(|(_, value)| value);
-            if let Some(value) = value.filter(|_| watched.is_about(&denial.domain, &denial.rule)) {
+            let limit = denial.limits().find(|limit| watched.is_about(&denial.domain, &limit.rule));
+            if let Some(value) = limit.and_then(|limit| denial.value(limit, key)) {
                 watched.count(denial.at, Subject::Value(legible(value)), 1, left);
             }
         }

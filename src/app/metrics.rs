@@ -15,10 +15,10 @@ use crate::net::Slots;
 use crate::rules::{Rule, RuleLimit, RuleSet};
 use crate::store::WhenFull;
 use crate::telemetry::{
-    AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, HistoryValues, LimitValue,
-    ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+    AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
+    LimitValue, ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
 };
-use crate::usage::SeriesUsage;
+use crate::usage::{RequestCounts, SeriesUsage};
 
 /// Where the values are.
 #[derive(Clone, Debug)]
@@ -44,6 +44,7 @@ impl Sources {
         let (requests, errors) = usage.requests();
         Snapshot {
             rules: merged(usage.series_usage().into_iter().map(rule)),
+            requests_by_entry: usage.requests_by_entry().iter().map(entry_requests).collect(),
             domains_not_found: usage.unknown_domains(),
             errors: vec![("service_error", errors)],
             requests: vec![("ShouldRateLimit", requests)],
@@ -135,6 +136,7 @@ impl Sources {
             denials_skipped: usage.denials().skipped(),
             series: series as u64,
             series_limit: series_limit as u64,
+            entry_values: usage.entry_values_used() as u64,
         }
     }
 
@@ -178,4 +180,14 @@ fn rule(series: SeriesUsage) -> RuleSeries {
     };
     let labels = series.labels;
     RuleSeries { domain: labels.domain, rule: labels.rule, key1: labels.key1, key2: labels.key2, totals }
+}
+
+fn entry_requests(RequestCounts { name, other, totals }: &RequestCounts) -> EntryRequests {
+    EntryRequests {
+        domain: name.key.domain.clone(),
+        key: name.key.key.clone(),
+        value: (!other).then(|| name.value.clone()),
+        requests: totals.requests(),
+        denied: totals.requests_denied,
+    }
 }

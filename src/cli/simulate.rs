@@ -73,7 +73,10 @@ impl Simulate {
         let loaded = rules::load(&files.files, source.options());
         let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         warnings(&files, &rules).for_each(|warning| complain(&format!("warning: {warning}")));
-        let settings = Settings { shadow_mode: self.shadow_mode, quota_mode: self.quota_mode, ..Settings::default() };
+        // Only a summary shows who made the requests.
+        let usage_series = if self.summary { SUMMARY_SERIES } else { 0 };
+        let (shadow_mode, quota_mode) = (self.shadow_mode, self.quota_mode);
+        let settings = Settings { shadow_mode, quota_mode, usage_series, ..Settings::default() };
         let limiter = Limiter::new(settings);
         limiter.replace_rules(Timestamp::EPOCH, rules);
         Ok(limiter)
@@ -89,3 +92,6 @@ impl Simulate {
         }
     }
 }
+
+/// As many as `serve` tracks individually by default.
+const SUMMARY_SERIES: u32 = 10_000;

@@ -11,6 +11,7 @@ mod checks;
 mod compressed;
 mod connection;
 mod ending;
+mod entry_keys;
 mod health;
 mod held;
 mod keepalive;

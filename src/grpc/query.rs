@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use super::entry_keys::counted_by;
 use crate::clock::Clock;
 use crate::history::{Column, Counts, Groups, History, Page, Query, QueryError, Row};
 use crate::limiter::{Limiter, View};
@@ -13,7 +14,7 @@ use crate::units::Timestamp;
 use crate::usage::{Filter, RuleName};
 use crate::wire::proto::tidegate::v1 as proto;
 use crate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
-use crate::wire::usage::{read_filter, time};
+use crate::wire::usage::{BadQuestion, read_filter, read_requests_by, time};
 
 /// Answers `QueryUsage`.
 #[derive(Clone, Debug)]
@@ -52,6 +53,7 @@ impl Queries {
         };
         let now = self.clock.now();
         let known = self.is_configured(&query.filter);
+        let uncounted = self.uncounted(&query);
         let history = Arc::clone(&self.history);
         let wanted = Wanted(Arc::default());
         let unwanted = Arc::clone(&wanted.0);
@@ -64,10 +66,22 @@ impl Queries {
             {
                 return Err(Status::invalid_argument(unknown(&query.filter)));
             }
+            if let Some((key, bad)) = uncounted
+                && !history.knows_entry_key(query.filter.domain.as_deref(), &key).map_err(|error| status(&error))?
+            {
+                return Err(bad.into());
+            }
             history.query(&query, now, &unwanted).map_err(|error| status(&error))
         });
         let page = answer.await.map_err(|_| Status::internal("the query has failed; see the log"))??;
         Ok(write(page))
+    }
+
+    /// The entry key that requests are asked by, if the configuration counts none by it.
+    fn uncounted(&self, query: &Query) -> Option<(String, BadQuestion)> {
+        let key = query.requests_by.clone()?;
+        let known = counted_by(&self.limiter, query.filter.domain.as_deref(), &key).err()?;
+        Some((key.clone(), BadQuestion::NotCounted { key, known }))
     }
 
     /// Whether the configuration has what the filter names; true when it names nothing.
@@ -104,13 +118,16 @@ fn status(error: &QueryError) -> Status {
 fn read(request: proto::QueryUsageRequest) -> Result<Query, Status> {
     let groups = read_groups(&request)?;
     let filter = read_filter(request.filter)?;
+    let asked = Some(request.requests_by).filter(|key| !key.is_empty());
+    let requests_by = read_requests_by(asked.into_iter().collect(), &filter)?.pop();
+    group_requests(&groups, requests_by.as_deref())?;
     let from = request.from.map(|at| instant(at, "from")).transpose()?;
     let to = request.to.map(|at| instant(at, "to")).transpose()?;
     let page_size = match usize::try_from(request.page_size).unwrap_or(MAX_PAGE) {
         0 => USUAL_PAGE,
         size => size.min(MAX_PAGE),
     };
-    Ok(Query { from, to, filter, groups, page_size, page_token: request.page_token })
+    Ok(Query { from, to, filter, requests_by, groups, page_size, page_token: request.page_token })
 }
 
 fn read_groups(request: &proto::QueryUsageRequest) -> Result<Groups, Status> {
@@ -120,10 +137,10 @@ fn read_groups(request: &proto::QueryUsageRequest) -> Result<Groups, Status> {
             Ok(GroupBy::Time) => groups.bucket_minutes = Some(bucket_minutes(request.bucket.as_ref())?),
             Ok(GroupBy::Domain) => groups.domain = true,
             Ok(GroupBy::Rule) => groups.rule = true,
-            Ok(GroupBy::Entry) if request.entry_key.is_empty() => {
-                return Err(Status::invalid_argument("group_by has ENTRY: tell the entry_key"));
-            }
-            Ok(GroupBy::Entry) => groups.entry_key = Some(request.entry_key.clone()),
+            Ok(GroupBy::Entry) => match [&request.entry_key, &request.requests_by].map(String::as_str) {
+                ["", ""] => return Err(Status::invalid_argument("group_by has ENTRY: tell the entry_key")),
+                ["", key] | [key, _] => groups.entry_key = Some(key.to_owned()),
+            },
             Ok(GroupBy::Unspecified) | Err(_) => {
                 return Err(Status::invalid_argument(format!("{group} is no group_by: use TIME, DOMAIN, RULE, ENTRY")));
             }
@@ -138,6 +155,20 @@ fn read_groups(request: &proto::QueryUsageRequest) -> Result<Groups, Status> {
         }
     }
     Ok(groups)
+}
+
+/// Requests have no rule, and the values of one key only.
+fn group_requests(groups: &Groups, requests_by: Option<&str>) -> Result<(), Status> {
+    let Some(key) = requests_by else { return Ok(()) };
+    if groups.rule {
+        return Err(Status::invalid_argument("requests_by: requests belong to no rule; leave RULE out of group_by"));
+    }
+    if groups.entry_key.as_deref().is_some_and(|grouped| grouped != key) {
+        return Err(Status::invalid_argument(
+            "requests_by: requests are counted by one key; entry_key must be the same",
+        ));
+    }
+    Ok(())
 }
 
 fn bucket_minutes(bucket: Option<&prost_types::Duration>) -> Result<u32, Status> {
@@ -173,6 +204,7 @@ fn write_row(row: Row) -> proto::UsageRow {
         domain: row.domain,
         rule: row.rule,
         entry_value: row.value,
+        other: row.other,
         counts: Some(write_counts(&row.counts)),
     }
 }

@@ -167,9 +167,26 @@ impl History {
     /// # Errors
     /// The database cannot be read.
     pub fn knows(&self, domain: Option<&str>, rule: Option<&str>) -> Result<bool, QueryError> {
-        let sql = "SELECT 1 FROM series WHERE domain = coalesce(?1, domain) AND rule = coalesce(?2, rule) LIMIT 1";
+        self.has_series(&Kind::OF_RULES, domain, rule)
+    }
+
+    /// Whether requests were ever counted by this entry key, in the domain if one is given. Blocks as
+    /// [`query`](Self::query) does.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn knows_entry_key(&self, domain: Option<&str>, key: &str) -> Result<bool, QueryError> {
+        self.has_series(&Kind::OF_REQUESTS, domain, Some(key))
+    }
+
+    fn has_series(&self, kinds: &[Kind], domain: Option<&str>, rule: Option<&str>) -> Result<bool, QueryError> {
+        let kinds = Kind::list(kinds);
+        let sql = format!(
+            "SELECT 1 FROM series WHERE domain = coalesce(?1, domain) AND rule = coalesce(?2, rule) AND kind IN ({kinds}) \
+             LIMIT 1"
+        );
         self.read(&Arc::default(), |connection| {
-            Ok(connection.query_row(sql, (domain, rule), |_| Ok(())).optional()?.is_some())
+            Ok(connection.query_row(&sql, (domain, rule), |_| Ok(())).optional()?.is_some())
         })
     }
 

@@ -13,6 +13,9 @@ pub struct Query {
     pub to: Option<Timestamp>,
     /// Which usage; `only_denied` is about the range.
     pub filter: Filter,
+    /// Requests, not rules and counters: those that were counted by the values of this entry key. The filter has no rule
+    /// then, and no entry with another key.
+    pub requests_by: Option<String>,
     /// How rows are made.
     pub groups: Groups,
     /// Rows of one page, at least one.
@@ -56,8 +59,10 @@ pub struct Row {
     pub domain: String,
     /// The rule's path.
     pub rule: String,
-    /// The entry's value; empty for counters without the key.
+    /// The entry's value; empty for counters without the key, and for `other`.
     pub value: String,
+    /// The requests of all values without a series of their own.
+    pub other: bool,
     /// What was used.
     pub counts: Counts,
 }
@@ -92,7 +97,7 @@ impl Groups {
 impl Query {
     /// What a token belongs to: all of the question but the token and the page's size.
     pub(super) fn text(&self) -> String {
-        format!("{:?} {:?} {:?} {:?}", self.from, self.to, self.filter, self.groups)
+        format!("{:?} {:?} {:?} {:?} {:?}", self.from, self.to, self.filter, self.requests_by, self.groups)
     }
 
     /// Whether rows are of single counters, not of whole rules.
@@ -103,7 +108,7 @@ impl Query {
     /// Whether what matched no rule is a part of the answer: it has no domain, rule or entry.
     pub(super) fn is_of_everything(&self) -> bool {
         let Groups { domain, rule, entry_key, .. } = &self.groups;
-        self.filter.takes_all() && !domain && !rule && entry_key.is_none()
+        self.filter.takes_all() && self.requests_by.is_none() && !domain && !rule && entry_key.is_none()
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn views() -> String {
 }
 
 /// The names and queries of the views of one table.
-fn views_by(resolution: Resolution) -> [(String, String); 3] {
+fn views_by(resolution: Resolution) -> [(String, String); 4] {
     let counts = COLUMNS.map(|(name, _)| format!("u.{name}")).join(", ");
     let (table, length, sums) = (resolution.table(), length(resolution), sums());
     let from = format!("FROM {table} u JOIN series s ON s.id = u.series");
@@ -60,10 +60,17 @@ fn views_by(resolution: Resolution) -> [(String, String); 3] {
                  GROUP BY u.time, s.domain, s.rule, e.key, e.value ORDER BY u.time DESC, sum(u.hits) DESC"
             ),
         ),
+        (
+            format!("requests_by_{length}"),
+            format!(
+                "SELECT {TIME} AS time, {REQUESTS}, u.checks AS requests, u.allowed, u.denied, u.hits, u.hits_allowed\n\
+                 {from} {VALUE}"
+            ),
+        ),
     ]
 }
 
-fn views_of_days() -> [(String, String); 6] {
+fn views_of_days() -> [(String, String); 7] {
     let (sums, days) = (sums(), "FROM usage_day u JOIN series s ON s.id = u.series");
     let views = [
         (
@@ -86,6 +93,13 @@ fn views_of_days() -> [(String, String); 6] {
             format!(
                 "SELECT e.key, e.value, {sums}\n{days} JOIN entry e ON e.series = s.id WHERE s.kind = 2\n\
                  GROUP BY e.key, e.value ORDER BY sum(u.hits) DESC"
+            ),
+        ),
+        (
+            "requests_by_entry",
+            format!(
+                "SELECT {REQUESTS}, sum(u.checks) AS requests, sum(u.allowed) AS allowed, sum(u.denied) AS denied\n\
+                 {days} {VALUE} GROUP BY s.id ORDER BY sum(u.checks) DESC"
             ),
         ),
         (
@@ -124,6 +138,10 @@ fn length(resolution: Resolution) -> &'static str {
 const TIME: &str = "datetime(u.time, 'unixepoch')";
 const DAY: &str = "date(u.time, 'unixepoch')";
 
+/// Of requests: who made them.
+const REQUESTS: &str = "s.domain, s.rule AS key, e.value, s.kind = 5 AS other";
+const VALUE: &str = "LEFT JOIN entry e ON e.series = s.id WHERE s.kind IN (4, 5)";
+
 const KEPT: &str = "\
 SELECT CASE resolution WHEN 60 THEN 'minutes' WHEN 3600 THEN 'hours' ELSE 'days' END AS rows_of,
   datetime(max(since, (SELECT value FROM about WHERE name = 'began')), 'unixepoch') AS complete_since, rows FROM kept";
@@ -140,10 +158,11 @@ CREATE TABLE kept (
 );
 CREATE TABLE series (
   id INTEGER PRIMARY KEY,
-  kind INTEGER NOT NULL, -- 0: what matched no rule; 1: a rule; 2: a counter; 3: a rule's counters without a series
+  kind INTEGER NOT NULL, -- 0: what matched no rule; 1: a rule; 2: a counter; 3: a rule's counters without a series;
+                         -- 4: requests with one value of an entry key; 5: those whose values have no series
   domain TEXT NOT NULL,
-  rule TEXT NOT NULL,    -- the configured path, domain included
-  entries TEXT NOT NULL, -- a JSON array of [key, value]; [] but for counters
+  rule TEXT NOT NULL,    -- the configured path, domain included; of requests the entry key
+  entries TEXT NOT NULL, -- a JSON array of [key, value]; [] but for counters and requests
   UNIQUE (domain, rule, kind, entries)
 );
 CREATE TABLE entry (

@@ -86,7 +86,9 @@ pub(super) fn select(
 /// A row as it is shown.
 pub(super) fn row(query: &Query, key: Key, counts: Counts) -> Row {
     let time = query.groups.bucket_minutes.map(|_| instant(key.time));
-    Row { time, domain: key.domain, rule: key.rule, value: key.value, counts }
+    let Key { domain, rule, value, .. } = key;
+    let (rule, other) = if query.requests_by.is_some() { (String::new(), rule == OTHER) } else { (rule, false) };
+    Row { time, domain, rule, value, other, counts }
 }
 
 fn clip(piece: Piece, begin: i64, until: i64) -> Option<Piece> {
@@ -107,7 +109,13 @@ fn choose(connection: &Connection, query: &Query, pieces: &[Piece]) -> rusqlite:
         values.push(key.into());
         "coalesce((SELECT value FROM entry WHERE series = s.id AND key = ? ORDER BY position LIMIT 1), '')"
     });
-    let (domain, rule) = (name(groups.domain, "s.domain"), name(groups.rule, "s.rule"));
+    let domain = name(groups.domain, "s.domain");
+    let rule = match &query.requests_by {
+        // Requests belong to no rule: its place tells `other` from an empty value.
+        Some(_) if groups.entry_key.is_some() => format!("iif(s.kind = {}, '{OTHER}', '')", Kind::OtherRequests as i64),
+        Some(_) => "''".to_owned(),
+        None => name(groups.rule, "s.rule").to_owned(),
+    };
     let conditions = conditions(query, pieces, &mut values);
     let sql = format!(
         "INSERT INTO temp.chosen SELECT s.id, {domain}, {rule}, {value} FROM series s WHERE {}",
@@ -119,14 +127,16 @@ fn choose(connection: &Connection, query: &Query, pieces: &[Piece]) -> rusqlite:
 
 fn conditions(query: &Query, pieces: &[Piece], values: &mut Vec<Value>) -> Vec<String> {
     let Filter { domain, rule, entries, only_denied } = &query.filter;
-    let kinds = match (query.is_of_counters(), query.is_of_everything()) {
-        (true, _) => vec![Kind::Counter, Kind::Other],
-        (false, true) => vec![Kind::Unmatched, Kind::Rule],
-        (false, false) => vec![Kind::Rule],
+    let kinds: &[Kind] = match (query.is_of_counters(), query.is_of_everything()) {
+        _ if query.requests_by.is_some() => &Kind::OF_REQUESTS,
+        (true, _) => &[Kind::Counter, Kind::Other],
+        (false, true) => &[Kind::Unmatched, Kind::Rule],
+        (false, false) => &[Kind::Rule],
     };
-    let kinds: Vec<_> = kinds.into_iter().map(|kind| (kind as i64).to_string()).collect();
-    let mut conditions = vec![format!("s.kind IN ({})", kinds.join(", "))];
-    for (column, wanted) in [("s.domain", domain), ("s.rule", rule)] {
+    let mut conditions = vec![format!("s.kind IN ({})", Kind::list(kinds))];
+    for (column, wanted) in
+        [("s.domain", domain), ("s.rule", query.requests_by.as_ref().map_or(rule, |_| &query.requests_by))]
+    {
         if let Some(wanted) = wanted {
             values.push(wanted.clone().into());
             conditions.push(format!("{column} = ?"));
@@ -194,6 +204,9 @@ fn read(
 fn sum((name, is_wide): &(&str, bool)) -> String {
     if *is_wide { format!("sum({name} >> 32), sum({name} & 4294967295)") } else { format!("sum({name})") }
 }
+
+/// Of requests: the values without a series of their own.
+const OTHER: &str = "other";
 
 fn range(piece: &Piece) -> String {
     format!("{} WHERE time >= {} AND time < {}", piece.resolution.table(), piece.from, piece.to)

@@ -15,6 +15,22 @@ pub enum Kind {
     Counter = 2,
     /// The counters of a rule that have no series of their own.
     Other = 3,
+    /// Requests with one value of an entry key that their domain names in `usage: by`.
+    Request = 4,
+    /// The requests of an entry key whose values have no series of their own.
+    OtherRequests = 5,
+}
+
+impl Kind {
+    /// Those that are about rules.
+    pub(super) const OF_RULES: [Self; 3] = [Self::Rule, Self::Counter, Self::Other];
+    /// Those that are about requests by entry.
+    pub(super) const OF_REQUESTS: [Self; 2] = [Self::Request, Self::OtherRequests];
+
+    /// Kinds as a list of SQL.
+    pub(super) fn list(kinds: &[Self]) -> String {
+        kinds.iter().map(|kind| (*kind as i64).to_string()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What is counted apart.
@@ -24,9 +40,9 @@ pub struct Series {
     pub kind: Kind,
     /// The domain; empty for [`Kind::Unmatched`].
     pub domain: String,
-    /// The configured path of the rule, domain included; empty for [`Kind::Unmatched`].
+    /// The configured path of the rule, domain included; empty for [`Kind::Unmatched`]. Of requests the entry key.
     pub rule: String,
-    /// The entries, key and value, of a [`Kind::Counter`].
+    /// The entries, key and value, of a [`Kind::Counter`]; the one entry of a [`Kind::Request`].
     pub entries: Vec<(String, String)>,
 }
 
@@ -63,5 +79,15 @@ impl Series {
     /// The series of a rule's counters that have none of their own.
     pub fn other(domain: &str, rule: &str) -> Self {
         Self { kind: Kind::Other, ..Self::rule(domain, rule) }
+    }
+
+    /// The series of the requests with one value of an entry key.
+    pub fn request(domain: &str, key: &str, value: &str) -> Self {
+        Self { kind: Kind::Request, entries: vec![(key.into(), value.into())], ..Self::rule(domain, key) }
+    }
+
+    /// The series of the requests of an entry key whose values have none of their own.
+    pub fn other_requests(domain: &str, key: &str) -> Self {
+        Self { kind: Kind::OtherRequests, ..Self::rule(domain, key) }
     }
 }

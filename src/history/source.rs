@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::{Column, Counts, Reading, Series};
-use crate::usage::{CounterCounts, RuleCounts, Totals, Usage, UsageSnapshot};
+use crate::usage::{CounterCounts, RequestCounts, RuleCounts, Totals, Usage, UsageSnapshot};
 
 /// The cumulative counts of every series that counted anything.
 ///
 /// Cost: a snapshot, and a few hundred bytes for each series; there are as many as `usage` has, which is bounded.
 pub fn readings(usage: &Usage) -> Vec<Reading> {
-    let UsageSnapshot { rules, counters, unmatched } = usage.snapshot();
+    let UsageSnapshot { rules, counters, requests, unmatched } = usage.snapshot();
     let unmatched =
         Reading { series: Arc::new(Series::unmatched()), counts: Counts::default().with(Column::Unmatched, unmatched) };
     let rules = rules.iter().filter(|rule| !rule.totals.is_zero()).map(rule);
     let counters = counters.iter().filter(|counter| !counter.totals.is_zero()).map(counter);
-    rules.chain(counters).chain([unmatched]).collect()
+    rules.chain(counters).chain(requests.iter().map(request)).chain([unmatched]).collect()
 }
 
 fn rule(RuleCounts { rule, totals }: &RuleCounts) -> Reading {
@@ -39,7 +39,13 @@ fn counter(CounterCounts { name, other, totals }: &CounterCounts) -> Reading {
     Reading { series: Arc::new(series), counts: of_counter(totals) }
 }
 
-/// What is known of single counters too.
+fn request(RequestCounts { name, other, totals }: &RequestCounts) -> Reading {
+    let (domain, key) = (&name.key.domain, &name.key.key);
+    let series = if *other { Series::other_requests(domain, key) } else { Series::request(domain, key, &name.value) };
+    Reading { series: Arc::new(series), counts: of_counter(totals) }
+}
+
+/// What is known of single counters and of requests too.
 fn of_counter(totals: &Totals) -> Counts {
     Counts::default()
         .with(Column::Checks, totals.requests())

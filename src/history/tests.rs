@@ -1,5 +1,7 @@
 //! Recording and asking, on a virtual clock.
 
+mod requests;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -403,14 +405,15 @@ fn every_view_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("usage.sqlite");
     let mut lab = Lab::open(Some(&path), 1 << 30);
-    lab.count(0, &[(Series::rule("d", "d.a"), 9, 2), (counter("d.a", "ann"), 9, 2)]);
+    let user = Series::request("d", "user", "ann");
+    lab.count(0, &[(Series::rule("d", "d.a"), 9, 2), (counter("d.a", "ann"), 9, 2), (user, 9, 2)]);
     drop(lab);
     let lab = Lab::open(Some(&path), 1 << 30);
     assert_eq!(lab.history.status().failure, None);
     let connection = Connection::open(&path).unwrap();
     let mut views = connection.prepare("SELECT name FROM sqlite_schema WHERE type = 'view'").unwrap();
     let views: Vec<String> = views.query_map((), |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    assert_eq!(views.len(), 15, "{views:?}");
+    assert_eq!(views.len(), 19, "{views:?}");
     for view in views {
         let rows: i64 = connection.query_row(&format!("SELECT count(*) FROM {view}"), (), |row| row.get(0)).unwrap();
         assert!(rows > 0, "{view}");
@@ -470,7 +473,8 @@ proptest! {
         let groups = Groups { bucket_minutes: bucket, domain, rule, entry_key: entry.then(|| "user".to_owned()) };
         let none = groups.is_empty();
         let filter = Filter { only_denied, ..Filter::default() };
-        let query = Query { from: Some(at(from * 60)), to: Some(at(to * 60)), filter, groups, page_size, page_token: String::new() };
+        let (from, to) = (Some(at(from * 60)), Some(at(to * 60)));
+        let query = Query { from, to, filter, groups, page_size, ..Query::default() };
         let rows = lab.all(&query);
         let got: Vec<_> = rows.iter().map(|row| {
             let time = row.time.map(|time| time.since(at(0)).as_ns() / 60_000_000_000);

@@ -122,7 +122,7 @@ fn id_of(series: &Series, find: &mut Statement, name: &mut Statement, entry: &mu
         return Ok(id);
     }
     let id = name.query_row(key, |row| row.get(0))?;
-    if series.kind == Kind::Counter {
+    if matches!(series.kind, Kind::Counter | Kind::Request) {
         for (position, (key, value)) in (0_i64..).zip(&series.entries) {
             entry.execute((id, position, key, value))?;
         }

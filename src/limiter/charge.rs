@@ -3,9 +3,10 @@
 use smallvec::SmallVec;
 
 use super::count::Counting;
+use super::denial::Concluded;
 use super::name::SeriesOf;
 use super::resolve::{Limited, Resolved, Resolver};
-use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status};
+use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status, requests};
 use crate::engine::{Algorithm, Limit, Op, Outcome, QueueMode, Verdict};
 use crate::rules;
 use crate::store::{Charge, Charged, Group, Role, SeriesSource, Store};
@@ -92,13 +93,16 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         };
         let rolled_back = !global_shadow && admitted == Some(false);
         let Self { check, series, now, .. } = *self;
-        Counting { usage: &self.limiter.usage, plan, series, lane, check, now, global_shadow, rolled_back }
+        Counting { usage: &self.limiter.usage, plan, series, lane, check, now, rolled_back }
             .count(self.resolved, outcomes);
         decision.code = code;
         if code == Code::OverLimit && self.limiter.settings.shadow_mode {
             self.limiter.usage.count_global_shadow();
             decision.code = Code::Ok;
         }
+        let concluded = Concluded { check, resolved: self.resolved, outcomes, decision: &decision, global_shadow, now };
+        concluded.report(self.limiter.usage.denials(), code, |statuses| self.overall(statuses));
+        requests::count(&self.limiter.usage, plan, domain, lane, check, decision.code);
         if decision.code == Code::Ok {
             self.delays(&mut decision, outcomes);
         }

@@ -5,11 +5,11 @@ use super::name::SeriesOf;
 use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor, Plan};
-use crate::engine::{CountDenied, Outcome, Reason, Verdict};
+use crate::engine::{CountDenied, Outcome};
 use crate::rules::{Entry, Rule};
 use crate::store::Tags;
 use crate::units::Timestamp;
-use crate::usage::{Counts, Denial, Labels, Lane, Recorded, RuleName, Series, Slot, Usage};
+use crate::usage::{Counts, Labels, Lane, Recorded, Series, Slot, Usage};
 
 /// One decided check, about to be counted.
 pub(super) struct Counting<'s, 'v, 'c> {
@@ -19,8 +19,6 @@ pub(super) struct Counting<'s, 'v, 'c> {
     pub(super) lane: Lane,
     pub(super) check: &'s Check<'c>,
     pub(super) now: Timestamp,
-    /// No check is denied, whatever its limits say.
-    pub(super) global_shadow: bool,
     /// It was denied all or nothing: it counts only where it was denied.
     pub(super) rolled_back: bool,
 }
@@ -39,47 +37,12 @@ impl Counting<'_, '_, '_> {
                 && !keeps_denied(one)
                 && spoke.is_none_or(|(_, outcome)| outcome.admitted());
             if !untouched {
-                if let Some((limited, outcome)) = spoke
-                    && let Verdict::Denied(reason) = outcome.verdict
-                {
-                    self.usage.denials().offer(|| self.denial(descriptor, one, limited, outcome, reason));
-                }
                 let first = limits(one).first().zip(outcomes.first());
                 // A counter that does not exist, such as one that has expired, may still have a series.
                 let series = first.map_or(0, |(_, charged)| charged.tag.unwrap_or_else(|| self.series.tag(i)));
                 let series = Series(series);
                 self.count_descriptor(descriptor, one, spoke, series);
             }
-        }
-    }
-
-    /// The refusal as listeners are told it.
-    #[cold]
-    fn denial(
-        &self,
-        descriptor: &Descriptor<'_>,
-        one: &Resolved<'_>,
-        limited: &Limited<'_>,
-        outcome: &Outcome,
-        reason: Reason,
-    ) -> Denial {
-        let rule = match one {
-            Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => Some(*rule),
-            Resolved::Nothing | Resolved::Override(_) => None,
-        };
-        let entries = descriptor.entries.iter().take(MAX_TOLD_ENTRIES);
-        let entries = entries.map(|entry| (cut(&entry.key, MAX_TOLD_BYTES), cut(&entry.value, MAX_TOLD_BYTES)));
-        Denial {
-            at: self.now,
-            domain: self.check.domain.to_string(),
-            rule: rule.map_or_else(|| RuleName::of_overrides(&self.check.domain).path, |rule| rule.path.clone()),
-            entries: entries.collect(),
-            hits: self.check.hits(descriptor),
-            requests_per_unit: limited.current().requests_per_unit,
-            period: limited.current().length,
-            reason,
-            retry_after: outcome.reset,
-            shadow: rule.is_some_and(|rule| rule.shadow_mode) || self.global_shadow,
         }
     }
 
@@ -139,16 +102,3 @@ fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
     let levels: Vec<_> = descriptor.entries.iter().map(level).collect();
     Labels::new(domain, &levels)
 }
-
-/// The text, its end left out where it is longer than that.
-fn cut(text: &str, most: usize) -> String {
-    if text.len() <= most {
-        return text.to_owned();
-    }
-    format!("{}...", text.get(..text.floor_char_boundary(most)).unwrap_or_default())
-}
-
-/// Entries of a refused check that listeners are told; each costs up to twice [`MAX_TOLD_BYTES`] in their ring.
-const MAX_TOLD_ENTRIES: usize = 16;
-/// Bytes of a key or a value that listeners are told: enough to know it by.
-const MAX_TOLD_BYTES: usize = 200;

@@ -11,8 +11,10 @@ mod charge;
 mod check;
 mod count;
 mod decision;
+mod denial;
 mod name;
 mod plan;
+mod requests;
 mod resolve;
 
 use std::sync::Arc;

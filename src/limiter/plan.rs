@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::engine::{Algorithm, Limit, Starts};
 use crate::rules::{Domain, Entry, Level, Rule, RuleSet};
 use crate::store::{Identities, Identity};
-use crate::usage::{Labels, RuleUsage, Usage};
+use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
 
 /// A configuration made ready to decide by.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Plan {
     attached: Vec<Attached>,
     /// By domain: the statistics of limits that requests bring along.
     overrides: HashMap<String, Arc<RuleUsage>, ahash::RandomState>,
+    /// By domain, of those that count requests by entry keys: the keys, in the order of the configuration.
+    usage_by: HashMap<String, Vec<Arc<KeyUsage>>, ahash::RandomState>,
 }
 
 /// What a rule needs beyond its own text.
@@ -51,7 +53,10 @@ impl Plan {
         };
         let attached = rules.rules().iter().map(attach).collect();
         let overrides = rules.domains().map(|domain| (domain.name.clone(), usage.of_overrides(&domain.name))).collect();
-        Self { rules, attached, overrides }
+        let keys = |domain: &Domain| domain.usage_by.iter().map(|key| usage.of_entry_key(&domain.name, key)).collect();
+        let counting = rules.domains().filter(|domain| !domain.usage_by.is_empty());
+        let usage_by = counting.map(|domain| (domain.name.clone(), keys(domain))).collect();
+        Self { rules, attached, overrides, usage_by }
     }
 
     /// The rules.
@@ -74,6 +79,11 @@ impl Plan {
         limits
             .map(|(identity, limit)| (identity, limit.limit))
             .filter(|(_, limit)| matches!(limit.algorithm, Algorithm::TokenBucket { .. }))
+    }
+
+    /// The entry keys that the domain counts requests by.
+    pub(super) fn usage_by(&self, domain: &str) -> &[Arc<KeyUsage>] {
+        self.usage_by.get(domain).map(Vec::as_slice).unwrap_or_default()
     }
 
     pub(super) fn attached(&self, rule: &Rule) -> Option<&Attached> {

@@ -32,6 +32,7 @@ struct Draft {
     charge: Option<Charge>,
     response: Option<Response>,
     alerts: Vec<Alert>,
+    usage_by: Option<Vec<String>>,
     tree: Tree,
     /// What to warn of if the domain has no rule in the end.
     without_rules: Option<ConfigError>,
@@ -101,6 +102,7 @@ impl Builder {
             charge: draft.charge.unwrap_or_default(),
             response: draft.response.unwrap_or_default(),
             alerts: draft.alerts,
+            usage_by: draft.usage_by.unwrap_or_default(),
             tree: draft.tree,
         });
         RuleSet::new(domains.collect(), self.rules, warnings)
@@ -139,6 +141,7 @@ impl Draft {
         set("enabled", &mut self.enabled, &spec.enabled, &self.name, report);
         set("charge", &mut self.charge, &spec.charge, &self.name, report);
         set("response", &mut self.response, &spec.response, &self.name, report);
+        set("usage", &mut self.usage_by, &spec.usage_by, &self.name, report);
     }
 
     /// Takes in the alerts of a file, and tells the paths of the rules that they name.

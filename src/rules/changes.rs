@@ -86,7 +86,8 @@ fn changed_domain(old: &Domain, new: &Domain) -> Option<String> {
             Charge::Independent => "independent",
             Charge::AllOrNothing => "all_or_nothing",
         };
-        vec![("enabled", domain.enabled.to_string()), ("charge", charge.to_owned())]
+        let by = if domain.usage_by.is_empty() { NONE.to_owned() } else { domain.usage_by.join(" ") };
+        vec![("enabled", domain.enabled.to_string()), ("charge", charge.to_owned()), ("usage by", by)]
     };
     let mut found = differences("", &values(old), &values(new));
     found.extend((old.response != new.response).then(|| "response changed".to_owned()));

@@ -27,6 +27,7 @@ mod set;
 mod spec;
 mod template;
 mod tree;
+mod usage;
 mod vocabulary;
 mod yaml;
 

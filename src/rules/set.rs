@@ -78,6 +78,8 @@ pub struct Domain {
     pub response: Response,
     /// Who is told when checks are refused too often; names are unique.
     pub alerts: Vec<Alert>,
+    /// The entry keys by whose values requests are counted; unique, usually none.
+    pub usage_by: Vec<String>,
     pub(super) tree: Tree,
 }
 

@@ -8,7 +8,7 @@ use super::limit_spec::LimitSpec;
 use super::report::Report;
 use super::response::{self, Response};
 use super::yaml::{Kind, Node, Pair};
-use super::{Charge, metadata, own};
+use super::{Charge, metadata, own, usage};
 
 /// A file, key by key.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub(super) struct FileSpec {
     pub(super) alerts: Vec<AlertSpec>,
     /// The line in which text follows the first document of the file.
     pub(super) more: Option<usize>,
+    pub(super) usage_by: Field<Vec<String>>,
 }
 
 /// A descriptor, key by key.
@@ -66,6 +67,7 @@ impl FileSpec {
             "charge" => self.charge = own::word(value, "charge", &CHARGES, report),
             "response" => self.response = response::read(value, report),
             "alerts" => self.alerts = alerts::read(value, report),
+            "usage" => self.usage_by = usage::read(value, report),
             _ => {}
         }
     }

@@ -77,7 +77,7 @@ const REFERENCE: [(&str, &[Place]); 16] = [
 ];
 
 /// The keys that only we have, where each may stand, and the same in words.
-const OURS: [(&str, &[Place], &str); 12] = [
+const OURS: [(&str, &[Place], &str); 13] = [
     ("rate_limits", &[Place::Descriptor], "a descriptor"),
     ("period", &[Place::RateLimit], "rate_limit"),
     ("algorithm", &[Place::RateLimit], "rate_limit"),
@@ -90,6 +90,7 @@ const OURS: [(&str, &[Place], &str); 12] = [
     ("charge", &[Place::Top], "the top level of a file"),
     ("response", &[Place::Top], "the top level of a file"),
     ("alerts", &[Place::Top], "the top level of a file"),
+    ("usage", &[Place::Top], "the top level of a file"),
 ];
 
 /// The keys that mean something in a place.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
 use crate::rules::RuleSet;
-use crate::usage::Usage;
+use crate::usage::{RequestCounts, Usage};
 
 use super::unmatched::Unmatched;
 
@@ -70,6 +70,9 @@ impl Summary {
             writeln!(out, "\nmatched nothing, so not limited")?;
             write_table(out, &[&[row(&["domain", "checks", "descriptors", "because"])], &unmatched[..]].concat())?;
         }
+        for values in usage.requests_by_entry().chunk_by(|a, b| a.name.key == b.name.key) {
+            write_requests(out, values)?;
+        }
         writeln!(out, "\nbusiest counters")?;
         write_table(out, &self.busiest())
     }
@@ -82,6 +85,25 @@ impl Summary {
         });
         std::iter::once(row(&["rule", "entries", "checks", "hits", "denied"])).chain(rows).collect()
     }
+}
+
+/// The requests of the values of one entry key, most first, and `other`, which no value is taken for.
+fn write_requests(out: &mut impl Write, values: &[RequestCounts]) -> io::Result<()> {
+    let Some(key) = values.first().map(|first| &first.name.key) else { return Ok(()) };
+    let mut busiest: Vec<_> = values.iter().filter(|value| !value.other).collect();
+    busiest.sort_by_key(|value| std::cmp::Reverse(value.totals.requests()));
+    busiest.truncate(BUSIEST);
+    busiest.extend(values.iter().filter(|value| value.other));
+    let cells = |value: &&RequestCounts| {
+        let name = if value.other { "(other)".to_owned() } else { format!("{}={}", key.key, value.name.value) };
+        let totals = value.totals;
+        let numbers = [totals.requests(), totals.requests_allowed, totals.requests_denied];
+        std::iter::once(name).chain(numbers.map(|number| number.to_string())).collect()
+    };
+    let mut rows = vec![row(&["entry", "requests", "admitted", "denied"])];
+    rows.extend(busiest.iter().map(cells));
+    writeln!(out, "\nrequests by {} in {}", key.key.escape_debug(), key.domain.escape_debug())?;
+    write_table(out, &rows)
 }
 
 fn row(cells: &[&str]) -> Vec<String> {
@@ -108,5 +130,5 @@ fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
 
 /// Counters that are told apart, 200 bytes each: beyond that the busiest have long shown.
 const MAX_COUNTERS: usize = 1_000_000;
-/// Counters that a summary shows.
+/// Counters, and values of each entry key, that a summary shows.
 const BUSIEST: usize = 10;

@@ -19,6 +19,6 @@ mod snapshot;
 pub use latency::{DecisionTimes, ONE_IN, Times};
 pub use legible::{legible, legible_within};
 pub use snapshot::{
-    AlertValues, ConfigValues, ConnectionValues, CounterValues, HistoryValues, LimitValue, ObservingValues, RuleSeries,
-    RuleTotals, Snapshot, SweepValues,
+    AlertValues, ConfigValues, ConnectionValues, CounterValues, EntryRequests, HistoryValues, LimitValue,
+    ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
 };

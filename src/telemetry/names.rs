@@ -77,6 +77,12 @@ pub const DENIALS_SKIPPED: &str = "tidegate_denials_skipped_total";
 pub const USAGE_SERIES: &str = "tidegate_usage_series";
 /// The bound on those.
 pub const USAGE_SERIES_LIMIT: &str = "tidegate_usage_series_limit";
+/// Values of entry keys with a usage of their own.
+pub const USAGE_ENTRY_VALUES: &str = "tidegate_usage_entry_values";
+/// Requests by the value of an entry.
+pub const REQUESTS_BY_ENTRY: &str = "tidegate_requests_by_entry_total";
+/// Denied requests by the value of an entry.
+pub const DENIED_REQUESTS_BY_ENTRY: &str = "tidegate_denied_requests_by_entry_total";
 /// The configuration in force.
 pub const CONFIG_GENERATION: &str = "tidegate_config_generation";
 /// Reloads that failed.
@@ -144,6 +150,12 @@ pub const READER: &str = "reader";
 pub const RESULT: &str = "result";
 /// The upper bound of a histogram's bucket, in seconds.
 pub const LE: &str = "le";
+/// An entry key.
+pub const KEY: &str = "key";
+/// The value of an entry.
+pub const VALUE: &str = "value";
+/// Whether a series is of all values that have none of their own.
+pub const OTHER: &str = "other";
 /// The version of the program.
 pub const VERSION: &str = "version";
 
@@ -175,6 +187,13 @@ pub const METRICS: &[Metric] = &[
     counter(DENIALS_SKIPPED, "{check}", "Denied checks above the rate at which listeners are told; usage counts them."),
     gauge(USAGE_SERIES, "{counter}", "Single counters whose usage is told apart."),
     gauge(USAGE_SERIES_LIMIT, "{counter}", "Single counters whose usage can be told apart; the rest is in other."),
+    gauge(USAGE_ENTRY_VALUES, "{value}", "Values of the keys in `usage: by` whose requests are tracked individually."),
+    counter(
+        REQUESTS_BY_ENTRY,
+        "{request}",
+        "Requests by the values of the keys in `usage: by`, each once per key; other=\"true\": all values beyond the bound.",
+    ),
+    counter(DENIED_REQUESTS_BY_ENTRY, "{request}", "Those of them that were denied."),
     gauge(CONFIG_GENERATION, "1", "The number of the configuration in force, from 1; 0: none is loaded."),
     counter(CONFIG_RELOAD_FAILURES, "{load}", "Loads that failed; the configuration in force stayed."),
     gauge(CONFIG_LAST_RELOAD_SUCCESS, "1", "1: the last load succeeded; 0: it failed, and older rules are in force."),

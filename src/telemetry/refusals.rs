@@ -1,4 +1,4 @@
-//! The refusal log: refused checks, each a line, bounded by rule.
+//! The refusal log: denied checks, each one line with all its entries, bounded by rule.
 //!
 //! ```text
 //! Denials --Listener--> thread of its own: Bounds says which lines, and how many were left out --> the log
@@ -18,7 +18,7 @@ use super::legible;
 use crate::background;
 use crate::settings::RefusalLog;
 use crate::units::{Nanos, Timestamp};
-use crate::usage::{Denial, Denials, Listener};
+use crate::usage::{Denial, Denials, DeniedLimit, Listener};
 
 /// Writes refused checks to the log until it is dropped.
 #[derive(Debug)]
@@ -79,33 +79,50 @@ fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stopped: &R
 }
 
 fn write(refusal: &Denial, left_out: u64) {
+    let limit = &refusal.governing;
     tracing::info!(
         target: TARGET,
         domain = legible(&refusal.domain),
-        rule = legible(&refusal.rule),
-        entries = entries(refusal),
-        hits = refusal.hits,
-        limit = refusal.requests_per_unit,
-        period = %refusal.period,
-        reason = refusal.reason.name(),
-        retry_after_ms = refusal.retry_after.as_millis_ceil(),
+        rule = legible(&limit.rule),
+        descriptors = descriptors(refusal),
+        hits = limit.hits,
+        limit = limit.requests_per_unit,
+        period = %limit.period,
+        reason = limit.reason.name(),
+        retry_after_ms = limit.retry_after.as_millis_ceil(),
+        also_denied = others(refusal),
         shadow = refusal.shadow,
         left_out,
         "refused"
     );
 }
 
-/// `partner=acme, endpoint=/x`.
-fn entries(refusal: &Denial) -> String {
+/// `partner=acme, endpoint=/x; tenant=t`: every entry of every descriptor.
+fn descriptors(refusal: &Denial) -> String {
     let mut shown = String::new();
-    for (key, value) in refusal.entries.iter().take(MAX_ENTRIES) {
-        let comma = if shown.is_empty() { "" } else { ", " };
-        let _ = write!(shown, "{comma}{}={}", legible(key), legible(value));
+    for descriptor in &refusal.descriptors {
+        let mut parted = if shown.is_empty() { "" } else { "; " };
+        for (key, value) in &descriptor.entries {
+            let _ = write!(shown, "{parted}{}={}", legible(key), legible(value));
+            parted = ", ";
+        }
     }
-    if refusal.entries.len() > MAX_ENTRIES {
-        shown.push_str(", …");
+    if refusal.entries_omitted > 0 {
+        let _ = write!(shown, "; … {} more entries", refusal.entries_omitted);
     }
     shown
+}
+
+/// `api.tenant 1000/1m over_limit 8815ms; ...`: the limits that denied the check beside the governing one.
+fn others(refusal: &Denial) -> Option<String> {
+    let other = |limit: &DeniedLimit| {
+        let DeniedLimit { rule, requests_per_unit, period, reason, retry_after, .. } = limit;
+        let (rule, reason, wait) = (legible(rule), reason.name(), retry_after.as_millis_ceil());
+        format!("{rule} {requests_per_unit}/{period} {reason} {wait}ms")
+    };
+    let mut shown: Vec<_> = refusal.others.iter().map(other).collect();
+    shown.extend((refusal.limits_omitted > 0).then(|| format!("… {} more limits", refusal.limits_omitted)));
+    (!shown.is_empty()).then(|| shown.join("; "))
 }
 
 /// How many lines there may be.
@@ -140,10 +157,11 @@ impl Bounds {
 
     /// Whether the refusal gets a line, and how many of its rule had none since the last one.
     fn admit(&mut self, refusal: &Denial) -> Option<u64> {
-        if !self.rules.contains_key(&refusal.rule) && self.rules.len() < MAX_RULES {
-            self.rules.insert(refusal.rule.clone(), Second::default());
+        let rule = &refusal.governing.rule;
+        if !self.rules.contains_key(rule) && self.rules.len() < MAX_RULES {
+            self.rules.insert(rule.clone(), Second::default());
         }
-        let rule = self.rules.get_mut(&refusal.rule).unwrap_or(&mut self.other);
+        let rule = self.rules.get_mut(rule).unwrap_or(&mut self.other);
         if rule.has_room(refusal.at, self.of_rule) && self.all.has_room(refusal.at, MAX_LINES) {
             rule.written += 1;
             self.all.written += 1;
@@ -174,27 +192,15 @@ const REST: Duration = Duration::from_millis(100);
 const MAX_RULES: usize = 10_000;
 /// Lines in a second, of all rules: what a disk and a collector of logs still take.
 const MAX_LINES: u32 = 1_000;
-/// Entries that are shown; nobody nests deeper by hand.
-const MAX_ENTRIES: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Reason;
+    use crate::usage::{DeniedDescriptor, denial_for_tests, limit_for_tests};
 
     fn refusal(rule: &str, at_ms: u64) -> Denial {
-        Denial {
-            at: Timestamp::from_ns(1_000_000_000_000 + at_ms * 1_000_000),
-            domain: "d".into(),
-            rule: rule.into(),
-            entries: vec![("k".into(), "a\nb".into()), ("n".into(), String::new())],
-            hits: 1,
-            requests_per_unit: 1,
-            period: Nanos::SECOND,
-            reason: Reason::OverLimit,
-            retry_after: Nanos::SECOND,
-            shadow: false,
-        }
+        let at = Timestamp::from_ns(1_000_000_000_000 + at_ms * 1_000_000);
+        Denial { at, ..denial_for_tests("d", rule, &[("k", "a\nb"), ("n", "")]) }
     }
 
     #[test]
@@ -244,7 +250,17 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_legible() {
-        assert_eq!(entries(&refusal("a", 0)), r"k=a\nb, n=");
+    fn entries_and_limits_are_legible() {
+        let one = refusal("a", 0);
+        assert_eq!((descriptors(&one), others(&one)), (r"k=a\nb, n=".to_owned(), None));
+        let mut several = one;
+        let tenant = DeniedDescriptor { index: 2, entries: vec![("tenant".into(), "t".into())] };
+        several.descriptors.push(tenant);
+        several.others = ["b", "c\td"].map(limit_for_tests).to_vec();
+        several.others[0].period = Nanos::from_secs(60);
+        (several.entries_omitted, several.limits_omitted) = (9, 2);
+        assert_eq!(descriptors(&several), r"k=a\nb, n=; tenant=t; … 9 more entries");
+        let expected = r"b 1/1m over_limit 1000ms; c\td 1/1s over_limit 1000ms; … 2 more limits";
+        assert_eq!(others(&several).as_deref(), Some(expected));
     }
 }

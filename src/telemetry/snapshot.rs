@@ -15,6 +15,8 @@ use crate::units::Nanos;
 pub struct Snapshot {
     /// The counts of each rule; no two with the same path.
     pub rules: Vec<RuleSeries>,
+    /// Requests by the values of entry keys.
+    pub requests_by_entry: Vec<EntryRequests>,
     /// Checks of each domain that is not configured.
     pub domains_not_found: Vec<(String, u64)>,
     /// Checks answered with an error, by its kind.
@@ -96,6 +98,21 @@ pub struct RuleSeries {
     pub key2: String,
     /// The counts.
     pub totals: RuleTotals,
+}
+
+/// The requests with one value of an entry key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryRequests {
+    /// The domain.
+    pub domain: String,
+    /// The entry key.
+    pub key: String,
+    /// The value; `None`: all values that have no series of their own.
+    pub value: Option<String>,
+    /// All requests.
+    pub requests: u64,
+    /// Those that were denied.
+    pub denied: u64,
 }
 
 /// Hits of one rule, as the reference service counts them.
@@ -181,6 +198,8 @@ pub struct ObservingValues {
     pub series: u64,
     /// How many there are at most.
     pub series_limit: u64,
+    /// Values of entry keys whose requests are tracked individually.
+    pub entry_values: u64,
 }
 
 /// The connections of all front ends.
@@ -220,6 +239,8 @@ impl Snapshot {
             names::NEAR_LIMIT => return self.visit_rules(|totals| totals.near_limit, emit),
             names::WITHIN_LIMIT => return self.visit_rules(|totals| totals.within_limit, emit),
             names::SHADOW_MODE => return self.visit_rules(|totals| totals.shadow_mode, emit),
+            names::REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.requests, emit),
+            names::DENIED_REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.denied, emit),
             names::DOMAIN_NOT_FOUND => return self.visit_domains_not_found(emit),
             names::SHOULD_RATE_LIMIT_ERROR => return visit_by(names::ERR_TYPE, &self.errors, emit),
             names::TOTAL_REQUESTS => return visit_by(names::GRPC_METHOD, &self.requests, emit),
@@ -259,6 +280,7 @@ impl Snapshot {
             names::DENIALS_SKIPPED => float(self.observing.denials_skipped),
             names::USAGE_SERIES => float(self.observing.series),
             names::USAGE_SERIES_LIMIT => float(self.observing.series_limit),
+            names::USAGE_ENTRY_VALUES => float(self.observing.entry_values),
             names::CONFIG_GENERATION => float(self.config.generation),
             names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
             names::PROCESS_SHADOW_MODE => f64::from(u8::from(self.shadow_mode)),
@@ -273,6 +295,21 @@ impl Snapshot {
             _ => return,
         };
         emit(&[], alone);
+    }
+
+    /// A value that happens to be `other` is not taken for the others, nor is an empty one, which is without the label.
+    fn visit_requests(&self, count: impl Fn(&EntryRequests) -> u64, emit: Emit<'_>) {
+        for series in &self.requests_by_entry {
+            let EntryRequests { domain, key, value, .. } = series;
+            let last = match value.as_deref() {
+                None => Some((names::OTHER, "true")),
+                Some("") => None,
+                Some(value) => Some((names::VALUE, value)),
+            };
+            let labels = [(names::DOMAIN, &**domain), (names::KEY, key)];
+            let labels: Vec<_> = labels.into_iter().chain(last).collect();
+            emit(&labels, float(count(series)));
+        }
     }
 
     fn visit_limits(&self, emit: Emit<'_>) {
@@ -376,6 +413,7 @@ mod tests {
         let totals = RuleTotals::default();
         let snapshot = Snapshot {
             rules: vec![RuleSeries { domain: "d".into(), rule: "d.k".into(), totals, ..RuleSeries::default() }],
+            requests_by_entry: vec![EntryRequests::default()],
             domains_not_found: vec![("x".into(), 1)],
             errors: vec![("service", 1)],
             requests: vec![("ShouldRateLimit", 1)],
@@ -392,5 +430,32 @@ mod tests {
             snapshot.visit(metric.name, &mut |_, _| series += 1);
             assert_eq!(series, 1, "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn values_of_entries_have_labels_that_never_meet() {
+        let values = [Some("other"), Some("true"), Some(""), None];
+        let series = |value: Option<&str>| EntryRequests {
+            domain: "d".into(),
+            key: "k".into(),
+            value: value.map(Into::into),
+            requests: 2,
+            denied: 1,
+        };
+        let snapshot = Snapshot { requests_by_entry: values.map(series).to_vec(), ..Snapshot::default() };
+        let mut seen = Vec::new();
+        snapshot.visit(names::DENIED_REQUESTS_BY_ENTRY, &mut |labels, count| {
+            let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            seen.push(format!("{} {count}", labels.join(",")));
+        });
+        assert_eq!(
+            seen,
+            [
+                "domain=d,key=k,value=other 1",
+                "domain=d,key=k,value=true 1",
+                "domain=d,key=k 1",
+                "domain=d,key=k,other=true 1"
+            ]
+        );
     }
 }

@@ -121,6 +121,17 @@ impl Counts {
         }
     }
 
+    /// Counts a request by a value of one of its entries, in `slot` or here. Cost: two atomic additions.
+    pub(super) fn record_request(&self, lane: Lane, slot: Option<&Slot>, hits: u64, denied: bool) {
+        match (slot, self.row(lane)) {
+            (Some(slot), _) if denied => slot.deny(hits),
+            (Some(slot), _) => slot.allow(hits),
+            (None, Some(row)) if denied => row.add_both(Count::Denied, Count::DeniedHits, hits),
+            (None, Some(row)) => row.add_both(Count::Allowed, Count::AllowedHits, hits),
+            (None, None) => {}
+        }
+    }
+
     /// The sums over all lanes; what has a series of its own is not in the numbers of checks and hits.
     pub(super) fn totals(&self) -> Totals {
         let of = |count: Count| -> u64 {

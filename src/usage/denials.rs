@@ -1,4 +1,4 @@
-//! Every refused check, live, for whoever listens: observers, the refusal log, alerts.
+//! Every denied check, once, live, for whoever listens: observers, the refusal log, alerts.
 //!
 //! The decision path only offers: while nobody listens an offer costs one load; while somebody does, denials up to
 //! [`PER_TICK`] in each tick are kept in a ring, those above are counted. A listener reads at its own pace from where it
@@ -13,18 +13,44 @@ use parking_lot::Mutex;
 use crate::engine::Reason;
 use crate::units::{Nanos, Timestamp};
 
-/// One refused check.
+/// One denied check: its answer was OVER_LIMIT, or would have been without shadow mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
     /// When.
     pub at: Timestamp,
     /// The domain.
     pub domain: String,
-    /// The configured path of the rule that refused; see [`super::RuleName::of_overrides`].
-    pub rule: String,
-    /// The descriptor's entries, key and value; long ones, and what is beyond the first 16, are cut.
+    /// The descriptors, in their order; of very many, or very long ones, a part, that of the governing limit included.
+    pub descriptors: Vec<DeniedDescriptor>,
+    /// Entries of the check that are left out of these.
+    pub entries_omitted: u32,
+    /// The governing limit: of those that denied the one to wait for longest.
+    pub governing: DeniedLimit,
+    /// The other limits that denied, in the order of descriptors; at most 16.
+    pub others: Vec<DeniedLimit>,
+    /// Limits that denied and are left out of these.
+    pub limits_omitted: u32,
+    /// Shadow mode let it pass all the same.
+    pub shadow: bool,
+}
+
+/// A descriptor of a denied check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeniedDescriptor {
+    /// Its place in the check, from 0.
+    pub index: usize,
+    /// Its entries, key and value; long ones are cut.
     pub entries: Vec<(String, String)>,
-    /// The hits asked for.
+}
+
+/// A limit that denied a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedLimit {
+    /// The configured path of its rule; see [`super::RuleName::of_overrides`].
+    pub rule: String,
+    /// The place of the descriptor that it limits, from 0.
+    pub descriptor: usize,
+    /// The hits that the descriptor asked for.
     pub hits: u64,
     /// The limit, in hits per `period`.
     pub requests_per_unit: u32,
@@ -32,14 +58,31 @@ pub struct Denial {
     pub period: Nanos,
     /// Why.
     pub reason: Reason,
-    /// After how long the same check can succeed.
+    /// After how long it admits the same hits.
     pub retry_after: Nanos,
-    /// Shadow mode let it pass all the same.
-    pub shadow: bool,
+}
+
+impl Denial {
+    /// Every limit that denied, the governing one first.
+    pub fn limits(&self) -> impl Iterator<Item = &DeniedLimit> {
+        std::iter::once(&self.governing).chain(&self.others)
+    }
+
+    /// Whether the check has this entry.
+    pub fn has_entry(&self, entry: &(String, String)) -> bool {
+        self.descriptors.iter().any(|descriptor| descriptor.entries.contains(entry))
+    }
+
+    /// The value of a key: in the descriptor that `limit` is about, else the first one of the check.
+    pub fn value(&self, limit: &DeniedLimit, key: &str) -> Option<&str> {
+        let own = self.descriptors.iter().filter(|descriptor| descriptor.index == limit.descriptor);
+        let mut entries = own.chain(&self.descriptors).flat_map(|descriptor| &descriptor.entries);
+        entries.find(|(name, _)| name == key).map(|(_, value)| &**value)
+    }
 }
 
 /// Where denials pass by.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Denials {
     listeners: AtomicUsize,
     /// Room left in this tick.
@@ -64,10 +107,27 @@ pub struct Listener {
     skipped: u64,
 }
 
+impl Default for Denials {
+    /// There is room before the first tick too: what is denied right after the start is reported.
+    fn default() -> Self {
+        Self {
+            listeners: AtomicUsize::new(0),
+            room: AtomicU32::new(PER_TICK),
+            skipped: AtomicU64::new(0),
+            ring: Mutex::default(),
+        }
+    }
+}
+
 impl Denials {
+    /// Whether somebody listens.
+    pub fn is_watched(&self) -> bool {
+        self.listeners() > 0
+    }
+
     /// Offers a denial; `make` is called only if somebody listens and the rate allows it.
-    pub fn offer(&self, make: impl FnOnce() -> Denial) {
-        if self.listeners.load(Ordering::Relaxed) == 0 {
+    pub fn offer(&self, make: impl FnOnce() -> Option<Denial>) {
+        if !self.is_watched() {
             return;
         }
         let took = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(1));
@@ -75,7 +135,7 @@ impl Denials {
             self.skipped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let denial = Arc::new(make());
+        let Some(denial) = make().map(Arc::new) else { return };
         let mut ring = self.ring.lock();
         if ring.kept.len() >= RING {
             ring.kept.pop_front();
@@ -138,34 +198,53 @@ impl Drop for Listener {
     }
 }
 
-/// Denials that are kept for listeners, about 500 bytes each: a third of a second at the highest rate.
+/// Denials that are kept for listeners, about 700 bytes each, and 8 KiB at most: a third of a second at the highest rate.
 const RING: usize = 16_384;
 /// Denials in one tick: 50,000 a second, more than anybody reads.
 const PER_TICK: u32 = 500;
 /// The length of a tick in milliseconds.
 pub const TICK_MS: u64 = 10;
 
+/// A limit of 1 per second that denied the first descriptor.
+#[cfg(test)]
+pub(crate) fn limit_for_tests(rule: &str) -> DeniedLimit {
+    DeniedLimit {
+        rule: rule.into(),
+        descriptor: 0,
+        hits: 1,
+        requests_per_unit: 1,
+        period: Nanos::SECOND,
+        reason: Reason::OverLimit,
+        retry_after: Nanos::SECOND,
+    }
+}
+
+/// A check with one descriptor that a rule denied.
+#[cfg(test)]
+pub(crate) fn denial_for_tests(domain: &str, rule: &str, entries: &[(&str, &str)]) -> Denial {
+    let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Denial {
+        at: Timestamp::EPOCH,
+        domain: domain.into(),
+        descriptors: vec![DeniedDescriptor { index: 0, entries }],
+        entries_omitted: 0,
+        governing: limit_for_tests(rule),
+        others: Vec::new(),
+        limits_omitted: 0,
+        shadow: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn denial(hits: u64) -> Denial {
-        Denial {
-            at: Timestamp::EPOCH,
-            domain: "d".into(),
-            rule: "d.k".into(),
-            entries: vec![("k".into(), "v".into())],
-            hits,
-            requests_per_unit: 1,
-            period: Nanos::SECOND,
-            reason: Reason::OverLimit,
-            retry_after: Nanos::SECOND,
-            shadow: false,
-        }
+        Denial { governing: DeniedLimit { hits, ..limit_for_tests("d.k") }, ..denial_for_tests("d", "d.k", &[]) }
     }
 
     fn hits(taken: &[Arc<Denial>]) -> Vec<u64> {
-        taken.iter().map(|denial| denial.hits).collect()
+        taken.iter().map(|denial| denial.governing.hits).collect()
     }
 
     #[test]
@@ -184,9 +263,9 @@ mod tests {
         let denials = Arc::new(Denials::default());
         denials.tick();
         let mut early = denials.listen();
-        (0..3).for_each(|n| denials.offer(|| denial(n)));
+        (0..3).for_each(|n| denials.offer(|| Some(denial(n))));
         let mut late = denials.listen();
-        (3..5).for_each(|n| denials.offer(|| denial(n)));
+        (3..5).for_each(|n| denials.offer(|| Some(denial(n))));
         assert_eq!(hits(&early.take(2).0), [0, 1]);
         assert_eq!(hits(&early.take(9).0), [2, 3, 4]);
         assert_eq!(hits(&late.take(9).0), [3, 4]);
@@ -196,12 +275,14 @@ mod tests {
     fn what_is_above_the_rate_or_lost_in_the_ring_is_told_as_a_number() {
         let denials = Arc::new(Denials::default());
         let mut listener = denials.listen();
-        denials.offer(|| panic!("no tick has begun yet"));
-        assert_eq!(listener.take(9), (Vec::new(), 1));
+        (0..PER_TICK).for_each(|n| denials.offer(|| Some(denial(n.into()))));
+        denials.offer(|| panic!("there is no room left, though no tick has begun yet"));
+        let (taken, lost) = listener.take(usize::MAX);
+        assert_eq!((taken.len(), lost), (PER_TICK as usize, 1));
         let ticks = RING / PER_TICK as usize + 1;
         for _ in 0..ticks {
             denials.tick();
-            (0..=PER_TICK).for_each(|n| denials.offer(|| denial(n.into())));
+            (0..=PER_TICK).for_each(|n| denials.offer(|| Some(denial(n.into()))));
         }
         let (taken, lost) = listener.take(usize::MAX);
         assert_eq!(taken.len(), RING);

@@ -1,6 +1,6 @@
 //! Which part of the usage an observer wants.
 
-use super::{CounterCounts, CounterName, Denial, RuleName, Totals};
+use super::{CounterCounts, CounterName, Denial, RequestCounts, RuleName, Totals};
 
 /// Which part of the usage is meant. All given conditions must hold; an empty filter takes everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,9 +36,17 @@ impl Filter {
         self.takes_totals(&counter.totals) && self.takes_name_of(&counter.name)
     }
 
-    /// Whether a refused check is part of it.
+    /// Whether the requests with one value are part of it: a value of one key has no entries but that one.
+    pub fn takes_request(&self, requests: &RequestCounts) -> bool {
+        let RequestCounts { name, other, totals } = requests;
+        let is_it = |(key, value): &(String, String)| !other && *key == name.key.key && *value == name.value;
+        self.takes_totals(totals) && self.takes_name(&name.key.domain, "") && self.entries.iter().all(is_it)
+    }
+
+    /// Whether a denied check is part of it: a limit of the rule denied it, and its descriptors have the entries.
     pub fn takes_denial(&self, denial: &Denial) -> bool {
-        self.takes_name(&denial.domain, &denial.rule) && self.takes_entries(&denial.entries)
+        denial.limits().any(|limit| self.takes_name(&denial.domain, &limit.rule))
+            && self.entries.iter().all(|wanted| denial.has_entry(wanted))
     }
 
     fn takes_name_of(&self, name: &CounterName) -> bool {

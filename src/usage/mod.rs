@@ -5,6 +5,7 @@
 //! (single counters, metrics by value, unknown domains) is bounded; what does not fit goes into `other`, so totals stay
 //! exact.
 
+mod by_entry;
 mod counts;
 mod denials;
 mod filter;
@@ -18,12 +19,15 @@ mod series_table;
 mod snapshot;
 mod totals;
 
+pub use by_entry::{EntryKey, KeyUsage, RequestCounts, RequestName};
 pub use counts::{Counts, Recorded};
-pub use denials::{Denial, Denials, Listener, TICK_MS};
+pub use denials::{Denial, Denials, DeniedDescriptor, DeniedLimit, Listener, TICK_MS};
+#[cfg(test)]
+pub(crate) use denials::{denial_for_tests, limit_for_tests};
 pub use filter::Filter;
 pub use rule_usage::{Labels, RuleName, RuleUsage};
 pub use schedule::{Place, Schedule};
-pub use selection::Selection;
+pub use selection::{Scope, Selection};
 pub use series::{SeriesUsage, Usage};
 pub use series_table::{CounterName, Series, Slot};
 pub use snapshot::{CounterCounts, RuleCounts, UsageSnapshot};

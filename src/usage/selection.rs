@@ -1,8 +1,20 @@
 //! What of a snapshot an observer is told.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
-use super::{CounterCounts, Filter, RuleCounts, Totals, UsageSnapshot};
+use super::{CounterCounts, EntryKey, Filter, RequestCounts, RuleCounts, Totals, UsageSnapshot};
+
+/// What of the usage an observer wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Which usage.
+    pub filter: Filter,
+    /// The entry keys by whose values requests are wanted; the filter has no rule then.
+    pub requests_by: Vec<String>,
+    /// So many counters, and so many values of each key, at most.
+    pub top: usize,
+}
 
 /// What of a snapshot an observer is told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,13 +27,19 @@ pub struct Selection {
     pub total: Totals,
     /// Checks that matched no rule, if the filter takes everything; else 0.
     pub unmatched: u64,
+    /// The requests by entry, key by key; of each most requests first, then `other`.
+    pub requests: Vec<RequestCounts>,
+    /// The sums over all values of each key that the filter takes.
+    pub request_totals: Vec<(Arc<EntryKey>, Totals)>,
 }
 
 impl Selection {
-    /// What `filter` takes, and of the counters the `top` with the most hits.
+    /// What the filter takes, and of the counters the `top` with the most hits.
     ///
     /// Cost: linear in the snapshot; only what is told is copied.
-    pub fn new(snapshot: &UsageSnapshot, filter: &Filter, top: usize) -> Self {
+    pub fn new(snapshot: &UsageSnapshot, scope: &Scope) -> Self {
+        let Scope { filter, requests_by, top } = scope;
+        let keys = requests_of(snapshot, filter, requests_by);
         let counters: Vec<_> = snapshot.counters.iter().filter(|counter| filter.takes_counter(counter)).collect();
         let rules = if filter.entries.is_empty() {
             let taken = |rule: &&RuleCounts| filter.takes_rule(&rule.rule) && filter.takes_totals(&rule.totals);
@@ -32,10 +50,39 @@ impl Selection {
         Self {
             total: rules.iter().fold(Totals::default(), |sum, rule| sum.plus(&rule.totals)),
             rules: busiest_rules(rules),
-            counters: busiest(counters, top),
+            counters: busiest(counters, *top),
             unmatched: if filter.takes_all() { snapshot.unmatched } else { 0 },
+            request_totals: keys.iter().filter_map(|values| total_of(values)).collect(),
+            requests: top_requests(keys, (*top).min(MAX_REQUESTS_TOLD), filter.only_denied),
         }
     }
+}
+
+/// The requests that are wanted, a list for each key of each domain. The snapshot's are sorted by key.
+fn requests_of<'s>(snapshot: &'s UsageSnapshot, filter: &Filter, by: &[String]) -> Vec<Vec<&'s RequestCounts>> {
+    let wanted = |requests: &&RequestCounts| by.contains(&requests.name.key.key) && filter.takes_request(requests);
+    let taken: Vec<_> = snapshot.requests.iter().filter(wanted).collect();
+    taken.chunk_by(|a, b| a.name.key == b.name.key).map(<[_]>::to_vec).collect()
+}
+
+fn total_of(values: &[&RequestCounts]) -> Option<(Arc<EntryKey>, Totals)> {
+    let totals = values.iter().fold(Totals::default(), |sum, value| sum.plus(&value.totals));
+    values.first().map(|first| (Arc::clone(&first.name.key), totals))
+}
+
+/// Of each key the values with the most requests, or the most denied ones, those with equally many by name, and `other`.
+/// Where there are too many keys, each has its share of what one report takes.
+fn top_requests(keys: Vec<Vec<&RequestCounts>>, top: usize, by_denied: bool) -> Vec<RequestCounts> {
+    let share = (MAX_REQUESTS_TOLD / keys.len().max(1)).max(1);
+    let count = |totals: &Totals| if by_denied { totals.requests_denied } else { totals.requests() };
+    let mut told = Vec::new();
+    for mut values in keys {
+        values.sort_by_key(|value| (value.other, Reverse(count(&value.totals))));
+        let (values, other): (Vec<_>, Vec<_>) = values.into_iter().partition(|value| !value.other);
+        told.extend(values.into_iter().take(top.min(share)).chain(other).cloned());
+    }
+    told.truncate(2 * MAX_REQUESTS_TOLD);
+    told
 }
 
 /// The sums of counters, by rule. The counters are sorted by rule.
@@ -79,11 +126,12 @@ fn busiest(mut counters: Vec<&CounterCounts>, top: usize) -> Vec<CounterCounts> 
 /// Rules in one report, so that it stays below the 4 MiB that gRPC clients read by default.
 const MAX_RULES_TOLD: usize = 10_000;
 
+/// Values of entry keys in one report, beside an `other` for each key: as many as counters, for the same reason.
+const MAX_REQUESTS_TOLD: usize = 1_000;
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::super::{CounterName, RuleName};
+    use super::super::{CounterName, RequestName, RuleName};
     use super::*;
 
     fn totals(allowed: u64, denied: u64) -> Totals {
@@ -119,14 +167,30 @@ mod tests {
                 counter("web.user", &[("user", "acme")], 9, 1),
             ],
             unmatched: 3,
+            requests: vec![
+                requests("api", "tenant", "t", 4, 0),
+                requests("api", "user", "ann", 3, 3),
+                requests("api", "user", "bob", 0, 4),
+                requests("api", "user", "cy", 9, 0),
+                requests("api", "user", "", 1, 1),
+                requests("web", "user", "ann", 5, 0),
+            ],
         }
+    }
+
+    fn requests(domain: &str, key: &str, value: &str, allowed: u64, denied: u64) -> RequestCounts {
+        let key = Arc::new(EntryKey { domain: domain.to_owned(), key: key.to_owned() });
+        let name = Arc::new(RequestName { key, value: value.to_owned() });
+        RequestCounts { name, other: value.is_empty(), totals: totals(allowed, denied) }
     }
 
     /// The rules with their requests, the counters' requests in order, all requests, unmatched.
     type Told = (Vec<(&'static str, u64)>, Vec<u64>, u64, u64);
 
     fn check(filter: &Filter, top: usize, want: &Told) {
-        let told = Selection::new(&snapshot(), filter, top);
+        let scope = Scope { filter: filter.clone(), requests_by: Vec::new(), top };
+        let told = Selection::new(&snapshot(), &scope);
+        assert_eq!((&*told.requests, &*told.request_totals), (&[][..], &[][..]), "nobody asked for requests");
         let rules: Vec<_> = told.rules.iter().map(|rule| (rule.rule.path.as_str(), rule.totals.requests())).collect();
         let counters: Vec<_> = told.counters.iter().map(|counter| counter.totals.requests()).collect();
         assert_eq!((rules, counters, told.total.requests(), told.unmatched), *want, "{filter:?} top {top}");
@@ -168,6 +232,50 @@ mod tests {
             (Filter { entries: entry("partner", "nobody"), ..all() }, 9, (vec![], vec![], 0, 0)),
         ] {
             check(&filter, top, &want);
+        }
+    }
+
+    #[test]
+    fn requests_by_key_with_their_totals() {
+        let by = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let all = Filter::default;
+        let api = || Filter { domain: Some("api".to_owned()), ..all() };
+        let bob = Filter { entries: vec![("user".to_owned(), "bob".to_owned())], ..all() };
+        for (requests_by, filter, top, want, totals) in [
+            (by(&["path"]), all(), 9, "", ""),
+            (by(&["tenant"]), all(), 9, "api t 4+0", "api 4+0"),
+            (
+                by(&["user"]),
+                all(),
+                9,
+                "api cy 9+0, api ann 3+3, api bob 0+4, api other 1+1, web ann 5+0",
+                "api 13+8, web 5+0",
+            ),
+            (by(&["user"]), api(), 1, "api cy 9+0, api other 1+1", "api 13+8"),
+            (by(&["user"]), api(), 0, "api other 1+1", "api 13+8"),
+            (
+                by(&["tenant", "user"]),
+                Filter { only_denied: true, ..api() },
+                2,
+                "api bob 0+4, api ann 3+3, api other 1+1",
+                "api 4+8",
+            ),
+            (by(&["tenant", "user"]), bob, 9, "api bob 0+4", "api 0+4"),
+        ] {
+            let told = Selection::new(&snapshot(), &Scope { filter, requests_by: requests_by.clone(), top });
+            let counts = |totals: &Totals| format!("{}+{}", totals.requests_allowed, totals.requests_denied);
+            let row = |row: &RequestCounts| {
+                let value = if row.other { "other" } else { &row.name.value };
+                format!("{} {value} {}", row.name.key.domain, counts(&row.totals))
+            };
+            let rows: Vec<_> = told.requests.iter().map(row).collect();
+            let sums = told.request_totals.iter().map(|(key, totals)| format!("{} {}", key.domain, counts(totals)));
+            let sums: Vec<_> = sums.collect();
+            assert_eq!(
+                (rows.join(", "), sums.join(", ")),
+                (want.to_owned(), totals.to_owned()),
+                "{requests_by:?} {top}"
+            );
         }
     }
 }

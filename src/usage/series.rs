@@ -5,9 +5,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 
+use super::by_entry::ByEntry;
 use super::requests::Requests;
 use super::series_table::{SeriesTable, Slot};
-use super::{CounterName, Denials, Labels, Lane, RuleName, RuleUsage, Series, Totals, UsageSnapshot};
+use super::{
+    CounterName, Denials, KeyUsage, Labels, Lane, RequestCounts, RuleName, RuleUsage, Series, Totals, UsageSnapshot,
+};
 use crate::units::Timestamp;
 
 /// Everything that is counted in this process.
@@ -27,6 +30,7 @@ pub struct Usage {
     /// The number of the next rule.
     next: AtomicUsize,
     series: SeriesTable,
+    by_entry: ByEntry,
     unknown_domains: DashMap<String, u64, ahash::RandomState>,
     other_domains: AtomicU64,
     global_shadow: AtomicU64,
@@ -46,7 +50,8 @@ pub struct SeriesUsage {
 }
 
 impl Usage {
-    /// Nothing is counted yet; rules will have that many lanes, and at most `series` single counters a series.
+    /// Nothing is counted yet; rules will have that many lanes, and at most `series` single counters a series, and as
+    /// many values of the entry keys that requests are counted by.
     pub fn new(lanes: usize, series: u32) -> Self {
         let other = |number| {
             let labels = Labels { rule: OTHER.into(), domain: OTHER.into(), ..Labels::default() };
@@ -63,6 +68,7 @@ impl Usage {
             other_values: other(2),
             next: AtomicUsize::new(3),
             series: SeriesTable::new(series),
+            by_entry: ByEntry::new(lanes, series),
             unknown_domains: DashMap::default(),
             other_domains: AtomicU64::new(0),
             global_shadow: AtomicU64::new(0),
@@ -128,6 +134,26 @@ impl Usage {
         (self.series.used(), self.series.limit())
     }
 
+    /// Where the requests of a domain are counted by the values of an entry key; the same place after a reload.
+    pub fn of_entry_key(&self, domain: &str, key: &str) -> Arc<KeyUsage> {
+        self.by_entry.of_key(domain, key)
+    }
+
+    /// Counts one request with this value of the key. Cost: one look-up, and two atomic additions.
+    pub fn count_by_entry(&self, lane: Lane, key: &KeyUsage, value: &str, hits: u64, denied: bool) {
+        self.by_entry.count(lane, key, value, hits, denied);
+    }
+
+    /// How many values of entry keys have a series; there are at most as many as counters with one.
+    pub fn entry_values_used(&self) -> usize {
+        self.by_entry.values()
+    }
+
+    /// The requests of every value of the entry keys that domains name, as [`UsageSnapshot::requests`].
+    pub fn requests_by_entry(&self) -> Vec<RequestCounts> {
+        self.by_entry.read()
+    }
+
     /// Everything as it is now. Cost: a sum over the lanes of every rule and one over all series; for threads that do
     /// not decide.
     pub fn snapshot(&self) -> UsageSnapshot {
@@ -136,7 +162,8 @@ impl Usage {
         let mut rules = all(&self.rules);
         rules.extend(all(&self.behind_values));
         rules.extend([&self.other, &self.other_behind_values].into_iter().filter(|rule| used(rule)).cloned());
-        let mut snapshot = UsageSnapshot::read(rules.iter(), &self.series, self.requests.unmatched());
+        let mut snapshot =
+            UsageSnapshot::read(rules.iter(), &self.series, self.by_entry.read(), self.requests.unmatched());
         snapshot.rules.retain(|rule| !rule.totals.is_zero() || *rule.rule != RuleName::of_overrides(&rule.rule.domain));
         snapshot
     }

@@ -1,13 +1,15 @@
-//! Single counters by name: a bounded number of series, given to counters as they are first seen.
+//! Series by name: a bounded number, given to counters, or to values of an entry key, as they are first seen.
 //!
 //! A series outlives its counter, so that totals survive the counter's expiry, and is never given to another: a number,
-//! once told, only grows. What comes when all are taken is counted with its rule, as `other`.
+//! once told, only grows. What comes when all are taken is counted with its rule or key, as `other`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use parking_lot::Mutex;
 
 use super::{RuleName, Totals};
 
@@ -36,28 +38,46 @@ pub struct Slot {
     hits_shadowed: AtomicU64,
 }
 
-/// All series.
-#[derive(Debug)]
-pub(super) struct SeriesTable {
-    slots: Box<[Slot]>,
-    names: RwLock<Names>,
-    /// The names in order. Written by readers of the usage only.
-    sorted: Mutex<Arc<[Named]>>,
+/// What a series is named by; names are ordered as they are reported.
+pub(super) trait SeriesName: Ord {
+    /// How long what clients sent of it is.
+    fn bytes(&self) -> usize;
 }
 
-#[derive(Debug, Default)]
-struct Names {
-    by_key: HashMap<Box<[u8]>, Series, ahash::RandomState>,
-    all: Vec<Named>,
+impl SeriesName for CounterName {
+    fn bytes(&self) -> usize {
+        self.entries.iter().map(|(key, value)| key.len() + value.len()).sum()
+    }
+}
+
+/// All series with names of one kind.
+///
+/// Whoever counts takes the lock of one shard of `by_key`, to read; only a new series takes that of `all`, which readers
+/// of the usage hold while they copy it.
+#[derive(Debug)]
+pub(super) struct SeriesTable<N = CounterName> {
+    slots: Box<[Slot]>,
+    by_key: DashMap<Box<[u8]>, Series, ahash::RandomState>,
+    all: Mutex<Vec<Named<N>>>,
+    /// How many there are in `all`.
+    used: AtomicUsize,
+    /// The names in order. Written by readers of the usage only.
+    sorted: Mutex<Arc<[Named<N>]>>,
 }
 
 /// A series that was given.
-#[derive(Clone, Debug)]
-pub(super) struct Named {
-    pub(super) name: Arc<CounterName>,
+#[derive(Debug)]
+pub(super) struct Named<N = CounterName> {
+    pub(super) name: Arc<N>,
     pub(super) series: Series,
-    /// The number of the rule.
+    /// The number of the rule or the entry key.
     pub(super) rule: usize,
+}
+
+impl<N> Clone for Named<N> {
+    fn clone(&self) -> Self {
+        Self { name: Arc::clone(&self.name), ..*self }
+    }
 }
 
 impl Slot {
@@ -90,11 +110,12 @@ impl Slot {
     }
 }
 
-impl SeriesTable {
+impl<N: SeriesName> SeriesTable<N> {
     /// Room for `limit` series, 64 bytes each and the name's.
     pub(super) fn new(limit: u32) -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(usize::try_from(limit).unwrap_or(0)).collect();
-        Self { slots, names: RwLock::default(), sorted: Mutex::new(Arc::new([])) }
+        let (by_key, all, sorted) = (DashMap::default(), Mutex::default(), Mutex::new(Arc::from([])));
+        Self { slots, by_key, all, used: AtomicUsize::new(0), sorted }
     }
 
     pub(super) fn slot(&self, series: Series) -> Option<&Slot> {
@@ -102,7 +123,7 @@ impl SeriesTable {
     }
 
     pub(super) fn used(&self) -> usize {
-        self.names.read().all.len()
+        self.used.load(Ordering::Relaxed)
     }
 
     pub(super) fn limit(&self) -> usize {
@@ -111,38 +132,39 @@ impl SeriesTable {
 
     /// The series of the counter with this key, the next free one for a new counter; none when all are taken, or when
     /// the counter's name is longer than [`MAX_NAME_BYTES`].
-    pub(super) fn of(&self, key: &[u8], rule: usize, name: impl FnOnce() -> CounterName) -> Series {
+    pub(super) fn of(&self, key: &[u8], rule: usize, name: impl FnOnce() -> N) -> Series {
         if self.slots.is_empty() || key.len() > MAX_NAME_BYTES {
             return Series::default();
         }
-        let names = self.names.read();
-        if let Some(series) = names.by_key.get(key) {
+        if let Some(series) = self.by_key.get(key) {
             return *series;
         }
-        let full = names.all.len() >= self.slots.len();
-        drop(names);
-        if full { Series::default() } else { self.give(key, rule, name()) }
+        if self.used() >= self.slots.len() { Series::default() } else { self.give(key, rule, name()) }
     }
 
-    fn give(&self, key: &[u8], rule: usize, name: CounterName) -> Series {
-        let bytes: usize = name.entries.iter().map(|(key, value)| key.len() + value.len()).sum();
-        let mut names = self.names.write();
-        let next = names.all.len();
-        if bytes > MAX_NAME_BYTES || next >= self.slots.len() {
-            return names.by_key.get(key).copied().unwrap_or_default();
+    fn give(&self, key: &[u8], rule: usize, name: N) -> Series {
+        if name.bytes() > MAX_NAME_BYTES {
+            return Series::default();
         }
-        let series = Series(u32::try_from(next + 1).unwrap_or(0));
-        let given = *names.by_key.entry(key.into()).or_insert(series);
-        if given == series {
-            names.all.push(Named { name: Arc::new(name), series, rule });
+        match self.by_key.entry(key.into()) {
+            Entry::Occupied(given) => *given.get(),
+            Entry::Vacant(place) => {
+                let mut all = self.all.lock();
+                if all.len() >= self.slots.len() {
+                    return Series::default();
+                }
+                let series = Series(u32::try_from(all.len() + 1).unwrap_or(0));
+                all.push(Named { name: Arc::new(name), series, rule });
+                self.used.store(all.len(), Ordering::Relaxed);
+                *place.insert(series)
+            }
         }
-        given
     }
 
     /// The sums of each rule's series, by the rule's number.
     pub(super) fn by_rule(&self) -> HashMap<usize, Totals, ahash::RandomState> {
         let mut sums: HashMap<_, Totals, _> = HashMap::default();
-        for named in &self.names.read().all {
+        for named in &*self.all.lock() {
             let sum = sums.entry(named.rule).or_default();
             *sum = sum.plus(&self.slot(named.series).map(Slot::totals).unwrap_or_default());
         }
@@ -150,12 +172,10 @@ impl SeriesTable {
     }
 
     /// Every series that was given, by name. Cost: sorts when there are new ones.
-    pub(super) fn sorted(&self) -> Arc<[Named]> {
+    pub(super) fn sorted(&self) -> Arc<[Named<N>]> {
         let mut sorted = self.sorted.lock();
-        let names = self.names.read();
-        if names.all.len() > sorted.len() {
-            let mut all = names.all.clone();
-            drop(names);
+        if self.used() > sorted.len() {
+            let mut all = self.all.lock().clone();
             all.sort_unstable_by(|a, b| a.name.cmp(&b.name).then(a.series.0.cmp(&b.series.0)));
             *sorted = all.into();
         }

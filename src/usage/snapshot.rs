@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::rule_usage::RuleUsage;
 use super::series_table::{SeriesTable, Slot};
-use super::{CounterName, RuleName, Totals};
+use super::{CounterName, RequestCounts, RuleName, Totals};
 
 /// The usage at one moment: cumulative since the process began.
 ///
@@ -16,6 +16,9 @@ pub struct UsageSnapshot {
     pub rules: Vec<RuleCounts>,
     /// Every counter that has a series, sorted by rule and entries; after those of a rule its `other`, if it has any.
     pub counters: Vec<CounterCounts>,
+    /// Requests by the values of the entry keys that domains name, sorted by domain, key and value; after the values of a
+    /// key its `other`, if it has any.
+    pub requests: Vec<RequestCounts>,
     /// Checks (each descriptor one) that matched no rule.
     pub unmatched: u64,
 }
@@ -45,6 +48,7 @@ impl UsageSnapshot {
     pub(super) fn read<'u>(
         rules: impl Iterator<Item = &'u Arc<RuleUsage>>,
         series: &SeriesTable,
+        requests: Vec<RequestCounts>,
         unmatched: u64,
     ) -> Self {
         let mut in_series: HashMap<usize, Totals, ahash::RandomState> = HashMap::default();
@@ -65,7 +69,7 @@ impl UsageSnapshot {
             let totals = in_series.get(&rule.number).map_or(other, |sum| other.plus(sum));
             read.push(RuleCounts { rule: Arc::clone(&rule.other_name.rule), totals });
         }
-        Self { rules: merged(read), counters: ordered(counters), unmatched }
+        Self { rules: merged(read), counters: ordered(counters), requests, unmatched }
     }
 
     /// The sum over all rules.

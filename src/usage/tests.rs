@@ -1,5 +1,6 @@
 //! Sums are exact: under threads, with and without room for series, whatever became of the checks.
 
+use std::sync::Arc;
 use std::thread;
 
 use super::*;
@@ -160,4 +161,35 @@ fn the_order_is_by_domain_rule_and_entries_with_other_last() {
     assert_eq!(rows, [("d.a", "7", 1), ("d.a", "other", 1), ("d.b", "1", 1), ("d.b", "2", 1), ("d.b", "other", 1)]);
     let rules: Vec<_> = snapshot.rules.iter().map(|rule| rule.rule.path.as_str()).collect();
     assert_eq!(rules, ["d.a", "d.b"]);
+}
+
+#[test]
+fn threads_lose_no_request_and_other_is_the_rest() {
+    for series in [0, 1, 5, 100] {
+        let usage = Usage::new(LANES, series);
+        let keys = [usage.of_entry_key("d", "user"), usage.of_entry_key("d", "tenant")];
+        assert!(Arc::ptr_eq(&keys[0], &usage.of_entry_key("d", "user")), "the same after a reload");
+        thread::scope(|scope| {
+            for lane in 0..LANES {
+                let (usage, keys) = (&usage, &keys);
+                scope.spawn(move || {
+                    for i in 0..3_000 {
+                        usage.count_by_entry(Lane(lane), &keys[i % 2], &(i % 10).to_string(), 2, i % 3 == 0);
+                    }
+                });
+            }
+        });
+        let requests = usage.requests_by_entry();
+        for key in ["tenant", "user"] {
+            let own = requests.iter().filter(|row| row.name.key.key == key);
+            let total = own.fold(Totals::default(), |sum, row| sum.plus(&row.totals));
+            assert_eq!(
+                (total.requests(), total.requests_denied, total.hits()),
+                (4_500, 1_500, 9_000),
+                "{key}, {series}"
+            );
+        }
+        let own = requests.iter().filter(|row| !row.other).count();
+        assert_eq!((own, own), (usage.entry_values_used(), 10.min(series as usize)));
+    }
 }

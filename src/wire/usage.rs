@@ -12,7 +12,10 @@ use tonic_prost::ProstDecoder;
 use super::proto::tidegate::v1;
 use crate::engine::Reason;
 use crate::units::{Nanos, Timestamp};
-use crate::usage::{CounterCounts, Denial, Filter, Place, RuleCounts, Selection, Totals};
+use crate::usage::{
+    CounterCounts, Denial, DeniedDescriptor, DeniedLimit, EntryKey, Filter, Place, RequestCounts, RuleCounts,
+    Selection, Totals,
+};
 
 /// Why a question about usage cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +45,26 @@ pub enum BadQuestion {
         /// The domain.
         domain: String,
     },
+    /// Requests are not counted by this entry key.
+    #[error("requests_by: requests are not counted by the entry key {key:?}: {known}")]
+    NotCounted {
+        /// The key.
+        key: String,
+        /// By which keys they are, and how to add one.
+        known: String,
+    },
+    /// Requests by no key, or by too many.
+    #[error("requests_by: 1 to {MAX_REQUEST_KEYS} entry keys, none of them empty")]
+    RequestKeys,
+    /// Requests of a rule.
+    #[error("filter.rule: requests belong to no rule; leave out the rule, or requests_by")]
+    RequestsOfRule,
+    /// Requests by one key, filtered by another.
+    #[error("filter.entries: requests are counted by one key at a time; {key:?} is not in requests_by")]
+    RequestsOfEntry {
+        /// The key of the filter.
+        key: String,
+    },
 }
 
 impl From<BadQuestion> for Status {
@@ -65,6 +88,27 @@ pub fn read_filter(filter: Option<v1::UsageFilter>) -> Result<Filter, BadQuestio
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let entries = entries.into_iter().map(|entry| (entry.key, entry.value)).collect();
     Ok(Filter { domain: given(domain), rule: given(rule), entries, only_denied })
+}
+
+/// Reads the entry keys by which requests are asked for; none: requests are not asked for. Whether they are counted by
+/// these keys is for the caller to check.
+///
+/// # Errors
+/// An empty key, too many, or a filter that requests have no answer to.
+pub fn read_requests_by(keys: Vec<String>, filter: &Filter) -> Result<Vec<String>, BadQuestion> {
+    if keys.is_empty() {
+        return Ok(keys);
+    }
+    if keys.len() > MAX_REQUEST_KEYS || keys.iter().any(String::is_empty) {
+        return Err(BadQuestion::RequestKeys);
+    }
+    if filter.rule.is_some() {
+        return Err(BadQuestion::RequestsOfRule);
+    }
+    match filter.entries.iter().find(|(key, _)| !keys.contains(key)) {
+        Some((key, _)) => Err(BadQuestion::RequestsOfEntry { key: key.clone() }),
+        None => Ok(keys),
+    }
 }
 
 /// Reads the time between two reports.
@@ -96,6 +140,8 @@ pub fn encode_told(told: &Selection) -> Bytes {
         rules: told.rules.iter().map(rule).collect(),
         counters: told.counters.iter().map(counter).collect(),
         total: Some(v1::UsageCounts { num_requests_unmatched: told.unmatched, ..counts(&told.total) }),
+        requests: told.requests.iter().map(request).collect(),
+        request_totals: told.request_totals.iter().map(|(key, totals)| request_total(key, totals)).collect(),
         ..v1::UsageReport::default()
     };
     report.encode_to_vec().into()
@@ -169,26 +215,44 @@ pub fn counts(totals: &Totals) -> v1::UsageCounts {
     }
 }
 
-/// Writes a refused check.
+/// Writes a denied check.
 pub fn denial(denial: &Arc<Denial>) -> v1::Denial {
-    let reason = match denial.reason {
+    let descriptor = |descriptor: &DeniedDescriptor| v1::denial::Descriptor {
+        index: place(descriptor.index),
+        entries: entries(&descriptor.entries),
+    };
+    v1::Denial {
+        time: Some(time(denial.at)),
+        domain: denial.domain.clone(),
+        descriptors: denial.descriptors.iter().map(descriptor).collect(),
+        num_entries_omitted: denial.entries_omitted,
+        governing: Some(denied_limit(&denial.governing)),
+        others: denial.others.iter().map(denied_limit).collect(),
+        num_limits_omitted: denial.limits_omitted,
+        shadow: denial.shadow,
+    }
+}
+
+fn denied_limit(limit: &DeniedLimit) -> v1::denial::Limit {
+    let reason = match limit.reason {
         Reason::OverLimit => v1::denial::Reason::OverLimit,
         Reason::Banned => v1::denial::Reason::Banned,
         Reason::QueueFull => v1::denial::Reason::QueueFull,
         Reason::NoRoom => v1::denial::Reason::NoRoom,
     };
-    v1::Denial {
-        time: Some(time(denial.at)),
-        domain: denial.domain.clone(),
-        rule: denial.rule.clone(),
-        entries: entries(&denial.entries),
-        hits: denial.hits,
-        requests_per_unit: denial.requests_per_unit,
-        period: Some(length(denial.period)),
+    v1::denial::Limit {
+        rule: limit.rule.clone(),
+        descriptor: place(limit.descriptor),
+        hits: limit.hits,
+        requests_per_unit: limit.requests_per_unit,
+        period: Some(length(limit.period)),
         reason: reason.into(),
-        retry_after: Some(length(denial.retry_after)),
-        shadow: denial.shadow,
+        retry_after: Some(length(limit.retry_after)),
     }
+}
+
+fn place(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 /// Writes an instant.
@@ -216,10 +280,26 @@ fn counter(counter: &CounterCounts) -> v1::CounterUsage {
     }
 }
 
+fn request(RequestCounts { name, other, totals }: &RequestCounts) -> v1::RequestUsage {
+    v1::RequestUsage { value: name.value.clone(), other: *other, ..request_total(&name.key, totals) }
+}
+
+fn request_total(key: &EntryKey, totals: &Totals) -> v1::RequestUsage {
+    v1::RequestUsage {
+        domain: key.domain.clone(),
+        key: key.key.clone(),
+        value: String::new(),
+        other: false,
+        counts: Some(v1::UsageCounts { denials: None, ..counts(totals) }),
+    }
+}
+
 fn entries(entries: &[(String, String)]) -> Vec<v1::Entry> {
     entries.iter().map(|(key, value)| v1::Entry { key: key.clone(), value: value.clone() }).collect()
 }
 
+/// As many as a domain can name.
+const MAX_REQUEST_KEYS: usize = 8;
 /// Entries of a filter: no configuration is as deep.
 const MAX_ENTRIES: usize = 16;
 /// People read no faster, and each report costs about a millisecond.

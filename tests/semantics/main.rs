@@ -7,6 +7,7 @@
 
 mod algorithms;
 mod bans;
+mod denials;
 mod field_cases;
 mod flags;
 mod hits;

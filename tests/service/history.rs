@@ -35,7 +35,7 @@ fn checks(data: &Path, view: &str) -> u64 {
 }
 
 /// Looks again and again until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..600 {
         if is_so() {
             return;

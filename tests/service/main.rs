@@ -25,6 +25,7 @@ mod raw;
 mod reflection;
 mod refusals;
 mod reload;
+mod requests;
 mod server;
 mod simulate;
 mod start;

@@ -10,7 +10,7 @@ use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
 use tidegate::wire::proto::tidegate::v1::{
-    DenialReport, EntryFilter, UsageFilter, UsageReport, WatchDenialsRequest, WatchUsageRequest,
+    Denial, DenialReport, EntryFilter, UsageFilter, UsageReport, WatchDenialsRequest, WatchUsageRequest,
 };
 
 use crate::TestServer;
@@ -199,20 +199,24 @@ async fn each_refusal_is_told_with_its_reason() {
         assert_eq!((report.num_dropped, report.instance.is_some()), (0, true));
         told.extend(report.denials);
     }
-    let reasons: Vec<_> = told.iter().map(|one| (one.rule.as_str(), one.reason().as_str_name(), one.shadow)).collect();
-    let twice = |rule, reason, shadow| [(rule, reason, shadow); 2];
+    let limit = |one: &Denial| one.governing.clone().unwrap();
+    let reason = |one: &Denial| (limit(one).rule, limit(one).reason().as_str_name(), one.shadow);
+    let reasons: Vec<_> = told.iter().map(reason).collect();
+    let twice = |rule: &str, reason, shadow| [(); 2].map(|()| (rule.to_owned(), reason, shadow));
     let mut want = twice("api.over", "OVER_LIMIT", false).to_vec();
     want.extend(twice("api.ban", "BANNED", false));
-    want.push(("api.queue", "QUEUE_FULL", false));
+    want.push(("api.queue".to_owned(), "QUEUE_FULL", false));
     want.extend(twice("api.shadow", "OVER_LIMIT", true));
     assert_eq!(reasons, want);
     let first = &told[0];
-    assert_eq!((first.domain.as_str(), first.hits, first.requests_per_unit), ("api", 1, 1));
-    assert_eq!((first.entries[0].key.as_str(), first.entries[0].value.as_str()), ("over", "x"));
-    assert_eq!(first.period, Some(HOUR));
-    assert!(first.retry_after.unwrap().seconds < 3_600 && first.time.unwrap().seconds > 1_700_000_000, "{first:?}");
+    let governing = limit(first);
+    assert_eq!((first.domain.as_str(), governing.hits, governing.requests_per_unit), ("api", 1, 1));
+    let entry = &first.descriptors[0].entries[0];
+    assert_eq!((entry.key.as_str(), entry.value.as_str(), first.descriptors.len()), ("over", "x", 1));
+    assert_eq!(governing.period, Some(HOUR));
+    assert!(governing.retry_after.unwrap().seconds < 3_600 && first.time.unwrap().seconds > 1_700_000_000, "{first:?}");
     let filtered = shadowed.message().await.unwrap().unwrap();
-    assert!(filtered.denials.iter().all(|one| one.rule == "api.shadow"), "{filtered:?}");
+    assert!(filtered.denials.iter().all(|one| limit(one).rule == "api.shadow"), "{filtered:?}");
 
     let usage = next(&mut watch(&server, everything()).await).await.total.unwrap();
     let by_reason = usage.denials.unwrap();

@@ -3,16 +3,19 @@
 use serde_json::{Value, json};
 
 use crate::TestServer;
+use crate::history::until;
 
 const CONFIG: &str = "
 domain: api
 descriptors:
 - {key: key, rate_limit: {unit: day, requests_per_unit: 3}}
 - {key: shadow, shadow_mode: true, rate_limit: {unit: day, requests_per_unit: 0}}
+- {key: tenant, rate_limit: {unit: year, requests_per_unit: 4}}
 ";
 
 fn ask(server: &TestServer, key: &str, times: usize) {
-    let check = json!({"domain": "api", "descriptors": [{"entries": [{"key": key, "value": "a\nb"}]}]});
+    let entries = |key, value| json!({"entries": [{"key": key, "value": value}]});
+    let check = json!({"domain": "api", "descriptors": [entries(key, "a\nb"), entries("tenant", key)]});
     for _ in 0..times {
         server.http("POST", "/json", check.to_string().as_bytes());
     }
@@ -28,7 +31,7 @@ fn every_refusal_is_a_line_that_says_who_and_why() {
     let server = TestServer::start(CONFIG, &["--refusal-log", "all", "--log-format", "json"]);
     ask(&server, "key", 5);
     ask(&server, "shadow", 1);
-    while refusals(&server).len() < 3 {}
+    until("three lines", || refusals(&server).len() >= 3);
     let told = refusals(&server);
     assert_eq!(told.len(), 3, "{told:?}");
     let line = &told[0];
@@ -37,7 +40,7 @@ fn every_refusal_is_a_line_that_says_who_and_why() {
         ("message", json!("refused")),
         ("domain", json!("api")),
         ("rule", json!("api.key")),
-        ("entries", json!(r"key=a\nb")),
+        ("descriptors", json!(r"key=a\nb; tenant=key")),
         ("hits", json!(1)),
         ("limit", json!(3)),
         ("period", json!("1day")),
@@ -48,6 +51,11 @@ fn every_refusal_is_a_line_that_says_who_and_why() {
         assert_eq!(line[field], expected, "{field} of {line}");
     }
     assert!(line["retry_after_ms"].as_u64().is_some_and(|ms| ms <= 86_400_000), "{line}");
+    assert_eq!(line["also_denied"], Value::Null);
+    // Two limits denied the next check: it is one line, of the one to wait for longest.
+    let (line, others) = (&told[1], told[1]["also_denied"].as_str().unwrap_or_default());
+    assert_eq!((&line["rule"], &line["limit"]), (&json!("api.tenant"), &json!(4)));
+    assert!(others.starts_with("api.key 3/1day over_limit ") && others.ends_with("ms"), "{line}");
     assert_eq!((&told[2]["rule"], &told[2]["shadow"]), (&json!("api.shadow"), &json!(true)));
 }
 

@@ -236,6 +236,33 @@ fn a_bad_body_stops_the_run_with_its_number() {
 }
 
 #[test]
+fn a_summary_tells_who_made_how_many_requests() {
+    let config = "domain: api
+usage: {by: [user, none]}
+descriptors:
+- key: user
+  descriptors:
+  - {key: endpoint, rate_limit: {unit: hour, requests_per_unit: 3}}
+- {key: tenant, rate_limit: {unit: hour, requests_per_unit: 4}}
+";
+    let ask = |user: &str, times| {
+        let descriptor = |entries| json!({"entries": entries});
+        let user_at = descriptor(json!([["user", user], ["endpoint", "/x"]]));
+        let descriptors = [descriptor(json!([["user", user]])), user_at, descriptor(json!([["tenant", "t"]]))];
+        (json!({"at": 1, "domain": "api", "descriptors": descriptors}).to_string() + "\n").repeat(times)
+    };
+    let (_, stdout, stderr) = simulate(config, &[ask("bob", 4), ask("ann", 6)].concat(), &["--summary"]);
+    let expected = "
+requests by user in api
+entry     requests  admitted  denied
+user=ann         6         0       6
+user=bob         4         3       1
+
+";
+    assert!(stdout.contains(expected) && !stdout.contains("none"), "{stdout}{stderr}");
+}
+
+#[test]
 fn a_trace_comes_from_a_file_too_and_errors_name_it() {
     let dir = tempfile::tempdir().unwrap();
     let trace = dir.path().join("trace.jsonl");

@@ -1,9 +1,9 @@
 //! Scripts of refusals, and what is told of them.
 
 use super::*;
-use crate::engine::Reason;
 use crate::rules::{LoadOptions, RuleSet, SourceFile, load};
 use crate::units::Nanos;
+use crate::usage::{DeniedDescriptor, DeniedLimit, denial_for_tests, limit_for_tests};
 
 const ALERTS: &str = "
 domain: api
@@ -30,18 +30,7 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn denial(seconds: u64, rule: &str, entries: &[(&str, &str)]) -> Denial {
-    Denial {
-        at: at(seconds),
-        domain: "api".into(),
-        rule: rule.into(),
-        entries: entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
-        hits: 7,
-        requests_per_unit: 1,
-        period: Nanos::SECOND,
-        reason: Reason::OverLimit,
-        retry_after: Nanos::SECOND,
-        shadow: false,
-    }
+    Denial { at: at(seconds), ..denial_for_tests("api", rule, entries) }
 }
 
 /// What fired: subject, refusals, since the last message, messages suppressed.
@@ -119,6 +108,30 @@ fn an_alert_may_be_about_one_rule_and_its_entries() {
         evaluator.count_denial(&denial(0, "api.other", &[("partner", "acme")]));
     }
     assert_eq!(fired(&mut evaluator, 0), [(Subject::Value(r"a\nb".into()), 10, 10, 0)]);
+}
+
+#[test]
+fn a_denied_check_counts_once_for_the_value_that_any_of_its_descriptors_has() {
+    let entry = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())];
+    // Denied for the tenant and for the partner; the user is in a descriptor that nothing denied.
+    let mut check = denial(0, "api.tenant", &[("tenant", "t")]);
+    check.descriptors.push(DeniedDescriptor { index: 1, entries: entry("partner", "acme") });
+    check
+        .descriptors
+        .push(DeniedDescriptor { index: 2, entries: [entry("user", "ann"), entry("partner", "b")].concat() });
+    check.others.push(DeniedLimit { descriptor: 2, ..limit_for_tests("api.partner") });
+    for (keys, value) in [
+        ("per: {entry: user}", "ann"),
+        ("per: {entry: tenant}", "t"),
+        ("rule: api.tenant, per: {entry: user}", "ann"),
+        ("per: {entry: partner}", "acme"),
+        // Of two values the one in the descriptor that the rule denied.
+        ("rule: api.partner, per: {entry: partner}", "b"),
+    ] {
+        let mut evaluator = evaluator(keys);
+        (0..10).for_each(|_| evaluator.count_denial(&check));
+        assert_eq!(fired(&mut evaluator, 0), [(Subject::Value(value.into()), 10, 10, 0)], "{keys}");
+    }
 }
 
 #[test]

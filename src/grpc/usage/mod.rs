@@ -15,11 +15,11 @@ pub use observers::Observers;
 use super::Queries;
 use crate::clock::Clock;
 use crate::limiter::Limiter;
-use crate::usage::Filter;
+use crate::usage::{Filter, Scope};
 use crate::wire::proto::tidegate::v1::{
     DenialReport, QueryUsageRequest, QueryUsageResponse, WatchDenialsRequest, WatchUsageRequest,
 };
-use crate::wire::usage::{BadQuestion, EncodedReport, read_filter, read_interval};
+use crate::wire::usage::{BadQuestion, EncodedReport, read_filter, read_interval, read_requests_by};
 use crate::wire::usage_service::usage_service_server::{UsageService, UsageServiceServer};
 use denials::DenialReports;
 use observers::Observed;
@@ -81,12 +81,16 @@ impl UsageService for Usage {
         &self,
         request: Request<WatchUsageRequest>,
     ) -> Result<Response<Self::WatchUsageStream>, Status> {
-        let WatchUsageRequest { filter, interval, top, resume_instance_id, resume_sequence } = request.into_inner();
+        let WatchUsageRequest { filter, interval, top, resume_instance_id, resume_sequence, requests_by } =
+            request.into_inner();
         let interval = read_interval(interval)?;
         let filter = self.known(read_filter(filter)?)?;
+        let requests_by = read_requests_by(requests_by, &filter)?;
+        let requests_by = self.observed.counted_by(filter.domain.as_deref(), requests_by)?;
+        let scope = Scope { filter, requests_by, top: usize::try_from(top).unwrap_or(0) };
         let seat = self.observed.seat()?;
         let resumed = self.observed.is_instance(&resume_instance_id).then_some(resume_sequence);
-        let reports = UsageReports::new(Arc::clone(&self.observed), seat, filter, interval, top, resumed);
+        let reports = UsageReports::new(Arc::clone(&self.observed), seat, scope, interval, resumed);
         Ok(Response::new(Box::pin(reports)))
     }
 

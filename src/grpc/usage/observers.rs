@@ -8,11 +8,12 @@ use parking_lot::Mutex;
 use tonic::Status;
 
 use crate::clock::{Clock, Stopwatch};
+use crate::grpc::entry_keys::counted_by;
 use crate::limiter::{Limiter, View};
 use crate::units::{Nanos, Timestamp};
-use crate::usage::{Filter, Listener, RuleName, Selection, UsageSnapshot};
+use crate::usage::{Listener, RuleName, Scope, Selection, UsageSnapshot};
 use crate::wire::proto::tidegate::v1::ServerInstance;
-use crate::wire::usage::{encode_told, time};
+use crate::wire::usage::{BadQuestion, encode_told, time};
 
 /// How many observers there are.
 #[derive(Clone, Debug, Default)]
@@ -44,24 +45,23 @@ pub(super) struct Reading {
     told: Arc<Mutex<Vec<Told>>>,
 }
 
-/// What of a reading the observers with one filter are told, encoded.
+/// What of a reading the observers that want the same are told, encoded.
 #[derive(Debug)]
 struct Told {
-    filter: Filter,
-    top: usize,
+    scope: Scope,
     encoded: Bytes,
 }
 
 impl Reading {
-    /// What of it an observer with this filter is told, encoded.
-    pub(super) fn told(&self, filter: &Filter, top: usize) -> Bytes {
+    /// What of it an observer that wants this is told, encoded.
+    pub(super) fn told(&self, scope: &Scope) -> Bytes {
         let mut told = self.told.lock();
-        if let Some(same) = told.iter().find(|told| told.top == top && told.filter == *filter) {
+        if let Some(same) = told.iter().find(|told| told.scope == *scope) {
             return same.encoded.clone();
         }
-        let encoded = encode_told(&Selection::new(&self.usage, filter, top));
+        let encoded = encode_told(&Selection::new(&self.usage, scope));
         if told.len() < MAX_TOLD {
-            told.push(Told { filter: filter.clone(), top, encoded: encoded.clone() });
+            told.push(Told { scope: scope.clone(), encoded: encoded.clone() });
         }
         encoded
     }
@@ -134,6 +134,15 @@ impl Observed {
 
     pub(super) fn has_domain(&self, name: &str) -> bool {
         self.limiter.view().as_ref().and_then(View::rules).is_some_and(|rules| rules.domain(name).is_some())
+    }
+
+    /// The keys, if requests are counted by each of them.
+    pub(super) fn counted_by(&self, domain: Option<&str>, keys: Vec<String>) -> Result<Vec<String>, BadQuestion> {
+        let missing = keys.iter().find_map(|key| Some((key, counted_by(&self.limiter, domain, key).err()?)));
+        match missing {
+            Some((key, known)) => Err(BadQuestion::NotCounted { key: key.clone(), known }),
+            None => Ok(keys),
+        }
     }
 
     /// Whether this is the path of the limits that requests bring along in a domain.

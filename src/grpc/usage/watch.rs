@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::observers::{Observed, Seat};
 use crate::units::Nanos;
-use crate::usage::{Filter, Schedule};
+use crate::usage::{Schedule, Scope};
 use crate::wire::usage::{EncodedReport, report};
 
 /// The reports of one observer. hyper asks for the next one only when the observer has taken what was sent: what it
@@ -18,8 +18,7 @@ use crate::wire::usage::{EncodedReport, report};
 pub(super) struct UsageReports {
     observed: Arc<Observed>,
     _seat: Seat,
-    filter: Filter,
-    top: usize,
+    scope: Scope,
     schedule: Schedule,
     /// When the observer asked: its first report is of a reading since then, which it may share with others that ask.
     asked: Nanos,
@@ -28,19 +27,20 @@ pub(super) struct UsageReports {
 }
 
 impl UsageReports {
-    /// `resumed` is the number of the observer's last report, if it was one of this server process.
+    /// `scope.top` is bounded here, 0 is the bound; `resumed` is the number of the observer's last report, if it was one of
+    /// this server process.
     pub(super) fn new(
         observed: Arc<Observed>,
         seat: Seat,
-        filter: Filter,
+        scope: Scope,
         interval: Nanos,
-        top: u32,
         resumed: Option<u64>,
     ) -> Self {
-        let top = usize::try_from(top).ok().filter(|top| (1..=MAX_TOP).contains(top)).unwrap_or(MAX_TOP);
+        let top = Some(scope.top).filter(|top| (1..=MAX_TOP).contains(top)).unwrap_or(MAX_TOP);
+        let scope = Scope { top, ..scope };
         let (schedule, sleep) = (Schedule::new(interval, resumed), Box::pin(sleep(Nanos::ZERO.into())));
         let asked = observed.elapsed();
-        Self { observed, _seat: seat, filter, top, schedule, asked, resumed: resumed.is_some(), sleep }
+        Self { observed, _seat: seat, scope, schedule, asked, resumed: resumed.is_some(), sleep }
     }
 
     /// The next report, if one is due.
@@ -50,7 +50,7 @@ impl UsageReports {
         let place = self.schedule.next(elapsed)?;
         let interval_begun = if due.is_zero() { self.asked } else { self.schedule.begun(place) };
         let reading = self.observed.read(interval_begun);
-        let told = reading.told(&self.filter, self.top);
+        let told = reading.told(&self.scope);
         let resumed = std::mem::take(&mut self.resumed);
         Some(report(self.observed.instance(), place, resumed, reading.at, told))
     }

@@ -1,0 +1,33 @@
+//! What is recorded of a check as a whole, once its answer is known, however many descriptors it has.
+
+use super::{Check, Code, Plan};
+use crate::rules::{Domain, Entry};
+use crate::usage::{Lane, Usage};
+
+/// Counts the check by the value of each entry key that its domain names.
+///
+/// Cost: one branch for a domain that names none; else a look-up in the usage for each key that the check carries. A check
+/// that only gives hits back is no request.
+pub(super) fn count(usage: &Usage, plan: &Plan, domain: &Domain, lane: Lane, check: &Check<'_>, code: Code) {
+    if domain.usage_by.is_empty() {
+        return;
+    }
+    let Some(hits) = hits(check) else { return };
+    for key in plan.usage_by(&domain.name) {
+        if let Some(value) = value(check, key.key()) {
+            usage.count_by_entry(lane, key, value, hits, code == Code::OverLimit);
+        }
+    }
+}
+
+/// The most that one of the descriptors asks for; `None` when all of them give hits back.
+fn hits(check: &Check<'_>) -> Option<u64> {
+    let asking = check.descriptors.iter().filter(|descriptor| !descriptor.refund);
+    asking.map(|descriptor| check.hits(descriptor)).max()
+}
+
+/// The first value of the key, in the order of descriptors and entries.
+fn value<'c>(check: &'c Check<'_>, key: &str) -> Option<&'c str> {
+    let mut entries = check.descriptors.iter().flat_map(|descriptor| &descriptor.entries);
+    entries.find(|entry: &&Entry<'_>| entry.key == key).map(|entry| &*entry.value)
+}
