@@ -205,6 +205,7 @@ fn scrape() -> String {
 
 const CONFIGURATION: &str = "
 domain: api
+usage: {by: [key]}
 descriptors:
 - {key: key, rate_limit: {unit: minute, requests_per_unit: 3}}
 - key: two
