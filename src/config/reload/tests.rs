@@ -321,7 +321,6 @@ fn a_partially_written_file_is_not_loaded_while_its_writer_pauses() {
         assert_eq!(reloader.change(reloader.source.read(), Some(never.deferral)), Verdict::Deferred, "{half}");
         fs::write(&path, &changed).unwrap();
         assert_eq!(in_force.recv_timeout(DEADLINE).unwrap(), [2_000_000], "{half}");
-        assert_eq!(reloader.status().generation, 2);
     }
 }
 
