@@ -1,10 +1,10 @@
 //! Compiles the protocol files under `proto/` without a system protoc.
 //!
 //! Three things come out of it:
-//! - message types and clients (`wire::proto`), from the files as they are;
-//! - the server side of the usage service (`wire::usage_service`), whose reports are encoded once for all observers that
+//! - message types and clients (`api::proto`), from the files as they are;
+//! - the server side of the usage service (`api::usage_service`), whose reports are encoded once for all observers that
 //!   want the same;
-//! - the server side of the rate limit service over raw frames (`wire::service`), because the hot path reads a
+//! - the server side of the rate limit service over raw frames (`api::rls_service`), because the hot path reads a
 //!   request in place and writes its answer straight into the response frame.
 
 use std::path::PathBuf;
@@ -32,9 +32,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .name("should_rate_limit")
         .route_name("ShouldRateLimit")
         .comment("Decides about one check.")
-        .input_type("crate::wire::RequestFrame")
-        .output_type("crate::wire::ResponseFrame")
-        .codec_path("crate::wire::FrameCodec")
+        .input_type("crate::api::rls::RequestFrame")
+        .output_type("crate::api::rls::ResponseFrame")
+        .codec_path("crate::api::rls::FrameCodec")
         .build();
     let service = tonic_build::manual::Service::builder()
         .name("RateLimitService")
@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// The usage service, as `tidegate/v1/usage.proto` declares it.
 fn usage() -> tonic_build::manual::Service {
-    let message = |name: &str| format!("crate::wire::proto::tidegate::v1::{name}");
+    let message = |name: &str| format!("crate::api::proto::tidegate::v1::{name}");
     let method = |name: &str, route: &str, input: &str, output: String, codec: &str| {
         tonic_build::manual::Method::builder()
             .name(name)
@@ -63,8 +63,8 @@ fn usage() -> tonic_build::manual::Service {
             .output_type(output)
             .codec_path(codec)
     };
-    let reports = "crate::wire::usage::EncodedReport".to_owned();
-    let report_codec = "crate::wire::usage::ReportCodec";
+    let reports = "crate::api::usage::EncodedReport".to_owned();
+    let report_codec = "crate::api::usage::ReportCodec";
     let prost = "tonic_prost::ProstCodec";
     tonic_build::manual::Service::builder()
         .name("UsageService")

@@ -1,28 +1,44 @@
 //! Tidegate: a rate-limit decision service.
 //!
-//! See `docs/ARCHITECTURE.md` for the map. Imports run one way:
-//! `main -> cli -> app -> {grpc, http} -> wire -> limiter -> {rules, store, usage} -> engine -> units`.
+//! The modules from top to bottom; `docs/ARCHITECTURE.md` has the map, and `tests/house_rules/imports.rs` what each may
+//! use.
 
-pub mod alerts;
-pub mod app;
-pub mod background;
+// The command line.
 pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod engine;
-pub mod grpc;
-pub mod history;
-pub mod http;
-pub mod limiter;
-pub mod load;
-pub mod net;
-pub mod rules;
+
+// The composition root, and what it is told.
+pub mod app;
 pub mod settings;
-pub mod shutdown;
-pub mod simulate;
+
+// Three ports: the gRPC data plane, the public HTTP port, the operators' port; and what every gRPC port offers.
+pub mod admin;
+pub mod grpc;
+pub mod http;
+pub mod rls;
+
+// What a check goes through, whatever carried it.
+pub mod api;
+pub mod limiter;
+pub mod service;
 pub mod store;
-pub mod sweeper;
-pub mod telemetry;
-pub mod units;
 pub mod usage;
-pub mod wire;
+
+// PURE: rules, algorithms, instants.
+pub mod engine;
+pub mod rules;
+pub mod units;
+
+// What feeds the limiter, and what follows from what it counts.
+pub mod alerts;
+pub mod config;
+pub mod history;
+pub mod telemetry;
+
+// Sockets, HTTP/2, and the process.
+pub mod http2;
+pub mod net;
+pub mod runtime;
+
+// An offline client of the limiter, and the load generator.
+pub mod bench;
+pub mod simulate;

@@ -12,15 +12,13 @@ use std::path::Path;
 
 use prost::Message;
 use sha2::{Digest, Sha256};
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::limiter::{Lane, Limiter, Settings};
 use tidegate::rules::{LoadOptions, SourceFile, load};
+use tidegate::service;
 use tidegate::units::{Nanos, Timestamp};
-use tidegate::wire;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
-    Entry, RateLimitOverride,
-};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 
 const FRAMES: u64 = 1_000;
 
@@ -136,7 +134,7 @@ fn a_thousand_frames_are_answered_as_recorded() {
     let (mut answers, mut codes) = (String::new(), [0_u64; 3]);
     for nth in 0..FRAMES {
         now = now.plus(Nanos::from_ns([0, 1, 7_000_000, 400_000_000, 3_000_000_000][random.below(5)]));
-        let line = match wire::answer(&limiter, Lane(0), now, &random.frame()) {
+        let line = match service::answer(&limiter, Lane(0), now, &random.frame()) {
             Ok(answer) => {
                 codes[usize::from(answer.over_limit)] += 1;
                 let hash = Sha256::digest(answer.frame.message());

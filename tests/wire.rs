@@ -4,15 +4,14 @@
 
 use proptest::prelude::*;
 use prost::Message;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
+use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tidegate::api::rls::{self, Refusal};
 use tidegate::limiter::{Check, Code, CurrentLimit, Decision, Override, Status};
 use tidegate::rules::{Period, Unit};
+use tidegate::service;
 use tidegate::units::{Nanos, Timestamp};
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
-    Entry, RateLimitOverride,
-};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use tidegate::wire::{self, Refusal};
 
 fn any_text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z/*_.]{0,6}", "\\PC{0,40}", Just("x".repeat(300))]
@@ -80,7 +79,7 @@ proptest! {
     #[test]
     fn requests_are_read_as_the_generated_type_reads_them(request in any_request()) {
         let bytes = request.encode_to_vec();
-        match wire::read(&bytes) {
+        match rls::read(&bytes) {
             Ok(check) => compare(&check, &request),
             Err(Refusal::EmptyDomain) => prop_assert!(request.domain.is_empty()),
             Err(Refusal::NoDescriptors) => prop_assert!(request.descriptors.is_empty()),
@@ -103,7 +102,7 @@ proptest! {
         if bytes.len() > 1 && cut.index(3) == 0 {
             bytes.truncate(cut.index(bytes.len()));
         }
-        match (wire::read(&bytes), RateLimitRequest::decode(bytes.as_slice())) {
+        match (rls::read(&bytes), RateLimitRequest::decode(bytes.as_slice())) {
             (Ok(check), Ok(want)) => compare(&check, &want),
             // The generated type wants UTF-8; we do not.
             (_, Err(_)) | (Err(Refusal::EmptyDomain | Refusal::NoDescriptors | Refusal::TooMany { .. }), Ok(_)) => {}
@@ -113,7 +112,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = wire::read(&bytes);
+        let _ = rls::read(&bytes);
     }
 
     #[test]
@@ -134,7 +133,7 @@ proptest! {
         let decision = Decision { code: code(over), statuses: statuses_of.collect(), ..Decision::default() };
         let answer = {
             let mut out = Vec::new();
-            wire::write(&mut out, &decision, &wire::Extras::default(), None);
+            rls::write(&mut out, &decision, &rls::Extras::default(), None);
             RateLimitResponse::decode(out.as_slice())
         }.unwrap();
         prop_assert_eq!(answer.overall_code, if over { 2 } else { 1 });
@@ -157,7 +156,7 @@ proptest! {
 fn invalid_utf8_is_decoded_lossily() {
     // domain "d", descriptor { entry { key "k", value 61 e9 62 } }
     let bytes = b"\x0a\x01d\x12\x0a\x0a\x08\x0a\x01k\x12\x03a\xe9b";
-    let check = wire::read(bytes).unwrap();
+    let check = rls::read(bytes).unwrap();
     assert_eq!(check.descriptors[0].entries[0].value, "a\u{fffd}b");
     assert!(RateLimitRequest::decode(bytes.as_slice()).is_err(), "the generated type would have refused it");
 }
@@ -178,16 +177,16 @@ fn every_bound_has_its_refusal() {
         (1, 101, Some("entries in one descriptor: at most 100 are allowed")),
         (0, 0, Some("rate limit descriptor list must not be empty")),
     ] {
-        let got = wire::read(&request(descriptors, entries)).err().map(|refusal| refusal.to_string());
+        let got = rls::read(&request(descriptors, entries)).err().map(|refusal| refusal.to_string());
         assert_eq!(got.as_deref(), want, "{descriptors} descriptors of {entries} entries");
     }
-    let status = wire::read(b"").unwrap_err().status();
+    let status = rls::read(b"").unwrap_err().status();
     assert_eq!(
         (status.code(), status.message()),
         (tonic::Code::InvalidArgument, "rate limit domain must not be empty")
     );
     let limiter = tidegate::limiter::Limiter::new(tidegate::limiter::Settings::default());
-    let refusal = wire::answer(&limiter, tidegate::limiter::Lane(0), Timestamp::EPOCH, &request(1, 1)).unwrap_err();
+    let refusal = service::answer(&limiter, tidegate::limiter::Lane(0), Timestamp::EPOCH, &request(1, 1)).unwrap_err();
     assert_eq!(refusal.status().code(), tonic::Code::Unavailable);
     assert_eq!(refusal.to_string(), "no rate limit configuration loaded");
 }

@@ -7,8 +7,8 @@ use std::thread;
 
 use dashmap::DashMap;
 use tidegate::limiter::{Lane, Limiter};
+use tidegate::service;
 use tidegate::store::{CounterKey, Identity};
-use tidegate::wire;
 
 use crate::Scale;
 use crate::numbers::{Spread, in_turns};
@@ -79,7 +79,7 @@ fn answers(limiter: &Limiter, lane: Lane, values: &[Values]) -> u128 {
     let requests: Vec<_> = values.iter().map(|values| encoded(&values.check())).collect();
     time(|| {
         for request in &requests {
-            black_box(wire::answer(limiter, lane, NOW, black_box(request)).unwrap());
+            black_box(service::answer(limiter, lane, NOW, black_box(request)).unwrap());
         }
     })
 }

@@ -5,12 +5,12 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use prost::Message;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor};
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::limiter::{Check, Descriptor, Limiter, Settings};
 use tidegate::rules::{Entry, LoadOptions, RuleSet, SourceFile, load};
 use tidegate::store::WhenFull;
 use tidegate::units::Timestamp;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 
 use crate::numbers::Spread;
 

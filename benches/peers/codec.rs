@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use prost::Message;
+use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tidegate::api::rls::{self, Extras};
 use tidegate::limiter::{Check, Decision, Lane};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use tidegate::wire::{self, Extras};
 
 use crate::Scale;
 use crate::numbers::{Spread, in_turns};
@@ -20,7 +20,7 @@ pub(crate) fn run(scale: Scale) {
         let requests: Vec<_> = (0..BATCH).map(|n| request(n, descriptors)).collect();
         let read = in_turns(scale.rounds, 2, |i| {
             typical(scale, || match i {
-                0 => requests.iter().for_each(|request| drop(black_box(wire::read(black_box(request)).unwrap()))),
+                0 => requests.iter().for_each(|request| drop(black_box(rls::read(black_box(request)).unwrap()))),
                 _ => requests
                     .iter()
                     .for_each(|request| drop(black_box(RateLimitRequest::decode(black_box(&request[..])).unwrap()))),
@@ -35,7 +35,7 @@ pub(crate) fn run(scale: Scale) {
 fn writes(scale: Scale, requests: &[Vec<u8>]) -> Vec<Vec<f64>> {
     let limiter = limiter(one_rule(PER_HOUR));
     let view = limiter.view().unwrap();
-    let checks: Vec<Check<'_>> = requests.iter().map(|request| wire::read(request).unwrap()).collect();
+    let checks: Vec<Check<'_>> = requests.iter().map(|request| rls::read(request).unwrap()).collect();
     let decisions: Vec<_> = checks.iter().map(|check| view.check(Lane(0), NOW, check)).collect();
     let messages: Vec<_> =
         decisions.iter().map(|decision| RateLimitResponse::decode(&written(decision)[..]).unwrap()).collect();
@@ -53,7 +53,7 @@ fn writes(scale: Scale, requests: &[Vec<u8>]) -> Vec<Vec<f64>> {
 /// With the room that the server gives an answer at first.
 fn written(decision: &Decision<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    wire::write(&mut out, decision, &Extras::default(), None);
+    rls::write(&mut out, decision, &Extras::default(), None);
     out
 }
 

@@ -4,13 +4,14 @@
 //! since the check before (see [`Step`]), the request's length in two bytes, the request.
 
 use prost::Message;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitResponse;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
+use tidegate::api::rls;
 use tidegate::limiter::{Check, Lane, Limiter, Settings};
 use tidegate::rules::{LoadOptions, SourceFile, load};
+use tidegate::service;
 use tidegate::store::WhenFull;
 use tidegate::units::{Nanos, Timestamp};
-use tidegate::wire;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
 
 /// Rules to choose from: between them every algorithm, mode and way to charge.
 struct Rules {
@@ -133,8 +134,8 @@ impl Scene<'_> {
     }
 
     fn ask(&mut self, request: &[u8]) {
-        let asked = wire::read(request);
-        match (asked, wire::answer(&self.limiter, Lane(0), self.now, request)) {
+        let asked = rls::read(request);
+        match (asked, service::answer(&self.limiter, Lane(0), self.now, request)) {
             (Ok(check), Ok(answer)) => {
                 let told = RateLimitResponse::decode(answer.frame.message()).expect("an answer is a RateLimitResponse");
                 assert_eq!(answer.over_limit, told.overall_code == OVER_LIMIT);

@@ -33,9 +33,9 @@ pub use instance::Instance;
 pub use receiver::{Address, Receiver};
 pub use sender::{Counts, Sender};
 
-use crate::background;
-use crate::clock::Clock;
 use crate::limiter::Limiter;
+use crate::runtime::clock::Clock;
+use crate::runtime::threads;
 use crate::settings::AlertSettings;
 use crate::units::Nanos;
 use watch::Watch;
@@ -68,11 +68,11 @@ impl Alerts {
         let (alive, sent) = sync_channel::<()>(1);
         let watch = Watch::new(limiter, Arc::clone(&sender));
         let (sending, its_clock) = (Arc::clone(&sender), Arc::clone(&clock));
-        background::spawn("tidegate-alert-send", move || {
+        threads::spawn("tidegate-alert-send", move || {
             send(&sending, &its_clock, &woken);
             drop(alive);
         })?;
-        let watching = background::spawn("tidegate-alert", move || watch.run(&clock, &wake, &stopped))?;
+        let watching = threads::spawn("tidegate-alert", move || watch.run(&clock, &wake, &stopped))?;
         Ok(Self { sender, stop: Some(stop), watching: Some(watching), sent })
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::refusals::Refusals;
 use super::{Evaluator, Firing, Receiver, Sender, Subject};
-use crate::clock::Clock;
 use crate::limiter::Limiter;
+use crate::runtime::clock::Clock;
 use crate::telemetry::legible;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Listener;

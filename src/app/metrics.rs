@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::resident::resident_bytes;
+use crate::admin::Observers;
 use crate::alerts;
-use crate::clock::Clock;
 use crate::config::Reloader;
-use crate::grpc::{Held, Observers};
 use crate::history::History;
 use crate::limiter::{Limiter, View};
 use crate::net::Slots;
 use crate::rules::{Rule, RuleLimit, RuleSet};
+use crate::runtime::clock::Clock;
+use crate::runtime::resident_bytes;
+use crate::service::Held;
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,

@@ -13,13 +13,13 @@ use prost::Message;
 use tonic::transport::Endpoint;
 
 use super::{complain, print, target};
+use crate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
+use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use crate::api::rls::json;
 use crate::net::Address;
 use crate::settings::duration;
-use crate::wire::json;
-use crate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use crate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
-use crate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
-use crate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 
 /// What to ask.
 #[derive(Args, Clone, Debug)]

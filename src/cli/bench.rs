@@ -1,8 +1,5 @@
 //! `tidegate bench`: exit status 0, or 1 when nothing was measured or no check was answered.
 
-mod chart;
-mod report;
-mod table;
 mod watch;
 
 use std::collections::VecDeque;
@@ -17,10 +14,11 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::{complain, print, target};
-use crate::load::{self, Arrivals, MAX_KEYS, Pace, Plan, Popularity, Process, RunError, StartError, Traffic};
+use crate::bench::report::Report;
+use crate::bench::{self, Arrivals, MAX_KEYS, Pace, Plan, Popularity, RunError, StartError, Traffic, chart};
 use crate::net::Address;
+use crate::runtime::Process;
 use crate::settings::duration;
-use report::Report;
 use watch::Watch;
 
 /// What to measure, and how.
@@ -174,7 +172,7 @@ impl Bench {
     fn measure(&self, plan: &Plan) -> (Report, Option<String>) {
         let mut report = Report::new(plan);
         let watch = Watch::start();
-        report.denies_what_it_should = match load::denies_what_it_should(plan) {
+        report.denies_what_it_should = match bench::denies_what_it_should(plan) {
             Ok(denies) => denies,
             Err(error) => return (report, Some(describe(&error))),
         };

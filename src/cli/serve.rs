@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use super::complain;
 use crate::app::{self, End};
-use crate::clock::Clock;
+use crate::runtime::clock::Clock;
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry::log;
 

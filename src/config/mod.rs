@@ -6,12 +6,8 @@
 //!    '------ Watch: something changed         '--> ReloadStatus: metrics, /readyz
 //! ```
 
-mod listing;
-mod partial_write;
+mod files;
 mod reload;
-mod source;
-mod watch;
 
+pub use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, Watch};
 pub use reload::{FailedLoad, LoadError, Loaded, ReloadStatus, Reloader, warnings};
-pub use source::{ContentHash, Files, MAX_BYTES, ReadError, Source};
-pub use watch::{Pace, Watch};

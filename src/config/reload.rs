@@ -8,11 +8,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::partial_write::InForce;
-use super::watch::Verdict;
+use super::files::{InForce, Verdict};
 use super::{ContentHash, Files, Pace, ReadError, Source, Watch};
-use crate::clock::Clock;
 use crate::rules::{self, ConfigError, LiftedCounts, LoadOptions, RuleSet, SourceFile};
+use crate::runtime::clock::Clock;
 use crate::units::Timestamp;
 
 /// Loads the configuration of one [`Source`], at the start and whenever it changes.

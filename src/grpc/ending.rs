@@ -9,7 +9,7 @@ use http_body::{Body as HttpBody, Frame};
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::shutdown::Phases;
+use crate::runtime::lifecycle::Phases;
 
 /// Gives the response a body that ends with UNAVAILABLE (so that clients go elsewhere) once the process stops and the
 /// stream has nothing more to send at once.
@@ -58,7 +58,7 @@ fn unavailable() -> HeaderMap {
 }
 
 /// Tells the status in headers or trailers; its code alone, where its message cannot be told.
-pub(super) fn put_status(headers: &mut HeaderMap, status: &Status) {
+pub(crate) fn put_status(headers: &mut HeaderMap, status: &Status) {
     if status.add_header(headers).is_err() {
         headers.insert(Status::GRPC_STATUS, (status.code() as i32).into());
     }

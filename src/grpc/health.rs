@@ -9,7 +9,7 @@ use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::ACCEPTED_ENCODING;
-use crate::shutdown::{Phase, Phases};
+use crate::runtime::lifecycle::{Phase, Phases};
 
 /// Health by the phase of the process, for the services `""` and `ratelimit` (the name envoyproxy/ratelimit uses).
 ///

@@ -4,7 +4,7 @@ use tonic::service::Routes;
 use tonic_reflection::server::Builder;
 
 use super::ACCEPTED_ENCODING;
-use crate::wire::proto::DESCRIPTORS;
+use crate::api::proto::DESCRIPTORS;
 
 /// Adds reflection v1 and v1alpha (grpcurl before 1.9, and Postman, ask for the latter). It lists `own`, the service that
 /// the port is for, health and itself; whoever asks for another description by name gets it.

@@ -44,7 +44,7 @@ pub use series::{Kind, ReadUsage, Reading, Series};
 pub use source::readings;
 pub use status::Status;
 
-use crate::clock::{Clock, Stopwatch};
+use crate::runtime::clock::{Clock, Stopwatch};
 use crate::units::{Nanos, Timestamp};
 use database::{Shape, open_to_read};
 use query::MAX_SECONDS;

@@ -14,8 +14,8 @@ use super::resolution::{Resolution, second};
 use super::retention::Keep;
 use super::status::Shared;
 use super::writer::{Size, Writer};
-use crate::background;
-use crate::clock::Clock;
+use crate::runtime::clock::Clock;
+use crate::runtime::threads;
 use crate::units::{Nanos, Timestamp};
 
 /// Records until it is dropped; then once more.
@@ -47,7 +47,7 @@ impl Recorder {
             }
             work.flush(clock.now());
         };
-        let thread = background::spawn("tidegate-history", run)?;
+        let thread = threads::spawn("tidegate-history", run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }

@@ -9,12 +9,13 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
-use crate::clock::Clock;
-use crate::grpc::{Held, MAX_MESSAGE_BYTES, PartialBytes};
+use crate::api::rls::json as protojson;
 use crate::limiter::{Lane, Limiter};
-use crate::shutdown::Phases;
+use crate::net::{MAX_MESSAGE_BYTES, PartialBytes};
+use crate::runtime::clock::Clock;
+use crate::runtime::lifecycle::Phases;
+use crate::service::{self, Answer, Held};
 use crate::telemetry::legible;
-use crate::wire::{self, Answer, json as protojson};
 
 /// Decides about checks that come as JSON.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ impl JsonChecks {
         let request = protojson::request_from_json(body)?;
         // Plain HTTP tells no deadline; the bound on held answers holds all the same.
         let patience = self.held.patience(&http::HeaderMap::new());
-        let answer = wire::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
+        let answer = service::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
         answer.map_err(|refusal| refusal.to_string())
     }
 }

@@ -2,20 +2,16 @@
 //!
 //! Both run on the main runtime, away from the threads that decide for Envoy.
 
-mod admin;
 mod json;
 mod probes;
-mod server;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{any, get};
 
-pub use admin::admin_router;
 pub use json::JsonChecks;
 pub use probes::Probes;
-pub use server::Server;
 
 /// Writes the metrics in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -26,7 +22,7 @@ pub fn public_router(checks: JsonChecks, probes: Probes, metrics: RenderMetrics)
 }
 
 /// Probes and metrics, the same on both ports.
-fn observing_router(probes: Probes, metrics: RenderMetrics) -> Router {
+pub(crate) fn observing_router(probes: Probes, metrics: RenderMetrics) -> Router {
     let probes = Router::new()
         .route("/healthcheck", any(probes::healthcheck))
         .route("/livez", get(probes::livez))

@@ -10,7 +10,7 @@ use crate::config::Reloader;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
 use crate::rules::RuleSet;
-use crate::shutdown::{Phase, Phases};
+use crate::runtime::lifecycle::{Phase, Phases};
 use crate::telemetry::legible;
 
 /// What the probes look at.

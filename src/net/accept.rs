@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Socket;
 use super::bind::BACKLOG;
-use crate::shutdown::Phases;
+use crate::runtime::lifecycle::Phases;
 
 /// How many connections one port may have, and how many there were. Shared by all that accept on the port.
 #[derive(Clone, Debug)]

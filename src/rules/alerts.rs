@@ -4,10 +4,9 @@
 //! whoever writes rules cannot have other variables of the process sent anywhere.
 
 use super::field::Field;
-use super::own;
-use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node};
+use super::{own, quote};
 use crate::units::Nanos;
 
 /// Tells somebody when checks are refused too often.

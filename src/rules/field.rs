@@ -1,9 +1,8 @@
 //! The second pass: values as the types they must have, in the reference's words where they have not.
 
-use super::hint;
-use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Scalar, Value};
+use super::{hint, quote};
 
 /// The value of a key, as far as there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! Texts of errors: the reference's own, which tools may look for, and behind it what to do.
 
-use super::Unit;
-use super::quote;
 use super::yaml::Node;
+use super::{Unit, quote};
 
 /// A key that is no string.
 pub(super) fn key_is_no_text(key: &Node) -> String {

@@ -1,10 +1,9 @@
 //! A `rate_limit` block -> what the engine decides by, or what is wrong with it.
 
 use super::field::{Field, Requests};
-use super::hint;
 use super::limit_spec::{Kin, LimitSpec};
 use super::report::Report;
-use super::{Period, RuleLimit, Unit};
+use super::{Period, RuleLimit, Unit, hint};
 use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 
 /// The largest limit of a `sliding_log`: a counter keeps 16 bytes for every hit, so 1 MiB at most.

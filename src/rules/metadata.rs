@@ -2,10 +2,9 @@
 
 use serde_json::{Map, Number, Value as Json};
 
-use super::field;
-use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Scalar, Value};
+use super::{field, quote};
 
 /// The value of `metadata` as a JSON object; nothing where it is null, empty or wrong, which has been reported.
 ///

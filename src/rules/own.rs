@@ -1,11 +1,9 @@
 //! The values of the keys that only we have. Null is as if the key were not there.
 
-use super::duration;
 use super::field::Field;
-use super::hint;
-use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Value};
+use super::{duration, hint, quote};
 use crate::units::Nanos;
 
 /// One of some words.

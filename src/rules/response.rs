@@ -1,11 +1,10 @@
 //! `response` at the top level of a file: which headers and which body an answer carries.
 
 use super::field::Field;
-use super::own;
-use super::quote;
 use super::report::Report;
 use super::template::{self, Template};
 use super::yaml::{Kind, Node};
+use super::{own, quote};
 
 /// What an answer carries beside the decision; by default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,10 +1,9 @@
 //! `usage` at the top level of a file: the entry keys by whose values requests are counted.
 
 use super::field::Field;
-use super::own;
-use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node};
+use super::{own, quote};
 
 /// Reads `usage: {by: [KEY, ...]}`: the keys, in the order of the file.
 pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Vec<String>> {

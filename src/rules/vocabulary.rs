@@ -6,10 +6,9 @@
 
 use std::collections::HashSet;
 
-use super::hint;
-use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Value};
+use super::{hint, quote};
 
 /// Checks the keys of a whole file.
 pub(super) fn check(root: &mut Node, report: &mut Report<'_>) {

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::api::rls::Extras;
 use crate::limiter::{Code, Decision, Status};
-use crate::wire::Extras;
 
 /// Writes `decision` as a line of JSON.
 pub(super) fn write(out: &mut impl Write, at: &RawValue, decision: &Decision<'_>, extras: &Extras) -> io::Result<()> {

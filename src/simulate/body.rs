@@ -7,8 +7,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::api::rls::{self, json};
 use crate::limiter::Check;
-use crate::wire::{self, json};
 
 /// A check as `/json` takes it, and the time that may stand beside it.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl<'a> Body<'a> {
     }
 
     pub(super) fn check(&self) -> Result<Check<'_>, String> {
-        wire::read(&self.request).map_err(|error| error.to_string())
+        rls::read(&self.request).map_err(|error| error.to_string())
     }
 }
 

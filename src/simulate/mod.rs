@@ -13,9 +13,9 @@ use std::io::{self, BufRead, Write};
 
 use serde_json::value::{RawValue, to_raw_value};
 
+use crate::api::rls::Extras;
 use crate::limiter::{Lane, Limiter};
 use crate::units::Timestamp;
-use crate::wire::Extras;
 
 use summary::Summary;
 

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 
+use super::unmatched::Unmatched;
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
 use crate::rules::RuleSet;
 use crate::usage::{RequestCounts, Usage};
-
-use super::unmatched::Unmatched;
 
 /// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
 #[derive(Debug, Default)]

@@ -8,16 +8,13 @@
 //! entry values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload.
 
 mod charging;
-mod identity;
 mod key;
+mod limit_id;
 mod memory;
-mod sweep;
-mod table;
 
-pub use identity::{Identities, Identity};
 pub use key::{CounterKey, CounterKeys, KeyPlace, KeyWriter};
-pub use memory::{Memory, Occupancy, WhenFull};
-pub use sweep::SweepStats;
+pub use limit_id::{Identities, Identity};
+pub use memory::{Memory, Occupancy, SweepStats, WhenFull};
 
 use crate::engine::{Limit, Op, Outcome};
 use crate::units::Timestamp;

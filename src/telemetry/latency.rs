@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::clock::Stopwatch;
+use crate::runtime::clock::Stopwatch;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Lane;
 

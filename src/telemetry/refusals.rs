@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::legible;
-use crate::background;
+use crate::runtime::threads;
 use crate::settings::RefusalLog;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Denial, Denials, DeniedLimit, Listener};
@@ -39,7 +39,7 @@ impl RefusalLogger {
         let Some(bounds) = Bounds::new(which) else { return Ok(Self { stop: None, thread: None, lost }) };
         let (stop, stopped) = sync_channel(1);
         let (listener, counted) = (denials.listen(), Arc::clone(&lost));
-        let thread = background::spawn("tidegate-refusals", move || run(listener, bounds, &counted, &stopped))?;
+        let thread = threads::spawn("tidegate-refusals", move || run(listener, bounds, &counted, &stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread), lost })
     }
 

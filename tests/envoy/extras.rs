@@ -1,6 +1,6 @@
 //! What `response:` and a queue add, as the client behind Envoy receives it.
 
-use tidegate::clock::Stopwatch;
+use tidegate::runtime::clock::Stopwatch;
 use tidegate::units::Nanos;
 
 use crate::bootstrap::Gateway;

@@ -60,7 +60,7 @@ fn the_pure_core_names_no_runtime_no_wire_and_no_clock() {
 
 #[test]
 fn only_the_clock_reads_time() {
-    check_sources("only src/clock.rs reads time", rules::clock_reads);
+    check_sources("only src/runtime/clock.rs reads time", rules::clock_reads);
 }
 
 #[test]

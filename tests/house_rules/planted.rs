@@ -8,12 +8,12 @@ type Rule = fn(&Source) -> Vec<Finding>;
 
 /// A rule, a file's path, its text, and the lines on which the rule must find something.
 const CASES: [(&str, Rule, &str, &str, &[usize]); 24] = [
-    ("upwards", imports::check, "src/wire/mod.rs", "use crate::grpc::Server;", &[1]),
-    ("downwards", imports::check, "src/wire/mod.rs", "use crate::limiter::{Check, Lane};", &[]),
-    ("in a group", imports::check, "src/limiter.rs", "use crate::{\n    rules::RuleSet,\n    wire::Answer,\n};", &[3]),
-    ("inline", imports::check, "src/engine/cell.rs", "fn f() {\n    crate::clock::Clock::start();\n}", &[2]),
-    ("by super", imports::check, "src/engine/cell.rs", "use super::super::wire;\nuse super::limit;", &[1]),
-    ("in a deeper file", imports::check, "src/grpc/a/b.rs", "use super::super::super::http;", &[1]),
+    ("upwards", imports::check, "src/api/mod.rs", "use crate::rls::Server;", &[1]),
+    ("downwards", imports::check, "src/api/mod.rs", "use crate::limiter::{Check, Lane};", &[]),
+    ("in a group", imports::check, "src/limiter.rs", "use crate::{\n    rules::RuleSet,\n    api::Answer,\n};", &[3]),
+    ("inline", imports::check, "src/engine/cell.rs", "fn f() {\n    crate::runtime::clock::Clock::start();\n}", &[2]),
+    ("by super", imports::check, "src/engine/cell.rs", "use super::super::api;\nuse super::limit;", &[1]),
+    ("in a deeper file", imports::check, "src/rls/a/b.rs", "use super::super::super::http;", &[1]),
     ("an unknown module", imports::check, "src/stuff.rs", "fn f() {}", &[1]),
     ("from main", imports::check, "src/main.rs", "fn main() { tidegate::cli::run(tidegate::app::x) }", &[1]),
     ("in a comment", imports::check, "src/units.rs", "/* /* */ crate::app */ // crate::app\n/// [`crate::app`]\n", &[]),
@@ -42,7 +42,7 @@ const CASES: [(&str, Rule, &str, &str, &[usize]); 24] = [
         "let a = clock.now();\nlet b = std::time::Instant::now();\nlet c = SystemTime::now;",
         &[2, 3],
     ),
-    ("the time in the clock", rules::clock_reads, "src/clock.rs", "let b = Instant::now();", &[]),
+    ("the time in the clock", rules::clock_reads, "src/runtime/clock.rs", "let b = Instant::now();", &[]),
     ("unsafe", rules::unsafe_code, "tests/x.rs", "// unsafe\n#![forbid(unsafe_code)]\nlet a = unsafe { b() };", &[3]),
     (
         "tokio's channel",

@@ -18,7 +18,7 @@ pub(crate) fn pure_core(source: &Source) -> Vec<Finding> {
 /// Time is an argument: whoever needs it is given a `Clock` or a `Timestamp`.
 pub(crate) fn clock_reads(source: &Source) -> Vec<Finding> {
     let reads = |path: &str| path.ends_with("::now") && !path.ends_with("Clock::now");
-    if source.path == "src/clock.rs" || !source.path.starts_with("src/") {
+    if source.path == "src/runtime/clock.rs" || !source.path.starts_with("src/") {
         return Vec::new();
     }
     paths_where(source, "read the time through `clock`", reads)

@@ -11,13 +11,13 @@
 //! status is `OK` or `OVER`, and where there is a limit `remaining/limit`; the remaining hits alone where it is unlimited.
 
 use prost::Message;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::rls::read;
 use tidegate::limiter::{Code, Lane, Limiter, Settings, Status};
 use tidegate::rules::{LoadOptions, SourceFile, load};
 use tidegate::units::{Nanos, Timestamp};
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::wire::read;
 
 use crate::scene::check;
 

@@ -149,8 +149,8 @@ fn values_that_are_not_utf_8_are_limited() {
         let entry = [&[0x0a, 1, b'a', 0x12, u8::try_from(value.len()).unwrap()], value].concat();
         let wrap = |field: u8, bytes: Vec<u8>| [vec![field, u8::try_from(bytes.len()).unwrap()], bytes].concat();
         let request = [wrap(0x0a, b"d".to_vec()), wrap(0x12, wrap(0x0a, entry))].concat();
-        let answer = tidegate::wire::answer(scene.limiter(), Lane::default(), Timestamp::EPOCH, &request).unwrap();
-        let read = tidegate::wire::read(&request).unwrap();
+        let answer = tidegate::service::answer(scene.limiter(), Lane::default(), Timestamp::EPOCH, &request).unwrap();
+        let read = tidegate::api::rls::read(&request).unwrap();
         let code = scene.limiter().view().unwrap().check(Lane::default(), Timestamp::EPOCH, &read).code;
         (answer.over_limit, code)
     };

@@ -4,11 +4,13 @@ use std::cell::Cell;
 
 use prost::Message;
 
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::rls::read;
 use tidegate::limiter::{Code, Decision, Lane, Limiter, Settings, Status};
 use tidegate::rules::{self, LoadOptions, RuleSet, SourceFile, Unit};
+use tidegate::service::response::metadata;
 use tidegate::units::Timestamp;
 use tidegate::usage::Totals;
-use tidegate::wire::{metadata, proto::envoy::service::ratelimit::v3::RateLimitRequest, read};
 
 use crate::script::{self, Answer, Line, limit_text, time_text};
 use crate::wire;

@@ -10,12 +10,10 @@
 //! rule `-`, and `?` is the unit that there is none for. Without statuses only the code is looked at. Lines that begin with
 //! `#` are comments.
 
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::units::Timestamp;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
-    Entry, RateLimitOverride,
-};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 
 /// One line of a script.
 #[derive(Clone, Debug)]

@@ -1,12 +1,12 @@
 //! The same tables against a running server, by gRPC.
 
-use tidegate::clock::Clock;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitResponse;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tidegate::engine::{Algorithm, Limit};
 use tidegate::limiter::Settings;
+use tidegate::runtime::clock::Clock;
 use tidegate::units::Nanos;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::scene::load;
 use crate::script::{Answer, Line, limit_text};

@@ -15,9 +15,9 @@ use tonic::codec::CompressionEncoding;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code as Overall;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitResponse;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code as Overall;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
 use crate::drain::check;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitResponse;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitResponse;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 

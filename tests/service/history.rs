@@ -10,9 +10,9 @@ use rusqlite::{Connection, OpenFlags};
 use tonic::Code;
 use tonic::transport::Channel;
 
-use tidegate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
-use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
-use tidegate::wire::proto::tidegate::v1::{EntryFilter, QueryUsageRequest, QueryUsageResponse, UsageFilter, UsageRow};
+use tidegate::api::proto::tidegate::v1::query_usage_request::GroupBy;
+use tidegate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient;
+use tidegate::api::proto::tidegate::v1::{EntryFilter, QueryUsageRequest, QueryUsageResponse, UsageFilter, UsageRow};
 
 use crate::TestServer;
 use crate::server::{PATIENCE, THREE_A_MINUTE, command, connect, rules_in};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidegate::clock::Stopwatch;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::runtime::clock::Stopwatch;
 
 use crate::TestServer;
 use crate::server::THREE_A_MINUTE;

@@ -1,11 +1,9 @@
 //! `/metrics` of the running service: exact after checks that are known.
 
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
-    Entry, RateLimitOverride,
-};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
 use crate::drain::check;

@@ -4,12 +4,12 @@ use prost_types::Duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
-use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
-use tidegate::wire::proto::tidegate::v1::{
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient;
+use tidegate::api::proto::tidegate::v1::{
     Denial, DenialReport, EntryFilter, UsageFilter, UsageReport, WatchDenialsRequest, WatchUsageRequest,
 };
 
@@ -76,7 +76,7 @@ async fn a_snapshot_then_counts_that_grow() {
     let told = |report: &UsageReport| {
         let counts = report.total.unwrap();
         let rules: Vec<_> = report.rules.iter().map(|rule| rule.rule.clone()).collect();
-        let row = |counter: &tidegate::wire::proto::tidegate::v1::CounterUsage| {
+        let row = |counter: &tidegate::api::proto::tidegate::v1::CounterUsage| {
             let counts = counter.counts.unwrap();
             (counter.entries[0].value.clone(), counts.num_requests_allowed, counts.num_requests_denied)
         };

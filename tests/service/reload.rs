@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::task::JoinSet;
 
-use tidegate::clock::Stopwatch;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::runtime::clock::Stopwatch;
 
 use crate::TestServer;
 use crate::drain::check;

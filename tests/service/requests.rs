@@ -5,13 +5,13 @@ use std::time::Duration;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
-use tidegate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
-use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
-use tidegate::wire::proto::tidegate::v1::{
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::tidegate::v1::query_usage_request::GroupBy;
+use tidegate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient;
+use tidegate::api::proto::tidegate::v1::{
     EntryFilter, QueryUsageRequest, RequestUsage, UsageCounts, UsageFilter, WatchUsageRequest,
 };
 

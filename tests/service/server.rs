@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tidegate::clock::Stopwatch;
+use tidegate::runtime::clock::Stopwatch;
 use tonic::transport::{Channel, Endpoint};
 
 /// Enough for a machine with other things to do; a test that waits this long has failed.

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Request;
 use tonic::Code;
 
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
 use crate::health::is_serving;

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
-use tidegate::wire::proto::tidegate::v1::query_usage_request::GroupBy;
-use tidegate::wire::proto::tidegate::v1::usage_service_client::UsageServiceClient;
-use tidegate::wire::proto::tidegate::v1::{QueryUsageRequest, UsageCounts, UsageReport, WatchUsageRequest};
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::tidegate::v1::query_usage_request::GroupBy;
+use tidegate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient;
+use tidegate::api::proto::tidegate::v1::{QueryUsageRequest, UsageCounts, UsageReport, WatchUsageRequest};
 
 use crate::TestServer;
 use crate::observers::{Reports, everything, next, watch};

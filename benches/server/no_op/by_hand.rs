@@ -8,7 +8,7 @@ use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::{HeaderMap, HeaderValue, Response};
 use prost::Message;
-use tidegate::wire::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tokio::net::TcpStream;
 
 /// A connection of one's own: poll, collect, answer.

@@ -11,8 +11,8 @@ use std::net::{SocketAddr, TcpListener};
 
 use clap::ValueEnum;
 use socket2::{Domain, Socket, Type};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
-use tidegate::wire::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
+use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use tokio_stream::wrappers::TcpListenerStream;
 
 /// What the argument after it makes of this binary.

@@ -7,8 +7,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
-use crate::wire::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use crate::wire::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use crate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use crate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 
 /// Parses the value of `--descriptor`.
 ///

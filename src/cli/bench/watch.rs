@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::table::grouped;
-use crate::load::{self, Measured, Pace, Plan, Progress, RunError};
+use crate::bench::table::grouped;
+use crate::bench::{self, Measured, Pace, Plan, Progress, RunError};
 
 /// Whoever watches.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Watch {
 
     /// Runs the plan to its end, or to Ctrl-C.
     pub(super) fn run(&self, plan: &Plan) -> Result<Measured, RunError> {
-        let measured = load::run(plan, &|| self.is_interrupted(), &mut |progress| {
+        let measured = bench::run(plan, &|| self.is_interrupted(), &mut |progress| {
             if self.on_terminal {
                 // One line that is written over; what is left of a longer one is cleared.
                 let _gone = write!(stderr(), "\r{}\x1b[K", line(plan, progress));

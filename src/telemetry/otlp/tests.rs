@@ -19,8 +19,7 @@ use prost::Message;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::*;
-use crate::telemetry::names;
-use crate::telemetry::{RuleSeries, RuleTotals};
+use crate::telemetry::{RuleSeries, RuleTotals, names};
 
 /// Long enough for a machine under load; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);

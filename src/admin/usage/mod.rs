@@ -1,0 +1,114 @@
+//! tidegate.v1.UsageService: what operators and observers ask about usage.
+
+mod denials;
+mod entry_keys;
+mod observers;
+mod query;
+mod watch;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+pub use observers::Observers;
+pub use query::Queries;
+
+use crate::api::proto::tidegate::v1::{
+    DenialReport, QueryUsageRequest, QueryUsageResponse, WatchDenialsRequest, WatchUsageRequest,
+};
+use crate::api::usage::{BadQuestion, EncodedReport, read_filter, read_interval, read_requests_by};
+use crate::api::usage_service::usage_service_server::{UsageService, UsageServiceServer};
+use crate::limiter::Limiter;
+use crate::runtime::clock::Clock;
+use crate::usage::{Filter, Scope};
+use denials::DenialReports;
+use observers::Observed;
+use watch::UsageReports;
+
+/// Tells the usage.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    observed: Arc<Observed>,
+    queries: Queries,
+}
+
+impl Usage {
+    /// The service of the process with this id; its stream's numbers count from now.
+    pub fn service(
+        limiter: Arc<Limiter>,
+        clock: Arc<Clock>,
+        observers: Observers,
+        queries: Queries,
+        instance_id: String,
+    ) -> UsageServiceServer<Self> {
+        let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers, instance_id)), queries };
+        UsageServiceServer::new(usage).max_decoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    /// The filter, if it can take anything. Cost: a reading of the usage for a filter that names a domain or a rule.
+    fn known(&self, filter: Filter) -> Result<Filter, BadQuestion> {
+        if filter.domain.is_none() && filter.rule.is_none() {
+            return Ok(filter);
+        }
+        let snapshot = self.observed.snapshot();
+        let unknown = |what, name: &str| BadQuestion::Unknown { what, name: name.to_owned() };
+        if let Some(domain) = &filter.domain {
+            let is_known = self.observed.has_domain(domain) || snapshot.rules.iter().any(|r| r.rule.domain == *domain);
+            is_known.then_some(()).ok_or_else(|| unknown("domain", domain))?;
+        }
+        if let Some(path) = &filter.rule {
+            let named = || snapshot.rules.iter().filter(|r| r.rule.path == *path);
+            if named().next().is_none() && !self.observed.is_of_overrides(path) {
+                return Err(unknown("rule", path));
+            }
+            if let Some(domain) = &filter.domain
+                && !named().any(|r| r.rule.domain == *domain)
+                && !self.observed.is_of_overrides_in(path, domain)
+            {
+                return Err(BadQuestion::OtherDomain { rule: path.clone(), domain: domain.clone() });
+            }
+        }
+        Ok(filter)
+    }
+}
+
+#[tonic::async_trait]
+impl UsageService for Usage {
+    type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<EncodedReport, Status>> + Send>>;
+    type WatchDenialsStream = Pin<Box<dyn Stream<Item = Result<DenialReport, Status>> + Send>>;
+
+    async fn watch_usage(
+        &self,
+        request: Request<WatchUsageRequest>,
+    ) -> Result<Response<Self::WatchUsageStream>, Status> {
+        let WatchUsageRequest { filter, interval, top, resume_instance_id, resume_sequence, requests_by } =
+            request.into_inner();
+        let interval = read_interval(interval)?;
+        let filter = self.known(read_filter(filter)?)?;
+        let requests_by = read_requests_by(requests_by, &filter)?;
+        let requests_by = self.observed.counted_by(filter.domain.as_deref(), requests_by)?;
+        let scope = Scope { filter, requests_by, top: usize::try_from(top).unwrap_or(0) };
+        let seat = self.observed.seat()?;
+        let resumed = self.observed.is_instance(&resume_instance_id).then_some(resume_sequence);
+        let reports = UsageReports::new(Arc::clone(&self.observed), seat, scope, interval, resumed);
+        Ok(Response::new(Box::pin(reports)))
+    }
+
+    async fn watch_denials(
+        &self,
+        request: Request<WatchDenialsRequest>,
+    ) -> Result<Response<Self::WatchDenialsStream>, Status> {
+        let filter = self.known(read_filter(request.into_inner().filter)?)?;
+        let seat = self.observed.seat()?;
+        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), seat, filter))))
+    }
+
+    async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {
+        self.queries.answer(request.into_inner()).await.map(Response::new)
+    }
+}
+
+/// A request holds a filter of a few names.
+const MAX_REQUEST_BYTES: usize = 64 << 10;

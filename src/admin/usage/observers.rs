@@ -1,0 +1,164 @@
+//! What all observers share: the server instance, one reading of the usage, and a bounded number of seats.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tonic::Status;
+
+use super::entry_keys::counted_by;
+use crate::api::proto::tidegate::v1::ServerInstance;
+use crate::api::usage::{BadQuestion, encode_told, time};
+use crate::limiter::{Limiter, View};
+use crate::runtime::clock::{Clock, Stopwatch};
+use crate::units::{Nanos, Timestamp};
+use crate::usage::{Listener, RuleName, Scope, Selection, UsageSnapshot};
+
+/// How many observers there are.
+#[derive(Clone, Debug, Default)]
+pub struct Observers(Arc<AtomicUsize>);
+
+/// The place of one observer, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Seat(Observers);
+
+/// What all observers share.
+#[derive(Debug)]
+pub(super) struct Observed {
+    limiter: Arc<Limiter>,
+    clock: Arc<Clock>,
+    observers: Observers,
+    instance: ServerInstance,
+    /// Since the start. Steps of the wall clock are no reports that were missed.
+    stopwatch: Stopwatch,
+    reading: Mutex<Option<Reading>>,
+}
+
+/// The usage at one moment. Observers whose reports are due at the same moment share one, and those that want the same of
+/// it share that too.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    begun: Nanos,
+    pub(super) at: Timestamp,
+    usage: Arc<UsageSnapshot>,
+    told: Arc<Mutex<Vec<Told>>>,
+}
+
+/// What of a reading the observers that want the same are told, encoded.
+#[derive(Debug)]
+struct Told {
+    scope: Scope,
+    encoded: Bytes,
+}
+
+impl Reading {
+    /// What of it an observer that wants this is told, encoded.
+    pub(super) fn told(&self, scope: &Scope) -> Bytes {
+        let mut told = self.told.lock();
+        if let Some(same) = told.iter().find(|told| told.scope == *scope) {
+            return same.encoded.clone();
+        }
+        let encoded = encode_told(&Selection::new(&self.usage, scope));
+        if told.len() < MAX_TOLD {
+            told.push(Told { scope: scope.clone(), encoded: encoded.clone() });
+        }
+        encoded
+    }
+}
+
+impl Observers {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn seat(&self) -> Option<Seat> {
+        let one_more = |count| Some(count + 1).filter(|count| *count <= MAX_OBSERVERS);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Seat(self.clone()))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Observed {
+    pub(super) fn new(limiter: Arc<Limiter>, clock: Arc<Clock>, observers: Observers, id: String) -> Self {
+        let started = clock.now();
+        let instance = ServerInstance { id, started: Some(time(started)) };
+        Self { limiter, clock, observers, instance, stopwatch: Stopwatch::start(), reading: Mutex::default() }
+    }
+
+    /// A place for one more observer.
+    pub(super) fn seat(&self) -> Result<Seat, Status> {
+        let full = || Status::resource_exhausted(format!("{MAX_OBSERVERS} observers already: try again later"));
+        self.observers.seat().ok_or_else(full)
+    }
+
+    pub(super) fn instance(&self) -> &ServerInstance {
+        &self.instance
+    }
+
+    pub(super) fn is_instance(&self, id: &str) -> bool {
+        self.instance.id == id
+    }
+
+    /// The time since the start.
+    pub(super) fn elapsed(&self) -> Nanos {
+        self.stopwatch.elapsed()
+    }
+
+    /// The usage, read at `due` or later.
+    pub(super) fn read(&self, due: Nanos) -> Reading {
+        let mut last = self.reading.lock();
+        if let Some(reading) = last.as_ref().filter(|reading| reading.begun >= due) {
+            return reading.clone();
+        }
+        let begun = self.elapsed();
+        let usage = Arc::new(self.limiter.usage().snapshot());
+        last.insert(Reading { begun, at: self.clock.now(), usage, told: Arc::default() }).clone()
+    }
+
+    /// The usage now.
+    pub(super) fn snapshot(&self) -> Arc<UsageSnapshot> {
+        self.read(self.elapsed()).usage
+    }
+
+    /// Listens to refused checks from now on.
+    pub(super) fn listen(&self) -> Listener {
+        self.limiter.usage().denials().listen()
+    }
+
+    pub(super) fn has_domain(&self, name: &str) -> bool {
+        self.limiter.view().as_ref().and_then(View::rules).is_some_and(|rules| rules.domain(name).is_some())
+    }
+
+    /// The keys, if requests are counted by each of them.
+    pub(super) fn counted_by(&self, domain: Option<&str>, keys: Vec<String>) -> Result<Vec<String>, BadQuestion> {
+        let missing = keys.iter().find_map(|key| Some((key, counted_by(&self.limiter, domain, key).err()?)));
+        match missing {
+            Some((key, known)) => Err(BadQuestion::NotCounted { key: key.clone(), known }),
+            None => Ok(keys),
+        }
+    }
+
+    /// Whether this is the path of the limits that requests bring along in a domain.
+    pub(super) fn is_of_overrides(&self, path: &str) -> bool {
+        let view = self.limiter.view();
+        let rules = view.as_ref().and_then(View::rules);
+        rules.is_some_and(|rules| rules.domains().any(|domain| RuleName::of_overrides(&domain.name).path == path))
+    }
+
+    pub(super) fn is_of_overrides_in(&self, path: &str, domain: &str) -> bool {
+        self.has_domain(domain) && RuleName::of_overrides(domain).path == path
+    }
+}
+
+/// Different selections of one reading that are kept for those who want the same: dashboards want few.
+const MAX_TOLD: usize = 16;
+/// Observers at once. A report costs about a millisecond, so as many that all want ten a second take one core; a team
+/// with dashboards has a tenth of them.
+const MAX_OBSERVERS: usize = 128;

@@ -1,0 +1,220 @@
+//! One thread of the generator, and its connections.
+
+use std::cell::RefCell;
+use std::hint::spin_loop;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, yield_now};
+use tokio::time::sleep;
+
+use super::failure::Failure;
+use super::opening::{Opened, StartError, open};
+use super::run::Plan;
+use super::schedule::Schedule;
+use super::socket::Reader;
+use super::tally::Tally;
+use super::template::Template;
+use super::traffic::Picks;
+use super::worker::{Counts, Line, Share, Timing, Worker};
+use crate::runtime::clock::Stopwatch;
+use crate::units::Nanos;
+
+/// A thread's connections, made and greeted.
+pub(super) struct Generator {
+    plan: Arc<Plan>,
+    opened: Vec<(usize, Opened)>,
+    local: LocalSet,
+    runtime: tokio::runtime::Runtime,
+    template: Template,
+    picks: Picks,
+}
+
+impl Generator {
+    /// Connects thread number `thread`: every connection whose number leaves that rest.
+    pub(super) fn connect(plan: Arc<Plan>, thread: usize) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")))?;
+        let seed = plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(thread as u64);
+        let picks = Picks::new(&plan.traffic, seed).map_err(StartError::Setup)?;
+        let template = Template::new(&plan.traffic, &plan.authority());
+        let mut opened = Vec::new();
+        for index in (thread..plan.connections).step_by(plan.threads) {
+            opened.push((index, runtime.block_on(open(&plan))?));
+        }
+        Ok(Self { plan, opened, local: LocalSet::new(), runtime, template, picks })
+    }
+
+    /// Sends what is due until the end, and waits for the answers, for a while.
+    pub(super) fn run(self, timing: &Arc<Timing>, counts: &Arc<Counts>) -> Share {
+        let Self { plan, opened, local, runtime, template, picks } = self;
+        let (mut lines, mut readers) = (Vec::new(), Vec::new());
+        for (index, Opened { session, reader, writer, buffer }) in opened {
+            let end_ns = timing.end_ns();
+            let seed = plan.seed.wrapping_add(index as u64);
+            let schedule = Schedule::new(plan.pace, index, plan.connections, end_ns, seed);
+            lines.push(Line { session, writer: Some(Rc::new(writer)), schedule });
+            readers.push((reader, buffer));
+        }
+        let tally = Tally::new(timing.warm_ns, timing.end_ns());
+        let share = Share { tally, backlog: 0, reconnects: 0, reconnected_because: None };
+        let worker = Worker {
+            plan,
+            timing: Arc::clone(timing),
+            counts: Arc::clone(counts),
+            lines,
+            template,
+            picks,
+            share,
+            asleep_until_ns: 0,
+            alarm: Rc::new(Notify::new()),
+        };
+        let worker = Rc::new(RefCell::new(worker));
+        for (at, (reader, begun)) in readers.into_iter().enumerate() {
+            local.spawn_local(serve(Rc::clone(&worker), at, reader, begun));
+        }
+        runtime.block_on(local.run_until(pace(&worker)));
+        // The tasks end here; they hold the worker too.
+        drop(local);
+        let mut worker = worker.borrow_mut();
+        worker.count();
+        std::mem::replace(&mut worker.share, Share::empty())
+    }
+}
+
+/// Reads one connection, and makes it anew when it is lost, until the run is over.
+async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut begun: Vec<u8>) {
+    loop {
+        let lived = Stopwatch::start();
+        let why = read(&worker, at, reader, &begun).await;
+        worker.borrow_mut().lose(at, &why);
+        if lived.elapsed() < RECONNECT_PAUSE {
+            sleep(RECONNECT_PAUSE.into()).await;
+        }
+        let plan = Arc::clone(&worker.borrow().plan);
+        let again = loop {
+            if worker.borrow().is_over() {
+                return;
+            }
+            match open(&plan).await {
+                Ok(opened) => break opened,
+                Err(_) => sleep(RECONNECT_PAUSE.into()).await,
+            }
+        };
+        (reader, begun) = (again.reader, again.buffer);
+        worker.borrow_mut().replace(at, again.session, again.writer);
+    }
+}
+
+/// Reads one connection to its end, and tells why that came.
+async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[u8]) -> String {
+    let mut buffer = begun.to_vec();
+    let mut filled = buffer.len();
+    buffer.resize(READ_BYTES.max(filled), 0);
+    loop {
+        let writer = {
+            let worker = worker.borrow();
+            let line = worker.lines.get(at).filter(|line| !line.session.pending().is_empty());
+            line.and_then(|line| line.writer.clone())
+        };
+        let Some(room) = buffer.get_mut(filled..) else { return "a frame is too long".to_owned() };
+        let read = if let Some(writer) = writer {
+            tokio::select! {
+                read = reader.read(room) => read,
+                _ = writer.writable() => {
+                    let mut worker = worker.borrow_mut();
+                    let now_ns = worker.timing.now_ns();
+                    worker.pump(at, now_ns);
+                    continue;
+                }
+            }
+        } else {
+            reader.read(room).await
+        };
+        match read {
+            Ok(0) => return "the server closed the connection".to_owned(),
+            Err(error) => return error.to_string(),
+            Ok(count) => filled += count,
+        }
+        match worker.borrow_mut().take(at, buffer.get(..filled).unwrap_or_default()) {
+            Ok(taken) => {
+                buffer.copy_within(taken..filled, 0);
+                filled -= taken;
+            }
+            Err(why) => return why,
+        }
+    }
+}
+
+/// Keeps the schedule of a thread's connections, to the end.
+///
+/// The runtime's timer is good to a millisecond, so the last two before a check is due are spent looking at the sockets
+/// again and again. That is exact to a few microseconds, and takes the whole core at more than 500 checks a second.
+async fn pace(worker: &RefCell<Worker>) {
+    let alarm = Rc::clone(&worker.borrow().alarm);
+    let mut first = true;
+    loop {
+        let next = worker.borrow_mut().send_what_is_due(first);
+        let Some(wait_ns) = next else { break };
+        first = false;
+        if wait_ns < SPIN_NS {
+            // Leaves the core to its other thread, if it has one, for half a microsecond or so.
+            (0..PAUSES).for_each(|_| spin_loop());
+            yield_now().await;
+        } else {
+            let wait = Nanos::from_ns((wait_ns - SPIN_NS).min(LOOK_NS));
+            tokio::select! {
+                () = sleep(wait.into()) => {}
+                () = alarm.notified() => {}
+            }
+        }
+    }
+    finish(worker).await;
+}
+
+/// Waits for the answers that are still to come, and for checks that are late, for a while; then tells what is missing.
+async fn finish(worker: &RefCell<Worker>) {
+    let end_ns = worker.borrow().timing.end_ns();
+    let at_end: Vec<Schedule> = {
+        let mut worker = worker.borrow_mut();
+        worker.share.tally.end_at(end_ns);
+        worker.lines.iter_mut().for_each(|line| line.schedule.end_at(end_ns));
+        worker.lines.iter().map(|line| line.schedule.clone()).collect()
+    };
+    let waited = Stopwatch::start();
+    while waited.elapsed() < GRACE {
+        {
+            let mut worker = worker.borrow_mut();
+            let now_ns = worker.timing.now_ns();
+            (0..worker.lines.len()).for_each(|at| worker.pump(at, now_ns));
+            if !worker.lines.iter().any(Line::is_unfinished) {
+                break;
+            }
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    let mut worker = worker.borrow_mut();
+    let worker = &mut *worker;
+    let warm_ns = worker.timing.warm_ns;
+    worker.share.backlog = at_end.iter().map(|schedule| schedule.left_from(warm_ns)).sum();
+    for line in &mut worker.lines {
+        line.session.abandon(Failure::Unanswered, "", &mut worker.share.tally);
+        let left = line.schedule.left_from(warm_ns);
+        worker.share.tally.fail_many(left, Failure::NeverSent, "");
+    }
+}
+
+/// Holds the answers to some hundred checks.
+const READ_BYTES: usize = 128 << 10;
+/// How long before a check is due the thread stops sleeping.
+const SPIN_NS: u64 = 2_000_000;
+const PAUSES: u32 = 16;
+/// The longest sleep: the end may be drawn near.
+const LOOK_NS: u64 = 5_000_000;
+/// How long answers are awaited after the end.
+const GRACE: Nanos = Nanos::from_secs(5);
+/// Between two attempts at a connection that does not last.
+const RECONNECT_PAUSE: Nanos = Nanos::from_ns(100_000_000);

@@ -1,0 +1,36 @@
+//! Load for any rate limit service: many checks, and how they were answered.
+//!
+//! ```text
+//! run: threads, their beginning and end, what server and generator cost
+//!   `- generator: one thread; a task for each connection that reads, one that keeps the schedule; worker: what they share
+//!        |- session: one connection, bytes in, bytes out (pure) --- streams, http2, template, tally
+//!        `- schedule: when checks are due (pure)
+//! ```
+//!
+//! The generator must not be what is measured. So a check is bytes that were made once, in which a stream's number and a few
+//! digits are written; the answers of one read are taken apart in place; one write carries all checks that are due; and the
+//! clock is read once for each batch.
+
+pub(crate) mod chart;
+mod failure;
+mod generator;
+mod opening;
+pub(crate) mod report;
+mod run;
+mod schedule;
+mod session;
+mod socket;
+mod streams;
+pub(crate) mod table;
+mod tally;
+mod template;
+mod traffic;
+mod verdict;
+mod worker;
+
+pub use failure::Failure;
+pub use opening::StartError;
+pub use run::{Measured, Plan, Progress, RunError, ServerCost, denies_what_it_should, run};
+pub use schedule::{Arrivals, Pace};
+pub use tally::Tally;
+pub use traffic::{DIGITS, MAX_KEYS, OVER_LIMIT, Popularity, Traffic};

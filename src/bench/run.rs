@@ -1,0 +1,287 @@
+//! A whole run: threads that generate, the moments between which it counts, and what both sides cost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use super::generator::Generator;
+use super::opening::{StartError, probe};
+use super::schedule::Pace;
+use super::tally::Tally;
+use super::traffic::Traffic;
+use super::worker::{Counts, Share, Timing};
+use crate::net::Address;
+use crate::runtime::clock::Stopwatch;
+use crate::runtime::{Cost, Process};
+use crate::units::Nanos;
+
+/// What to ask, how often, and whom.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The server.
+    pub target: Address,
+    /// What each check asks for.
+    pub traffic: Traffic,
+    /// How checks follow each other.
+    pub pace: Pace,
+    /// Connections, from 1.
+    pub connections: usize,
+    /// Checks that may be under way on each connection, from 1.
+    pub streams: usize,
+    /// Threads, from 1 to the number of connections, which are dealt out to them.
+    pub threads: usize,
+    /// The time before checks count.
+    pub warmup: Duration,
+    /// The time in which they do.
+    pub duration: Duration,
+    /// The same seed, keys and threads give the same checks.
+    pub seed: u64,
+    /// The server's process, where its cost is to be told.
+    pub server: Option<Process>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// How checks followed each other.
+    pub pace: Pace,
+    /// The time in which checks counted, in seconds: less than planned when the run was ended early.
+    pub seconds: f64,
+    /// What became of the checks.
+    pub tally: Tally,
+    /// Open loop: checks that were due at the end and had not been sent.
+    pub backlog: u64,
+    /// Connections that were made anew.
+    pub reconnects: u64,
+    /// Why, the first time.
+    pub reconnected_because: Option<String>,
+    /// What the server cost, if its process was told; an error when it ended meanwhile.
+    pub server: Option<Result<ServerCost, String>>,
+    /// Nanoseconds that the generator took on processors.
+    pub generator_cpu_ns: u64,
+}
+
+/// What the server cost while checks counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerCost {
+    /// Nanoseconds on processors.
+    pub cpu_ns: u64,
+    /// Bytes of memory in use when checks began to count, and at the end.
+    pub resident_bytes: (u64, u64),
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// The time since it began.
+    pub elapsed: Nanos,
+    /// Whether checks count already.
+    pub warm: bool,
+    /// Checks that were answered since they count.
+    pub answered: u64,
+    /// Checks without an answer since they count.
+    pub errors: u64,
+}
+
+/// A run that did not come to anything.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The server cannot be asked.
+    #[error("{target}: {error}")]
+    Start {
+        /// The server.
+        target: Address,
+        /// Why not.
+        error: StartError,
+    },
+    /// It was ended before checks counted.
+    #[error("ended before anything was measured")]
+    TooEarly,
+    /// A process cannot be looked at.
+    #[error("cannot tell what the generator costs: {0}")]
+    Cost(std::io::Error),
+    /// A thread could not be started, or ended by itself.
+    #[error("a thread of the generator {0}")]
+    Thread(String),
+}
+
+impl Plan {
+    /// What the server is called in requests.
+    pub(super) fn authority(&self) -> String {
+        match &self.target {
+            Address::Tcp(address) => address.clone(),
+            Address::Unix(_) => "localhost".to_owned(),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.pace, Pace::Open { .. })
+    }
+}
+
+/// Runs the plan. `watch` is told how far it is about once a second. When `interrupted` says so, it ends early.
+///
+/// Blocks for about `warmup` and `duration`, and at the end for at most some seconds more.
+///
+/// # Errors
+/// There is no connection at the beginning, or nothing was measured.
+pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Progress)) -> Result<Measured, RunError> {
+    let common = Arc::new(plan.clone());
+    let (ready, greeted) = sync_channel(plan.threads);
+    let mut threads = Vec::new();
+    for number in 0..plan.threads {
+        let counts = Arc::new(Counts::default());
+        let (start, started) = sync_channel(1);
+        let (plan, ready, mine) = (Arc::clone(&common), ready.clone(), Arc::clone(&counts));
+        let body = move || generate(plan, number, &ready, &started, &mine);
+        let spawned = thread::Builder::new().name(format!("tidegate-load-{number}")).spawn(body);
+        let handle = spawned.map_err(|error| RunError::Thread(format!("cannot be started: {error}")))?;
+        threads.push(Running { start, handle, counts });
+    }
+    drop(ready);
+    for _ in &threads {
+        let told = greeted.recv().map_err(|_| RunError::Thread("ended".to_owned()))?;
+        told.map_err(|error| RunError::Start { target: plan.target.clone(), error })?;
+    }
+    // All connections are there.
+    let warm_ns = Nanos::from(plan.warmup).as_ns();
+    let end_ns = AtomicU64::new(warm_ns.saturating_add(Nanos::from(plan.duration).as_ns()));
+    let timing = Arc::new(Timing { began: Stopwatch::start(), warm_ns, end_ns });
+    for thread in &threads {
+        let _gone = thread.start.send(Arc::clone(&timing));
+    }
+    let costs = Costs::until(&timing, plan, interrupted, &mut |elapsed| watch(progress(&threads, &timing, elapsed)));
+    let mut shares = Vec::new();
+    for thread in threads {
+        let share = thread.handle.join().ok().flatten();
+        shares.push(share.ok_or_else(|| RunError::Thread("ended".to_owned()))?);
+    }
+    let seconds = Duration::from_nanos(timing.end_ns().saturating_sub(warm_ns)).as_secs_f64();
+    if seconds <= 0.0 {
+        return Err(RunError::TooEarly);
+    }
+    Ok(measured(plan, seconds, &shares, costs?))
+}
+
+/// Asks the server for what its rules limit to nothing: whether it denies that, or `None` when it gave no answer.
+///
+/// One that admits it has other rules than [`Traffic::rules`] gives, or none.
+///
+/// # Errors
+/// There is no connection, or no server that speaks HTTP/2.
+pub fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")));
+    let denied = runtime.and_then(|runtime| runtime.block_on(probe(plan)));
+    denied.map_err(|error| RunError::Start { target: plan.target.clone(), error })
+}
+
+/// A thread of the generator.
+struct Running {
+    start: SyncSender<Arc<Timing>>,
+    handle: thread::JoinHandle<Option<Share>>,
+    counts: Arc<Counts>,
+}
+
+fn generate(
+    plan: Arc<Plan>,
+    number: usize,
+    ready: &SyncSender<Result<(), StartError>>,
+    started: &std::sync::mpsc::Receiver<Arc<Timing>>,
+    counts: &Arc<Counts>,
+) -> Option<Share> {
+    match Generator::connect(plan, number) {
+        Ok(generator) => {
+            let _gone = ready.send(Ok(()));
+            // Nobody starts when another thread could not connect.
+            Some(generator.run(&started.recv().ok()?, counts))
+        }
+        Err(error) => {
+            let _gone = ready.send(Err(error));
+            None
+        }
+    }
+}
+
+/// What both processes cost while checks counted.
+struct Costs {
+    generator: (Cost, Cost),
+    server: Option<Result<(Cost, Cost), String>>,
+}
+
+impl Costs {
+    /// Waits until the run is over, looking at the processes when checks begin to count and at the end.
+    fn until(
+        timing: &Timing,
+        plan: &Plan,
+        interrupted: &dyn Fn() -> bool,
+        watch: &mut dyn FnMut(Nanos),
+    ) -> Result<Self, RunError> {
+        let this = Process::this();
+        let look = || {
+            let server = plan.server.as_ref().map(|server| server.cost().map_err(|error| error.to_string()));
+            this.cost().map(|generator| (generator, server)).map_err(RunError::Cost)
+        };
+        let (mut before, mut next_told) = (None, Nanos::SECOND);
+        loop {
+            let now_ns = timing.now_ns();
+            if interrupted() {
+                timing.end_ns.fetch_min(now_ns, Ordering::Relaxed);
+            }
+            if before.is_none() && now_ns >= timing.warm_ns {
+                before = Some(look()?);
+            }
+            if now_ns >= timing.end_ns() {
+                break;
+            }
+            let now = Nanos::from_ns(now_ns);
+            if now >= next_told {
+                watch(now);
+                next_told = next_told.plus(Nanos::SECOND);
+            }
+            let next_ns = if before.is_none() { timing.warm_ns } else { timing.end_ns() };
+            thread::sleep(Nanos::from_ns(next_ns.saturating_sub(now_ns).min(LOOK_NS)).into());
+        }
+        let (generator_after, server_after) = look()?;
+        let (generator_before, server_before) =
+            before.unwrap_or_else(|| (generator_after.clone(), server_after.clone()));
+        let server = server_before.zip(server_after).map(|(before, after)| Ok((before?, after?)));
+        Ok(Self { generator: (generator_before, generator_after), server })
+    }
+}
+
+fn progress(threads: &[Running], timing: &Timing, elapsed: Nanos) -> Progress {
+    let sum = |of: fn(&Counts) -> &AtomicU64| {
+        threads.iter().map(|thread| of(&thread.counts).load(Ordering::Relaxed)).sum::<u64>()
+    };
+    let (answered, errors) = (sum(|counts| &counts.answered), sum(|counts| &counts.errors));
+    Progress { elapsed, warm: elapsed.as_ns() >= timing.warm_ns, answered, errors }
+}
+
+fn measured(plan: &Plan, seconds: f64, shares: &[Share], costs: Costs) -> Measured {
+    let mut tally = Tally::new(0, u64::MAX);
+    for share in shares {
+        tally.add(&share.tally);
+    }
+    let server = costs.server.map(|cost| {
+        cost.map(|(before, after)| ServerCost {
+            cpu_ns: after.cpu_ns_since(&before),
+            resident_bytes: (before.resident_bytes, after.resident_bytes),
+        })
+    });
+    Measured {
+        pace: plan.pace,
+        seconds,
+        tally,
+        backlog: shares.iter().map(|share| share.backlog).sum(),
+        reconnects: shares.iter().map(|share| share.reconnects).sum(),
+        reconnected_because: shares.iter().find_map(|share| share.reconnected_because.clone()),
+        server,
+        generator_cpu_ns: costs.generator.1.cpu_ns_since(&costs.generator.0),
+    }
+}
+
+/// How soon the end of a run, or its interruption, is noticed at the latest.
+const LOOK_NS: u64 = 20_000_000;

@@ -1,0 +1,472 @@
+//! One HTTP/2 connection, on bytes alone: what arrives becomes counted answers, what is due becomes bytes to send.
+//!
+//! Nothing here reads a clock or a socket. Whatever a server sends, the memory is bounded: a frame, a header block and an
+//! answer have their longest, and what is to be sent is made only while the peer takes it.
+
+use super::failure::Failure;
+use super::schedule::Schedule;
+use super::streams::Streams;
+use super::tally::Tally;
+use super::template::{Form, Template};
+use super::traffic::Picks;
+use super::verdict::Verdicts;
+use crate::api::rls::overall_code;
+use crate::http2::frame::{
+    ACK, CANCEL, CONTINUATION, DATA, DEFAULT_MAX_FRAME, DEFAULT_TABLE, DEFAULT_WINDOW, END_HEADERS, END_STREAM, GOAWAY,
+    HEAD_BYTES, HEADERS, Head, MAX_STREAM_ID, MAX_WINDOW, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
+    SETTINGS_ENABLE_PUSH, SETTINGS_HEADER_TABLE_SIZE, SETTINGS_INITIAL_WINDOW_SIZE, SETTINGS_MAX_CONCURRENT_STREAMS,
+    SETTINGS_MAX_FRAME_SIZE, WINDOW_UPDATE, put_frame, put_head, unpadded,
+};
+
+/// What a server may not do on a connection: it ends, with all checks on it.
+pub(super) type Violation = &'static str;
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    streams: Streams,
+    /// How many streams may be open, by the user.
+    allowed: usize,
+    peer: Peer,
+    /// Bytes of DATA that the peer takes.
+    window: i64,
+    /// Bytes of DATA that came since the peer was last told that it may send more.
+    taken: u32,
+    /// A header block of which the end is still to come, its stream, and whether the stream ends with it.
+    block: Option<(u32, bool, Vec<u8>)>,
+    upload: Option<Upload>,
+    /// Whether the peer was told our headers to remember.
+    told_headers: bool,
+    verdicts: Verdicts,
+    going_away: bool,
+    out: Vec<u8>,
+}
+
+/// What the peer's SETTINGS say.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    /// Whether they came.
+    greeted: bool,
+    max_streams: usize,
+    max_frame: usize,
+    initial_window: i64,
+    /// Bytes that its table of headers holds, the least it ever said.
+    least_table: usize,
+}
+
+/// A check whose message is longer than the peer takes at once.
+#[derive(Clone, Debug)]
+struct Upload {
+    stream: u32,
+    rest: Vec<u8>,
+    window: i64,
+}
+
+impl Session {
+    /// A connection on which up to `streams` checks are under way at a time; its greeting is ready to be sent.
+    pub(super) fn new(streams: usize) -> Self {
+        Self::starting_with(streams, 1)
+    }
+
+    /// The same, with another number for the first stream than 1.
+    fn starting_with(streams: usize, first_id: u32) -> Self {
+        let mut out = PREFACE.to_vec();
+        let setting = |(name, value): (u16, u32)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat();
+        put_frame(&mut out, SETTINGS, 0, 0, &OUR_SETTINGS.map(setting).concat());
+        put_frame(&mut out, WINDOW_UPDATE, 0, 0, &(OUR_WINDOW - FIRST_WINDOW).to_be_bytes());
+        let peer = Peer {
+            greeted: false,
+            max_streams: usize::MAX,
+            max_frame: DEFAULT_MAX_FRAME,
+            initial_window: DEFAULT_WINDOW,
+            least_table: DEFAULT_TABLE,
+        };
+        Self {
+            streams: Streams::new(streams, first_id),
+            allowed: streams,
+            peer,
+            window: DEFAULT_WINDOW,
+            taken: 0,
+            block: None,
+            upload: None,
+            told_headers: false,
+            verdicts: Verdicts::new(),
+            going_away: false,
+            out,
+        }
+    }
+
+    /// Whether the peer's SETTINGS came: it speaks HTTP/2.
+    pub(super) fn greeted(&self) -> bool {
+        self.peer.greeted
+    }
+
+    /// Checks that are under way.
+    pub(super) fn under_way(&self) -> usize {
+        self.streams.open_count()
+    }
+
+    /// Whether no check can be sent on this connection any more, and none is under way: there must be a new one.
+    pub(super) fn is_spent(&self) -> bool {
+        (self.going_away || self.streams.used_up()) && self.streams.open_count() == 0
+    }
+
+    /// Whether a check that is due could be sent now.
+    pub(super) fn has_room(&self) -> bool {
+        self.peer.greeted
+            && !self.going_away
+            && self.upload.is_none()
+            && self.streams.open_count() < self.allowed.min(self.peer.max_streams)
+            && !self.streams.used_up()
+            && self.out.len() < MAX_OUT
+    }
+
+    /// What is to be sent.
+    pub(super) fn pending(&self) -> &[u8] {
+        &self.out
+    }
+
+    /// The first `count` bytes of [`pending`](Self::pending) were sent.
+    pub(super) fn sent(&mut self, count: usize) {
+        self.out.drain(..count.min(self.out.len()));
+    }
+
+    /// Makes the checks that are due and have room.
+    pub(super) fn fill(&mut self, now_ns: u64, schedule: &mut Schedule, template: &mut Template, picks: &mut Picks) {
+        while self.has_room() {
+            let Some(due_ns) = schedule.take(now_ns) else { return };
+            let Some(stream) = self.streams.open(due_ns) else { return };
+            let form = self.form(template.table_bytes());
+            self.out.extend_from_slice(template.headers(form, stream));
+            let body = template.body_bytes();
+            #[allow(clippy::cast_possible_wrap)] // A message is far shorter.
+            let cost = body as i64;
+            if cost <= self.window.min(self.peer.initial_window) && body <= self.peer.max_frame {
+                self.window -= cost;
+                self.out.extend_from_slice(template.data(stream, picks));
+            } else {
+                let body = template.data(stream, picks).get(HEAD_BYTES..).unwrap_or_default();
+                self.upload = Some(Upload { stream, rest: body.to_vec(), window: self.peer.initial_window });
+                self.send_upload();
+            }
+        }
+    }
+
+    /// How the next headers are written.
+    fn form(&mut self, table_bytes: usize) -> Form {
+        // One that ever shrank would have to be told so in the next block: such a peer is told all of it every time.
+        if self.peer.least_table < DEFAULT_TABLE || table_bytes > DEFAULT_TABLE {
+            Form::Plain
+        } else if std::mem::replace(&mut self.told_headers, true) {
+            Form::Later
+        } else {
+            Form::First
+        }
+    }
+
+    /// Takes what arrived, and tells how many bytes of it: the rest is a frame whose end is still to come.
+    ///
+    /// # Errors
+    /// The server broke the protocol; the connection is of no more use.
+    pub(super) fn receive(&mut self, bytes: &[u8], now_ns: u64, tally: &mut Tally) -> Result<usize, Violation> {
+        let mut rest = bytes;
+        while let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
+            let head = Head::read(*head);
+            if head.length > DEFAULT_MAX_FRAME {
+                return Err("a frame is longer than allowed, or this is not HTTP/2");
+            }
+            if !self.peer.greeted && (head.kind != SETTINGS || head.has(ACK)) {
+                return Err("it does not begin with SETTINGS, so this is not HTTP/2");
+            }
+            let Some((payload, after)) = after.split_at_checked(head.length) else { break };
+            self.frame(head, payload, now_ns, tally)?;
+            rest = after;
+        }
+        if self.out.len() > 2 * MAX_OUT {
+            return Err("it asks for more acknowledgements than it reads");
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Counts all checks that are under way as failed: the connection is gone, or nobody waits any longer.
+    pub(super) fn abandon(&mut self, failure: Failure, said: &str, tally: &mut Tally) {
+        for due_ns in self.streams.close_above(0) {
+            tally.fail(due_ns, failure, said);
+        }
+    }
+
+    fn frame(&mut self, head: Head, payload: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Violation> {
+        if self.block.as_ref().is_some_and(|(id, ..)| (head.kind, head.stream) != (CONTINUATION, *id)) {
+            return Err("a header block is interrupted");
+        }
+        match head.kind {
+            DATA => self.data(head, payload, tally),
+            HEADERS => {
+                let mut block = unpadded(head, payload).ok_or(BAD_PADDING)?;
+                if head.has(PRIORITY) {
+                    block = block.get(PRIORITY_BYTES..).ok_or("a HEADERS frame is too short")?;
+                }
+                if head.has(END_HEADERS) {
+                    return self.headers(head.stream, head.has(END_STREAM), block, now_ns, tally);
+                }
+                self.block = Some((head.stream, head.has(END_STREAM), block.to_vec()));
+                Ok(())
+            }
+            CONTINUATION => self.continuation(head, payload, now_ns, tally),
+            RST_STREAM => {
+                let code = number(payload, 0).ok_or("a RST_STREAM frame is too short")?;
+                self.fail(head.stream, Failure::of_reset(code), "", tally);
+                Ok(())
+            }
+            SETTINGS => self.settings(head, payload),
+            PING if payload.len() != PING_BYTES => Err("a PING frame has the wrong length"),
+            PING => {
+                if !head.has(ACK) {
+                    put_frame(&mut self.out, PING, ACK, 0, payload);
+                }
+                Ok(())
+            }
+            GOAWAY => self.go_away(payload, tally),
+            WINDOW_UPDATE => self.window_update(head.stream, payload),
+            PUSH_PROMISE => Err("it pushes, which it was told not to"),
+            // PRIORITY, and kinds that are not known, are to be ignored.
+            _ => Ok(()),
+        }
+    }
+
+    fn continuation(&mut self, head: Head, payload: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Violation> {
+        let (stream, ends, mut block) = self.block.take().ok_or("a CONTINUATION frame continues nothing")?;
+        block.extend_from_slice(payload);
+        if block.len() > MAX_BLOCK {
+            return Err("a header block is longer than 64 KiB");
+        }
+        if head.has(END_HEADERS) {
+            return self.headers(stream, ends, &block, now_ns, tally);
+        }
+        self.block = Some((stream, ends, block));
+        Ok(())
+    }
+
+    fn data(&mut self, head: Head, payload: &[u8], tally: &mut Tally) -> Result<(), Violation> {
+        self.take_in(head.length);
+        let payload = unpadded(head, payload).ok_or(BAD_PADDING)?;
+        let Some(stream) = self.streams.of(head.stream) else { return self.check_known(head.stream) };
+        let read = if !stream.opened {
+            Err("it begins without headers")
+        } else if stream.body.is_empty() && stream.code.is_none() && is_whole(payload) {
+            read_message(payload).map(|code| stream.code = Some(code))
+        } else {
+            stream.body.extend_from_slice(payload);
+            match (stream.code, is_whole(&stream.body)) {
+                (Some(_), _) if !stream.body.is_empty() => Err("it has more than one message"),
+                (_, true) => read_message(&stream.body).map(|code| {
+                    stream.code = Some(code);
+                    stream.body.clear();
+                }),
+                _ if stream.body.len() > MAX_ANSWER => Err("it is longer than 1 MiB"),
+                _ => Ok(()),
+            }
+        };
+        match read {
+            Err(what) => self.refuse(head.stream, Failure::Malformed, what, tally),
+            Ok(()) if head.has(END_STREAM) => {
+                self.fail(head.stream, Failure::Malformed, "it ends without a gRPC status", tally);
+            }
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    fn headers(&mut self, id: u32, ends: bool, block: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Violation> {
+        let verdict = self.verdicts.of(block)?;
+        let Some(stream) = self.streams.of(id) else { return self.check_known(id) };
+        if !stream.opened {
+            match verdict.status {
+                Some(200) => stream.opened = true,
+                // What is only informational comes before the answer.
+                Some(100..=199) if !ends => return Ok(()),
+                Some(status) => {
+                    self.refuse(id, Failure::Http(status), "", tally);
+                    return Ok(());
+                }
+                None => return Err("an answer begins without a status"),
+            }
+        } else if !ends {
+            return Err("trailers do not end their stream");
+        }
+        if !ends {
+            return Ok(());
+        }
+        let (code, whole) = (stream.code, stream.body.is_empty());
+        match (verdict.grpc, code) {
+            (Some(0), Some(code @ (OK | OVER_LIMIT))) if whole => {
+                if let Some(due_ns) = self.close(id) {
+                    tally.answer(due_ns, now_ns, code == OVER_LIMIT);
+                }
+            }
+            (Some(0), Some(_)) if whole => self.fail(id, Failure::NoCode, "", tally),
+            (Some(0), _) => self.fail(id, Failure::Malformed, "its message is not whole", tally),
+            (Some(status), _) => {
+                let said = verdict.message.clone();
+                self.fail(id, Failure::of_grpc(status), &said, tally);
+            }
+            (None, _) => self.fail(id, Failure::Malformed, "it ends without a gRPC status", tally),
+        }
+        Ok(())
+    }
+
+    fn settings(&mut self, head: Head, payload: &[u8]) -> Result<(), Violation> {
+        if head.has(ACK) {
+            return Ok(());
+        }
+        let (settings, []) = payload.as_chunks::<SETTING_BYTES>() else {
+            return Err("a SETTINGS frame has the wrong length");
+        };
+        for [name_high, name_low, value @ ..] in settings.iter().copied() {
+            let value = u32::from_be_bytes(value);
+            let size = usize::try_from(value).unwrap_or(usize::MAX);
+            match u16::from_be_bytes([name_high, name_low]) {
+                SETTINGS_HEADER_TABLE_SIZE => self.peer.least_table = self.peer.least_table.min(size),
+                SETTINGS_MAX_CONCURRENT_STREAMS => self.peer.max_streams = size,
+                SETTINGS_MAX_FRAME_SIZE => {
+                    let allowed = DEFAULT_MAX_FRAME..1 << 24;
+                    self.peer.max_frame = Some(size).filter(|size| allowed.contains(size)).ok_or(BAD_SETTING)?;
+                }
+                SETTINGS_INITIAL_WINDOW_SIZE => {
+                    let window = Some(i64::from(value)).filter(|window| *window <= MAX_WINDOW).ok_or(BAD_SETTING)?;
+                    if let Some(upload) = &mut self.upload {
+                        upload.window += window - self.peer.initial_window;
+                    }
+                    self.peer.initial_window = window;
+                }
+                _ => {}
+            }
+        }
+        self.peer.greeted = true;
+        put_frame(&mut self.out, SETTINGS, ACK, 0, &[]);
+        self.send_upload();
+        Ok(())
+    }
+
+    fn go_away(&mut self, payload: &[u8], tally: &mut Tally) -> Result<(), Violation> {
+        let last = number(payload, 0).ok_or("a GOAWAY frame is too short")? & MAX_STREAM_ID;
+        self.going_away = true;
+        for due_ns in self.streams.close_above(last) {
+            tally.fail(due_ns, Failure::GoingAway, "");
+        }
+        let _dropped = self.upload.take_if(|upload| upload.stream > last);
+        Ok(())
+    }
+
+    fn window_update(&mut self, stream: u32, payload: &[u8]) -> Result<(), Violation> {
+        let more = i64::from(number(payload, 0).ok_or("a WINDOW_UPDATE frame is too short")? & MAX_STREAM_ID);
+        let window = match &mut self.upload {
+            _ if stream == 0 => &mut self.window,
+            Some(upload) if upload.stream == stream => &mut upload.window,
+            // All of that stream has been sent.
+            _ => return Ok(()),
+        };
+        *window += more;
+        if more == 0 || *window > MAX_WINDOW {
+            return Err("a window is opened by nothing, or too far");
+        }
+        self.send_upload();
+        Ok(())
+    }
+
+    /// Sends as much of a long message as the peer takes.
+    fn send_upload(&mut self) {
+        let Some(upload) = &mut self.upload else { return };
+        while !upload.rest.is_empty() {
+            let room = usize::try_from(self.window.min(upload.window)).unwrap_or(0);
+            let length = room.min(self.peer.max_frame).min(upload.rest.len());
+            if length == 0 {
+                return;
+            }
+            let flags = if length == upload.rest.len() { END_STREAM } else { 0 };
+            put_head(&mut self.out, DATA, flags, upload.stream, length);
+            self.out.extend(upload.rest.drain(..length));
+            #[allow(clippy::cast_possible_wrap)] // At most a window.
+            let cost = length as i64;
+            self.window -= cost;
+            upload.window -= cost;
+        }
+        self.upload = None;
+    }
+
+    /// The connection's window is opened again when half of it was used; a stream's holds more than an answer may have.
+    fn take_in(&mut self, bytes: usize) {
+        self.taken += u32::try_from(bytes).unwrap_or(0);
+        if self.taken >= OUR_WINDOW / 2 {
+            put_frame(&mut self.out, WINDOW_UPDATE, 0, 0, &self.taken.to_be_bytes());
+            self.taken = 0;
+        }
+    }
+
+    /// The check failed, and the server is not yet done with it.
+    fn refuse(&mut self, id: u32, failure: Failure, said: &str, tally: &mut Tally) {
+        put_frame(&mut self.out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
+        self.fail(id, failure, said, tally);
+    }
+
+    fn fail(&mut self, id: u32, failure: Failure, said: &str, tally: &mut Tally) {
+        if let Some(due_ns) = self.close(id) {
+            tally.fail(due_ns, failure, said);
+        }
+    }
+
+    fn close(&mut self, id: u32) -> Option<u64> {
+        // What was not yet sent of it never will be, and the server is told.
+        if self.upload.take_if(|upload| upload.stream == id).is_some() {
+            put_frame(&mut self.out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
+        }
+        self.streams.close(id)
+    }
+
+    /// A stream that is closed may still be spoken of; one that never was may not.
+    fn check_known(&self, id: u32) -> Result<(), Violation> {
+        if self.streams.was_opened(id) { Ok(()) } else { Err("it speaks of a stream that was never opened") }
+    }
+}
+
+/// Whether this is a gRPC message with its prefix, and nothing more.
+fn is_whole(bytes: &[u8]) -> bool {
+    number(bytes, 1).is_some_and(|length| bytes.len() - PREFIX_BYTES == length as usize)
+}
+
+/// The overall code of a message with its prefix.
+fn read_message(bytes: &[u8]) -> Result<u64, &'static str> {
+    match bytes.split_at_checked(PREFIX_BYTES) {
+        Some(([0, ..], message)) => overall_code(message),
+        _ => Err("it is compressed, which was not asked for"),
+    }
+}
+
+fn number(payload: &[u8], at: usize) -> Option<u32> {
+    payload.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+const OK: u64 = 1;
+const OVER_LIMIT: u64 = 2;
+
+/// No table for header blocks, so that the same block always has the same bytes; no pushing; and streams that never wait
+/// for a WINDOW_UPDATE.
+const OUR_SETTINGS: [(u16, u32); 3] =
+    [(SETTINGS_HEADER_TABLE_SIZE, 0), (SETTINGS_ENABLE_PUSH, 0), (SETTINGS_INITIAL_WINDOW_SIZE, OUR_WINDOW)];
+const OUR_WINDOW: u32 = 1 << 30;
+const FIRST_WINDOW: u32 = 65_535;
+/// Checks are made only while less than this waits to be sent.
+const MAX_OUT: usize = 256 << 10;
+/// A server tells a status, a message, a few names.
+const MAX_BLOCK: usize = 64 << 10;
+/// An answer to a hundred descriptors takes about 5 KiB.
+const MAX_ANSWER: usize = 1 << 20;
+const PREFIX_BYTES: usize = 5;
+const PRIORITY_BYTES: usize = 5;
+const PING_BYTES: usize = 8;
+const SETTING_BYTES: usize = 6;
+const BAD_PADDING: Violation = "a frame has more padding than payload";
+const BAD_SETTING: Violation = "a setting is out of bounds";
+
+#[cfg(test)]
+mod tests;

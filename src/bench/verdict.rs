@@ -1,0 +1,100 @@
+//! What header blocks mean, remembered by their bytes.
+//!
+//! A server sends the same two blocks with nearly every answer, and without a dynamic table a block means the same
+//! wherever it stands. Comparing it with those seen before costs a fraction of decoding it.
+
+use crate::http2::hpack::Decoder;
+
+/// What a block says of the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::bench) struct Verdict {
+    /// `:status`; trailers have none.
+    pub(in crate::bench) status: Option<u16>,
+    /// `grpc-status`; [`u16::MAX`] for one that is no number.
+    pub(in crate::bench) grpc: Option<u16>,
+    /// `grpc-message` for people, at most [`MAX_MESSAGE`] bytes of it.
+    pub(in crate::bench) message: Box<str>,
+}
+
+/// Verdicts of the latest blocks.
+#[derive(Clone, Debug)]
+pub(in crate::bench) struct Verdicts {
+    decoder: Decoder,
+    known: Vec<(Box<[u8]>, Verdict)>,
+    /// The next to be forgotten.
+    oldest: usize,
+}
+
+impl Verdicts {
+    pub(in crate::bench) fn new() -> Self {
+        Self { decoder: Decoder::new(), known: Vec::with_capacity(REMEMBERED), oldest: 0 }
+    }
+
+    /// What `block` says.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(in crate::bench) fn of(&mut self, block: &[u8]) -> Result<&Verdict, &'static str> {
+        let at = match self.known.iter().position(|(bytes, _)| **bytes == *block) {
+            Some(at) => at,
+            None => self.learn(block)?,
+        };
+        self.known.get(at).map(|(_, verdict)| verdict).ok_or("no room for a header block")
+    }
+
+    fn learn(&mut self, block: &[u8]) -> Result<usize, &'static str> {
+        let told = self.decoder.read(block)?;
+        let message = told.message.get(..told.message.len().min(MAX_MESSAGE)).unwrap_or_default();
+        let verdict = Verdict { status: told.status, grpc: told.grpc, message: plain(message).into() };
+        let entry = (block.into(), verdict);
+        if self.known.len() < REMEMBERED {
+            self.known.push(entry);
+            return Ok(self.known.len() - 1);
+        }
+        let at = self.oldest;
+        self.oldest = (at + 1) % REMEMBERED;
+        if let Some(slot) = self.known.get_mut(at) {
+            *slot = entry;
+        }
+        Ok(at)
+    }
+}
+
+/// Percent-decoded, as gRPC wants messages to be read, and without control characters.
+fn plain(message: &[u8]) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(message.len()), message);
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.first_chunk::<2>().filter(|_| *first == b'%');
+        let byte = digits.and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Beginnings and ends of admitted, denied and refused calls, with a `date` that changes once a second.
+const REMEMBERED: usize = 16;
+/// A line for people.
+const MAX_MESSAGE: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http2::hpack::put_literal;
+
+    #[test]
+    fn blocks_are_remembered_and_forgotten_but_always_right() {
+        let mut verdicts = Verdicts::new();
+        for round in 0..3_u16 {
+            for status in 0..40_u16 {
+                let mut block = vec![0x88];
+                put_literal(&mut block, false, None, "grpc-status", &status.to_string());
+                put_literal(&mut block, false, None, "grpc-message", "100%25 %7F%zz%");
+                let verdict = verdicts.of(&block).unwrap();
+                let expected = Verdict { status: Some(200), grpc: Some(status), message: "100%  %zz%".into() };
+                assert_eq!(*verdict, expected, "round {round}");
+            }
+        }
+        assert_eq!(verdicts.known.len(), REMEMBERED);
+    }
+}

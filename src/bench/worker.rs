@@ -1,0 +1,189 @@
+//! What the tasks of one thread share: its connections, and what was counted.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+
+use super::failure::Failure;
+use super::run::Plan;
+use super::schedule::Schedule;
+use super::session::Session;
+use super::socket::Writer;
+use super::tally::Tally;
+use super::template::Template;
+use super::traffic::Picks;
+use crate::runtime::clock::Stopwatch;
+
+/// What the tasks of a thread share; none holds it while it waits.
+pub(super) struct Worker {
+    pub(super) plan: Arc<Plan>,
+    pub(super) timing: Arc<Timing>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) lines: Vec<Line>,
+    pub(super) template: Template,
+    pub(super) picks: Picks,
+    pub(super) share: Share,
+    /// Until when whoever keeps the schedule sleeps; 0 while it does not.
+    pub(super) asleep_until_ns: u64,
+    /// Wakes it earlier.
+    pub(super) alarm: Rc<Notify>,
+}
+
+/// A connection and its part of the schedule, which goes on when it is made anew.
+pub(super) struct Line {
+    pub(super) session: Session,
+    /// Nothing while there is no connection.
+    pub(super) writer: Option<Rc<Writer>>,
+    pub(super) schedule: Schedule,
+}
+
+impl Worker {
+    /// Makes what is due on one connection, and writes what the kernel takes.
+    pub(super) fn pump(&mut self, at: usize, now_ns: u64) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        let Some(writer) = &line.writer else { return };
+        // What the kernel does not take is offered again when there is more to say, or it can be written.
+        loop {
+            line.session.fill(now_ns, &mut line.schedule, &mut self.template, &mut self.picks);
+            let pending = line.session.pending();
+            if pending.is_empty() {
+                return;
+            }
+            match writer.try_write(pending) {
+                Ok(sent) if sent == pending.len() => {
+                    line.session.sent(sent);
+                    if !line.session.has_room() || line.schedule.next_due().is_none_or(|due| due > now_ns) {
+                        return;
+                    }
+                }
+                Ok(sent) => return line.session.sent(sent),
+                // Whoever reads the connection notices that it is gone.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Sends what is due, and tells how many nanoseconds later to look again; `None` when the run is over. In a closed
+    /// loop only the first checks are due by themselves.
+    pub(super) fn send_what_is_due(&mut self, first: bool) -> Option<u64> {
+        let now_ns = self.timing.now_ns();
+        if now_ns >= self.timing.end_ns() {
+            return None;
+        }
+        let mut next_ns = u64::MAX;
+        for at in 0..self.lines.len() {
+            let due_ns = |worker: &Self| worker.lines.get(at).and_then(Line::next_ns);
+            if (first || self.plan.is_open()) && due_ns(self).is_some_and(|due_ns| due_ns <= now_ns) {
+                self.pump(at, now_ns);
+            }
+            next_ns = next_ns.min(due_ns(self).unwrap_or(u64::MAX));
+        }
+        self.asleep_until_ns = if self.plan.is_open() { next_ns } else { 0 };
+        Some(if self.plan.is_open() { next_ns.saturating_sub(now_ns) } else { u64::MAX })
+    }
+
+    /// Takes what arrived: how much of it, or why the connection is of no more use.
+    pub(super) fn take(&mut self, at: usize, bytes: &[u8]) -> Result<usize, String> {
+        let now_ns = self.timing.now_ns();
+        let Some(line) = self.lines.get_mut(at) else { return Ok(bytes.len()) };
+        let taken = line.session.receive(bytes, now_ns, &mut self.share.tally).map_err(str::to_owned)?;
+        if line.session.is_spent() {
+            return Err("the server is going away, or stream numbers are used up".to_owned());
+        }
+        self.pump(at, now_ns);
+        self.count();
+        // What is due next on a connection that has room again may be due earlier than it was known.
+        let next_ns = self.lines.get(at).and_then(Line::next_ns);
+        if next_ns.is_some_and(|next_ns| next_ns < self.asleep_until_ns) {
+            self.asleep_until_ns = 0;
+            self.alarm.notify_one();
+        }
+        Ok(taken)
+    }
+
+    pub(super) fn count(&self) {
+        let tally = &self.share.tally;
+        self.counts.answered.store(tally.ok + tally.over_limit, Ordering::Relaxed);
+        self.counts.errors.store(tally.errors(), Ordering::Relaxed);
+    }
+
+    /// The connection is gone, and so are the checks on it.
+    pub(super) fn lose(&mut self, at: usize, why: &str) {
+        let Some(line) = self.lines.get_mut(at) else { return };
+        line.session.abandon(Failure::ConnectionLost, why, &mut self.share.tally);
+        line.writer = None;
+        self.share.reconnected_because.get_or_insert_with(|| why.to_owned());
+        self.count();
+    }
+
+    pub(super) fn replace(&mut self, at: usize, session: Session, writer: Writer) {
+        let now_ns = self.timing.now_ns();
+        let Some(line) = self.lines.get_mut(at) else { return };
+        (line.session, line.writer) = (session, Some(Rc::new(writer)));
+        self.share.reconnects += 1;
+        self.pump(at, now_ns);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.timing.now_ns() >= self.timing.end_ns()
+    }
+}
+
+impl Line {
+    /// Whether answers are still to come, or checks that are late still to go out.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.writer.is_some() && (self.session.under_way() > 0 || self.schedule.has_left())
+    }
+
+    /// When the next check is due that there is room for. One without room goes on when an answer comes.
+    pub(super) fn next_ns(&self) -> Option<u64> {
+        self.schedule.next_due().filter(|_| self.writer.is_some() && self.session.has_room())
+    }
+}
+
+/// When a run begins and ends. Instants are nanoseconds since `began`.
+#[derive(Debug)]
+pub(super) struct Timing {
+    pub(super) began: Stopwatch,
+    /// From here on checks count.
+    pub(super) warm_ns: u64,
+    /// No check is due from here on; may be drawn near while the run goes on.
+    pub(super) end_ns: AtomicU64,
+}
+
+impl Timing {
+    pub(super) fn now_ns(&self) -> u64 {
+        self.began.elapsed().as_ns()
+    }
+
+    pub(super) fn end_ns(&self) -> u64 {
+        self.end_ns.load(Ordering::Relaxed)
+    }
+}
+
+/// How far a thread is, for whoever watches. Written by that thread alone.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) answered: AtomicU64,
+    pub(super) errors: AtomicU64,
+}
+
+/// What a thread measured.
+#[derive(Debug)]
+pub(super) struct Share {
+    pub(super) tally: Tally,
+    /// Checks that were due at the end and had not been sent.
+    pub(super) backlog: u64,
+    /// Connections that were made anew.
+    pub(super) reconnects: u64,
+    /// Why, the first time.
+    pub(super) reconnected_because: Option<String>,
+}
+
+impl Share {
+    pub(super) fn empty() -> Self {
+        Self { tally: Tally::new(0, u64::MAX), backlog: 0, reconnects: 0, reconnected_because: None }
+    }
+}

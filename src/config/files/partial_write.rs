@@ -1,0 +1,140 @@
+//! PURE: whether a changed file may be partially written.
+//!
+//! A program that writes into a file, and pauses, leaves a part of it on disk. Often that is a valid configuration, with
+//! fewer or other limits: `requests_per_unit: 10` where `1000000` is being written. It looks the same as what an operator
+//! may want, so such a change is loaded only once it has been stable for [longer](super::Pace::deferral). Where a whole file
+//! replaces another (a rename, a swapped link, a ConfigMap), nothing is ever partial and nothing waits.
+
+use std::collections::{HashMap, HashSet};
+
+use super::listing::FileId;
+use super::{ContentHash, Files};
+use crate::rules::{RuleSet, SourceFile};
+
+/// What of the configuration in force is compared with the next one.
+#[derive(Debug)]
+pub(crate) struct InForce {
+    files: HashMap<String, Mark>,
+    /// How many rules each domain has.
+    rules: HashMap<String, usize>,
+}
+
+/// A file as it was loaded.
+#[derive(Debug)]
+struct Mark {
+    id: FileId,
+    hash: ContentHash,
+    bytes: usize,
+    ends_a_line: bool,
+}
+
+impl InForce {
+    /// Notes what is about to be in force. Cost: a hash of every byte.
+    pub(crate) fn new(files: &Files, rules: &RuleSet) -> Self {
+        let marks = files.files.iter().zip(&files.ids).map(|(file, &id)| (file.name.clone(), Mark::new(file, id)));
+        Self { files: marks.collect(), rules: rules_by_domain(rules) }
+    }
+
+    /// Why one of these files may be partially written; nothing where they look complete.
+    pub(crate) fn suspicion(&self, files: &Files, rules: &RuleSet) -> Option<String> {
+        let (mut written_into, mut stayed) = (None, 0_usize);
+        for (file, id) in files.files.iter().zip(&files.ids) {
+            let Some(before) = self.files.get(&file.name) else { continue };
+            let now = Mark::new(file, *id);
+            let is_same_file = before.id == now.id;
+            stayed += usize::from(is_same_file);
+            if before.hash == now.hash {
+                continue;
+            }
+            if is_same_file && now.bytes < before.bytes {
+                return Some(format!("{} shrank from {} to {} bytes", file.name, before.bytes, now.bytes));
+            }
+            if before.ends_a_line && !now.ends_a_line {
+                return Some(format!("{} ends in the middle of a line", file.name));
+            }
+            if is_same_file {
+                written_into = Some(&file.name);
+            }
+        }
+        let names: HashSet<&str> = files.files.iter().map(|file| &*file.name).collect();
+        // Where no file stayed, the whole directory was replaced.
+        let gone = self.files.keys().find(|name| !names.contains(&***name)).filter(|_| stayed > 0);
+        let name = written_into.or(gone)?;
+        self.lost(rules).map(|lost| format!("{lost} with the change of {name}"))
+    }
+
+    fn lost(&self, rules: &RuleSet) -> Option<String> {
+        let now = rules_by_domain(rules);
+        self.rules.iter().find_map(|(domain, before)| match now.get(domain) {
+            None => Some(format!("domain '{domain}' is removed")),
+            Some(now) if now < before => Some(format!("domain '{domain}' drops from {before} rules to {now}")),
+            Some(_) => None,
+        })
+    }
+}
+
+impl Mark {
+    fn new(file: &SourceFile, id: FileId) -> Self {
+        Self {
+            id,
+            hash: ContentHash::of(std::slice::from_ref(file)),
+            bytes: file.text.len(),
+            ends_a_line: file.text.ends_with(b"\n"),
+        }
+    }
+}
+
+fn rules_by_domain(rules: &RuleSet) -> HashMap<String, usize> {
+    let mut counts: HashMap<String, usize> = rules.domains().map(|domain| (domain.name.clone(), 0)).collect();
+    for rule in rules.rules() {
+        if let Some(count) = counts.get_mut(&rule.domain) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{LoadOptions, load};
+
+    /// Files as `name inode text`, one in each element.
+    fn files(all: &[(&str, i128, &str)]) -> (Files, RuleSet) {
+        let mut files = Files::default();
+        for (name, inode, text) in all {
+            files.files.push(SourceFile { name: (*name).to_owned(), text: text.as_bytes().to_vec() });
+            files.ids.push(FileId([0, *inode]));
+        }
+        let rules = load(&files.files, LoadOptions::default()).unwrap();
+        (files, rules)
+    }
+
+    #[test]
+    fn suspicions() {
+        const TWO: &str =
+            "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n- {key: l, rate_limit: {unit: day}}\n";
+        const ONE: &str = "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n";
+        const LONG: &str = "# a comment that makes it longer than it was, although a rule is gone\ndomain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n";
+        const OTHER: &str = "domain: b\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n";
+        let cut = ONE.trim_end();
+        for (before, after, expected) in [
+            (&[("a", 1, TWO)][..], &[("a", 1, ONE)][..], Some("a shrank from 95 to 59 bytes")),
+            (&[("a", 1, TWO)], &[("a", 2, ONE)], None),
+            (&[("a", 1, ONE)], &[("a", 1, TWO)], None),
+            (&[("a", 1, ONE)], &[("a", 1, ONE)], None),
+            (&[("a", 1, ONE)], &[("a", 2, cut)], Some("a ends in the middle of a line")),
+            (&[("a", 1, cut)], &[("a", 2, cut)], None),
+            (&[("a", 1, TWO)], &[("a", 1, LONG)], Some("domain 'a' drops from 2 rules to 1 with the change of a")),
+            (&[("a", 1, TWO)], &[("a", 2, LONG)], None),
+            (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 1, ONE)], Some("domain 'b' is removed with the change of b")),
+            (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 3, ONE)], None),
+            (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 1, ONE), ("c", 2, OTHER)], None),
+        ] {
+            let (first, rules) = files(before);
+            let (second, next) = files(after);
+            let suspicion = InForce::new(&first, &rules).suspicion(&second, &next);
+            assert_eq!(suspicion.as_deref(), expected, "{before:?} -> {after:?}");
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! A file or a directory of configuration, and how it is read as one consistent whole.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::listing::{FileId, Found, Listing, list};
+use crate::rules::{LoadOptions, SourceFile};
+
+/// What was read: every file of the configuration, as they were at one moment.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// The files, in the order of their paths.
+    pub files: Vec<SourceFile>,
+    /// What lies in the directory and was not read, a line for each: its path, and why.
+    pub passed_over: Vec<String>,
+    /// Which file on disk each of `files` was.
+    pub(super) ids: Vec<FileId>,
+}
+
+/// Where the configuration is: a file, or a directory of which every `*.yaml` and `*.yml` below it counts.
+///
+/// Files and directories whose name begins with a dot are skipped; symbolic links are followed, so a Kubernetes ConfigMap
+/// (`a.yaml -> ..data/a.yaml`, `..data -> ..2024_x`) is read once and not three times.
+#[derive(Clone, Debug)]
+pub struct Source {
+    path: PathBuf,
+    options: LoadOptions,
+}
+
+impl Source {
+    /// Names the place; nothing is read yet, and nothing needs to exist yet.
+    pub fn open(path: impl Into<PathBuf>, options: LoadOptions) -> Self {
+        Self { path: path.into(), options }
+    }
+
+    /// The path as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the files are to be loaded.
+    pub fn options(&self) -> LoadOptions {
+        self.options
+    }
+
+    /// Reads every file, in the order of their paths. A file's name is the path as a user would type it from here.
+    ///
+    /// What is returned was on disk all at once: files that change while they are read are read again, so a swap of a
+    /// directory never yields half of the old and half of the new one. Cost: two walks and one read of every file; blocks.
+    ///
+    /// # Errors
+    /// The first thing that keeps the configuration from being read whole.
+    pub fn read(&self) -> Result<Files, ReadError> {
+        let mut listed = list(&self.path)?;
+        for _ in 0..READ_ATTEMPTS {
+            let files = read_all(&self.path, &listed.files);
+            let again = list(&self.path)?;
+            if again.files == listed.files {
+                return files.map(|files| Files::new(files, &again));
+            }
+            listed = again;
+        }
+        Err(ReadError::Changing { path: self.path.clone() })
+    }
+
+    /// As [`read`](Self::read), but a failure is tried again for about a second and a half: in the moment between the
+    /// unlink and the rename of a swap, a file that is about to be there is missing.
+    ///
+    /// # Errors
+    /// The failure that stayed.
+    pub fn read_patiently(&self) -> Result<Files, ReadError> {
+        for wait in RETRY_AFTER {
+            match self.read() {
+                Err(_) => std::thread::sleep(wait),
+                read => return read,
+            }
+        }
+        self.read()
+    }
+}
+
+impl Files {
+    /// Adds what another source holds.
+    pub fn append(&mut self, mut other: Self) {
+        self.files.append(&mut other.files);
+        self.passed_over.append(&mut other.passed_over);
+        self.ids.append(&mut other.ids);
+    }
+
+    fn new(files: Vec<SourceFile>, listing: &Listing) -> Self {
+        let shown = listing.passed_over.iter().take(MAX_PASSED_OVER);
+        let why = "only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away";
+        let mut passed_over: Vec<_> = shown.map(|path| format!("{}: passed over: {why}", path.display())).collect();
+        let more = listing.passed_over.len().saturating_sub(MAX_PASSED_OVER);
+        if more > 0 {
+            passed_over.push(format!("and {more} more that are passed over"));
+        }
+        Self { files, passed_over, ids: listing.files.iter().map(Found::identity).collect() }
+    }
+}
+
+/// Why the configuration could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The path does not exist.
+    #[error("{}: no such file or directory; give a rules file, or a directory that holds *.yaml or *.yml files", path.display())]
+    Missing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The system refuses to read something.
+    #[error("{}: cannot be read: {error}; check the path and that this user may read it", path.display())]
+    Unreadable {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A device, a pipe or a socket.
+    #[error("{}: is neither a regular file nor a directory; rules are read from those only", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A directory without any configuration.
+    #[error(
+        "{}: holds no *.yaml or *.yml file{} (names that begin with a dot are skipped); put the rules there or give another path",
+        path.display(),
+        named(beside)
+    )]
+    NoFiles {
+        /// The directory.
+        path: PathBuf,
+        /// The first files that it holds instead.
+        beside: Vec<PathBuf>,
+    },
+    /// There is more than a configuration can sensibly be.
+    #[error("{}: more than {max} {what}; give a path that holds only rules", path.display())]
+    TooMuch {
+        /// Where the bound was passed.
+        path: PathBuf,
+        /// Of what there is too much.
+        what: &'static str,
+        /// How much is allowed.
+        max: u64,
+    },
+    /// The files never stood still for as long as it takes to read them.
+    #[error("{}: keeps changing while it is read; it is tried again at the next change", path.display())]
+    Changing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+}
+
+impl ReadError {
+    /// The system's refusal to read `path`.
+    pub(crate) fn unreadable(path: &Path, error: io::Error) -> Self {
+        Self::Unreadable { path: path.to_owned(), error }
+    }
+}
+
+/// What tells one content from another: a hash of the names and bytes of all files, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentHash([u8; 32]);
+
+impl ContentHash {
+    /// The hash of these files. Cost: one pass of SHA-256 over every byte.
+    pub fn of(files: &[SourceFile]) -> Self {
+        let mut hash = Sha256::new();
+        for part in files.iter().flat_map(|file| [file.name.as_bytes(), &file.text]) {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+/// A directory swap takes microseconds: whoever still changes files at the third reading is writing, not swapping.
+const READ_ATTEMPTS: usize = 3;
+
+/// The pauses between attempts to read what is missing; together long enough for a slow copy over the old file, and
+/// short enough that a lost configuration is told at once.
+const RETRY_AFTER: [Duration; 5] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+];
+
+/// Who has more than that beside the rules gave a wrong path, and learns it from these.
+const MAX_PASSED_OVER: usize = 100;
+
+/// `; passed over: 'a', 'b'`, or nothing.
+fn named(passed_over: &[PathBuf]) -> String {
+    let names: Vec<_> = passed_over.iter().map(|path| format!("'{}'", path.display())).collect();
+    if names.is_empty() { String::new() } else { format!("; passed over: {}", names.join(", ")) }
+}
+
+/// 64 MiB of YAML is more than 500,000 rules, and the text is held in memory while it is parsed.
+pub const MAX_BYTES: u64 = 64 << 20;
+
+fn read_all(root: &Path, listed: &[Found]) -> Result<Vec<SourceFile>, ReadError> {
+    let mut left = MAX_BYTES;
+    let mut files = Vec::with_capacity(listed.len());
+    for Found { path, .. } in listed {
+        let text = read_one(path, left).map_err(|error| ReadError::unreadable(path, error))?;
+        left = left.checked_sub(text.len() as u64).ok_or_else(|| ReadError::TooMuch {
+            path: root.to_owned(),
+            what: "bytes",
+            max: MAX_BYTES,
+        })?;
+        files.push(SourceFile { name: path.display().to_string(), text });
+    }
+    Ok(files)
+}
+
+/// The file's content, cut one byte above `most`: its length then shows that it is too long.
+fn read_one(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(most + 1).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// Lays out `tree`, one entry per line: `a/b.yaml = text`, `link -> target`, or `dir/`.
+    fn lay_out(root: &Path, tree: &str) {
+        for line in tree.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if let Some((path, text)) = line.split_once(" = ") {
+                fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+                fs::write(root.join(path), text).unwrap();
+            } else if let Some((path, target)) = line.split_once(" -> ") {
+                fs::create_dir_all(root.join(path).parent().unwrap()).unwrap();
+                symlink(target, root.join(path)).unwrap();
+            } else {
+                fs::create_dir_all(root.join(line)).unwrap();
+            }
+        }
+    }
+
+    /// Reads `path` of a laid-out tree: `name=text` of each file, or the error, with the root shown as `R`.
+    fn read(tree: &str, path: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        lay_out(dir.path(), tree);
+        let shown = match Source::open(dir.path().join(path), LoadOptions::default()).read() {
+            Ok(Files { files, .. }) => {
+                let shown = files.iter().map(|file| format!("{}={}", file.name, String::from_utf8_lossy(&file.text)));
+                shown.collect::<Vec<_>>().join(" ")
+            }
+            Err(error) => error.to_string(),
+        };
+        shown.replace(dir.path().to_str().unwrap(), "R")
+    }
+
+    #[test]
+    fn reads_what_counts_in_the_order_of_paths() {
+        let cases = [
+            ("a file of any name", "rules.conf = 1", "rules.conf", "R/rules.conf=1"),
+            ("both endings, sorted", "d/b.yml = 2\nd/a.yaml = 1\nd/c.txt = 3", "d", "R/d/a.yaml=1 R/d/b.yml=2"),
+            ("below", "d/z.yaml = 9\nd/s/a.yaml = 1", "d", "R/d/s/a.yaml=1 R/d/z.yaml=9"),
+            ("dot files and directories", "d/.a.yaml = 1\nd/.s/a.yaml = 2\nd/b.yaml = 3", "d", "R/d/b.yaml=3"),
+            ("a linked directory", "v2/a.yaml = 1\ncurrent -> v2", "current", "R/current/a.yaml=1"),
+            ("a linked file", "v2/a.yaml = 1\nrules.yaml -> v2/a.yaml", "rules.yaml", "R/rules.yaml=1"),
+            ("a ConfigMap", "d/..2024/a.yaml = 1\nd/..data -> ..2024\nd/a.yaml -> ..data/a.yaml", "d", "R/d/a.yaml=1"),
+            ("a loop of directories", "d/a.yaml = 1\nd/s/\nd/s/up -> ..", "d", "R/d/a.yaml=1"),
+            ("a link to nowhere that is no rule", "d/a.yaml = 1\nd/x -> gone", "d", "R/d/a.yaml=1"),
+        ];
+        for (what, tree, path, expected) in cases {
+            assert_eq!(read(tree, path), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_lies_beside_the_rules_is_named() {
+        let tree =
+            "d/a.yaml = 1\nd/config = 1\nd/B.YAML = 1\nd/s/c.json = 1\nd/.hidden = 1\nd/x -> gone\nd/..data/y = 1";
+        let dir = tempfile::tempdir().unwrap();
+        lay_out(dir.path(), tree);
+        let files = Source::open(dir.path().join("d"), LoadOptions::default()).read().unwrap();
+        let named: Vec<_> =
+            files.passed_over.iter().map(|line| line.split(": passed over: ").next().unwrap()).collect();
+        let expected = ["d/B.YAML", "d/config", "d/s/c.json", "d/x"].map(|path| dir.path().join(path));
+        assert_eq!(named, expected.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>());
+
+        for name in 0..MAX_PASSED_OVER + 5 {
+            fs::write(dir.path().join(format!("d/{name}.txt")), "").unwrap();
+        }
+        let files = Source::open(dir.path().join("d"), LoadOptions::default()).read().unwrap();
+        assert_eq!(files.passed_over.len(), MAX_PASSED_OVER + 1);
+        assert_eq!(files.passed_over.last().unwrap(), "and 9 more that are passed over");
+    }
+
+    #[test]
+    fn an_error_says_what_where_and_what_to_do() {
+        let cases = [
+            ("", "d", "R/d: no such file or directory; give a rules file"),
+            (
+                "d/x.txt = 1\nd/config = 1",
+                "d",
+                "R/d: holds no *.yaml or *.yml file; passed over: 'R/d/config', 'R/d/x.txt' (names",
+            ),
+            ("d/", "d", "R/d: holds no *.yaml or *.yml file (names"),
+            ("d/x.yaml -> gone", "d", "R/d/x.yaml: cannot be read: No such file"),
+            ("x.yaml -> gone", "x.yaml", "R/x.yaml: no such file or directory"),
+            ("a -> b\nb -> a", "a", "R/a: cannot be read: Too many levels of symbolic links"),
+            ("d/x.yaml -> /dev/null", "d", "R/d/x.yaml: is neither a regular file nor a directory"),
+        ];
+        for (tree, path, expected) in cases {
+            let told = read(tree, path);
+            assert!(told.starts_with(expected), "{tree:?}: expected {expected:?}, got {told:?}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_configuration_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a.yaml", "b.yaml"] {
+            File::create(dir.path().join(name)).unwrap().set_len(MAX_BYTES / 2 + 1).unwrap();
+        }
+        let error = Source::open(dir.path(), LoadOptions::default()).read().unwrap_err();
+        assert!(error.to_string().contains("more than 67108864 bytes"), "{error}");
+
+        let deep = tempfile::tempdir().unwrap();
+        fs::create_dir_all(deep.path().join(["s"; 40].join("/"))).unwrap();
+        let error = Source::open(deep.path(), LoadOptions::default()).read().unwrap_err();
+        assert!(error.to_string().contains("more than 32 directories inside each other"), "{error}");
+    }
+
+    #[test]
+    fn the_hash_tells_names_and_bytes_apart() {
+        let file = |name: &str, text: &str| SourceFile { name: name.into(), text: text.into() };
+        let hash = ContentHash::of(&[file("a", "bc")]);
+        assert_eq!(hash, ContentHash::of(&[file("a", "bc")]));
+        assert_ne!(hash, ContentHash::of(&[file("ab", "c")]));
+        assert_ne!(hash, ContentHash::of(&[file("a", "bc"), file("", "")]));
+    }
+}

@@ -1,0 +1,215 @@
+//! Header blocks (RFC 7541). What is read has no dynamic table: our SETTINGS allow the peer none.
+//!
+//! Of our own, since the crates that were looked at (`hpack` and those that descend from it) build the Huffman table anew
+//! for every string: with a server whose headers differ each time, that would be most of what the generator costs.
+
+use super::huffman::Huffman;
+
+/// Reads header blocks for the three names that say how a call went; everything else is checked and left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoder {
+    huffman: Huffman,
+    name: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// What a block said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// `:status`.
+    pub(crate) status: Option<u16>,
+    /// `grpc-status`; [`u16::MAX`] for one that is no number.
+    pub(crate) grpc: Option<u16>,
+    /// `grpc-message`, as it stood there.
+    pub(crate) message: Vec<u8>,
+}
+
+impl Decoder {
+    pub(crate) fn new() -> Self {
+        Self { huffman: Huffman::new(), name: Vec::new(), value: Vec::new() }
+    }
+
+    /// Reads a whole block.
+    ///
+    /// # Errors
+    /// It is no header block, or needs a dynamic table.
+    pub(crate) fn read(&mut self, block: &[u8]) -> Result<Told, &'static str> {
+        let (mut told, mut rest) = (Told::default(), block);
+        while let Some(first) = rest.first().copied() {
+            if first & 0x80 != 0 {
+                let index = integer(&mut rest, 7)?;
+                known(index)?;
+                if let Some(status) = index.checked_sub(STATUS).and_then(|at| STATUSES.get(at)) {
+                    told.status = Some(*status);
+                }
+            } else if first & 0xe0 == 0x20 {
+                if integer(&mut rest, 5)? != 0 {
+                    return Err("a header block makes its table larger than allowed");
+                }
+            } else {
+                self.literal(if first & 0x40 != 0 { 6 } else { 4 }, &mut rest, &mut told)?;
+            }
+        }
+        Ok(told)
+    }
+
+    fn literal(&mut self, prefix: u8, rest: &mut &[u8], told: &mut Told) -> Result<(), &'static str> {
+        let index = integer(rest, prefix)?;
+        self.name.clear();
+        if index == 0 {
+            self.huffman.string(rest, &mut self.name)?;
+        } else {
+            known(index)?;
+            if (STATUS..STATUS + STATUSES.len()).contains(&index) {
+                self.name.extend_from_slice(b":status");
+            }
+        }
+        self.value.clear();
+        self.huffman.string(rest, &mut self.value)?;
+        match self.name.as_slice() {
+            b":status" => told.status = number(&self.value),
+            b"grpc-status" => told.grpc = Some(number(&self.value).unwrap_or(u16::MAX)),
+            b"grpc-message" => told.message.clone_from(&self.value),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Huffman {
+    fn string(&self, rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
+        let encoded = rest.first().is_some_and(|first| first & 0x80 != 0);
+        let length = integer(rest, 7)?;
+        let (text, after) = rest.split_at_checked(length).ok_or(TRUNCATED)?;
+        *rest = after;
+        if encoded {
+            return self.decode(text, out);
+        }
+        out.extend_from_slice(text);
+        Ok(())
+    }
+}
+
+/// Appends a header that is in one of the tables.
+pub(crate) fn put_indexed(out: &mut Vec<u8>, index: usize) {
+    put_integer(out, 0x80, 7, index);
+}
+
+/// Appends a header in full, for the peer to remember or not; `index` is where its name is in the static table.
+pub(crate) fn put_literal(out: &mut Vec<u8>, remember: bool, index: Option<usize>, name: &str, value: &str) {
+    let (first, prefix) = if remember { (0x40, 6) } else { (0, 4) };
+    put_integer(out, first, prefix, index.unwrap_or(0));
+    if index.is_none() {
+        put_string(out, name);
+    }
+    put_string(out, value);
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    put_integer(out, 0, 7, text.len());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// An integer after the bits of `first` that are not its prefix (section 5.1).
+fn put_integer(out: &mut Vec<u8>, first: u8, prefix: u8, value: usize) {
+    let largest = (1_u8 << prefix) - 1;
+    if let Some(short) = u8::try_from(value).ok().filter(|short| *short < largest) {
+        out.push(first | short);
+        return;
+    }
+    out.push(first | largest);
+    let mut rest = value - usize::from(largest);
+    while rest >= 0x80 {
+        out.push(rest.to_le_bytes()[0] | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest.to_le_bytes()[0]);
+}
+
+/// Four bytes after the prefix are more than any block of ours allows.
+fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, &'static str> {
+    let (first, mut after) = rest.split_first().ok_or(TRUNCATED)?;
+    let largest = 0xff_u8 >> (8 - prefix);
+    let mut value = usize::from(first & largest);
+    if value == usize::from(largest) {
+        for at in 0..=4 {
+            let (byte, others) = after.split_first().filter(|_| at < 4).ok_or(TRUNCATED)?;
+            after = others;
+            value += usize::from(byte & 0x7f) << (7 * at);
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+    }
+    *rest = after;
+    Ok(value)
+}
+
+fn known(index: usize) -> Result<(), &'static str> {
+    if (1..=STATIC_ENTRIES).contains(&index) {
+        Ok(())
+    } else {
+        Err("a header block uses a table that it must not have")
+    }
+}
+
+fn number(text: &[u8]) -> Option<u16> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// What the static table holds; a dynamic one begins behind it.
+pub(crate) const STATIC_ENTRIES: usize = 61;
+/// At the beginning of a block: the dynamic table is to hold nothing.
+pub(crate) const EMPTY_TABLE: u8 = 0x20;
+/// Where `:status` begins in the static table, and the values it has there.
+const STATUS: usize = 8;
+const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
+const TRUNCATED: &str = "a header block ends too early";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(block: &[u8]) -> Result<Told, &'static str> {
+        Decoder::new().read(block)
+    }
+
+    #[test]
+    fn every_form_of_a_header_is_read() {
+        let told = |status, grpc, message: &str| Told { status, grpc, message: message.into() };
+        let mut long = Vec::new();
+        put_literal(&mut long, false, None, "other", &"x".repeat(1_000));
+        put_literal(&mut long, true, None, "grpc-message", &"y".repeat(300));
+        let cases: [(&[u8], Told); 8] = [
+            (&[], told(None, None, "")),
+            (&[0x88], told(Some(200), None, "")),
+            (&[0x20, 0x8e], told(Some(500), None, "")),
+            (b"\x08\x03503", told(Some(503), None, "")),
+            (b"\x48\x03302", told(Some(302), None, "")),
+            (b"\x00\x0bgrpc-status\x0212\x10\x0cgrpc-message\x02no", told(None, Some(12), "no")),
+            (b"\x40\x0bgrpc-status\x01x", told(None, Some(u16::MAX), "")),
+            (&long, told(None, None, &"y".repeat(300))),
+        ];
+        for (block, expected) in cases {
+            assert_eq!(read(block), Ok(expected), "{block:?}");
+        }
+    }
+
+    #[test]
+    fn a_bad_block_is_an_error() {
+        let cases: [&[u8]; 9] = [
+            &[0x80],
+            &[0xbe],
+            &[0x3f, 0xe1, 0x1f],
+            &[0x00],
+            &[0x00, 0x05, b'x'],
+            &[0x00, 0x01, b'x', 0x82, 0x00, 0x00],
+            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            &[0x7f, 0x00],
+            &[0x0f, 0xff, 0xff, 0xff, 0x7f, 0x00],
+        ];
+        for block in cases {
+            assert!(read(block).is_err(), "{block:?}");
+        }
+    }
+}

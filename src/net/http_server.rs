@@ -1,0 +1,108 @@
+//! The HTTP server of a port: bounded connections, and no patience with peers that send nothing.
+
+use std::io;
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::{Acceptor, Opened, Peer, Protocol, Slots, Socket, http2_builder, open};
+use crate::runtime::lifecycle::Phases;
+
+/// One port.
+#[derive(Debug)]
+pub struct Server {
+    acceptor: Acceptor,
+    router: Router,
+    phases: Phases,
+}
+
+impl Server {
+    /// Serves `router` on the socket, HTTP/1 and HTTP/2 alike. Call it inside the runtime that is to serve.
+    ///
+    /// # Errors
+    /// When the runtime cannot take the socket.
+    pub fn new(socket: Socket, slots: Slots, router: Router, phases: Phases) -> io::Result<Self> {
+        Ok(Self { acceptor: Acceptor::new(socket, slots)?, router, phases })
+    }
+
+    /// Accepts until the process stops, then waits for the connections that are left.
+    pub async fn run(self) {
+        let Self { acceptor, router, phases } = self;
+        let connection = |peer| {
+            let (router, phases) = (router.clone(), phases.clone());
+            async move {
+                match peer {
+                    Peer::Tcp(stream) => connection(stream, router, phases).await,
+                    Peer::Unix(stream) => connection(stream, router, phases).await,
+                }
+            }
+        };
+        acceptor.serve(phases.clone(), connection).await;
+    }
+}
+
+async fn connection<S>(stream: S, router: Router, mut phases: Phases)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let opened = tokio::select! {
+        opened = open(stream) => opened,
+        () = phases.stopping() => return,
+    };
+    let ended = match opened {
+        Ok((Protocol::Http1, stream)) => http1_connection(stream, router, phases).await,
+        Ok((Protocol::Http2, stream)) => http2_connection(stream, router, phases).await,
+        Err(error) => return tracing::debug!(%error, "connection closed"),
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+    }
+}
+
+async fn http1_connection<S>(stream: Opened<S>, router: Router, mut phases: Phases) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_PATIENCE)
+        .max_buf_size(HEADER_BYTES)
+        .max_headers(HEADERS);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = phases.stopping() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+async fn http2_connection<S>(stream: Opened<S>, router: Router, mut phases: Phases) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let mut connection = pin!(http2_builder().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = phases.stopping() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+/// Also how long an idle connection is kept.
+const HEADER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What one connection buffers, and so the longest header block: as long as on the gRPC port, for `/json` answers checks too.
+const HEADER_BYTES: usize = 128 << 10;
+
+/// Headers of one request. The reference service counts bytes only; each of these takes a few dozen.
+const HEADERS: usize = 1_000;

@@ -1,0 +1,118 @@
+//! Compressed requests, which are not looked into before they are complete.
+//!
+//! A message of 4 KiB may become 4 MiB. Decompressed while its stream stays open, it would wait there for as long as the
+//! client likes; so the stream has to end first, and then the message lives for one decision.
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request};
+use http_body::Body;
+use http_body_util::{BodyExt, Full};
+use tonic::Status;
+
+use crate::api::rls::first_message;
+
+/// Whether the messages of a request with these headers may be compressed.
+pub(crate) fn names_encoding(headers: &HeaderMap) -> bool {
+    headers.get(ENCODING).is_some_and(|encoding| encoding != "identity")
+}
+
+/// The request with its first message alone, once it has come to its end. Of a message that is not compressed after all it
+/// does not matter which encoding the headers name.
+///
+/// # Errors
+/// RESOURCE_EXHAUSTED: it is too large. Whatever ended the stream before its time.
+pub(crate) async fn gathered<B>(request: Request<B>) -> Result<Request<Full<Bytes>>, Status>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut head, mut body) = request.into_parts();
+    // One buffer: a client may send byte by byte, and each piece would take room of its own.
+    let mut framed = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame.map_err(|error| Status::from_error(error.into()))?.into_data() else { break };
+        if framed.len().saturating_add(piece.len()) > MAX_BYTES {
+            let message = format!("a compressed request of more than {MAX_BYTES} bytes");
+            return Err(Status::resource_exhausted(message));
+        }
+        framed.extend_from_slice(&piece);
+    }
+    let (is_compressed, length) = first_message(&framed);
+    framed.truncate(length);
+    if !is_compressed {
+        head.headers.remove(ENCODING);
+    }
+    Ok(Request::from_parts(head, Full::new(framed.freeze())))
+}
+
+const ENCODING: &str = "grpc-encoding";
+
+/// The largest message with its prefix, and what gzip adds to one that does not get smaller.
+const MAX_BYTES: usize = crate::net::MAX_MESSAGE_BYTES + 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// A body in pieces; `None` has not come yet.
+    struct Pieces(VecDeque<Option<Bytes>>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            match self.0.pop_front() {
+                Some(None) => Poll::Pending,
+                piece => Poll::Ready(piece.flatten().map(|piece| Ok(Frame::data(piece)))),
+            }
+        }
+    }
+
+    fn request(pieces: &[Option<&'static [u8]>]) -> Request<Pieces> {
+        let pieces = pieces.iter().map(|piece| piece.map(Bytes::from_static)).collect();
+        Request::builder().header(ENCODING, "gzip").body(Pieces(pieces)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_body_is_gathered_to_its_first_message() {
+        for (pieces, whole) in [
+            (&[][..], &b""[..]),
+            (&[&b""[..], b""], b""),
+            (&[b"\x01\0\0\0\x03abc"], b"\x01\0\0\0\x03abc"),
+            (&[b"\x01\0\0", b"\0\x03", b"", b"ab", b"c"], b"\x01\0\0\0\x03abc"),
+            // More than one: the first counts, as everywhere in a unary call.
+            (&[b"\x01\0\0\0\x03abc\x01\0\0\0\x03def"], b"\x01\0\0\0\x03abc"),
+            // Less than one: who reads it says so.
+            (&[b"\x01\0\0\0\x03ab"], b"\x01\0\0\0\x03ab"),
+            (&[b"\x01\0"], b"\x01\0"),
+            (&[b"\0\0\0\0\x01a"], b"\0\0\0\0\x01a"),
+        ] {
+            let pieces: Vec<_> = pieces.iter().copied().map(Some).collect();
+            let (head, body) = gathered(request(&pieces)).await.unwrap().into_parts();
+            assert_eq!(body.collect().await.unwrap().to_bytes(), whole, "{pieces:?}");
+            assert_eq!(head.headers.contains_key(ENCODING), whole.len() >= 5 && whole[0] == 1, "{pieces:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_handed_on_before_the_end() {
+        let mut gathered = pin!(gathered(request(&[Some(b"\x01\0\0\0\0"), None])));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(gathered.as_mut().poll(&mut cx).is_pending());
+        assert!(gathered.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_fails() {
+        let pieces = vec![Some(&[0; 1024][..]); MAX_BYTES / 1024 + 1];
+        let status = gathered(request(&pieces)).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+    }
+}

@@ -1,0 +1,113 @@
+//! One connection of a worker: every check that has arrived is decided before the answers leave, in one write.
+//!
+//! The HTTP/2 state machine is the `h2` crate's; hyper would put a task, a boxed future and a `date` header between it
+//! and each decision. A check whose request arrived whole is decided in place, by one reading of the clock and one view
+//! of the rules for all that came together. Everything else (requests in pieces, compressed or too large ones, the other
+//! services) goes the way of any tonic service, in a task of its own.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use h2::RecvStream;
+use h2::server::{Connection, SendResponse};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::keepalive::Keepalive;
+use super::services::Services;
+use super::stream::{Payload, Pieces};
+use crate::net::h2_builder;
+use crate::runtime::lifecycle::Phases;
+
+/// Serves one HTTP/2 connection until it ends.
+///
+/// # Errors
+/// When the peer breaks the protocol, is silent for too long, or the socket fails.
+pub(super) async fn serve<S>(stream: S, services: Services, mut phases: Phases) -> Result<(), h2::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connection = h2_builder().handshake(stream).await?;
+    let keepalive = Keepalive::new(connection.ping_pong());
+    let stopping: Stopping = Box::pin(async move { phases.stopping().await });
+    Serving { connection, services, keepalive, stopping: Some(stopping), batch: Vec::new() }.await
+}
+
+type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A connection that is served.
+struct Serving<S> {
+    connection: Connection<S, Payload>,
+    services: Services,
+    keepalive: Keepalive,
+    /// Waits for the process to stop; `None` once it does.
+    stopping: Option<Stopping>,
+    /// Requests that arrived together; empty between polls, kept for its room.
+    batch: Vec<(Request<RecvStream>, SendResponse<Payload>)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Serving<S> {
+    type Output = Result<(), h2::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if this.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(cx).is_ready()) {
+            this.stopping = None;
+            this.connection.graceful_shutdown();
+        }
+        loop {
+            // Looking for more also writes the answers of the batch before.
+            let ended = this.accept(cx);
+            if this.batch.is_empty() {
+                let Poll::Ready(ended) = ended else { break };
+                return Poll::Ready(ended);
+            }
+            this.keepalive.heard();
+            this.answer(cx);
+        }
+        // The peer is gone without a word: dropping the connection closes it.
+        this.keepalive.poll_lost(cx).map(Ok)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
+    /// Takes the requests that have arrived; ready when the connection has ended.
+    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        while self.batch.len() < MAX_BATCH {
+            match self.connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok(accepted))) => self.batch.push(accepted),
+                Poll::Ready(ended) => {
+                    // Nobody is left to answer.
+                    self.batch.clear();
+                    return Poll::Ready(ended.map_or(Ok(()), |accepted| accepted.map(drop)));
+                }
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
+    fn answer(&mut self, cx: &mut Context<'_>) {
+        let moment = self.services.moment();
+        for (request, respond) in self.batch.drain(..) {
+            let (head, body) = request.map(Pieces::of).into_parts();
+            if !Services::is_check(&head) {
+                self.services.other(Request::from_parts(head, body), respond);
+                continue;
+            }
+            match body.whole(cx) {
+                Ok(framed) => self.services.check(&moment, head, framed, respond),
+                Err(pieces) => self.services.check_later(Request::from_parts(head, pieces), respond),
+            }
+        }
+        self.batch.shrink_to(KEPT_ROOM);
+    }
+}
+
+/// More than one read brings of small checks; with more, the first would wait for long.
+const MAX_BATCH: usize = 256;
+/// Of a batch's room, what an idle connection keeps: a few hundred bytes for each request.
+const KEPT_ROOM: usize = 64;
+
+#[cfg(test)]
+mod tests;

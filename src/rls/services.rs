@@ -1,0 +1,154 @@
+//! The services of one worker.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use h2::server::SendResponse;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tonic::Status;
+use tonic::codegen::Service;
+use tonic::service::Routes;
+
+use super::Context;
+use super::checks::{Checks, Moment};
+use super::compressed::{gathered, names_encoding};
+use super::stream::{Payload, Pieces, Whole, respond};
+use crate::api::rls::ResponseFrame;
+use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
+use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
+use crate::limiter::Lane;
+use crate::net::PartialBytes;
+use crate::runtime::lifecycle::Phases;
+
+/// What a worker offers on each of its connections. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Services {
+    checks: Arc<Checks>,
+    other: Routes,
+    partial: PartialBytes,
+    phases: Phases,
+    prepared: Arc<Prepared>,
+}
+
+impl Services {
+    /// The services of the worker with this lane.
+    pub(super) fn new(context: &Context, lane: Lane) -> Self {
+        Self {
+            checks: Arc::new(Checks::new(context, lane)),
+            other: common_services(&context.phases, SERVICE_NAME).prepare(),
+            partial: PartialBytes::default(),
+            phases: context.phases.clone(),
+            prepared: Arc::default(),
+        }
+    }
+
+    /// Whether this is a call of ShouldRateLimit.
+    pub(super) fn is_check(head: &Parts) -> bool {
+        head.uri.path() == CHECK
+    }
+
+    /// What the checks of one batch are decided by.
+    pub(super) fn moment(&self) -> Moment<'_> {
+        self.checks.moment()
+    }
+
+    /// Decides about a check whose request arrived whole.
+    pub(super) fn check(&self, moment: &Moment<'_>, head: Parts, whole: Whole, mut respond: SendResponse<Payload>) {
+        let Some(message) = crate::api::rls::sole_message(&whole.piece) else {
+            return self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
+        };
+        let span = self.checks.begin_span(&head.headers, message);
+        match self.checks.decide(moment, &head.headers, message) {
+            Ok(answer) if answer.hold.is_zero() && span.is_none() => self.prepared.send(&mut respond, answer.frame),
+            answer => {
+                let (checks, prepared) = (Arc::clone(&self.checks), Arc::clone(&self.prepared));
+                tokio::spawn(async move {
+                    let settled = tokio::select! {
+                        settled = checks.settle(answer, span) => settled,
+                        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
+                    };
+                    match settled {
+                        Ok(frame) => prepared.send(&mut respond, frame),
+                        Err(status) => refuse(&mut respond, &status),
+                    }
+                });
+            }
+        }
+    }
+
+    /// Decides about a check once its request has arrived.
+    pub(super) fn check_later(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+        let request = match self.partial.bound_request(request) {
+            Ok(request) => request,
+            Err(status) => return refuse(&mut response, &status),
+        };
+        let mut checks = RateLimitServiceServer::from_arc(Arc::clone(&self.checks))
+            .accept_compressed(ACCEPTED_ENCODING)
+            .max_decoding_message_size(crate::net::MAX_MESSAGE_BYTES);
+        let answer = async move {
+            let answer = if names_encoding(request.headers()) {
+                match gathered(request).await {
+                    Ok(request) => checks.call(request),
+                    Err(status) => return status.into_http(),
+                }
+            } else {
+                checks.call(request)
+            };
+            answer.await.unwrap_or_else(|never| match never {})
+        };
+        tokio::spawn(respond(answer, response));
+    }
+
+    /// Serves a call of any other service.
+    pub(super) fn other(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+        let headers = match self.partial.headers(request.headers()) {
+            Ok(share) => share,
+            Err(status) => return refuse(&mut response, &status),
+        };
+        let (mut other, phases) = (self.other.clone(), self.phases.clone());
+        let answer = async move {
+            let answer = other.call(request).await.unwrap_or_else(|never| match never {});
+            // What is answered from here on, a stream maybe, does not hold the request.
+            drop(headers);
+            end_with(&phases, answer)
+        };
+        tokio::spawn(respond(answer, response));
+    }
+}
+
+/// The headers and trailers of every answer, made once.
+struct Prepared {
+    headers: HeaderMap,
+    trailers: HeaderMap,
+}
+
+impl Default for Prepared {
+    fn default() -> Self {
+        let headers = [(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))];
+        let trailers = [(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
+        Self { headers: HeaderMap::from_iter(headers), trailers: HeaderMap::from_iter(trailers) }
+    }
+}
+
+impl Prepared {
+    /// Hands an answer to the connection. An error means that the caller has left.
+    fn send(&self, respond: &mut SendResponse<Payload>, frame: ResponseFrame) {
+        let mut response = Response::new(());
+        response.headers_mut().clone_from(&self.headers);
+        let Ok(mut stream) = respond.send_response(response, false) else { return };
+        let answer = Payload::Answer(Cursor::new(frame.into_framed()));
+        let _gone = stream.send_data(answer, false).and_then(|()| stream.send_trailers(self.trailers.clone()));
+    }
+}
+
+/// Ends the stream with a status and no message. An error means that the caller has left.
+fn refuse(respond: &mut SendResponse<Payload>, status: &Status) {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    put_status(headers, status);
+    let _gone = respond.send_response(response, true);
+}
+
+const CHECK: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";

@@ -1,0 +1,120 @@
+//! The threads that decide.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::{io, thread};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+use super::connection;
+use super::services::Services;
+use crate::limiter::{Lane, Limiter};
+use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, open};
+use crate::runtime::clock::Clock;
+use crate::runtime::lifecycle::Phases;
+use crate::service::Held;
+use crate::telemetry::DecisionTimes;
+use crate::telemetry::otlp::CheckTracer;
+
+/// What every worker works with.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Decides.
+    pub limiter: Arc<Limiter>,
+    /// Tells the time.
+    pub clock: Arc<Clock>,
+    /// The phase of the process.
+    pub phases: Phases,
+    /// Room for connections, of all workers together.
+    pub slots: Slots,
+    /// Which checks are traced; `None`: none is.
+    pub spans: Option<CheckTracer>,
+    /// The answers held by all workers.
+    pub held: Held,
+    /// How long their decisions take.
+    pub times: Arc<DecisionTimes>,
+}
+
+/// The running workers.
+#[derive(Debug)]
+pub struct Workers {
+    ended: Vec<oneshot::Receiver<()>>,
+}
+
+impl Workers {
+    /// Starts one worker for each socket.
+    ///
+    /// # Errors
+    /// When the system has no thread, or no event queue, for one of them.
+    pub fn start(sockets: Vec<Socket>, context: &Context) -> io::Result<Self> {
+        let workers = sockets.into_iter().enumerate();
+        let ended = workers.map(|(index, socket)| start(index, socket, context.clone())).collect::<io::Result<_>>()?;
+        Ok(Self { ended })
+    }
+
+    /// Waits until one worker has ended: before the process stops that is a failure. Cancel safe.
+    pub async fn any_ended(&mut self) {
+        poll_fn(|cx| {
+            let is_over = |worker: &mut oneshot::Receiver<()>| pin!(worker).poll(cx).is_ready();
+            if self.ended.iter_mut().any(is_over) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Waits until every worker has sent its last answer.
+    pub async fn all_ended(self) {
+        for worker in self.ended {
+            // An error means that the thread is gone, which is an end too.
+            let _gone = worker.await;
+        }
+    }
+}
+
+fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let acceptor = {
+        let _inside = runtime.enter();
+        Acceptor::new(socket, context.slots.clone())?
+    };
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
+        runtime.block_on(run(acceptor, context, Lane(index)));
+        // Nobody waits any more when the deadline has passed.
+        let _late = end.send(());
+    })?;
+    Ok(ended)
+}
+
+async fn run(acceptor: Acceptor, context: Context, lane: Lane) {
+    let local = context.phases.relayed();
+    let services = Services::new(&context, lane);
+    let connection = |peer| {
+        let (services, phases) = (services.clone(), local.clone());
+        async move {
+            match peer {
+                Peer::Tcp(stream) => serve(stream, services, phases).await,
+                Peer::Unix(stream) => serve(stream, services, phases).await,
+            }
+        }
+    };
+    acceptor.serve(context.phases, connection).await;
+}
+
+/// Serves one connection until it ends.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, services: Services, mut phases: Phases) {
+    let opened = tokio::select! {
+        opened = open(stream) => opened,
+        () = phases.stopping() => return,
+    };
+    let stream = match opened {
+        Ok((Protocol::Http2, stream)) => stream,
+        Ok((Protocol::Http1, _)) => return tracing::debug!("connection closed: not HTTP/2"),
+        Err(error) => return tracing::debug!(%error, "connection closed"),
+    };
+    if let Err(error) = connection::serve(stream, services, phases).await {
+        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+    }
+}

@@ -1,0 +1,100 @@
+//! What an answer carries beside the decision: headers, and the body of a denial, as `response:` of the domain says.
+
+mod body;
+mod headers;
+pub mod metadata;
+
+use crate::api::rls::Extras;
+use crate::limiter::{Check, Code, CurrentLimit, Decision, Status};
+use crate::rules::{Body, Entry, Response};
+use crate::units::Timestamp;
+
+impl Extras {
+    /// What goes with `decision`, taken with or without global quota mode. Nothing, at no cost, for a domain without
+    /// `response:` and a check that does not wait.
+    pub fn of(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp, quota_mode: bool) -> Self {
+        let mut extras = Self::default();
+        if let Some(response) = decision.domain.map(|domain| &domain.response)
+            && (!response.headers.is_empty() || response.body != Body::None)
+            && let Some(speaker) = Speaker::of(check, decision, quota_mode)
+        {
+            extras.add_configured(response, &speaker, now);
+        }
+        if !decision.advice.is_zero() {
+            let delay = (DELAY, decision.advice.as_millis_ceil().to_string());
+            extras.response_headers.push(delay.clone());
+            extras.request_headers.push(delay);
+        }
+        extras
+    }
+
+    fn add_configured(&mut self, response: &Response, speaker: &Speaker<'_>, now: Timestamp) {
+        for family in &response.headers {
+            headers::put(&mut self.response_headers, *family, response.reset, speaker, now);
+        }
+        if !speaker.denied {
+            return;
+        }
+        let (content_type, text) = match &response.body {
+            Body::None => return,
+            Body::Json => (JSON, body::json(speaker)),
+            Body::Template { content_type, template } => {
+                (content_type.as_str(), body::fill(template, content_type, speaker))
+            }
+        };
+        self.response_headers.push(("content-type", content_type.to_owned()));
+        self.body = text;
+    }
+}
+
+/// The governing limit, which headers and body report: the one that denies, else the one with the least remaining.
+struct Speaker<'d> {
+    domain: &'d str,
+    /// The entries of the descriptor that it limits.
+    entries: &'d [Entry<'d>],
+    status: &'d Status<'d>,
+    limit: CurrentLimit<'d>,
+    /// The check is denied.
+    denied: bool,
+}
+
+/// A descriptor's entries, its status, and the limit in it.
+type Limited<'d> = (&'d [Entry<'d>], &'d Status<'d>, CurrentLimit<'d>);
+
+impl<'d> Speaker<'d> {
+    fn of(check: &'d Check<'_>, decision: &'d Decision<'_>, quota_mode: bool) -> Option<Self> {
+        let limited = || {
+            let both = check.descriptors.iter().zip(&decision.statuses);
+            both.filter_map(|(descriptor, status)| Some((&*descriptor.entries, status, status.limit?)))
+        };
+        let over = || limited().filter(|(_, status, _)| status.code == Code::OverLimit);
+        let wait = |(_, status, _): &Limited<'_>| status.reset;
+        let is_quota = |(_, status, _): &Limited<'_>| is_quota(status, quota_mode);
+        // Each of these denies by itself: before the last of them has room, the check cannot pass.
+        let alone = over().filter(|one| !is_quota(one)).max_by_key(wait);
+        // Quotas deny only all together: until the first of them has room.
+        let spare =
+            decision.statuses.iter().any(|status| status.code == Code::Ok && self::is_quota(status, quota_mode));
+        let together = if spare { None } else { over().filter(is_quota).min_by_key(wait) };
+        let denying = alone.into_iter().chain(together).max_by_key(wait);
+        let (entries, status, limit) = denying.or_else(|| limited().min_by_key(|(_, status, _)| status.remaining))?;
+        let denied = decision.code == Code::OverLimit;
+        Some(Self { domain: &check.domain, entries, status, limit, denied })
+    }
+
+    /// Seconds until the check can succeed, rounded up, never 0: that would say "at once".
+    fn retry_after(&self) -> u64 {
+        self.status.reset.as_secs_ceil().max(1)
+    }
+}
+
+/// Whether a descriptor counts among the quotas, of which one that has room lets the check pass. In global quota mode all
+/// do but unlimited ones.
+fn is_quota(status: &Status<'_>, quota_mode: bool) -> bool {
+    let by_rule = status.limit.is_some() && status.rule.is_some_and(|rule| rule.quota_mode);
+    by_rule || (quota_mode && !status.unlimited)
+}
+
+/// How long an admitted check is advised to wait, in milliseconds.
+const DELAY: &str = "x-ratelimit-delay-ms";
+const JSON: &str = "application/json";

@@ -1,0 +1,117 @@
+//! The store in memory.
+
+mod sweep;
+mod table;
+
+pub use sweep::SweepStats;
+
+use super::charging::{Charging, Room, Step};
+use super::{Charge, Charged, Group, Store};
+use crate::engine::{Cell, Log, Op, Outcome, Reason, Verdict};
+use crate::units::{Nanos, Timestamp};
+use sweep::SweepState;
+use table::Table;
+
+/// Every counter of this process.
+#[derive(Debug)]
+pub struct Memory {
+    cells: Table<Cell>,
+    logs: Table<Log>,
+    budget_bytes: usize,
+    when_full: WhenFull,
+    sweeping: SweepState,
+}
+
+/// What happens to a check that needs a new counter when the budget is used up and nothing can be freed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// It is denied: no limit ever admits more than it allows.
+    #[default]
+    Deny,
+    /// It passes uncounted.
+    Allow,
+}
+
+/// How full the store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    /// Counters that exist.
+    pub counters: usize,
+    /// Bytes of them, names included.
+    pub bytes: usize,
+    /// Bytes that they may take.
+    pub budget_bytes: usize,
+    /// Checks that found no room for a new counter, since the start.
+    pub no_room: u64,
+}
+
+impl Memory {
+    /// An empty store that takes at most about `budget_bytes`.
+    pub fn new(budget_bytes: usize, when_full: WhenFull) -> Self {
+        Self { cells: Table::new(), logs: Table::new(), budget_bytes, when_full, sweeping: SweepState::default() }
+    }
+
+    /// How full the store is. Cost: a sum over the stripes.
+    pub fn occupancy(&self) -> Occupancy {
+        Occupancy {
+            counters: self.cells.live() + self.logs.live(),
+            bytes: self.cells.bytes() + self.logs.bytes(),
+            budget_bytes: self.budget_bytes,
+            no_room: self.sweeping.no_room(),
+        }
+    }
+
+    /// What the sweep has done so far.
+    pub fn sweep_stats(&self) -> SweepStats {
+        self.sweeping.stats()
+    }
+
+    fn charging(&self) -> Charging<'_, Table<Cell>, Table<Log>, Self> {
+        Charging { cells: &self.cells, logs: &self.logs, room: self }
+    }
+}
+
+impl Room for Memory {
+    fn lacks_room(&self, step: Step) -> bool {
+        let settled = step == Step::Settle && self.when_full == WhenFull::Deny;
+        !settled && self.cells.bytes() + self.logs.bytes() >= self.budget_bytes
+    }
+
+    fn refuse(&self, charge: &Charge<'_>) -> Outcome {
+        self.sweeping.count_no_room();
+        let hits = if let Op::Charge(hits) = charge.op { hits } else { 0 };
+        let limit = charge.limit;
+        match self.when_full {
+            WhenFull::Deny => Outcome {
+                verdict: Verdict::Denied(Reason::NoRoom),
+                before: 0,
+                after: hits,
+                remaining: 0,
+                reset: limit.window,
+            },
+            WhenFull::Allow => Outcome {
+                verdict: Verdict::ADMITTED,
+                before: 0,
+                after: hits,
+                remaining: u64::from(limit.max).saturating_sub(hits),
+                reset: Nanos::ZERO,
+            },
+        }
+    }
+}
+
+impl Store for Memory {
+    fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
+        self.charging().one(now, charge)
+    }
+
+    fn charge_groups(
+        &self,
+        now: Timestamp,
+        groups: &[Group],
+        charges: &[Charge<'_>],
+        outcomes: &mut Vec<Charged>,
+    ) -> bool {
+        self.charging().groups(now, groups, charges, outcomes)
+    }
+}

@@ -1,0 +1,96 @@
+//! The sweep: frees counters that equal fresh ones, a stripe at a time, so that no decision waits long.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::Memory;
+use crate::engine::{self, Cell, Limit, Log, Op};
+use crate::runtime::clock::Stopwatch;
+use crate::store::Identity;
+use crate::units::{Nanos, Timestamp};
+
+/// What the sweep has done since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepStats {
+    /// Passes over the whole store.
+    pub passes: u64,
+    /// Counters freed.
+    pub freed: u64,
+    /// The longest that one step held a stripe: an upper bound of what a decision had to wait for it.
+    pub longest_pause: Nanos,
+}
+
+/// Where the sweep is, and what it counted.
+#[derive(Debug, Default)]
+pub(crate) struct SweepState {
+    next_stripe: AtomicUsize,
+    passes: AtomicU64,
+    freed: AtomicU64,
+    longest_pause_ns: AtomicU64,
+    no_room: AtomicU64,
+}
+
+impl SweepState {
+    pub(crate) fn stats(&self) -> SweepStats {
+        SweepStats {
+            passes: self.passes.load(Ordering::Relaxed),
+            freed: self.freed.load(Ordering::Relaxed),
+            longest_pause: Nanos::from_ns(self.longest_pause_ns.load(Ordering::Relaxed)),
+        }
+    }
+
+    pub(crate) fn no_room(&self) -> u64 {
+        self.no_room.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_no_room(&self) {
+        self.no_room.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Memory {
+    /// Frees what is spent in the next stripe, and tells how long to rest before the next step.
+    ///
+    /// A batch of checks may be behind: its charges in that stripe then count as of `now`, so that no window that was
+    /// spent, and freed, is opened again.
+    ///
+    /// One caller at a time. With room left a pass takes [`PASS`]; at half the budget and above it does not rest.
+    pub fn sweep_step(&self, now: Timestamp) -> Duration {
+        let stripe = self.sweeping.next_stripe.fetch_add(1, Ordering::Relaxed) % self.cells.stripes();
+        let stopwatch = Stopwatch::start();
+        let cells = self.cells.sweep(stripe, now, |cell: &mut Cell| cell.is_fresh(now), |_| 0);
+        let logs = self.logs.sweep(stripe, now, |log: &mut Log| log.is_fresh(now), Log::heap_bytes);
+        self.sweeping.longest_pause_ns.fetch_max(stopwatch.elapsed().as_ns(), Ordering::Relaxed);
+        self.sweeping.freed.fetch_add((cells + logs) as u64, Ordering::Relaxed);
+        if stripe + 1 == self.cells.stripes() {
+            self.sweeping.passes.fetch_add(1, Ordering::Relaxed);
+        }
+        let occupancy = self.occupancy();
+        if occupancy.bytes > occupancy.budget_bytes / 2 { Duration::ZERO } else { PASS / STEPS_PER_PASS }
+    }
+
+    /// Brings the counters of limits that a new configuration changed up to date, as a charge at `now` would find them.
+    ///
+    /// Without it a bucket that nobody asks would go on filling at its old rate. Cost: a pass over all counters, a shard
+    /// locked at a time.
+    pub fn bring_up_to_date(&self, now: Timestamp, changed: &HashMap<Identity, Limit, ahash::RandomState>) {
+        self.cells.visit(|name, cell| {
+            if let Some(limit) = Identity::of_name(name).and_then(|identity| changed.get(&identity)) {
+                *cell = engine::step(limit, *cell, now, Op::Charge(0)).1;
+            }
+        });
+    }
+
+    /// Frees everything that is spent, at once. For `simulate` and tests; a server takes [`Memory::sweep_step`]s.
+    pub fn sweep_all(&self, now: Timestamp) {
+        for _ in 0..self.cells.stripes() {
+            self.sweep_step(now);
+        }
+    }
+}
+
+/// How long a pass over all stripes takes while there is room: what a spent counter stays at most.
+const PASS: Duration = Duration::from_secs(10);
+/// The number of stripes of a table.
+const STEPS_PER_PASS: u32 = 1024;
