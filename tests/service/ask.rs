@@ -117,8 +117,9 @@ fn a_value_may_hold_commas_and_no_hits_are_a_look() {
 #[test]
 fn a_check_that_nothing_limits_says_so() {
     let server = TestServer::start(MANY, &[]);
-    let note =
-        |domain| format!("nothing limits this check: the service has no domain \"{domain}\", or none of its rules");
+    let note = |domain| {
+        format!("nothing limits this check: the service has no domain \"{domain}\", none of its rules matches")
+    };
     for (domain, descriptor, noted) in
         [("api", "none=v", true), ("nope", "year=v", true), ("api", "free=v", false), ("api", "year=v", false)]
     {
