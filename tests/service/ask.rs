@@ -45,6 +45,10 @@ fn answering(bytes: &'static [u8]) -> String {
     std::thread::spawn(move || {
         for mut connection in listener.incoming().map_while(Result::ok) {
             let _gone = std::io::Write::write_all(&mut connection, bytes);
+            // Closed with something unread it would be reset, and the answer lost now and then.
+            let _done = connection.shutdown(std::net::Shutdown::Write);
+            let _timeout = connection.set_read_timeout(Some(std::time::Duration::from_secs(20)));
+            let _read = std::io::copy(&mut connection, &mut std::io::sink());
         }
     });
     addr
