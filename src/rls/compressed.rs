@@ -3,7 +3,10 @@
 //! A message of 4 KiB may become 4 MiB. Decompressed while its stream stays open, it would wait there for as long as the
 //! client likes; so the stream has to end first, and then the message lives for one decision.
 
-use bytes::{Bytes, BytesMut};
+use std::io::Read;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use flate2::read::MultiGzDecoder;
 use http::{HeaderMap, Request};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
@@ -20,7 +23,7 @@ pub(crate) fn names_encoding(headers: &HeaderMap) -> bool {
 /// does not matter which encoding the headers name.
 ///
 /// # Errors
-/// RESOURCE_EXHAUSTED: it is too large. Whatever ended the stream before its time.
+/// RESOURCE_EXHAUSTED: it is too large. INTERNAL: it is not gzip. Whatever ended the stream before its time.
 pub(crate) async fn gathered<B>(request: Request<B>) -> Result<Request<Full<Bytes>>, Status>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -39,10 +42,42 @@ where
     }
     let (is_compressed, length) = first_message(&framed);
     framed.truncate(length);
-    if !is_compressed {
+    let mut framed = framed.freeze();
+    let is_gzip = head.headers.get(ENCODING).is_some_and(|encoding| encoding == "gzip");
+    if is_compressed
+        && is_gzip
+        && let Some(message) = whole_message(&framed)
+    {
+        framed = unzipped(message)?;
+        head.headers.remove(ENCODING);
+    } else if !is_compressed {
         head.headers.remove(ENCODING);
     }
-    Ok(Request::from_parts(head, Full::new(framed.freeze())))
+    Ok(Request::from_parts(head, Full::new(framed)))
+}
+
+/// The message as a frame that is not compressed. All members of the gzip count (RFC 1952 has them follow each other): the
+/// first alone could be another check.
+fn unzipped(message: &[u8]) -> Result<Bytes, Status> {
+    let mut plain = Vec::new();
+    let most = crate::net::MAX_MESSAGE_BYTES;
+    let read = MultiGzDecoder::new(message).take(most as u64 + 1).read_to_end(&mut plain);
+    read.map_err(|error| Status::internal(format!("the message is not gzip: {error}")))?;
+    let length = u32::try_from(plain.len()).ok().filter(|_| plain.len() <= most);
+    let length = length.ok_or_else(|| {
+        Status::resource_exhausted(format!("a message of more than {most} bytes once it is decompressed"))
+    })?;
+    let mut framed = BytesMut::with_capacity(plain.len() + 5);
+    framed.put_u8(0);
+    framed.put_u32(length);
+    framed.extend_from_slice(&plain);
+    Ok(framed.freeze())
+}
+
+/// The message of a frame that has all of it, without the frame's prefix.
+fn whole_message(framed: &[u8]) -> Option<&[u8]> {
+    let ([_, length @ ..], message) = framed.split_first_chunk::<5>()?;
+    (usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len())).then_some(message)
 }
 
 const ENCODING: &str = "grpc-encoding";
@@ -85,10 +120,10 @@ mod tests {
         for (pieces, whole) in [
             (&[][..], &b""[..]),
             (&[&b""[..], b""], b""),
-            (&[b"\x01\0\0\0\x03abc"], b"\x01\0\0\0\x03abc"),
-            (&[b"\x01\0\0", b"\0\x03", b"", b"ab", b"c"], b"\x01\0\0\0\x03abc"),
+            (&[b"\0\0\0\0\x03abc"], b"\0\0\0\0\x03abc"),
+            (&[b"\0\0\0", b"\0\x03", b"", b"ab", b"c"], b"\0\0\0\0\x03abc"),
             // More than one: the first counts, as everywhere in a unary call.
-            (&[b"\x01\0\0\0\x03abc\x01\0\0\0\x03def"], b"\x01\0\0\0\x03abc"),
+            (&[b"\0\0\0\0\x03abc\0\0\0\0\x03def"], b"\0\0\0\0\x03abc"),
             // Less than one: who reads it says so.
             (&[b"\x01\0\0\0\x03ab"], b"\x01\0\0\0\x03ab"),
             (&[b"\x01\0"], b"\x01\0"),

@@ -93,9 +93,17 @@ async fn each_encoding_has_its_answer() {
     let bomb = compressed(&vec![0; 64 << 20]);
     assert!(bomb.len() < 1 << 20);
     let two = [compressed(&message), compressed(&message)].concat();
+    // The first is a check that has no descriptor: the field of the domain alone.
+    let members =
+        [gzip(&message[..2 + usize::from(message[1])]), gzip(&message[2 + usize::from(message[1])..])].concat();
+    let members = frame_of(1, members.len(), &members);
+    let junk = [&zipped[..], b"junk"].concat();
+    let junk = frame_of(1, junk.len(), &junk);
     let cases = [
         ("gzip", call("gzip", compressed(&message)), Some(Code::Ok), None),
         ("gzip, twice: the first counts", call("gzip", two), Some(Code::Ok), None),
+        ("all members of a gzip count", call("gzip", members), Some(Code::Ok), None),
+        ("junk behind", call("gzip", junk), Some(Code::Internal), None),
         ("gzip named, not used", call("gzip", frame(&message)), Some(Code::Ok), None),
         ("zstd named, not used", call("zstd", frame(&message)), Some(Code::Ok), None),
         ("identity", call("identity", frame(&message)), Some(Code::Ok), None),
