@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::resolution::Resolution;
-use super::{Counts, Reading, Series};
+use super::{Reading, Series};
+use crate::usage::Totals;
 
 /// What is not written yet, by minute.
-pub(super) type Pending = BTreeMap<i64, HashMap<Arc<Series>, Counts>>;
+pub(super) type Pending = BTreeMap<i64, HashMap<Arc<Series>, Totals>>;
 
 /// The last reading, and what was used since the last write.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
-    last: HashMap<Arc<Series>, Counts>,
+    last: HashMap<Arc<Series>, Totals>,
     pending: Pending,
 }
 
@@ -20,7 +21,7 @@ impl Differences {
     /// Takes a reading; what is new in it was used in the minute of `second`.
     pub(super) fn take(&mut self, second: i64, readings: Vec<Reading>) {
         let minute = Resolution::Minute.floor(second);
-        let mut now: HashMap<Arc<Series>, Counts> = HashMap::with_capacity(readings.len());
+        let mut now: HashMap<Arc<Series>, Totals> = HashMap::with_capacity(readings.len());
         for Reading { series, counts } in readings {
             // The same name, in memory once; two readings of one name are one series.
             let series = self.last.get_key_value(&series).map_or(series, |(kept, _)| Arc::clone(kept));
@@ -66,21 +67,22 @@ const MAX_PENDING_MINUTES: usize = 10;
 
 #[cfg(test)]
 mod tests {
-    use super::super::Column;
     use super::*;
+    use crate::usage::Measure;
 
     fn reading(counts: &[(&str, u64)]) -> Vec<Reading> {
         let reading = |(rule, checks): &(&str, u64)| Reading {
             series: Arc::new(Series::rule("d", rule)),
-            counts: Counts::default().with(Column::Checks, *checks),
+            counts: Totals::default().with(Measure::RequestsAllowed, *checks),
         };
         counts.iter().map(reading).collect()
     }
 
     fn pending(differences: &Differences) -> Vec<(i64, String, u64)> {
         let rows = differences.pending().iter().flat_map(|(minute, rows)| rows.iter().map(move |row| (*minute, row)));
-        let mut all: Vec<_> =
-            rows.map(|(minute, (series, used))| (minute, series.rule.clone(), used.of(Column::Checks))).collect();
+        let mut all: Vec<_> = rows
+            .map(|(minute, (series, used))| (minute, series.rule.clone(), used.get(Measure::RequestsAllowed)))
+            .collect();
         all.sort();
         all
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Counts;
+use crate::usage::Totals;
 
 /// What a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub struct Reading {
     /// The series.
     pub series: Arc<Series>,
     /// Its counts since the process started, or since the series began.
-    pub counts: Counts,
+    pub counts: Totals,
 }
 
 /// Reads the cumulative counts of every series that counted anything; called by one thread, off the decision path.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
-use crate::usage::Filter;
+use crate::usage::{Filter, Measure, Totals};
 
 /// A Monday, 00:00 UTC.
 const START: u64 = 1_795_996_800;
@@ -23,12 +23,12 @@ fn at(second: u64) -> Timestamp {
 struct Lab {
     history: History,
     work: Work,
-    counts: Arc<Mutex<BTreeMap<Series, Counts>>>,
+    counts: Arc<Mutex<BTreeMap<Series, Totals>>>,
 }
 
 impl Lab {
     fn open(path: Option<&Path>, max_bytes: u64) -> Self {
-        let counts = Arc::new(Mutex::new(BTreeMap::<Series, Counts>::new()));
+        let counts = Arc::new(Mutex::new(BTreeMap::<Series, Totals>::new()));
         let source = Arc::clone(&counts);
         let read = move || {
             let counts = source.lock();
@@ -45,11 +45,11 @@ impl Lab {
     /// Counts checks at a second, one hit each, and flushes.
     fn count(&mut self, second: u64, used: &[(Series, u64, u64)]) {
         for (series, checks, denied) in used {
-            let counts = Counts::default()
-                .with(Column::Checks, *checks)
-                .with(Column::Hits, *checks)
-                .with(Column::Denied, *denied)
-                .with(Column::Allowed, checks - denied);
+            let counts = Totals::default()
+                .with(Measure::RequestsDenied, *denied)
+                .with(Measure::HitsDenied, *denied)
+                .with(Measure::RequestsAllowed, checks - denied)
+                .with(Measure::HitsWithinLimit, checks - denied);
             self.counts.lock().entry(series.clone()).or_default().add(&counts);
         }
         self.work.before = at(second);
@@ -84,7 +84,7 @@ impl Lab {
 }
 
 fn checks(rows: &[Row]) -> u64 {
-    rows.iter().map(|row| row.counts.of(Column::Checks)).sum()
+    rows.iter().map(|row| row.counts.get(Measure::Requests)).sum()
 }
 
 fn counter(rule: &str, value: &str) -> Series {
@@ -177,11 +177,11 @@ fn in_memory_the_last_hour_is_known() {
 fn sums_beyond_what_sqlite_counts_saturate() {
     let mut lab = Lab::open(None, 1 << 30);
     for minute in 0..3 {
-        let counts = Counts::default().with(Column::Hits, (i64::MAX - 1).cast_unsigned() * (minute % 2 + 1));
+        let counts = Totals::default().with(Measure::HitsDenied, (i64::MAX - 1).cast_unsigned() * (minute % 2 + 1));
         lab.counts.lock().insert(Series::rule("d", "d.a"), counts);
         lab.count(minute * 60, &[]);
     }
-    let hits: Vec<_> = lab.all(&by(Groups::default())).iter().map(|row| row.counts.of(Column::Hits)).collect();
+    let hits: Vec<_> = lab.all(&by(Groups::default())).iter().map(|row| row.counts.get(Measure::Hits)).collect();
     assert_eq!(hits, [u64::MAX]);
 }
 
@@ -189,7 +189,7 @@ fn sums_beyond_what_sqlite_counts_saturate() {
 fn lab_of_two_domains() -> Lab {
     let mut lab = Lab::open(None, 1 << 30);
     let rule = |domain: &str, name: &str| Series::rule(domain, &format!("{domain}.{name}"));
-    lab.counts.lock().insert(Series::unmatched(), Counts::default().with(Column::Unmatched, 4));
+    lab.counts.lock().insert(Series::unmatched(), Totals::default().with(Measure::RequestsUnmatched, 4));
     let used = [
         (rule("d", "a"), 10, 3),
         (rule("d", "b"), 5, 0),
@@ -210,7 +210,7 @@ type Told<'a> = (&'a str, &'a str, &'a str, u64);
 fn groups() {
     let lab = lab_of_two_domains();
     let everything = lab.all(&by(Groups::default()));
-    assert_eq!((checks(&everything), everything[0].counts.of(Column::Unmatched)), (18, 4));
+    assert_eq!((checks(&everything), everything[0].counts.get(Measure::RequestsUnmatched)), (18, 4));
     let (domain, rule) = (Groups { domain: true, ..Groups::default() }, Groups { rule: true, ..Groups::default() });
     let of = |key: &str| Groups { entry_key: Some(key.into()), ..Groups::default() };
     let cases: [(Groups, &[Told]); 5] = [
@@ -223,7 +223,7 @@ fn groups() {
     for (groups, want) in cases {
         let rows = lab.all(&by(groups.clone()));
         assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want, "{groups:?}");
-        assert!(rows.iter().all(|row| row.counts.of(Column::Unmatched) == 0), "{groups:?}");
+        assert!(rows.iter().all(|row| row.counts.get(Measure::RequestsUnmatched) == 0), "{groups:?}");
     }
 }
 
@@ -255,7 +255,7 @@ fn filters() {
 }
 
 fn told(row: &Row) -> Told<'_> {
-    (&row.domain, &row.rule, &row.value, row.counts.of(Column::Checks))
+    (&row.domain, &row.rule, &row.value, row.counts.get(Measure::Requests))
 }
 
 /// Measured, not checked: `cargo test --release --lib a_million_groups -- --ignored --nocapture`.
@@ -478,7 +478,7 @@ proptest! {
         let rows = lab.all(&query);
         let got: Vec<_> = rows.iter().map(|row| {
             let time = row.time.map(|time| time.since(at(0)).as_ns() / 60_000_000_000);
-            ((time, &*row.domain, &*row.rule, &*row.value), row.counts.of(Column::Checks))
+            ((time, &*row.domain, &*row.rule, &*row.value), row.counts.get(Measure::Requests))
         }).collect();
         let mut want: Vec<_> = want.into_iter().collect();
         if none && want.is_empty() {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params_from_iter};
 
-use super::counts::COLUMNS;
 use super::database::{Failure, Shape, open};
 use super::differences::Pending;
 use super::resolution::Resolution;
-use super::{Counts, Kind, Series};
+use super::{Kind, Series};
+use crate::usage::{COLUMNS, Column, Totals};
 
 /// The one that writes.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Writer {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rows = number(&transaction, &mut self.ids, pending)?;
         for resolution in &self.resolutions {
-            let mut sums: HashMap<(i64, i64), Counts> = HashMap::new();
+            let mut sums: HashMap<(i64, i64), Totals> = HashMap::new();
             for (minute, id, used) in &rows {
                 sums.entry((resolution.floor(*minute), *id)).or_default().add(used);
             }
@@ -94,7 +94,7 @@ fn number(
     transaction: &Transaction,
     ids: &mut HashMap<Arc<Series>, i64>,
     pending: &Pending,
-) -> rusqlite::Result<Vec<(i64, i64, Counts)>> {
+) -> rusqlite::Result<Vec<(i64, i64, Totals)>> {
     let mut find =
         transaction.prepare("SELECT id FROM series WHERE domain = ?1 AND rule = ?2 AND kind = ?3 AND entries = ?4")?;
     let mut name =
@@ -131,18 +131,19 @@ fn id_of(series: &Series, find: &mut Statement, name: &mut Statement, entry: &mu
 }
 
 /// Adds to the rows of one table, and keeps their number.
-fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i64), Counts>) -> rusqlite::Result<()> {
+fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i64), Totals>) -> rusqlite::Result<()> {
     let (table, most) = (resolution.table(), i64::MAX);
     let numbered = || (3..).zip(COLUMNS);
     // An integer that overflows would turn into a floating-point number.
-    let set: Vec<_> = numbered().map(|(n, (name, _))| format!("{name} = min({name}, {most} - ?{n}) + ?{n}")).collect();
+    let set: Vec<_> =
+        numbered().map(|(n, Column { name, .. })| format!("{name} = min({name}, {most} - ?{n}) + ?{n}")).collect();
     let values: Vec<_> = numbered().map(|(n, _)| format!("?{n}")).collect();
     let mut more =
         transaction.prepare(&format!("UPDATE {table} SET {} WHERE time = ?1 AND series = ?2", set.join(", ")))?;
     let mut new = transaction.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, {})", values.join(", ")))?;
     let mut added = 0_i64;
     for ((time, id), used) in sums {
-        let counts = used.values().map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let counts = COLUMNS.iter().map(|column| i64::try_from(used.get(column.measure)).unwrap_or(i64::MAX));
         let row: Vec<i64> = [*time, *id].into_iter().chain(counts).collect();
         if more.execute(params_from_iter(&row))? == 0 {
             new.execute(params_from_iter(&row))?;

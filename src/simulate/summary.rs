@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::unmatched::Unmatched;
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
 use crate::rules::RuleSet;
-use crate::usage::{RequestCounts, Usage};
+use crate::usage::{Measure, RequestCounts, Usage};
 
 /// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
 #[derive(Debug, Default)]
@@ -56,8 +56,12 @@ impl Summary {
             let totals = series.totals;
             if totals.requests() > 0 {
                 let counts = [totals.requests(), totals.hits()];
-                let rest =
-                    [totals.requests_allowed, totals.requests_denied, totals.requests_queued, totals.denied_banned];
+                let rest = [
+                    totals.get(Measure::RequestsAllowed),
+                    totals.get(Measure::RequestsDenied),
+                    totals.get(Measure::RequestsQueued),
+                    totals.get(Measure::DeniedBanned),
+                ];
                 let numbers = counts.iter().chain(&rest).map(u64::to_string);
                 rules.push(std::iter::once(series.labels.rule).chain(numbers).collect());
             }
@@ -96,7 +100,7 @@ fn write_requests(out: &mut impl Write, values: &[RequestCounts]) -> io::Result<
     let cells = |value: &&RequestCounts| {
         let name = if value.other { "(other)".to_owned() } else { format!("{}={}", key.key, value.name.value) };
         let totals = value.totals;
-        let numbers = [totals.requests(), totals.requests_allowed, totals.requests_denied];
+        let numbers = [totals.requests(), totals.get(Measure::RequestsAllowed), totals.get(Measure::RequestsDenied)];
         std::iter::once(name).chain(numbers.map(|number| number.to_string())).collect()
     };
     let mut rows = vec![row(&["entry", "requests", "admitted", "denied"])];

@@ -20,5 +20,5 @@ pub use latency::{DecisionTimes, ONE_IN, Times};
 pub use legible::{legible, legible_within};
 pub use snapshot::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, EntryRequests, HistoryValues, LimitValue,
-    ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+    ObservingValues, RuleSeries, Snapshot, SweepValues,
 };

@@ -88,9 +88,10 @@ fn label((name, value): &(&'static str, &str)) -> LabelPair {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConfigValues, RuleSeries, RuleTotals, SweepValues};
+    use super::super::{ConfigValues, RuleSeries, SweepValues};
     use super::*;
     use crate::units::Nanos;
+    use crate::usage::{Measure, Totals};
 
     #[test]
     fn shows_names_types_labels_and_values() {
@@ -101,7 +102,7 @@ mod tests {
                     rule: "api.partner_acme.endpoint".into(),
                     key1: "partner_acme".into(),
                     key2: "endpoint".into(),
-                    totals: RuleTotals { total_hits: 7, over_limit: 2, ..RuleTotals::default() },
+                    totals: Totals::default().with(Measure::HitsWithinLimit, 7).with(Measure::HitsOverLimit, 2),
                 },
                 RuleSeries { domain: "a\"b\\c\nd".into(), ..RuleSeries::default() },
             ],

@@ -6,6 +6,7 @@ use super::labels::sanitized;
 use super::{Times, names};
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
+use crate::usage::{Measure, Totals};
 
 /// The values of all metrics at one moment. Totals count from the start of the process.
 ///
@@ -97,7 +98,7 @@ pub struct RuleSeries {
     /// The second level; empty when there is none.
     pub key2: String,
     /// The counts.
-    pub totals: RuleTotals,
+    pub totals: Totals,
 }
 
 /// The requests with one value of an entry key.
@@ -113,32 +114,6 @@ pub struct EntryRequests {
     pub requests: u64,
     /// Those that were denied.
     pub denied: u64,
-}
-
-/// Hits of one rule, as the reference service counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleTotals {
-    /// All hits.
-    pub total_hits: u64,
-    /// Hits above the limit.
-    pub over_limit: u64,
-    /// Hits within the limit, but above the near-limit share of it.
-    pub near_limit: u64,
-    /// Hits within the limit.
-    pub within_limit: u64,
-    /// Hits above the limit, admitted by shadow mode.
-    pub shadow_mode: u64,
-}
-
-impl RuleTotals {
-    /// Adds those of `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.total_hits = self.total_hits.saturating_add(other.total_hits);
-        self.over_limit = self.over_limit.saturating_add(other.over_limit);
-        self.near_limit = self.near_limit.saturating_add(other.near_limit);
-        self.within_limit = self.within_limit.saturating_add(other.within_limit);
-        self.shadow_mode = self.shadow_mode.saturating_add(other.shadow_mode);
-    }
 }
 
 /// How loading the configuration went.
@@ -234,11 +209,11 @@ impl Snapshot {
     /// empty label: it would mean the same as none. Domains and levels are spelled as the reference service does.
     pub(super) fn visit(&self, name: &str, emit: Emit<'_>) {
         let alone = match name {
-            names::TOTAL_HITS => return self.visit_rules(|totals| totals.total_hits, emit),
-            names::OVER_LIMIT => return self.visit_rules(|totals| totals.over_limit, emit),
-            names::NEAR_LIMIT => return self.visit_rules(|totals| totals.near_limit, emit),
-            names::WITHIN_LIMIT => return self.visit_rules(|totals| totals.within_limit, emit),
-            names::SHADOW_MODE => return self.visit_rules(|totals| totals.shadow_mode, emit),
+            names::TOTAL_HITS => return self.visit_rules(Measure::Hits, emit),
+            names::OVER_LIMIT => return self.visit_rules(Measure::HitsOverLimit, emit),
+            names::NEAR_LIMIT => return self.visit_rules(Measure::HitsNearLimit, emit),
+            names::WITHIN_LIMIT => return self.visit_rules(Measure::HitsWithinLimit, emit),
+            names::SHADOW_MODE => return self.visit_rules(Measure::HitsShadowDenied, emit),
             names::REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.requests, emit),
             names::DENIED_REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.denied, emit),
             names::DOMAIN_NOT_FOUND => return self.visit_domains_not_found(emit),
@@ -341,13 +316,13 @@ impl Snapshot {
         emit(&[(names::LE, "+Inf")], float(*count));
     }
 
-    fn visit_rules(&self, count: impl Fn(&RuleTotals) -> u64, emit: Emit<'_>) {
+    fn visit_rules(&self, measure: Measure, emit: Emit<'_>) {
         for series in &self.rules {
             let RuleSeries { domain, rule, key1, key2, totals } = series;
             let (domain, key1, key2) = (sanitized(domain), sanitized(key1), sanitized(key2));
             let labels = [(names::DOMAIN, &*domain), (names::RULE, rule), (names::KEY1, &key1), (names::KEY2, &key2)];
             let given = labels.iter().position(|(_, value)| value.is_empty()).unwrap_or(labels.len());
-            emit(labels.get(..given).unwrap_or_default(), float(count(totals)));
+            emit(labels.get(..given).unwrap_or_default(), float(totals.get(measure)));
         }
     }
 }
@@ -378,7 +353,7 @@ mod tests {
             rule: format!("{domain}.{key1}.{key2}"),
             key1: key1.into(),
             key2: key2.into(),
-            totals: RuleTotals { total_hits: 1, ..RuleTotals::default() },
+            totals: Totals::default().with(Measure::HitsWithinLimit, 1),
         };
         let snapshot = Snapshot {
             rules: vec![series("a:b", "ip_10.0.0.0/8", "k|1"), series("a:b", "ip_10_0_0_0/8", "k|1")],
@@ -410,7 +385,7 @@ mod tests {
 
     #[test]
     fn every_metric_has_a_value() {
-        let totals = RuleTotals::default();
+        let totals = Totals::default();
         let snapshot = Snapshot {
             rules: vec![RuleSeries { domain: "d".into(), rule: "d.k".into(), totals, ..RuleSeries::default() }],
             requests_by_entry: vec![EntryRequests::default()],

@@ -28,7 +28,7 @@ type Told = (&'static str, u64, u64);
 fn check(lab: &Lab, query: &Query, want: &[Told]) {
     let told = |row: &Row| {
         let value = if row.other { "(other)".to_owned() } else { row.value.clone() };
-        (value, row.counts.of(Column::Checks), row.counts.of(Column::Denied))
+        (value, row.counts.get(Measure::Requests), row.counts.get(Measure::RequestsDenied))
     };
     let want: Vec<_> = want.iter().map(|(value, checks, denied)| ((*value).to_owned(), *checks, *denied)).collect();
     for page_size in [1, 2, 1_000] {

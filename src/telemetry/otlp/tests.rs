@@ -19,7 +19,8 @@ use prost::Message;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::*;
-use crate::telemetry::{RuleSeries, RuleTotals, names};
+use crate::telemetry::{RuleSeries, names};
+use crate::usage::{Measure, Totals};
 
 /// Long enough for a machine under load; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -154,7 +155,7 @@ fn value(exports: &[ExportMetricsServiceRequest], name: &str, label: Option<(&st
 }
 
 fn snapshot() -> Snapshot {
-    let totals = RuleTotals { total_hits: 7, ..RuleTotals::default() };
+    let totals = Totals::default().with(Measure::HitsWithinLimit, 7);
     let series =
         RuleSeries { domain: "api".into(), rule: "api.k".into(), key1: "k".into(), key2: String::new(), totals };
     Snapshot { rules: vec![series], ..Snapshot::default() }
