@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::sanitized;
-use super::{Times, names};
+use super::Times;
+use super::labels::{self, sanitized};
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
 use crate::usage::{Measure, Totals};
@@ -205,146 +205,88 @@ pub struct HistoryValues {
 pub(super) type Emit<'e> = &'e mut dyn FnMut(&[(&'static str, &str)], f64);
 
 impl Snapshot {
-    /// Calls `emit` with the labels and the value of each series of the metric `name`, one of [`names`]. No series has an
-    /// empty label: it would mean the same as none. Domains and levels are spelled as the reference service does.
-    pub(super) fn visit(&self, name: &str, emit: Emit<'_>) {
-        let alone = match name {
-            names::TOTAL_HITS => return self.visit_rules(Measure::Hits, emit),
-            names::OVER_LIMIT => return self.visit_rules(Measure::HitsOverLimit, emit),
-            names::NEAR_LIMIT => return self.visit_rules(Measure::HitsNearLimit, emit),
-            names::WITHIN_LIMIT => return self.visit_rules(Measure::HitsWithinLimit, emit),
-            names::SHADOW_MODE => return self.visit_rules(Measure::HitsShadowDenied, emit),
-            names::REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.requests, emit),
-            names::DENIED_REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.denied, emit),
-            names::DOMAIN_NOT_FOUND => return self.visit_domains_not_found(emit),
-            names::SHOULD_RATE_LIMIT_ERROR => return visit_by(names::ERR_TYPE, &self.errors, emit),
-            names::TOTAL_REQUESTS => return visit_by(names::GRPC_METHOD, &self.requests, emit),
-            names::REFUSALS_LOST => return visit_by(names::READER, &self.refusals_lost, emit),
-            names::ALERT_DELIVERIES => return visit_by(names::RESULT, &self.alerts.deliveries, emit),
-            names::RULE_LIMIT => return self.visit_limits(emit),
-            names::LIFTED_RULES => {
-                for (domain, reason, rules) in &self.lifted {
-                    emit(&[(names::DOMAIN, domain), (names::REASON, reason)], float(*rules));
-                }
-                return;
-            }
-            names::RULE_SATURATION => {
-                for (domain, rule, share) in &self.saturation {
-                    emit(&[(names::DOMAIN, &sanitized(domain)), (names::RULE, rule)], *share);
-                }
-                return;
-            }
-            names::DECISION_SECONDS => return self.visit_decisions(emit),
-            names::RESIDENT_MEMORY => return self.resident_bytes.into_iter().for_each(|n| emit(&[], float(n))),
-            names::ALERTS_FIRED => float(self.alerts.fired),
-            names::BUILD_INFO => return emit(&[(names::VERSION, env!("CARGO_PKG_VERSION"))], 1.0),
-            names::CONFIG_LOAD_SUCCESS => float(self.config.successes),
-            names::CONFIG_LOAD_ERROR | names::CONFIG_RELOAD_FAILURES => float(self.config.failures),
-            names::GLOBAL_SHADOW_MODE => float(self.global_shadow_mode),
-            names::COUNTERS => float(self.counters.live),
-            names::COUNTER_BYTES => float(self.counters.bytes),
-            names::COUNTER_BUDGET_BYTES => float(self.counters.budget_bytes),
-            names::NEW_KEYS_REFUSED => float(self.counters.refused),
-            names::NEW_KEYS_ADMITTED => float(self.counters.admitted),
-            names::SWEEP_PASSES => float(self.sweep.passes),
-            names::SWEEP_FREED => float(self.sweep.freed),
-            names::SWEEP_LONGEST_PAUSE => seconds(self.sweep.longest_pause),
-            names::CONNECTIONS => float(self.connections.open),
-            names::CONNECTIONS_REFUSED => float(self.connections.refused),
-            names::OBSERVERS => float(self.observing.observers),
-            names::DENIALS_SKIPPED => float(self.observing.denials_skipped),
-            names::USAGE_SERIES => float(self.observing.series),
-            names::USAGE_SERIES_LIMIT => float(self.observing.series_limit),
-            names::USAGE_ENTRY_VALUES => float(self.observing.entry_values),
-            names::CONFIG_GENERATION => float(self.config.generation),
-            names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
-            names::PROCESS_SHADOW_MODE => f64::from(u8::from(self.shadow_mode)),
-            names::HELD_ANSWERS => float(self.held_answers),
-            names::CLOCK_AHEAD => seconds(self.clock_ahead),
-            names::HISTORY_ROWS => float(self.history.rows),
-            names::HISTORY_BYTES => float(self.history.bytes),
-            names::HISTORY_FLUSHES => float(self.history.flushes),
-            names::HISTORY_FLUSH_FAILURES => float(self.history.failures),
-            names::HISTORY_LAST_FLUSH_AGE => seconds(self.history.last_flush_age),
-            names::OVERRIDES_IGNORED => float(self.overrides_ignored),
-            _ => return,
-        };
-        emit(&[], alone);
+    pub(super) fn visit_lifted(&self, emit: Emit<'_>) {
+        for (domain, reason, rules) in &self.lifted {
+            emit(&[(labels::DOMAIN, domain), (labels::REASON, reason)], float(*rules));
+        }
+    }
+
+    pub(super) fn visit_saturation(&self, emit: Emit<'_>) {
+        for (domain, rule, share) in &self.saturation {
+            emit(&[(labels::DOMAIN, &sanitized(domain)), (labels::RULE, rule)], *share);
+        }
     }
 
     /// A value that happens to be `other` is not taken for the others, nor is an empty one, which is without the label.
-    fn visit_requests(&self, count: impl Fn(&EntryRequests) -> u64, emit: Emit<'_>) {
+    pub(super) fn visit_requests(&self, count: impl Fn(&EntryRequests) -> u64, emit: Emit<'_>) {
         for series in &self.requests_by_entry {
             let EntryRequests { domain, key, value, .. } = series;
             let last = match value.as_deref() {
-                None => Some((names::OTHER, "true")),
+                None => Some((labels::OTHER, "true")),
                 Some("") => None,
-                Some(value) => Some((names::VALUE, value)),
+                Some(value) => Some((labels::VALUE, value)),
             };
-            let labels = [(names::DOMAIN, &**domain), (names::KEY, key)];
+            let labels = [(labels::DOMAIN, &**domain), (labels::KEY, key)];
             let labels: Vec<_> = labels.into_iter().chain(last).collect();
             emit(&labels, float(count(series)));
         }
     }
 
-    fn visit_limits(&self, emit: Emit<'_>) {
+    pub(super) fn visit_limits(&self, emit: Emit<'_>) {
         for LimitValue { domain, rule, place, period, requests } in &self.limits {
             let (place, period) = (place.to_string(), seconds(*period).to_string());
             let domain = sanitized(domain);
             let labels =
-                [(names::DOMAIN, &*domain), (names::RULE, rule), (names::LIMIT, &place), (names::PERIOD, &period)];
+                [(labels::DOMAIN, &*domain), (labels::RULE, rule), (labels::LIMIT, &place), (labels::PERIOD, &period)];
             emit(&labels, f64::from(*requests));
         }
     }
 
     /// Nothing but the domain is in a label: those that read the same are one series.
-    fn visit_domains_not_found(&self, emit: Emit<'_>) {
+    pub(super) fn visit_domains_not_found(&self, emit: Emit<'_>) {
         let mut sums: BTreeMap<_, u64> = BTreeMap::new();
         for (domain, count) in &self.domains_not_found {
             let sum = sums.entry(sanitized(domain)).or_default();
             *sum = sum.saturating_add(*count);
         }
-        visit_by(names::DOMAIN, &sums.into_iter().collect::<Vec<_>>(), emit);
+        visit_by(labels::DOMAIN, &sums.into_iter().collect::<Vec<_>>(), emit);
     }
 
-    /// The buckets, each with all that are shorter.
-    fn visit_decisions(&self, emit: Emit<'_>) {
-        let Times { at_most, count, .. } = &self.decisions;
-        for (bound, count) in at_most {
-            emit(&[(names::LE, &seconds(*bound).to_string())], float(*count));
-        }
-        emit(&[(names::LE, "+Inf")], float(*count));
-    }
-
-    fn visit_rules(&self, measure: Measure, emit: Emit<'_>) {
+    pub(super) fn visit_rules(&self, measure: Measure, emit: Emit<'_>) {
         for series in &self.rules {
             let RuleSeries { domain, rule, key1, key2, totals } = series;
             let (domain, key1, key2) = (sanitized(domain), sanitized(key1), sanitized(key2));
-            let labels = [(names::DOMAIN, &*domain), (names::RULE, rule), (names::KEY1, &key1), (names::KEY2, &key2)];
+            let labels =
+                [(labels::DOMAIN, &*domain), (labels::RULE, rule), (labels::KEY1, &key1), (labels::KEY2, &key2)];
             let given = labels.iter().position(|(_, value)| value.is_empty()).unwrap_or(labels.len());
             emit(labels.get(..given).unwrap_or_default(), float(totals.get(measure)));
         }
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "both formats carry f64: exact up to 2^53, at 1 M/s for 285 years")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}
+
 pub(super) fn seconds(length: Nanos) -> f64 {
     std::time::Duration::from(length).as_secs_f64()
 }
 
-fn visit_by<L: AsRef<str>>(label: &'static str, series: &[(L, u64)], emit: Emit<'_>) {
+pub(super) fn visit_by<L: AsRef<str>>(label: &'static str, series: &[(L, u64)], emit: Emit<'_>) {
     for (value, count) in series {
         emit(&[(label, value.as_ref())], float(*count));
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "both formats carry f64: exact up to 2^53, at 1 M/s for 285 years")]
-fn float(count: u64) -> f64 {
-    count as f64
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::names::{METRICS, Metric};
     use super::*;
+
+    fn metric(name: &str) -> &'static Metric {
+        METRICS.iter().find(|metric| metric.name == name).unwrap()
+    }
 
     #[test]
     fn labels_are_spelled_as_there_but_the_rule_as_it_is() {
@@ -362,24 +304,24 @@ mod tests {
             saturation: vec![("a:b".into(), "a:b.k".into(), 0.5)],
             ..Snapshot::default()
         };
-        for (metric, expected) in [
+        for (name, expected) in [
             (
-                names::TOTAL_HITS,
+                "ratelimit_service_rate_limit_total_hits",
                 &[
                     "domain=a_b rule=a:b.ip_10.0.0.0/8.k|1 key1=ip_10_0_0_0/8 key2=k_1 1",
                     "domain=a_b rule=a:b.ip_10_0_0_0/8.k|1 key1=ip_10_0_0_0/8 key2=k_1 1",
                 ][..],
             ),
-            (names::DOMAIN_NOT_FOUND, &["domain=10_1_2_3 4", "domain=x_y 3", "domain=z 8"]),
-            (names::RULE_LIMIT, &["domain=a_b rule=a:b.k limit=0 period=0 0"]),
-            (names::RULE_SATURATION, &["domain=a_b rule=a:b.k 0.5"]),
+            ("ratelimit_service_rate_limit_domain_not_found", &["domain=10_1_2_3 4", "domain=x_y 3", "domain=z 8"]),
+            ("tidegate_rule_limit", &["domain=a_b rule=a:b.k limit=0 period=0 0"]),
+            ("tidegate_rule_saturation_ratio", &["domain=a_b rule=a:b.k 0.5"]),
         ] {
             let mut shown = Vec::new();
-            snapshot.visit(metric, &mut |labels, value| {
+            metric(name).visit(&snapshot, &mut |labels, value| {
                 let labels = labels.iter().map(|(name, value)| format!("{name}={value} "));
                 shown.push(format!("{}{value}", labels.collect::<String>()));
             });
-            assert_eq!(shown, expected, "{metric}");
+            assert_eq!(shown, expected, "{name}");
         }
     }
 
@@ -400,9 +342,9 @@ mod tests {
             resident_bytes: Some(1),
             ..Snapshot::default()
         };
-        for metric in names::METRICS {
+        for metric in METRICS {
             let mut series = 0;
-            snapshot.visit(metric.name, &mut |_, _| series += 1);
+            metric.visit(&snapshot, &mut |_, _| series += 1);
             assert_eq!(series, 1, "{}", metric.name);
         }
     }
@@ -419,7 +361,7 @@ mod tests {
         };
         let snapshot = Snapshot { requests_by_entry: values.map(series).to_vec(), ..Snapshot::default() };
         let mut seen = Vec::new();
-        snapshot.visit(names::DENIED_REQUESTS_BY_ENTRY, &mut |labels, count| {
+        metric("tidegate_denied_requests_by_entry_total").visit(&snapshot, &mut |labels, count| {
             let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             seen.push(format!("{} {count}", labels.join(",")));
         });
