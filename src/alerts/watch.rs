@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use super::refusals::Refusals;
 use super::{Evaluator, Firing, Receiver, Sender, Subject};
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
+use crate::runtime::threads::{Stop, Wait, Waker};
 use crate::telemetry::legible;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Listener;
@@ -40,14 +40,13 @@ impl Watch {
         }
     }
 
-    /// Watches until `stopped` says so; `wake` is told of every message.
-    pub(super) fn run(mut self, clock: &Clock, wake: &SyncSender<()>, stopped: &Channel<()>) {
+    /// Watches until it is stopped; `sending` is woken for every message.
+    pub(super) fn run(mut self, clock: &Clock, sending: &Waker, stop: &Stop) {
         loop {
             if self.step(clock.now()) > 0 {
-                // Full: it is awake already. Gone: the process ends.
-                let _awake = wake.try_send(());
+                sending.wake();
             }
-            if stopped.recv_timeout(REST) != Err(RecvTimeoutError::Timeout) {
+            if stop.wait(REST) == Wait::Stopped {
                 return;
             }
         }

@@ -10,12 +10,10 @@ use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::legible;
-use crate::runtime::threads;
+use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::settings::RefusalLog;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Denial, Denials, DeniedLimit, Listener};
@@ -23,9 +21,8 @@ use crate::usage::{Denial, Denials, DeniedLimit, Listener};
 /// Writes refused checks to the log until it is dropped.
 #[derive(Debug)]
 pub struct RefusalLogger {
-    /// Closed to say stop; nothing is ever sent.
-    stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// None while the log is off.
+    _worker: Option<Worker>,
     lost: Arc<AtomicU64>,
 }
 
@@ -36,11 +33,10 @@ impl RefusalLogger {
     /// The system has no thread left.
     pub fn start(which: RefusalLog, denials: &Arc<Denials>) -> io::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
-        let Some(bounds) = Bounds::new(which) else { return Ok(Self { stop: None, thread: None, lost }) };
-        let (stop, stopped) = sync_channel(1);
+        let Some(bounds) = Bounds::new(which) else { return Ok(Self { _worker: None, lost }) };
         let (listener, counted) = (denials.listen(), Arc::clone(&lost));
-        let thread = threads::spawn("tidegate-refusals", move || run(listener, bounds, &counted, &stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), lost })
+        let worker = Worker::spawn("tidegate-refusals", move |stop| run(listener, bounds, &counted, stop))?;
+        Ok(Self { _worker: Some(worker), lost })
     }
 
     /// Where refusals are counted that it could not even be told, there were so many at once.
@@ -49,19 +45,9 @@ impl RefusalLogger {
     }
 }
 
-impl Drop for RefusalLogger {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so itself.
-            let _ended = thread.join();
-        }
-    }
-}
-
-fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stopped: &Receiver<()>) {
+fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stop: &Stop) {
     loop {
-        let ended = stopped.recv_timeout(REST) != Err(RecvTimeoutError::Timeout);
+        let ended = stop.wait(REST) == Wait::Stopped;
         let (refusals, untold) = listener.take(usize::MAX);
         for refusal in &refusals {
             if let Some(left_out) = bounds.admit(refusal) {
