@@ -1,5 +1,6 @@
 //! Sums are exact: under threads, with and without room for series, whatever became of the checks.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
@@ -76,6 +77,10 @@ fn threads_lose_nothing_and_other_is_the_rest() {
         for rule in &snapshot.rules {
             assert_eq!(sum_of_counters(&snapshot, &rule.rule), rule.totals.per_counter(), "{series} series");
         }
+        let by_rule: BTreeMap<_, _> = usage.rule_totals().collect();
+        let reported: BTreeMap<_, _> =
+            snapshot.rules.iter().map(|rule| (Arc::clone(&rule.rule), rule.totals)).collect();
+        assert_eq!(by_rule, reported, "alerts read the same sums");
         let metrics = usage.series_usage().iter().fold(Totals::default(), |sum, rule| sum.plus(&rule.totals));
         assert_eq!(metrics, total, "the metrics tell the same");
     }
