@@ -7,10 +7,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params_from_iter};
 
+use super::Series;
 use super::database::{Failure, Shape, open};
 use super::differences::Pending;
 use super::resolution::Resolution;
-use super::{Kind, Series};
 use crate::usage::{COLUMNS, Column, Totals};
 
 /// The one that writes.
@@ -22,7 +22,7 @@ pub(super) struct Writer {
     /// When names without rows were last removed.
     pub(super) cleaned: i64,
     /// The numbers of the series seen so far.
-    ids: HashMap<Arc<Series>, i64>,
+    ids: HashMap<Series, i64>,
 }
 
 /// How much there is.
@@ -92,7 +92,7 @@ pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
 /// Everything pending with the numbers of its series; new series are given one.
 fn number(
     transaction: &Transaction,
-    ids: &mut HashMap<Arc<Series>, i64>,
+    ids: &mut HashMap<Series, i64>,
     pending: &Pending,
 ) -> rusqlite::Result<Vec<(i64, i64, Totals)>> {
     let mut find =
@@ -107,7 +107,7 @@ fn number(
                 Some(id) => *id,
                 None => id_of(series, &mut find, &mut name, &mut entry)?,
             };
-            ids.insert(Arc::clone(series), id);
+            ids.insert(series.clone(), id);
             rows.push((*minute, id, *counts));
         }
     }
@@ -115,17 +115,15 @@ fn number(
 }
 
 fn id_of(series: &Series, find: &mut Statement, name: &mut Statement, entry: &mut Statement) -> rusqlite::Result<i64> {
-    let entries = serde_json::to_string(&series.entries)
+    let entries = serde_json::to_string(&series.entries())
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let key = (&series.domain, &series.rule, series.kind as i64, &entries);
+    let key = (series.domain(), series.rule(), series.kind() as i64, &entries);
     if let Some(id) = find.query_row(key, |row| row.get(0)).optional()? {
         return Ok(id);
     }
     let id = name.query_row(key, |row| row.get(0))?;
-    if matches!(series.kind, Kind::Counter | Kind::Request) {
-        for (position, (key, value)) in (0_i64..).zip(&series.entries) {
-            entry.execute((id, position, key, value))?;
-        }
+    for (position, (key, value)) in (0_i64..).zip(series.entries()) {
+        entry.execute((id, position, key, value))?;
     }
     Ok(id)
 }

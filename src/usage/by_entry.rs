@@ -20,7 +20,7 @@ pub struct EntryKey {
 }
 
 /// Which requests are counted together: those with one value of an entry key. Ordered by domain, key, value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestName {
     /// The key.
     pub key: Arc<EntryKey>,
