@@ -9,7 +9,7 @@ use super::{Evaluator, Firing, Receiver, Sender, Subject};
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Waker};
-use crate::telemetry::legible;
+use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Listener;
 
@@ -91,7 +91,7 @@ impl Watch {
         };
         for (domain, alert) in self.evaluator.alerts() {
             let receivers = Receiver::of(alert, self.sender.settings());
-            let (domain, alert) = (legible(domain), &alert.name);
+            let (domain, alert) = (sanitize(domain), &alert.name);
             if receivers.is_empty() {
                 tracing::warn!(domain, alert, "nobody is told of this alert: it names no receiver, nor do the flags");
             }
@@ -118,12 +118,12 @@ impl Watch {
 /// An alert is in the log too, whether or not somebody else can be told.
 fn tell(firing: &Firing) {
     let subject = match &firing.subject {
-        Subject::Rule(path) => legible(path),
+        Subject::Rule(path) => sanitize(path),
         Subject::Value(value) => value.clone(),
         Subject::Other => "other".to_owned(),
     };
     let Firing { alert, domain, refusals, since_last, suppressed, .. } = firing;
-    let (domain, within) = (legible(domain), alert.within);
+    let (domain, within) = (sanitize(domain), alert.within);
     tracing::warn!(domain, alert = alert.name, subject, refusals, %within, since_last, suppressed, "alert");
 }
 

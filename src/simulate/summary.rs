@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use super::unmatched::Unmatched;
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
 use crate::rules::RuleSet;
+use crate::sanitize::sanitize;
 use crate::usage::{Measure, RequestCounts, Usage};
 
 /// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
@@ -105,7 +106,7 @@ fn write_requests(out: &mut impl Write, values: &[RequestCounts]) -> io::Result<
     };
     let mut rows = vec![row(&["entry", "requests", "admitted", "denied"])];
     rows.extend(busiest.iter().map(cells));
-    writeln!(out, "\nrequests by {} in {}", key.key.escape_debug(), key.domain.escape_debug())?;
+    writeln!(out, "\nrequests by {} in {}", sanitize(&key.key), sanitize(&key.domain))?;
     write_table(out, &rows)
 }
 
@@ -116,7 +117,7 @@ fn row(cells: &[&str]) -> Vec<String> {
 /// Writes rows with their columns aligned: numbers to the right, text to the left. Control characters are escaped.
 fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cell = |row: &[String], i: usize| row.get(i).map(|text| text.escape_debug().to_string()).unwrap_or_default();
+    let cell = |row: &[String], i: usize| row.get(i).map(|text| sanitize(text)).unwrap_or_default();
     let width = |i: usize| rows.iter().map(|row| cell(row, i).chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..columns).map(width).collect();
     let is_text = |i: usize| rows.iter().skip(1).any(|row| cell(row, i).parse::<u64>().is_err());

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::legible;
 use crate::runtime::threads::{Stop, Wait, Worker};
+use crate::sanitize::sanitize;
 use crate::settings::RefusalLog;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Denial, Denials, DeniedLimit, Listener};
@@ -68,8 +68,8 @@ fn write(refusal: &Denial, left_out: u64) {
     let limit = &refusal.governing;
     tracing::info!(
         target: TARGET,
-        domain = legible(&refusal.domain),
-        rule = legible(&limit.rule),
+        domain = sanitize(&refusal.domain),
+        rule = sanitize(&limit.rule),
         descriptors = descriptors(refusal),
         hits = limit.hits,
         limit = limit.requests_per_unit,
@@ -89,7 +89,7 @@ fn descriptors(refusal: &Denial) -> String {
     for descriptor in &refusal.descriptors {
         let mut parted = if shown.is_empty() { "" } else { "; " };
         for (key, value) in &descriptor.entries {
-            let _ = write!(shown, "{parted}{}={}", legible(key), legible(value));
+            let _ = write!(shown, "{parted}{}={}", sanitize(key), sanitize(value));
             parted = ", ";
         }
     }
@@ -103,7 +103,7 @@ fn descriptors(refusal: &Denial) -> String {
 fn others(refusal: &Denial) -> Option<String> {
     let other = |limit: &DeniedLimit| {
         let DeniedLimit { rule, requests_per_unit, period, reason, retry_after, .. } = limit;
-        let (rule, reason, wait) = (legible(rule), reason.name(), retry_after.as_millis_ceil());
+        let (rule, reason, wait) = (sanitize(rule), reason.name(), retry_after.as_millis_ceil());
         format!("{rule} {requests_per_unit}/{period} {reason} {wait}ms")
     };
     let mut shown: Vec<_> = refusal.others.iter().map(other).collect();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_and_limits_are_legible() {
+    fn entries_and_limits_are_safe_to_show() {
         let one = refusal("a", 0);
         assert_eq!((descriptors(&one), others(&one)), (r"k=a\nb, n=".to_owned(), None));
         let mut several = one;
