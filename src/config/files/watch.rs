@@ -156,7 +156,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         let seen = self.watch_anew();
         let read = self.source.read_patiently();
         let new = match &read {
-            Ok(files) => Ok(ContentHash::of(&files.files)),
+            Ok(files) => Ok(files.hash()),
             Err(error) => Err(error.to_string()),
         };
         if self.told.as_ref() == Some(&new) {
