@@ -177,7 +177,7 @@ const LAST: i32 = 19;
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(600);
+    const LONG: Duration = Duration::from_mins(10);
 
     #[test]
     fn a_worker_gives_way_and_the_others_keep_their_priority() {

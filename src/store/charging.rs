@@ -109,9 +109,9 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         Joint::lock(self, charges).charge(now, groups, charges, outcomes)
     }
 
-    fn lock_and_step<V: State>(&self, shelf: &impl Shelf<V>, now: Timestamp, charge: &Charge<'_>) -> Option<Charged> {
-        let place = shelf.place(charge.key);
-        let mut shard = shelf.lock(place)?;
+    fn lock_and_step<V: State>(&self, states: &impl Shelf<V>, now: Timestamp, charge: &Charge<'_>) -> Option<Charged> {
+        let place = states.place(charge.key);
+        let mut shard = states.lock(place)?;
         Some(self.step(&mut shard, place, now, charge, Step::Charge))
     }
 

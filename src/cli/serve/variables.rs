@@ -34,7 +34,7 @@ fn warning(name: &str, known: &[String]) -> Option<String> {
     let name = sanitize(name);
     match nearest {
         Some(nearest) => Some(format!("the variable {name} is not a setting and is ignored; did you mean {nearest}?")),
-        None if name.to_string().starts_with(VARIABLE_PREFIX) => None,
+        None if name.starts_with(VARIABLE_PREFIX) => None,
         None => Some(format!("the variable {name} is not a setting and is ignored (tidegate serve --help lists them)")),
     }
 }

@@ -78,9 +78,18 @@ impl Watch {
         on_change: impl FnMut(Result<Files, ReadError>, bool) -> Verdict + Send + 'static,
     ) -> io::Result<Self> {
         let run = move |stop: &Stop| {
-            let watcher = pace.events.then(|| watcher(stop.waker())).flatten();
-            let (told, deferred, watched) = (loaded.map(Ok), None, BTreeSet::new());
-            Guard { source, clock, pace, stop, watcher, watched, told, deferred, on_change }.run();
+            Guard {
+                source,
+                clock,
+                pace,
+                stop,
+                watcher: pace.events.then(|| watcher(stop.waker())).flatten(),
+                watched: BTreeSet::new(),
+                told: loaded.map(Ok),
+                deferred: None,
+                on_change,
+            }
+            .run();
         };
         Ok(Self { _worker: Worker::spawn("config-watch", run)? })
     }
