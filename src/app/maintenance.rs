@@ -10,7 +10,7 @@ use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::usage::TICK_MS;
 
-/// Starts the thread, which works until it is dropped.
+/// Starts the thread, which works until the [`Worker`] is dropped.
 ///
 /// # Errors
 /// The system has no thread left.

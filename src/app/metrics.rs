@@ -19,7 +19,7 @@ use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
     LimitValue, ObservingValues, RuleSeries, Snapshot, SweepValues,
 };
-use crate::usage::{Measure, RequestCounts, SeriesUsage};
+use crate::usage::{RequestCounts, SeriesUsage};
 
 /// Where the values are.
 #[derive(Clone, Debug)]
@@ -180,7 +180,6 @@ fn entry_requests(RequestCounts { name, other, totals }: &RequestCounts) -> Entr
         domain: name.key.domain.clone(),
         key: name.key.key.clone(),
         value: (!other).then(|| name.value.clone()),
-        requests: totals.requests(),
-        denied: totals.get(Measure::RequestsDenied),
+        totals: *totals,
     }
 }

@@ -218,13 +218,13 @@ pub const METRICS: &[Metric] = &[
         "tidegate_requests_by_entry_total",
         "{request}",
         "Requests by the values of the keys in `usage: by`, each once per key; other=\"true\": all values beyond the bound.",
-        Read::Series(|s, emit| s.visit_requests(|series| series.requests, emit)),
+        Read::Series(|s, emit| s.visit_requests(Measure::Requests, emit)),
     ),
     counter(
         "tidegate_denied_requests_by_entry_total",
         "{request}",
         "Those of them that were denied.",
-        Read::Series(|s, emit| s.visit_requests(|series| series.denied, emit)),
+        Read::Series(|s, emit| s.visit_requests(Measure::RequestsDenied, emit)),
     ),
     gauge(
         "tidegate_config_generation",

@@ -110,10 +110,8 @@ pub struct EntryRequests {
     pub key: String,
     /// The value; `None`: all values that have no series of their own.
     pub value: Option<String>,
-    /// All requests.
-    pub requests: u64,
-    /// Those that were denied.
-    pub denied: u64,
+    /// Their sums.
+    pub totals: Totals,
 }
 
 /// How loading the configuration went.
@@ -218,9 +216,9 @@ impl Snapshot {
     }
 
     /// A value that happens to be `other` is not taken for the others, nor is an empty one, which is without the label.
-    pub(super) fn visit_requests(&self, count: impl Fn(&EntryRequests) -> u64, emit: Emit<'_>) {
+    pub(super) fn visit_requests(&self, measure: Measure, emit: Emit<'_>) {
         for series in &self.requests_by_entry {
-            let EntryRequests { domain, key, value, .. } = series;
+            let EntryRequests { domain, key, value, totals } = series;
             let last = match value.as_deref() {
                 None => Some((labels::OTHER, "true")),
                 Some("") => None,
@@ -228,7 +226,7 @@ impl Snapshot {
             };
             let labels = [(labels::DOMAIN, &**domain), (labels::KEY, key)];
             let labels: Vec<_> = labels.into_iter().chain(last).collect();
-            emit(&labels, float(count(series)));
+            emit(&labels, float(totals.get(measure)));
         }
     }
 
@@ -356,8 +354,7 @@ mod tests {
             domain: "d".into(),
             key: "k".into(),
             value: value.map(Into::into),
-            requests: 2,
-            denied: 1,
+            totals: Totals::default().with(Measure::RequestsDenied, 1),
         };
         let snapshot = Snapshot { requests_by_entry: values.map(series).to_vec(), ..Snapshot::default() };
         let mut seen = Vec::new();

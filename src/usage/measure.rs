@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// One measure of usage. A check is counted once for each of its descriptors that matched; all measures only grow.
 ///
 /// The order is that of the memory: what an admitted check adds to shares a cache line, the measures of single counters
-/// come first ([`PER_COUNTER`] of them), and those that follow from others last ([`COUNTED`] come before them).
+/// come first, and those that follow from others last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
     /// Checks admitted, those in a queue, without a limit, or let pass by shadow mode included.
