@@ -75,14 +75,16 @@ impl Ask {
     /// Standard output is the answer: with `--json` nothing else stands there.
     fn show(&self, answer: &RateLimitResponse) {
         print(&if self.json { json::response_to_json(&answer.encode_to_vec()) } else { describe(answer) });
-        if answer.statuses.iter().all(matched_nothing) {
-            let note = format!(
-                "nothing limits this check: the service has no domain {:?}, or none of its rules applies \
-                 (/rlconfig on the admin port lists the rules in force)",
-                self.domain
-            );
-            if self.json { complain(&format!("note: {note}")) } else { print(&note) }
+        if !answer.statuses.iter().all(matched_nothing) {
+            return;
         }
+        let note = format!(
+            "nothing limits this check: the service has no domain {:?}, none of its rules matches all entries in their \
+             order, or what matches is switched off (on the admin port /rlconfig lists the rules in force, /readyz \
+             what is switched off)",
+            self.domain
+        );
+        if self.json { complain(&format!("note: {note}")) } else { print(&note) }
     }
 
     async fn ask(&self) -> Result<RateLimitResponse, String> {

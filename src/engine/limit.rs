@@ -35,6 +35,11 @@ impl Limit {
         !matches!(self.count_denied, CountDenied::Never)
     }
 
+    /// Whether the hits of a denied check count, whichever of its limits denies.
+    pub const fn keeps_denied(&self) -> bool {
+        matches!(self.count_denied, CountDenied::Always)
+    }
+
     /// The most hits that a fresh counter admits at one instant, those that would wait left out; what an outcome's `before`
     /// and `after` are measured against.
     pub fn capacity(&self) -> u64 {

@@ -64,8 +64,7 @@ impl Log {
 
     /// Counts hits at `now`, merged with those of the same instant.
     fn push(&mut self, now: Timestamp, hits: u64, max: u32) {
-        // More than the limit at one instant tells no more than one more than the limit.
-        let hits = u32::try_from(hits).unwrap_or(u32::MAX).min(max.saturating_add(1));
+        let hits = u32::try_from(hits).unwrap_or(u32::MAX);
         self.total += u64::from(hits);
         match self.entries.back_mut() {
             // A clock that stepped back: the order of the log is kept.
@@ -73,13 +72,15 @@ impl Log {
             _ => self.entries.push_back((now, hits)),
         }
         self.recount();
-        // Denied hits that count: what is older than `max` newer hits changes no answer.
-        while let Some((_, oldest)) = self.entries.front().copied()
-            && self.entries.len() > 1
-            && self.total - u64::from(oldest) > u64::from(max)
+        // Denied hits that count. What is older than `max` newer instants matters only to a refund: it stays counted, as of
+        // the next instant.
+        if self.entries.len() > usize::try_from(max).unwrap_or(usize::MAX).saturating_add(1)
+            && let Some((_, oldest)) = self.entries.pop_front()
+            && let Some((_, next)) = self.entries.front_mut()
         {
-            self.total -= u64::from(oldest);
-            self.entries.pop_front();
+            let merged = next.saturating_add(oldest);
+            self.total -= u64::from(oldest) - u64::from(merged - *next);
+            *next = merged;
         }
     }
 

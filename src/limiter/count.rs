@@ -5,7 +5,7 @@ use super::name::SeriesOf;
 use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::{Check, Descriptor, Plan};
-use crate::engine::{CountDenied, Outcome};
+use crate::engine::Outcome;
 use crate::rules::{Entry, Rule};
 use crate::store::Tags;
 use crate::units::Timestamp;
@@ -90,7 +90,7 @@ impl Counting<'_, '_, '_> {
 
 /// Whether a limit counts the hits of denied checks, whoever denies them.
 fn keeps_denied(one: &Resolved<'_>) -> bool {
-    limits(one).iter().any(|limited| limited.limit().count_denied == CountDenied::Always)
+    limits(one).iter().any(|limited| limited.limit().keeps_denied())
 }
 
 /// The path of values of a limit that the request brought along.

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::unmatched::Unmatched;
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
-use crate::rules::RuleSet;
+use crate::rules::{Charge, RuleLimit, RuleSet};
 use crate::sanitize::sanitize;
 use crate::usage::{Measure, RequestCounts, Usage};
 
@@ -31,8 +31,11 @@ impl Summary {
         self.checks += 1;
         self.denied += u64::from(decision.code == Code::OverLimit);
         self.unmatched.add(check, decision, rules.map(RuleSet::rules).unwrap_or_default());
+        // What a check denied all or nothing leaves uncharged is in no counter, as in the sums per rule.
+        let all_or_nothing = decision.domain.is_some_and(|domain| domain.charge == Charge::AllOrNothing);
+        let rolled_back = all_or_nothing && decision.code == Code::OverLimit;
         for (descriptor, status) in check.descriptors.iter().zip(&decision.statuses) {
-            if !descriptor.refund {
+            if !descriptor.refund && !(rolled_back && leaves_nothing(status)) {
                 self.add_status(check.hits(descriptor), descriptor, status);
             }
         }
@@ -46,7 +49,7 @@ impl Summary {
             let busy = self.counters.entry(key).or_default();
             busy.hits = busy.hits.saturating_add(hits);
             busy.checks += 1;
-            busy.denied += u64::from(status.denied.is_some());
+            busy.denied += u64::from(status.code == Code::OverLimit);
         }
     }
 
@@ -89,6 +92,12 @@ impl Summary {
         });
         std::iter::once(row(&["rule", "entries", "checks", "hits", "denied"])).chain(rows).collect()
     }
+}
+
+/// Whether a descriptor of a check that others denied was charged nothing.
+fn leaves_nothing(status: &Status<'_>) -> bool {
+    let keeps = |limit: &RuleLimit| limit.limit.keeps_denied();
+    status.denied.is_none() && !status.rule.is_some_and(|rule| rule.limits.iter().any(keeps))
 }
 
 /// The requests of the values of one entry key, most first, and `other`, which no value is taken for.

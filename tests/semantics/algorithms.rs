@@ -1,6 +1,6 @@
 //! Sliding log, sliding window and token bucket.
 
-use crate::scene::{check, domain};
+use crate::scene::{Scene, check, domain};
 use crate::script::time_text;
 
 fn limit(keys: &str) -> String {
@@ -210,5 +210,34 @@ fn a_bucket_is_in_debt_for_one_period_at_most() {
          3599 | d | a=v +0   => OVER_LIMIT | OVER_LIMIT d.a 60/hour 0 1s
          3600 | d | a=v +0   => OK         | OK d.a 60/hour 0 600s
          3660 | d | a=v      => OK         | OK d.a 60/hour 0 600s",
+    );
+}
+
+/// What was charged beyond the limit stays counted when a part of it is given back.
+#[test]
+fn a_refund_after_a_charge_beyond_the_limit_gives_back_no_more_than_it_says() {
+    for algorithm in ["fixed_window", "sliding_window", "sliding_log", "token_bucket"] {
+        let rules = limit(&format!("unit: hour, requests_per_unit: 1000, algorithm: {algorithm}, count_denied: true"));
+        for charges in ["0 | d | a=v +1900 => OVER_LIMIT", "0 x19 | d | a=v +100 => ..."] {
+            let scene = Scene::new(&rules);
+            scene.admitted(charges);
+            scene.run(
+                "0 | d | a=v +600 refund => OK
+                 0 | d | a=v +0          => OVER_LIMIT
+                 0 | d | a=v +599        => OVER_LIMIT",
+            );
+        }
+    }
+}
+
+/// The same, at instants of their own: the log keeps what is older than newer hits, for a refund of these.
+#[test]
+fn a_log_counts_what_is_older_than_a_refund() {
+    Scene::new(&limit("unit: hour, requests_per_unit: 10, algorithm: sliding_log, count_denied: true")).run(
+        "0    | d | a=v +10       => OK
+         1    | d | a=v +10       => OVER_LIMIT
+         2    | d | a=v +10 refund => OK
+         2    | d | a=v           => OVER_LIMIT
+         3600 | d | a=v +9        => OK",
     );
 }

@@ -222,6 +222,39 @@ descriptors:
     );
 }
 
+/// The code and the statuses agree, whatever the order: a quota that is over, and counts its denied hits, comes last.
+#[test]
+fn a_quota_that_is_over_takes_nothing_from_one_that_is_not() {
+    let quota = "
+domain: d
+charge: all_or_nothing
+descriptors:
+- {key: q, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 3}}";
+    check(
+        quota,
+        "0 | d | q=v +4; q=v => OK         | OVER_LIMIT d.q 3/hour 0 3600s; OK d.q 3/hour 2 3600s
+         0 | d | q=v         => OVER_LIMIT | OVER_LIMIT d.q 3/hour 0 3600s",
+    );
+}
+
+#[test]
+fn a_quota_that_is_over_says_so_whoever_denies() {
+    let rules = "
+descriptors:
+- {key: none, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 0, algorithm: sliding_log, ban: {for: 1h, when: exceeded}}}
+- {key: some, quota_mode: true, rate_limit: {unit: hour, requests_per_unit: 9}}
+- {key: zero, rate_limit: {unit: hour, requests_per_unit: 0}}";
+    let script = |banned: &str, left: u32| {
+        format!(
+            "0 | d | none=v; some=v; zero=v => OVER_LIMIT | OVER_LIMIT d.none 0/hour 0 3600s; OK d.some 9/hour {left} 3600s; OVER_LIMIT d.zero 0/hour 0 3600s
+             # It begins its ban only where it denied.
+             1 | d | none=v +0 => {banned}"
+        )
+    };
+    check(&format!("domain: d\ncharge: all_or_nothing{rules}"), &script("OK", 9));
+    Scene::new(&format!("domain: d{rules}")).run(&script("OVER_LIMIT", 8));
+}
+
 #[test]
 fn unlimited_descriptors_are_no_quotas() {
     let rules = "

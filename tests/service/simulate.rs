@@ -290,3 +290,35 @@ descriptors:
         assert_eq!((&got["code"], &got["statuses"][0]["code"]), (&json!(code), &json!("OVER_LIMIT")), "{flags:?}");
     }
 }
+
+/// The counters of a rule sum up to the rule: what another limit denied is in neither, what shadow mode let pass is not
+/// denied.
+#[test]
+fn the_counters_of_a_summary_agree_with_its_rules() {
+    let config = "domain: api
+charge: all_or_nothing
+descriptors:
+- {key: user, rate_limit: {unit: minute, requests_per_unit: 9}}
+- {key: tenant, rate_limit: {unit: minute, requests_per_unit: 3}}
+- {key: watched, shadow_mode: true, rate_limit: {unit: minute, requests_per_unit: 1}}
+";
+    let check = json!({"at": 1, "domain": "api", "descriptors": [
+        {"entries": [["user", "u"]]}, {"entries": [["tenant", "t"]]}, {"entries": [["watched", "w"]]},
+    ]});
+    let (_, stdout, stderr) = simulate(config, &(check.to_string() + "\n").repeat(5), &["--summary"]);
+    let rows: Vec<Vec<&str>> = stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let find = |first: &str, second: Option<&str>| {
+        let row = rows.iter().find(|row| row.first() == Some(&first) && second.is_none_or(|second| row[1] == second));
+        row.unwrap_or_else(|| panic!("{first}: {stdout}{stderr}")).clone()
+    };
+    for (rule, entry, checks, hits, denied) in [
+        ("api.user", "user=u", "3", "3", "0"),
+        ("api.tenant", "tenant=t", "5", "5", "2"),
+        // Over its limit it counts each time, though it denies nothing.
+        ("api.watched", "watched=w", "5", "5", "0"),
+    ] {
+        let of_rule = find(rule, None);
+        assert_eq!((of_rule[1], of_rule[2], of_rule[4]), (checks, hits, denied), "{stdout}");
+        assert_eq!(find(rule, Some(entry))[2..], [checks, hits, denied], "{stdout}");
+    }
+}

@@ -3,7 +3,8 @@
 //! Refunds come first: they take effect whatever becomes of the check. The rest is in the order of the groups' roles:
 //! required, quota, observed; within a role in that of the check. First each group is looked at, with the hits that groups
 //! before it take from the same counters; then all are charged, or none, by the same operations in the same order, so that
-//! what a look admitted is admitted.
+//! what a look admitted is admitted. Groups that are over come last: if their hits count all the same, or begin a ban, that
+//! comes after what was admitted.
 //!
 //! Cost: a sort of the charges by place, then a constant number of steps for each.
 
@@ -50,6 +51,7 @@ struct Look {
     /// What was asked: the charge's hits and those that groups before take from the same counter.
     op: Op,
     outcome: Outcome,
+    tag: Option<u32>,
 }
 
 /// What was decided about a group and its check.
@@ -72,8 +74,8 @@ impl GroupVerdict {
             Fate::Given
         } else if charge.limit.count_denied == CountDenied::Always || self.admitted && (self.admits || self.alone) {
             Fate::Charged
-        } else if !look.outcome.admitted() && (self.admitted || self.denies) {
-            Fate::Denied
+        } else if !look.outcome.admitted() {
+            if self.admitted || self.denies { Fate::Denied } else { Fate::Over }
         } else {
             Fate::Left
         }
@@ -89,6 +91,8 @@ enum Fate {
     Charged,
     /// It is not; a denial begins the ban that a denial begins.
     Denied,
+    /// It is over its limit, which is not what denied the check: the answer of the look.
+    Over,
     /// It is not.
     Left,
 }
@@ -170,10 +174,12 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
             ballot.count(group.role, admits);
         }
         let admitted = ballot.admits();
-        for &(group, begin) in &order {
+        let (admitting, over): (SmallVec<[_; 4]>, SmallVec<[_; 4]>) =
+            order.iter().partition(|(group, begin)| admits(looks.get(*begin..begin + group.charges)));
+        for &(group, begin) in admitting.into_iter().chain(over) {
             let range = begin..begin + group.charges;
             let group_looks = looks.get(range.clone()).unwrap_or_default();
-            let admits = group_looks.iter().all(|look| look.outcome.admitted());
+            let admits = admits(Some(group_looks));
             let verdict = GroupVerdict {
                 admitted,
                 admits,
@@ -200,9 +206,9 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
             let wanted = if hits == 0 { 0 } else { *self.taken(i) + u128::from(hits) };
             let limit = charge.limit_of_joint_charge();
             let op = Op::Charge(u64::try_from(wanted).unwrap_or(u64::MAX));
-            let outcome = self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Look).outcome;
+            let Charged { outcome, tag } = self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Look);
             admits &= outcome.admitted();
-            *slot = Look { op, outcome };
+            *slot = Look { op, outcome, tag };
             *self.taken(i) += u128::from(hits);
         }
         if !admits {
@@ -242,6 +248,7 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
                 let op = if verdict.admitted { charge.op } else { look.op };
                 (op, Limit { count_denied: CountDenied::Never, ..limit })
             }
+            Fate::Over => return Some(Charged { outcome: look.outcome, tag: look.tag }),
             Fate::Left => (Op::Charge(0), limit),
         };
         Some(self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Settle))
@@ -261,6 +268,11 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
         });
         charged.unwrap_or_else(|| Charged { outcome: charging.room.refuse(charge), tag: None })
     }
+}
+
+/// Whether a group's limits all admit.
+fn admits(looks: Option<&[Look]>) -> bool {
+    looks.unwrap_or_default().iter().all(|look| look.outcome.admitted())
 }
 
 /// The groups, each with the place of its first charge, in the order in which they are charged.
@@ -314,6 +326,7 @@ impl Look {
     const NONE: Self = Self {
         op: Op::Charge(0),
         outcome: Outcome { verdict: Verdict::ADMITTED, before: 0, after: 0, remaining: 0, reset: Nanos::ZERO },
+        tag: None,
     };
 }
 
