@@ -28,6 +28,9 @@ pub mod engine;
 pub mod rules;
 pub mod units;
 
+// PURE: untrusted text, made safe to show.
+pub mod sanitize;
+
 // What feeds the limiter, and what follows from what it counts.
 pub mod alerts;
 pub mod config;

@@ -13,7 +13,7 @@ use std::{env, fs, thread};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate::telemetry::names::{self, Kind, METRICS};
+use tidegate::telemetry::names::{Kind, METRICS};
 
 use crate::server::Tidegate;
 
@@ -183,9 +183,9 @@ fn a_scrape_has_every_metric() {
         let line = format!("# TYPE {} {kind}", metric.name);
         assert!(text.lines().any(|shown| shown == line), "no {line:?} in\n{text}");
     }
-    let limit = format!("{}{{domain=\"api\",rule=\"api.key\",limit=\"1\",period=\"60\"}} 3", names::RULE_LIMIT);
-    let second = format!("{}{{domain=\"api\",rule=\"api.two\",limit=\"2\",period=\"0.5\"}} 9", names::RULE_LIMIT);
-    for line in [limit, second, format!("{}_bucket{{le=\"+Inf\"}} 0", names::DECISION_SECONDS)] {
+    let limit = r#"tidegate_rule_limit{domain="api",rule="api.key",limit="1",period="60"} 3"#;
+    let second = r#"tidegate_rule_limit{domain="api",rule="api.two",limit="2",period="0.5"} 9"#;
+    for line in [limit, second, r#"tidegate_decision_seconds_bucket{le="+Inf"} 0"#] {
         assert!(text.lines().any(|shown| shown == line), "no {line:?} in\n{text}");
     }
 }

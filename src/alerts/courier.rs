@@ -12,8 +12,8 @@ use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::receiver::Address;
 use super::{Firing, Instance, Receiver};
+use crate::sanitize::sanitize;
 use crate::settings::Secret;
-use crate::telemetry::legible;
 
 /// Sends messages, one at a time, each within [`TIMEOUT`].
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Courier {
 fn compose(firing: &Firing, instance: &Instance, to: &[String], from: &str) -> Result<Message, Failure> {
     let address = |text: &str| {
         let parsed: Result<_, AddressError> = text.parse();
-        let wrong = |_| Failure::ForGood(format!("'{}' is no mail address", legible(text)));
+        let wrong = |_| Failure::ForGood(format!("'{}' is no mail address", sanitize(text)));
         parsed.map(|address| Mailbox::new(None, address)).map_err(wrong)
     };
     let recipients = to.iter().map(|text| address(text)).collect::<Result<Mailboxes, _>>()?;
@@ -131,12 +131,12 @@ fn not_posted(error: &ureq::Error) -> Failure {
         // These quote the URL or the header, which may be secret.
         ureq::Error::BadUri(_) => Failure::ForGood("its URL cannot be used".to_owned()),
         ureq::Error::Http(_) => Failure::ForGood("its URL or one of its headers cannot be used".to_owned()),
-        other => Failure::ForNow(legible(&other.to_string())),
+        other => Failure::ForNow(sanitize(&other.to_string())),
     }
 }
 
 fn not_mailed(error: &lettre::transport::smtp::Error) -> Failure {
-    let what = legible(&error.to_string());
+    let what = sanitize(&error.to_string());
     if error.is_permanent() { Failure::ForGood(what) } else { Failure::ForNow(what) }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::window::Window;
 use super::{Firing, Subject};
 use crate::rules::{Alert, Domain, Per};
-use crate::telemetry::legible;
+use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Denial;
 
@@ -88,7 +88,7 @@ impl Evaluator {
             let Per::Entry(key) = &watched.alert.per else { continue };
             let limit = denial.limits().find(|limit| watched.is_about(&denial.domain, &limit.rule));
             if let Some(value) = limit.and_then(|limit| denial.value(limit, key)) {
-                watched.count(denial.at, Subject::Value(legible(value)), 1, left);
+                watched.count(denial.at, Subject::Value(sanitize(value)), 1, left);
             }
         }
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Instance;
 use crate::rules::{Alert, Per};
-use crate::telemetry::legible;
+use crate::sanitize::sanitize;
 use crate::units::Timestamp;
 
 /// One message of an alert.
@@ -35,7 +35,7 @@ pub struct Firing {
 pub enum Subject {
     /// A rule, by its path.
     Rule(String),
-    /// A value of the entries that the alert counts by, in legible form.
+    /// A value of the entries that the alert counts by, [sanitized](crate::sanitize::sanitize).
     Value(String),
     /// All values beyond those that are counted on their own.
     Other,
@@ -101,12 +101,12 @@ impl Firing {
 
     fn about(&self) -> String {
         let place = match self.rule() {
-            Some(rule) => format!("by rule {}", legible(rule)),
-            None => format!("in domain {}", legible(&self.domain)),
+            Some(rule) => format!("by rule {}", sanitize(rule)),
+            None => format!("in domain {}", sanitize(&self.domain)),
         };
         match (&self.alert.per, &self.subject) {
-            (Per::Entry(key), Subject::Value(value)) => format!("{place}, {}={value}", legible(key)),
-            (Per::Entry(key), _) => format!("{place}, {} (values beyond those counted singly)", legible(key)),
+            (Per::Entry(key), Subject::Value(value)) => format!("{place}, {}={value}", sanitize(key)),
+            (Per::Entry(key), _) => format!("{place}, {} (values beyond those counted singly)", sanitize(key)),
             (Per::Rule, _) => place,
         }
     }

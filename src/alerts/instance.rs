@@ -2,7 +2,7 @@
 
 use rustix::system::uname;
 
-use crate::telemetry::legible;
+use crate::sanitize::sanitize;
 
 /// One process, as its messages name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,6 @@ pub struct Instance {
 impl Instance {
     /// This process on this host.
     pub fn here(id: String) -> Self {
-        Self { host: legible(&uname().nodename().to_string_lossy()), id }
+        Self { host: sanitize(&uname().nodename().to_string_lossy()), id }
     }
 }

@@ -21,8 +21,6 @@ mod window;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use backlog::{Backlog, Parcel};
@@ -35,7 +33,7 @@ pub use sender::{Counts, Sender};
 
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
-use crate::runtime::threads;
+use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::settings::AlertSettings;
 use crate::units::Nanos;
 use watch::Watch;
@@ -44,11 +42,8 @@ use watch::Watch;
 #[derive(Debug)]
 pub struct Alerts {
     sender: Arc<Sender>,
-    /// Closed to say stop; nothing is ever sent.
-    stop: Option<SyncSender<()>>,
-    watching: Option<JoinHandle<()>>,
-    /// Closed when the sending thread has ended.
-    sent: Channel<()>,
+    watching: Worker,
+    sending: Worker,
 }
 
 impl Alerts {
@@ -63,17 +58,12 @@ impl Alerts {
         instance: Instance,
     ) -> io::Result<Self> {
         let sender = Arc::new(Sender::new(settings, instance));
-        let (stop, stopped) = sync_channel(1);
-        let (wake, woken) = sync_channel(1);
-        let (alive, sent) = sync_channel::<()>(1);
         let watch = Watch::new(limiter, Arc::clone(&sender));
-        let (sending, its_clock) = (Arc::clone(&sender), Arc::clone(&clock));
-        threads::spawn("tidegate-alert-send", move || {
-            send(&sending, &its_clock, &woken);
-            drop(alive);
-        })?;
-        let watching = threads::spawn("tidegate-alert", move || watch.run(&clock, &wake, &stopped))?;
-        Ok(Self { sender, stop: Some(stop), watching: Some(watching), sent })
+        let (sends, its_clock) = (Arc::clone(&sender), Arc::clone(&clock));
+        let sending = Worker::spawn("tidegate-alert-send", move |stop| send(&sends, &its_clock, stop))?;
+        let waker = sending.waker();
+        let watching = Worker::spawn("tidegate-alert", move |stop| watch.run(&clock, &waker, stop))?;
+        Ok(Self { sender, watching, sending })
     }
 
     /// What became of alerts so far.
@@ -85,12 +75,8 @@ impl Alerts {
 /// Waits for the attempt under way, but not as long as a receiver may take.
 impl Drop for Alerts {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(watching) = self.watching.take() {
-            // A thread that panicked has said so itself.
-            let _ended = watching.join();
-        }
-        let _late = self.sent.recv_timeout(PATIENCE);
+        self.watching.stop();
+        self.sending.stop_within(STOP_TIMEOUT);
         let waiting = self.sender.waiting();
         if waiting > 0 {
             tracing::warn!(waiting, "messages of alerts are given up with the process");
@@ -98,24 +84,22 @@ impl Drop for Alerts {
     }
 }
 
-/// Sends what is due, until whoever wakes it has gone.
-fn send(sender: &Sender, clock: &Clock, woken: &Channel<()>) {
+/// Sends what is due.
+fn send(sender: &Sender, clock: &Clock, stop: &Stop) {
     loop {
         let now = clock.now();
         let rest = sender.next_due().map_or(LONGEST_REST, |due| due.since(now));
-        match woken.recv_timeout(Duration::from(rest.min(LONGEST_REST))) {
-            Err(RecvTimeoutError::Disconnected) => return,
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {
-                sender.send_one(clock.now());
-            }
+        if stop.wait(rest.min(LONGEST_REST).into()) == Wait::Stopped {
+            return;
         }
+        sender.send_one(clock.now());
     }
 }
 
 /// Nothing is due for so long that it would matter.
 const LONGEST_REST: Nanos = Nanos::from_secs(3_600);
 /// How long the end of the process waits for the attempt under way.
-const PATIENCE: Duration = Duration::from_secs(2);
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::usage::Usage;
+use crate::usage::{Measure, Usage};
 
 /// Tells what came since the last look.
 #[derive(Debug, Default)]
@@ -15,10 +15,10 @@ pub(super) struct Refusals {
 
 impl Refusals {
     /// Calls `tell` with the domain, the path and the number of refusals of each rule that has refused since the last
-    /// look; the first look sees all since the process began. Cost: a sum over the lanes of every rule.
+    /// look; the first look sees all since the process began. Cost: that of [`Usage::rule_totals`].
     pub(super) fn look(&mut self, usage: &Usage, mut tell: impl FnMut(&str, &str, u64)) {
-        for counts in usage.snapshot().rules {
-            let (rule, refused) = (&counts.rule, counts.totals.requests_denied);
+        for (rule, totals) in usage.rule_totals() {
+            let refused = totals.get(Measure::RequestsDenied);
             let seen = self.seen.get(&rule.path).copied().unwrap_or(0);
             if refused > seen {
                 if !self.stale {

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver as Channel, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use super::refusals::Refusals;
 use super::{Evaluator, Firing, Receiver, Sender, Subject};
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
-use crate::telemetry::legible;
+use crate::runtime::threads::{Stop, Wait, Waker};
+use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Listener;
 
@@ -40,14 +40,13 @@ impl Watch {
         }
     }
 
-    /// Watches until `stopped` says so; `wake` is told of every message.
-    pub(super) fn run(mut self, clock: &Clock, wake: &SyncSender<()>, stopped: &Channel<()>) {
+    /// Watches until it is stopped; `sending` is woken for every message.
+    pub(super) fn run(mut self, clock: &Clock, sending: &Waker, stop: &Stop) {
         loop {
             if self.step(clock.now()) > 0 {
-                // Full: it is awake already. Gone: the process ends.
-                let _awake = wake.try_send(());
+                sending.wake();
             }
-            if stopped.recv_timeout(REST) != Err(RecvTimeoutError::Timeout) {
+            if stop.wait(REST) == Wait::Stopped {
                 return;
             }
         }
@@ -92,7 +91,7 @@ impl Watch {
         };
         for (domain, alert) in self.evaluator.alerts() {
             let receivers = Receiver::of(alert, self.sender.settings());
-            let (domain, alert) = (legible(domain), &alert.name);
+            let (domain, alert) = (sanitize(domain), &alert.name);
             if receivers.is_empty() {
                 tracing::warn!(domain, alert, "nobody is told of this alert: it names no receiver, nor do the flags");
             }
@@ -119,12 +118,12 @@ impl Watch {
 /// An alert is in the log too, whether or not somebody else can be told.
 fn tell(firing: &Firing) {
     let subject = match &firing.subject {
-        Subject::Rule(path) => legible(path),
+        Subject::Rule(path) => sanitize(path),
         Subject::Value(value) => value.clone(),
         Subject::Other => "other".to_owned(),
     };
     let Firing { alert, domain, refusals, since_last, suppressed, .. } = firing;
-    let (domain, within) = (legible(domain), alert.within);
+    let (domain, within) = (sanitize(domain), alert.within);
     tracing::warn!(domain, alert = alert.name, subject, refusals, %within, since_last, suppressed, "alert");
 }
 

@@ -13,7 +13,7 @@ use super::proto::tidegate::v1;
 use crate::engine::Reason;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{
-    CounterCounts, Denial, DeniedDescriptor, DeniedLimit, EntryKey, Filter, Place, RequestCounts, RuleCounts,
+    CounterCounts, Denial, DeniedDescriptor, DeniedLimit, EntryKey, Filter, Measure, Place, RequestCounts, RuleCounts,
     Selection, Totals,
 };
 
@@ -139,7 +139,7 @@ pub fn encode_told(told: &Selection) -> Bytes {
     let report = v1::UsageReport {
         rules: told.rules.iter().map(rule).collect(),
         counters: told.counters.iter().map(counter).collect(),
-        total: Some(v1::UsageCounts { num_requests_unmatched: told.unmatched, ..counts(&told.total) }),
+        total: Some(counts(&told.total.with(Measure::RequestsUnmatched, told.unmatched))),
         requests: told.requests.iter().map(request).collect(),
         request_totals: told.request_totals.iter().map(|(key, totals)| request_total(key, totals)).collect(),
         ..v1::UsageReport::default()
@@ -193,25 +193,26 @@ impl Encoder for ReportCodec {
 
 /// Writes sums.
 pub fn counts(totals: &Totals) -> v1::UsageCounts {
+    let get = |measure| totals.get(measure);
     v1::UsageCounts {
-        num_requests: totals.requests(),
-        num_requests_allowed: totals.requests_allowed,
-        num_requests_denied: totals.requests_denied,
-        hits: totals.hits(),
-        hits_allowed: totals.hits_allowed,
-        hits_over_limit: totals.hits_over_limit,
-        hits_near_limit: totals.hits_near_limit,
-        hits_shadow_denied: totals.hits_shadow_denied,
-        hits_refunded: totals.hits_refunded,
-        num_requests_queued: totals.requests_queued,
+        num_requests: get(Measure::Requests),
+        num_requests_allowed: get(Measure::RequestsAllowed),
+        num_requests_denied: get(Measure::RequestsDenied),
+        hits: get(Measure::Hits),
+        hits_allowed: get(Measure::HitsAllowed),
+        hits_over_limit: get(Measure::HitsOverLimit),
+        hits_near_limit: get(Measure::HitsNearLimit),
+        hits_shadow_denied: get(Measure::HitsShadowDenied),
+        hits_refunded: get(Measure::HitsRefunded),
+        num_requests_queued: get(Measure::RequestsQueued),
         denials: Some(v1::DenialCounts {
-            over_limit: totals.denied_over_limit,
-            banned: totals.denied_banned,
-            queue_full: totals.denied_queue_full,
-            no_room: totals.denied_no_room,
+            over_limit: get(Measure::DeniedOverLimit),
+            banned: get(Measure::DeniedBanned),
+            queue_full: get(Measure::DeniedQueueFull),
+            no_room: get(Measure::DeniedNoRoom),
         }),
-        num_requests_unlimited: totals.requests_unlimited,
-        num_requests_unmatched: 0,
+        num_requests_unlimited: get(Measure::RequestsUnlimited),
+        num_requests_unmatched: get(Measure::RequestsUnmatched),
     }
 }
 

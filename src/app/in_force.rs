@@ -2,7 +2,7 @@
 
 use crate::limiter::{Limiter, View};
 use crate::rules::{self, Changes, RuleSet};
-use crate::telemetry::legible_within;
+use crate::sanitize::sanitize_within;
 use crate::units::Timestamp;
 
 /// Replaces the rules in force, and logs the difference if there were any before.
@@ -21,7 +21,7 @@ fn log(changes: &Changes) {
     }
     tracing::info!(added, removed, changed, "rules changed");
     for line in lines {
-        tracing::info!("{}", legible_within(MAX_LINE_BYTES, line));
+        tracing::info!("{}", sanitize_within(MAX_LINE_BYTES, line));
     }
 }
 

@@ -3,53 +3,28 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
-use crate::runtime::threads;
+use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::usage::TICK_MS;
 
-/// Sweeps until it is dropped.
-#[derive(Debug)]
-pub(super) struct Sweeper {
-    /// Closed to say stop; nothing is ever sent.
-    stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+/// Starts the thread, which works until the [`Worker`] is dropped.
+///
+/// # Errors
+/// The system has no thread left.
+pub(super) fn start(limiter: Arc<Limiter>, clock: Arc<Clock>) -> io::Result<Worker> {
+    Worker::spawn("tidegate-sweep", move |stop| run(&limiter, &clock, stop))
 }
 
-impl Sweeper {
-    /// Starts the thread.
-    ///
-    /// # Errors
-    /// The system has no thread left.
-    pub(super) fn start(limiter: Arc<Limiter>, clock: Arc<Clock>) -> io::Result<Self> {
-        let (stop, stopped) = sync_channel(1);
-        let thread = threads::spawn("tidegate-sweep", move || run(&limiter, &clock, &stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Sweeper {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A sweep that panicked has said so itself.
-            let _ended = thread.join();
-        }
-    }
-}
-
-fn run(limiter: &Limiter, clock: &Clock, stopped: &Receiver<()>) {
+fn run(limiter: &Limiter, clock: &Clock, stop: &Stop) {
     loop {
         clock.follow();
         limiter.usage().denials().tick();
         let rest = limiter.store().sweep_step(clock.now());
-        match stopped.recv_timeout(rest.clamp(LEAST_REST, MOST_REST)) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
+        if stop.wait(rest.clamp(LEAST_REST, MOST_REST)) == Wait::Stopped {
+            return;
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::service::Held;
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
-    LimitValue, ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+    LimitValue, ObservingValues, RuleSeries, Snapshot, SweepValues,
 };
 use crate::usage::{RequestCounts, SeriesUsage};
 
@@ -171,15 +171,7 @@ fn merged(series: impl Iterator<Item = RuleSeries>) -> Vec<RuleSeries> {
     merged
 }
 
-fn rule(series: SeriesUsage) -> RuleSeries {
-    let totals = RuleTotals {
-        total_hits: series.totals.hits(),
-        over_limit: series.totals.hits_over_limit,
-        near_limit: series.totals.hits_near_limit,
-        within_limit: series.totals.hits_within_limit,
-        shadow_mode: series.totals.hits_shadow_denied,
-    };
-    let labels = series.labels;
+fn rule(SeriesUsage { labels, totals }: SeriesUsage) -> RuleSeries {
     RuleSeries { domain: labels.domain, rule: labels.rule, key1: labels.key1, key2: labels.key2, totals }
 }
 
@@ -188,7 +180,6 @@ fn entry_requests(RequestCounts { name, other, totals }: &RequestCounts) -> Entr
         domain: name.key.domain.clone(),
         key: name.key.key.clone(),
         value: (!other).then(|| name.value.clone()),
-        requests: totals.requests(),
-        denied: totals.requests_denied,
+        totals: *totals,
     }
 }

@@ -25,14 +25,13 @@ use crate::net::{BindError, Bound, PartialBytes, Server, Slots, bind};
 use crate::rls::{Context, Workers};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::{Lifecycle, Phase, Request, Signals};
-use crate::runtime::threads;
+use crate::runtime::threads::{self, Worker};
 use crate::service::Held;
 use crate::settings::{Settings, WhenFull};
 use crate::store;
 use crate::telemetry::otlp::{CheckTracer, Otlp, OtlpError};
 use crate::telemetry::refusals::RefusalLogger;
 use crate::telemetry::{DecisionTimes, prometheus};
-use maintenance::Sweeper;
 use metrics::Sources;
 
 /// How the process ended.
@@ -127,7 +126,7 @@ struct App<'a> {
 /// The threads beside the decisions, and what the last of them writes to.
 struct Threads {
     _watch: Watch,
-    _sweeper: Sweeper,
+    _sweeper: Worker,
     _recorder: Recorder,
     /// Given back when the recorder has ended: fields are dropped in this order.
     _data_dir: Option<DataDir>,
@@ -204,7 +203,7 @@ impl<'a> App<'a> {
         let workers = Workers::start(sockets, &core.context(slots.grpc, spans))?;
         let threads = Threads {
             _watch: core.config.watch(Pace::default())?,
-            _sweeper: Sweeper::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?,
+            _sweeper: maintenance::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?,
             _recorder: recorder,
             _data_dir: data_dir,
             _alerts: alerts,

@@ -4,6 +4,7 @@
 //! wherever it stands. Comparing it with those seen before costs a fraction of decoding it.
 
 use crate::http2::hpack::Decoder;
+use crate::sanitize::sanitize_within;
 
 /// What a block says of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Verdicts {
     }
 }
 
-/// Percent-decoded, as gRPC wants messages to be read, and without control characters.
+/// Percent-decoded, as gRPC wants messages to be read, and safe to show.
 fn plain(message: &[u8]) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(message.len()), message);
     while let Some((first, after)) = rest.split_first() {
@@ -69,7 +70,7 @@ fn plain(message: &[u8]) -> String {
         bytes.push(byte.unwrap_or(*first));
         rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
-    String::from_utf8_lossy(&bytes).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    sanitize_within(MAX_MESSAGE, &String::from_utf8_lossy(&bytes))
 }
 
 /// Beginnings and ends of admitted, denied and refused calls, with a `date` that changes once a second.
@@ -91,7 +92,7 @@ mod tests {
                 put_literal(&mut block, false, None, "grpc-status", &status.to_string());
                 put_literal(&mut block, false, None, "grpc-message", "100%25 %7F%zz%");
                 let verdict = verdicts.of(&block).unwrap();
-                let expected = Verdict { status: Some(200), grpc: Some(status), message: "100%  %zz%".into() };
+                let expected = Verdict { status: Some(200), grpc: Some(status), message: r"100% \u{7f}%zz%".into() };
                 assert_eq!(*verdict, expected, "round {round}");
             }
         }

@@ -179,7 +179,7 @@ impl Reloader {
     /// written and can `wait` for so long.
     fn change(&self, read: Result<Files, ReadError>, wait: Option<Duration>) -> Verdict {
         let mut work = self.work.lock();
-        if read.as_ref().is_ok_and(|files| work.tried == Some(ContentHash::of(&files.files))) {
+        if read.as_ref().is_ok_and(|files| work.tried == Some(files.hash())) {
             return Verdict::Taken;
         }
         let loaded = self.parse(&work, read);
@@ -202,14 +202,14 @@ impl Reloader {
         let files = read.map_err(|error| (None, LoadError::Read(error)))?;
         match (work.load)(&files.files, self.source.options()) {
             Ok(rules) => Ok((files, rules)),
-            Err(errors) => Err((Some(ContentHash::of(&files.files)), LoadError::Rules(errors))),
+            Err(errors) => Err((Some(files.hash()), LoadError::Rules(errors))),
         }
     }
 
     fn take(&self, work: &mut Work, parsed: Parsed) -> Result<Loaded, LoadError> {
         match parsed {
             Ok((files, rules)) => {
-                work.tried = Some(ContentHash::of(&files.files));
+                work.tried = Some(files.hash());
                 Ok(self.succeed(work, &files, rules))
             }
             Err((tried, error)) => {

@@ -25,6 +25,9 @@ pub struct Log {
 }
 
 impl Log {
+    /// A counter that has never been used.
+    pub const FRESH: Self = Self { entries: VecDeque::new(), total: 0, banned_until: None, window: Nanos::ZERO };
+
     /// Whether this counter equals one that has never been used. Its window is kept from the last operation.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         let newest_out = self.entries.back().is_none_or(|(at, _)| Self::is_out(*at, self.window, now));

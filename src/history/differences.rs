@@ -1,18 +1,18 @@
 //! From cumulative counts to what was used in each minute.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 
 use super::resolution::Resolution;
-use super::{Counts, Reading, Series};
+use super::{Reading, Series};
+use crate::usage::Totals;
 
 /// What is not written yet, by minute.
-pub(super) type Pending = BTreeMap<i64, HashMap<Arc<Series>, Counts>>;
+pub(super) type Pending = BTreeMap<i64, HashMap<Series, Totals>>;
 
 /// The last reading, and what was used since the last write.
 #[derive(Debug, Default)]
 pub(super) struct Differences {
-    last: HashMap<Arc<Series>, Counts>,
+    last: HashMap<Series, Totals>,
     pending: Pending,
 }
 
@@ -20,16 +20,15 @@ impl Differences {
     /// Takes a reading; what is new in it was used in the minute of `second`.
     pub(super) fn take(&mut self, second: i64, readings: Vec<Reading>) {
         let minute = Resolution::Minute.floor(second);
-        let mut now: HashMap<Arc<Series>, Counts> = HashMap::with_capacity(readings.len());
+        let mut now: HashMap<Series, Totals> = HashMap::with_capacity(readings.len());
         for Reading { series, counts } in readings {
-            // The same name, in memory once; two readings of one name are one series.
-            let series = self.last.get_key_value(&series).map_or(series, |(kept, _)| Arc::clone(kept));
+            // Two readings of one name are one series.
             now.entry(series).or_default().add(&counts);
         }
         for (series, counts) in &now {
             let used = counts.since(&self.last.get(series).copied().unwrap_or_default());
             if !used.is_zero() {
-                self.pending.entry(minute).or_default().entry(Arc::clone(series)).or_default().add(&used);
+                self.pending.entry(minute).or_default().entry(series.clone()).or_default().add(&used);
             }
         }
         self.last = now;
@@ -66,21 +65,22 @@ const MAX_PENDING_MINUTES: usize = 10;
 
 #[cfg(test)]
 mod tests {
-    use super::super::Column;
     use super::*;
+    use crate::usage::Measure;
 
     fn reading(counts: &[(&str, u64)]) -> Vec<Reading> {
         let reading = |(rule, checks): &(&str, u64)| Reading {
-            series: Arc::new(Series::rule("d", rule)),
-            counts: Counts::default().with(Column::Checks, *checks),
+            series: Series::for_rule("d", rule),
+            counts: Totals::default().with(Measure::RequestsAllowed, *checks),
         };
         counts.iter().map(reading).collect()
     }
 
     fn pending(differences: &Differences) -> Vec<(i64, String, u64)> {
         let rows = differences.pending().iter().flat_map(|(minute, rows)| rows.iter().map(move |row| (*minute, row)));
-        let mut all: Vec<_> =
-            rows.map(|(minute, (series, used))| (minute, series.rule.clone(), used.of(Column::Checks))).collect();
+        let mut all: Vec<_> = rows
+            .map(|(minute, (series, used))| (minute, series.rule().to_owned(), used.get(Measure::RequestsAllowed)))
+            .collect();
         all.sort();
         all
     }

@@ -7,7 +7,6 @@
 //! Nothing here is on the decision path: one thread reads the counts that decisions left behind, and a disk that fails
 //! stops the history only. `docs/HISTORY.md` describes the database.
 
-mod counts;
 mod database;
 mod differences;
 mod directory;
@@ -36,7 +35,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-pub use counts::{Column, Counts};
 pub use directory::{DataDir, DataDirError};
 pub use query::{Groups, Page, Query, QueryError, Row};
 pub use recorder::Recorder;

@@ -1,8 +1,7 @@
 //! What can be asked of the history.
 
-use super::Counts;
 use crate::units::Timestamp;
-use crate::usage::Filter;
+use crate::usage::{Filter, Totals};
 
 /// A question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +63,7 @@ pub struct Row {
     /// The requests of all values without a series of their own.
     pub other: bool,
     /// What was used.
-    pub counts: Counts,
+    pub counts: Totals,
 }
 
 /// Why there is no answer.

@@ -3,8 +3,6 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::ReadUsage;
@@ -15,15 +13,13 @@ use super::retention::Keep;
 use super::status::Shared;
 use super::writer::{Size, Writer};
 use crate::runtime::clock::Clock;
-use crate::runtime::threads;
+use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::units::{Nanos, Timestamp};
 
 /// Records until it is dropped; then once more.
 #[derive(Debug)]
 pub struct Recorder {
-    /// Closed to say stop; nothing is ever sent.
-    stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _worker: Worker,
 }
 
 /// What the thread works with. Time is an argument.
@@ -40,25 +36,13 @@ pub(super) struct Work {
 
 impl Recorder {
     pub(super) fn start(mut work: Work, clock: Arc<Clock>, interval: Duration) -> io::Result<Self> {
-        let (stop, stopped) = sync_channel(1);
-        let run = move || {
-            while rest(&stopped, interval, clock.now()) {
+        let run = move |stop: &Stop| {
+            while rest(stop, interval, clock.now()) {
                 work.flush(clock.now());
             }
             work.flush(clock.now());
         };
-        let thread = threads::spawn("tidegate-history", run)?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A recorder that panicked has said so itself.
-            let _ended = thread.join();
-        }
+        Ok(Self { _worker: Worker::spawn("tidegate-history", run)? })
     }
 }
 
@@ -119,8 +103,8 @@ fn is_gone(path: &Path) -> bool {
 }
 
 /// Waits for the next flush, at the latest until the minute is over; whether to go on.
-fn rest(stopped: &Receiver<()>, interval: Duration, now: Timestamp) -> bool {
+fn rest(stop: &Stop, interval: Duration, now: Timestamp) -> bool {
     let minute = Nanos::from_secs(Resolution::Minute.seconds().cast_unsigned()).as_ns();
     let left = Duration::from_nanos(minute - now.as_ns() % minute);
-    matches!(stopped.recv_timeout(interval.min(left)), Err(RecvTimeoutError::Timeout))
+    stop.wait(interval.min(left)) != Wait::Stopped
 }

@@ -2,15 +2,15 @@
 
 use std::fmt::Write;
 
-use super::counts::COLUMNS;
 use super::resolution::{ALL, Resolution};
+use crate::usage::COLUMNS;
 
 /// The number in `user_version`. It changes when a table does, never for a view.
 pub(super) const VERSION: i64 = 1;
 
 /// Everything that a new database is made of.
 pub(super) fn tables() -> String {
-    let counts = COLUMNS.map(|(name, _)| format!("  {name} INTEGER NOT NULL")).join(",\n");
+    let counts = COLUMNS.map(|column| format!("  {} INTEGER NOT NULL", column.name)).join(",\n");
     let usage = ALL.map(|resolution| {
         let (table, length) = (resolution.table(), length(resolution));
         format!(
@@ -37,7 +37,8 @@ pub(super) fn views() -> String {
 
 /// The names and queries of the views of one table.
 fn views_by(resolution: Resolution) -> [(String, String); 4] {
-    let counts = COLUMNS.map(|(name, _)| format!("u.{name}")).join(", ");
+    let counts = COLUMNS.map(|column| format!("u.{}", column.name)).join(", ");
+    let known = known_of_counters().map(|name| format!("u.{name}")).collect::<Vec<_>>().join(", ");
     let (table, length, sums) = (resolution.table(), length(resolution), sums());
     let from = format!("FROM {table} u JOIN series s ON s.id = u.series");
     [
@@ -49,7 +50,7 @@ fn views_by(resolution: Resolution) -> [(String, String); 4] {
             format!("counters_by_{length}"),
             format!(
                 "SELECT {TIME} AS time, s.domain, s.rule, s.entries, s.kind = 3 AS other,\n  \
-                   u.checks, u.allowed, u.denied, u.hits, u.hits_allowed\n{from} WHERE s.kind IN (2, 3)"
+                   {known}\n{from} WHERE s.kind IN (2, 3)"
             ),
         ),
         (
@@ -121,9 +122,13 @@ fn views_of_days() -> [(String, String); 7] {
     views.map(|(name, select)| (name.to_owned(), select))
 }
 
+fn known_of_counters() -> impl Iterator<Item = &'static str> {
+    COLUMNS.iter().filter(|column| column.per_counter).map(|column| column.name)
+}
+
 /// Sums that are known of counters too.
 fn sums() -> String {
-    ["checks", "allowed", "denied", "hits", "hits_allowed"].map(|name| format!("sum(u.{name}) AS {name}")).join(", ")
+    known_of_counters().map(|name| format!("sum(u.{name}) AS {name}")).collect::<Vec<_>>().join(", ")
 }
 
 fn length(resolution: Resolution) -> &'static str {

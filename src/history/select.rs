@@ -3,13 +3,12 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::counts::COLUMNS;
+use super::Kind;
 use super::plan::{Kept, Piece, plan};
 use super::query::{Query, Row};
 use super::resolution::{ALL, Resolution, floor, instant};
 use super::token::Key;
-use super::{Counts, Kind};
-use crate::usage::Filter;
+use crate::usage::{COLUMNS, Column, Filter, Totals};
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +63,7 @@ pub(super) fn select(
     (from, to): (i64, i64),
     after: Option<&Key>,
     most: usize,
-) -> rusqlite::Result<Vec<(Key, Counts)>> {
+) -> rusqlite::Result<Vec<(Key, Totals)>> {
     let bucket = query.groups.bucket_seconds();
     let pieces = holdings.plan(from, to, bucket);
     choose(connection, query, &pieces)?;
@@ -84,7 +83,7 @@ pub(super) fn select(
 }
 
 /// A row as it is shown.
-pub(super) fn row(query: &Query, key: Key, counts: Counts) -> Row {
+pub(super) fn row(query: &Query, key: Key, counts: Totals) -> Row {
     let time = query.groups.bucket_minutes.map(|_| instant(key.time));
     let Key { domain, rule, value, .. } = key;
     let (rule, other) = if query.requests_by.is_some() { (String::new(), rule == OTHER) } else { (rule, false) };
@@ -161,7 +160,7 @@ fn read(
     bucket: Option<i64>,
     after: Option<&Key>,
     most: usize,
-) -> rusqlite::Result<Vec<(Key, Counts)>> {
+) -> rusqlite::Result<Vec<(Key, Totals)>> {
     if pieces.is_empty() {
         return Ok(Vec::new());
     }
@@ -190,19 +189,19 @@ fn read(
             value
         };
         let mut counts = Vec::with_capacity(COLUMNS.len());
-        for (_, is_wide) in COLUMNS {
-            let high = if is_wide { next()? } else { 0 };
+        for column in COLUMNS {
+            let high = if column.is_hits { next()? } else { 0 };
             let sum = (u128::from(high) << 32).saturating_add(next()?.into());
             counts.push(u64::try_from(sum).unwrap_or(u64::MAX));
         }
-        Ok((key, Counts::from_values(counts)))
+        Ok((key, Totals::from_columns(counts)))
     })?;
     rows.collect()
 }
 
 /// Hits are summed in two halves: SQLite ends a query whose sum does not fit its integers.
-fn sum((name, is_wide): &(&str, bool)) -> String {
-    if *is_wide { format!("sum({name} >> 32), sum({name} & 4294967295)") } else { format!("sum({name})") }
+fn sum(Column { name, is_hits, .. }: &Column) -> String {
+    if *is_hits { format!("sum({name} >> 32), sum({name} & 4294967295)") } else { format!("sum({name})") }
 }
 
 /// Of requests: the values without a series of their own.

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::Counts;
+#[cfg(test)]
+use crate::usage::EntryKey;
+use crate::usage::{CounterName, RequestName, RuleName, Totals};
 
 /// What a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,26 +35,30 @@ impl Kind {
     }
 }
 
-/// What is counted apart.
+/// What has rows of its own. The names are those that the usage keeps: a copy shares them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Series {
-    /// What it counts.
-    pub kind: Kind,
-    /// The domain; empty for [`Kind::Unmatched`].
-    pub domain: String,
-    /// The configured path of the rule, domain included; empty for [`Kind::Unmatched`]. Of requests the entry key.
-    pub rule: String,
-    /// The entries, key and value, of a [`Kind::Counter`]; the one entry of a [`Kind::Request`].
-    pub entries: Vec<(String, String)>,
+pub enum Series {
+    /// See [`Kind::Unmatched`].
+    Unmatched,
+    /// See [`Kind::Rule`].
+    Rule(Arc<RuleName>),
+    /// See [`Kind::Counter`].
+    Counter(Arc<CounterName>),
+    /// See [`Kind::Other`]; only the rule counts.
+    Other(Arc<CounterName>),
+    /// See [`Kind::Request`].
+    Request(Arc<RequestName>),
+    /// See [`Kind::OtherRequests`]; only the key counts.
+    OtherRequests(Arc<RequestName>),
 }
 
 /// A series with its cumulative counts.
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The series.
-    pub series: Arc<Series>,
+    pub series: Series,
     /// Its counts since the process started, or since the series began.
-    pub counts: Counts,
+    pub counts: Totals,
 }
 
 /// Reads the cumulative counts of every series that counted anything; called by one thread, off the decision path.
@@ -61,33 +67,71 @@ pub struct Reading {
 pub type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
 
 impl Series {
-    /// The series of what matched no rule.
-    pub fn unmatched() -> Self {
-        Self { kind: Kind::Unmatched, domain: String::new(), rule: String::new(), entries: Vec::new() }
+    /// What the series counts.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unmatched => Kind::Unmatched,
+            Self::Rule(_) => Kind::Rule,
+            Self::Counter(_) => Kind::Counter,
+            Self::Other(_) => Kind::Other,
+            Self::Request(_) => Kind::Request,
+            Self::OtherRequests(_) => Kind::OtherRequests,
+        }
     }
 
-    /// The series of a rule.
-    pub fn rule(domain: &str, rule: &str) -> Self {
-        Self { kind: Kind::Rule, domain: domain.into(), rule: rule.into(), entries: Vec::new() }
+    /// The domain; empty for [`Kind::Unmatched`].
+    pub fn domain(&self) -> &str {
+        match self {
+            Self::Unmatched => "",
+            Self::Rule(name) => &name.domain,
+            Self::Counter(name) | Self::Other(name) => &name.rule.domain,
+            Self::Request(name) | Self::OtherRequests(name) => &name.key.domain,
+        }
     }
 
-    /// The series of a counter.
-    pub fn counter(domain: &str, rule: &str, entries: Vec<(String, String)>) -> Self {
-        Self { kind: Kind::Counter, entries, ..Self::rule(domain, rule) }
+    /// The configured path of the rule, domain included; empty for [`Kind::Unmatched`]. Of requests the entry key.
+    pub fn rule(&self) -> &str {
+        match self {
+            Self::Unmatched => "",
+            Self::Rule(name) => &name.path,
+            Self::Counter(name) | Self::Other(name) => &name.rule.path,
+            Self::Request(name) | Self::OtherRequests(name) => &name.key.key,
+        }
     }
 
-    /// The series of a rule's counters that have none of their own.
-    pub fn other(domain: &str, rule: &str) -> Self {
-        Self { kind: Kind::Other, ..Self::rule(domain, rule) }
+    /// The entries, key and value, of a [`Kind::Counter`]; the one entry of a [`Kind::Request`].
+    pub fn entries(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Unmatched | Self::Rule(_) | Self::Other(_) | Self::OtherRequests(_) => Vec::new(),
+            Self::Counter(name) => name.entries.iter().map(|(key, value)| (&**key, &**value)).collect(),
+            Self::Request(name) => vec![(&name.key.key, &name.value)],
+        }
+    }
+}
+
+#[cfg(test)]
+impl Series {
+    pub(super) fn for_rule(domain: &str, rule: &str) -> Self {
+        Self::Rule(Arc::new(RuleName { domain: domain.into(), path: rule.into() }))
     }
 
-    /// The series of the requests with one value of an entry key.
-    pub fn request(domain: &str, key: &str, value: &str) -> Self {
-        Self { kind: Kind::Request, entries: vec![(key.into(), value.into())], ..Self::rule(domain, key) }
+    pub(super) fn for_counter(domain: &str, rule: &str, entries: Vec<(String, String)>) -> Self {
+        let rule = Arc::new(RuleName { domain: domain.into(), path: rule.into() });
+        Self::Counter(Arc::new(CounterName { rule, entries }))
     }
 
-    /// The series of the requests of an entry key whose values have none of their own.
-    pub fn other_requests(domain: &str, key: &str) -> Self {
-        Self { kind: Kind::OtherRequests, ..Self::rule(domain, key) }
+    pub(super) fn for_other(domain: &str, rule: &str) -> Self {
+        let rule = Arc::new(RuleName { domain: domain.into(), path: rule.into() });
+        Self::Other(Arc::new(CounterName { rule, entries: Vec::new() }))
+    }
+
+    pub(super) fn for_request(domain: &str, key: &str, value: &str) -> Self {
+        let key = Arc::new(EntryKey { domain: domain.into(), key: key.into() });
+        Self::Request(Arc::new(RequestName { key, value: value.into() }))
+    }
+
+    pub(super) fn for_other_requests(domain: &str, key: &str) -> Self {
+        let key = Arc::new(EntryKey { domain: domain.into(), key: key.into() });
+        Self::OtherRequests(Arc::new(RequestName { key, value: String::new() }))
     }
 }

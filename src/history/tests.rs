@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 
 use super::*;
-use crate::usage::Filter;
+use crate::usage::{Filter, Measure, Totals};
 
 /// A Monday, 00:00 UTC.
 const START: u64 = 1_795_996_800;
@@ -23,19 +23,16 @@ fn at(second: u64) -> Timestamp {
 struct Lab {
     history: History,
     work: Work,
-    counts: Arc<Mutex<BTreeMap<Series, Counts>>>,
+    counts: Arc<Mutex<BTreeMap<Series, Totals>>>,
 }
 
 impl Lab {
     fn open(path: Option<&Path>, max_bytes: u64) -> Self {
-        let counts = Arc::new(Mutex::new(BTreeMap::<Series, Counts>::new()));
+        let counts = Arc::new(Mutex::new(BTreeMap::<Series, Totals>::new()));
         let source = Arc::clone(&counts);
         let read = move || {
             let counts = source.lock();
-            counts
-                .iter()
-                .map(|(series, counts)| Reading { series: Arc::new(series.clone()), counts: *counts })
-                .collect()
+            counts.iter().map(|(series, counts)| Reading { series: series.clone(), counts: *counts }).collect()
         };
         let settings = Settings { path: path.map(Into::into), flush: Duration::from_secs(5), max_bytes };
         let (history, work) = History::open(&settings, Box::new(read), at(0)).unwrap();
@@ -45,11 +42,11 @@ impl Lab {
     /// Counts checks at a second, one hit each, and flushes.
     fn count(&mut self, second: u64, used: &[(Series, u64, u64)]) {
         for (series, checks, denied) in used {
-            let counts = Counts::default()
-                .with(Column::Checks, *checks)
-                .with(Column::Hits, *checks)
-                .with(Column::Denied, *denied)
-                .with(Column::Allowed, checks - denied);
+            let counts = Totals::default()
+                .with(Measure::RequestsDenied, *denied)
+                .with(Measure::HitsDenied, *denied)
+                .with(Measure::RequestsAllowed, checks - denied)
+                .with(Measure::HitsWithinLimit, checks - denied);
             self.counts.lock().entry(series.clone()).or_default().add(&counts);
         }
         self.work.before = at(second);
@@ -84,11 +81,11 @@ impl Lab {
 }
 
 fn checks(rows: &[Row]) -> u64 {
-    rows.iter().map(|row| row.counts.of(Column::Checks)).sum()
+    rows.iter().map(|row| row.counts.get(Measure::Requests)).sum()
 }
 
 fn counter(rule: &str, value: &str) -> Series {
-    Series::counter("d", rule, vec![("user".into(), value.into()), ("path".into(), "/x".into())])
+    Series::for_counter("d", rule, vec![("user".into(), value.into()), ("path".into(), "/x".into())])
 }
 
 fn by(groups: Groups) -> Query {
@@ -100,7 +97,7 @@ fn minutes_hours_days_and_totals_have_the_same_sums() {
     let dir = tempfile::tempdir().unwrap();
     let mut lab = Lab::open(Some(&dir.path().join("usage.sqlite")), 1 << 30);
     for step in 0..500 {
-        let used = [(Series::rule("d", "d.a"), step % 7, step % 3 % (step % 7 + 1)), (Series::unmatched(), 1, 0)];
+        let used = [(Series::for_rule("d", "d.a"), step % 7, step % 3 % (step % 7 + 1)), (Series::Unmatched, 1, 0)];
         lab.count(step * 601, &used);
     }
     let want: u64 = (0..500).map(|step| step % 7 + 1).sum();
@@ -122,7 +119,7 @@ fn rows_that_are_too_old_are_removed_and_coarser_ones_answer() {
     let mut lab = Lab::open(Some(&path), 1 << 30);
     let day = 86_400;
     for n in 0..900 {
-        lab.count(n * day + 3_700, &[(Series::rule("d", &format!("d.{n}")), 1, 0)]);
+        lab.count(n * day + 3_700, &[(Series::for_rule("d", &format!("d.{n}")), 1, 0)]);
     }
     let count = |table: &str| lab.sum(table);
     assert_eq!((count("usage_minute"), count("usage_hour"), count("usage_day")), (3, 61, 732));
@@ -145,7 +142,7 @@ fn the_oldest_go_when_the_database_is_large() {
     let mut lab = Lab::open(Some(&dir.path().join("usage.sqlite")), bound);
     let mut used = 0;
     for minute in 0..300 {
-        let series: Vec<_> = (0..200).map(|n| (Series::rule("d", &format!("d.{n}")), 1, 0)).collect();
+        let series: Vec<_> = (0..200).map(|n| (Series::for_rule("d", &format!("d.{n}")), 1, 0)).collect();
         used += 200;
         lab.count(minute * 60, &series);
         let status = lab.history.status();
@@ -165,7 +162,7 @@ fn the_oldest_go_when_the_database_is_large() {
 fn in_memory_the_last_hour_is_known() {
     let mut lab = Lab::open(None, 1 << 30);
     for minute in 0..200 {
-        lab.count(minute * 60, &[(Series::rule("d", "d.a"), 1, 0)]);
+        lab.count(minute * 60, &[(Series::for_rule("d", "d.a"), 1, 0)]);
     }
     let page = lab.ask(&by(Groups { bucket_minutes: Some(1), ..Groups::default() }));
     assert!(page.in_memory);
@@ -177,26 +174,26 @@ fn in_memory_the_last_hour_is_known() {
 fn sums_beyond_what_sqlite_counts_saturate() {
     let mut lab = Lab::open(None, 1 << 30);
     for minute in 0..3 {
-        let counts = Counts::default().with(Column::Hits, (i64::MAX - 1).cast_unsigned() * (minute % 2 + 1));
-        lab.counts.lock().insert(Series::rule("d", "d.a"), counts);
+        let counts = Totals::default().with(Measure::HitsDenied, (i64::MAX - 1).cast_unsigned() * (minute % 2 + 1));
+        lab.counts.lock().insert(Series::for_rule("d", "d.a"), counts);
         lab.count(minute * 60, &[]);
     }
-    let hits: Vec<_> = lab.all(&by(Groups::default())).iter().map(|row| row.counts.of(Column::Hits)).collect();
+    let hits: Vec<_> = lab.all(&by(Groups::default())).iter().map(|row| row.counts.get(Measure::Hits)).collect();
     assert_eq!(hits, [u64::MAX]);
 }
 
 /// Two domains with a rule of the same name, single counters of one of them, and what matched nothing.
 fn lab_of_two_domains() -> Lab {
     let mut lab = Lab::open(None, 1 << 30);
-    let rule = |domain: &str, name: &str| Series::rule(domain, &format!("{domain}.{name}"));
-    lab.counts.lock().insert(Series::unmatched(), Counts::default().with(Column::Unmatched, 4));
+    let rule = |domain: &str, name: &str| Series::for_rule(domain, &format!("{domain}.{name}"));
+    lab.counts.lock().insert(Series::Unmatched, Totals::default().with(Measure::RequestsUnmatched, 4));
     let used = [
         (rule("d", "a"), 10, 3),
         (rule("d", "b"), 5, 0),
         (rule("e", "a"), 2, 1),
         (counter("d.a", "ann"), 6, 3),
         (counter("d.a", "bob"), 3, 0),
-        (Series::other("d", "d.a"), 1, 0),
+        (Series::for_other("d", "d.a"), 1, 0),
     ];
     lab.count(0, &used);
     lab.count(60, &[(rule("d", "b"), 1, 0)]);
@@ -210,7 +207,7 @@ type Told<'a> = (&'a str, &'a str, &'a str, u64);
 fn groups() {
     let lab = lab_of_two_domains();
     let everything = lab.all(&by(Groups::default()));
-    assert_eq!((checks(&everything), everything[0].counts.of(Column::Unmatched)), (18, 4));
+    assert_eq!((checks(&everything), everything[0].counts.get(Measure::RequestsUnmatched)), (18, 4));
     let (domain, rule) = (Groups { domain: true, ..Groups::default() }, Groups { rule: true, ..Groups::default() });
     let of = |key: &str| Groups { entry_key: Some(key.into()), ..Groups::default() };
     let cases: [(Groups, &[Told]); 5] = [
@@ -223,7 +220,7 @@ fn groups() {
     for (groups, want) in cases {
         let rows = lab.all(&by(groups.clone()));
         assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want, "{groups:?}");
-        assert!(rows.iter().all(|row| row.counts.of(Column::Unmatched) == 0), "{groups:?}");
+        assert!(rows.iter().all(|row| row.counts.get(Measure::RequestsUnmatched) == 0), "{groups:?}");
     }
 }
 
@@ -255,7 +252,7 @@ fn filters() {
 }
 
 fn told(row: &Row) -> Told<'_> {
-    (&row.domain, &row.rule, &row.value, row.counts.of(Column::Checks))
+    (&row.domain, &row.rule, &row.value, row.counts.get(Measure::Requests))
 }
 
 /// Measured, not checked: `cargo test --release --lib a_million_groups -- --ignored --nocapture`.
@@ -289,7 +286,7 @@ fn a_million_groups_are_paged() {
 #[test]
 fn foreign_tokens_and_empty_ranges_are_refused() {
     let mut lab = Lab::open(None, 1 << 30);
-    lab.count(0, &[(Series::rule("d", "d.a"), 1, 0), (Series::rule("d", "d.b"), 1, 0)]);
+    lab.count(0, &[(Series::for_rule("d", "d.a"), 1, 0), (Series::for_rule("d", "d.b"), 1, 0)]);
     let query = Query { page_size: 1, ..by(Groups { rule: true, ..Groups::default() }) };
     let page_token = lab.ask(&query).next_page_token;
     let ask = |query: &Query| lab.history.query(query, at(99), &Arc::default());
@@ -303,7 +300,7 @@ fn foreign_tokens_and_empty_ranges_are_refused() {
         assert!(matches!(ask(&range), Err(QueryError::EmptyRange)), "{from:?} {to:?}");
     }
     let unwanted = Arc::new(AtomicBool::new(true));
-    let many: Vec<_> = (0..5_000).map(|n| (Series::rule("d", &format!("d.{n}")), 1, 0)).collect();
+    let many: Vec<_> = (0..5_000).map(|n| (Series::for_rule("d", &format!("d.{n}")), 1, 0)).collect();
     lab.count(60, &many);
     assert!(matches!(lab.history.query(&query, at(99), &unwanted), Err(QueryError::TooLong)));
     lab.count(61, &many);
@@ -316,7 +313,7 @@ fn what_fails_stops_the_history_and_it_goes_on_later() {
     let path = dir.path().join("usage.sqlite");
     fs::create_dir(&path).unwrap();
     let mut lab = Lab::open(Some(&path), 1 << 30);
-    let rule = Series::rule("d", "d.a");
+    let rule = Series::for_rule("d", "d.a");
     lab.count(0, &[(rule.clone(), 1, 0)]);
     let status = lab.history.status();
     assert!(status.failure.is_some() && status.failures == 1, "{status:?}");
@@ -351,7 +348,7 @@ fn a_corrupt_file_is_set_aside_and_a_later_one_is_left_alone() {
     let path = dir.path().join("usage.sqlite");
     fs::write(&path, [b'x'; 8192]).unwrap();
     let mut lab = Lab::open(Some(&path), 1 << 30);
-    lab.count(0, &[(Series::rule("d", "d.a"), 1, 0)]);
+    lab.count(0, &[(Series::for_rule("d", "d.a"), 1, 0)]);
     assert_eq!(lab.history.status().failure, None);
     let kept = aside(dir.path());
     assert_eq!(kept.len(), 1, "{kept:?}");
@@ -374,7 +371,7 @@ fn a_corrupt_file_is_set_aside_and_a_later_one_is_left_alone() {
 fn a_file_that_is_damaged_while_it_is_used_is_set_aside_too() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("usage.sqlite");
-    let rule = Series::rule("d", "d.a");
+    let rule = Series::for_rule("d", "d.a");
     drop({
         let mut lab = Lab::open(Some(&path), 1 << 30);
         lab.count(0, &[(rule.clone(), 1, 0)]);
@@ -405,8 +402,8 @@ fn every_view_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("usage.sqlite");
     let mut lab = Lab::open(Some(&path), 1 << 30);
-    let user = Series::request("d", "user", "ann");
-    lab.count(0, &[(Series::rule("d", "d.a"), 9, 2), (counter("d.a", "ann"), 9, 2), (user, 9, 2)]);
+    let user = Series::for_request("d", "user", "ann");
+    lab.count(0, &[(Series::for_rule("d", "d.a"), 9, 2), (counter("d.a", "ann"), 9, 2), (user, 9, 2)]);
     drop(lab);
     let lab = Lab::open(Some(&path), 1 << 30);
     assert_eq!(lab.history.status().failure, None);
@@ -451,8 +448,8 @@ proptest! {
         for used in &uses {
             let (domain, rule) = rules[used.rule];
             let user = ["ann", "bob", "cy", "dee"][used.user];
-            let counter = Series::counter(domain, rule, vec![("user".into(), user.into())]);
-            lab.count(used.minute * 60, &[(Series::rule(domain, rule), used.checks, used.denied), (counter, used.checks, used.denied)]);
+            let counter = Series::for_counter(domain, rule, vec![("user".into(), user.into())]);
+            lab.count(used.minute * 60, &[(Series::for_rule(domain, rule), used.checks, used.denied), (counter, used.checks, used.denied)]);
         }
         let to = from + length;
         let within = || uses.iter().filter(|used| (from..to).contains(&used.minute));
@@ -478,7 +475,7 @@ proptest! {
         let rows = lab.all(&query);
         let got: Vec<_> = rows.iter().map(|row| {
             let time = row.time.map(|time| time.since(at(0)).as_ns() / 60_000_000_000);
-            ((time, &*row.domain, &*row.rule, &*row.value), row.counts.of(Column::Checks))
+            ((time, &*row.domain, &*row.rule, &*row.value), row.counts.get(Measure::Requests))
         }).collect();
         let mut want: Vec<_> = want.into_iter().collect();
         if none && want.is_empty() {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params_from_iter};
 
-use super::counts::COLUMNS;
+use super::Series;
 use super::database::{Failure, Shape, open};
 use super::differences::Pending;
 use super::resolution::Resolution;
-use super::{Counts, Kind, Series};
+use crate::usage::{COLUMNS, Column, Totals};
 
 /// The one that writes.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct Writer {
     /// When names without rows were last removed.
     pub(super) cleaned: i64,
     /// The numbers of the series seen so far.
-    ids: HashMap<Arc<Series>, i64>,
+    ids: HashMap<Series, i64>,
 }
 
 /// How much there is.
@@ -59,7 +59,7 @@ impl Writer {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let rows = number(&transaction, &mut self.ids, pending)?;
         for resolution in &self.resolutions {
-            let mut sums: HashMap<(i64, i64), Counts> = HashMap::new();
+            let mut sums: HashMap<(i64, i64), Totals> = HashMap::new();
             for (minute, id, used) in &rows {
                 sums.entry((resolution.floor(*minute), *id)).or_default().add(used);
             }
@@ -92,9 +92,9 @@ pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
 /// Everything pending with the numbers of its series; new series are given one.
 fn number(
     transaction: &Transaction,
-    ids: &mut HashMap<Arc<Series>, i64>,
+    ids: &mut HashMap<Series, i64>,
     pending: &Pending,
-) -> rusqlite::Result<Vec<(i64, i64, Counts)>> {
+) -> rusqlite::Result<Vec<(i64, i64, Totals)>> {
     let mut find =
         transaction.prepare("SELECT id FROM series WHERE domain = ?1 AND rule = ?2 AND kind = ?3 AND entries = ?4")?;
     let mut name =
@@ -107,7 +107,7 @@ fn number(
                 Some(id) => *id,
                 None => id_of(series, &mut find, &mut name, &mut entry)?,
             };
-            ids.insert(Arc::clone(series), id);
+            ids.insert(series.clone(), id);
             rows.push((*minute, id, *counts));
         }
     }
@@ -115,34 +115,33 @@ fn number(
 }
 
 fn id_of(series: &Series, find: &mut Statement, name: &mut Statement, entry: &mut Statement) -> rusqlite::Result<i64> {
-    let entries = serde_json::to_string(&series.entries)
+    let entries = serde_json::to_string(&series.entries())
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
-    let key = (&series.domain, &series.rule, series.kind as i64, &entries);
+    let key = (series.domain(), series.rule(), series.kind() as i64, &entries);
     if let Some(id) = find.query_row(key, |row| row.get(0)).optional()? {
         return Ok(id);
     }
     let id = name.query_row(key, |row| row.get(0))?;
-    if matches!(series.kind, Kind::Counter | Kind::Request) {
-        for (position, (key, value)) in (0_i64..).zip(&series.entries) {
-            entry.execute((id, position, key, value))?;
-        }
+    for (position, (key, value)) in (0_i64..).zip(series.entries()) {
+        entry.execute((id, position, key, value))?;
     }
     Ok(id)
 }
 
 /// Adds to the rows of one table, and keeps their number.
-fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i64), Counts>) -> rusqlite::Result<()> {
+fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i64), Totals>) -> rusqlite::Result<()> {
     let (table, most) = (resolution.table(), i64::MAX);
     let numbered = || (3..).zip(COLUMNS);
     // An integer that overflows would turn into a floating-point number.
-    let set: Vec<_> = numbered().map(|(n, (name, _))| format!("{name} = min({name}, {most} - ?{n}) + ?{n}")).collect();
+    let set: Vec<_> =
+        numbered().map(|(n, Column { name, .. })| format!("{name} = min({name}, {most} - ?{n}) + ?{n}")).collect();
     let values: Vec<_> = numbered().map(|(n, _)| format!("?{n}")).collect();
     let mut more =
         transaction.prepare(&format!("UPDATE {table} SET {} WHERE time = ?1 AND series = ?2", set.join(", ")))?;
     let mut new = transaction.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, {})", values.join(", ")))?;
     let mut added = 0_i64;
     for ((time, id), used) in sums {
-        let counts = used.values().map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        let counts = COLUMNS.iter().map(|column| i64::try_from(used.get(column.measure)).unwrap_or(i64::MAX));
         let row: Vec<i64> = [*time, *id].into_iter().chain(counts).collect();
         if more.execute(params_from_iter(&row))? == 0 {
             new.execute(params_from_iter(&row))?;

@@ -14,8 +14,8 @@ use crate::limiter::{Lane, Limiter};
 use crate::net::{MAX_MESSAGE_BYTES, PartialBytes};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
+use crate::sanitize::sanitize;
 use crate::service::{self, Answer, Held};
-use crate::telemetry::legible;
 
 /// Decides about checks that come as JSON.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
         }
         Err(reason) => {
             // It may repeat what the client sent: as long as a line, and no browser shall take it for a page.
-            let reason = legible(&reason);
+            let reason = sanitize(&reason);
             tracing::debug!(reason, "/json rejected");
             let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
             (StatusCode::BAD_REQUEST, headers, format!("Bad Request\n{reason}\n")).into_response()

@@ -11,7 +11,7 @@ use crate::history::History;
 use crate::limiter::{Limiter, View};
 use crate::rules::RuleSet;
 use crate::runtime::lifecycle::{Phase, Phases};
-use crate::telemetry::legible;
+use crate::sanitize::sanitize;
 
 /// What the probes look at.
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ fn write_lifted(text: &mut String, limiter: &Limiter) {
         line(&"the process is in shadow mode (--shadow-mode), nothing is denied");
     }
     for lifted in lifted.iter().take(MAX_LIFTED) {
-        line(&legible(&lifted.to_string()));
+        line(&sanitize(&lifted.to_string()));
     }
     if let Some(more @ 1..) = lifted.len().checked_sub(MAX_LIFTED) {
         line(&format_args!("and {more} more (/rlconfig on the admin port shows all)"));

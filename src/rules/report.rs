@@ -1,6 +1,7 @@
 //! What is wrong with one file, collected while it is read.
 
 use super::ConfigError;
+use crate::sanitize::sanitize_lines;
 
 /// How many errors of one file are told. Nobody reads more, and a file of a million mistakes must not fill the log.
 const MAX_TOLD: usize = 1_000;
@@ -49,22 +50,9 @@ impl<'f> Report<'f> {
         (self.errors, self.warnings)
     }
 
-    /// What would be noted by [`error`](Self::error).
+    /// What would be noted by [`error`](Self::error). The file's own words must not steer the terminal that shows them; line
+    /// ends stay, because some of the reference's texts have several lines.
     pub(super) fn finding(&self, line: usize, message: &str) -> ConfigError {
-        ConfigError { file: self.file.to_owned(), line, message: printable(message) }
+        ConfigError { file: self.file.to_owned(), line, message: sanitize_lines(message) }
     }
-}
-
-/// A file's own words must not steer the terminal that shows them. Line ends stay: some of the reference's texts have
-/// several lines.
-fn printable(message: &str) -> String {
-    let mut shown = String::with_capacity(message.len());
-    for c in message.chars() {
-        if c.is_control() && c != '\n' {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
 }

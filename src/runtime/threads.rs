@@ -6,20 +6,155 @@
 //! otherwise busy, or next to nothing for those who only look on.
 
 use std::io;
-use std::thread::{Builder, JoinHandle};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle, current};
+use std::time::Duration;
 
-/// Starts a thread that gives way, under a name that the system shows (15 bytes of it).
+use parking_lot::{Condvar, Mutex};
+
+/// A thread that works beside the decisions, and gives way to them, until it is told to stop.
 ///
-/// # Errors
-/// The system has no thread left.
-pub fn spawn<F>(name: &str, body: F) -> io::Result<JoinHandle<()>>
-where
-    F: FnOnce() + Send + 'static,
-{
-    Builder::new().name(name.to_owned()).spawn(move || {
-        lower_priority(STEPS);
-        body();
-    })
+/// Dropped, it is told to stop and waited for, so what it does between two waits must not take long; see
+/// [`Worker::stop_within`] for one that may.
+#[derive(Debug)]
+pub struct Worker {
+    signal: Arc<Signal>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread of a [`Worker`] waits on.
+#[derive(Debug)]
+pub struct Stop(Arc<Signal>);
+
+/// Ends the waits of a [`Worker`] before their time.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<Signal>);
+
+/// Why a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Wait {
+    /// The time has passed.
+    Elapsed,
+    /// A [`Waker`] ended it; told before [`Wait::Stopped`], so that nothing it was woken for is left undone.
+    Woken,
+    /// The thread is to end.
+    Stopped,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    woken: bool,
+    stopped: bool,
+    ended: bool,
+}
+
+impl Signal {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock());
+        self.changed.notify_all();
+    }
+}
+
+impl Worker {
+    /// Starts a thread with the name that the system shows (15 bytes of it). `body` returns once [`Stop::wait`] says so.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn spawn<F>(name: &str, body: F) -> io::Result<Self>
+    where
+        F: FnOnce(&Stop) + Send + 'static,
+    {
+        let signal = Arc::<Signal>::default();
+        let stop = Stop(Arc::clone(&signal));
+        let thread = Builder::new().name(name.to_owned()).spawn(move || {
+            lower_priority(STEPS);
+            body(&stop);
+        })?;
+        Ok(Self { signal, thread: Some(thread) })
+    }
+
+    /// What wakes this worker.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.signal))
+    }
+
+    /// Tells the thread to stop, and waits for its end.
+    pub fn stop(&mut self) {
+        self.signal.change(|state| state.stopped = true);
+        // A worker that is dropped by its own thread cannot wait for itself.
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != current().id()) {
+            // A thread that panicked has said so itself.
+            let _ended = thread.join();
+        }
+    }
+
+    /// Tells the thread to stop, and waits for its end, but no longer than `timeout`: then it is left to itself. Whether
+    /// it has ended.
+    pub fn stop_within(&mut self, timeout: Duration) -> bool {
+        self.signal.change(|state| state.stopped = true);
+        let mut state = self.signal.state.lock();
+        self.signal.changed.wait_while_for(&mut state, |state| !state.ended, timeout);
+        let ended = state.ended;
+        drop(state);
+        if !ended {
+            self.thread = None;
+        }
+        self.stop();
+        ended
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Stop {
+    /// Waits for `length`, or until the worker is woken or stopped.
+    pub fn wait(&self, length: Duration) -> Wait {
+        let mut state = self.0.state.lock();
+        self.0.changed.wait_while_for(&mut state, |state| !state.woken && !state.stopped, length);
+        match *state {
+            State { woken: true, .. } => {
+                state.woken = false;
+                Wait::Woken
+            }
+            State { stopped: true, .. } => Wait::Stopped,
+            State { .. } => Wait::Elapsed,
+        }
+    }
+
+    /// Whether the thread is to end, without a wait.
+    pub fn is_stopped(&self) -> bool {
+        self.0.state.lock().stopped
+    }
+
+    /// What wakes this worker.
+    pub fn waker(&self) -> Waker {
+        Waker(Arc::clone(&self.0))
+    }
+}
+
+/// The thread has ended, by a panic or not.
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.change(|state| state.ended = true);
+    }
+}
+
+impl Waker {
+    /// Ends the wait under way, or else the next one.
+    pub fn wake(&self) {
+        self.0.change(|state| state.woken = true);
+    }
 }
 
 /// Makes the calling thread, for good, one that works for those who look on: it has next to nothing of a core that is
@@ -42,13 +177,63 @@ const LAST: i32 = 19;
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_mins(10);
+
     #[test]
-    fn a_thread_beside_gives_way_and_the_others_keep_their_priority() {
+    fn a_worker_gives_way_and_the_others_keep_their_priority() {
         let own = || rustix::process::getpriority_process(None).unwrap();
         let before = own();
-        let (tell, told) = std::sync::mpsc::sync_channel(1);
-        spawn("beside", move || tell.send(own()).unwrap()).unwrap().join().unwrap();
-        assert_eq!(told.recv().unwrap(), (before + STEPS).min(19));
+        let (send, receive) = std::sync::mpsc::sync_channel(1);
+        Worker::spawn("beside", move |_| send.send(own()).unwrap()).unwrap().stop();
+        assert_eq!(receive.recv().unwrap(), (before + STEPS).min(19));
         assert_eq!(own(), before);
+    }
+
+    #[test]
+    fn waits_elapse_are_woken_and_end() {
+        let (send, waits) = std::sync::mpsc::channel();
+        let mut worker = Worker::spawn("waits", move |stop| {
+            send.send(stop.wait(Duration::from_millis(1))).unwrap();
+            loop {
+                let wait = stop.wait(LONG);
+                send.send(wait).unwrap();
+                if wait == Wait::Stopped {
+                    return;
+                }
+            }
+        })
+        .unwrap();
+        assert_eq!(waits.recv(), Ok(Wait::Elapsed));
+        worker.waker().wake();
+        assert_eq!(waits.recv(), Ok(Wait::Woken));
+        worker.stop();
+        assert_eq!(waits.iter().collect::<Vec<_>>(), [Wait::Stopped]);
+        worker.stop();
+    }
+
+    #[test]
+    fn what_a_worker_was_woken_for_is_done_before_it_stops() {
+        let (send, waits) = std::sync::mpsc::channel();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let mut worker = Worker::spawn("woken", move |stop| {
+            gone.recv().unwrap();
+            send.send((stop.wait(LONG), stop.wait(LONG))).unwrap();
+        })
+        .unwrap();
+        worker.waker().wake();
+        worker.signal.change(|state| state.stopped = true);
+        go.send(()).unwrap();
+        worker.stop();
+        assert_eq!(waits.recv(), Ok((Wait::Woken, Wait::Stopped)));
+    }
+
+    #[test]
+    fn a_worker_that_is_late_is_left_to_itself_and_one_that_panics_has_ended() {
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let mut late = Worker::spawn("late", move |_| gone.recv().unwrap()).unwrap();
+        assert!(!late.stop_within(Duration::from_millis(1)));
+        go.send(()).unwrap();
+        let mut panics = Worker::spawn("panics", |_| panic!("a test of a worker that panics")).unwrap();
+        assert!(panics.stop_within(LONG));
     }
 }

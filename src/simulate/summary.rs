@@ -6,7 +6,8 @@ use std::io::{self, Write};
 use super::unmatched::Unmatched;
 use crate::limiter::{Check, Code, Decision, Descriptor, Status};
 use crate::rules::{Charge, RuleLimit, RuleSet};
-use crate::usage::{RequestCounts, Usage};
+use crate::sanitize::sanitize;
+use crate::usage::{Measure, RequestCounts, Usage};
 
 /// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
 #[derive(Debug, Default)]
@@ -59,8 +60,12 @@ impl Summary {
             let totals = series.totals;
             if totals.requests() > 0 {
                 let counts = [totals.requests(), totals.hits()];
-                let rest =
-                    [totals.requests_allowed, totals.requests_denied, totals.requests_queued, totals.denied_banned];
+                let rest = [
+                    totals.get(Measure::RequestsAllowed),
+                    totals.get(Measure::RequestsDenied),
+                    totals.get(Measure::RequestsQueued),
+                    totals.get(Measure::DeniedBanned),
+                ];
                 let numbers = counts.iter().chain(&rest).map(u64::to_string);
                 rules.push(std::iter::once(series.labels.rule).chain(numbers).collect());
             }
@@ -105,12 +110,12 @@ fn write_requests(out: &mut impl Write, values: &[RequestCounts]) -> io::Result<
     let cells = |value: &&RequestCounts| {
         let name = if value.other { "(other)".to_owned() } else { format!("{}={}", key.key, value.name.value) };
         let totals = value.totals;
-        let numbers = [totals.requests(), totals.requests_allowed, totals.requests_denied];
+        let numbers = [totals.requests(), totals.get(Measure::RequestsAllowed), totals.get(Measure::RequestsDenied)];
         std::iter::once(name).chain(numbers.map(|number| number.to_string())).collect()
     };
     let mut rows = vec![row(&["entry", "requests", "admitted", "denied"])];
     rows.extend(busiest.iter().map(cells));
-    writeln!(out, "\nrequests by {} in {}", key.key.escape_debug(), key.domain.escape_debug())?;
+    writeln!(out, "\nrequests by {} in {}", sanitize(&key.key), sanitize(&key.domain))?;
     write_table(out, &rows)
 }
 
@@ -121,7 +126,7 @@ fn row(cells: &[&str]) -> Vec<String> {
 /// Writes rows with their columns aligned: numbers to the right, text to the left. Control characters are escaped.
 fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let cell = |row: &[String], i: usize| row.get(i).map(|text| text.escape_debug().to_string()).unwrap_or_default();
+    let cell = |row: &[String], i: usize| row.get(i).map(|text| sanitize(text)).unwrap_or_default();
     let width = |i: usize| rows.iter().map(|row| cell(row, i).chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..columns).map(width).collect();
     let is_text = |i: usize| rows.iter().skip(1).any(|row| cell(row, i).parse::<u64>().is_err());

@@ -4,12 +4,14 @@
 //! code that serves runs under loom, on shelves of loom's locks.
 
 use super::{Charge, Charged, Group};
-use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
+use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
 use crate::units::Timestamp;
 
 mod joint;
+mod state;
 
 use joint::Joint;
+use state::State;
 
 /// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,11 +83,9 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
     /// Asks one counter, under its shard's lock.
     pub(super) fn one(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
         let charged = if charge.limit.algorithm == Algorithm::SlidingLog {
-            let place = self.logs.place(charge.key);
-            self.logs.lock(place).map(|mut shard| self.step_log(&mut shard, place, now, charge, Step::Charge))
+            self.lock_and_step(self.logs, now, charge)
         } else {
-            let place = self.cells.place(charge.key);
-            self.cells.lock(place).map(|mut shard| self.step_cell(&mut shard, place, now, charge, Step::Charge))
+            self.lock_and_step(self.cells, now, charge)
         };
         charged.unwrap_or_else(|| Charged { outcome: self.room.refuse(charge), tag: None })
     }
@@ -109,24 +109,34 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         Joint::lock(self, charges).charge(now, groups, charges, outcomes)
     }
 
-    fn step_cell(
+    fn lock_and_step<V: State>(&self, states: &impl Shelf<V>, now: Timestamp, charge: &Charge<'_>) -> Option<Charged> {
+        let place = states.place(charge.key);
+        let mut shard = states.lock(place)?;
+        Some(self.step(&mut shard, place, now, charge, Step::Charge))
+    }
+
+    /// One operation on the counter of a locked shard.
+    fn step<V: State>(
         &self,
-        shard: &mut impl Shard<Cell>,
+        shard: &mut impl Shard<V>,
         place: Place,
         now: Timestamp,
         charge: &Charge<'_>,
         step: Step,
     ) -> Charged {
         let now = now.max(shard.swept_at());
-        if let Some((cell, tag)) = shard.state_mut(place, charge.key) {
-            let (outcome, next) = engine::step(charge.limit, *cell, now, charge.op);
-            if step != Step::Look {
-                *cell = next;
+        if let Some((state, tag)) = shard.state_mut(place, charge.key) {
+            let before = state.heap_bytes();
+            let outcome = self.step_state(state, now, charge, step);
+            let after = state.heap_bytes();
+            if before != after {
+                shard.book_heap(before, after);
             }
             return Charged { outcome, tag: Some(tag) };
         }
-        let (outcome, state) = engine::step(charge.limit, Cell::FRESH, now, charge.op);
-        if state == Cell::FRESH {
+        let mut state = V::FRESH;
+        let outcome = state.step(charge.limit, now, charge.op, true);
+        if state.is_unused(now) {
             return Charged { outcome, tag: None };
         }
         if self.room.lacks_room(step) {
@@ -135,54 +145,24 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         if step == Step::Look {
             return Charged { outcome, tag: None };
         }
-        let tag = charge.new_tag();
+        let (heap, tag) = (state.heap_bytes(), charge.new_tag());
         shard.insert(place, charge.key, state, tag);
+        if heap > 0 {
+            shard.book_heap(0, heap);
+        }
         Charged { outcome, tag: Some(tag) }
     }
 
-    fn step_log(
-        &self,
-        shard: &mut impl Shard<Log>,
-        place: Place,
-        now: Timestamp,
-        charge: &Charge<'_>,
-        step: Step,
-    ) -> Charged {
-        let now = now.max(shard.swept_at());
-        if let Some((log, tag)) = shard.state_mut(place, charge.key) {
-            let before = log.heap_bytes();
-            let outcome = self.charge_log(log, now, charge, step);
-            let after = log.heap_bytes();
-            shard.book_heap(before, after);
-            return Charged { outcome, tag: Some(tag) };
-        }
-        let mut log = Log::default();
-        let outcome = engine::log::step(charge.limit, &mut log, now, charge.op, true);
-        if log.is_fresh(now) {
-            return Charged { outcome, tag: None };
-        }
-        if self.room.lacks_room(step) {
-            return Charged { outcome: self.without_room(outcome, charge), tag: None };
-        }
-        if step == Step::Look {
-            return Charged { outcome, tag: None };
-        }
-        let (heap, tag) = (log.heap_bytes(), charge.new_tag());
-        shard.insert(place, charge.key, log, tag);
-        shard.book_heap(0, heap);
-        Charged { outcome, tag: Some(tag) }
-    }
-
-    /// One operation on a log that exists: it grows only where there is room for more.
-    fn charge_log(&self, log: &mut Log, now: Timestamp, charge: &Charge<'_>, step: Step) -> Outcome {
-        if matches!(charge.op, Op::Charge(1..)) && log.must_grow(now) && self.room.lacks_room(step) {
+    /// One operation on a counter that exists: it grows only where there is room for more.
+    fn step_state<V: State>(&self, state: &mut V, now: Timestamp, charge: &Charge<'_>, step: Step) -> Outcome {
+        if matches!(charge.op, Op::Charge(1..)) && state.must_grow(now) && self.room.lacks_room(step) {
             // What has expired is dropped by this, and may leave room.
-            let look = engine::log::step(charge.limit, log, now, charge.op, false);
-            if log.must_grow(now) {
+            let look = state.step(charge.limit, now, charge.op, false);
+            if state.must_grow(now) {
                 return self.without_room(look, charge);
             }
         }
-        engine::log::step(charge.limit, log, now, charge.op, step != Step::Look)
+        state.step(charge.limit, now, charge.op, step != Step::Look)
     }
 
     /// The answer where there is no room: a denial stays what it is.

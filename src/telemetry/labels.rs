@@ -1,6 +1,39 @@
-//! Names as the reference service's metrics spell them.
+//! The labels of metrics, and names as the reference service's metrics spell them.
 
 use std::borrow::Cow;
+
+/// The domain of a check.
+pub(super) const DOMAIN: &str = "domain";
+/// The first level of a rule, as `key_value`.
+pub(super) const KEY1: &str = "key1";
+/// The second level of a rule, as `key_value`.
+pub(super) const KEY2: &str = "key2";
+/// The rule's whole path.
+pub(super) const RULE: &str = "rule";
+/// The kind of an error.
+pub(super) const ERR_TYPE: &str = "err_type";
+/// The method of a request.
+pub(super) const GRPC_METHOD: &str = "grpc_method";
+/// The place of a limit among those of its rule, from 1.
+pub(super) const LIMIT: &str = "limit";
+/// Why limits are lifted.
+pub(super) const REASON: &str = "reason";
+/// The length of a window in seconds.
+pub(super) const PERIOD: &str = "period";
+/// Who is told of refused checks: `log` or `alerts`.
+pub(super) const READER: &str = "reader";
+/// What became of a message.
+pub(super) const RESULT: &str = "result";
+/// The upper bound of a histogram's bucket, in seconds.
+pub(super) const LE: &str = "le";
+/// An entry key.
+pub(super) const KEY: &str = "key";
+/// The value of an entry.
+pub(super) const VALUE: &str = "value";
+/// Whether a series is of all values that have none of their own.
+pub(super) const OTHER: &str = "other";
+/// The version of the program.
+pub(super) const VERSION: &str = "version";
 
 /// A domain, or a level of a rule, as the label that dashboards made for the reference service look for: `:` and `|` become
 /// `_`, and so do the dots of what looks like an IPv4 address. Its statistics go by names in which these have a meaning.

@@ -8,7 +8,6 @@
 
 mod labels;
 mod latency;
-mod legible;
 pub mod log;
 pub mod names;
 pub mod otlp;
@@ -17,8 +16,7 @@ pub mod refusals;
 mod snapshot;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};
-pub use legible::{legible, legible_within};
 pub use snapshot::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, EntryRequests, HistoryValues, LimitValue,
-    ObservingValues, RuleSeries, RuleTotals, Snapshot, SweepValues,
+    ObservingValues, RuleSeries, Snapshot, SweepValues,
 };

@@ -3,7 +3,7 @@
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::names::{self, Kind, METRICS};
+use super::names::{self, Kind, METRICS, Read};
 use super::snapshot::seconds;
 use super::{Snapshot, Times};
 
@@ -29,25 +29,22 @@ pub fn render(snapshot: &Snapshot) -> String {
 
 fn family(snapshot: &Snapshot, metric: &names::Metric) -> MetricFamily {
     let mut series = Vec::new();
-    snapshot.visit(metric.name, &mut |labels, value| {
-        let mut one = Metric::from_label(labels.iter().map(label).collect());
-        match metric.kind {
-            Kind::Counter => {
+    if let Read::Times(times) = metric.read {
+        series.push(histogram(times(snapshot)));
+    } else {
+        metric.visit(snapshot, &mut |labels, value| {
+            let mut shown = Metric::from_label(labels.iter().map(label).collect());
+            if metric.kind == Kind::Counter {
                 let mut counter = Counter::default();
                 counter.set_value(value);
-                one.set_counter(counter);
-            }
-            Kind::Gauge => {
+                shown.set_counter(counter);
+            } else {
                 let mut gauge = Gauge::default();
                 gauge.set_value(value);
-                one.set_gauge(gauge);
+                shown.set_gauge(gauge);
             }
-            Kind::Histogram => return,
-        }
-        series.push(one);
-    });
-    if metric.kind == Kind::Histogram {
-        series.push(histogram(snapshot));
+            series.push(shown);
+        });
     }
     let mut family = MetricFamily::default();
     family.set_name(metric.name.to_owned());
@@ -61,9 +58,7 @@ fn family(snapshot: &Snapshot, metric: &names::Metric) -> MetricFamily {
     family
 }
 
-/// The one histogram that there is.
-fn histogram(snapshot: &Snapshot) -> Metric {
-    let Times { at_most, count, sum } = &snapshot.decisions;
+fn histogram(Times { at_most, count, sum }: &Times) -> Metric {
     let buckets = at_most.iter().map(|(bound, count)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(seconds(*bound));
@@ -88,9 +83,10 @@ fn label((name, value): &(&'static str, &str)) -> LabelPair {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ConfigValues, RuleSeries, RuleTotals, SweepValues};
+    use super::super::{ConfigValues, RuleSeries, SweepValues};
     use super::*;
     use crate::units::Nanos;
+    use crate::usage::{Measure, Totals};
 
     #[test]
     fn shows_names_types_labels_and_values() {
@@ -101,7 +97,7 @@ mod tests {
                     rule: "api.partner_acme.endpoint".into(),
                     key1: "partner_acme".into(),
                     key2: "endpoint".into(),
-                    totals: RuleTotals { total_hits: 7, over_limit: 2, ..RuleTotals::default() },
+                    totals: Totals::default().with(Measure::HitsWithinLimit, 7).with(Measure::HitsOverLimit, 2),
                 },
                 RuleSeries { domain: "a\"b\\c\nd".into(), ..RuleSeries::default() },
             ],

@@ -10,12 +10,10 @@ use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::legible;
-use crate::runtime::threads;
+use crate::runtime::threads::{Stop, Wait, Worker};
+use crate::sanitize::sanitize;
 use crate::settings::RefusalLog;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Denial, Denials, DeniedLimit, Listener};
@@ -23,9 +21,8 @@ use crate::usage::{Denial, Denials, DeniedLimit, Listener};
 /// Writes refused checks to the log until it is dropped.
 #[derive(Debug)]
 pub struct RefusalLogger {
-    /// Closed to say stop; nothing is ever sent.
-    stop: Option<SyncSender<()>>,
-    thread: Option<JoinHandle<()>>,
+    /// None while the log is off.
+    _worker: Option<Worker>,
     lost: Arc<AtomicU64>,
 }
 
@@ -36,11 +33,10 @@ impl RefusalLogger {
     /// The system has no thread left.
     pub fn start(which: RefusalLog, denials: &Arc<Denials>) -> io::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
-        let Some(bounds) = Bounds::new(which) else { return Ok(Self { stop: None, thread: None, lost }) };
-        let (stop, stopped) = sync_channel(1);
+        let Some(bounds) = Bounds::new(which) else { return Ok(Self { _worker: None, lost }) };
         let (listener, counted) = (denials.listen(), Arc::clone(&lost));
-        let thread = threads::spawn("tidegate-refusals", move || run(listener, bounds, &counted, &stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread), lost })
+        let worker = Worker::spawn("tidegate-refusals", move |stop| run(listener, bounds, &counted, stop))?;
+        Ok(Self { _worker: Some(worker), lost })
     }
 
     /// Where refusals are counted that it could not even be told, there were so many at once.
@@ -49,19 +45,9 @@ impl RefusalLogger {
     }
 }
 
-impl Drop for RefusalLogger {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so itself.
-            let _ended = thread.join();
-        }
-    }
-}
-
-fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stopped: &Receiver<()>) {
+fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stop: &Stop) {
     loop {
-        let ended = stopped.recv_timeout(REST) != Err(RecvTimeoutError::Timeout);
+        let ended = stop.wait(REST) == Wait::Stopped;
         let (refusals, untold) = listener.take(usize::MAX);
         for refusal in &refusals {
             if let Some(left_out) = bounds.admit(refusal) {
@@ -82,8 +68,8 @@ fn write(refusal: &Denial, left_out: u64) {
     let limit = &refusal.governing;
     tracing::info!(
         target: TARGET,
-        domain = legible(&refusal.domain),
-        rule = legible(&limit.rule),
+        domain = sanitize(&refusal.domain),
+        rule = sanitize(&limit.rule),
         descriptors = descriptors(refusal),
         hits = limit.hits,
         limit = limit.requests_per_unit,
@@ -103,7 +89,7 @@ fn descriptors(refusal: &Denial) -> String {
     for descriptor in &refusal.descriptors {
         let mut parted = if shown.is_empty() { "" } else { "; " };
         for (key, value) in &descriptor.entries {
-            let _ = write!(shown, "{parted}{}={}", legible(key), legible(value));
+            let _ = write!(shown, "{parted}{}={}", sanitize(key), sanitize(value));
             parted = ", ";
         }
     }
@@ -117,7 +103,7 @@ fn descriptors(refusal: &Denial) -> String {
 fn others(refusal: &Denial) -> Option<String> {
     let other = |limit: &DeniedLimit| {
         let DeniedLimit { rule, requests_per_unit, period, reason, retry_after, .. } = limit;
-        let (rule, reason, wait) = (legible(rule), reason.name(), retry_after.as_millis_ceil());
+        let (rule, reason, wait) = (sanitize(rule), reason.name(), retry_after.as_millis_ceil());
         format!("{rule} {requests_per_unit}/{period} {reason} {wait}ms")
     };
     let mut shown: Vec<_> = refusal.others.iter().map(other).collect();
@@ -250,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_and_limits_are_legible() {
+    fn entries_and_limits_are_safe_to_show() {
         let one = refusal("a", 0);
         assert_eq!((descriptors(&one), others(&one)), (r"k=a\nb, n=".to_owned(), None));
         let mut several = one;

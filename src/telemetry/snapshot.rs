@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::sanitized;
-use super::{Times, names};
+use super::Times;
+use super::labels::{self, sanitized};
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
+use crate::usage::{Measure, Totals};
 
 /// The values of all metrics at one moment. Totals count from the start of the process.
 ///
@@ -97,7 +98,7 @@ pub struct RuleSeries {
     /// The second level; empty when there is none.
     pub key2: String,
     /// The counts.
-    pub totals: RuleTotals,
+    pub totals: Totals,
 }
 
 /// The requests with one value of an entry key.
@@ -109,36 +110,8 @@ pub struct EntryRequests {
     pub key: String,
     /// The value; `None`: all values that have no series of their own.
     pub value: Option<String>,
-    /// All requests.
-    pub requests: u64,
-    /// Those that were denied.
-    pub denied: u64,
-}
-
-/// Hits of one rule, as the reference service counts them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RuleTotals {
-    /// All hits.
-    pub total_hits: u64,
-    /// Hits above the limit.
-    pub over_limit: u64,
-    /// Hits within the limit, but above the near-limit share of it.
-    pub near_limit: u64,
-    /// Hits within the limit.
-    pub within_limit: u64,
-    /// Hits above the limit, admitted by shadow mode.
-    pub shadow_mode: u64,
-}
-
-impl RuleTotals {
-    /// Adds those of `other`.
-    pub fn add(&mut self, other: &Self) {
-        self.total_hits = self.total_hits.saturating_add(other.total_hits);
-        self.over_limit = self.over_limit.saturating_add(other.over_limit);
-        self.near_limit = self.near_limit.saturating_add(other.near_limit);
-        self.within_limit = self.within_limit.saturating_add(other.within_limit);
-        self.shadow_mode = self.shadow_mode.saturating_add(other.shadow_mode);
-    }
+    /// Their sums.
+    pub totals: Totals,
 }
 
 /// How loading the configuration went.
@@ -230,146 +203,88 @@ pub struct HistoryValues {
 pub(super) type Emit<'e> = &'e mut dyn FnMut(&[(&'static str, &str)], f64);
 
 impl Snapshot {
-    /// Calls `emit` with the labels and the value of each series of the metric `name`, one of [`names`]. No series has an
-    /// empty label: it would mean the same as none. Domains and levels are spelled as the reference service does.
-    pub(super) fn visit(&self, name: &str, emit: Emit<'_>) {
-        let alone = match name {
-            names::TOTAL_HITS => return self.visit_rules(|totals| totals.total_hits, emit),
-            names::OVER_LIMIT => return self.visit_rules(|totals| totals.over_limit, emit),
-            names::NEAR_LIMIT => return self.visit_rules(|totals| totals.near_limit, emit),
-            names::WITHIN_LIMIT => return self.visit_rules(|totals| totals.within_limit, emit),
-            names::SHADOW_MODE => return self.visit_rules(|totals| totals.shadow_mode, emit),
-            names::REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.requests, emit),
-            names::DENIED_REQUESTS_BY_ENTRY => return self.visit_requests(|series| series.denied, emit),
-            names::DOMAIN_NOT_FOUND => return self.visit_domains_not_found(emit),
-            names::SHOULD_RATE_LIMIT_ERROR => return visit_by(names::ERR_TYPE, &self.errors, emit),
-            names::TOTAL_REQUESTS => return visit_by(names::GRPC_METHOD, &self.requests, emit),
-            names::REFUSALS_LOST => return visit_by(names::READER, &self.refusals_lost, emit),
-            names::ALERT_DELIVERIES => return visit_by(names::RESULT, &self.alerts.deliveries, emit),
-            names::RULE_LIMIT => return self.visit_limits(emit),
-            names::LIFTED_RULES => {
-                for (domain, reason, rules) in &self.lifted {
-                    emit(&[(names::DOMAIN, domain), (names::REASON, reason)], float(*rules));
-                }
-                return;
-            }
-            names::RULE_SATURATION => {
-                for (domain, rule, share) in &self.saturation {
-                    emit(&[(names::DOMAIN, &sanitized(domain)), (names::RULE, rule)], *share);
-                }
-                return;
-            }
-            names::DECISION_SECONDS => return self.visit_decisions(emit),
-            names::RESIDENT_MEMORY => return self.resident_bytes.into_iter().for_each(|n| emit(&[], float(n))),
-            names::ALERTS_FIRED => float(self.alerts.fired),
-            names::BUILD_INFO => return emit(&[(names::VERSION, env!("CARGO_PKG_VERSION"))], 1.0),
-            names::CONFIG_LOAD_SUCCESS => float(self.config.successes),
-            names::CONFIG_LOAD_ERROR | names::CONFIG_RELOAD_FAILURES => float(self.config.failures),
-            names::GLOBAL_SHADOW_MODE => float(self.global_shadow_mode),
-            names::COUNTERS => float(self.counters.live),
-            names::COUNTER_BYTES => float(self.counters.bytes),
-            names::COUNTER_BUDGET_BYTES => float(self.counters.budget_bytes),
-            names::NEW_KEYS_REFUSED => float(self.counters.refused),
-            names::NEW_KEYS_ADMITTED => float(self.counters.admitted),
-            names::SWEEP_PASSES => float(self.sweep.passes),
-            names::SWEEP_FREED => float(self.sweep.freed),
-            names::SWEEP_LONGEST_PAUSE => seconds(self.sweep.longest_pause),
-            names::CONNECTIONS => float(self.connections.open),
-            names::CONNECTIONS_REFUSED => float(self.connections.refused),
-            names::OBSERVERS => float(self.observing.observers),
-            names::DENIALS_SKIPPED => float(self.observing.denials_skipped),
-            names::USAGE_SERIES => float(self.observing.series),
-            names::USAGE_SERIES_LIMIT => float(self.observing.series_limit),
-            names::USAGE_ENTRY_VALUES => float(self.observing.entry_values),
-            names::CONFIG_GENERATION => float(self.config.generation),
-            names::CONFIG_LAST_RELOAD_SUCCESS => f64::from(u8::from(!self.config.last_failed)),
-            names::PROCESS_SHADOW_MODE => f64::from(u8::from(self.shadow_mode)),
-            names::HELD_ANSWERS => float(self.held_answers),
-            names::CLOCK_AHEAD => seconds(self.clock_ahead),
-            names::HISTORY_ROWS => float(self.history.rows),
-            names::HISTORY_BYTES => float(self.history.bytes),
-            names::HISTORY_FLUSHES => float(self.history.flushes),
-            names::HISTORY_FLUSH_FAILURES => float(self.history.failures),
-            names::HISTORY_LAST_FLUSH_AGE => seconds(self.history.last_flush_age),
-            names::OVERRIDES_IGNORED => float(self.overrides_ignored),
-            _ => return,
-        };
-        emit(&[], alone);
-    }
-
-    /// A value that happens to be `other` is not taken for the others, nor is an empty one, which is without the label.
-    fn visit_requests(&self, count: impl Fn(&EntryRequests) -> u64, emit: Emit<'_>) {
-        for series in &self.requests_by_entry {
-            let EntryRequests { domain, key, value, .. } = series;
-            let last = match value.as_deref() {
-                None => Some((names::OTHER, "true")),
-                Some("") => None,
-                Some(value) => Some((names::VALUE, value)),
-            };
-            let labels = [(names::DOMAIN, &**domain), (names::KEY, key)];
-            let labels: Vec<_> = labels.into_iter().chain(last).collect();
-            emit(&labels, float(count(series)));
+    pub(super) fn visit_lifted(&self, emit: Emit<'_>) {
+        for (domain, reason, rules) in &self.lifted {
+            emit(&[(labels::DOMAIN, domain), (labels::REASON, reason)], float(*rules));
         }
     }
 
-    fn visit_limits(&self, emit: Emit<'_>) {
+    pub(super) fn visit_saturation(&self, emit: Emit<'_>) {
+        for (domain, rule, share) in &self.saturation {
+            emit(&[(labels::DOMAIN, &sanitized(domain)), (labels::RULE, rule)], *share);
+        }
+    }
+
+    /// A value that happens to be `other` is not taken for the others, nor is an empty one, which is without the label.
+    pub(super) fn visit_requests(&self, measure: Measure, emit: Emit<'_>) {
+        for series in &self.requests_by_entry {
+            let EntryRequests { domain, key, value, totals } = series;
+            let last = match value.as_deref() {
+                None => Some((labels::OTHER, "true")),
+                Some("") => None,
+                Some(value) => Some((labels::VALUE, value)),
+            };
+            let labels = [(labels::DOMAIN, &**domain), (labels::KEY, key)];
+            let labels: Vec<_> = labels.into_iter().chain(last).collect();
+            emit(&labels, float(totals.get(measure)));
+        }
+    }
+
+    pub(super) fn visit_limits(&self, emit: Emit<'_>) {
         for LimitValue { domain, rule, place, period, requests } in &self.limits {
             let (place, period) = (place.to_string(), seconds(*period).to_string());
             let domain = sanitized(domain);
             let labels =
-                [(names::DOMAIN, &*domain), (names::RULE, rule), (names::LIMIT, &place), (names::PERIOD, &period)];
+                [(labels::DOMAIN, &*domain), (labels::RULE, rule), (labels::LIMIT, &place), (labels::PERIOD, &period)];
             emit(&labels, f64::from(*requests));
         }
     }
 
     /// Nothing but the domain is in a label: those that read the same are one series.
-    fn visit_domains_not_found(&self, emit: Emit<'_>) {
+    pub(super) fn visit_domains_not_found(&self, emit: Emit<'_>) {
         let mut sums: BTreeMap<_, u64> = BTreeMap::new();
         for (domain, count) in &self.domains_not_found {
             let sum = sums.entry(sanitized(domain)).or_default();
             *sum = sum.saturating_add(*count);
         }
-        visit_by(names::DOMAIN, &sums.into_iter().collect::<Vec<_>>(), emit);
+        visit_by(labels::DOMAIN, &sums.into_iter().collect::<Vec<_>>(), emit);
     }
 
-    /// The buckets, each with all that are shorter.
-    fn visit_decisions(&self, emit: Emit<'_>) {
-        let Times { at_most, count, .. } = &self.decisions;
-        for (bound, count) in at_most {
-            emit(&[(names::LE, &seconds(*bound).to_string())], float(*count));
-        }
-        emit(&[(names::LE, "+Inf")], float(*count));
-    }
-
-    fn visit_rules(&self, count: impl Fn(&RuleTotals) -> u64, emit: Emit<'_>) {
+    pub(super) fn visit_rules(&self, measure: Measure, emit: Emit<'_>) {
         for series in &self.rules {
             let RuleSeries { domain, rule, key1, key2, totals } = series;
             let (domain, key1, key2) = (sanitized(domain), sanitized(key1), sanitized(key2));
-            let labels = [(names::DOMAIN, &*domain), (names::RULE, rule), (names::KEY1, &key1), (names::KEY2, &key2)];
+            let labels =
+                [(labels::DOMAIN, &*domain), (labels::RULE, rule), (labels::KEY1, &key1), (labels::KEY2, &key2)];
             let given = labels.iter().position(|(_, value)| value.is_empty()).unwrap_or(labels.len());
-            emit(labels.get(..given).unwrap_or_default(), float(count(totals)));
+            emit(labels.get(..given).unwrap_or_default(), float(totals.get(measure)));
         }
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "both formats carry f64: exact up to 2^53, at 1 M/s for 285 years")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
 }
 
 pub(super) fn seconds(length: Nanos) -> f64 {
     std::time::Duration::from(length).as_secs_f64()
 }
 
-fn visit_by<L: AsRef<str>>(label: &'static str, series: &[(L, u64)], emit: Emit<'_>) {
+pub(super) fn visit_by<L: AsRef<str>>(label: &'static str, series: &[(L, u64)], emit: Emit<'_>) {
     for (value, count) in series {
         emit(&[(label, value.as_ref())], float(*count));
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "both formats carry f64: exact up to 2^53, at 1 M/s for 285 years")]
-fn float(count: u64) -> f64 {
-    count as f64
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::names::{METRICS, Metric};
     use super::*;
+
+    fn metric(name: &str) -> &'static Metric {
+        METRICS.iter().find(|metric| metric.name == name).unwrap()
+    }
 
     #[test]
     fn labels_are_spelled_as_there_but_the_rule_as_it_is() {
@@ -378,7 +293,7 @@ mod tests {
             rule: format!("{domain}.{key1}.{key2}"),
             key1: key1.into(),
             key2: key2.into(),
-            totals: RuleTotals { total_hits: 1, ..RuleTotals::default() },
+            totals: Totals::default().with(Measure::HitsWithinLimit, 1),
         };
         let snapshot = Snapshot {
             rules: vec![series("a:b", "ip_10.0.0.0/8", "k|1"), series("a:b", "ip_10_0_0_0/8", "k|1")],
@@ -387,30 +302,30 @@ mod tests {
             saturation: vec![("a:b".into(), "a:b.k".into(), 0.5)],
             ..Snapshot::default()
         };
-        for (metric, expected) in [
+        for (name, expected) in [
             (
-                names::TOTAL_HITS,
+                "ratelimit_service_rate_limit_total_hits",
                 &[
                     "domain=a_b rule=a:b.ip_10.0.0.0/8.k|1 key1=ip_10_0_0_0/8 key2=k_1 1",
                     "domain=a_b rule=a:b.ip_10_0_0_0/8.k|1 key1=ip_10_0_0_0/8 key2=k_1 1",
                 ][..],
             ),
-            (names::DOMAIN_NOT_FOUND, &["domain=10_1_2_3 4", "domain=x_y 3", "domain=z 8"]),
-            (names::RULE_LIMIT, &["domain=a_b rule=a:b.k limit=0 period=0 0"]),
-            (names::RULE_SATURATION, &["domain=a_b rule=a:b.k 0.5"]),
+            ("ratelimit_service_rate_limit_domain_not_found", &["domain=10_1_2_3 4", "domain=x_y 3", "domain=z 8"]),
+            ("tidegate_rule_limit", &["domain=a_b rule=a:b.k limit=0 period=0 0"]),
+            ("tidegate_rule_saturation_ratio", &["domain=a_b rule=a:b.k 0.5"]),
         ] {
             let mut shown = Vec::new();
-            snapshot.visit(metric, &mut |labels, value| {
+            metric(name).visit(&snapshot, &mut |labels, value| {
                 let labels = labels.iter().map(|(name, value)| format!("{name}={value} "));
                 shown.push(format!("{}{value}", labels.collect::<String>()));
             });
-            assert_eq!(shown, expected, "{metric}");
+            assert_eq!(shown, expected, "{name}");
         }
     }
 
     #[test]
     fn every_metric_has_a_value() {
-        let totals = RuleTotals::default();
+        let totals = Totals::default();
         let snapshot = Snapshot {
             rules: vec![RuleSeries { domain: "d".into(), rule: "d.k".into(), totals, ..RuleSeries::default() }],
             requests_by_entry: vec![EntryRequests::default()],
@@ -425,9 +340,9 @@ mod tests {
             resident_bytes: Some(1),
             ..Snapshot::default()
         };
-        for metric in names::METRICS {
+        for metric in METRICS {
             let mut series = 0;
-            snapshot.visit(metric.name, &mut |_, _| series += 1);
+            metric.visit(&snapshot, &mut |_, _| series += 1);
             assert_eq!(series, 1, "{}", metric.name);
         }
     }
@@ -439,12 +354,11 @@ mod tests {
             domain: "d".into(),
             key: "k".into(),
             value: value.map(Into::into),
-            requests: 2,
-            denied: 1,
+            totals: Totals::default().with(Measure::RequestsDenied, 1),
         };
         let snapshot = Snapshot { requests_by_entry: values.map(series).to_vec(), ..Snapshot::default() };
         let mut seen = Vec::new();
-        snapshot.visit(names::DENIED_REQUESTS_BY_ENTRY, &mut |labels, count| {
+        metric("tidegate_denied_requests_by_entry_total").visit(&snapshot, &mut |labels, count| {
             let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
             seen.push(format!("{} {count}", labels.join(",")));
         });

@@ -20,7 +20,7 @@ pub struct EntryKey {
 }
 
 /// Which requests are counted together: those with one value of an entry key. Ordered by domain, key, value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestName {
     /// The key.
     pub key: Arc<EntryKey>,
@@ -133,7 +133,7 @@ impl ByEntry {
         let mut all: Vec<_> = sorted.iter().map(|named| counts(&named.name, self.values.slot(named.series))).collect();
         let keys: Vec<_> = self.keys.iter().map(|key| Arc::clone(&key)).collect();
         for key in keys.iter().chain([&self.other]) {
-            let totals = key.other.totals().of_counter();
+            let totals = key.other.totals().per_counter();
             if totals.requests() > 0 {
                 all.push(RequestCounts { name: Arc::clone(&key.other_name), other: true, totals });
             }

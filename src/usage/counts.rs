@@ -3,52 +3,11 @@
 //! What has a series of its own ([`super::series_table`]) is counted there, the rest here: so a rule's sums are sums of
 //! what only grows, they are exact, and they never go back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::measure::{COUNTED, Counters};
 use super::series_table::Slot;
-use super::{Lane, Peak, Totals};
+use super::{Lane, Measure, Peak, Totals};
 use crate::engine::{Outcome, Reason, Verdict};
 use crate::units::Timestamp;
-
-/// What is counted in a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Count {
-    /// Checks that the limits admitted, without a series of their own.
-    Allowed,
-    /// Their hits.
-    AllowedHits,
-    /// Hits between 80 % of the limit and the limit.
-    NearLimit,
-    /// Checks that waited, or were told to wait, in a queue.
-    Queued,
-    /// Checks that no limit was asked about; their hits are in `AllowedHits`.
-    Unlimited,
-    /// Checks denied, without a series of their own.
-    Denied,
-    /// Their hits.
-    DeniedHits,
-    /// Checks that only shadow mode let pass, without a series of their own.
-    Shadowed,
-    /// Their hits.
-    ShadowedHits,
-    /// Hits above the limit.
-    OverLimit,
-    /// Hits above the limit of a rule in shadow mode.
-    ShadowMode,
-    /// Checks denied for too many hits.
-    DeniedOverLimit,
-    /// Checks denied because of a ban.
-    DeniedBanned,
-    /// Checks denied because the queue was full.
-    DeniedQueueFull,
-    /// Checks denied because the store had no room for a counter.
-    DeniedNoRoom,
-    /// Hits given back.
-    Refunded,
-}
-
-/// How many kinds of counts there are: two cache lines.
-const KINDS: usize = Count::Refunded as usize + 1;
 
 /// The counters of one rule, a row of them for each lane.
 #[derive(Debug)]
@@ -60,16 +19,8 @@ pub struct Counts {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Row {
-    counters: [AtomicU64; KINDS],
+    counters: Counters<COUNTED>,
     peak: Peak,
-}
-
-impl Row {
-    fn add(&self, count: Count, n: u64) {
-        if let Some(counter) = self.counters.get(count as usize) {
-            counter.fetch_add(n, Ordering::Relaxed);
-        }
-    }
 }
 
 impl Counts {
@@ -81,15 +32,14 @@ impl Counts {
     /// Counts a check that no limit was asked about. Cost: three atomic additions to a line that only this lane writes.
     pub fn record_unlimited(&self, lane: Lane, hits: u64) {
         let Some(row) = self.row(lane) else { return };
-        row.add(Count::Allowed, 1);
-        row.add(Count::AllowedHits, hits);
-        row.add(Count::Unlimited, 1);
+        row.counters.allow(hits);
+        row.counters.add(Measure::RequestsUnlimited, 1);
     }
 
     /// Counts hits that are given back.
     pub fn record_refund(&self, lane: Lane, hits: u64) {
         if let Some(row) = self.row(lane) {
-            row.add(Count::Refunded, hits);
+            row.counters.add(Measure::HitsRefunded, hits);
         }
     }
 
@@ -106,15 +56,15 @@ impl Counts {
         match check.outcome.verdict {
             Verdict::Admitted { delay } => {
                 match check.slot {
-                    Some(slot) => slot.allow(check.hits),
-                    None => row.add_both(Count::Allowed, Count::AllowedHits, check.hits),
+                    Some(slot) => slot.0.allow(check.hits),
+                    None => row.counters.allow(check.hits),
                 }
                 let (near, Outcome { before, after, .. }) = (near_limit(check.capacity), *check.outcome);
                 if after > near {
-                    row.add(Count::NearLimit, if before >= near { check.hits } else { after - near });
+                    row.counters.add(Measure::HitsNearLimit, if before >= near { check.hits } else { after - near });
                 }
                 if !delay.is_zero() {
-                    row.add(Count::Queued, 1);
+                    row.counters.add(Measure::RequestsQueued, 1);
                 }
             }
             Verdict::Denied(reason) => row.record_denied(&check, reason),
@@ -124,39 +74,21 @@ impl Counts {
     /// Counts a request by a value of one of its entries, in `slot` or here. Cost: two atomic additions.
     pub(super) fn record_request(&self, lane: Lane, slot: Option<&Slot>, hits: u64, denied: bool) {
         match (slot, self.row(lane)) {
-            (Some(slot), _) if denied => slot.deny(hits),
-            (Some(slot), _) => slot.allow(hits),
-            (None, Some(row)) if denied => row.add_both(Count::Denied, Count::DeniedHits, hits),
-            (None, Some(row)) => row.add_both(Count::Allowed, Count::AllowedHits, hits),
+            (Some(slot), _) if denied => slot.0.deny(hits),
+            (Some(slot), _) => slot.0.allow(hits),
+            (None, Some(row)) if denied => row.counters.deny(hits),
+            (None, Some(row)) => row.counters.allow(hits),
             (None, None) => {}
         }
     }
 
     /// The sums over all lanes; what has a series of its own is not in the numbers of checks and hits.
     pub(super) fn totals(&self) -> Totals {
-        let of = |count: Count| -> u64 {
-            let counters = self.lanes.iter().filter_map(|row| row.counters.get(count as usize));
-            counters.fold(0, |sum, counter| sum.wrapping_add(counter.load(Ordering::Relaxed)))
-        };
-        let (shadowed, shadowed_hits) = (of(Count::Shadowed), of(Count::ShadowedHits));
-        let within = of(Count::AllowedHits);
-        Totals {
-            requests_allowed: of(Count::Allowed) + shadowed,
-            requests_denied: of(Count::Denied),
-            hits_allowed: within + shadowed_hits,
-            hits_denied: of(Count::DeniedHits),
-            hits_within_limit: within,
-            hits_near_limit: of(Count::NearLimit),
-            hits_over_limit: of(Count::OverLimit),
-            hits_shadow_denied: of(Count::ShadowMode),
-            hits_refunded: of(Count::Refunded),
-            requests_queued: of(Count::Queued),
-            requests_unlimited: of(Count::Unlimited),
-            denied_over_limit: of(Count::DeniedOverLimit),
-            denied_banned: of(Count::DeniedBanned),
-            denied_queue_full: of(Count::DeniedQueueFull),
-            denied_no_room: of(Count::DeniedNoRoom),
+        let mut sum = [0_u64; COUNTED];
+        for row in &self.lanes {
+            sum.iter_mut().zip(row.counters.values()).for_each(|(sum, count)| *sum = sum.wrapping_add(count));
         }
+        Totals::from_counted(sum.into_iter())
     }
 
     /// The largest share of a limit that a check has found used in this minute or the one before, over all lanes: from 0
@@ -190,34 +122,29 @@ pub struct Recorded<'a> {
 }
 
 impl Row {
-    fn add_both(&self, checks: Count, hits: Count, n: u64) {
-        self.add(checks, 1);
-        self.add(hits, n);
-    }
-
     fn record_denied(&self, check: &Recorded<'_>, reason: Reason) {
         let Recorded { hits, outcome, capacity, .. } = *check;
         let over = if outcome.before >= capacity { hits } else { outcome.after.saturating_sub(capacity).min(hits) };
-        self.add(Count::OverLimit, over);
-        self.add(Count::NearLimit, near_share(outcome, capacity));
+        self.counters.add(Measure::HitsOverLimit, over);
+        self.counters.add(Measure::HitsNearLimit, near_share(outcome, capacity));
         if check.shadow {
-            self.add(Count::ShadowMode, over);
+            self.counters.add(Measure::HitsShadowDenied, over);
             return match check.slot {
-                Some(slot) => slot.shadow(hits),
-                None => self.add_both(Count::Shadowed, Count::ShadowedHits, hits),
+                Some(slot) => slot.0.shadow(hits),
+                None => self.counters.shadow(hits),
             };
         }
         match check.slot {
-            Some(slot) => slot.deny(hits),
-            None => self.add_both(Count::Denied, Count::DeniedHits, hits),
+            Some(slot) => slot.0.deny(hits),
+            None => self.counters.deny(hits),
         }
         let counted = match reason {
-            Reason::OverLimit => Count::DeniedOverLimit,
-            Reason::Banned => Count::DeniedBanned,
-            Reason::QueueFull => Count::DeniedQueueFull,
-            Reason::NoRoom => Count::DeniedNoRoom,
+            Reason::OverLimit => Measure::DeniedOverLimit,
+            Reason::Banned => Measure::DeniedBanned,
+            Reason::QueueFull => Measure::DeniedQueueFull,
+            Reason::NoRoom => Measure::DeniedNoRoom,
         };
-        self.add(counted, 1);
+        self.counters.add(counted, 1);
     }
 }
 

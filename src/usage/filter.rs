@@ -1,6 +1,6 @@
 //! Which part of the usage an observer wants.
 
-use super::{CounterCounts, CounterName, Denial, RequestCounts, RuleName, Totals};
+use super::{CounterCounts, CounterName, Denial, Measure, RequestCounts, RuleName, Totals};
 
 /// Which part of the usage is meant. All given conditions must hold; an empty filter takes everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Filter {
 
     /// Whether something with these sums can be part of it.
     pub fn takes_totals(&self, totals: &Totals) -> bool {
-        !self.only_denied || totals.requests_denied > 0
+        !self.only_denied || totals.get(Measure::RequestsDenied) > 0
     }
 
     /// Whether a counter is part of it.

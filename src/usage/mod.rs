@@ -9,6 +9,7 @@ mod by_entry;
 mod counts;
 mod denials;
 mod filter;
+mod measure;
 mod peak;
 mod requests;
 mod rule_usage;
@@ -25,6 +26,7 @@ pub use denials::{Denial, Denials, DeniedDescriptor, DeniedLimit, Listener, TICK
 #[cfg(test)]
 pub(crate) use denials::{denial_for_tests, limit_for_tests};
 pub use filter::Filter;
+pub use measure::{COLUMNS, Column, Measure};
 pub use rule_usage::{Labels, RuleName, RuleUsage};
 pub use schedule::{Place, Schedule};
 pub use selection::{Scope, Selection};

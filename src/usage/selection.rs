@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::{CounterCounts, EntryKey, Filter, RequestCounts, RuleCounts, Totals, UsageSnapshot};
+use super::{CounterCounts, EntryKey, Filter, Measure, RequestCounts, RuleCounts, Totals, UsageSnapshot};
 
 /// What of the usage an observer wants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,7 +74,7 @@ fn total_of(values: &[&RequestCounts]) -> Option<(Arc<EntryKey>, Totals)> {
 /// Where there are too many keys, each has its share of what one report takes.
 fn top_requests(keys: Vec<Vec<&RequestCounts>>, top: usize, by_denied: bool) -> Vec<RequestCounts> {
     let share = (MAX_REQUESTS_TOLD / keys.len().max(1)).max(1);
-    let count = |totals: &Totals| if by_denied { totals.requests_denied } else { totals.requests() };
+    let count = |totals: &Totals| if by_denied { totals.get(Measure::RequestsDenied) } else { totals.requests() };
     let mut told = Vec::new();
     for mut values in keys {
         values.sort_by_key(|value| (value.other, Reverse(count(&value.totals))));
@@ -90,7 +90,7 @@ fn rules_of(counters: &[&CounterCounts]) -> Vec<RuleCounts> {
     let mut rules: Vec<RuleCounts> = Vec::new();
     for counter in counters {
         match rules.last_mut().filter(|last| last.rule == counter.name.rule) {
-            Some(last) => last.totals = last.totals.plus(&counter.totals),
+            Some(last) => last.totals.add(&counter.totals),
             None => rules.push(RuleCounts { rule: counter.name.rule.clone(), totals: counter.totals }),
         }
     }
@@ -135,13 +135,11 @@ mod tests {
     use super::*;
 
     fn totals(allowed: u64, denied: u64) -> Totals {
-        Totals {
-            requests_allowed: allowed,
-            requests_denied: denied,
-            hits_allowed: allowed,
-            hits_denied: denied,
-            ..Totals::default()
-        }
+        Totals::default()
+            .with(Measure::RequestsAllowed, allowed)
+            .with(Measure::RequestsDenied, denied)
+            .with(Measure::HitsWithinLimit, allowed)
+            .with(Measure::HitsDenied, denied)
     }
 
     fn rule(path: &str) -> Arc<RuleName> {
@@ -263,7 +261,9 @@ mod tests {
             (by(&["tenant", "user"]), bob, 9, "api bob 0+4", "api 0+4"),
         ] {
             let told = Selection::new(&snapshot(), &Scope { filter, requests_by: requests_by.clone(), top });
-            let counts = |totals: &Totals| format!("{}+{}", totals.requests_allowed, totals.requests_denied);
+            let counts = |totals: &Totals| {
+                format!("{}+{}", totals.get(Measure::RequestsAllowed), totals.get(Measure::RequestsDenied))
+            };
             let row = |row: &RequestCounts| {
                 let value = if row.other { "other" } else { &row.name.value };
                 format!("{} {value} {}", row.name.key.domain, counts(&row.totals))

@@ -1,5 +1,6 @@
 //! Series by name: one for each rule, and a bounded number for values.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -157,15 +158,34 @@ impl Usage {
     /// Everything as it is now. Cost: a sum over the lanes of every rule and one over all series; for threads that do
     /// not decide.
     pub fn snapshot(&self) -> UsageSnapshot {
-        let used = |rule: &Arc<RuleUsage>| rule.counts.totals().requests() > 0;
-        let all = |map: &ByPath| map.iter().map(|rule| Arc::clone(&rule)).collect::<Vec<_>>();
-        let mut rules = all(&self.rules);
-        rules.extend(all(&self.behind_values));
-        rules.extend([&self.other, &self.other_behind_values].into_iter().filter(|rule| used(rule)).cloned());
+        let rules = self.reported_rules();
         let mut snapshot =
             UsageSnapshot::read(rules.iter(), &self.series, self.by_entry.read(), self.requests.unmatched());
         snapshot.rules.retain(|rule| !rule.totals.is_zero() || *rule.rule != RuleName::of_overrides(&rule.rule.domain));
         snapshot
+    }
+
+    /// Every rule with its sums, as in a snapshot, but in no order. Cost: a sum over the lanes of every rule and one over all
+    /// series; no name is copied.
+    pub fn rule_totals(&self) -> impl Iterator<Item = (Arc<RuleName>, Totals)> {
+        let in_series = self.series.by_rule();
+        let rules = self.reported_rules();
+        let mut sums: HashMap<_, Totals, ahash::RandomState> =
+            HashMap::with_capacity_and_hasher(rules.len(), <_>::default());
+        for rule in rules {
+            // A rule whose metrics were by value for a while is there twice.
+            let sum = sums.entry(Arc::clone(rule.name())).or_default();
+            sum.add(&rule.counts.totals());
+            sum.add(&in_series.get(&rule.number).copied().unwrap_or_default());
+        }
+        sums.into_iter()
+    }
+
+    /// The rules that reports name: the configured ones, and what did not fit once something is counted there.
+    fn reported_rules(&self) -> Vec<Arc<RuleUsage>> {
+        let configured = self.rules.iter().chain(self.behind_values.iter()).map(|rule| Arc::clone(&rule));
+        let other = [&self.other, &self.other_behind_values].into_iter();
+        configured.chain(other.filter(|rule| rule.counts.totals().requests() > 0).cloned()).collect()
     }
 
     /// Counts a request, decided or not.

@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
+use super::measure::{Counters, PER_COUNTER};
 use super::{RuleName, Totals};
 
 /// The name of a counter, as observers know it: one rule for one set of entry values. Ordered by rule, then entries.
@@ -29,14 +30,7 @@ pub struct Series(pub u32);
 /// The counts of one series, on a cache line of their own.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub struct Slot {
-    allowed: AtomicU64,
-    hits_allowed: AtomicU64,
-    denied: AtomicU64,
-    hits_denied: AtomicU64,
-    shadowed: AtomicU64,
-    hits_shadowed: AtomicU64,
-}
+pub struct Slot(pub(super) Counters<PER_COUNTER>);
 
 /// What a series is named by; names are ordered as they are reported.
 pub(super) trait SeriesName: Ord {
@@ -81,32 +75,8 @@ impl<N> Clone for Named<N> {
 }
 
 impl Slot {
-    pub(super) fn allow(&self, hits: u64) {
-        self.allowed.fetch_add(1, Ordering::Relaxed);
-        self.hits_allowed.fetch_add(hits, Ordering::Relaxed);
-    }
-
-    pub(super) fn deny(&self, hits: u64) {
-        self.denied.fetch_add(1, Ordering::Relaxed);
-        self.hits_denied.fetch_add(hits, Ordering::Relaxed);
-    }
-
-    pub(super) fn shadow(&self, hits: u64) {
-        self.shadowed.fetch_add(1, Ordering::Relaxed);
-        self.hits_shadowed.fetch_add(hits, Ordering::Relaxed);
-    }
-
     pub(super) fn totals(&self) -> Totals {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let hits_within_limit = of(&self.hits_allowed);
-        Totals {
-            requests_allowed: of(&self.allowed) + of(&self.shadowed),
-            requests_denied: of(&self.denied),
-            hits_allowed: hits_within_limit + of(&self.hits_shadowed),
-            hits_denied: of(&self.hits_denied),
-            hits_within_limit,
-            ..Totals::default()
-        }
+        Totals::from_counted(self.0.values())
     }
 }
 
@@ -165,8 +135,7 @@ impl<N: SeriesName> SeriesTable<N> {
     pub(super) fn by_rule(&self) -> HashMap<usize, Totals, ahash::RandomState> {
         let mut sums: HashMap<_, Totals, _> = HashMap::default();
         for named in &*self.all.lock() {
-            let sum = sums.entry(named.rule).or_default();
-            *sum = sum.plus(&self.slot(named.series).map(Slot::totals).unwrap_or_default());
+            sums.entry(named.rule).or_default().add(&self.slot(named.series).map(Slot::totals).unwrap_or_default());
         }
         sums
     }

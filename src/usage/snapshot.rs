@@ -55,8 +55,7 @@ impl UsageSnapshot {
         let mut counters = Vec::new();
         for named in &*series.sorted() {
             let totals = series.slot(named.series).map(Slot::totals).unwrap_or_default();
-            let sum = in_series.entry(named.rule).or_default();
-            *sum = sum.plus(&totals);
+            in_series.entry(named.rule).or_default().add(&totals);
             counters.push(CounterCounts { name: Arc::clone(&named.name), other: false, totals });
         }
         let mut read = Vec::new();
@@ -64,7 +63,7 @@ impl UsageSnapshot {
             let other = rule.counts.totals();
             if other.requests() > 0 {
                 let name = Arc::clone(&rule.other_name);
-                counters.push(CounterCounts { name, other: true, totals: other.of_counter() });
+                counters.push(CounterCounts { name, other: true, totals: other.per_counter() });
             }
             let totals = in_series.get(&rule.number).map_or(other, |sum| other.plus(sum));
             read.push(RuleCounts { rule: Arc::clone(&rule.other_name.rule), totals });
@@ -84,7 +83,7 @@ fn merged(mut rules: Vec<RuleCounts>) -> Vec<RuleCounts> {
     rules.dedup_by(|again, first| {
         let same = again.rule == first.rule;
         if same {
-            first.totals = first.totals.plus(&again.totals);
+            first.totals.add(&again.totals);
         }
         same
     });
@@ -97,7 +96,7 @@ fn ordered(mut counters: Vec<CounterCounts>) -> Vec<CounterCounts> {
     counters.dedup_by(|again, first| {
         let same = again.other && first.other && again.name.rule == first.name.rule;
         if same {
-            first.totals = first.totals.plus(&again.totals);
+            first.totals.add(&again.totals);
         }
         same
     });

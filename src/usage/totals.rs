@@ -1,64 +1,68 @@
-//! Sums, as everybody who reads the usage gets them.
+//! Sums, as every reader of the usage gets them.
 
-/// What was counted since the process began: of a rule, of a counter, or of several together.
-///
-/// A check is counted once for each of its descriptors that matched. All of these only grow. Of a single counter only
-/// the first five are known, the others are 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Checks admitted, those in a queue, without a limit, or let pass by shadow mode included.
-    pub requests_allowed: u64,
-    /// Checks denied.
-    pub requests_denied: u64,
-    /// Hits of the checks admitted.
-    pub hits_allowed: u64,
-    /// Hits of the checks denied.
-    pub hits_denied: u64,
-    /// Hits of the checks that the limits admitted: without those that only shadow mode let pass.
-    pub hits_within_limit: u64,
-    /// Hits between 80 % of the limit and the limit.
-    pub hits_near_limit: u64,
-    /// Hits above the limit.
-    pub hits_over_limit: u64,
-    /// Hits above the limit of a rule in shadow mode.
-    pub hits_shadow_denied: u64,
-    /// Hits given back.
-    pub hits_refunded: u64,
-    /// Checks that waited, or were told to wait, in a queue.
-    pub requests_queued: u64,
-    /// Checks that no limit was asked about: unlimited or disabled.
-    pub requests_unlimited: u64,
-    /// Checks denied for too many hits.
-    pub denied_over_limit: u64,
-    /// Checks denied because of a ban.
-    pub denied_banned: u64,
-    /// Checks denied because the queue was full, or longer than the caller waits.
-    pub denied_queue_full: u64,
-    /// Checks denied because the store had no room for another counter.
-    pub denied_no_room: u64,
-}
+use std::fmt;
+
+use super::Measure;
+use super::measure::{COLUMNS, COUNTED, PER_COUNTER};
+
+/// What was counted of a rule, of a counter, or of several together: a number for each [`Measure`].
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals([u64; COUNTED]);
 
 impl Totals {
+    /// The number of one measure; 0 where the measure is not known, as most are of single counters.
+    pub fn get(&self, measure: Measure) -> u64 {
+        let sum = |a, b| self.get(a).saturating_add(self.get(b));
+        match measure {
+            Measure::Requests => sum(Measure::RequestsAllowed, Measure::RequestsDenied),
+            Measure::HitsAllowed => sum(Measure::HitsWithinLimit, Measure::HitsShadowAllowed),
+            Measure::Hits => sum(Measure::HitsAllowed, Measure::HitsDenied),
+            counted => self.0.get(counted as usize).copied().unwrap_or(0),
+        }
+    }
+
+    /// The same, but `measure` is `count`. Nothing changes for a measure that follows from others.
+    #[must_use]
+    pub fn with(mut self, measure: Measure, count: u64) -> Self {
+        if let Some(slot) = self.0.get_mut(measure as usize) {
+            *slot = count;
+        }
+        self
+    }
+
     /// All checks.
     pub fn requests(&self) -> u64 {
-        self.requests_allowed.saturating_add(self.requests_denied)
+        self.get(Measure::Requests)
     }
 
     /// All hits asked for.
     pub fn hits(&self) -> u64 {
-        self.hits_allowed.saturating_add(self.hits_denied)
+        self.get(Measure::Hits)
+    }
+
+    /// The numbers in the order of [`Measure`], as they are counted.
+    pub(super) fn from_counted(counted: impl Iterator<Item = u64>) -> Self {
+        let mut totals = Self::default();
+        totals.0.iter_mut().zip(counted).for_each(|(total, count)| *total = count);
+        totals
+    }
+
+    /// The numbers in the order of [`COLUMNS`], as the history stores them.
+    pub fn from_columns(values: impl IntoIterator<Item = u64>) -> Self {
+        let (mut totals, mut hits, mut allowed) = (Self::default(), 0, 0);
+        for (column, value) in COLUMNS.iter().zip(values) {
+            match column.measure {
+                Measure::Hits => hits = value,
+                Measure::HitsAllowed => allowed = value,
+                measure => totals = totals.with(measure, value),
+            }
+        }
+        totals.with(Measure::HitsWithinLimit, allowed).with(Measure::HitsDenied, hits.saturating_sub(allowed))
     }
 
     /// Only what is known of single counters.
-    pub(super) fn of_counter(&self) -> Self {
-        Self {
-            requests_allowed: self.requests_allowed,
-            requests_denied: self.requests_denied,
-            hits_allowed: self.hits_allowed,
-            hits_denied: self.hits_denied,
-            hits_within_limit: self.hits_within_limit,
-            ..Self::default()
-        }
+    pub(super) fn per_counter(&self) -> Self {
+        Self::from_counted(self.0.into_iter().take(PER_COUNTER))
     }
 
     /// Whether nothing was counted.
@@ -66,33 +70,73 @@ impl Totals {
         *self == Self::default()
     }
 
+    /// Adds, saturating.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum = sum.saturating_add(count);
+        }
+    }
+
     /// Both together.
-    pub fn plus(&self, other: &Self) -> Self {
-        self.each(other, u64::saturating_add)
+    #[must_use]
+    pub fn plus(mut self, other: &Self) -> Self {
+        self.add(other);
+        self
     }
 
-    /// What came since `earlier`.
+    /// What was counted since `earlier`. When a count is lower than it was, counting has begun anew, and all of it is new.
+    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        self.each(earlier, u64::saturating_sub)
+        let counts = || self.0.into_iter().zip(earlier.0);
+        if counts().any(|(now, then)| now < then) {
+            return *self;
+        }
+        Self::from_counted(counts().map(|(now, then)| now.saturating_sub(then)))
+    }
+}
+
+/// The measures that are not 0, by name.
+impl fmt::Debug for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let measures = COLUMNS.iter().map(|column| column.measure).chain([Measure::HitsWithinLimit]);
+        f.debug_map().entries(measures.map(|m| (m, self.get(m))).filter(|(_, count)| *count > 0)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_are_never_negative() {
+        let counts = |allowed, denied| {
+            Totals::default().with(Measure::RequestsAllowed, allowed).with(Measure::RequestsDenied, denied)
+        };
+        for (now, then, want) in [
+            (counts(4, 1), counts(2, 1), counts(2, 0)),
+            (counts(4, 1), counts(4, 1), counts(0, 0)),
+            (counts(2, 0), counts(2, 1), counts(2, 0)),
+            (counts(9, 0), counts(2, 1), counts(9, 0)),
+        ] {
+            assert_eq!(now.since(&then), want, "{now:?} since {then:?}");
+        }
     }
 
-    fn each(&self, other: &Self, both: impl Fn(u64, u64) -> u64) -> Self {
-        Self {
-            requests_allowed: both(self.requests_allowed, other.requests_allowed),
-            requests_denied: both(self.requests_denied, other.requests_denied),
-            hits_allowed: both(self.hits_allowed, other.hits_allowed),
-            hits_denied: both(self.hits_denied, other.hits_denied),
-            hits_within_limit: both(self.hits_within_limit, other.hits_within_limit),
-            hits_near_limit: both(self.hits_near_limit, other.hits_near_limit),
-            hits_over_limit: both(self.hits_over_limit, other.hits_over_limit),
-            hits_shadow_denied: both(self.hits_shadow_denied, other.hits_shadow_denied),
-            hits_refunded: both(self.hits_refunded, other.hits_refunded),
-            requests_queued: both(self.requests_queued, other.requests_queued),
-            requests_unlimited: both(self.requests_unlimited, other.requests_unlimited),
-            denied_over_limit: both(self.denied_over_limit, other.denied_over_limit),
-            denied_banned: both(self.denied_banned, other.denied_banned),
-            denied_queue_full: both(self.denied_queue_full, other.denied_queue_full),
-            denied_no_room: both(self.denied_no_room, other.denied_no_room),
+    #[test]
+    fn what_is_stored_is_read_back() {
+        let counted = Totals::from_counted(1..);
+        let stored = Totals::from_columns(COLUMNS.map(|column| counted.get(column.measure)));
+        for column in COLUMNS {
+            assert_eq!(stored.get(column.measure), counted.get(column.measure), "{}", column.name);
+        }
+        assert_eq!(stored.get(Measure::HitsDenied), counted.get(Measure::HitsDenied));
+    }
+
+    #[test]
+    fn what_is_not_known_of_counters_is_zero() {
+        let of_counter = Totals::from_counted(1..).per_counter();
+        for column in COLUMNS {
+            assert_eq!(of_counter.get(column.measure) > 0, column.per_counter, "{}", column.name);
         }
     }
 }

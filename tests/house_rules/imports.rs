@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 25] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 26] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -21,6 +21,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 25] = [
             "net",
             "rules",
             "runtime",
+            "sanitize",
             "settings",
             "simulate",
             "telemetry",
@@ -42,6 +43,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 25] = [
             "rls",
             "rules",
             "runtime",
+            "sanitize",
             "service",
             "settings",
             "store",
@@ -53,30 +55,31 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 25] = [
     ("rls", &["api", "grpc", "limiter", "net", "runtime", "service", "telemetry", "units"]),
     // The admin port speaks plain HTTP and gRPC.
     ("admin", &["api", "grpc", "history", "http", "limiter", "rules", "runtime", "units", "usage"]),
-    ("http", &["api", "config", "history", "limiter", "net", "rules", "runtime", "service", "telemetry"]),
+    ("http", &["api", "config", "history", "limiter", "net", "rules", "runtime", "sanitize", "service", "telemetry"]),
     ("grpc", &["api", "runtime"]),
     ("service", &["api", "limiter", "rules", "runtime", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["runtime", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.
-    ("alerts", &["limiter", "rules", "runtime", "settings", "telemetry", "units", "usage"]),
-    ("telemetry", &["config", "runtime", "settings", "units", "usage"]),
+    ("alerts", &["limiter", "rules", "runtime", "sanitize", "settings", "telemetry", "units", "usage"]),
+    ("telemetry", &["config", "runtime", "sanitize", "settings", "units", "usage"]),
     ("settings", &["net", "rules"]),
     ("config", &["rules", "runtime", "units"]),
     // The same decisions on a virtual clock: no front end, no process.
-    ("simulate", &["api", "limiter", "rules", "units", "usage"]),
+    ("simulate", &["api", "limiter", "rules", "sanitize", "units", "usage"]),
     // A client of any server: of the API it takes only the messages.
-    ("bench", &["api", "http2", "net", "runtime", "units"]),
+    ("bench", &["api", "http2", "net", "runtime", "sanitize", "units"]),
     ("api", &["engine", "limiter", "rules", "units", "usage"]),
     ("limiter", &["engine", "rules", "store", "units", "usage"]),
     ("store", &["engine", "runtime", "units"]),
     ("usage", &["engine", "units"]),
-    ("rules", &["engine", "units"]),
+    ("rules", &["engine", "sanitize", "units"]),
     ("engine", &["units"]),
     ("net", &["runtime"]),
     ("http2", &[]),
     ("runtime", &["units"]),
     ("units", &[]),
+    ("sanitize", &[]),
 ];
 
 /// Paths that name a module which this file's module may not use.

@@ -10,7 +10,7 @@ use tidegate::limiter::{Code, Decision, Lane, Limiter, Settings, Status};
 use tidegate::rules::{self, LoadOptions, RuleSet, SourceFile, Unit};
 use tidegate::service::response::metadata;
 use tidegate::units::Timestamp;
-use tidegate::usage::Totals;
+use tidegate::usage::{Measure, Totals};
 
 use crate::script::{self, Answer, Line, limit_text, time_text};
 use crate::wire;
@@ -211,13 +211,13 @@ type Count = fn(&Totals) -> u64;
 const COUNTS: [(&str, Count); 11] = [
     ("checks", Totals::requests),
     ("hits", Totals::hits),
-    ("over", |totals| totals.hits_over_limit),
-    ("near", |totals| totals.hits_near_limit),
-    ("within", |totals| totals.hits_within_limit),
-    ("shadow", |totals| totals.hits_shadow_denied),
-    ("denied", |totals| totals.requests_denied),
-    ("queued", |totals| totals.requests_queued),
-    ("banned", |totals| totals.denied_banned),
-    ("refunded", |totals| totals.hits_refunded),
-    ("no_room", |totals| totals.denied_no_room),
+    ("over", |totals| totals.get(Measure::HitsOverLimit)),
+    ("near", |totals| totals.get(Measure::HitsNearLimit)),
+    ("within", |totals| totals.get(Measure::HitsWithinLimit)),
+    ("shadow", |totals| totals.get(Measure::HitsShadowDenied)),
+    ("denied", |totals| totals.get(Measure::RequestsDenied)),
+    ("queued", |totals| totals.get(Measure::RequestsQueued)),
+    ("banned", |totals| totals.get(Measure::DeniedBanned)),
+    ("refunded", |totals| totals.get(Measure::HitsRefunded)),
+    ("no_room", |totals| totals.get(Measure::DeniedNoRoom)),
 ];

@@ -2,6 +2,7 @@
 
 use tidegate::limiter::Settings;
 use tidegate::units::Timestamp;
+use tidegate::usage::Measure;
 
 use crate::scene::{Scene, domain};
 
@@ -20,7 +21,12 @@ fn assert_usage(scene: &Scene, want: &str) {
         let entries: Vec<_> = counter.name.entries.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let name = if counter.other { "other".to_owned() } else { entries.join(",") };
         let totals = counter.totals;
-        format!("{} {name}: {} + {}", counter.name.rule.path, totals.requests_allowed, totals.requests_denied)
+        format!(
+            "{} {name}: {} + {}",
+            counter.name.rule.path,
+            totals.get(Measure::RequestsAllowed),
+            totals.get(Measure::RequestsDenied)
+        )
     });
     let want: Vec<_> = want.lines().map(str::trim).collect();
     assert_eq!(rows.collect::<Vec<_>>(), want);
@@ -170,7 +176,13 @@ fn assert_requests(scene: &Scene, want: &str) {
     let rows = requests.iter().map(|row| {
         let value = if row.other { "other" } else { &*row.name.value };
         let (key, totals) = (&row.name.key, row.totals);
-        format!("{} {}={value}: {} + {}", key.domain, key.key, totals.requests_allowed, totals.requests_denied)
+        format!(
+            "{} {}={value}: {} + {}",
+            key.domain,
+            key.key,
+            totals.get(Measure::RequestsAllowed),
+            totals.get(Measure::RequestsDenied)
+        )
     });
     let want: Vec<_> = want.lines().map(str::trim).collect();
     assert_eq!(rows.collect::<Vec<_>>(), want);
@@ -275,7 +287,7 @@ fn the_hits_of_a_request_are_the_most_that_a_descriptor_asks_for() {
         "d user=ann: 2 + 1",
     );
     let totals = scene.limiter().usage().snapshot().requests[0].totals;
-    assert_eq!((totals.hits_allowed, totals.hits_denied), (507, 500));
+    assert_eq!((totals.get(Measure::HitsAllowed), totals.get(Measure::HitsDenied)), (507, 500));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use tonic::Status;
 use super::entry_keys::counted_by;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::query_usage_request::GroupBy;
-use crate::api::usage::{BadQuestion, read_filter, read_requests_by, time};
-use crate::history::{Column, Counts, Groups, History, Page, Query, QueryError, Row};
+use crate::api::usage::{BadQuestion, counts, read_filter, read_requests_by, time};
+use crate::history::{Groups, History, Page, Query, QueryError, Row};
 use crate::limiter::{Limiter, View};
 use crate::runtime::clock::Clock;
 use crate::units::Timestamp;
@@ -205,31 +205,7 @@ fn write_row(row: Row) -> proto::UsageRow {
         rule: row.rule,
         entry_value: row.value,
         other: row.other,
-        counts: Some(write_counts(&row.counts)),
-    }
-}
-
-fn write_counts(counts: &Counts) -> proto::UsageCounts {
-    let of = |column| counts.of(column);
-    proto::UsageCounts {
-        num_requests: of(Column::Checks),
-        num_requests_allowed: of(Column::Allowed),
-        num_requests_denied: of(Column::Denied),
-        hits: of(Column::Hits),
-        hits_allowed: of(Column::HitsAllowed),
-        hits_over_limit: of(Column::HitsOverLimit),
-        hits_near_limit: of(Column::HitsNearLimit),
-        hits_shadow_denied: of(Column::HitsShadowDenied),
-        hits_refunded: of(Column::HitsRefunded),
-        num_requests_queued: of(Column::Queued),
-        denials: Some(proto::DenialCounts {
-            over_limit: of(Column::DeniedOverLimit),
-            banned: of(Column::DeniedBanned),
-            queue_full: of(Column::DeniedQueueFull),
-            no_room: of(Column::DeniedNoRoom),
-        }),
-        num_requests_unlimited: of(Column::Unlimited),
-        num_requests_unmatched: of(Column::Unmatched),
+        counts: Some(counts(&row.counts)),
     }
 }
 

@@ -6,6 +6,7 @@ use clap::CommandFactory;
 
 use crate::cli::Cli;
 use crate::rules::VARIABLE_PREFIX;
+use crate::sanitize::sanitize;
 
 /// A warning for each variable of the environment that begins with `TIDEGATE_` and that nothing reads. Values are not shown:
 /// one may be a secret.
@@ -30,10 +31,10 @@ fn known() -> Vec<String> {
 fn warning(name: &str, known: &[String]) -> Option<String> {
     let distance = |known: &&String| strsim::osa_distance(name, known);
     let nearest = known.iter().min_by_key(distance).filter(|known| distance(known) <= MAX_DISTANCE);
-    let name = name.escape_debug();
+    let name = sanitize(name);
     match nearest {
         Some(nearest) => Some(format!("the variable {name} is not a setting and is ignored; did you mean {nearest}?")),
-        None if name.to_string().starts_with(VARIABLE_PREFIX) => None,
+        None if name.starts_with(VARIABLE_PREFIX) => None,
         None => Some(format!("the variable {name} is not a setting and is ignored (tidegate serve --help lists them)")),
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::listing::FileId;
 use super::{ContentHash, Files};
-use crate::rules::{RuleSet, SourceFile};
+use crate::rules::RuleSet;
 
 /// What of the configuration in force is compared with the next one.
 #[derive(Debug)]
@@ -29,37 +29,36 @@ struct Mark {
 }
 
 impl InForce {
-    /// Notes what is about to be in force. Cost: a hash of every byte.
+    /// Notes what is about to be in force. Cost: that of [`Files::hash`].
     pub(crate) fn new(files: &Files, rules: &RuleSet) -> Self {
-        let marks = files.files.iter().zip(&files.ids).map(|(file, &id)| (file.name.clone(), Mark::new(file, id)));
+        let marks = Mark::all(files).map(|(name, mark)| (name.to_owned(), mark));
         Self { files: marks.collect(), rules: rules_by_domain(rules) }
     }
 
     /// Why one of these files may be partially written; nothing where they look complete.
     pub(crate) fn suspicion(&self, files: &Files, rules: &RuleSet) -> Option<String> {
         let (mut written_into, mut stayed) = (None, 0_usize);
-        for (file, id) in files.files.iter().zip(&files.ids) {
-            let Some(before) = self.files.get(&file.name) else { continue };
-            let now = Mark::new(file, *id);
+        for (name, now) in Mark::all(files) {
+            let Some(before) = self.files.get(name) else { continue };
             let is_same_file = before.id == now.id;
             stayed += usize::from(is_same_file);
             if before.hash == now.hash {
                 continue;
             }
             if is_same_file && now.bytes < before.bytes {
-                return Some(format!("{} shrank from {} to {} bytes", file.name, before.bytes, now.bytes));
+                return Some(format!("{name} shrank from {} to {} bytes", before.bytes, now.bytes));
             }
             if before.ends_a_line && !now.ends_a_line {
-                return Some(format!("{} ends in the middle of a line", file.name));
+                return Some(format!("{name} ends in the middle of a line"));
             }
             if is_same_file {
-                written_into = Some(&file.name);
+                written_into = Some(name);
             }
         }
         let names: HashSet<&str> = files.files.iter().map(|file| &*file.name).collect();
         // Where no file stayed, the whole directory was replaced.
         let gone = self.files.keys().find(|name| !names.contains(&***name)).filter(|_| stayed > 0);
-        let name = written_into.or(gone)?;
+        let name = written_into.or(gone.map(String::as_str))?;
         self.lost(rules).map(|lost| format!("{lost} with the change of {name}"))
     }
 
@@ -74,13 +73,13 @@ impl InForce {
 }
 
 impl Mark {
-    fn new(file: &SourceFile, id: FileId) -> Self {
-        Self {
-            id,
-            hash: ContentHash::of(std::slice::from_ref(file)),
-            bytes: file.text.len(),
-            ends_a_line: file.text.ends_with(b"\n"),
-        }
+    /// Each file's name and mark.
+    fn all(files: &Files) -> impl Iterator<Item = (&str, Self)> {
+        let found = files.files.iter().zip(&files.ids).zip(files.hashes());
+        found.map(|((file, &id), &hash)| {
+            let (bytes, ends_a_line) = (file.text.len(), file.text.ends_with(b"\n"));
+            (&*file.name, Self { id, hash, bytes, ends_a_line })
+        })
     }
 }
 
@@ -97,7 +96,7 @@ fn rules_by_domain(rules: &RuleSet) -> HashMap<String, usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{LoadOptions, load};
+    use crate::rules::{LoadOptions, SourceFile, load};
 
     /// Files as `name inode text`, one in each element.
     fn files(all: &[(&str, i128, &str)]) -> (Files, RuleSet) {

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -19,6 +20,8 @@ pub struct Files {
     pub passed_over: Vec<String>,
     /// Which file on disk each of `files` was.
     pub(super) ids: Vec<FileId>,
+    /// The hash of each of `files`, once somebody has asked for it.
+    hashes: OnceLock<Vec<ContentHash>>,
 }
 
 /// Where the configuration is: a file, or a directory of which every `*.yaml` and `*.yml` below it counts.
@@ -86,9 +89,21 @@ impl Source {
 impl Files {
     /// Adds what another source holds.
     pub fn append(&mut self, mut other: Self) {
+        self.hashes.take();
         self.files.append(&mut other.files);
         self.passed_over.append(&mut other.passed_over);
         self.ids.append(&mut other.ids);
+    }
+
+    /// What tells this content from another. Cost: at first a pass of SHA-256 over every byte, later one over the hashes.
+    pub fn hash(&self) -> ContentHash {
+        ContentHash::new(self.hashes().iter().map(|hash| &hash.0[..]))
+    }
+
+    /// The hash of the name and the bytes of each file, in their order. The files no longer change once it is asked for.
+    pub(super) fn hashes(&self) -> &[ContentHash] {
+        let hash = |file: &SourceFile| ContentHash::new([file.name.as_bytes(), &file.text].into_iter());
+        self.hashes.get_or_init(|| self.files.iter().map(hash).collect())
     }
 
     fn new(files: Vec<SourceFile>, listing: &Listing) -> Self {
@@ -99,7 +114,7 @@ impl Files {
         if more > 0 {
             passed_over.push(format!("and {more} more that are passed over"));
         }
-        Self { files, passed_over, ids: listing.files.iter().map(Found::identity).collect() }
+        Self { files, passed_over, ids: listing.files.iter().map(Found::identity).collect(), hashes: OnceLock::new() }
     }
 }
 
@@ -163,15 +178,14 @@ impl ReadError {
     }
 }
 
-/// What tells one content from another: a hash of the names and bytes of all files, in order.
+/// What tells one content from another: a hash of names and bytes, of one file or of all of them in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentHash([u8; 32]);
 
 impl ContentHash {
-    /// The hash of these files. Cost: one pass of SHA-256 over every byte.
-    pub fn of(files: &[SourceFile]) -> Self {
+    fn new<'p>(parts: impl Iterator<Item = &'p [u8]>) -> Self {
         let mut hash = Sha256::new();
-        for part in files.iter().flat_map(|file| [file.name.as_bytes(), &file.text]) {
+        for part in parts {
             hash.update(part.len().to_le_bytes());
             hash.update(part);
         }
@@ -338,10 +352,14 @@ mod tests {
 
     #[test]
     fn the_hash_tells_names_and_bytes_apart() {
-        let file = |name: &str, text: &str| SourceFile { name: name.into(), text: text.into() };
-        let hash = ContentHash::of(&[file("a", "bc")]);
-        assert_eq!(hash, ContentHash::of(&[file("a", "bc")]));
-        assert_ne!(hash, ContentHash::of(&[file("ab", "c")]));
-        assert_ne!(hash, ContentHash::of(&[file("a", "bc"), file("", "")]));
+        let hash = |files: &[(&str, &str)]| {
+            let file = |(name, text): &(&str, &str)| SourceFile { name: (*name).into(), text: (*text).into() };
+            Files { files: files.iter().map(file).collect(), ..Files::default() }.hash()
+        };
+        let before = hash(&[("a", "bc")]);
+        assert_eq!(before, hash(&[("a", "bc")]));
+        for other in [&[("ab", "c")][..], &[("a", "bd")], &[("a", "bc"), ("", "")], &[]] {
+            assert_ne!(before, hash(other), "{other:?}");
+        }
     }
 }

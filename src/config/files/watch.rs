@@ -9,9 +9,6 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use notify::event::{AccessKind, AccessMode};
@@ -20,7 +17,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::listing::{Look, look};
 use super::{ContentHash, Files, ReadError, Source};
 use crate::runtime::clock::Clock;
-use crate::runtime::threads;
+use crate::runtime::threads::{Stop, Wait, Waker, Worker};
 use crate::units::{Nanos, Timestamp};
 
 /// How soon a change is noticed.
@@ -63,9 +60,7 @@ impl Default for Pace {
 /// A running watch: one thread, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    stop: Arc<AtomicBool>,
-    wake: SyncSender<()>,
-    thread: Option<JoinHandle<()>>,
+    _worker: Worker,
 }
 
 impl Watch {
@@ -82,43 +77,30 @@ impl Watch {
         loaded: Option<ContentHash>,
         on_change: impl FnMut(Result<Files, ReadError>, bool) -> Verdict + Send + 'static,
     ) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        // One place: an event that finds it taken adds nothing, the watch will look anyway.
-        let (wake, woken) = sync_channel(1);
-        let guard = Guard {
-            source,
-            clock,
-            pace,
-            stop: stop.clone(),
-            woken,
-            watcher: pace.events.then(|| watcher(wake.clone())).flatten(),
-            watched: BTreeSet::new(),
-            told: loaded.map(Ok),
-            deferred: None,
-            on_change,
+        let run = move |stop: &Stop| {
+            Guard {
+                source,
+                clock,
+                pace,
+                stop,
+                watcher: pace.events.then(|| watcher(stop.waker())).flatten(),
+                watched: BTreeSet::new(),
+                told: loaded.map(Ok),
+                deferred: None,
+                on_change,
+            }
+            .run();
         };
-        let thread = threads::spawn("config-watch", move || guard.run())?;
-        Ok(Self { stop, wake, thread: Some(thread) })
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = self.wake.try_send(());
-        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
-            let _ = thread.join();
-        }
+        Ok(Self { _worker: Worker::spawn("config-watch", run)? })
     }
 }
 
 /// What the thread owns.
-struct Guard<F> {
+struct Guard<'s, F> {
     source: Source,
     clock: Arc<Clock>,
     pace: Pace,
-    stop: Arc<AtomicBool>,
-    woken: Receiver<()>,
+    stop: &'s Stop,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     /// The content last told, or the error.
@@ -128,28 +110,23 @@ struct Guard<F> {
     on_change: F,
 }
 
-impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<F> {
+impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
     fn run(mut self) {
         // The first check comes at once: between loading and watching, something may have changed.
         loop {
             self.settle();
-            if self.is_stopped() {
+            if self.stop.is_stopped() {
                 return;
             }
             let seen = self.check();
             loop {
-                match self.woken.recv_timeout(self.next_look()) {
-                    Err(RecvTimeoutError::Timeout)
-                        if self.is_good() && !self.is_stable() && look(self.source.path()) == seen => {}
-                    Err(RecvTimeoutError::Disconnected) => return,
+                match self.stop.wait(self.next_look()) {
+                    Wait::Elapsed if self.is_good() && !self.is_stable() && look(self.source.path()) == seen => {}
+                    Wait::Stopped => return,
                     _ => break,
                 }
             }
         }
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
     }
 
     /// Whether the files could be read. While they cannot, every look reads them: what stands in the way need not show on disk.
@@ -174,9 +151,9 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<F> {
         let longest = Nanos::from(self.pace.longest);
         let mut before = look(self.source.path());
         loop {
-            let quiet = self.woken.recv_timeout(self.pace.quiet).is_err();
+            let quiet = self.stop.wait(self.pace.quiet) == Wait::Elapsed;
             let now = look(self.source.path());
-            if (quiet && now == before) || self.is_stopped() || self.clock.now().since(begin) >= longest {
+            if (quiet && now == before) || self.stop.is_stopped() || self.clock.now().since(begin) >= longest {
                 return;
             }
             before = now;
@@ -188,12 +165,12 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<F> {
         let seen = self.watch_anew();
         let read = self.source.read_patiently();
         let new = match &read {
-            Ok(files) => Ok(ContentHash::of(&files.files)),
+            Ok(files) => Ok(files.hash()),
             Err(error) => Err(error.to_string()),
         };
         if self.told.as_ref() == Some(&new) {
             self.deferred = None;
-        } else if !self.is_stopped() {
+        } else if !self.stop.is_stopped() {
             self.show(read, new);
         }
         seen
@@ -253,10 +230,10 @@ const MAX_WATCHED: usize = 4_096;
 /// Directories that change between looking and watching do so once; a tree in constant change is left to the poll.
 const WATCH_ATTEMPTS: usize = 4;
 
-fn watcher(wake: SyncSender<()>) -> Option<RecommendedWatcher> {
+fn watcher(waker: Waker) -> Option<RecommendedWatcher> {
     let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.map_or(true, |event| is_change(event.kind)) {
-            let _ = wake.try_send(());
+            waker.wake();
         }
     });
     made.inspect_err(|error| tracing::warn!(%error, "no file events: the configuration is polled")).ok()

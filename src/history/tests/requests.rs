@@ -5,13 +5,13 @@ use super::*;
 /// Two keys in two domains, values without a series, an empty value, and a rule with counters beside them.
 fn used() -> Vec<(Series, u64, u64)> {
     vec![
-        (Series::request("d", "user", "ann"), 6, 3),
-        (Series::request("d", "user", "bob"), 4, 4),
-        (Series::request("d", "user", ""), 2, 0),
-        (Series::other_requests("d", "user"), 5, 1),
-        (Series::request("d", "tenant", "t"), 17, 8),
-        (Series::request("e", "user", "ann"), 9, 0),
-        (Series::rule("d", "d.a"), 30, 2),
+        (Series::for_request("d", "user", "ann"), 6, 3),
+        (Series::for_request("d", "user", "bob"), 4, 4),
+        (Series::for_request("d", "user", ""), 2, 0),
+        (Series::for_other_requests("d", "user"), 5, 1),
+        (Series::for_request("d", "tenant", "t"), 17, 8),
+        (Series::for_request("e", "user", "ann"), 9, 0),
+        (Series::for_rule("d", "d.a"), 30, 2),
         (counter("d.a", "ann"), 30, 2),
     ]
 }
@@ -28,7 +28,7 @@ type Told = (&'static str, u64, u64);
 fn check(lab: &Lab, query: &Query, want: &[Told]) {
     let told = |row: &Row| {
         let value = if row.other { "(other)".to_owned() } else { row.value.clone() };
-        (value, row.counts.of(Column::Checks), row.counts.of(Column::Denied))
+        (value, row.counts.get(Measure::Requests), row.counts.get(Measure::RequestsDenied))
     };
     let want: Vec<_> = want.iter().map(|(value, checks, denied)| ((*value).to_owned(), *checks, *denied)).collect();
     for page_size in [1, 2, 1_000] {
@@ -82,7 +82,7 @@ fn time_buckets_and_a_restart() {
     for hour in 0..3 {
         // Each process counts from 0.
         let mut lab = Lab::open(Some(&path), 1 << 30);
-        lab.count(hour * 3_600, &[(Series::request("d", "user", "bob"), 4, hour)]);
+        lab.count(hour * 3_600, &[(Series::for_request("d", "user", "bob"), 4, hour)]);
     }
     let lab = Lab::open(Some(&path), 1 << 30);
     check(&lab, &by_value("user"), &[("bob", 12, 3)]);

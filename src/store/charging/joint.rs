@@ -260,10 +260,10 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
         let charged = self.seats.get(i).and_then(|seat| {
             if seat.is_log {
                 let shard = self.logs.get_mut(seat.shard)?;
-                Some(charging.step_log(shard, seat.place, now, charge, step))
+                Some(charging.step(shard, seat.place, now, charge, step))
             } else {
                 let shard = self.cells.get_mut(seat.shard)?;
-                Some(charging.step_cell(shard, seat.place, now, charge, step))
+                Some(charging.step(shard, seat.place, now, charge, step))
             }
         });
         charged.unwrap_or_else(|| Charged { outcome: charging.room.refuse(charge), tag: None })

@@ -1,5 +1,6 @@
 //! Metrics as observable instruments: nothing is counted twice, the SDK asks for the values when it exports.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
@@ -7,15 +8,15 @@ use opentelemetry::metrics::{AsyncInstrument, Meter};
 use parking_lot::Mutex;
 
 use crate::telemetry::Snapshot;
-use crate::telemetry::names::{Kind, METRICS};
+use crate::telemetry::names::{Kind, Metric};
 
-/// Registers every metric of [`METRICS`] with values from `take`.
-pub(super) fn register(meter: &Meter, take: impl Fn() -> Snapshot + Send + Sync + 'static) {
+/// Registers these metrics with values from `take`.
+pub(super) fn register(meter: &Meter, metrics: &'static [Metric], take: impl Fn() -> Snapshot + Send + Sync + 'static) {
     let shared = Arc::new(Shared { take, current: Mutex::default() });
-    for (index, metric) in METRICS.iter().enumerate() {
+    for (index, metric) in metrics.iter().enumerate() {
         let shared = shared.clone();
         let callback = move |instrument: &dyn AsyncInstrument<f64>| {
-            shared.snapshot(1 << index).visit(metric.name, &mut |labels, value| {
+            metric.visit(&shared.snapshot(index), &mut |labels, value| {
                 let labels: Vec<_> =
                     labels.iter().map(|(name, value)| KeyValue::new(*name, (*value).to_owned())).collect();
                 instrument.observe(value, &labels);
@@ -50,17 +51,17 @@ struct Shared<F> {
 #[derive(Default)]
 struct Current {
     snapshot: Option<Arc<Snapshot>>,
-    /// The instruments that have read it, a bit each.
-    readers: u64,
+    /// The instruments that have read it, by their index.
+    readers: HashSet<usize>,
 }
 
 impl<F: Fn() -> Snapshot> Shared<F> {
-    fn snapshot(&self, reader: u64) -> Arc<Snapshot> {
+    fn snapshot(&self, reader: usize) -> Arc<Snapshot> {
         let mut current = self.current.lock();
-        let fresh = current.snapshot.take().filter(|_| current.readers & reader == 0);
-        current.readers = if fresh.is_some() { current.readers | reader } else { reader };
-        current.snapshot.insert(fresh.unwrap_or_else(|| Arc::new((self.take)()))).clone()
+        if !current.readers.insert(reader) {
+            current.snapshot = None;
+            current.readers = HashSet::from([reader]);
+        }
+        Arc::clone(current.snapshot.get_or_insert_with(|| Arc::new((self.take)())))
     }
 }
-
-const _: () = assert!(METRICS.len() <= 64, "the readers of a snapshot are bits of a u64");

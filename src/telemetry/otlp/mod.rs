@@ -23,6 +23,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tokio::runtime::Runtime;
 
 use super::Snapshot;
+use super::names::METRICS;
 use settings::{Settings, Target};
 pub use spans::{CheckSpan, CheckTracer};
 
@@ -104,7 +105,7 @@ impl Otlp {
     /// Exports these metrics from now on, one snapshot per interval, taken on the exporter's thread. Called once.
     pub fn observe(&self, snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) {
         if let Some(provider) = &self.metrics {
-            metrics::register(&provider.meter("tidegate"), snapshot);
+            metrics::register(&provider.meter("tidegate"), METRICS, snapshot);
         }
     }
 

@@ -19,7 +19,9 @@ use prost::Message;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::*;
-use crate::telemetry::{RuleSeries, RuleTotals, names};
+use crate::telemetry::names::{Kind, Metric, Read};
+use crate::telemetry::{RuleSeries, labels};
+use crate::usage::{Measure, Totals};
 
 /// Long enough for a machine under load; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -154,7 +156,7 @@ fn value(exports: &[ExportMetricsServiceRequest], name: &str, label: Option<(&st
 }
 
 fn snapshot() -> Snapshot {
-    let totals = RuleTotals { total_hits: 7, ..RuleTotals::default() };
+    let totals = Totals::default().with(Measure::HitsWithinLimit, 7);
     let series =
         RuleSeries { domain: "api".into(), rule: "api.k".into(), key1: "k".into(), key2: String::new(), totals };
     Snapshot { rules: vec![series], ..Snapshot::default() }
@@ -181,8 +183,12 @@ fn exports(collector: &Collector, protocol: &str) {
     assert_ne!(root.trace_id, child.trace_id);
     assert_eq!(root.status.as_ref().unwrap().message, "malformed request");
 
-    assert_eq!(value(&metrics, names::TOTAL_HITS, Some((names::RULE, "api.k"))), Some(7.0), "{protocol}");
-    assert_eq!(value(&metrics, names::CONFIG_LAST_RELOAD_SUCCESS, None), Some(1.0));
+    assert_eq!(
+        value(&metrics, "ratelimit_service_rate_limit_total_hits", Some((labels::RULE, "api.k"))),
+        Some(7.0),
+        "{protocol}"
+    );
+    assert_eq!(value(&metrics, "tidegate_config_last_reload_success", None), Some(1.0));
     let resource = metrics[0].resource_metrics[0].resource.as_ref().unwrap();
     assert_eq!(text(&resource.attributes, "service.name").as_deref(), Some("tidegate"));
 }
@@ -212,10 +218,37 @@ fn every_instrument_of_an_export_sees_the_same_snapshot() {
     otlp.metrics.as_ref().unwrap().force_flush().unwrap();
     let (_, metrics) = collector.take();
     for (export, expected) in metrics.chunks(1).zip([1.0, 2.0]) {
-        assert_eq!(value(export, names::GLOBAL_SHADOW_MODE, None), Some(expected));
-        assert_eq!(value(export, names::OVERRIDES_IGNORED, None), Some(expected));
+        assert_eq!(value(export, "ratelimit_service_global_shadow_mode", None), Some(expected));
+        assert_eq!(value(export, "tidegate_overrides_ignored_total", None), Some(expected));
     }
     assert_eq!(metrics.len(), 2);
+    assert!(otlp.shutdown(DEADLINE));
+}
+
+/// There is no number of metrics above which some would be left out, or would see another snapshot.
+#[test]
+fn a_hundred_metrics_see_the_same_snapshot() {
+    let collector = Collector::grpc();
+    let otlp = otlp(collector.addr, &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_EXPORTER", "none")]);
+    let names: Vec<&'static str> = (0..100).map(|i| &*format!("tidegate_test_{i}").leak()).collect();
+    let read = Read::Value(|s| f64::from(u32::try_from(s.overrides_ignored).unwrap()));
+    let metric = |name: &&'static str| Metric { name, kind: Kind::Gauge, unit: "1", help: "A test.", read };
+    let metrics: &'static [Metric] = names.iter().map(metric).collect::<Vec<_>>().leak();
+    let taken = std::sync::atomic::AtomicU64::new(0);
+    let provider = otlp.metrics.as_ref().unwrap();
+    metrics::register(&provider.meter("tidegate"), metrics, move || Snapshot {
+        overrides_ignored: 1 + taken.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
+        ..Snapshot::default()
+    });
+    provider.force_flush().unwrap();
+    provider.force_flush().unwrap();
+    let (_, exports) = collector.take();
+    assert_eq!(exports.len(), 2);
+    for (export, expected) in exports.chunks(1).zip([1.0, 2.0]) {
+        for name in &names {
+            assert_eq!(value(export, name, None), Some(expected), "{name}");
+        }
+    }
     assert!(otlp.shutdown(DEADLINE));
 }
 
