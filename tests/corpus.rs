@@ -92,10 +92,15 @@ impl Random {
         };
         let mut bytes = request.encode_to_vec();
         // Now and then a frame that is cut, or has a byte that is another: it may be no request, or another one.
-        if self.one_in(25) && !bytes.is_empty() {
-            bytes.truncate(self.below(bytes.len()));
-        } else if self.one_in(25) && !bytes.is_empty() {
-            let at = self.below(bytes.len());
+        let cut = self.one_in(25) && !bytes.is_empty();
+        let change = !cut && self.one_in(25) && !bytes.is_empty();
+        if !(cut || change) {
+            return bytes;
+        }
+        let at = self.below(bytes.len());
+        if cut {
+            bytes.truncate(at);
+        } else {
             bytes[at] = bytes[at].wrapping_add(1);
         }
         bytes
@@ -138,8 +143,8 @@ fn a_thousand_frames_are_answered_as_recorded() {
             Ok(answer) => {
                 codes[usize::from(answer.over_limit)] += 1;
                 let hash = Sha256::digest(answer.frame.message());
-                let short: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-                format!("{short} {}", answer.hold.as_ns())
+                let short = u64::from_be_bytes(*hash.first_chunk().unwrap());
+                format!("{short:016x} {}", answer.hold.as_ns())
             }
             Err(refusal) => {
                 codes[2] += 1;

@@ -100,7 +100,9 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
             self.limiter.usage.count_global_shadow();
             decision.code = Code::Ok;
         }
-        let concluded = Concluded { check, resolved: self.resolved, outcomes, decision: &decision, global_shadow, now };
+        let quota_mode = self.limiter.settings.quota_mode;
+        let concluded =
+            Concluded { check, resolved: self.resolved, outcomes, decision: &decision, global_shadow, quota_mode, now };
         concluded.report(self.limiter.usage.denials(), code, |statuses| self.overall(statuses));
         requests::count(&self.limiter.usage, plan, domain, lane, check, decision.code);
         if decision.code == Code::Ok {

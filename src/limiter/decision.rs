@@ -21,6 +21,32 @@ pub struct Decision<'v> {
     pub domain: Option<&'v Domain>,
 }
 
+impl Decision<'_> {
+    /// The descriptor whose limit governs a denial: of those that are `over` the one to wait for.
+    ///
+    /// A limit that denies by itself holds the check back until it has room, so of several the longest wait counts. Quotas
+    /// deny only all together, so of them the shortest does, and none while another has room.
+    pub fn denied_by(&self, quota_mode: bool, over: impl Fn(&Status<'_>) -> bool) -> Option<usize> {
+        let statuses = || self.statuses.iter().enumerate();
+        let wait = |(_, status): &(usize, &Status<'_>)| status.reset;
+        let denying = || statuses().filter(|(_, status)| over(status));
+        let alone = denying().filter(|(_, status)| !status.is_quota(quota_mode)).max_by_key(wait);
+        let has_room = statuses().any(|(_, status)| !over(status) && status.is_quota(quota_mode));
+        let quotas = denying().filter(|(_, status)| status.is_quota(quota_mode));
+        let together = if has_room { None } else { quotas.min_by_key(wait) };
+        alone.into_iter().chain(together).max_by_key(wait).map(|(descriptor, _)| descriptor)
+    }
+}
+
+impl Status<'_> {
+    /// Whether the descriptor counts among the quotas, of which one that has room lets the check pass. In global quota
+    /// mode all do but unlimited ones.
+    fn is_quota(&self, quota_mode: bool) -> bool {
+        let by_rule = self.limit.is_some() && self.rule.is_some_and(|rule| rule.quota_mode);
+        by_rule || (quota_mode && !self.unlimited)
+    }
+}
+
 /// Whether something may pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {

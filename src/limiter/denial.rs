@@ -15,6 +15,8 @@ pub(super) struct Concluded<'s, 'v, 'c> {
     pub(super) decision: &'s Decision<'v>,
     /// No check is denied, whatever its limits say.
     pub(super) global_shadow: bool,
+    /// Every descriptor is a quota.
+    pub(super) quota_mode: bool,
     pub(super) now: Timestamp,
 }
 
@@ -42,10 +44,12 @@ impl Concluded<'_, '_, '_> {
     /// The denial as listeners are told it.
     #[cold]
     fn denial(&self, denies: impl Fn(&Status<'_>) -> bool, shadow: bool) -> Option<Denial> {
+        let by = self.decision.denied_by(self.quota_mode, &denies)?;
         let mut limits = self.denied(denies);
-        // Before the one with the longest wait admits it, the check cannot pass.
-        let longest = limits.iter().enumerate().max_by_key(|(_, limit)| limit.outcome.reset)?.0;
-        let governing = self.limit(&limits.remove(longest));
+        // Of the descriptor's limits the one with the longest wait, which is the one in its status.
+        let of_it = limits.iter().enumerate().filter(|(_, limit)| limit.descriptor == by);
+        let governing = of_it.max_by_key(|(_, limit)| limit.outcome.reset)?.0;
+        let governing = self.limit(&limits.remove(governing));
         let (descriptors, entries_omitted) = self.descriptors(governing.descriptor);
         Some(Denial {
             at: self.now,

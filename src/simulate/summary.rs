@@ -35,7 +35,7 @@ impl Summary {
         let all_or_nothing = decision.domain.is_some_and(|domain| domain.charge == Charge::AllOrNothing);
         let rolled_back = all_or_nothing && decision.code == Code::OverLimit;
         for (descriptor, status) in check.descriptors.iter().zip(&decision.statuses) {
-            if !descriptor.refund && !(rolled_back && leaves_nothing(status)) {
+            if !(descriptor.refund || rolled_back && leaves_nothing(status)) {
                 self.add_status(check.hits(descriptor), descriptor, status);
             }
         }

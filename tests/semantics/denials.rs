@@ -150,3 +150,23 @@ fn a_denial_is_bounded_and_the_governing_descriptor_is_in_it() {
     let told = denials(Settings::default(), &rules(""), &format!("0 | d | minute={long} limit=0/hour => OVER_LIMIT"));
     assert_eq!(told[0].descriptors[0].entries[0].1, format!("{}...", "\u{e9}".repeat(100)));
 }
+
+/// The denial names the limit that the answer names: of quotas the one that has room first.
+#[test]
+fn of_quotas_the_one_with_the_shortest_wait_governs() {
+    let scene = Scene::new(
+        "
+domain: d
+descriptors:
+- {key: a, quota_mode: true, rate_limit: {unit: minute, requests_per_unit: 0}}
+- {key: b, quota_mode: true, rate_limit: {unit: day, requests_per_unit: 0}}
+- {key: c, rate_limit: {unit: second, requests_per_unit: 0}}",
+    );
+    scene.limiter().usage().denials().tick();
+    let mut listener = scene.limiter().usage().denials().listen();
+    scene.run("35 | d | b=v; a=v => OVER_LIMIT\n35 | d | b=v; a=v; c=v => OVER_LIMIT\n35.5 | d | a=v; c=v; none=v => OVER_LIMIT");
+    let (denials, _) = listener.take(9);
+    let governing: Vec<_> = denials.iter().map(|denial| denial.governing.rule.as_str()).collect();
+    assert_eq!(governing, ["d.a", "d.a", "d.a"]);
+    assert_eq!(denials[0].others[0].rule, "d.b");
+}

@@ -58,26 +58,15 @@ struct Speaker<'d> {
     denied: bool,
 }
 
-/// A descriptor's entries, its status, and the limit in it.
-type Limited<'d> = (&'d [Entry<'d>], &'d Status<'d>, CurrentLimit<'d>);
-
 impl<'d> Speaker<'d> {
     fn of(check: &'d Check<'_>, decision: &'d Decision<'_>, quota_mode: bool) -> Option<Self> {
-        let limited = || {
-            let both = check.descriptors.iter().zip(&decision.statuses);
-            both.filter_map(|(descriptor, status)| Some((&*descriptor.entries, status, status.limit?)))
+        let limited = |descriptor: usize| {
+            let (asked, status) = check.descriptors.get(descriptor).zip(decision.statuses.get(descriptor))?;
+            Some((&*asked.entries, status, status.limit?))
         };
-        let over = || limited().filter(|(_, status, _)| status.code == Code::OverLimit);
-        let wait = |(_, status, _): &Limited<'_>| status.reset;
-        let is_quota = |(_, status, _): &Limited<'_>| is_quota(status, quota_mode);
-        // Each of these denies by itself: before the last of them has room, the check cannot pass.
-        let alone = over().filter(|one| !is_quota(one)).max_by_key(wait);
-        // Quotas deny only all together: until the first of them has room.
-        let spare =
-            decision.statuses.iter().any(|status| status.code == Code::Ok && self::is_quota(status, quota_mode));
-        let together = if spare { None } else { over().filter(is_quota).min_by_key(wait) };
-        let denying = alone.into_iter().chain(together).max_by_key(wait);
-        let (entries, status, limit) = denying.or_else(|| limited().min_by_key(|(_, status, _)| status.remaining))?;
+        let denying = decision.denied_by(quota_mode, |status| status.code == Code::OverLimit).and_then(limited);
+        let all = (0..decision.statuses.len()).filter_map(limited);
+        let (entries, status, limit) = denying.or_else(|| all.min_by_key(|(_, status, _)| status.remaining))?;
         let denied = decision.code == Code::OverLimit;
         Some(Self { domain: &check.domain, entries, status, limit, denied })
     }
@@ -86,13 +75,6 @@ impl<'d> Speaker<'d> {
     fn retry_after(&self) -> u64 {
         self.status.reset.as_secs_ceil().max(1)
     }
-}
-
-/// Whether a descriptor counts among the quotas, of which one that has room lets the check pass. In global quota mode all
-/// do but unlimited ones.
-fn is_quota(status: &Status<'_>, quota_mode: bool) -> bool {
-    let by_rule = status.limit.is_some() && status.rule.is_some_and(|rule| rule.quota_mode);
-    by_rule || (quota_mode && !status.unlimited)
 }
 
 /// How long an admitted check is advised to wait, in milliseconds.
