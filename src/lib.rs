@@ -38,10 +38,12 @@ pub mod history;
 pub mod telemetry;
 
 // Sockets, HTTP/2, and the process.
+#[cfg(feature = "bench")]
 pub mod http2;
 pub mod net;
 pub mod runtime;
 
 // An offline client of the limiter, and the load generator.
+#[cfg(feature = "bench")]
 pub mod bench;
 pub mod simulate;

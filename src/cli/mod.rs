@@ -4,6 +4,7 @@
 //! [`Command`] and its line in [`Command::run`].
 
 mod ask;
+#[cfg(feature = "bench")]
 mod bench;
 mod check;
 mod serve;
@@ -54,6 +55,7 @@ enum Command {
     /// can do: each answer is followed by the next check. An open loop (--rate) finds how soon it answers at the rate you
     /// have: checks are sent when they are due, whatever the answers do, and latency counts from when they were due, so
     /// that a pause of the server is not hidden.
+    #[cfg(feature = "bench")]
     #[command(after_long_help = bench::EXAMPLES)]
     Bench(Box<bench::Bench>),
 }
@@ -65,6 +67,7 @@ impl Command {
             Self::Ask(ask) => ask.run(),
             Self::Check(check) => check::run(&check),
             Self::Simulate(simulate) => simulate.run(),
+            #[cfg(feature = "bench")]
             Self::Bench(bench) => bench.run(),
         }
     }
