@@ -37,9 +37,15 @@ impl InForce {
 
     /// Why one of these files may be partially written; nothing where they look complete.
     pub(crate) fn suspicion(&self, files: &Files, rules: &RuleSet) -> Option<String> {
-        let (mut written_into, mut stayed) = (None, 0_usize);
+        let (mut written_into, mut added, mut stayed) = (None, None, 0_usize);
         for (name, now) in Mark::all(files) {
-            let Some(before) = self.files.get(name) else { continue };
+            let Some(before) = self.files.get(name) else {
+                if !now.ends_a_line {
+                    return Some(format!("{name} is new and ends in the middle of a line"));
+                }
+                added = Some(name);
+                continue;
+            };
             let is_same_file = before.id == now.id;
             stayed += usize::from(is_same_file);
             if before.hash == now.hash {
@@ -48,12 +54,18 @@ impl InForce {
             if is_same_file && now.bytes < before.bytes {
                 return Some(format!("{name} shrank from {} to {} bytes", before.bytes, now.bytes));
             }
-            if before.ends_a_line && !now.ends_a_line {
+            if (is_same_file || before.ends_a_line) && !now.ends_a_line {
                 return Some(format!("{name} ends in the middle of a line"));
             }
             if is_same_file {
                 written_into = Some(name);
             }
+        }
+        if let Some(lacking) = rules.warnings().iter().find(|warning| {
+            let file = Some(&*warning.file);
+            (file == written_into || file == added) && warning.message.starts_with("'requests_per_unit' is missing")
+        }) {
+            return Some(format!("{} has a limit without 'requests_per_unit' in line {}", lacking.file, lacking.line));
         }
         let names: HashSet<&str> = files.files.iter().map(|file| &*file.name).collect();
         // Where no file stayed, the whole directory was replaced.
@@ -111,19 +123,30 @@ mod tests {
 
     #[test]
     fn suspicions() {
-        const TWO: &str =
-            "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n- {key: l, rate_limit: {unit: day}}\n";
-        const ONE: &str = "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n";
-        const LONG: &str = "# a comment that makes it longer than it was, although a rule is gone\ndomain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n";
-        const OTHER: &str = "domain: b\ndescriptors:\n- {key: k, rate_limit: {unit: day}}\n";
+        const TWO: &str = "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 1}}\n- {key: l, rate_limit: {unit: day, requests_per_unit: 1}}\n";
+        const ONE: &str = "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 1}}\n";
+        const LONG: &str = "# a comment that makes it longer than it was, although a rule is gone\ndomain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 1}}\n";
+        const OTHER: &str = "domain: b\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 1}}\n";
         let cut = ONE.trim_end();
+        let wide = "# longer\ndomain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 1}}";
+        let whole = "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 7}}\n";
+        let lacking = "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 7}}\n- {key: l, rate_limit: {unit: day}}\n";
         for (before, after, expected) in [
-            (&[("a", 1, TWO)][..], &[("a", 1, ONE)][..], Some("a shrank from 95 to 59 bytes")),
+            (&[("a", 1, TWO)][..], &[("a", 1, ONE)][..], Some("a shrank from 139 to 81 bytes")),
             (&[("a", 1, TWO)], &[("a", 2, ONE)], None),
             (&[("a", 1, ONE)], &[("a", 1, TWO)], None),
             (&[("a", 1, ONE)], &[("a", 1, ONE)], None),
             (&[("a", 1, ONE)], &[("a", 2, cut)], Some("a ends in the middle of a line")),
             (&[("a", 1, cut)], &[("a", 2, cut)], None),
+            // Written into, whatever it ended with before; or new.
+            (&[("a", 1, cut)], &[("a", 1, wide)], Some("a ends in the middle of a line")),
+            (
+                &[("a", 1, whole)],
+                &[("a", 1, whole), ("b", 2, "domain: b")],
+                Some("b is new and ends in the middle of a line"),
+            ),
+            (&[("a", 1, whole)], &[("a", 1, lacking)], Some("a has a limit without 'requests_per_unit' in line 4")),
+            (&[("a", 1, whole)], &[("a", 2, lacking)], None),
             (&[("a", 1, TWO)], &[("a", 1, LONG)], Some("domain 'a' drops from 2 rules to 1 with the change of a")),
             (&[("a", 1, TWO)], &[("a", 2, LONG)], None),
             (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 1, ONE)], Some("domain 'b' is removed with the change of b")),

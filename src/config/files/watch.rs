@@ -87,6 +87,7 @@ impl Watch {
                 watched: BTreeSet::new(),
                 told: loaded.map(Ok),
                 deferred: None,
+                deferred_since: None,
                 on_change,
             }
             .run();
@@ -107,6 +108,8 @@ struct Guard<'s, F> {
     told: Option<Result<ContentHash, String>>,
     /// The content that was deferred, and when it is due.
     deferred: Option<(ContentHash, Timestamp)>,
+    /// Since when one content after the other has been deferred.
+    deferred_since: Option<Timestamp>,
     on_change: F,
 }
 
@@ -170,6 +173,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         };
         if self.told.as_ref() == Some(&new) {
             self.deferred = None;
+            self.deferred_since = None;
         } else if !self.stop.is_stopped() {
             self.show(read, new);
         }
@@ -178,16 +182,22 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
 
     fn show(&mut self, read: Result<Files, ReadError>, new: Result<ContentHash, String>) {
         let known = self.deferred.filter(|(content, _)| new.as_ref() == Ok(content));
-        let is_stable = known.is_some() && self.is_stable();
+        let now = self.clock.now();
+        // A file that never rests must not keep the others out of force.
+        let longest = Nanos::from(self.pace.deferral.saturating_mul(MOST_DEFERRALS));
+        let is_overdue = self.deferred_since.is_some_and(|since| now.since(since) >= longest);
+        let is_stable = is_overdue || known.is_some() && self.is_stable();
         if known.is_some() && !is_stable {
             return;
         }
         match ((self.on_change)(read, is_stable), new) {
             (Verdict::Deferred, Ok(content)) => {
-                self.deferred = Some((content, self.clock.now().plus(self.pace.deferral.into())));
+                self.deferred_since.get_or_insert(now);
+                self.deferred = Some((content, now.plus(self.pace.deferral.into())));
             }
             (_, new) => {
                 self.deferred = None;
+                self.deferred_since = None;
                 self.told = Some(new);
             }
         }
@@ -226,6 +236,10 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
 
 /// Of the watches that the system grants a user (8,192 on small machines), at most half; what is not watched is polled.
 const MAX_WATCHED: usize = 4_096;
+
+/// Deferrals in a row after which a change is loaded although files go on changing: a minute by default, by which any
+/// copy has ended.
+const MOST_DEFERRALS: u32 = 6;
 
 /// Directories that change between looking and watching do so once; a tree in constant change is left to the poll.
 const WATCH_ATTEMPTS: usize = 4;
