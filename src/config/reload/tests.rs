@@ -395,3 +395,32 @@ impl io::Write for Lines {
         Ok(())
     }
 }
+
+/// A file that never rests, and is never whole, does not keep the others out of force.
+#[test]
+fn a_file_that_never_rests_holds_nothing_back_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let (restless, other) = (dir.path().join("a.yaml"), dir.path().join("b.yaml"));
+    fs::write(&restless, WHOLE).unwrap();
+    fs::write(&other, WHOLE.replace("domain: d", "domain: e")).unwrap();
+    let pace = Pace {
+        deferral: Duration::from_millis(200),
+        quiet: Duration::from_millis(5),
+        longest: Duration::from_millis(20),
+        poll: Duration::from_millis(20),
+        ..Pace::default()
+    };
+    let (_reloader, _watch, in_force) = limits_in_force(dir.path(), pace);
+    let new = dir.path().join("b.new");
+    fs::write(&new, WHOLE.replace("domain: d", "domain: e").replace("1000000", "5")).unwrap();
+    fs::rename(&new, &other).unwrap();
+    let mut loaded = Vec::new();
+    for nth in 0..1_000 {
+        fs::write(&restless, format!("domain: d # {nth}\n")).unwrap();
+        loaded.extend(in_force.recv_timeout(Duration::from_millis(30)).into_iter().flatten());
+        if loaded.contains(&5) {
+            return;
+        }
+    }
+    panic!("the other file is not in force: {loaded:?}");
+}
