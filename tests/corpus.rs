@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::limiter::{Lane, Limiter, Settings};
+use tidegate::limiter::{Limiter, Settings, WorkerSlot};
 use tidegate::rules::{LoadOptions, SourceFile, load};
 use tidegate::service;
 use tidegate::units::{Nanos, Timestamp};
@@ -139,16 +139,16 @@ fn a_thousand_frames_are_answered_as_recorded() {
     let (mut answers, mut codes) = (String::new(), [0_u64; 3]);
     for nth in 0..FRAMES {
         now = now.plus(Nanos::from_ns([0, 1, 7_000_000, 400_000_000, 3_000_000_000][random.below(5)]));
-        let line = match service::answer(&limiter, Lane(0), now, &random.frame()) {
+        let line = match service::answer(&limiter, WorkerSlot(0), now, &random.frame()) {
             Ok(answer) => {
                 codes[usize::from(answer.over_limit)] += 1;
                 let hash = Sha256::digest(answer.frame.message());
                 let short = u64::from_be_bytes(*hash.first_chunk().unwrap());
-                format!("{short:016x} {}", answer.hold.as_ns())
+                format!("{short:016x} {}", answer.delay.as_ns())
             }
-            Err(refusal) => {
+            Err(error) => {
                 codes[2] += 1;
-                format!("{:?} {}", refusal.status().code(), refusal.status().message())
+                format!("{:?} {}", error.status().code(), error.status().message())
             }
         };
         writeln!(answers, "{nth} {line}").unwrap();

@@ -1,6 +1,6 @@
 //! Tables of the documentation that repeat what the code says are made from the code.
 //!
-//! `UPDATE_DOCS=1 cargo test --test docs` writes them anew.
+//! `UPDATE_DOCS=1 cargo test --test docs` writes them again.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 

@@ -16,11 +16,11 @@ use tempfile::TempDir;
 
 use tidegate::Tidegate;
 
-#[path = "envoy/patience.rs"]
-#[allow(dead_code, reason = "the Envoy tests use all of it")]
-mod patience;
 #[path = "envoy/tidegate.rs"]
 mod tidegate;
+#[path = "envoy/waiting.rs"]
+#[allow(dead_code, reason = "the Envoy tests use all of it")]
+mod waiting;
 
 const RULES: &str = r"
 domain: partner-api
@@ -100,7 +100,7 @@ fn a_check_is_answered_and_counted() {
 }
 
 #[test]
-fn a_check_that_cannot_be_decided_is_refused_with_its_reason() {
+fn a_check_that_cannot_be_decided_is_rejected_with_its_reason() {
     let Some(bench) = Bench::open() else { return };
     let cases = [
         (json!({"domain": "", "descriptors": [{}]}), "InvalidArgument", "rate limit domain must not be empty"),
@@ -136,7 +136,7 @@ fn usage_is_watched_without_proto_files() {
 }
 
 #[test]
-fn health_is_told_on_both_ports() {
+fn health_is_reported_on_both_ports() {
     let Some(bench) = Bench::open() else { return };
     for port in [bench.server.grpc, bench.server.admin] {
         for service in ["", "ratelimit"] {

@@ -17,11 +17,11 @@ use tidegate::telemetry::names::{Kind, METRICS};
 
 use crate::server::Tidegate;
 
-#[path = "envoy/patience.rs"]
-#[allow(dead_code, reason = "the Envoy tests use all of it")]
-mod patience;
 #[path = "envoy/tidegate.rs"]
 mod server;
+#[path = "envoy/waiting.rs"]
+#[allow(dead_code, reason = "the Envoy tests use all of it")]
+mod waiting;
 
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
 const RULES: &str = "deploy/prometheus/alerts.yaml";

@@ -1,4 +1,4 @@
-//! `alerts` in rules files: what they say, and what is refused.
+//! `alerts` in rules files: what they say, and what is rejected.
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::rules::{Alert, LoadOptions, Mail, Per, RuleSet, SourceFile, Target, Webhook, load};
@@ -27,13 +27,13 @@ fn the_least_that_an_alert_says() {
         name: "a".into(),
         rule: None,
         per: Per::Rule,
-        refusals: 100,
-        within: Nanos::from_secs(60),
-        quiet: Nanos::from_secs(60),
+        denials: 100,
+        window: Nanos::from_secs(60),
+        repeat_interval: Nanos::from_secs(60),
         webhook: None,
         mail: None,
     };
-    assert_eq!(alert("name: a\nrefusals: 100\nwithin: 1m"), expected);
+    assert_eq!(alert("name: a\ndenials: 100\nwindow: 1m"), expected);
 }
 
 #[test]
@@ -41,9 +41,9 @@ fn all_that_an_alert_may_say() {
     let text = "name: a
 rule: partner
 per: {entry: partner}
-refusals: 1
-within: 1s
-quiet: 1h
+denials: 1
+window: 1s
+repeat_interval: 1h
 webhook:
   url_env: TIDEGATE_ALERT_URL
   headers_env: {Authorization: TIDEGATE_ALERT_TOKEN}
@@ -52,9 +52,9 @@ mail: {to: [a@example.com, b@example.com], from: c@example.com}";
         name: "a".into(),
         rule: Some("api.partner".into()),
         per: Per::Entry("partner".into()),
-        refusals: 1,
-        within: Nanos::SECOND,
-        quiet: Nanos::from_secs(3_600),
+        denials: 1,
+        window: Nanos::SECOND,
+        repeat_interval: Nanos::from_secs(3_600),
         webhook: Some(Webhook {
             target: Target::Variable("TIDEGATE_ALERT_URL".into()),
             headers: vec![("authorization".into(), "TIDEGATE_ALERT_TOKEN".into())],
@@ -69,7 +69,7 @@ mail: {to: [a@example.com, b@example.com], from: c@example.com}";
 
 #[test]
 fn short_forms() {
-    let least = "name: a\nrefusals: 1\nwithin: 1m\n";
+    let least = "name: a\ndenials: 1\nwindow: 1m\n";
     for rule in ["partner", "api.partner"] {
         assert_eq!(alert(&format!("{least}rule: {rule}")).rule.unwrap(), "api.partner");
     }
@@ -84,13 +84,13 @@ fn short_forms() {
 }
 
 #[test]
-fn what_is_wrong_with_an_alert_is_told_with_its_line() {
-    let least = "name: a\nrefusals: 1\nwithin: 1m\n";
+fn what_is_wrong_with_an_alert_is_reported_with_its_line() {
+    let least = "name: a\ndenials: 1\nwindow: 1m\n";
     let cases = [
-        ("name: a", "5: an alert needs 'name', 'refusals' and 'within'"),
-        ("name: a\nrefusals: 0\nwithin: 1m", "6: 'refusals' must be a whole number from 1 to 4294967295, found '0'"),
-        ("name: a\nrefusals: 1\nwithin: 500ms", "7: 'within' must be from 1s to 7d, found '500ms'"),
-        ("name: ''\nrefusals: 1\nwithin: 1m", "5: 'name' must be 1 to 100 bytes of text, found ''"),
+        ("name: a", "5: an alert needs 'name', 'denials' and 'window'"),
+        ("name: a\ndenials: 0\nwindow: 1m", "6: 'denials' must be a whole number from 1 to 4294967295, found '0'"),
+        ("name: a\ndenials: 1\nwindow: 500ms", "7: 'window' must be from 1s to 7d, found '500ms'"),
+        ("name: ''\ndenials: 1\nwindow: 1m", "5: 'name' must be 1 to 100 bytes of text, found ''"),
     ];
     for (text, expected) in cases {
         assert_eq!(read(&[("f", &file(text))]).unwrap_err(), [format!("f:{expected}")], "{text}");
@@ -137,10 +137,10 @@ fn alerts_belong_at_the_top_level_only() {
         "f:8: 'alerts' does not belong in rate_limit: it is a key of the top level of a file",
     ];
     assert_eq!(read(&[("f", text)]).unwrap_err(), expected);
-    let keys = "domain: api\nrefusals: 1\nwithin: 1m\n";
+    let keys = "domain: api\ndenials: 1\nwindow: 1m\n";
     assert_eq!(
         read(&[("f", keys)]).unwrap_err(),
-        ["f:2: config error, unknown key 'refusals'", "f:3: config error, unknown key 'within'"]
+        ["f:2: config error, unknown key 'denials'", "f:3: config error, unknown key 'window'"]
     );
     assert_eq!(
         read(&[("f", "domain: api\nalerts: {}\n")]).unwrap_err(),
@@ -150,9 +150,9 @@ fn alerts_belong_at_the_top_level_only() {
 
 #[test]
 fn files_of_one_domain_add_up_and_may_name_each_others_rules() {
-    let alert = |name: &str, rule: &str| format!("- {{name: {name}, rule: {rule}, refusals: 1, within: 1m}}\n");
+    let alert = |name: &str, rule: &str| format!("- {{name: {name}, rule: {rule}, denials: 1, window: 1m}}\n");
     let one = format!("domain: api\nalerts:\n{}", alert("a", "partner"));
-    let two = file("{name: b, refusals: 1, within: 1m}");
+    let two = file("{name: b, denials: 1, window: 1m}");
     let rules = read(&[("1", &one), ("2", &two)]).unwrap();
     let names: Vec<_> = rules.domain("api").unwrap().alerts.iter().map(|alert| &*alert.name).collect();
     assert_eq!(names, ["a", "b"]);

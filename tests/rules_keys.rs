@@ -39,7 +39,7 @@ fn limit(keys: &str) -> Limit {
 
 /// Checks the errors of a `rate_limit` in flow style; it is in line 4.
 #[track_caller]
-fn refused(limit: &str, expected: &[&str]) {
+fn rejected(limit: &str, expected: &[&str]) {
     let errors = load_files(&[&descriptor(&format!("key: k\nrate_limit: {{{limit}}}"))]).err().unwrap_or_default();
     let expected: Vec<_> = expected.iter().map(|message| format!("4: {message}")).collect();
     assert_eq!(errors, expected, "{limit}");
@@ -191,21 +191,24 @@ fn periods() {
             (Nanos::from_ns(ms * 1_000_000), Nanos::from_ns(ms * 1_000_000))
         );
     }
-    refused("period: 1s, unit: second", &["'unit' and 'period' both say how long the window is: keep one of them"]);
-    refused("unlimited: true, period: 1s", &["should not specify period when unlimited"]);
+    rejected("period: 1s, unit: second", &["'unit' and 'period' both say how long the window is: keep one of them"]);
+    rejected("unlimited: true, period: 1s", &["should not specify period when unlimited"]);
     let form = "write whole numbers with units w, d, h, m, s, ms, us or ns, the longest first, such as 30s or 1h30m";
     for found in ["30", "fast", "1.5h"] {
-        refused(
+        rejected(
             &format!("period: {found}"),
             &[&format!("'period' is not a length of time that can be used, '{found}': {form}")],
         );
     }
-    refused("period: 0s", &["'period' is not a length of time that can be used, '0s': it must be longer than nothing"]);
-    refused(
+    rejected(
+        "period: 0s",
+        &["'period' is not a length of time that can be used, '0s': it must be longer than nothing"],
+    );
+    rejected(
         "period: 11000d",
         &["'period' is not a length of time that can be used, '11000d': 10 years (3650d) is the longest"],
     );
-    refused("period: [1]", &[&format!("'period' is not a length of time that can be used, '[1]': {form}")]);
+    rejected("period: [1]", &[&format!("'period' is not a length of time that can be used, '[1]': {form}")]);
 }
 
 #[test]
@@ -283,16 +286,16 @@ fn keys_of_algorithms_in_the_wrong_company() {
         ("count_denied: 1", "'count_denied' must be true or false, found '1'".to_owned()),
         ("enabled: 'no'", "'enabled' must be true or false, found 'no'".to_owned()),
     ] {
-        refused(&format!("unit: day, requests_per_unit: 1, {keys}"), &[&message]);
+        rejected(&format!("unit: day, requests_per_unit: 1, {keys}"), &[&message]);
     }
-    refused(
+    rejected(
         "unit: day, requests_per_unit: 65537, algorithm: sliding_log",
         &[
             "sliding_log keeps the time of every hit, so requests_per_unit is at most 65536, found 65537: use sliding_window or token_bucket",
         ],
     );
     assert_eq!(rule("unit: day, requests_per_unit: 65536, algorithm: sliding_log").limits[0].limit.max, 65_536);
-    refused(
+    rejected(
         "unlimited: true, burst: 1, algorithm: token_bucket",
         &["should not specify algorithm when unlimited", "should not specify burst when unlimited"],
     );
@@ -320,7 +323,7 @@ fn bans() {
         ("ban: {for: 10s, when: never}", "'when' must be one of reached, exceeded, found 'never'"),
         ("ban: {for: 10s, long: yes}", "config error, unknown key 'long'"),
     ] {
-        refused(&format!("unit: day, requests_per_unit: 1, {keys}"), &[message]);
+        rejected(&format!("unit: day, requests_per_unit: 1, {keys}"), &[message]);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is refused: the reference's 13 kinds of bad file with its texts, every error of every file at once.
+//! What is rejected: the reference's 13 kinds of bad file with its texts, every error of every file at once.
 #![allow(missing_docs)]
 
 use tidegate::rules::{LoadOptions, SourceFile, load};
@@ -209,7 +209,7 @@ fn metadata() {
 }
 
 #[test]
-fn every_error_of_every_file_is_told_once() {
+fn every_error_of_every_file_is_reported_once() {
     let files = [
         (
             "a.yaml",

@@ -121,11 +121,12 @@ fn a_key_that_is_there_twice_is_warned_of() {
 #[test]
 fn text_behind_the_first_document_is_warned_of() {
     let good = descriptor(&format!("key: a\n{GOOD}"));
-    let told = "only the first YAML document of a file is read, what follows is ignored: give each domain its own file";
+    let reported =
+        "only the first YAML document of a file is read, what follows is ignored: give each domain its own file";
     for behind in ["---\ndomain: e", "...\ndomain: e", "---\n[not yaml"] {
         let text = format!("{good}\n{behind}");
         let line = if behind.starts_with("...") { 6 } else { 5 };
-        assert_eq!(warnings(&[&text]), [format!("a:{line}: {told}")], "\n{text}");
+        assert_eq!(warnings(&[&text]), [format!("a:{line}: {reported}")], "\n{text}");
     }
     for behind in ["---\n", "---\n# a comment\n", "...\n"] {
         assert_eq!(warnings(&[&format!("{good}\n{behind}")]), [""; 0], "{behind}");
@@ -150,12 +151,12 @@ fn rules_that_are_not_there_are_warned_of() {
     for name in ["x", "y"] {
         assert_eq!(warnings(&[&format!("{named}\n{}", replaces(name))]), [""; 0], "{name}");
     }
-    let told = "no limit of domain 'd' has the name 'z': this replaces nothing";
-    assert_eq!(warnings(&[&format!("{named}\n{}", replaces("z"))]), [format!("a:6: {told}")]);
+    let reported = "no limit of domain 'd' has the name 'z': this replaces nothing";
+    assert_eq!(warnings(&[&format!("{named}\n{}", replaces("z"))]), [format!("a:6: {reported}")]);
     let other = "domain: e\ndescriptors:\n- {key: a, rate_limit: {unit: day, requests_per_unit: 1, name: z}}";
-    assert_eq!(warnings(&[&format!("{named}\n{}", replaces("z")), other]), [format!("a:6: {told}")]);
+    assert_eq!(warnings(&[&format!("{named}\n{}", replaces("z")), other]), [format!("a:6: {reported}")]);
     let several = "key: a\nrate_limits:\n- {unit: day, requests_per_unit: 1, replaces: [{name: z}]}";
-    warned(several, &[&format!("5: {told}")]);
+    warned(several, &[&format!("5: {reported}")]);
     // Another file of the domain may have the name.
     let same = other.replace("domain: e", "domain: d").replace("key: a", "key: q");
     assert_eq!(warnings(&[&format!("{named}\n{}", replaces("z")), &same]), [""; 0]);

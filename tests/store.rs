@@ -10,7 +10,7 @@ use tidegate::engine::{
     Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict,
 };
 use tidegate::store::{
-    Charge, CounterKey, Group, Identities, Identity, Memory, Occupancy, Role, SeriesSource, Store, Tags, WhenFull,
+    Charge, CounterKey, Group, LimitId, LimitIds, Memory, Occupancy, Role, SeriesIds, SeriesSource, Store, WhenFull,
 };
 use tidegate::units::{Nanos, Timestamp};
 
@@ -34,7 +34,7 @@ fn algorithms(burst: u32) -> [Algorithm; 5] {
 }
 
 fn key(name: &str) -> CounterKey {
-    let mut key = CounterKey::new(Identity::OVERRIDE);
+    let mut key = CounterKey::new(LimitId::OVERRIDE);
     key.push(name.as_bytes());
     key
 }
@@ -215,7 +215,7 @@ fn only_the_limit_that_denies_begins_its_ban() {
 const FIRST: Algorithm = Algorithm::FixedWindow { starts: Starts::FirstRequest };
 
 #[test]
-fn at_the_budget_new_counters_are_refused_and_old_ones_work() {
+fn at_the_budget_new_counters_are_denied_and_old_ones_work() {
     for when_full in [WhenFull::Deny, WhenFull::Allow] {
         let store = Memory::new(200_000, when_full);
         let limit = limit(10, FIRST);
@@ -283,8 +283,8 @@ fn a_million_counters_take_less_than_140_bytes_each() {
 #[test]
 fn a_counter_keeps_the_tag_that_it_was_given() {
     struct Numbers(AtomicU64);
-    impl Tags for Numbers {
-        fn tag(&self, _: usize) -> u32 {
+    impl SeriesIds for Numbers {
+        fn series_id(&self, _: usize) -> u32 {
             u32::try_from(self.0.fetch_add(1, Ordering::Relaxed)).unwrap() + 7
         }
     }
@@ -296,9 +296,9 @@ fn a_counter_keeps_the_tag_that_it_was_given() {
                 limit: &limit,
                 key: key.as_bytes(),
                 op: Op::Charge(hits),
-                series: Some(SeriesSource { tags: &numbers, index: 0 }),
+                series: Some(SeriesSource { ids: &numbers, index: 0 }),
             };
-            store.charge(NOW, &charge).tag.unwrap()
+            store.charge(NOW, &charge).series_id.unwrap()
         };
         assert_eq!([ask("a", 1), ask("a", 1), ask("b", 3), ask("a", 0), ask("b", 1)], [7, 7, 8, 7, 8], "{algorithm:?}");
         let keys = [key("b"), key("c")];
@@ -306,12 +306,12 @@ fn a_counter_keeps_the_tag_that_it_was_given() {
             limit: &limit,
             key: keys[i].as_bytes(),
             op: Op::Charge(1),
-            series: Some(SeriesSource { tags: &numbers, index: i }),
+            series: Some(SeriesSource { ids: &numbers, index: i }),
         });
         let mut outcomes = Vec::new();
         store.charge_all(NOW, &charges, &mut outcomes);
         assert_eq!(
-            (outcomes[0].tag, outcomes[1].tag),
+            (outcomes[0].series_id, outcomes[1].series_id),
             (Some(8), None),
             "{algorithm:?}: denied, and known all the same"
         );
@@ -361,7 +361,7 @@ fn names_of_counters_never_meet() {
         &[&long, "a"],
     ];
     for parts in cases {
-        let mut key = CounterKey::new(Identity::OVERRIDE);
+        let mut key = CounterKey::new(LimitId::OVERRIDE);
         parts.iter().for_each(|part| key.push(part.as_bytes()));
         assert!(key.as_bytes().len() < 100, "a long value is stored as its digest");
         assert!(names.insert(key.as_bytes().to_vec()), "{parts:?}");
@@ -370,11 +370,11 @@ fn names_of_counters_never_meet() {
 
 #[test]
 fn identities_are_stable_and_distinct() {
-    let identities = Identities::default();
-    let (a, b) = (identities.intern("a".into()), identities.intern("b".into()));
+    let limit_ids = LimitIds::default();
+    let (a, b) = (limit_ids.intern("a".into()), limit_ids.intern("b".into()));
     assert_ne!(a, b);
-    assert_ne!(a, Identity::OVERRIDE);
-    assert_eq!(identities.intern("a".into()), a);
+    assert_ne!(a, LimitId::OVERRIDE);
+    assert_eq!(limit_ids.intern("a".into()), a);
 }
 
 /// A batch that is behind the sweep opens no window again that was spent, and freed.

@@ -7,7 +7,7 @@ use prost::Message;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
 use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use tidegate::api::rls::{self, Refusal};
+use tidegate::api::rls::{self, RequestError};
 use tidegate::limiter::{Check, Code, CurrentLimit, Decision, Override, Status};
 use tidegate::rules::{Period, Unit};
 use tidegate::service;
@@ -55,7 +55,10 @@ const UNITS: [Option<Unit>; 8] = [
 fn wanted_override(limit: RateLimitOverride) -> Override {
     let unit = usize::try_from(limit.unit).ok().and_then(|unit| UNITS.get(unit).copied().flatten());
     let multiplier = limit.unit_multiplier.unwrap_or(1).max(1);
-    Override { requests_per_unit: limit.requests_per_unit, period: unit.map(|unit| Period::of_units(unit, multiplier)) }
+    Override {
+        requests_per_unit: limit.requests_per_unit,
+        period: unit.map(|unit| Period::from_units(unit, multiplier)),
+    }
 }
 
 /// What is read says the same as the generated type.
@@ -81,8 +84,8 @@ proptest! {
         let bytes = request.encode_to_vec();
         match rls::read(&bytes) {
             Ok(check) => compare(&check, &request),
-            Err(Refusal::EmptyDomain) => prop_assert!(request.domain.is_empty()),
-            Err(Refusal::NoDescriptors) => prop_assert!(request.descriptors.is_empty()),
+            Err(RequestError::EmptyDomain) => prop_assert!(request.domain.is_empty()),
+            Err(RequestError::NoDescriptors) => prop_assert!(request.descriptors.is_empty()),
             Err(other) => prop_assert!(false, "{}", other),
         }
     }
@@ -105,8 +108,8 @@ proptest! {
         match (rls::read(&bytes), RateLimitRequest::decode(bytes.as_slice())) {
             (Ok(check), Ok(want)) => compare(&check, &want),
             // The generated type wants UTF-8; we do not.
-            (_, Err(_)) | (Err(Refusal::EmptyDomain | Refusal::NoDescriptors | Refusal::TooMany { .. }), Ok(_)) => {}
-            (Err(refusal), Ok(want)) => prop_assert!(false, "{} for {:?}", refusal, want),
+            (_, Err(_)) | (Err(RequestError::EmptyDomain | RequestError::NoDescriptors | RequestError::TooMany { .. }), Ok(_)) => {}
+            (Err(error), Ok(want)) => prop_assert!(false, "{} for {:?}", error, want),
         }
     }
 
@@ -133,7 +136,7 @@ proptest! {
         let decision = Decision { code: code(over), statuses: statuses_of.collect(), ..Decision::default() };
         let answer = {
             let mut out = Vec::new();
-            rls::write(&mut out, &decision, &rls::Extras::default(), None);
+            rls::write(&mut out, &decision, &rls::ResponseParts::default(), None);
             RateLimitResponse::decode(out.as_slice())
         }.unwrap();
         prop_assert_eq!(answer.overall_code, if over { 2 } else { 1 });
@@ -158,11 +161,11 @@ fn invalid_utf8_is_decoded_lossily() {
     let bytes = b"\x0a\x01d\x12\x0a\x0a\x08\x0a\x01k\x12\x03a\xe9b";
     let check = rls::read(bytes).unwrap();
     assert_eq!(check.descriptors[0].entries[0].value, "a\u{fffd}b");
-    assert!(RateLimitRequest::decode(bytes.as_slice()).is_err(), "the generated type would have refused it");
+    assert!(RateLimitRequest::decode(bytes.as_slice()).is_err(), "the generated type would have rejected it");
 }
 
 #[test]
-fn every_bound_has_its_refusal() {
+fn every_bound_has_its_error() {
     let request = |descriptors, entries| {
         let entry = Entry { key: "k".into(), value: "v".into() };
         let descriptor = RateLimitDescriptor { entries: vec![entry; entries], ..RateLimitDescriptor::default() };
@@ -177,7 +180,7 @@ fn every_bound_has_its_refusal() {
         (1, 101, Some("entries in one descriptor: at most 100 are allowed")),
         (0, 0, Some("rate limit descriptor list must not be empty")),
     ] {
-        let got = rls::read(&request(descriptors, entries)).err().map(|refusal| refusal.to_string());
+        let got = rls::read(&request(descriptors, entries)).err().map(|error| error.to_string());
         assert_eq!(got.as_deref(), want, "{descriptors} descriptors of {entries} entries");
     }
     let status = rls::read(b"").unwrap_err().status();
@@ -186,7 +189,8 @@ fn every_bound_has_its_refusal() {
         (tonic::Code::InvalidArgument, "rate limit domain must not be empty")
     );
     let limiter = tidegate::limiter::Limiter::new(tidegate::limiter::Settings::default());
-    let refusal = service::answer(&limiter, tidegate::limiter::Lane(0), Timestamp::EPOCH, &request(1, 1)).unwrap_err();
-    assert_eq!(refusal.status().code(), tonic::Code::Unavailable);
-    assert_eq!(refusal.to_string(), "no rate limit configuration loaded");
+    let error =
+        service::answer(&limiter, tidegate::limiter::WorkerSlot(0), Timestamp::EPOCH, &request(1, 1)).unwrap_err();
+    assert_eq!(error.status().code(), tonic::Code::Unavailable);
+    assert_eq!(error.to_string(), "no rate limit configuration loaded");
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
-use tidegate::limiter::{Lane, Limiter};
+use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;
@@ -34,7 +34,7 @@ pub(crate) fn run(scale: Scale) {
         let Bytes { resident, booked } = bytes[i];
         println!(
             "  {name:<28} {} ns, ratio {}; {resident:.0} bytes, ratio {:.2}, {booked:.0} booked ({} counters)",
-            Spread::of(ns[i].clone()),
+            Spread::new(ns[i].clone()),
             Spread::ratio(&ns[i], &ns[0]),
             resident / bytes[0].resident,
             memory_counters(limit, scale.counters),
@@ -76,7 +76,7 @@ fn checks(limiter: &Limiter, now: &Cell<Timestamp>, values: &[Values]) -> u128 {
     time(|| {
         for check in &checks {
             now.set(now.get().plus(STEP));
-            black_box(limiter.view().unwrap().check(Lane(0), now.get(), black_box(check)));
+            black_box(limiter.view().unwrap().check(WorkerSlot(0), now.get(), black_box(check)));
         }
     })
 }

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use dashmap::DashMap;
-use tidegate::limiter::{Lane, Limiter};
+use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::service;
-use tidegate::store::{CounterKey, Identity};
+use tidegate::store::{CounterKey, LimitId};
 
 use crate::Scale;
 use crate::numbers::{Spread, in_turns};
@@ -26,9 +26,9 @@ pub(crate) fn run(scale: Scale) {
     let sip = Plain::<std::hash::RandomState>::filled(scale.counters);
     for threads in [1, 2] {
         let rates = in_turns(scale.rounds, CONTENDERS.len(), |contender| {
-            per_second(threads, scale, contender, |lane, values| match contender {
-                0 => checks(&limiter, lane, values),
-                1 => answers(&limiter, lane, values),
+            per_second(threads, scale, contender, |worker, values| match contender {
+                0 => checks(&limiter, worker, values),
+                1 => answers(&limiter, worker, values),
                 2 => ahash.adds(values),
                 _ => sip.adds(values),
             })
@@ -38,7 +38,7 @@ pub(crate) fn run(scale: Scale) {
             scale.counters
         );
         for (name, rates) in CONTENDERS.iter().zip(&rates) {
-            println!("  {name:<17} {}", Spread::of(rates.clone()));
+            println!("  {name:<17} {}", Spread::new(rates.clone()));
         }
         println!("  View::check / dashmap, ahash    {}", Spread::ratio(&rates[0], &rates[2]));
         println!("  View::check / dashmap, SipHash  {}", Spread::ratio(&rates[0], &rates[3]));
@@ -58,43 +58,45 @@ pub(crate) fn fill(limiter: &Limiter, counters: usize) {
     let mut values = Values::default();
     for n in 0..counters {
         values.set(n);
-        view.check(Lane(0), NOW, &values.check());
+        view.check(WorkerSlot(0), NOW, &values.check());
     }
     assert_eq!(limiter.store().occupancy().counters, counters);
 }
 
 /// Nanoseconds that it takes to decide about one check for each of `values`, read and prepared before.
-pub(crate) fn checks(limiter: &Limiter, lane: Lane, values: &[Values]) -> u128 {
+pub(crate) fn checks(limiter: &Limiter, worker: WorkerSlot, values: &[Values]) -> u128 {
     let checks: Vec<_> = values.iter().map(Values::check).collect();
     time(|| {
         // As the server takes it: once for all checks that one read brought.
         let view = limiter.view().unwrap();
         for check in &checks {
-            black_box(view.check(lane, NOW, black_box(check)));
+            black_box(view.check(worker, NOW, black_box(check)));
         }
     })
 }
 
-fn answers(limiter: &Limiter, lane: Lane, values: &[Values]) -> u128 {
+fn answers(limiter: &Limiter, worker: WorkerSlot, values: &[Values]) -> u128 {
     let requests: Vec<_> = values.iter().map(|values| encoded(&values.check())).collect();
     time(|| {
         for request in &requests {
-            black_box(service::answer(limiter, lane, NOW, black_box(request)).unwrap());
+            black_box(service::answer(limiter, worker, NOW, black_box(request)).unwrap());
         }
     })
 }
 
-fn per_second(threads: usize, scale: Scale, seed: usize, timed: impl Fn(Lane, &[Values]) -> u128 + Sync) -> f64 {
+fn per_second(threads: usize, scale: Scale, seed: usize, timed: impl Fn(WorkerSlot, &[Values]) -> u128 + Sync) -> f64 {
     let barrier = Barrier::new(threads);
-    let one = |lane: usize| {
-        let mut dice = Dice::new((seed * 64 + lane) as u64);
+    let one = |worker: usize| {
+        let mut dice = Dice::new((seed * 64 + worker) as u64);
         let mut values = vec![Values::default(); BATCH];
         barrier.wait();
-        nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, |values| timed(Lane(lane), values))
+        nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, |values| {
+            timed(WorkerSlot(worker), values)
+        })
     };
     thread::scope(|scope| {
         let one = &one;
-        let running: Vec<_> = (0..threads).map(|lane| scope.spawn(move || one(lane))).collect();
+        let running: Vec<_> = (0..threads).map(|worker| scope.spawn(move || one(worker))).collect();
         running.into_iter().map(|thread| 1_000.0 / thread.join().unwrap()).sum()
     })
 }
@@ -123,7 +125,7 @@ impl<S: Default + Clone + std::hash::BuildHasher> Plain<S> {
 
 /// The bytes that name the same counter in the store.
 fn name(values: &Values) -> CounterKey {
-    let mut key = CounterKey::new(Identity::OVERRIDE);
+    let mut key = CounterKey::new(LimitId::OVERRIDE);
     values.parts().iter().for_each(|part| key.push(part.as_bytes()));
     key
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use tidegate::limiter::{Check, Descriptor, Lane, Limiter};
+use tidegate::limiter::{Check, Descriptor, Limiter, WorkerSlot};
 use tidegate::rules::Entry;
 
 use crate::Scale;
@@ -30,7 +30,7 @@ pub(crate) fn run(scale: Scale) {
         });
         // The first round makes the counters.
         let rounds: Vec<_> = rounds.iter().map(|rounds| rounds[1..].to_vec()).collect();
-        println!("  {size:>6}: {}, ratio {}", Spread::of(rounds[1].clone()), Spread::ratio(&rounds[1], &rounds[0]));
+        println!("  {size:>6}: {}, ratio {}", Spread::new(rounds[1].clone()), Spread::ratio(&rounds[1], &rounds[0]));
     }
 }
 
@@ -43,5 +43,5 @@ fn check(size: usize) -> Check<'static> {
 }
 
 fn decide(limiter: &Limiter, check: &Check<'_>) {
-    std::hint::black_box(limiter.view().unwrap().check(Lane(0), NOW, check));
+    std::hint::black_box(limiter.view().unwrap().check(WorkerSlot(0), NOW, check));
 }

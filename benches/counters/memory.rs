@@ -4,7 +4,7 @@
 
 use std::process::Command;
 
-use tidegate::limiter::{Lane, Limiter};
+use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;
@@ -67,7 +67,7 @@ pub(crate) fn fill(limiter: &Limiter, counters: usize, hits: usize) {
     for hit in 0..hits {
         for n in 0..counters {
             values.set(n);
-            view.check(Lane(0), instant(hit), &values.check());
+            view.check(WorkerSlot(0), instant(hit), &values.check());
         }
     }
 }

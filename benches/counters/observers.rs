@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use tidegate::limiter::{Lane, Limiter};
+use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::usage::TICK_MS;
 
 use crate::Scale;
@@ -23,13 +23,13 @@ pub(crate) fn run(scale: Scale) {
     let (mut values, mut dice) = (vec![Values::default(); BATCH], Dice::new(3));
     let rates = in_turns(scale.rounds, WATCHERS.len(), |watcher| {
         watched(&limiter, watcher, || {
-            let timed = |values: &[Values]| checks(&limiter, Lane(0), values);
+            let timed = |values: &[Values]| checks(&limiter, WorkerSlot(0), values);
             1_000.0 / nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, timed)
         })
     });
     println!("1 thread, every check denied, millions a second");
     for (watcher, rate) in WATCHERS.iter().zip(&rates) {
-        println!("  {watcher}: {}, ratio {}", Spread::of(rate.clone()), Spread::ratio(rate, &rates[0]));
+        println!("  {watcher}: {}, ratio {}", Spread::new(rate.clone()), Spread::ratio(rate, &rates[0]));
     }
 }
 

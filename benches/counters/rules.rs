@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use tidegate::limiter::{Lane, Limiter};
+use tidegate::limiter::{Limiter, WorkerSlot};
 
 use crate::Scale;
 use crate::decisions::checks;
@@ -29,9 +29,9 @@ pub(crate) fn run(scale: Scale) {
             for values in &mut values {
                 values.set_among(dice.roll(counters), met);
             }
-            checks(limiter, Lane(0), &values) as f64
+            checks(limiter, WorkerSlot(0), &values) as f64
         });
-        Spread::of(batches.collect()).median() / BATCH as f64
+        Spread::new(batches.collect()).median() / BATCH as f64
     });
     // The first round makes the counters.
     let rounds: Vec<_> = rounds.iter().map(|rounds| rounds[1..].to_vec()).collect();
@@ -39,7 +39,7 @@ pub(crate) fn run(scale: Scale) {
     for ((size, met), ns) in CASES.iter().zip(&rounds) {
         println!(
             "  {size:>6} rules, {met:>6} in use: {}, ratio {}",
-            Spread::of(ns.clone()),
+            Spread::new(ns.clone()),
             Spread::ratio(ns, &rounds[0])
         );
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use tidegate::limiter::{Lane, Limiter};
+use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;
@@ -38,13 +38,13 @@ fn rates(limiter: &Limiter, scale: Scale) {
     let mut dice = Dice::new(1);
     let rates = in_turns(scale.rounds, 2, |sweeping| {
         let mut measure = || {
-            let timed = |values: &[Values]| checks(limiter, Lane(0), values);
+            let timed = |values: &[Values]| checks(limiter, WorkerSlot(0), values);
             1_000.0 / nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, timed)
         };
         if sweeping == 0 { measure() } else { beside_the_sweep(limiter, NOW, measure) }
     });
-    println!("1 thread, millions a second: without the sweep {}", Spread::of(rates[0].clone()));
-    println!("  with the sweep at full speed {}", Spread::of(rates[1].clone()));
+    println!("1 thread, millions a second: without the sweep {}", Spread::new(rates[0].clone()));
+    println!("  with the sweep at full speed {}", Spread::new(rates[1].clone()));
     println!("  ratio {}", Spread::ratio(&rates[1], &rates[0]));
 }
 
@@ -53,7 +53,7 @@ fn latencies(limiter: &Limiter, scale: Scale, swept_at: Timestamp, what: &str) {
     let clock = measure(scale, |_| ());
     let decide = |values: &Values| {
         let view = limiter.view().unwrap();
-        black_box(view.check(Lane(0), NOW, &values.check()));
+        black_box(view.check(WorkerSlot(0), NOW, &values.check()));
     };
     let alone = measure(scale, decide);
     let swept = beside_the_sweep(limiter, swept_at, || measure(scale, decide));

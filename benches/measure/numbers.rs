@@ -6,7 +6,7 @@ use std::fmt;
 pub(crate) struct Spread(Vec<f64>);
 
 impl Spread {
-    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+    pub(crate) fn new(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         Self(values)
     }
@@ -17,7 +17,7 @@ impl Spread {
 
     /// Each measurement divided by the other's of the same turn.
     pub(crate) fn ratio(of: &[f64], to: &[f64]) -> Self {
-        Self::of(of.iter().zip(to).map(|(of, to)| of / to).collect())
+        Self::new(of.iter().zip(to).map(|(of, to)| of / to).collect())
     }
 }
 

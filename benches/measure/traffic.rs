@@ -39,7 +39,7 @@ pub(crate) fn rules(descriptors: &str) -> RuleSet {
 /// A limiter with room for every counter of a bench.
 pub(crate) fn limiter(rules: RuleSet) -> Limiter {
     let settings =
-        Settings { counter_budget_bytes: 1 << 40, when_full: WhenFull::Deny, lanes: 2, ..Settings::default() };
+        Settings { counter_budget_bytes: 1 << 40, when_full: WhenFull::Deny, workers: 2, ..Settings::default() };
     let limiter = Limiter::new(settings);
     limiter.replace_rules(Timestamp::EPOCH, rules);
     limiter
@@ -120,7 +120,7 @@ pub(crate) fn nanoseconds_each(
     values: &mut [Values],
     timed: impl FnMut(&[Values]) -> u128,
 ) -> f64 {
-    Spread::of(batches(|| dice.roll(counters), checks, values, timed)).median()
+    Spread::new(batches(|| dice.roll(counters), checks, values, timed)).median()
 }
 
 /// Nanoseconds of `timed` for one check, batch by batch, of about `checks` in all, for the counters that `next` names.

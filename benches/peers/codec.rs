@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use prost::Message;
 use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use tidegate::api::rls::{self, Extras};
-use tidegate::limiter::{Check, Decision, Lane};
+use tidegate::api::rls::{self, ResponseParts};
+use tidegate::limiter::{Check, Decision, WorkerSlot};
 
 use crate::Scale;
 use crate::numbers::{Spread, in_turns};
@@ -26,9 +26,9 @@ pub(crate) fn run(scale: Scale) {
                     .for_each(|request| drop(black_box(RateLimitRequest::decode(black_box(&request[..])).unwrap()))),
             })
         });
-        tell("read", descriptors, &read);
+        report("read", descriptors, &read);
         let written = writes(scale, &requests);
-        tell("write", descriptors, &written);
+        report("write", descriptors, &written);
     }
 }
 
@@ -36,7 +36,7 @@ fn writes(scale: Scale, requests: &[Vec<u8>]) -> Vec<Vec<f64>> {
     let limiter = limiter(one_rule(PER_HOUR));
     let view = limiter.view().unwrap();
     let checks: Vec<Check<'_>> = requests.iter().map(|request| rls::read(request).unwrap()).collect();
-    let decisions: Vec<_> = checks.iter().map(|check| view.check(Lane(0), NOW, check)).collect();
+    let decisions: Vec<_> = checks.iter().map(|check| view.check(WorkerSlot(0), NOW, check)).collect();
     let messages: Vec<_> =
         decisions.iter().map(|decision| RateLimitResponse::decode(&written(decision)[..]).unwrap()).collect();
     assert!(messages.iter().zip(requests).all(|(answer, request)| {
@@ -53,18 +53,18 @@ fn writes(scale: Scale, requests: &[Vec<u8>]) -> Vec<Vec<f64>> {
 /// With the room that the server gives an answer at first.
 fn written(decision: &Decision<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    rls::write(&mut out, decision, &Extras::default(), None);
+    rls::write(&mut out, decision, &ResponseParts::default(), None);
     out
 }
 
 /// Nanoseconds a message, by the median batch.
 fn typical(scale: Scale, mut batch: impl FnMut()) -> f64 {
     let batches = (0..scale.checks.div_ceil(BATCH)).map(|_| time(&mut batch) as f64 / BATCH as f64);
-    Spread::of(batches.collect()).median()
+    Spread::new(batches.collect()).median()
 }
 
-fn tell(what: &str, descriptors: usize, ns: &[Vec<f64>]) {
-    let [own, prost] = [0, 1].map(|i| Spread::of(ns[i].clone()));
+fn report(what: &str, descriptors: usize, ns: &[Vec<f64>]) {
+    let [own, prost] = [0, 1].map(|i| Spread::new(ns[i].clone()));
     println!("  {what}, {descriptors} descriptor(s): {own}, prost {prost}, ratio {}", Spread::ratio(&ns[0], &ns[1]));
 }
 

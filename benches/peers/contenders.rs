@@ -14,15 +14,15 @@ use dashmap::DashMap;
 use governor::{DefaultKeyedRateLimiter, Quota};
 use limitador::RateLimiter;
 use limitador::limit::{Context, Expression, Limit, Namespace};
-use tidegate::limiter::{Lane, Limiter};
-use tidegate::store::{CounterKey, Identity};
+use tidegate::limiter::{Limiter, WorkerSlot};
+use tidegate::store::{CounterKey, LimitId};
 
 use crate::traffic::{NOW, PER_HOUR, Values, limiter, one_rule, time};
 
 /// One who decides.
 pub(crate) trait Contender: Sync {
     /// Makes ready to decide about one check for each of `values`. What is returned decides.
-    fn prepare<'a>(&'a self, lane: Lane, values: &'a [Values]) -> Work<'a>;
+    fn prepare<'a>(&'a self, worker: WorkerSlot, values: &'a [Values]) -> Work<'a>;
 }
 
 /// Decides, and keeps what it decided about until it is dropped: letting go of that is no part of a decision.
@@ -48,17 +48,17 @@ pub(crate) fn filled(new: New, counters: usize) -> Box<dyn Contender> {
     let mut values = [Values::default()];
     for n in 0..counters {
         values[0].set(n);
-        contender.prepare(Lane(0), &values)();
+        contender.prepare(WorkerSlot(0), &values)();
     }
     contender
 }
 
 impl Contender for Limiter {
-    fn prepare<'a>(&'a self, lane: Lane, values: &'a [Values]) -> Work<'a> {
+    fn prepare<'a>(&'a self, worker: WorkerSlot, values: &'a [Values]) -> Work<'a> {
         let checks: Vec<_> = values.iter().map(Values::check).collect();
         Box::new(move || {
             for check in &checks {
-                black_box(self.view().unwrap().check(lane, NOW, black_box(check)));
+                black_box(self.view().unwrap().check(worker, NOW, black_box(check)));
             }
         })
     }
@@ -68,7 +68,7 @@ impl Contender for Limiter {
 struct Plain<S>(DashMap<Box<[u8]>, AtomicU64, S>);
 
 impl<S: BuildHasher + Clone + Sync> Contender for Plain<S> {
-    fn prepare<'a>(&'a self, _: Lane, values: &'a [Values]) -> Work<'a> {
+    fn prepare<'a>(&'a self, _: WorkerSlot, values: &'a [Values]) -> Work<'a> {
         let names: Vec<_> = values.iter().map(name).collect();
         Box::new(move || {
             for name in &names {
@@ -84,7 +84,7 @@ impl<S: BuildHasher + Clone + Sync> Contender for Plain<S> {
 
 /// GCRA. It looks up by a reference to an owned key, and reads its own clock, by default the processor's counter.
 impl Contender for DefaultKeyedRateLimiter<Box<[u8]>> {
-    fn prepare<'a>(&'a self, _: Lane, values: &'a [Values]) -> Work<'a> {
+    fn prepare<'a>(&'a self, _: WorkerSlot, values: &'a [Values]) -> Work<'a> {
         let names: Vec<_> = values.iter().map(name).collect();
         Box::new(move || {
             for name in &names {
@@ -115,7 +115,7 @@ impl Limitador {
 }
 
 impl Contender for Limitador {
-    fn prepare<'a>(&'a self, _: Lane, values: &'a [Values]) -> Work<'a> {
+    fn prepare<'a>(&'a self, _: WorkerSlot, values: &'a [Values]) -> Work<'a> {
         let contexts: Vec<Context<'_>> = values.iter().map(context).collect();
         Box::new(move || {
             for context in &contexts {
@@ -141,7 +141,7 @@ fn context(values: &Values) -> Context<'static> {
 
 /// The bytes that name the same counter in Tidegate's store.
 fn name(values: &Values) -> Box<[u8]> {
-    let mut key = CounterKey::new(Identity::OVERRIDE);
+    let mut key = CounterKey::new(LimitId::OVERRIDE);
     values.parts().iter().for_each(|part| key.push(part.as_bytes()));
     key.as_bytes().into()
 }

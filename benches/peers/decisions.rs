@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use tidegate::limiter::Lane;
+use tidegate::limiter::WorkerSlot;
 
 use crate::Scale;
 use crate::contenders::{ALL, Contender, TIDEGATE, contexts, filled};
@@ -29,20 +29,20 @@ pub(crate) fn run(scale: Scale) {
             );
             for ((name, _), of) in ALL.iter().zip(&rates) {
                 let ratio = Spread::ratio(&rates[0], of);
-                println!("  {name:<17} {}; {TIDEGATE} decides {ratio} times as many", Spread::of(of.clone()));
+                println!("  {name:<17} {}; {TIDEGATE} decides {ratio} times as many", Spread::new(of.clone()));
             }
         }
     }
     let (mut values, mut dice) = (vec![Values::default(); BATCH], Dice::new(1));
     let ns = batches(|| dice.roll(scale.counters), scale.checks / 8, &mut values, contexts);
-    println!("limitador's context, made for each check and not in the above: {:.0} ns", Spread::of(ns).median());
+    println!("limitador's context, made for each check and not in the above: {:.0} ns", Spread::new(ns).median());
 }
 
 /// Millions of decisions a second of all threads together, each on a core of its own. Of each the median batch counts,
 /// which no pause for another program is in.
 fn beside(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
     let barrier = Barrier::new(threads);
-    let rates = on_threads(threads, |lane, dice| {
+    let rates = on_threads(threads, |worker, dice| {
         barrier.wait();
         let mut values = vec![Values::default(); BATCH];
         let ns = batches(
@@ -50,11 +50,11 @@ fn beside(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale)
             scale.checks / threads,
             &mut values,
             |values| {
-                let mut work = contender.prepare(lane, values);
+                let mut work = contender.prepare(worker, values);
                 time(&mut work)
             },
         );
-        1_000.0 / Spread::of(ns).median()
+        1_000.0 / Spread::new(ns).median()
     });
     rates.into_iter().sum()
 }
@@ -65,13 +65,13 @@ fn crowded(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale
     let block = BLOCK.min(scale.checks / threads).max(1);
     let blocks = (scale.checks / threads / block).max(1);
     let barrier = Barrier::new(threads);
-    let spans = on_threads(threads, |lane, dice| {
+    let spans = on_threads(threads, |worker, dice| {
         let mut values = vec![Values::default(); block];
         let spans = (0..blocks).map(|_| {
             for values in &mut values {
                 values.set(picks.next(dice, scale.counters));
             }
-            let mut work = contender.prepare(lane, &values);
+            let mut work = contender.prepare(worker, &values);
             barrier.wait();
             let begun = Instant::now();
             work();
@@ -83,14 +83,14 @@ fn crowded(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale
         let (begun, ended) = (spans.iter().map(|spans| spans[n].0).min(), spans.iter().map(|spans| spans[n].1).max());
         (ended.unwrap() - begun.unwrap()).as_secs_f64()
     };
-    (threads * block) as f64 / 1e6 / Spread::of((0..blocks).map(length).collect()).median()
+    (threads * block) as f64 / 1e6 / Spread::new((0..blocks).map(length).collect()).median()
 }
 
 /// What each thread gives. Every contender is asked for the same counters.
-fn on_threads<T: Send>(threads: usize, one: impl Fn(Lane, &mut Dice) -> T + Sync) -> Vec<T> {
+fn on_threads<T: Send>(threads: usize, one: impl Fn(WorkerSlot, &mut Dice) -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let one = &one;
-        let start = |lane: usize| scope.spawn(move || one(Lane(lane), &mut Dice::new(lane as u64)));
+        let start = |worker: usize| scope.spawn(move || one(WorkerSlot(worker), &mut Dice::new(worker as u64)));
         let running: Vec<_> = (0..threads).map(start).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     })

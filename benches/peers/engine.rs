@@ -16,7 +16,7 @@ pub(crate) fn run(scale: Scale) {
     let ns = in_turns(scale.rounds, cases.len(), |i| typical(scale, &cases[i].1));
     println!("a step in ns over {BATCH} counters in the processor's cache; median (least to most), and the ratio:");
     for ((name, _), of) in cases.iter().zip(&ns) {
-        println!("  {name:<28} {}, {} times {}", Spread::of(of.clone()), Spread::ratio(of, &ns[0]), cases[0].0);
+        println!("  {name:<28} {}, {} times {}", Spread::new(of.clone()), Spread::ratio(of, &ns[0]), cases[0].0);
     }
 }
 
@@ -78,7 +78,7 @@ fn batches(scale: Scale, before: usize, mut batch: impl FnMut(Timestamp)) -> f64
         let now = NOW.plus(Nanos::from_ns(STEP.as_ns() * (n * BATCH) as u64));
         time(|| batch(black_box(now))) as f64 / BATCH as f64
     });
-    Spread::of(lengths.skip(before).collect()).median()
+    Spread::new(lengths.skip(before).collect()).median()
 }
 
 #[allow(clippy::needless_pass_by_value)]

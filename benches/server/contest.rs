@@ -71,7 +71,7 @@ pub(crate) fn p99(run: &Run) -> f64 {
 
 /// Prints what each of the `names` cost; `ratio` is the number whose ratio to the yardstick's is told.
 pub(crate) fn print(names: &[String], yardstick: usize, runs: &[Vec<Run>], ratio: (&str, fn(&Run) -> f64)) {
-    let spread = |runs: &[Run], number| Spread::of(each(runs, number));
+    let spread = |runs: &[Run], number| Spread::new(each(runs, number));
     for (name, runs_of) in names.iter().zip(runs) {
         let (what, number) = ratio;
         let ratio = Spread::ratio(&each(runs_of, number), &each(&runs[yardstick], number));

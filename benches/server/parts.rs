@@ -62,7 +62,7 @@ fn closed(options: &Options) {
     let contest = Contest::start(&options.servers, &options.load());
     for shape in &options.settings {
         let load = Load { shape: *shape, ..options.load() };
-        println!("{}", told(&load));
+        println!("{}", reported(&load));
         let runs = contest.rounds(options.rounds, &load);
         print(&names(&contest), contest.yardstick(), &runs, ("CPU", cpu));
     }
@@ -72,14 +72,14 @@ fn open(options: &Options) {
     let load = options.load();
     let contest = Contest::start(&options.servers, &load);
     let most = contest.rounds(options.rounds.min(3), &load);
-    let most: Vec<_> = most.iter().map(|runs| Spread::of(each(runs, rate)).median()).collect();
+    let most: Vec<_> = most.iter().map(|runs| Spread::new(each(runs, rate)).median()).collect();
     let yardstick = contest.yardstick();
     for (whose, rates) in
         [("the no-op's most", vec![most[yardstick]; most.len()]), ("the most of each itself", most.clone())]
     {
         let loads: Vec<_> = rates.iter().map(|most| Load { rate: Some(most / 2.0), ..load.clone() }).collect();
         let runs = in_turns(options.rounds, loads.len(), |i| contest.alone(i, |server| loads[i].run(server)));
-        println!("open loop at half of {whose}: {}", told(&load));
+        println!("open loop at half of {whose}: {}", reported(&load));
         print(&names(&contest), yardstick, &runs, ("p99", p99));
     }
 }
@@ -94,7 +94,7 @@ fn cores(options: &Options) {
     // The generator has the second core; where the servers have both, it shares them.
     let loads = [load.clone(), Load { cores: vec![0, 1], ..load.clone() }];
     let runs = in_turns(options.rounds, 4, |i| contest.alone(i, |server| loads[i % 2].run(server)));
-    println!("one core and two; with two the generator shares them: {}", told(&load));
+    println!("one core and two; with two the generator shares them: {}", reported(&load));
     print(&names, 2, &runs, ("CPU", cpu));
     let ratios = |number| [0, 2].map(|i| Spread::ratio(&each(&runs[i + 1], number), &each(&runs[i], number)));
     let ([checks, no_op_checks], [cpu, no_op_cpu]) = (ratios(rate), ratios(cpu));
@@ -121,7 +121,7 @@ fn observers(options: &Options) {
         let (_, server, watchers) = cases[i];
         contest.alone(server, |server| watchers.during(server, || load.run(server)))
     });
-    println!("open loop at half of the most, {} observers, a scrape a second: {}", options.observers, told(&load));
+    println!("open loop at half of the most, {} observers, a scrape a second: {}", options.observers, reported(&load));
     print(&cases.map(|(name, ..)| name.to_owned()), 0, &runs, ("p99", p99));
 }
 
@@ -132,7 +132,7 @@ fn growth(what: &str, options: &Options, sizes: &[usize], load: impl Fn(&usize) 
     for size in &sizes {
         let load = load(size);
         let contest = Contest::start(&[Kind::Tidegate, YARDSTICK], &load);
-        println!("{}", told(&load));
+        println!("{}", reported(&load));
         let runs = contest.rounds(options.rounds, &load);
         print(&names(&contest), 1, &runs, ("CPU", cpu));
         all.push(runs);
@@ -145,7 +145,7 @@ fn connections(options: &Options) {
     let contest = Contest::start(&[Kind::Tidegate, YARDSTICK], &options.load());
     let runs = sizes.iter().map(|&connections| {
         let load = Load { shape: Shape { connections, streams: 128 / connections }, ..options.load() };
-        println!("{}", told(&load));
+        println!("{}", reported(&load));
         let runs = contest.rounds(options.rounds, &load);
         print(&names(&contest), 1, &runs, ("CPU", cpu));
         runs
@@ -161,7 +161,7 @@ fn print_growth(what: &str, sizes: &[usize], all: &[Vec<Vec<Run>>]) {
     }
 }
 
-fn told(load: &Load) -> String {
+fn reported(load: &Load) -> String {
     let Shape { connections, streams } = load.shape;
     let rate = load.rate.map_or_else(String::new, |rate| format!(", {rate:.0} a second"));
     format!(

@@ -10,7 +10,7 @@ use http::Request;
 use crate::contender::Server;
 use crate::cores;
 
-/// Who looks on.
+/// Overhead of observers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Watchers {
     /// Observers of everything, each on a connection of its own, with the defaults: a report every second.

@@ -7,7 +7,7 @@ use prost::Message;
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitResponse;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
 use tidegate::api::rls;
-use tidegate::limiter::{Check, Lane, Limiter, Settings};
+use tidegate::limiter::{Check, Limiter, Settings, WorkerSlot};
 use tidegate::rules::{LoadOptions, SourceFile, load};
 use tidegate::service;
 use tidegate::store::WhenFull;
@@ -77,7 +77,7 @@ impl Switches {
             dynamic_metadata: self.has(2),
             counter_budget_bytes: self.budget_bytes(),
             when_full: if self.has(4) { WhenFull::Allow } else { WhenFull::Deny },
-            lanes: 1,
+            workers: 1,
             usage_series: 4,
         });
         let file = SourceFile { name: "rules".to_owned(), text: rules.text.into() };
@@ -135,13 +135,14 @@ impl Scene<'_> {
 
     fn ask(&mut self, request: &[u8]) {
         let asked = rls::read(request);
-        match (asked, service::answer(&self.limiter, Lane(0), self.now, request)) {
+        match (asked, service::answer(&self.limiter, WorkerSlot(0), self.now, request)) {
             (Ok(check), Ok(answer)) => {
-                let told = RateLimitResponse::decode(answer.frame.message()).expect("an answer is a RateLimitResponse");
-                assert_eq!(answer.over_limit, told.overall_code == OVER_LIMIT);
-                assert!(!answer.over_limit || answer.hold.is_zero(), "what is denied waits for nothing");
+                let reported =
+                    RateLimitResponse::decode(answer.frame.message()).expect("an answer is a RateLimitResponse");
+                assert_eq!(answer.over_limit, reported.overall_code == OVER_LIMIT);
+                assert!(!answer.over_limit || answer.delay.is_zero(), "what is denied waits for nothing");
                 self.overrides |= check.descriptors.iter().any(|descriptor| descriptor.limit.is_some());
-                self.compare(&check, &told);
+                self.compare(&check, &reported);
                 self.weigh(&check, request);
             }
             (Err(read), Err(answered)) => {
@@ -152,20 +153,20 @@ impl Scene<'_> {
         }
     }
 
-    fn compare(&self, check: &Check<'_>, told: &RateLimitResponse) {
-        assert_eq!(told.statuses.len(), check.descriptors.len(), "a status for each descriptor");
-        let over = told.statuses.iter().filter(|status| status.code == OVER_LIMIT).count();
-        let want = match told.overall_code {
+    fn compare(&self, check: &Check<'_>, reported: &RateLimitResponse) {
+        assert_eq!(reported.statuses.len(), check.descriptors.len(), "a status for each descriptor");
+        let over = reported.statuses.iter().filter(|status| status.code == OVER_LIMIT).count();
+        let want = match reported.overall_code {
             OK if self.switches.shadow() => true,
-            OK if self.switches.quota() => over < told.statuses.len(),
+            OK if self.switches.quota() => over < reported.statuses.len(),
             OK => over == 0 || self.rules.quota,
             OVER_LIMIT if self.switches.shadow() => false,
-            OVER_LIMIT if self.switches.quota() => over == told.statuses.len(),
+            OVER_LIMIT if self.switches.quota() => over == reported.statuses.len(),
             OVER_LIMIT => over > 0,
             _ => false,
         };
-        assert!(want, "{over} descriptors over in {told:?}");
-        for status in &told.statuses {
+        assert!(want, "{over} descriptors over in {reported:?}");
+        for status in &reported.statuses {
             self.compare_status(status);
         }
     }

@@ -18,8 +18,8 @@ pub(crate) fn run(text: &[u8]) {
             Err(errors) => {
                 assert!(!errors.is_empty());
                 let lines = text.iter().filter(|&&byte| matches!(byte, b'\n' | b'\r')).count() + 1;
-                let told = |error: &&tidegate::rules::ConfigError| (1..=lines + 1).contains(&error.line);
-                assert!(errors.iter().all(|error| told(&error)), "{errors:?}");
+                let reported = |error: &&tidegate::rules::ConfigError| (1..=lines + 1).contains(&error.line);
+                assert!(errors.iter().all(|error| reported(&error)), "{errors:?}");
             }
         }
     }

@@ -1,18 +1,18 @@
-//! PURE: refusals in, messages out. No clock, no thread, no network.
+//! PURE: denials in, messages out. No clock, no thread, no network.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::window::Window;
-use super::{Firing, Subject};
+use super::{Notification, Subject};
 use crate::rules::{Alert, Domain, Per};
 use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Denial;
 
-/// Counts refusals for every alert, and says when somebody is to be told.
+/// Counts denials for every alert, and says when a notification is due.
 ///
-/// When a count is reached it begins anew: a refusal belongs to one message, sent or suppressed.
+/// When a count is reached it begins again: a denial belongs to one message, sent or suppressed.
 #[derive(Debug, Default)]
 pub struct Evaluator {
     watched: Vec<Watched>,
@@ -36,7 +36,7 @@ struct Counted {
     window: Window,
     since_last: u64,
     suppressed: u64,
-    told_at: Option<Timestamp>,
+    notified_at: Option<Timestamp>,
 }
 
 impl Evaluator {
@@ -67,12 +67,12 @@ impl Evaluator {
         self.watched.iter().any(|watched| watched.alert.per != Per::Rule)
     }
 
-    /// Counts checks that a rule refused, for the alerts per rule.
-    pub fn count_rule(&mut self, now: Timestamp, domain: &str, rule: &str, refusals: u64) {
+    /// Counts checks that a rule denied, for the alerts per rule.
+    pub fn count_rule(&mut self, now: Timestamp, domain: &str, rule: &str, denials: u64) {
         let left = &mut self.subjects;
         for watched in &mut self.watched {
             if watched.alert.per == Per::Rule && watched.is_about(domain, rule) {
-                watched.count(now, Subject::Rule(rule.to_owned()), refusals, left);
+                watched.count(now, Subject::Rule(rule.to_owned()), denials, left);
             }
         }
     }
@@ -94,7 +94,7 @@ impl Evaluator {
     }
 
     /// The messages that are due `now`. Called about once a second.
-    pub fn fire(&mut self, now: Timestamp) -> Vec<Firing> {
+    pub fn fire(&mut self, now: Timestamp) -> Vec<Notification> {
         let mut fired = Vec::new();
         for watched in &mut self.watched {
             watched.fire(now, &mut fired);
@@ -117,19 +117,22 @@ impl Watched {
         self.domain == domain && self.alert.rule.as_deref().is_none_or(|named| named == rule)
     }
 
-    fn count(&mut self, now: Timestamp, subject: Subject, refusals: u64, subjects: &mut usize) {
-        let subject =
-            if self.counts.contains_key(&subject) || self.has_room(now, subjects) { subject } else { Subject::Other };
+    fn count(&mut self, now: Timestamp, subject: Subject, denials: u64, subjects: &mut usize) {
+        let subject = if self.counts.contains_key(&subject) || self.has_capacity(now, subjects) {
+            subject
+        } else {
+            Subject::Other
+        };
         let counted = self.counts.entry(subject).or_insert_with(|| {
             *subjects += 1;
             Counted::default()
         });
-        counted.window.add(now, self.alert.within, refusals);
-        counted.since_last = counted.since_last.saturating_add(refusals);
+        counted.window.add(now, self.alert.window, denials);
+        counted.since_last = counted.since_last.saturating_add(denials);
     }
 
     /// Whether another subject can be counted; those that have nothing left to tell make room.
-    fn has_room(&mut self, now: Timestamp, subjects: &mut usize) -> bool {
+    fn has_capacity(&mut self, now: Timestamp, subjects: &mut usize) -> bool {
         let full = |own: usize, all: usize| own >= MAX_SUBJECTS || all >= MAX_ALL_SUBJECTS;
         if full(self.counts.len(), *subjects) && now.since(self.cleared_at) >= Nanos::SECOND {
             self.cleared_at = now;
@@ -141,25 +144,25 @@ impl Watched {
         !full(self.counts.len(), *subjects)
     }
 
-    fn fire(&mut self, now: Timestamp, fired: &mut Vec<Firing>) {
+    fn fire(&mut self, now: Timestamp, fired: &mut Vec<Notification>) {
         let before = fired.len();
         for (subject, counted) in &mut self.counts {
-            let refusals = counted.window.count(now, self.alert.within);
-            if refusals < u64::from(self.alert.refusals) {
+            let denials = counted.window.count(now, self.alert.window);
+            if denials < u64::from(self.alert.denials) {
                 continue;
             }
             counted.window.clear();
-            if counted.is_quiet(now, &self.alert) {
+            if counted.is_within_repeat_interval(now, &self.alert) {
                 counted.suppressed += 1;
                 continue;
             }
-            counted.told_at = Some(now);
-            fired.push(Firing {
+            counted.notified_at = Some(now);
+            fired.push(Notification {
                 at: now,
                 domain: self.domain.clone(),
                 alert: Arc::clone(&self.alert),
                 subject: subject.clone(),
-                refusals,
+                denials,
                 since_last: std::mem::take(&mut counted.since_last),
                 suppressed: std::mem::take(&mut counted.suppressed),
             });
@@ -171,13 +174,13 @@ impl Watched {
 }
 
 impl Counted {
-    fn is_quiet(&self, now: Timestamp, alert: &Alert) -> bool {
-        self.told_at.is_some_and(|told_at| now.since(told_at) < alert.quiet)
+    fn is_within_repeat_interval(&self, now: Timestamp, alert: &Alert) -> bool {
+        self.notified_at.is_some_and(|notified_at| now.since(notified_at) < alert.repeat_interval)
     }
 
     /// Nothing is counted, and nothing is to be kept quiet about.
     fn is_over(&mut self, now: Timestamp, alert: &Alert) -> bool {
-        self.window.count(now, alert.within) == 0 && !self.is_quiet(now, alert)
+        self.window.count(now, alert.window) == 0 && !self.is_within_repeat_interval(now, alert)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Alerts: when rules refuse too often, somebody is told.
+//! Alerts: when rules deny too often, a notification is sent.
 //!
 //! ```text
 //! sums of every rule, once a second --.
@@ -8,13 +8,13 @@
 //! Alerts per rule count the sums, which are exact. Alerts per entry count what the listener is told, which at very high
 //! rates is not all; what was lost is counted. Neither thread is ever waited for by a decision.
 
-mod backlog;
-mod courier;
+mod delivery_queue;
 mod evaluator;
-mod firing;
 mod instance;
+mod notification;
+mod notifier;
 mod receiver;
-mod refusals;
+mod rule_denials;
 mod sender;
 mod watch;
 mod window;
@@ -23,11 +23,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use backlog::{Backlog, Parcel};
-pub use courier::{Courier, Failure, TIMEOUT};
+pub use delivery_queue::{Delivery, DeliveryQueue};
 pub use evaluator::Evaluator;
-pub use firing::{Firing, Subject};
 pub use instance::Instance;
+pub use notification::{Notification, Subject};
+pub use notifier::{Failure, Notifier, TIMEOUT};
 pub use receiver::{Address, Receiver};
 pub use sender::{Counts, Sender};
 
@@ -105,24 +105,24 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 mod tests;
 
 #[cfg(test)]
-fn firing_for_tests(name: &str) -> Firing {
+fn notification_for_tests(name: &str) -> Notification {
     use crate::rules::{Alert, Per};
     let alert = Alert {
         name: name.into(),
         rule: None,
         per: Per::Rule,
-        refusals: 10,
-        within: Nanos::from_secs(60),
-        quiet: Nanos::from_secs(60),
+        denials: 10,
+        window: Nanos::from_secs(60),
+        repeat_interval: Nanos::from_secs(60),
         webhook: None,
         mail: None,
     };
-    Firing {
+    Notification {
         at: crate::units::Timestamp::from_ns(1_700_000_000_000_000_000),
         domain: "api".into(),
         alert: Arc::new(alert),
         subject: Subject::Rule("api.partner".into()),
-        refusals: 12,
+        denials: 12,
         since_last: 12,
         suppressed: 0,
     }

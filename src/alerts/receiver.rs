@@ -1,11 +1,11 @@
-//! Who is told of an alert.
+//! Who is notified of an alert.
 
 use std::fmt;
 
 use crate::rules::{Alert, Target};
 use crate::settings::{AlertSettings, Secret};
 
-/// One who is told of an alert.
+/// One who is notified of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receiver {
     /// An address that takes a POST.
@@ -37,7 +37,7 @@ pub enum Address {
 
 impl Receiver {
     /// The receivers of an alert: its own, or if it names none those of the process.
-    pub fn of(alert: &Alert, settings: &AlertSettings) -> Vec<Self> {
+    pub fn for_alert(alert: &Alert, settings: &AlertSettings) -> Vec<Self> {
         let webhook = alert.webhook.as_ref().map(|webhook| Self::Webhook {
             address: match &webhook.target {
                 Target::Url(url) => Address::Url(url.clone()),
@@ -50,10 +50,10 @@ impl Receiver {
             from: mail.from.clone().or_else(|| settings.alert_mail_from.clone()),
         });
         let own: Vec<_> = webhook.into_iter().chain(mail).collect();
-        if own.is_empty() { Self::of_process(settings) } else { own }
+        if own.is_empty() { Self::for_process(settings) } else { own }
     }
 
-    fn of_process(settings: &AlertSettings) -> Vec<Self> {
+    fn for_process(settings: &AlertSettings) -> Vec<Self> {
         let AlertSettings { alert_webhook, alert_mail_to, alert_mail_from, .. } = settings;
         let webhook = alert_webhook
             .as_ref()

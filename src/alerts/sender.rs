@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::courier::{Courier, Failure};
-use super::{Backlog, Firing, Instance, Parcel, Receiver};
+use super::notifier::{Failure, Notifier};
+use super::{Delivery, DeliveryQueue, Instance, Notification, Receiver};
 use crate::settings::AlertSettings;
 use crate::units::Timestamp;
 
@@ -14,8 +14,8 @@ use crate::units::Timestamp;
 #[derive(Debug)]
 pub struct Sender {
     settings: AlertSettings,
-    courier: Courier,
-    backlog: Mutex<Backlog>,
+    notifier: Notifier,
+    queue: Mutex<DeliveryQueue>,
     chance: ahash::RandomState,
     counts: Arc<Counts>,
 }
@@ -49,7 +49,7 @@ impl Counts {
         ]
     }
 
-    /// Refused checks that alerts per entry could not be told, there were so many at once.
+    /// Denied checks that alerts per entry could not be told, there were so many at once.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -58,8 +58,8 @@ impl Counts {
 impl Sender {
     /// A sender with nothing to send; its messages name `instance`.
     pub fn new(settings: AlertSettings, instance: Instance) -> Self {
-        let courier = Courier::new(settings.smtp_url.clone(), instance);
-        Self { settings, courier, backlog: Mutex::default(), chance: ahash::RandomState::new(), counts: Arc::default() }
+        let notifier = Notifier::new(settings.smtp_url.clone(), instance);
+        Self { settings, notifier, queue: Mutex::default(), chance: ahash::RandomState::new(), counts: Arc::default() }
     }
 
     /// What became of alerts.
@@ -73,59 +73,60 @@ impl Sender {
     }
 
     /// Takes in a message for all its receivers. Never waits.
-    pub fn accept(&self, firing: Firing) {
+    pub fn accept(&self, notification: Notification) {
         count(&self.counts.fired, 1);
-        let (due, firing) = (firing.at, Arc::new(firing));
-        for receiver in Receiver::of(&firing.alert, &self.settings) {
-            let parcel = Parcel { firing: Arc::clone(&firing), receiver: Arc::new(receiver), failures: 0, due };
-            self.put(parcel);
+        let (due, notification) = (notification.at, Arc::new(notification));
+        for receiver in Receiver::for_alert(&notification.alert, &self.settings) {
+            let delivery =
+                Delivery { notification: Arc::clone(&notification), receiver: Arc::new(receiver), failures: 0, due };
+            self.put(delivery);
         }
     }
 
     /// Tries the parcel that has been due for the longest time, if one is. Waits for its receiver.
     pub fn send_one(&self, now: Timestamp) -> bool {
-        let Some(parcel) = self.backlog.lock().take_due(now) else { return false };
-        let (receiver, alert) = (&parcel.receiver, &parcel.firing.alert.name);
-        match self.courier.deliver(&parcel.firing, receiver) {
+        let Some(delivery) = self.queue.lock().take_due(now) else { return false };
+        let (receiver, alert) = (&delivery.receiver, &delivery.notification.alert.name);
+        match self.notifier.deliver(&delivery.notification, receiver) {
             Ok(()) => count(&self.counts.delivered, 1),
             Err(Failure::ForGood(why)) => {
                 count(&self.counts.failed, 1);
                 tracing::error!(alert, "alert not delivered, {receiver}: {why}");
             }
-            Err(Failure::ForNow(why)) => self.try_again(parcel, now, &why),
+            Err(Failure::ForNow(why)) => self.try_again(delivery, now, &why),
         }
         true
     }
 
     /// When the next parcel is due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.backlog.lock().next_due()
+        self.queue.lock().next_due()
     }
 
     /// How many parcels wait.
     pub fn waiting(&self) -> usize {
-        self.backlog.lock().len()
+        self.queue.lock().len()
     }
 
-    fn try_again(&self, parcel: Parcel, now: Timestamp, why: &str) {
-        let (receiver, alert) = (Arc::clone(&parcel.receiver), Arc::clone(&parcel.firing.alert));
-        let (alert, failures) = (&alert.name, parcel.failures + 1);
+    fn try_again(&self, delivery: Delivery, now: Timestamp, why: &str) {
+        let (receiver, alert) = (Arc::clone(&delivery.receiver), Arc::clone(&delivery.notification.alert));
+        let (alert, failures) = (&alert.name, delivery.failures + 1);
         let chance = self.chance.hash_one((alert, failures, now));
-        if let Some(parcel) = parcel.again(now, chance) {
+        if let Some(delivery) = delivery.again(now, chance) {
             count(&self.counts.retried, 1);
             tracing::warn!(alert, failures, "alert not delivered yet, {receiver}: {why}");
-            self.put(parcel);
+            self.put(delivery);
         } else {
             count(&self.counts.failed, 1);
             tracing::error!(alert, failures, "alert not delivered, {receiver}: {why}");
         }
     }
 
-    fn put(&self, parcel: Parcel) {
-        if let Some(dropped) = self.backlog.lock().push(parcel) {
+    fn put(&self, delivery: Delivery) {
+        if let Some(dropped) = self.queue.lock().push(delivery) {
             count(&self.counts.dropped, 1);
             tracing::error!(
-                alert = dropped.firing.alert.name,
+                alert = dropped.notification.alert.name,
                 "alert not delivered, {}: too many are waiting",
                 dropped.receiver
             );

@@ -1,4 +1,4 @@
-//! Alerts from a limiter that refuses to a real HTTP server and a real SMTP server, on a clock that the test moves.
+//! Alerts from a limiter that denies to a real HTTP server and a real SMTP server, on a clock that the test moves.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use super::watch::Watch;
 use super::*;
-use crate::limiter::{Check, Descriptor, Lane, Settings};
+use crate::limiter::{Check, Descriptor, Settings, WorkerSlot};
 use crate::rules::{Entry, LoadOptions, SourceFile, load};
 use crate::units::Timestamp;
 
-/// A limiter that refuses, and all that follows it.
+/// A limiter that denies, and all that follows it.
 struct Scene {
     limiter: Arc<Limiter>,
     sender: Arc<Sender>,
@@ -51,7 +51,7 @@ impl Scene {
         let descriptors = [Descriptor { entries, ..Descriptor::default() }].into_iter().collect();
         let check = Check { domain: "api".into(), descriptors, ..Check::default() };
         for _ in 0..times {
-            self.limiter.view().unwrap().check(Lane(0), self.now, &check);
+            self.limiter.view().unwrap().check(WorkerSlot(0), self.now, &check);
         }
     }
 
@@ -74,7 +74,7 @@ impl Scene {
     /// The receiver of the first alert.
     fn receiver(&self, settings: &AlertSettings) -> Receiver {
         let view = self.limiter.view().unwrap();
-        Receiver::of(&view.rules().unwrap().domain("api").unwrap().alerts[0], settings).remove(0)
+        Receiver::for_alert(&view.rules().unwrap().domain("api").unwrap().alerts[0], settings).remove(0)
     }
 
     fn counts(&self) -> (u64, Vec<u64>) {
@@ -169,7 +169,7 @@ fn mail_settings(url: &str) -> AlertSettings {
     }
 }
 
-const RULE_ALERT: &str = "- {name: refused, rule: partner, refusals: 3, within: 1m, webhook: URL}\n";
+const RULE_ALERT: &str = "- {name: denied, rule: partner, denials: 3, window: 1m, webhook: URL}\n";
 
 #[test]
 fn a_webhook_that_fails_at_first_gets_the_message_at_last() {
@@ -188,16 +188,16 @@ fn a_webhook_that_fails_at_first_gets_the_message_at_last() {
             "version": 1,
             "at": "2023-11-14T22:13:21.000Z",
             "instance": {"host": "gw-1", "id": "00c0ffee"},
-            "alert": "refused",
+            "alert": "denied",
             "domain": "api",
             "rule": "api.partner",
             "entry": null,
-            "refusals": 3,
+            "denials": 3,
             "threshold": 3,
-            "within_seconds": 60.0,
-            "refusals_since_last_message": 3,
+            "window_seconds": 60.0,
+            "denials_since_last_message": 3,
             "messages_suppressed": 0,
-            "text": "refused: 3 checks refused within 1m by rule api.partner at gw-1",
+            "text": "denied: 3 checks denied within 1m by rule api.partner at gw-1",
         })
     );
 }
@@ -221,7 +221,7 @@ fn a_receiver_that_is_not_there_is_tried_and_holds_up_no_other() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (url, received) = web_server(&[]);
     let alerts = [format!("http://{nobody}/"), url].map(|url| RULE_ALERT.replace("URL", &url));
-    let mut scene = Scene::new(&alerts.concat().replacen("refused", "first", 1), AlertSettings::default());
+    let mut scene = Scene::new(&alerts.concat().replacen("denied", "first", 1), AlertSettings::default());
     scene.ask("acme", 4);
     assert_eq!(scene.tick(), 2);
     while scene.sender.send_one(scene.now) {}
@@ -231,9 +231,9 @@ fn a_receiver_that_is_not_there_is_tried_and_holds_up_no_other() {
 }
 
 #[test]
-fn entries_are_told_with_their_value_and_the_quiet_period_is_kept() {
+fn entries_are_reported_with_their_value_and_the_repeat_interval_is_kept() {
     let (url, received) = web_server(&[]);
-    let alerts = "- {name: partner, refusals: 3, within: 1m, quiet: 5s, per: {entry: partner}}\n";
+    let alerts = "- {name: partner, denials: 3, window: 1m, repeat_interval: 5s, per: {entry: partner}}\n";
     let settings = AlertSettings { alert_webhook: Some(url.parse().unwrap()), ..AlertSettings::default() };
     let mut scene = Scene::new(alerts, settings);
     for second in 0..7 {
@@ -245,11 +245,14 @@ fn entries_are_told_with_their_value_and_the_quiet_period_is_kept() {
     let numbers = |body: Value| {
         let of = |name: &str| body[name].as_u64().unwrap();
         let value = body["entry"]["value"].as_str().unwrap().to_owned();
-        (value, of("refusals"), of("refusals_since_last_message"), of("messages_suppressed"))
+        (value, of("denials"), of("denials_since_last_message"), of("messages_suppressed"))
     };
-    let told: Vec<_> = received.try_iter().map(|(_, body)| numbers(body)).collect();
+    let reported: Vec<_> = received.try_iter().map(|(_, body)| numbers(body)).collect();
     let expected = [("acme", 3, 3, 0), ("acme", 4, 20, 4), ("bolt", 3, 3, 0)];
-    assert_eq!(told, expected.map(|(value, n, since, quiet)| (value.to_owned(), n, since, quiet)));
+    assert_eq!(
+        reported,
+        expected.map(|(value, n, since, repeat_interval)| (value.to_owned(), n, since, repeat_interval))
+    );
 }
 
 #[test]
@@ -260,7 +263,7 @@ fn secrets_come_from_files_and_are_in_no_message() {
     std::fs::write(&file, format!("{url}\n")).unwrap();
     let secret = format!("@{}", file.display()).parse().unwrap();
     let settings = AlertSettings { alert_webhook: Some(secret), ..AlertSettings::default() };
-    let mut scene = Scene::new("- {name: a, refusals: 1, within: 1m}\n", settings.clone());
+    let mut scene = Scene::new("- {name: a, denials: 1, window: 1m}\n", settings.clone());
     scene.ask("acme", 2);
     scene.tick();
     scene.send_all();
@@ -273,8 +276,8 @@ fn secrets_come_from_files_and_are_in_no_message() {
 }
 
 #[test]
-fn a_variable_that_is_not_set_is_told_and_given_up() {
-    let alerts = "- {name: a, refusals: 1, within: 1m, webhook: {url_env: TIDEGATE_ALERT_NOT_SET}}\n";
+fn a_variable_that_is_not_set_is_reported_and_given_up() {
+    let alerts = "- {name: a, denials: 1, window: 1m, webhook: {url_env: TIDEGATE_ALERT_NOT_SET}}\n";
     let mut scene = Scene::new(alerts, AlertSettings::default());
     scene.ask("acme", 2);
     scene.tick();
@@ -290,7 +293,7 @@ fn servers_that_cannot_speak_tls_are_tried_again() {
     let (url, _said) = mail_server(&[]);
     let host = url.strip_prefix("smtp://").unwrap();
     let alerts =
-        format!("- {{name: a, refusals: 1, within: 1m, webhook: 'https://{host}/', mail: {{to: a@example.com}}}}\n");
+        format!("- {{name: a, denials: 1, window: 1m, webhook: 'https://{host}/', mail: {{to: a@example.com}}}}\n");
     let mut scene = Scene::new(&alerts, mail_settings(&format!("smtps://{host}")));
     scene.ask("acme", 2);
     scene.tick();
@@ -301,7 +304,7 @@ fn servers_that_cannot_speak_tls_are_tried_again() {
 #[test]
 fn mail_goes_out_again_when_the_server_says_later() {
     let (url, received) = mail_server(&["451 later"]);
-    let alerts = "- {name: refused, refusals: 3, within: 1m, mail: {to: [ops@example.com, dev@example.com]}}\n";
+    let alerts = "- {name: denied, denials: 3, window: 1m, mail: {to: [ops@example.com, dev@example.com]}}\n";
     let mut scene = Scene::new(alerts, mail_settings(&url));
     scene.ask("acme", 4);
     scene.tick();
@@ -312,20 +315,20 @@ fn mail_goes_out_again_when_the_server_says_later() {
         "MAIL FROM:<tidegate@example.com>",
         "RCPT TO:<ops@example.com>",
         "RCPT TO:<dev@example.com>",
-        "Subject: [tidegate] refused by rule api.partner at gw-1",
+        "Subject: [tidegate] denied by rule api.partner at gw-1",
         "    \"id\": \"00c0ffee\"",
         "To: ops@example.com, dev@example.com",
         "Auto-Submitted: auto-generated",
-        "refused: 3 checks refused within 1m by rule api.partner at gw-1",
+        "denied: 3 checks denied within 1m by rule api.partner at gw-1",
     ] {
         assert!(sessions[1].lines().any(|said| said == line), "no {line:?} in\n{}", sessions[1]);
     }
 }
 
 #[test]
-fn mail_that_the_server_refuses_is_given_up() {
+fn mail_that_the_server_rejects_is_given_up() {
     let (url, _received) = mail_server(&["554 never"]);
-    let alerts = "- {name: refused, refusals: 3, within: 1m, mail: {to: ops@example.com, from: a@example.com}}\n";
+    let alerts = "- {name: denied, denials: 3, window: 1m, mail: {to: ops@example.com, from: a@example.com}}\n";
     for settings in [mail_settings(&url), mail_settings("smtp:/x:hunter2@"), AlertSettings::default()] {
         let mut scene = Scene::new(alerts, settings);
         scene.ask("acme", 4);
@@ -340,19 +343,19 @@ fn alerts_per_rule_are_exact_when_the_denials_are_not() {
     let (url, received) = web_server(&[]);
     let mut scene = Scene::new(&RULE_ALERT.replace("URL", &url).replace(": 3", ": 5000"), AlertSettings::default());
     scene.ask("acme", 5_000);
-    assert_eq!(scene.tick(), 0, "4,999 refusals");
+    assert_eq!(scene.tick(), 0, "4,999 denials");
     scene.ask("acme", 1);
     assert_eq!(scene.tick(), 1);
     scene.send_all();
-    assert_eq!(received.recv().unwrap().1["refusals"], 5_000);
+    assert_eq!(received.recv().unwrap().1["denials"], 5_000);
 }
 
 #[test]
-fn what_was_refused_before_there_was_an_alert_does_not_count() {
+fn what_was_denied_before_there_was_an_alert_does_not_count() {
     let mut scene = Scene::new("  []\n", AlertSettings::default());
     scene.ask("acme", 100);
     scene.tick();
-    scene.configure("- {name: a, refusals: 3, within: 1m, webhook: 'http://127.0.0.1:1/'}\n");
+    scene.configure("- {name: a, denials: 3, window: 1m, webhook: 'http://127.0.0.1:1/'}\n");
     assert_eq!(scene.tick(), 0);
     scene.ask("acme", 3);
     assert_eq!(scene.tick(), 1);

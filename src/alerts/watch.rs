@@ -1,11 +1,11 @@
-//! The thread that counts refusals, and fires.
+//! The thread that counts denials, and fires.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::refusals::Refusals;
-use super::{Evaluator, Firing, Receiver, Sender, Subject};
+use super::rule_denials::RuleDenials;
+use super::{Evaluator, Notification, Receiver, Sender, Subject};
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Waker};
@@ -13,7 +13,7 @@ use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Listener;
 
-/// Counts refusals by the configuration in force, and hands messages to the sender.
+/// Counts denials by the configuration in force, and hands messages to the sender.
 #[derive(Debug)]
 pub(super) struct Watch {
     limiter: Arc<Limiter>,
@@ -23,7 +23,7 @@ pub(super) struct Watch {
     generation: u64,
     /// There while an alert counts by entry.
     listener: Option<Listener>,
-    refusals: Refusals,
+    denials: RuleDenials,
     fired_at: Timestamp,
 }
 
@@ -35,7 +35,7 @@ impl Watch {
             evaluator: Evaluator::default(),
             generation: 0,
             listener: None,
-            refusals: Refusals::default(),
+            denials: RuleDenials::default(),
             fired_at: Timestamp::EPOCH,
         }
     }
@@ -58,7 +58,7 @@ impl Watch {
             self.configure();
         }
         if let Some(listener) = &mut self.listener {
-            let (denials, lost) = listener.take(usize::MAX);
+            let (denials, lost) = listener.poll(usize::MAX);
             for denial in &denials {
                 self.evaluator.count_denial(denial);
             }
@@ -71,9 +71,9 @@ impl Watch {
         self.count_rules(now);
         let fired = self.evaluator.fire(now);
         let messages = fired.len();
-        for firing in fired {
-            tell(&firing);
-            self.sender.accept(firing);
+        for notification in fired {
+            log(&notification);
+            self.sender.accept(notification);
         }
         messages
     }
@@ -90,7 +90,7 @@ impl Watch {
             None => Some(self.limiter.usage().denials().listen()),
         };
         for (domain, alert) in self.evaluator.alerts() {
-            let receivers = Receiver::of(alert, self.sender.settings());
+            let receivers = Receiver::for_alert(alert, self.sender.settings());
             let (domain, alert) = (sanitize(domain), &alert.name);
             if receivers.is_empty() {
                 tracing::warn!(domain, alert, "nobody is told of this alert: it names no receiver, nor do the flags");
@@ -100,31 +100,31 @@ impl Watch {
             }
         }
         if self.limiter.settings().shadow_mode && self.evaluator.alerts().next().is_some() {
-            tracing::warn!("in shadow mode nothing is refused, so no alert will fire");
+            tracing::warn!("in shadow mode nothing is denied, so no alert will fire");
         }
     }
 
     fn count_rules(&mut self, now: Timestamp) {
         if !self.evaluator.counts_rules() || self.limiter.settings().shadow_mode {
-            return self.refusals.look_away();
+            return self.denials.skip();
         }
         let evaluator = &mut self.evaluator;
-        self.refusals.look(self.limiter.usage(), |domain, rule, refusals| {
-            evaluator.count_rule(now, domain, rule, refusals);
+        self.denials.poll(self.limiter.usage(), |domain, rule, denials| {
+            evaluator.count_rule(now, domain, rule, denials);
         });
     }
 }
 
 /// An alert is in the log too, whether or not somebody else can be told.
-fn tell(firing: &Firing) {
-    let subject = match &firing.subject {
+fn log(notification: &Notification) {
+    let subject = match &notification.subject {
         Subject::Rule(path) => sanitize(path),
         Subject::Value(value) => value.clone(),
         Subject::Other => "other".to_owned(),
     };
-    let Firing { alert, domain, refusals, since_last, suppressed, .. } = firing;
-    let (domain, within) = (sanitize(domain), alert.within);
-    tracing::warn!(domain, alert = alert.name, subject, refusals, %within, since_last, suppressed, "alert");
+    let Notification { alert, domain, denials, since_last, suppressed, .. } = notification;
+    let (domain, window) = (sanitize(domain), alert.window);
+    tracing::warn!(domain, alert = alert.name, subject, denials, %window, since_last, suppressed, "alert");
 }
 
 /// Denials are kept for a third of a second at their highest rate.

@@ -16,8 +16,8 @@ pub(super) struct Window {
 
 impl Window {
     /// Counts `n` at `now`. A `now` before the last one counts as the last one.
-    pub(super) fn add(&mut self, now: Timestamp, within: Nanos, n: u64) {
-        let step = step(now, within);
+    pub(super) fn add(&mut self, now: Timestamp, length: Nanos, n: u64) {
+        let step = step(now, length);
         self.forget(step);
         match self.steps.back_mut() {
             Some((last, count)) if *last >= step => *count = count.saturating_add(n),
@@ -26,12 +26,12 @@ impl Window {
     }
 
     /// How often it happened within the time before `now`.
-    pub(super) fn count(&mut self, now: Timestamp, within: Nanos) -> u64 {
-        self.forget(step(now, within));
+    pub(super) fn count(&mut self, now: Timestamp, length: Nanos) -> u64 {
+        self.forget(step(now, length));
         self.steps.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
-    /// Begins anew.
+    /// Begins again.
     pub(super) fn clear(&mut self) {
         self.steps.clear();
     }
@@ -43,8 +43,8 @@ impl Window {
     }
 }
 
-fn step(now: Timestamp, within: Nanos) -> u64 {
-    now.as_ns() / (within.as_ns() / STEPS).max(1)
+fn step(now: Timestamp, length: Nanos) -> u64 {
+    now.as_ns() / (length.as_ns() / STEPS).max(1)
 }
 
 /// An alert need not be sharper than five parts in a hundred of its time.
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn what_is_within_counts_and_what_is_a_step_older_does_not() {
-        let within = Nanos::from_secs(20);
+        let length = Nanos::from_secs(20);
         let at = |seconds| Timestamp::EPOCH.plus(Nanos::from_secs(seconds));
         let mut window = Window::default();
         for (now, n, expected) in [
@@ -70,8 +70,8 @@ mod tests {
             (140, 0, 12),
             (10_000, 16, 16),
         ] {
-            window.add(at(now), within, n);
-            assert_eq!(window.count(at(now), within), expected, "at {now}");
+            window.add(at(now), length, n);
+            assert_eq!(window.count(at(now), length), expected, "at {now}");
         }
         assert!(window.steps.len() as u64 <= STEPS + 1);
     }

@@ -24,7 +24,7 @@ pub(super) enum Value<'a> {
 pub(super) type Malformed = &'static str;
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(message: &'a [u8]) -> Self {
+    pub(super) fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }
 

@@ -131,24 +131,24 @@ pub fn read_interval(interval: Option<Duration>) -> Result<Nanos, BadQuestion> {
 #[derive(Clone, Debug)]
 pub struct EncodedReport {
     own: Vec<u8>,
-    told: Bytes,
+    body: Bytes,
 }
 
 /// Encodes the sums of a report. Cost: linear in what is told; to be done once for all who are told it.
-pub fn encode_told(told: &Selection) -> Bytes {
+pub fn encode_body(body: &Selection) -> Bytes {
     let report = v1::UsageReport {
-        rules: told.rules.iter().map(rule).collect(),
-        counters: told.counters.iter().map(counter).collect(),
-        total: Some(counts(&told.total.with(Measure::RequestsUnmatched, told.unmatched))),
-        requests: told.requests.iter().map(request).collect(),
-        request_totals: told.request_totals.iter().map(|(key, totals)| request_total(key, totals)).collect(),
+        rules: body.rules.iter().map(rule).collect(),
+        counters: body.counters.iter().map(counter).collect(),
+        total: Some(counts(&body.total.with(Measure::RequestsUnmatched, body.unmatched))),
+        requests: body.requests.iter().map(request).collect(),
+        request_totals: body.request_totals.iter().map(|(key, totals)| request_total(key, totals)).collect(),
         ..v1::UsageReport::default()
     };
     report.encode_to_vec().into()
 }
 
-/// Writes a report around the sums that [`encode_told`] encoded.
-pub fn report(instance: &v1::ServerInstance, place: Place, resumed: bool, at: Timestamp, told: Bytes) -> EncodedReport {
+/// Writes a report around the sums that [`encode_body`] encoded.
+pub fn report(instance: &v1::ServerInstance, place: Place, resumed: bool, at: Timestamp, body: Bytes) -> EncodedReport {
     let own = v1::UsageReport {
         instance: Some(instance.clone()),
         sequence: place.sequence,
@@ -157,7 +157,7 @@ pub fn report(instance: &v1::ServerInstance, place: Place, resumed: bool, at: Ti
         resumed,
         ..v1::UsageReport::default()
     };
-    EncodedReport { own: own.encode_to_vec(), told }
+    EncodedReport { own: own.encode_to_vec(), body }
 }
 
 /// Takes requests of WatchUsage in, and reports out as they are.
@@ -184,9 +184,9 @@ impl Encoder for ReportCodec {
     type Error = Status;
 
     fn encode(&mut self, report: EncodedReport, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.reserve(report.own.len() + report.told.len());
+        out.reserve(report.own.len() + report.body.len());
         out.put_slice(&report.own);
-        out.put_slice(&report.told);
+        out.put_slice(&report.body);
         Ok(())
     }
 }
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn instants_to_the_nanosecond() {
-        let told = time(Timestamp::from_ns(1_700_000_000_123_456_789));
-        assert_eq!((told.seconds, told.nanos), (1_700_000_000, 123_456_789));
+        let body = time(Timestamp::from_ns(1_700_000_000_123_456_789));
+        assert_eq!((body.seconds, body.nanos), (1_700_000_000, 123_456_789));
     }
 }

@@ -9,11 +9,11 @@ use crate::alerts;
 use crate::config::Reloader;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
-use crate::net::Slots;
+use crate::net::ConnectionLimit;
 use crate::rules::{Rule, RuleLimit, RuleSet};
 use crate::runtime::clock::Clock;
 use crate::runtime::resident_bytes;
-use crate::service::Held;
+use crate::service::DelayedReplies;
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
@@ -28,18 +28,18 @@ pub(super) struct Sources {
     pub(super) config: Arc<Reloader>,
     pub(super) clock: Arc<Clock>,
     pub(super) history: Arc<History>,
-    pub(super) held: Held,
+    pub(super) delayed: DelayedReplies,
     pub(super) observers: Observers,
     /// Of each port.
-    pub(super) slots: Vec<Slots>,
+    pub(super) connection_limit: Vec<ConnectionLimit>,
     pub(super) times: Arc<DecisionTimes>,
     pub(super) alerts: Arc<alerts::Counts>,
-    /// What the refusal log could not be told.
+    /// What the denial log could not be told.
     pub(super) log_lost: Arc<AtomicU64>,
 }
 
 impl Sources {
-    /// All values as they are now. Cost: a sum over the lanes of every series.
+    /// All values as they are now. Cost: a sum over the worker slots of every series.
     pub(super) fn snapshot(&self) -> Snapshot {
         let usage = self.limiter.usage();
         let (requests, errors) = usage.requests();
@@ -56,7 +56,7 @@ impl Sources {
             sweep: self.sweep(),
             connections: self.connections(),
             observing: self.observing(),
-            held_answers: self.held.count() as u64,
+            delayed_replies: self.delayed.count() as u64,
             clock_ahead: self.clock.ahead(),
             history: self.history(),
             limits: self.limits(),
@@ -64,7 +64,7 @@ impl Sources {
             shadow_mode: self.limiter.settings().shadow_mode,
             saturation: self.saturation(),
             decisions: self.times.times(),
-            refusals_lost: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
+            denials_dropped: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
             alerts: AlertValues { fired: self.alerts.fired(), deliveries: self.alerts.deliveries().to_vec() },
             resident_bytes: resident_bytes(),
         }
@@ -100,7 +100,7 @@ impl Sources {
 
     fn counters(&self) -> CounterValues {
         let occupancy = self.limiter.store().occupancy();
-        let (refused, admitted) = match self.limiter.settings().when_full {
+        let (denied, admitted) = match self.limiter.settings().when_full {
             WhenFull::Deny => (occupancy.no_room, 0),
             WhenFull::Allow => (0, occupancy.no_room),
         };
@@ -108,7 +108,7 @@ impl Sources {
             live: occupancy.counters as u64,
             bytes: occupancy.bytes as u64,
             budget_bytes: occupancy.budget_bytes as u64,
-            refused,
+            denied,
             admitted,
         }
     }
@@ -143,8 +143,8 @@ impl Sources {
 
     fn connections(&self) -> ConnectionValues {
         ConnectionValues {
-            open: self.slots.iter().map(|slots| slots.open() as u64).sum(),
-            refused: self.slots.iter().map(Slots::refused).sum(),
+            open: self.connection_limit.iter().map(|connection_limit| connection_limit.open() as u64).sum(),
+            rejected: self.connection_limit.iter().map(ConnectionLimit::rejected).sum(),
         }
     }
 }

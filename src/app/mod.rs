@@ -20,17 +20,17 @@ use crate::config::{LoadError, Loaded, Pace, Reloader, Source, Watch};
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, DataDirError, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
-use crate::limiter::{self, Lane, Limiter};
-use crate::net::{BindError, Bound, PartialBytes, Server, Slots, bind};
+use crate::limiter::{self, Limiter, WorkerSlot};
+use crate::net::{BindError, Bound, ConnectionLimit, PartialBytes, Server, bind};
 use crate::rls::{Context, Workers};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::{Lifecycle, Phase, Request, Signals};
 use crate::runtime::threads::{self, Worker};
-use crate::service::Held;
+use crate::service::DelayedReplies;
 use crate::settings::{Settings, WhenFull};
 use crate::store;
+use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::{CheckTracer, Otlp, OtlpError};
-use crate::telemetry::refusals::RefusalLogger;
 use crate::telemetry::{DecisionTimes, prometheus};
 use metrics::Sources;
 
@@ -131,7 +131,7 @@ struct Threads {
     /// Given back when the recorder has ended: fields are dropped in this order.
     _data_dir: Option<DataDir>,
     _alerts: Alerts,
-    _refusals: RefusalLogger,
+    _denial_logger: DenialLogger,
 }
 
 /// What the front ends share.
@@ -141,7 +141,7 @@ struct Core {
     config: Arc<Reloader>,
     history: Arc<History>,
     lifecycle: Lifecycle,
-    held: Held,
+    delayed: DelayedReplies,
     observers: Observers,
     times: Arc<DecisionTimes>,
     instance: Instance,
@@ -155,10 +155,10 @@ struct Ports {
 }
 
 /// Room for connections, port by port.
-struct PortSlots {
-    grpc: Slots,
-    http: Slots,
-    admin: Slots,
+struct PortLimits {
+    grpc: ConnectionLimit,
+    http: ConnectionLimit,
+    admin: ConnectionLimit,
 }
 
 impl<'a> App<'a> {
@@ -171,43 +171,43 @@ impl<'a> App<'a> {
         let (core, loaded, recorder) = Core::load(settings, data_dir.as_ref())?;
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
-        let slots = PortSlots::new(settings.max_connections);
+        let connection_limit = PortLimits::new(settings.max_connections);
         let alerts = Alerts::start(
             Arc::clone(&core.limiter),
             Arc::clone(&core.clock),
             settings.alerts.clone(),
             core.instance.clone(),
         )?;
-        let refusals = RefusalLogger::start(settings.refusal_log, core.limiter.usage().denials())?;
-        let sources = core.sources(&slots, &alerts, &refusals);
+        let denial_logger = DenialLogger::start(settings.denial_log, core.limiter.usage().denials())?;
+        let sources = core.sources(&connection_limit, &alerts, &denial_logger);
         let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
         let (public, admin_router) = core.routers(settings, metrics);
 
         let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
         let here = Handle::current();
-        for (port, slots, router, runtime) in
-            [(http, slots.http, public, &here), (admin, slots.admin, admin_router, operators)]
+        for (port, connection_limit, router, runtime) in
+            [(http, connection_limit.http, public, &here), (admin, connection_limit.admin, admin_router, operators)]
         {
             let (sockets, guard) = port.into_parts();
             guards.push(Box::new(guard));
             let _inside = runtime.enter();
             for socket in sockets {
-                let server = Server::new(socket, slots.clone(), router.clone(), core.lifecycle.phases())?;
+                let server = Server::new(socket, connection_limit.clone(), router.clone(), core.lifecycle.phases())?;
                 servers.spawn_on(server.run(), runtime);
             }
         }
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let spans = telemetry.as_ref().and_then(Otlp::check_spans);
-        let workers = Workers::start(sockets, &core.context(slots.grpc, spans))?;
+        let workers = Workers::start(sockets, &core.context(connection_limit.grpc, spans))?;
         let threads = Threads {
             _watch: core.config.watch(Pace::default())?,
             _sweeper: maintenance::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?,
             _recorder: recorder,
             _data_dir: data_dir,
             _alerts: alerts,
-            _refusals: refusals,
+            _denial_logger: denial_logger,
         };
 
         core.lifecycle.advance(Phase::Serving);
@@ -287,27 +287,31 @@ impl Core {
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
-        let (lifecycle, held, observers) = (Lifecycle::default(), Held::default(), Observers::default());
+        let (lifecycle, delayed, observers) = (Lifecycle::default(), DelayedReplies::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.worker_count()));
-        // Seeded by the system anew for each process: two that start in the same nanosecond differ too.
+        // Seeded by the system again for each process: two that start in the same nanosecond differ too.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        Ok((Self { limiter, clock, config, history, lifecycle, held, observers, times, instance }, loaded, recorder))
+        Ok((Self { limiter, clock, config, history, lifecycle, delayed, observers, times, instance }, loaded, recorder))
     }
 
     /// Where the metrics are.
-    fn sources(&self, slots: &PortSlots, alerts: &Alerts, refusals: &RefusalLogger) -> Sources {
+    fn sources(&self, connection_limit: &PortLimits, alerts: &Alerts, denial_logger: &DenialLogger) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
             config: Arc::clone(&self.config),
             clock: Arc::clone(&self.clock),
             history: Arc::clone(&self.history),
-            held: self.held.clone(),
+            delayed: self.delayed.clone(),
             observers: self.observers.clone(),
-            slots: vec![slots.grpc.clone(), slots.http.clone(), slots.admin.clone()],
+            connection_limit: vec![
+                connection_limit.grpc.clone(),
+                connection_limit.http.clone(),
+                connection_limit.admin.clone(),
+            ],
             times: Arc::clone(&self.times),
             alerts: Arc::clone(alerts.counts()),
-            log_lost: Arc::clone(refusals.lost()),
+            log_lost: Arc::clone(denial_logger.lost()),
         }
     }
 
@@ -320,11 +324,11 @@ impl Core {
             history: Arc::clone(&self.history),
             limiter: Arc::clone(&self.limiter),
         };
-        // The workers have the lanes before this one.
-        let lane = Lane(settings.worker_count());
+        // The workers have the worker slots before this one.
+        let worker = WorkerSlot(settings.worker_count());
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let (partial, held) = (PartialBytes::default(), self.held.clone());
-        let json = JsonChecks { limiter, clock, lane, partial, held, phases: phases.clone() };
+        let (partial, delayed) = (PartialBytes::default(), self.delayed.clone());
+        let json = JsonChecks { limiter, clock, worker, partial, delayed, phases: phases.clone() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
@@ -334,10 +338,10 @@ impl Core {
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
 
-    fn context(&self, slots: Slots, spans: Option<CheckTracer>) -> Context {
+    fn context(&self, connection_limit: ConnectionLimit, spans: Option<CheckTracer>) -> Context {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let (held, times) = (self.held.clone(), Arc::clone(&self.times));
-        Context { limiter, clock, phases: self.lifecycle.phases(), slots, spans, held, times }
+        let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
+        Context { limiter, clock, phases: self.lifecycle.phases(), connection_limit, spans, delayed, times }
     }
 }
 
@@ -351,9 +355,9 @@ impl Ports {
     }
 }
 
-impl PortSlots {
+impl PortLimits {
     fn new(max: u32) -> Self {
-        Self { grpc: Slots::new(max), http: Slots::new(max), admin: Slots::new(max) }
+        Self { grpc: ConnectionLimit::new(max), http: ConnectionLimit::new(max), admin: ConnectionLimit::new(max) }
     }
 }
 
@@ -377,7 +381,7 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
             WhenFull::Allow => store::WhenFull::Allow,
         },
         // One for each worker, and one for `/json`.
-        lanes: settings.worker_count() + 1,
+        workers: settings.worker_count() + 1,
         usage_series: settings.usage_series,
     }
 }
@@ -408,7 +412,7 @@ async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
     }
 }
 
-/// Every connection is an open file; the soft limit is in general far below what the system allows.
+/// Every connection is an open file; the soft limit is usually far below what the system allows.
 fn raise_open_files(settings: &Settings) {
     let wanted = u64::from(settings.max_connections);
     match rlimit::increase_nofile_limit(u64::MAX) {
@@ -418,7 +422,7 @@ fn raise_open_files(settings: &Settings) {
     }
 }
 
-/// The share of the shutdown deadline after which held answers are given: the rest is for sending them.
+/// The share of the shutdown deadline after which delayed replies are given: the rest is for sending them.
 const CLOSING_SHARE: f32 = 0.8;
 
 /// For `/json` and probes; the decisions for Envoy have threads of their own.

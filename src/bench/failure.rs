@@ -27,12 +27,12 @@ pub enum Failure {
 
 impl Failure {
     /// The failure for a `grpc-status` that is not 0.
-    pub(super) fn of_grpc(status: u16) -> Self {
+    pub(super) fn from_grpc_status(status: u16) -> Self {
         Self::Grpc(u8::try_from(status).unwrap_or(OTHER_GRPC).min(OTHER_GRPC))
     }
 
     /// The failure for a stream that was reset.
-    pub(super) fn of_reset(code: u32) -> Self {
+    pub(super) fn from_reset(code: u32) -> Self {
         Self::Reset(u8::try_from(code).unwrap_or(OTHER_RESET).min(OTHER_RESET))
     }
 }

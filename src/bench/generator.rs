@@ -16,10 +16,10 @@ use super::opening::{Opened, StartError, open};
 use super::run::Plan;
 use super::schedule::Schedule;
 use super::socket::Reader;
-use super::tally::Tally;
+use super::stats::Stats;
 use super::template::Template;
 use super::traffic::Picks;
-use super::worker::{Counts, Line, Share, Timing, Worker};
+use super::worker::{Connection, Counts, ThreadResult, Timing, Worker};
 use crate::runtime::clock::Stopwatch;
 use crate::units::Nanos;
 
@@ -49,26 +49,26 @@ impl Generator {
     }
 
     /// Sends what is due until the end, and waits for the answers, for a while.
-    pub(super) fn run(self, timing: &Arc<Timing>, counts: &Arc<Counts>) -> Share {
+    pub(super) fn run(self, timing: &Arc<Timing>, counts: &Arc<Counts>) -> ThreadResult {
         let Self { plan, opened, local, runtime, template, picks } = self;
-        let (mut lines, mut readers) = (Vec::new(), Vec::new());
+        let (mut connections, mut readers) = (Vec::new(), Vec::new());
         for (index, Opened { session, reader, writer, buffer }) in opened {
             let end_ns = timing.end_ns();
             let seed = plan.seed.wrapping_add(index as u64);
             let schedule = Schedule::new(plan.pace, index, plan.connections, end_ns, seed);
-            lines.push(Line { session, writer: Some(Rc::new(writer)), schedule });
+            connections.push(Connection { session, writer: Some(Rc::new(writer)), schedule });
             readers.push((reader, buffer));
         }
-        let tally = Tally::new(timing.warm_ns, timing.end_ns());
-        let share = Share { tally, backlog: 0, reconnects: 0, reconnected_because: None };
+        let stats = Stats::new(timing.warm_ns, timing.end_ns());
+        let result = ThreadResult { stats, backlog: 0, reconnects: 0, reconnected_because: None };
         let worker = Worker {
             plan,
             timing: Arc::clone(timing),
             counts: Arc::clone(counts),
-            lines,
+            connections,
             template,
             picks,
-            share,
+            result,
             asleep_until_ns: 0,
             alarm: Rc::new(Notify::new()),
         };
@@ -81,11 +81,11 @@ impl Generator {
         drop(local);
         let mut worker = worker.borrow_mut();
         worker.count();
-        std::mem::replace(&mut worker.share, Share::empty())
+        std::mem::replace(&mut worker.result, ThreadResult::empty())
     }
 }
 
-/// Reads one connection, and makes it anew when it is lost, until the run is over.
+/// Reads one connection, and makes it again when it is lost, until the run is over.
 async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut begun: Vec<u8>) {
     loop {
         let lived = Stopwatch::start();
@@ -117,8 +117,8 @@ async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[
     loop {
         let writer = {
             let worker = worker.borrow();
-            let line = worker.lines.get(at).filter(|line| !line.session.pending().is_empty());
-            line.and_then(|line| line.writer.clone())
+            let connection = worker.connections.get(at).filter(|connection| !connection.session.pending().is_empty());
+            connection.and_then(|connection| connection.writer.clone())
         };
         let Some(room) = buffer.get_mut(filled..) else { return "a frame is too long".to_owned() };
         let read = if let Some(writer) = writer {
@@ -127,7 +127,7 @@ async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[
                 _ = writer.writable() => {
                     let mut worker = worker.borrow_mut();
                     let now_ns = worker.timing.now_ns();
-                    worker.pump(at, now_ns);
+                    worker.flush_due(at, now_ns);
                     continue;
                 }
             }
@@ -180,17 +180,17 @@ async fn finish(worker: &RefCell<Worker>) {
     let end_ns = worker.borrow().timing.end_ns();
     let at_end: Vec<Schedule> = {
         let mut worker = worker.borrow_mut();
-        worker.share.tally.end_at(end_ns);
-        worker.lines.iter_mut().for_each(|line| line.schedule.end_at(end_ns));
-        worker.lines.iter().map(|line| line.schedule.clone()).collect()
+        worker.result.stats.end_at(end_ns);
+        worker.connections.iter_mut().for_each(|connection| connection.schedule.end_at(end_ns));
+        worker.connections.iter().map(|connection| connection.schedule.clone()).collect()
     };
     let waited = Stopwatch::start();
     while waited.elapsed() < GRACE {
         {
             let mut worker = worker.borrow_mut();
             let now_ns = worker.timing.now_ns();
-            (0..worker.lines.len()).for_each(|at| worker.pump(at, now_ns));
-            if !worker.lines.iter().any(Line::is_unfinished) {
+            (0..worker.connections.len()).for_each(|at| worker.flush_due(at, now_ns));
+            if !worker.connections.iter().any(Connection::is_unfinished) {
                 break;
             }
         }
@@ -199,11 +199,11 @@ async fn finish(worker: &RefCell<Worker>) {
     let mut worker = worker.borrow_mut();
     let worker = &mut *worker;
     let warm_ns = worker.timing.warm_ns;
-    worker.share.backlog = at_end.iter().map(|schedule| schedule.left_from(warm_ns)).sum();
-    for line in &mut worker.lines {
-        line.session.abandon(Failure::Unanswered, "", &mut worker.share.tally);
-        let left = line.schedule.left_from(warm_ns);
-        worker.share.tally.fail_many(left, Failure::NeverSent, "");
+    worker.result.backlog = at_end.iter().map(|schedule| schedule.left_from(warm_ns)).sum();
+    for connection in &mut worker.connections {
+        connection.session.abandon(Failure::Unanswered, "", &mut worker.result.stats);
+        let left = connection.schedule.left_from(warm_ns);
+        worker.result.stats.fail_many(left, Failure::NeverSent, "");
     }
 }
 

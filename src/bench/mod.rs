@@ -11,6 +11,7 @@
 //! digits are written; the answers of one read are taken apart in place; one write carries all checks that are due; and the
 //! clock is read once for each batch.
 
+mod call_status;
 pub(crate) mod chart;
 mod failure;
 mod generator;
@@ -20,17 +21,16 @@ mod run;
 mod schedule;
 mod session;
 mod socket;
+mod stats;
 mod streams;
 pub(crate) mod table;
-mod tally;
 mod template;
 mod traffic;
-mod verdict;
 mod worker;
 
 pub use failure::Failure;
 pub use opening::StartError;
 pub use run::{Measured, Plan, Progress, RunError, ServerCost, denies_what_it_should, run};
 pub use schedule::{Arrivals, Pace};
-pub use tally::Tally;
+pub use stats::Stats;
 pub use traffic::{DIGITS, MAX_KEYS, OVER_LIMIT, Popularity, Traffic};

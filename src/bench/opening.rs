@@ -9,7 +9,7 @@ use super::run::Plan;
 use super::schedule::{Pace, Schedule};
 use super::session::Session;
 use super::socket::{CONNECT_TIMEOUT, Reader, Writer, connect};
-use super::tally::Tally;
+use super::stats::Stats;
 use super::template::Template;
 use super::traffic::{Picks, Traffic};
 
@@ -42,7 +42,7 @@ pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
     let mut opened = Opened { session: Session::new(plan.streams), reader, writer, buffer: Vec::new() };
     let greeting = async {
         while !opened.session.greeted() {
-            opened.exchange(&mut Tally::new(u64::MAX, 0)).await?;
+            opened.exchange(&mut Stats::new(u64::MAX, 0)).await?;
         }
         Ok(())
     };
@@ -65,20 +65,20 @@ pub(super) async fn probe(plan: &Plan) -> Result<Option<bool>, StartError> {
     opened.session.fill(0, &mut schedule, &mut template, &mut picks);
     // Nothing is due any more.
     schedule.end_at(0);
-    let mut tally = Tally::new(0, u64::MAX);
+    let mut stats = Stats::new(0, u64::MAX);
     let asking = async {
         while opened.session.under_way() > 0 {
-            opened.exchange(&mut tally).await.ok()?;
+            opened.exchange(&mut stats).await.ok()?;
         }
         Some(())
     };
-    let answered = timeout(CONNECT_TIMEOUT, asking).await.is_ok_and(|asked| asked.is_some()) && tally.errors() == 0;
-    Ok(Some(tally.over_limit > 0).filter(|_| answered))
+    let answered = timeout(CONNECT_TIMEOUT, asking).await.is_ok_and(|asked| asked.is_some()) && stats.errors() == 0;
+    Ok(Some(stats.over_limit > 0).filter(|_| answered))
 }
 
 impl Opened {
     /// Sends what is to be sent, and takes what comes.
-    async fn exchange(&mut self, tally: &mut Tally) -> Result<(), StartError> {
+    async fn exchange(&mut self, stats: &mut Stats) -> Result<(), StartError> {
         while !self.session.pending().is_empty() {
             match self.writer.try_write(self.session.pending()) {
                 Ok(sent) => self.session.sent(sent),
@@ -91,7 +91,7 @@ impl Opened {
         if self.reader.read_buf(&mut self.buffer).await.map_err(StartError::Connect)? == 0 {
             return Err(StartError::Protocol("it closed the connection".to_owned()));
         }
-        let taken = self.session.receive(&self.buffer, 0, tally);
+        let taken = self.session.receive(&self.buffer, 0, stats);
         let taken = taken.map_err(|violation| StartError::Protocol(violation.to_owned()))?;
         self.buffer.drain(..taken);
         Ok(())

@@ -44,7 +44,7 @@ pub(crate) struct Run {
     pub(crate) latency_us: Latency,
     pub(crate) server: Option<Server>,
     pub(crate) generator: Generator,
-    /// Why a connection was made anew, the first time.
+    /// Why a connection was made again, the first time.
     #[serde(skip)]
     pub(crate) reconnected_because: Option<String>,
     /// Why the server's cost is not known, though it was asked for.
@@ -134,9 +134,9 @@ impl Report {
 impl Run {
     #[allow(clippy::cast_precision_loss)] // Counts far below 2^53.
     fn new(plan: &Plan, measured: &Measured) -> Self {
-        let tally = &measured.tally;
+        let stats = &measured.stats;
         // What was answered later was paid for later.
-        let (checks, answered) = (tally.checks(), tally.in_time);
+        let (checks, answered) = (stats.checks(), stats.in_time);
         let each_us = |ns: u64| if answered == 0 { 0.0 } else { ns as f64 / 1e3 / answered as f64 };
         let server = measured.server.as_ref().and_then(|server| server.as_ref().ok()).map(|server| Server {
             cpu_us_per_check: each_us(server.cpu_ns),
@@ -148,8 +148,8 @@ impl Run {
             Pace::Closed => ("closed", None),
             Pace::Open { rate, .. } => ("open", Some(rate)),
         };
-        let kinds = tally.failures.iter();
-        let at = |quantile| tally.latency_ns.value_at_quantile(quantile) as f64 / 1e3;
+        let kinds = stats.failures.iter();
+        let at = |quantile| stats.latency_ns.value_at_quantile(quantile) as f64 / 1e3;
         Self {
             mode,
             rate,
@@ -158,9 +158,9 @@ impl Run {
             seconds: measured.seconds,
             checks,
             checks_per_second: answered as f64 / measured.seconds,
-            ok: tally.ok,
-            over_limit: tally.over_limit,
-            errors: tally.errors(),
+            ok: stats.ok,
+            over_limit: stats.over_limit,
+            errors: stats.errors(),
             errors_by_kind: kinds
                 .map(|(failure, (count, said))| (failure.to_string(), Errors { count: *count, said: said.clone() }))
                 .collect(),
@@ -171,8 +171,8 @@ impl Run {
                 p90: at(0.9),
                 p99: at(0.99),
                 p999: at(0.999),
-                max: tally.latency_ns.max() as f64 / 1e3,
-                mean: tally.latency_ns.mean() / 1e3,
+                max: stats.latency_ns.max() as f64 / 1e3,
+                mean: stats.latency_ns.mean() / 1e3,
             },
             server,
             generator: Generator { cpu_us_per_check: each_us(measured.generator_cpu_ns) },

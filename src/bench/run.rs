@@ -9,9 +9,9 @@ use std::time::Duration;
 use super::generator::Generator;
 use super::opening::{StartError, probe};
 use super::schedule::Pace;
-use super::tally::Tally;
+use super::stats::Stats;
 use super::traffic::Traffic;
-use super::worker::{Counts, Share, Timing};
+use super::worker::{Counts, ThreadResult, Timing};
 use crate::net::Address;
 use crate::runtime::clock::Stopwatch;
 use crate::runtime::{Cost, Process};
@@ -50,10 +50,10 @@ pub struct Measured {
     /// The time in which checks counted, in seconds: less than planned when the run was ended early.
     pub seconds: f64,
     /// What became of the checks.
-    pub tally: Tally,
+    pub stats: Stats,
     /// Open loop: checks that were due at the end and had not been sent.
     pub backlog: u64,
-    /// Connections that were made anew.
+    /// Connections that were made again.
     pub reconnects: u64,
     /// Why, the first time.
     pub reconnected_because: Option<String>,
@@ -142,8 +142,8 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
     }
     drop(ready);
     for _ in &threads {
-        let told = greeted.recv().map_err(|_| RunError::Thread("ended".to_owned()))?;
-        told.map_err(|error| RunError::Start { target: plan.target.clone(), error })?;
+        let meaning = greeted.recv().map_err(|_| RunError::Thread("ended".to_owned()))?;
+        meaning.map_err(|error| RunError::Start { target: plan.target.clone(), error })?;
     }
     // All connections are there.
     let warm_ns = Nanos::from(plan.warmup).as_ns();
@@ -153,16 +153,16 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
         let _gone = thread.start.send(Arc::clone(&timing));
     }
     let costs = Costs::until(&timing, plan, interrupted, &mut |elapsed| watch(progress(&threads, &timing, elapsed)));
-    let mut shares = Vec::new();
+    let mut results = Vec::new();
     for thread in threads {
-        let share = thread.handle.join().ok().flatten();
-        shares.push(share.ok_or_else(|| RunError::Thread("ended".to_owned()))?);
+        let result = thread.handle.join().ok().flatten();
+        results.push(result.ok_or_else(|| RunError::Thread("ended".to_owned()))?);
     }
     let seconds = Duration::from_nanos(timing.end_ns().saturating_sub(warm_ns)).as_secs_f64();
     if seconds <= 0.0 {
         return Err(RunError::TooEarly);
     }
-    Ok(measured(plan, seconds, &shares, costs?))
+    Ok(measured(plan, seconds, &results, costs?))
 }
 
 /// Asks the server for what its rules limit to nothing: whether it denies that, or `None` when it gave no answer.
@@ -181,7 +181,7 @@ pub fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
 /// A thread of the generator.
 struct Running {
     start: SyncSender<Arc<Timing>>,
-    handle: thread::JoinHandle<Option<Share>>,
+    handle: thread::JoinHandle<Option<ThreadResult>>,
     counts: Arc<Counts>,
 }
 
@@ -191,7 +191,7 @@ fn generate(
     ready: &SyncSender<Result<(), StartError>>,
     started: &std::sync::mpsc::Receiver<Arc<Timing>>,
     counts: &Arc<Counts>,
-) -> Option<Share> {
+) -> Option<ThreadResult> {
     match Generator::connect(plan, number) {
         Ok(generator) => {
             let _gone = ready.send(Ok(()));
@@ -260,10 +260,10 @@ fn progress(threads: &[Running], timing: &Timing, elapsed: Nanos) -> Progress {
     Progress { elapsed, warm: elapsed.as_ns() >= timing.warm_ns, answered, errors }
 }
 
-fn measured(plan: &Plan, seconds: f64, shares: &[Share], costs: Costs) -> Measured {
-    let mut tally = Tally::new(0, u64::MAX);
-    for share in shares {
-        tally.add(&share.tally);
+fn measured(plan: &Plan, seconds: f64, results: &[ThreadResult], costs: Costs) -> Measured {
+    let mut stats = Stats::new(0, u64::MAX);
+    for result in results {
+        stats.add(&result.stats);
     }
     let server = costs.server.map(|cost| {
         cost.map(|(before, after)| ServerCost {
@@ -274,10 +274,10 @@ fn measured(plan: &Plan, seconds: f64, shares: &[Share], costs: Costs) -> Measur
     Measured {
         pace: plan.pace,
         seconds,
-        tally,
-        backlog: shares.iter().map(|share| share.backlog).sum(),
-        reconnects: shares.iter().map(|share| share.reconnects).sum(),
-        reconnected_because: shares.iter().find_map(|share| share.reconnected_because.clone()),
+        stats,
+        backlog: results.iter().map(|result| result.backlog).sum(),
+        reconnects: results.iter().map(|result| result.reconnects).sum(),
+        reconnected_because: results.iter().find_map(|result| result.reconnected_because.clone()),
         server,
         generator_cpu_ns: costs.generator.1.cpu_ns_since(&costs.generator.0),
     }

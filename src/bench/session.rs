@@ -3,13 +3,13 @@
 //! Nothing here reads a clock or a socket. Whatever a server sends, the memory is bounded: a frame, a header block and an
 //! answer have their longest, and what is to be sent is made only while the peer takes it.
 
+use super::call_status::CallStatuses;
 use super::failure::Failure;
 use super::schedule::Schedule;
+use super::stats::Stats;
 use super::streams::Streams;
-use super::tally::Tally;
 use super::template::{Form, Template};
 use super::traffic::Picks;
-use super::verdict::Verdicts;
 use crate::api::rls::overall_code;
 use crate::http2::frame::{
     ACK, CANCEL, CONTINUATION, DATA, DEFAULT_MAX_FRAME, DEFAULT_TABLE, DEFAULT_WINDOW, END_HEADERS, END_STREAM, GOAWAY,
@@ -36,8 +36,8 @@ pub(super) struct Session {
     block: Option<(u32, bool, Vec<u8>)>,
     upload: Option<Upload>,
     /// Whether the peer was told our headers to remember.
-    told_headers: bool,
-    verdicts: Verdicts,
+    announced_headers: bool,
+    statuses: CallStatuses,
     going_away: bool,
     out: Vec<u8>,
 }
@@ -89,8 +89,8 @@ impl Session {
             taken: 0,
             block: None,
             upload: None,
-            told_headers: false,
-            verdicts: Verdicts::new(),
+            announced_headers: false,
+            statuses: CallStatuses::new(),
             going_away: false,
             out,
         }
@@ -157,7 +157,7 @@ impl Session {
         // One that ever shrank would have to be told so in the next block: such a peer is told all of it every time.
         if self.peer.least_table < DEFAULT_TABLE || table_bytes > DEFAULT_TABLE {
             Form::Plain
-        } else if std::mem::replace(&mut self.told_headers, true) {
+        } else if std::mem::replace(&mut self.announced_headers, true) {
             Form::Later
         } else {
             Form::First
@@ -168,7 +168,7 @@ impl Session {
     ///
     /// # Errors
     /// The server broke the protocol; the connection is of no more use.
-    pub(super) fn receive(&mut self, bytes: &[u8], now_ns: u64, tally: &mut Tally) -> Result<usize, Violation> {
+    pub(super) fn receive(&mut self, bytes: &[u8], now_ns: u64, stats: &mut Stats) -> Result<usize, Violation> {
         let mut rest = bytes;
         while let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
             let head = Head::read(*head);
@@ -179,7 +179,7 @@ impl Session {
                 return Err("it does not begin with SETTINGS, so this is not HTTP/2");
             }
             let Some((payload, after)) = after.split_at_checked(head.length) else { break };
-            self.frame(head, payload, now_ns, tally)?;
+            self.frame(head, payload, now_ns, stats)?;
             rest = after;
         }
         if self.out.len() > 2 * MAX_OUT {
@@ -189,33 +189,33 @@ impl Session {
     }
 
     /// Counts all checks that are under way as failed: the connection is gone, or nobody waits any longer.
-    pub(super) fn abandon(&mut self, failure: Failure, said: &str, tally: &mut Tally) {
+    pub(super) fn abandon(&mut self, failure: Failure, said: &str, stats: &mut Stats) {
         for due_ns in self.streams.close_above(0) {
-            tally.fail(due_ns, failure, said);
+            stats.fail(due_ns, failure, said);
         }
     }
 
-    fn frame(&mut self, head: Head, payload: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Violation> {
+    fn frame(&mut self, head: Head, payload: &[u8], now_ns: u64, stats: &mut Stats) -> Result<(), Violation> {
         if self.block.as_ref().is_some_and(|(id, ..)| (head.kind, head.stream) != (CONTINUATION, *id)) {
             return Err("a header block is interrupted");
         }
         match head.kind {
-            DATA => self.data(head, payload, tally),
+            DATA => self.data(head, payload, stats),
             HEADERS => {
                 let mut block = unpadded(head, payload).ok_or(BAD_PADDING)?;
                 if head.has(PRIORITY) {
                     block = block.get(PRIORITY_BYTES..).ok_or("a HEADERS frame is too short")?;
                 }
                 if head.has(END_HEADERS) {
-                    return self.headers(head.stream, head.has(END_STREAM), block, now_ns, tally);
+                    return self.headers(head.stream, head.has(END_STREAM), block, now_ns, stats);
                 }
                 self.block = Some((head.stream, head.has(END_STREAM), block.to_vec()));
                 Ok(())
             }
-            CONTINUATION => self.continuation(head, payload, now_ns, tally),
+            CONTINUATION => self.continuation(head, payload, now_ns, stats),
             RST_STREAM => {
                 let code = number(payload, 0).ok_or("a RST_STREAM frame is too short")?;
-                self.fail(head.stream, Failure::of_reset(code), "", tally);
+                self.fail(head.stream, Failure::from_reset(code), "", stats);
                 Ok(())
             }
             SETTINGS => self.settings(head, payload),
@@ -226,7 +226,7 @@ impl Session {
                 }
                 Ok(())
             }
-            GOAWAY => self.go_away(payload, tally),
+            GOAWAY => self.go_away(payload, stats),
             WINDOW_UPDATE => self.window_update(head.stream, payload),
             PUSH_PROMISE => Err("it pushes, which it was told not to"),
             // PRIORITY, and kinds that are not known, are to be ignored.
@@ -234,23 +234,23 @@ impl Session {
         }
     }
 
-    fn continuation(&mut self, head: Head, payload: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Violation> {
+    fn continuation(&mut self, head: Head, payload: &[u8], now_ns: u64, stats: &mut Stats) -> Result<(), Violation> {
         let (stream, ends, mut block) = self.block.take().ok_or("a CONTINUATION frame continues nothing")?;
         block.extend_from_slice(payload);
         if block.len() > MAX_BLOCK {
             return Err("a header block is longer than 64 KiB");
         }
         if head.has(END_HEADERS) {
-            return self.headers(stream, ends, &block, now_ns, tally);
+            return self.headers(stream, ends, &block, now_ns, stats);
         }
         self.block = Some((stream, ends, block));
         Ok(())
     }
 
-    fn data(&mut self, head: Head, payload: &[u8], tally: &mut Tally) -> Result<(), Violation> {
+    fn data(&mut self, head: Head, payload: &[u8], stats: &mut Stats) -> Result<(), Violation> {
         self.take_in(head.length);
         let payload = unpadded(head, payload).ok_or(BAD_PADDING)?;
-        let Some(stream) = self.streams.of(head.stream) else { return self.check_known(head.stream) };
+        let Some(stream) = self.streams.get_mut(head.stream) else { return self.check_known(head.stream) };
         let read = if !stream.opened {
             Err("it begins without headers")
         } else if stream.body.is_empty() && stream.code.is_none() && is_whole(payload) {
@@ -268,25 +268,25 @@ impl Session {
             }
         };
         match read {
-            Err(what) => self.refuse(head.stream, Failure::Malformed, what, tally),
+            Err(what) => self.fail_stream(head.stream, Failure::Malformed, what, stats),
             Ok(()) if head.has(END_STREAM) => {
-                self.fail(head.stream, Failure::Malformed, "it ends without a gRPC status", tally);
+                self.fail(head.stream, Failure::Malformed, "it ends without a gRPC status", stats);
             }
             Ok(()) => {}
         }
         Ok(())
     }
 
-    fn headers(&mut self, id: u32, ends: bool, block: &[u8], now_ns: u64, tally: &mut Tally) -> Result<(), Violation> {
-        let verdict = self.verdicts.of(block)?;
-        let Some(stream) = self.streams.of(id) else { return self.check_known(id) };
+    fn headers(&mut self, id: u32, ends: bool, block: &[u8], now_ns: u64, stats: &mut Stats) -> Result<(), Violation> {
+        let call_status = self.statuses.get(block)?;
+        let Some(stream) = self.streams.get_mut(id) else { return self.check_known(id) };
         if !stream.opened {
-            match verdict.status {
+            match call_status.status {
                 Some(200) => stream.opened = true,
                 // What is only informational comes before the answer.
                 Some(100..=199) if !ends => return Ok(()),
-                Some(status) => {
-                    self.refuse(id, Failure::Http(status), "", tally);
+                Some(http_status) => {
+                    self.fail_stream(id, Failure::Http(http_status), "", stats);
                     return Ok(());
                 }
                 None => return Err("an answer begins without a status"),
@@ -298,19 +298,19 @@ impl Session {
             return Ok(());
         }
         let (code, whole) = (stream.code, stream.body.is_empty());
-        match (verdict.grpc, code) {
+        match (call_status.grpc, code) {
             (Some(0), Some(code @ (OK | OVER_LIMIT))) if whole => {
                 if let Some(due_ns) = self.close(id) {
-                    tally.answer(due_ns, now_ns, code == OVER_LIMIT);
+                    stats.answer(due_ns, now_ns, code == OVER_LIMIT);
                 }
             }
-            (Some(0), Some(_)) if whole => self.fail(id, Failure::NoCode, "", tally),
-            (Some(0), _) => self.fail(id, Failure::Malformed, "its message is not whole", tally),
-            (Some(status), _) => {
-                let said = verdict.message.clone();
-                self.fail(id, Failure::of_grpc(status), &said, tally);
+            (Some(0), Some(_)) if whole => self.fail(id, Failure::NoCode, "", stats),
+            (Some(0), _) => self.fail(id, Failure::Malformed, "its message is not whole", stats),
+            (Some(grpc_status), _) => {
+                let said = call_status.message.clone();
+                self.fail(id, Failure::from_grpc_status(grpc_status), &said, stats);
             }
-            (None, _) => self.fail(id, Failure::Malformed, "it ends without a gRPC status", tally),
+            (None, _) => self.fail(id, Failure::Malformed, "it ends without a gRPC status", stats),
         }
         Ok(())
     }
@@ -348,11 +348,11 @@ impl Session {
         Ok(())
     }
 
-    fn go_away(&mut self, payload: &[u8], tally: &mut Tally) -> Result<(), Violation> {
+    fn go_away(&mut self, payload: &[u8], stats: &mut Stats) -> Result<(), Violation> {
         let last = number(payload, 0).ok_or("a GOAWAY frame is too short")? & MAX_STREAM_ID;
         self.going_away = true;
         for due_ns in self.streams.close_above(last) {
-            tally.fail(due_ns, Failure::GoingAway, "");
+            stats.fail(due_ns, Failure::GoingAway, "");
         }
         let _dropped = self.upload.take_if(|upload| upload.stream > last);
         Ok(())
@@ -404,14 +404,14 @@ impl Session {
     }
 
     /// The check failed, and the server is not yet done with it.
-    fn refuse(&mut self, id: u32, failure: Failure, said: &str, tally: &mut Tally) {
+    fn fail_stream(&mut self, id: u32, failure: Failure, said: &str, stats: &mut Stats) {
         put_frame(&mut self.out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
-        self.fail(id, failure, said, tally);
+        self.fail(id, failure, said, stats);
     }
 
-    fn fail(&mut self, id: u32, failure: Failure, said: &str, tally: &mut Tally) {
+    fn fail(&mut self, id: u32, failure: Failure, said: &str, stats: &mut Stats) {
         if let Some(due_ns) = self.close(id) {
-            tally.fail(due_ns, failure, said);
+            stats.fail(due_ns, failure, said);
         }
     }
 

@@ -57,7 +57,7 @@ impl Streams {
     }
 
     /// The open stream of that number.
-    pub(super) fn of(&mut self, id: u32) -> Option<&mut Stream> {
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
         let at = self.place(id);
         self.places.get_mut(at).filter(|place| place.id == id && id != 0)
     }
@@ -69,7 +69,7 @@ impl Streams {
 
     /// Closes the stream of that number, and tells from when its latency counts.
     pub(super) fn close(&mut self, id: u32) -> Option<u64> {
-        let stream = self.of(id)?;
+        let stream = self.get_mut(id)?;
         let due_ns = stream.due_ns;
         // The memory of a body that came in pieces is used again by the next.
         stream.body.clear();
@@ -102,11 +102,11 @@ mod tests {
         for round in 0..10 {
             let id = streams.open(round).unwrap();
             assert!(id > 1 && id % 2 == 1 && streams.was_opened(id) && !streams.was_opened(id + 2));
-            assert_eq!(streams.of(id).unwrap().due_ns, round);
+            assert_eq!(streams.get_mut(id).unwrap().due_ns, round);
             assert_eq!((streams.close(id), streams.close(id)), (Some(round), None));
         }
         assert_eq!((streams.open_count(), streams.close_above(0)), (1, vec![10]));
-        assert_eq!((streams.of(0).is_none(), streams.close(0)), (true, None), "no stream is number 0");
+        assert_eq!((streams.get_mut(0).is_none(), streams.close(0)), (true, None), "no stream is number 0");
     }
 
     #[test]

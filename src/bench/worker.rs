@@ -11,7 +11,7 @@ use super::run::Plan;
 use super::schedule::Schedule;
 use super::session::Session;
 use super::socket::Writer;
-use super::tally::Tally;
+use super::stats::Stats;
 use super::template::Template;
 use super::traffic::Picks;
 use crate::runtime::clock::Stopwatch;
@@ -21,18 +21,18 @@ pub(super) struct Worker {
     pub(super) plan: Arc<Plan>,
     pub(super) timing: Arc<Timing>,
     pub(super) counts: Arc<Counts>,
-    pub(super) lines: Vec<Line>,
+    pub(super) connections: Vec<Connection>,
     pub(super) template: Template,
     pub(super) picks: Picks,
-    pub(super) share: Share,
+    pub(super) result: ThreadResult,
     /// Until when whoever keeps the schedule sleeps; 0 while it does not.
     pub(super) asleep_until_ns: u64,
     /// Wakes it earlier.
     pub(super) alarm: Rc<Notify>,
 }
 
-/// A connection and its part of the schedule, which goes on when it is made anew.
-pub(super) struct Line {
+/// A connection and its part of the schedule, which goes on when it is made again.
+pub(super) struct Connection {
     pub(super) session: Session,
     /// Nothing while there is no connection.
     pub(super) writer: Option<Rc<Writer>>,
@@ -41,24 +41,24 @@ pub(super) struct Line {
 
 impl Worker {
     /// Makes what is due on one connection, and writes what the kernel takes.
-    pub(super) fn pump(&mut self, at: usize, now_ns: u64) {
-        let Some(line) = self.lines.get_mut(at) else { return };
-        let Some(writer) = &line.writer else { return };
+    pub(super) fn flush_due(&mut self, at: usize, now_ns: u64) {
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        let Some(writer) = &connection.writer else { return };
         // What the kernel does not take is offered again when there is more to say, or it can be written.
         loop {
-            line.session.fill(now_ns, &mut line.schedule, &mut self.template, &mut self.picks);
-            let pending = line.session.pending();
+            connection.session.fill(now_ns, &mut connection.schedule, &mut self.template, &mut self.picks);
+            let pending = connection.session.pending();
             if pending.is_empty() {
                 return;
             }
             match writer.try_write(pending) {
                 Ok(sent) if sent == pending.len() => {
-                    line.session.sent(sent);
-                    if !line.session.has_room() || line.schedule.next_due().is_none_or(|due| due > now_ns) {
+                    connection.session.sent(sent);
+                    if !connection.session.has_room() || connection.schedule.next_due().is_none_or(|due| due > now_ns) {
                         return;
                     }
                 }
-                Ok(sent) => return line.session.sent(sent),
+                Ok(sent) => return connection.session.sent(sent),
                 // Whoever reads the connection notices that it is gone.
                 Err(_) => return,
             }
@@ -73,10 +73,10 @@ impl Worker {
             return None;
         }
         let mut next_ns = u64::MAX;
-        for at in 0..self.lines.len() {
-            let due_ns = |worker: &Self| worker.lines.get(at).and_then(Line::next_ns);
+        for at in 0..self.connections.len() {
+            let due_ns = |worker: &Self| worker.connections.get(at).and_then(Connection::next_ns);
             if (first || self.plan.is_open()) && due_ns(self).is_some_and(|due_ns| due_ns <= now_ns) {
-                self.pump(at, now_ns);
+                self.flush_due(at, now_ns);
             }
             next_ns = next_ns.min(due_ns(self).unwrap_or(u64::MAX));
         }
@@ -87,15 +87,15 @@ impl Worker {
     /// Takes what arrived: how much of it, or why the connection is of no more use.
     pub(super) fn take(&mut self, at: usize, bytes: &[u8]) -> Result<usize, String> {
         let now_ns = self.timing.now_ns();
-        let Some(line) = self.lines.get_mut(at) else { return Ok(bytes.len()) };
-        let taken = line.session.receive(bytes, now_ns, &mut self.share.tally).map_err(str::to_owned)?;
-        if line.session.is_spent() {
+        let Some(connection) = self.connections.get_mut(at) else { return Ok(bytes.len()) };
+        let taken = connection.session.receive(bytes, now_ns, &mut self.result.stats).map_err(str::to_owned)?;
+        if connection.session.is_spent() {
             return Err("the server is going away, or stream numbers are used up".to_owned());
         }
-        self.pump(at, now_ns);
+        self.flush_due(at, now_ns);
         self.count();
         // What is due next on a connection that has room again may be due earlier than it was known.
-        let next_ns = self.lines.get(at).and_then(Line::next_ns);
+        let next_ns = self.connections.get(at).and_then(Connection::next_ns);
         if next_ns.is_some_and(|next_ns| next_ns < self.asleep_until_ns) {
             self.asleep_until_ns = 0;
             self.alarm.notify_one();
@@ -104,26 +104,26 @@ impl Worker {
     }
 
     pub(super) fn count(&self) {
-        let tally = &self.share.tally;
-        self.counts.answered.store(tally.ok + tally.over_limit, Ordering::Relaxed);
-        self.counts.errors.store(tally.errors(), Ordering::Relaxed);
+        let stats = &self.result.stats;
+        self.counts.answered.store(stats.ok + stats.over_limit, Ordering::Relaxed);
+        self.counts.errors.store(stats.errors(), Ordering::Relaxed);
     }
 
     /// The connection is gone, and so are the checks on it.
     pub(super) fn lose(&mut self, at: usize, why: &str) {
-        let Some(line) = self.lines.get_mut(at) else { return };
-        line.session.abandon(Failure::ConnectionLost, why, &mut self.share.tally);
-        line.writer = None;
-        self.share.reconnected_because.get_or_insert_with(|| why.to_owned());
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        connection.session.abandon(Failure::ConnectionLost, why, &mut self.result.stats);
+        connection.writer = None;
+        self.result.reconnected_because.get_or_insert_with(|| why.to_owned());
         self.count();
     }
 
     pub(super) fn replace(&mut self, at: usize, session: Session, writer: Writer) {
         let now_ns = self.timing.now_ns();
-        let Some(line) = self.lines.get_mut(at) else { return };
-        (line.session, line.writer) = (session, Some(Rc::new(writer)));
-        self.share.reconnects += 1;
-        self.pump(at, now_ns);
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        (connection.session, connection.writer) = (session, Some(Rc::new(writer)));
+        self.result.reconnects += 1;
+        self.flush_due(at, now_ns);
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -131,7 +131,7 @@ impl Worker {
     }
 }
 
-impl Line {
+impl Connection {
     /// Whether answers are still to come, or checks that are late still to go out.
     pub(super) fn is_unfinished(&self) -> bool {
         self.writer.is_some() && (self.session.under_way() > 0 || self.schedule.has_left())
@@ -172,18 +172,18 @@ pub(super) struct Counts {
 
 /// What a thread measured.
 #[derive(Debug)]
-pub(super) struct Share {
-    pub(super) tally: Tally,
+pub(super) struct ThreadResult {
+    pub(super) stats: Stats,
     /// Checks that were due at the end and had not been sent.
     pub(super) backlog: u64,
-    /// Connections that were made anew.
+    /// Connections that were made again.
     pub(super) reconnects: u64,
     /// Why, the first time.
     pub(super) reconnected_because: Option<String>,
 }
 
-impl Share {
+impl ThreadResult {
     pub(super) fn empty() -> Self {
-        Self { tally: Tally::new(0, u64::MAX), backlog: 0, reconnects: 0, reconnected_because: None }
+        Self { stats: Stats::new(0, u64::MAX), backlog: 0, reconnects: 0, reconnected_because: None }
     }
 }

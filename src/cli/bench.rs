@@ -224,7 +224,7 @@ impl Bench {
     fn plan(&self) -> Result<Plan, String> {
         self.check()?;
         let server = match self.server_pid {
-            Some(pid) => Some(Process::of(pid).map_err(|error| no_process(pid, &error))?),
+            Some(pid) => Some(Process::with_pid(pid).map_err(|error| no_process(pid, &error))?),
             None => None,
         };
         Ok(Plan {

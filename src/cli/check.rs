@@ -58,9 +58,9 @@ fn check(args: &CheckArgs, input: &mut dyn Read, out: &mut dyn Write, err: &mut 
     } else {
         match &checked.loaded {
             Err(error) => complain(error, err),
-            Ok(rules) if !ok => refuse(&checked.files, rules, err),
+            Ok(rules) if !ok => reject(&checked.files, rules, err),
             Ok(_) if args.quiet => Ok(()),
-            Ok(rules) => tell(&checked.files, rules, out),
+            Ok(rules) => report(&checked.files, rules, out),
         }
     };
     ok
@@ -105,12 +105,12 @@ fn complain(error: &LoadError, err: &mut dyn Write) -> io::Result<()> {
 }
 
 /// What `--strict` does not let pass.
-fn refuse(files: &Files, rules: &RuleSet, err: &mut dyn Write) -> io::Result<()> {
+fn reject(files: &Files, rules: &RuleSet, err: &mut dyn Write) -> io::Result<()> {
     warnings(files, rules).try_for_each(|warning| writeln!(err, "warning: {warning}"))?;
     writeln!(err, "not ok: {} (--strict)", counted(warnings(files, rules).count(), "warning"))
 }
 
-fn tell(files: &Files, rules: &RuleSet, out: &mut dyn Write) -> io::Result<()> {
+fn report(files: &Files, rules: &RuleSet, out: &mut dyn Write) -> io::Result<()> {
     let count = counted(files.files.len(), "file");
     let domains = counted(rules.domains().count(), "domain");
     writeln!(out, "ok: {count}, {domains}, {}", counted(rules.rules().len(), "rule"))?;

@@ -27,7 +27,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer checks until SIGTERM
+    /// Run the rate limit service
     ///
     /// Example: tidegate serve rules.yaml
     Serve(Box<crate::settings::Settings>),
@@ -35,11 +35,11 @@ enum Command {
     ///
     /// Exit status: 0 when the answer is OK, 1 when it is OVER_LIMIT, 2 when there is none.
     Ask(ask::Ask),
-    /// Tell every error of a configuration with file and line, or what it says
+    /// Validate a configuration: print every error with its location, or a summary of the rules
     ///
     /// Exit status: 0 when it loads, 1 when it does not, or when --strict and something is warned about.
     Check(check::CheckArgs),
-    /// Decide about a recorded trace of checks, on its own clock
+    /// Replay a recorded trace against a configuration, on a virtual clock
     ///
     /// One check a line in (JSON), one decision a line out, by the very code that serves. Example line:
     /// `{"at": 0.2, "domain": "api", "descriptors": [{"entries": [["partner", "acme"]]}]}`
@@ -49,7 +49,7 @@ enum Command {
     ///
     /// Exit status: 0, or 1 when the configuration or a line cannot be read.
     Simulate(simulate::Simulate),
-    /// Measure a running service: how many checks a second, how soon, and at what cost
+    /// Load-test a service: throughput, latency percentiles, CPU per request
     ///
     /// Works with any server of Envoy's rate limit service, version 3. A closed loop (the default) finds the most a server
     /// can do: each answer is followed by the next check. An open loop (--rate) finds how soon it answers at the rate you

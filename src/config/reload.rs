@@ -93,7 +93,7 @@ impl LoadError {
 }
 
 impl Reloader {
-    /// A reloader that has not loaded anything yet. `apply` receives each good configuration, in general to
+    /// A reloader that has not loaded anything yet. `apply` receives each good configuration, usually to
     /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
     pub fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
         Self::with_loader(source, clock, rules::load, apply)
@@ -291,7 +291,7 @@ impl Work {
         for error in &errors {
             tracing::error!("{error}");
         }
-        tracing::error!(errors = error.lines().count(), "configuration not loaded: the rules in force stay");
+        tracing::error!(errors = error.lines().count(), "reload failed; keeping the current configuration");
         self.logged = errors;
     }
 }

@@ -84,7 +84,7 @@ impl Bucket {
         if ahead == 0 {
             return 0;
         }
-        let State { rate, rounding } = State::of(cell);
+        let State { rate, rounding } = State::from_cell(cell);
         if rate.to_bits() == self.rate.to_bits() {
             // Two limits whose T is all but the same may round differently: by less than a nanosecond.
             return ahead.saturating_sub(u128::from(rounding).min(self.ticks_per_ns - 1));
@@ -113,7 +113,7 @@ impl Bucket {
         }
         let after = self.used().saturating_add(hits);
         let wanted = self.debt.saturating_add(self.cost(hits));
-        if wanted <= self.most && self.is_told(wanted) {
+        if wanted <= self.most && self.is_representable(wanted) {
             let kept = self.with_debt(wanted);
             let delay = self.nanos(wanted.saturating_sub(self.full));
             return (self.outcome(Verdict::Admitted { delay }, after, &kept, kept.until_full()), kept.cell());
@@ -129,7 +129,7 @@ impl Bucket {
         let in_debt = self.debt > self.owed_at_most;
         let verdict = if in_debt { self.denied() } else { Verdict::ADMITTED };
         let reset = if in_debt { self.nanos(self.debt - self.owed_at_most) } else { self.until_full() };
-        let next = if State::of(cell).rate.to_bits() == self.rate.to_bits() { cell } else { self.cell() };
+        let next = if State::from_cell(cell).rate.to_bits() == self.rate.to_bits() { cell } else { self.cell() };
         (self.outcome(verdict, self.used(), &self, reset), next)
     }
 
@@ -137,7 +137,7 @@ impl Bucket {
     fn in_debt(self, wanted: u128) -> Self {
         let deepest = self.owed_at_most.saturating_add(self.allowance);
         let kept = self.with_debt(self.debt.max(wanted.min(deepest)));
-        if self.is_told(kept.debt) { kept } else { self }
+        if self.is_representable(kept.debt) { kept } else { self }
     }
 
     fn denied(self) -> Verdict {
@@ -153,7 +153,7 @@ impl Bucket {
     }
 
     /// Whether an arrival time that far ahead can still be told; at the end of time nothing is admitted any more.
-    fn is_told(self, debt: u128) -> bool {
+    fn is_representable(self, debt: u128) -> bool {
         debt.div_ceil(self.ticks_per_ns) < u128::from(Timestamp::MAX.since(self.now).as_ns())
     }
 
@@ -206,7 +206,7 @@ struct State {
 }
 
 impl State {
-    fn of(cell: Cell) -> Self {
+    fn from_cell(cell: Cell) -> Self {
         let [rate, rounding] = [cell.state >> u32::BITS, cell.state & u64::from(u32::MAX)];
         let half = |half: u64| u32::try_from(half).unwrap_or(0);
         Self { rate: f32::from_bits(half(rate)), rounding: half(rounding) }

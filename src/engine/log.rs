@@ -4,7 +4,7 @@
 //! length. A hit that is exactly `length` old is out.
 //!
 //! Memory: 64 bytes and 16 bytes per instant at which hits were counted, at most `limit` + 1 of them (the
-//! configuration refuses limits above 65,536 for it).
+//! configuration rejects limits above 65,536 for it).
 
 use std::collections::VecDeque;
 

@@ -40,7 +40,7 @@ impl Failure {
 
 /// What a writer is opened with.
 #[derive(Clone, Debug)]
-pub(super) struct Shape {
+pub(super) struct OpenOptions {
     /// Where it is; `None`: in memory.
     pub(super) path: Option<PathBuf>,
     /// The resolutions that are kept.
@@ -50,12 +50,12 @@ pub(super) struct Shape {
 }
 
 /// Opens the database for writing; makes it when it is not there.
-pub(super) fn open(shape: &Shape, second: i64) -> Result<Connection, Failure> {
-    let mut connection = match &shape.path {
+pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Connection, Failure> {
+    let mut connection = match &options.path {
         Some(path) => Connection::open(path)?,
         None => Connection::open_in_memory()?,
     };
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
     if version > schema::VERSION {
         return Err(Failure::Later(version));
@@ -66,7 +66,7 @@ pub(super) fn open(shape: &Shape, second: i64) -> Result<Connection, Failure> {
         "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = {WAL_BYTES};"
     ))?;
     let page_bytes: i64 = connection.query_row("PRAGMA page_size", (), |row| row.get(0))?;
-    let pages = i64::try_from(shape.max_bytes).unwrap_or(i64::MAX) / page_bytes.max(1);
+    let pages = i64::try_from(options.max_bytes).unwrap_or(i64::MAX) / page_bytes.max(1);
     connection.query_row(&format!("PRAGMA max_page_count = {pages}"), (), |_| Ok(()))?;
 
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -74,7 +74,7 @@ pub(super) fn open(shape: &Shape, second: i64) -> Result<Connection, Failure> {
         transaction.execute_batch(&schema::tables())?;
         let id = RandomState::new().hash_one(second).cast_signed();
         transaction.execute("INSERT INTO about VALUES ('id', ?1), ('began', ?2)", (id, second))?;
-        for resolution in &shape.resolutions {
+        for resolution in &options.resolutions {
             let since = Resolution::Day.floor(second);
             transaction.execute("INSERT INTO kept VALUES (?1, ?2, 0)", (resolution.seconds(), since))?;
         }
@@ -90,7 +90,7 @@ pub(super) fn open(shape: &Shape, second: i64) -> Result<Connection, Failure> {
 /// Opens the database for one who asks: nothing can be changed through it.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.execute_batch("PRAGMA temp_store = MEMORY")?;
     Ok(connection)
 }
@@ -130,7 +130,7 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// How long to wait for another program that holds the database: decisions do not wait, but a shutdown does.
-const PATIENCE: Duration = Duration::from_secs(1);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// To which size the write-ahead log is cut after a checkpoint: a few flushes of ten thousand series.
 const WAL_BYTES: u64 = 16 << 20;
 /// Corrupt files beside the one in use: their sizes add up, and more of them tell nothing new.

@@ -8,7 +8,7 @@
 //! stops the history only. `docs/HISTORY.md` describes the database.
 
 mod database;
-mod differences;
+mod deltas;
 mod directory;
 mod plan;
 mod query;
@@ -44,12 +44,12 @@ pub use status::Status;
 
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::units::{Nanos, Timestamp};
-use database::{Shape, open_to_read};
+use database::{OpenOptions, open_to_read};
 use query::MAX_SECONDS;
-use recorder::Work;
+use recorder::RecorderState;
 use resolution::{ALL, Resolution, instant, next_second};
-use retention::Keep;
-use select::{Holdings, select};
+use retention::Retention;
+use select::{Coverage, select};
 use status::Shared;
 use token::Cursor;
 
@@ -85,29 +85,30 @@ impl History {
     /// # Errors
     /// The system has no thread, or no memory, left.
     pub fn start(settings: &Settings, read: ReadUsage, clock: Arc<Clock>) -> io::Result<(Arc<Self>, Recorder)> {
-        let (history, work) = Self::open(settings, read, clock.now())?;
-        let recorder = Recorder::start(work, clock, settings.flush)?;
+        let (history, state) = Self::open(settings, read, clock.now())?;
+        let recorder = Recorder::start(state, clock, settings.flush)?;
         Ok((Arc::new(history), recorder))
     }
 
-    fn open(settings: &Settings, read: ReadUsage, now: Timestamp) -> io::Result<(Self, Work)> {
+    fn open(settings: &Settings, read: ReadUsage, now: Timestamp) -> io::Result<(Self, RecorderState)> {
         let shared = Arc::new(Shared::default());
         let path = settings.path.clone();
-        let (resolutions, keep, max_bytes) = if path.is_some() {
-            (ALL.to_vec(), Keep::ON_DISK, settings.max_bytes)
+        let (resolutions, retention, max_bytes) = if path.is_some() {
+            (ALL.to_vec(), Retention::ON_DISK, settings.max_bytes)
         } else {
-            (vec![Resolution::Minute], Keep::IN_MEMORY, settings.max_bytes.min(MEMORY_BYTES))
+            (vec![Resolution::Minute], Retention::IN_MEMORY, settings.max_bytes.min(MEMORY_BYTES))
         };
-        let shape = Shape { path: path.clone(), resolutions, max_bytes };
-        let (writer, differences) = (None, differences::Differences::default());
-        let mut work = Work { read, shape, keep, shared: Arc::clone(&shared), writer, differences, before: now };
-        work.open(now);
-        let rows = match (path, &work.writer) {
+        let options = OpenOptions { path: path.clone(), resolutions, max_bytes };
+        let (writer, deltas) = (None, deltas::Deltas::default());
+        let mut state =
+            RecorderState { read, options, retention, shared: Arc::clone(&shared), writer, deltas, before: now };
+        state.open(now);
+        let rows = match (path, &state.writer) {
             (Some(path), _) => Rows::File(path),
             (None, Some(writer)) => Rows::Memory(Arc::clone(&writer.connection)),
             (None, None) => return Err(io::Error::other("no memory for the history")),
         };
-        Ok((Self { shared, rows }, work))
+        Ok((Self { shared, rows }, state))
     }
 
     /// How recording goes.
@@ -134,28 +135,28 @@ impl History {
         }
         let range = (next_second(from), next_second(to));
         self.read(unwanted, |connection| {
-            let holdings = Holdings::read(connection)?;
+            let coverage = Coverage::read(connection)?;
             let text = query.text();
             let cursor = match &*query.page_token {
                 "" => None,
-                token => match Cursor::read(token, holdings.id, &text) {
+                token => match Cursor::read(token, coverage.id, &text) {
                     None => return Ok(Err(QueryError::Token)),
                     cursor => cursor,
                 },
             };
             let range = cursor.as_ref().map_or(range, |cursor| (cursor.from, cursor.to));
             let (size, after) = (query.page_size.max(1), cursor.as_ref().map(|cursor| &cursor.last));
-            let mut rows = select(connection, &holdings, query, range, after, size.saturating_add(1))?;
+            let mut rows = select(connection, &coverage, query, range, after, size.saturating_add(1))?;
             let more = rows.len() > size;
             rows.truncate(size);
             let last = rows.last().filter(|_| more).map(|(key, _)| key.clone());
-            let next = last.map(|last| Cursor { from: range.0, to: range.1, last }.token(holdings.id, &text));
+            let next = last.map(|last| Cursor { from: range.0, to: range.1, last }.token(coverage.id, &text));
             let mut rows: Vec<_> = rows.into_iter().map(|(key, counts)| select::row(query, key, counts)).collect();
             if rows.is_empty() && query.groups.is_empty() {
                 rows.push(Row::default());
             }
             let next_page_token = next.unwrap_or_default();
-            let history_from = instant(holdings.from);
+            let history_from = instant(coverage.from);
             Ok(Ok(Page { rows, next_page_token, history_from, in_memory: self.in_memory() }))
         })?
     }
@@ -188,18 +189,18 @@ impl History {
         })
     }
 
-    /// Calls `work` with one unchanging view of the database.
+    /// Calls `query` with one unchanging view of the database.
     fn read<T>(
         &self,
         unwanted: &Arc<AtomicBool>,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, QueryError> {
         let read = |connection: &mut Connection| {
             let (unwanted, began) = (Arc::clone(unwanted), Stopwatch::start());
             let too_long = move || unwanted.load(Ordering::Relaxed) || began.elapsed() > Nanos::from_secs(MAX_SECONDS);
             connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(too_long))?;
             // Nothing is changed but the query's own table, which goes with the transaction.
-            let worked = connection.transaction().and_then(|transaction| work(&transaction));
+            let worked = connection.transaction().and_then(|transaction| query(&transaction));
             connection.progress_handler(0, None::<fn() -> bool>)?;
             worked
         };

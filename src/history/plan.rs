@@ -6,7 +6,7 @@ use super::resolution::{ALL, Resolution};
 
 /// A table, and from where (inclusive) to where (exclusive) its rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct Segment {
     pub(super) resolution: Resolution,
     pub(super) from: i64,
     pub(super) to: i64,
@@ -18,35 +18,35 @@ pub(super) type Kept = Vec<(Resolution, i64)>;
 /// The pieces of the range, ascending, without gap or overlap. `bucket` is the length of the buckets in seconds.
 ///
 /// Before the first hour that is left there are only days, before the first minute only hours, whatever the bucket.
-pub(super) fn plan(kept: &Kept, from: i64, to: i64, bucket: Option<i64>) -> Vec<Piece> {
-    let mut pieces = Vec::new();
+pub(super) fn plan(kept: &Kept, from: i64, to: i64, bucket: Option<i64>) -> Vec<Segment> {
+    let mut segments = Vec::new();
     let mut begin = from;
     for resolution in ALL.into_iter().rev().filter(|resolution| since(kept, *resolution).is_some()) {
         let finer = ALL.into_iter().rev().filter(|finer| *finer < resolution).find_map(|finer| since(kept, finer));
         let end = finer.unwrap_or(i64::MAX).min(to);
         if begin < end {
-            split(kept, Piece { resolution, from: begin, to: end }, Resolution::Day, bucket, &mut pieces);
+            split(kept, Segment { resolution, from: begin, to: end }, Resolution::Day, bucket, &mut segments);
             begin = end;
         }
     }
-    pieces
+    segments
 }
 
 /// Reads the middle of a piece from the table of `coarser`, if that may be, and its ends from finer ones.
-fn split(kept: &Kept, piece: Piece, coarser: Resolution, bucket: Option<i64>, pieces: &mut Vec<Piece>) {
-    let Piece { resolution, from, to } = piece;
+fn split(kept: &Kept, segment: Segment, coarser: Resolution, bucket: Option<i64>, segments: &mut Vec<Segment>) {
+    let Segment { resolution, from, to } = segment;
     if from >= to {
         return;
     }
-    let Some(next) = coarser.finer().filter(|_| coarser > resolution) else { return pieces.push(piece) };
+    let Some(next) = coarser.finer().filter(|_| coarser > resolution) else { return segments.push(segment) };
     let fits = bucket.is_none_or(|bucket| bucket % coarser.seconds() == 0) && since(kept, coarser).is_some();
     let (begin, end) = (coarser.ceil(from), coarser.floor(to));
     if !fits || begin >= end {
-        return split(kept, piece, next, bucket, pieces);
+        return split(kept, segment, next, bucket, segments);
     }
-    split(kept, Piece { resolution, from, to: begin }, next, bucket, pieces);
-    pieces.push(Piece { resolution: coarser, from: begin, to: end });
-    split(kept, Piece { resolution, from: end, to }, next, bucket, pieces);
+    split(kept, Segment { resolution, from, to: begin }, next, bucket, segments);
+    segments.push(Segment { resolution: coarser, from: begin, to: end });
+    split(kept, Segment { resolution, from: end, to }, next, bucket, segments);
 }
 
 fn since(kept: &Kept, resolution: Resolution) -> Option<i64> {
@@ -62,7 +62,7 @@ mod tests {
     const D: i64 = 86_400;
 
     fn check(kept: &Kept, (from, to): (i64, i64), bucket: Option<i64>, want: &[(Resolution, i64, i64)]) {
-        let want: Vec<_> = want.iter().map(|&(resolution, from, to)| Piece { resolution, from, to }).collect();
+        let want: Vec<_> = want.iter().map(|&(resolution, from, to)| Segment { resolution, from, to }).collect();
         assert_eq!(plan(kept, from, to, bucket), want, "{kept:?} {from}..{to} by {bucket:?}");
     }
 

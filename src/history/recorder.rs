@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ReadUsage;
-use super::database::{Failure, Shape, set_aside};
-use super::differences::Differences;
+use super::database::{Failure, OpenOptions, set_aside};
+use super::deltas::Deltas;
 use super::resolution::{Resolution, second};
-use super::retention::Keep;
+use super::retention::Retention;
 use super::status::Shared;
 use super::writer::{Size, Writer};
 use crate::runtime::clock::Clock;
@@ -23,38 +23,38 @@ pub struct Recorder {
 }
 
 /// What the thread works with. Time is an argument.
-pub(super) struct Work {
+pub(super) struct RecorderState {
     pub(super) read: ReadUsage,
-    pub(super) shape: Shape,
-    pub(super) keep: Keep,
+    pub(super) options: OpenOptions,
+    pub(super) retention: Retention,
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Option<Writer>,
-    pub(super) differences: Differences,
+    pub(super) deltas: Deltas,
     /// The last reading: what is new since then was used in its minute.
     pub(super) before: Timestamp,
 }
 
 impl Recorder {
-    pub(super) fn start(mut work: Work, clock: Arc<Clock>, interval: Duration) -> io::Result<Self> {
+    pub(super) fn start(mut state: RecorderState, clock: Arc<Clock>, interval: Duration) -> io::Result<Self> {
         let run = move |stop: &Stop| {
             while rest(stop, interval, clock.now()) {
-                work.flush(clock.now());
+                state.flush(clock.now());
             }
-            work.flush(clock.now());
+            state.flush(clock.now());
         };
         Ok(Self { _worker: Worker::spawn("tidegate-history", run)? })
     }
 }
 
-impl Work {
+impl RecorderState {
     /// Reads, and writes what is new. A failure is told once, and what could not be written waits for the next time.
     pub(super) fn flush(&mut self, now: Timestamp) {
-        self.differences.take(second(self.before), (self.read)());
+        self.deltas.add(second(self.before), (self.read)());
         self.before = now;
         let written = self.write_or_set_aside(second(now));
         if written.is_ok() {
-            self.differences.written();
-        } else if self.shape.path.is_some() {
+            self.deltas.written();
+        } else if self.options.path.is_some() {
             // The next time begins from what is on the disk.
             self.writer = None;
         }
@@ -69,7 +69,7 @@ impl Work {
 
     fn write_or_set_aside(&mut self, now: i64) -> Result<Size, Failure> {
         let written = self.write(now);
-        let (Err(failure), Some(path)) = (&written, &self.shape.path) else { return written };
+        let (Err(failure), Some(path)) = (&written, &self.options.path) else { return written };
         if !failure.is_corrupt() {
             return written;
         }
@@ -84,16 +84,16 @@ impl Work {
     }
 
     fn write(&mut self, now: i64) -> Result<Size, Failure> {
-        if self.writer.is_some() && self.shape.path.as_deref().is_some_and(is_gone) {
+        if self.writer.is_some() && self.options.path.as_deref().is_some_and(is_gone) {
             tracing::warn!("the history's file was removed: a new one begins");
             self.writer = None;
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            none => none.insert(Writer::open(&self.shape, now)?),
+            none => none.insert(Writer::open(&self.options, now)?),
         };
-        writer.trim(self.keep, now)?;
-        writer.write(self.differences.pending())?;
+        writer.trim(self.retention, now)?;
+        writer.write(self.deltas.pending())?;
         Ok(writer.size()?)
     }
 }

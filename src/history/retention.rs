@@ -12,13 +12,13 @@ use super::writer::{Size, Writer};
 
 /// How long rows are kept, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Keep {
+pub(super) struct Retention {
     pub(super) minutes: i64,
     pub(super) hours: i64,
     pub(super) days: i64,
 }
 
-impl Keep {
+impl Retention {
     /// On disk: minutes for what happened yesterday, hours for a comparison with last month, days for one with last year.
     pub(super) const ON_DISK: Self = Self { minutes: 48 * 3_600, hours: 60 * 86_400, days: 731 * 86_400 };
     /// In memory there are minutes only.
@@ -34,12 +34,12 @@ impl Keep {
 }
 
 impl Writer {
-    /// Removes what is too old by `keep`, then what is too much.
-    pub(super) fn trim(&mut self, keep: Keep, now: i64) -> Result<(), Failure> {
+    /// Removes what is too old by `retention`, then what is too much.
+    pub(super) fn trim(&mut self, retention: Retention, now: i64) -> Result<(), Failure> {
         let mut names_are_left = false;
         let coarsest = self.resolutions.last().copied();
         for resolution in self.resolutions.clone().into_iter().rev() {
-            let until = self.step(resolution).floor(now.saturating_sub(keep.of(resolution)));
+            let until = self.step(resolution).floor(now.saturating_sub(retention.of(resolution)));
             let removed = self.remove_before(resolution, until)?;
             names_are_left |= removed > 0 && Some(resolution) == coarsest && now - self.cleaned >= CLEAN_SECONDS;
         }

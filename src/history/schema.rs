@@ -25,7 +25,7 @@ pub(super) fn tables() -> String {
     format!("{NAMES}{}{}", usage.concat(), views())
 }
 
-/// A view for each question; they are made anew at every start.
+/// A view for each question; they are made again at every start.
 pub(super) fn views() -> String {
     let views = ALL.into_iter().flat_map(views_by).chain(views_of_days());
     views.fold(String::new(), |mut sql, (name, select)| {
@@ -75,7 +75,7 @@ fn views_of_days() -> [(String, String); 7] {
     let (sums, days) = (sums(), "FROM usage_day u JOIN series s ON s.id = u.series");
     let views = [
         (
-            "refusals_by_rule_and_day",
+            "denials_by_rule_and_day",
             format!(
                 "SELECT {DAY} AS day, s.domain, s.rule, u.checks, u.denied, u.denied_over_limit,\n  \
                    u.denied_banned, u.denied_queue_full, u.denied_no_room, u.hits_over_limit\n\
@@ -83,7 +83,7 @@ fn views_of_days() -> [(String, String); 7] {
             ),
         ),
         (
-            "refusals_by_counter_and_day",
+            "denials_by_counter_and_day",
             format!(
                 "SELECT {DAY} AS day, s.domain, s.rule, s.entries, s.kind = 3 AS other, u.checks, u.denied\n\
                  {days} WHERE s.kind IN (2, 3) AND u.denied > 0 ORDER BY u.time DESC, u.denied DESC"

@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::Kind;
-use super::plan::{Kept, Piece, plan};
+use super::plan::{Kept, Segment, plan};
 use super::query::{Query, Row};
 use super::resolution::{ALL, Resolution, floor, instant};
 use super::token::Key;
@@ -12,7 +12,7 @@ use crate::usage::{COLUMNS, Column, Filter, Totals};
 
 /// What a database holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holdings {
+pub(super) struct Coverage {
     /// Its own number.
     pub(super) id: i64,
     /// The first second that it knows.
@@ -22,7 +22,7 @@ pub(super) struct Holdings {
     rows: Option<(i64, i64)>,
 }
 
-impl Holdings {
+impl Coverage {
     /// Reads it. Cost: a dozen look-ups.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let about = |name| connection.query_row("SELECT value FROM about WHERE name = ?1", [name], |row| row.get(0));
@@ -44,7 +44,7 @@ impl Holdings {
     }
 
     /// The pieces that hold the rows of a range.
-    fn plan(&self, from: i64, to: i64, bucket: Option<i64>) -> Vec<Piece> {
+    fn plan(&self, from: i64, to: i64, bucket: Option<i64>) -> Vec<Segment> {
         let Some((first, last)) = self.rows else { return Vec::new() };
         // Beyond the last row all rows are whole.
         let to = if to > last { Resolution::Day.ceil(last.saturating_add(1)) } else { to };
@@ -58,24 +58,24 @@ impl Holdings {
 /// each page costs a pass over the range.
 pub(super) fn select(
     connection: &Connection,
-    holdings: &Holdings,
+    coverage: &Coverage,
     query: &Query,
     (from, to): (i64, i64),
     after: Option<&Key>,
     most: usize,
 ) -> rusqlite::Result<Vec<(Key, Totals)>> {
     let bucket = query.groups.bucket_seconds();
-    let pieces = holdings.plan(from, to, bucket);
-    choose(connection, query, &pieces)?;
-    let Some(bucket) = bucket else { return read(connection, &pieces, None, after, most) };
+    let segments = coverage.plan(from, to, bucket);
+    choose(connection, query, &segments)?;
+    let Some(bucket) = bucket else { return read(connection, &segments, None, after, most) };
 
     let mut rows = Vec::new();
-    let end = pieces.last().map_or(from, |piece| piece.to);
-    let mut begin = pieces.first().map_or(end, |piece| piece.from).max(after.map_or(i64::MIN, |key| key.time));
+    let end = segments.last().map_or(from, |segment| segment.to);
+    let mut begin = segments.first().map_or(end, |segment| segment.from).max(after.map_or(i64::MIN, |key| key.time));
     let mut length = bucket;
     while begin < end && rows.len() < most {
         let until = floor(begin, bucket).saturating_add(length).min(end);
-        let window: Vec<_> = pieces.iter().filter_map(|piece| clip(*piece, begin, until)).collect();
+        let window: Vec<_> = segments.iter().filter_map(|segment| clip(*segment, begin, until)).collect();
         rows.extend(read(connection, &window, Some(bucket), after, most - rows.len())?);
         (begin, length) = (until, length.saturating_mul(2));
     }
@@ -90,13 +90,13 @@ pub(super) fn row(query: &Query, key: Key, counts: Totals) -> Row {
     Row { time, domain, rule, value, other, counts }
 }
 
-fn clip(piece: Piece, begin: i64, until: i64) -> Option<Piece> {
-    let (from, to) = (piece.from.max(begin), piece.to.min(until));
-    (from < to).then_some(Piece { from, to, ..piece })
+fn clip(segment: Segment, begin: i64, until: i64) -> Option<Segment> {
+    let (from, to) = (segment.from.max(begin), segment.to.min(until));
+    (from < to).then_some(Segment { from, to, ..segment })
 }
 
 /// Fills the table of the series that the query is about, each with the names that make its group.
-fn choose(connection: &Connection, query: &Query, pieces: &[Piece]) -> rusqlite::Result<()> {
+fn choose(connection: &Connection, query: &Query, segments: &[Segment]) -> rusqlite::Result<()> {
     connection.execute_batch(
         "DROP TABLE IF EXISTS temp.chosen;
          CREATE TEMP TABLE chosen (id INTEGER PRIMARY KEY, domain TEXT, rule TEXT, value TEXT);",
@@ -115,7 +115,7 @@ fn choose(connection: &Connection, query: &Query, pieces: &[Piece]) -> rusqlite:
         Some(_) => "''".to_owned(),
         None => name(groups.rule, "s.rule").to_owned(),
     };
-    let conditions = conditions(query, pieces, &mut values);
+    let conditions = conditions(query, segments, &mut values);
     let sql = format!(
         "INSERT INTO temp.chosen SELECT s.id, {domain}, {rule}, {value} FROM series s WHERE {}",
         conditions.join(" AND ")
@@ -124,7 +124,7 @@ fn choose(connection: &Connection, query: &Query, pieces: &[Piece]) -> rusqlite:
     Ok(())
 }
 
-fn conditions(query: &Query, pieces: &[Piece], values: &mut Vec<Value>) -> Vec<String> {
+fn conditions(query: &Query, segments: &[Segment], values: &mut Vec<Value>) -> Vec<String> {
     let Filter { domain, rule, entries, only_denied } = &query.filter;
     let kinds: &[Kind] = match (query.is_of_counters(), query.is_of_everything()) {
         _ if query.requests_by.is_some() => &Kind::OF_REQUESTS,
@@ -146,8 +146,8 @@ fn conditions(query: &Query, pieces: &[Piece], values: &mut Vec<Value>) -> Vec<S
         conditions.push("s.id IN (SELECT series FROM entry WHERE key = ? AND value = ?)".into());
     }
     if *only_denied {
-        let denied = |piece: &Piece| format!("SELECT series FROM {} AND denied > 0", range(piece));
-        let denied: Vec<_> = pieces.iter().map(denied).collect();
+        let denied = |segment: &Segment| format!("SELECT series FROM {} AND denied > 0", range(segment));
+        let denied: Vec<_> = segments.iter().map(denied).collect();
         let denied = if denied.is_empty() { "NULL".to_owned() } else { denied.join(" UNION ") };
         conditions.push(format!("s.id IN ({denied})"));
     }
@@ -156,16 +156,16 @@ fn conditions(query: &Query, pieces: &[Piece], values: &mut Vec<Value>) -> Vec<S
 
 fn read(
     connection: &Connection,
-    pieces: &[Piece],
+    segments: &[Segment],
     bucket: Option<i64>,
     after: Option<&Key>,
     most: usize,
 ) -> rusqlite::Result<Vec<(Key, Totals)>> {
-    if pieces.is_empty() {
+    if segments.is_empty() {
         return Ok(Vec::new());
     }
     let time = bucket.map_or("0".to_owned(), |bucket| format!("u.time - u.time % {bucket}"));
-    let tables: Vec<_> = pieces.iter().map(|piece| format!("SELECT * FROM {}", range(piece))).collect();
+    let tables: Vec<_> = segments.iter().map(|segment| format!("SELECT * FROM {}", range(segment))).collect();
     let sums: Vec<_> = COLUMNS.iter().map(sum).collect();
     let later = after.map_or("", |_| "WHERE (time_, domain, rule, value) > (?1, ?2, ?3, ?4)");
     let sql = format!(
@@ -207,6 +207,6 @@ fn sum(Column { name, is_hits, .. }: &Column) -> String {
 /// Of requests: the values without a series of their own.
 const OTHER: &str = "other";
 
-fn range(piece: &Piece) -> String {
-    format!("{} WHERE time >= {} AND time < {}", piece.resolution.table(), piece.from, piece.to)
+fn range(segment: &Segment) -> String {
+    format!("{} WHERE time >= {} AND time < {}", segment.resolution.table(), segment.from, segment.to)
 }

@@ -22,7 +22,7 @@ fn at(second: u64) -> Timestamp {
 /// A history whose counts the test sets, and whose thread the test is.
 struct Lab {
     history: History,
-    work: Work,
+    state: RecorderState,
     counts: Arc<Mutex<BTreeMap<Series, Totals>>>,
 }
 
@@ -35,8 +35,8 @@ impl Lab {
             counts.iter().map(|(series, counts)| Reading { series: series.clone(), counts: *counts }).collect()
         };
         let settings = Settings { path: path.map(Into::into), flush: Duration::from_secs(5), max_bytes };
-        let (history, work) = History::open(&settings, Box::new(read), at(0)).unwrap();
-        Self { history, work, counts }
+        let (history, state) = History::open(&settings, Box::new(read), at(0)).unwrap();
+        Self { history, state, counts }
     }
 
     /// Counts checks at a second, one hit each, and flushes.
@@ -49,8 +49,8 @@ impl Lab {
                 .with(Measure::HitsWithinLimit, checks - denied);
             self.counts.lock().entry(series.clone()).or_default().add(&counts);
         }
-        self.work.before = at(second);
-        self.work.flush(at(second));
+        self.state.before = at(second);
+        self.state.flush(at(second));
     }
 
     fn ask(&self, query: &Query) -> Page {
@@ -72,7 +72,7 @@ impl Lab {
     }
 
     fn sum(&self, table: &str) -> u64 {
-        let connection = self.work.writer.as_ref().unwrap().connection.lock();
+        let connection = self.state.writer.as_ref().unwrap().connection.lock();
         connection
             .query_row(&format!("SELECT coalesce(sum(checks), 0) FROM {table}"), (), |row| row.get::<_, i64>(0))
             .unwrap()
@@ -130,7 +130,7 @@ fn rows_that_are_too_old_are_removed_and_coarser_ones_answer() {
     assert_eq!(times.last(), Some(&at(899 * day + 3_660)), "minutes at the end");
     assert_eq!(times[728], at(896 * day + 3_600), "hours before");
     assert_eq!(times[0], at(168 * day), "days before that");
-    let connection = lab.work.writer.as_ref().unwrap().connection.lock();
+    let connection = lab.state.writer.as_ref().unwrap().connection.lock();
     let names: i64 = connection.query_row("SELECT count(*) FROM series", (), |row| row.get(0)).unwrap();
     assert_eq!(names, 732, "names without rows are removed");
 }
@@ -152,7 +152,7 @@ fn the_oldest_go_when_the_database_is_large() {
     assert!(lab.sum("usage_minute") < used, "some minutes are gone");
     assert_eq!(checks(&lab.all(&by(Groups::default()))), used, "hours and days know of them");
     let rows = ["usage_minute", "usage_hour", "usage_day"].map(|table| {
-        let connection = lab.work.writer.as_ref().unwrap().connection.lock();
+        let connection = lab.state.writer.as_ref().unwrap().connection.lock();
         connection.query_row(&format!("SELECT count(*) FROM {table}"), (), |row| row.get::<_, i64>(0)).unwrap()
     });
     assert_eq!(lab.history.status().rows, rows.iter().sum::<i64>().cast_unsigned());
@@ -201,7 +201,7 @@ fn lab_of_two_domains() -> Lab {
 }
 
 /// A row's names and checks.
-type Told<'a> = (&'a str, &'a str, &'a str, u64);
+type Reported<'a> = (&'a str, &'a str, &'a str, u64);
 
 #[test]
 fn groups() {
@@ -210,7 +210,7 @@ fn groups() {
     assert_eq!((checks(&everything), everything[0].counts.get(Measure::RequestsUnmatched)), (18, 4));
     let (domain, rule) = (Groups { domain: true, ..Groups::default() }, Groups { rule: true, ..Groups::default() });
     let of = |key: &str| Groups { entry_key: Some(key.into()), ..Groups::default() };
-    let cases: [(Groups, &[Told]); 5] = [
+    let cases: [(Groups, &[Reported]); 5] = [
         (domain, &[("d", "", "", 16), ("e", "", "", 2)]),
         (rule, &[("", "d.a", "", 10), ("", "d.b", "", 6), ("", "e.a", "", 2)]),
         (of("user"), &[("", "", "", 1), ("", "", "ann", 6), ("", "", "bob", 3)]),
@@ -219,7 +219,7 @@ fn groups() {
     ];
     for (groups, want) in cases {
         let rows = lab.all(&by(groups.clone()));
-        assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want, "{groups:?}");
+        assert_eq!(rows.iter().map(reported).collect::<Vec<_>>(), want, "{groups:?}");
         assert!(rows.iter().all(|row| row.counts.get(Measure::RequestsUnmatched) == 0), "{groups:?}");
     }
 }
@@ -235,7 +235,7 @@ fn filters() {
     let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let bob = Filter { entries: vec![entry("user", "bob"), entry("path", "/x")], ..Filter::default() };
     let nobody = Filter { entries: vec![entry("user", "bob"), entry("user", "ann")], ..Filter::default() };
-    let cases: [(Groups, Filter, &[Told]); 7] = [
+    let cases: [(Groups, Filter, &[Reported]); 7] = [
         (Groups::default(), of("d"), &[("", "", "", 16)]),
         (by_rule(), rule, &[("", "d.b", "", 6)]),
         (by_rule(), denied(), &[("", "d.a", "", 10), ("", "e.a", "", 2)]),
@@ -246,12 +246,12 @@ fn filters() {
     ];
     for (groups, filter, want) in cases {
         let rows = lab.all(&Query { filter: filter.clone(), ..by(groups) });
-        assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want, "{filter:?}");
+        assert_eq!(rows.iter().map(reported).collect::<Vec<_>>(), want, "{filter:?}");
     }
     assert!(lab.history.knows(Some("d"), None).unwrap() && !lab.history.knows(Some("d"), Some("e.a")).unwrap());
 }
 
-fn told(row: &Row) -> Told<'_> {
+fn reported(row: &Row) -> Reported<'_> {
     (&row.domain, &row.rule, &row.value, row.counts.get(Measure::Requests))
 }
 
@@ -284,7 +284,7 @@ fn a_million_groups_are_paged() {
 }
 
 #[test]
-fn foreign_tokens_and_empty_ranges_are_refused() {
+fn foreign_tokens_and_empty_ranges_are_rejected() {
     let mut lab = Lab::open(None, 1 << 30);
     lab.count(0, &[(Series::for_rule("d", "d.a"), 1, 0), (Series::for_rule("d", "d.b"), 1, 0)]);
     let query = Query { page_size: 1, ..by(Groups { rule: true, ..Groups::default() }) };
@@ -443,7 +443,7 @@ proptest! {
         uses.sort_by_key(|used| used.minute);
         let dir = tempfile::tempdir().unwrap();
         let mut lab = Lab::open(Some(&dir.path().join("usage.sqlite")), 1 << 30);
-        lab.work.keep.minutes = 1 << 40;
+        lab.state.retention.minutes = 1 << 40;
         let rules = [("d", "d.a"), ("d", "d.b"), ("e", "e.a")];
         for used in &uses {
             let (domain, rule) = rules[used.rule];
@@ -462,9 +462,9 @@ proptest! {
             // Day buckets are aligned to the epoch, and the start is a day's.
             let time = bucket.map(|bucket| used.minute / u64::from(bucket) * u64::from(bucket));
             let name = |wanted: bool, name: &'static str| if wanted { name } else { "" };
-            let (in_domain, of_rule) = rules[used.rule];
+            let (in_domain, for_rule) = rules[used.rule];
             let user = ["ann", "bob", "cy", "dee"][used.user];
-            let key = (time, name(domain, in_domain), name(rule, of_rule), name(entry, user));
+            let key = (time, name(domain, in_domain), name(rule, for_rule), name(entry, user));
             *want.entry(key).or_default() += used.checks;
         }
         let groups = Groups { bucket_minutes: bucket, domain, rule, entry_key: entry.then(|| "user".to_owned()) };

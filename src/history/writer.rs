@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params_from_iter};
 
 use super::Series;
-use super::database::{Failure, Shape, open};
-use super::differences::Pending;
+use super::database::{Failure, OpenOptions, open};
+use super::deltas::Pending;
 use super::resolution::Resolution;
 use crate::usage::{COLUMNS, Column, Totals};
 
@@ -35,9 +35,9 @@ pub(super) struct Size {
 }
 
 impl Writer {
-    pub(super) fn open(shape: &Shape, second: i64) -> Result<Self, Failure> {
-        let connection = Arc::new(Mutex::new(open(shape, second)?));
-        let (resolutions, max_bytes) = (shape.resolutions.clone(), shape.max_bytes);
+    pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Self, Failure> {
+        let connection = Arc::new(Mutex::new(open(options, second)?));
+        let (resolutions, max_bytes) = (options.resolutions.clone(), options.max_bytes);
         Ok(Self { connection, resolutions, max_bytes, cleaned: second, ids: HashMap::new() })
     }
 

@@ -10,12 +10,12 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
 use crate::api::rls::json as protojson;
-use crate::limiter::{Lane, Limiter};
+use crate::limiter::{Limiter, WorkerSlot};
 use crate::net::{MAX_MESSAGE_BYTES, PartialBytes};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
 use crate::sanitize::sanitize;
-use crate::service::{self, Answer, Held};
+use crate::service::{self, Answer, DelayedReplies};
 
 /// Decides about checks that come as JSON.
 #[derive(Clone, Debug)]
@@ -24,12 +24,12 @@ pub struct JsonChecks {
     pub limiter: Arc<Limiter>,
     /// Tells the time.
     pub clock: Arc<Clock>,
-    /// The lane of all of them.
-    pub lane: Lane,
+    /// The worker slot of all of them.
+    pub worker: WorkerSlot,
     /// What incomplete bodies hold.
     pub partial: PartialBytes,
-    /// The answers that are held.
-    pub held: Held,
+    /// The delayed replies.
+    pub delayed: DelayedReplies,
     /// The phase of the process.
     pub phases: Phases,
 }
@@ -56,28 +56,28 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
 impl JsonChecks {
     async fn answer(&self, body: Body) -> Result<Answer, String> {
         let read = tokio::time::timeout(
-            BODY_PATIENCE,
+            BODY_TIMEOUT,
             axum::body::to_bytes(Body::new(self.partial.bound(body)), MAX_MESSAGE_BYTES),
         );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
         let answer = self.decide(&body)?;
         // An answer that waits does not hold its request, which may be large.
         drop(body);
-        if !answer.hold.is_zero() {
-            let held = self.held.hold(answer.hold, self.phases.clone()).await;
-            held.map_err(|status| status.message().to_owned())?;
+        if !answer.delay.is_zero() {
+            let delayed = self.delayed.delay(answer.delay, self.phases.clone()).await;
+            delayed.map_err(|status| status.message().to_owned())?;
         }
         Ok(answer)
     }
 
     fn decide(&self, body: &[u8]) -> Result<Answer, String> {
         let request = protojson::request_from_json(body)?;
-        // Plain HTTP tells no deadline; the bound on held answers holds all the same.
-        let patience = self.held.patience(&http::HeaderMap::new());
-        let answer = service::answer_within(&self.limiter, self.lane, self.clock.now(), &request, patience);
-        answer.map_err(|refusal| refusal.to_string())
+        // Plain HTTP tells no deadline; the bound on delayed replies holds all the same.
+        let timeout = self.delayed.timeout(&http::HeaderMap::new());
+        let answer = service::answer_within(&self.limiter, self.worker, self.clock.now(), &request, timeout);
+        answer.map_err(|error| error.to_string())
     }
 }
 
 /// A check is small; who needs longer to send one only occupies a connection.
-const BODY_PATIENCE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);

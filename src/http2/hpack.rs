@@ -1,6 +1,6 @@
 //! Header blocks (RFC 7541). What is read has no dynamic table: our SETTINGS allow the peer none.
 //!
-//! Of our own, since the crates that were looked at (`hpack` and those that descend from it) build the Huffman table anew
+//! Of our own, since the crates that were looked at (`hpack` and those that descend from it) build the Huffman table again
 //! for every string: with a server whose headers differ each time, that would be most of what the generator costs.
 
 use super::huffman::Huffman;
@@ -15,7 +15,7 @@ pub(crate) struct Decoder {
 
 /// What a block said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct Meaning {
     /// `:status`.
     pub(crate) status: Option<u16>,
     /// `grpc-status`; [`u16::MAX`] for one that is no number.
@@ -33,27 +33,27 @@ impl Decoder {
     ///
     /// # Errors
     /// It is no header block, or needs a dynamic table.
-    pub(crate) fn read(&mut self, block: &[u8]) -> Result<Told, &'static str> {
-        let (mut told, mut rest) = (Told::default(), block);
+    pub(crate) fn read(&mut self, block: &[u8]) -> Result<Meaning, &'static str> {
+        let (mut meaning, mut rest) = (Meaning::default(), block);
         while let Some(first) = rest.first().copied() {
             if first & 0x80 != 0 {
                 let index = integer(&mut rest, 7)?;
                 known(index)?;
                 if let Some(status) = index.checked_sub(STATUS).and_then(|at| STATUSES.get(at)) {
-                    told.status = Some(*status);
+                    meaning.status = Some(*status);
                 }
             } else if first & 0xe0 == 0x20 {
                 if integer(&mut rest, 5)? != 0 {
                     return Err("a header block makes its table larger than allowed");
                 }
             } else {
-                self.literal(if first & 0x40 != 0 { 6 } else { 4 }, &mut rest, &mut told)?;
+                self.literal(if first & 0x40 != 0 { 6 } else { 4 }, &mut rest, &mut meaning)?;
             }
         }
-        Ok(told)
+        Ok(meaning)
     }
 
-    fn literal(&mut self, prefix: u8, rest: &mut &[u8], told: &mut Told) -> Result<(), &'static str> {
+    fn literal(&mut self, prefix: u8, rest: &mut &[u8], meaning: &mut Meaning) -> Result<(), &'static str> {
         let index = integer(rest, prefix)?;
         self.name.clear();
         if index == 0 {
@@ -67,9 +67,9 @@ impl Decoder {
         self.value.clear();
         self.huffman.string(rest, &mut self.value)?;
         match self.name.as_slice() {
-            b":status" => told.status = number(&self.value),
-            b"grpc-status" => told.grpc = Some(number(&self.value).unwrap_or(u16::MAX)),
-            b"grpc-message" => told.message.clone_from(&self.value),
+            b":status" => meaning.status = number(&self.value),
+            b"grpc-status" => meaning.grpc = Some(number(&self.value).unwrap_or(u16::MAX)),
+            b"grpc-message" => meaning.message.clone_from(&self.value),
             _ => {}
         }
         Ok(())
@@ -170,25 +170,25 @@ const TRUNCATED: &str = "a header block ends too early";
 mod tests {
     use super::*;
 
-    fn read(block: &[u8]) -> Result<Told, &'static str> {
+    fn read(block: &[u8]) -> Result<Meaning, &'static str> {
         Decoder::new().read(block)
     }
 
     #[test]
     fn every_form_of_a_header_is_read() {
-        let told = |status, grpc, message: &str| Told { status, grpc, message: message.into() };
+        let meaning = |status, grpc, message: &str| Meaning { status, grpc, message: message.into() };
         let mut long = Vec::new();
         put_literal(&mut long, false, None, "other", &"x".repeat(1_000));
         put_literal(&mut long, true, None, "grpc-message", &"y".repeat(300));
-        let cases: [(&[u8], Told); 8] = [
-            (&[], told(None, None, "")),
-            (&[0x88], told(Some(200), None, "")),
-            (&[0x20, 0x8e], told(Some(500), None, "")),
-            (b"\x08\x03503", told(Some(503), None, "")),
-            (b"\x48\x03302", told(Some(302), None, "")),
-            (b"\x00\x0bgrpc-status\x0212\x10\x0cgrpc-message\x02no", told(None, Some(12), "no")),
-            (b"\x40\x0bgrpc-status\x01x", told(None, Some(u16::MAX), "")),
-            (&long, told(None, None, &"y".repeat(300))),
+        let cases: [(&[u8], Meaning); 8] = [
+            (&[], meaning(None, None, "")),
+            (&[0x88], meaning(Some(200), None, "")),
+            (&[0x20, 0x8e], meaning(Some(500), None, "")),
+            (b"\x08\x03503", meaning(Some(503), None, "")),
+            (b"\x48\x03302", meaning(Some(302), None, "")),
+            (b"\x00\x0bgrpc-status\x0212\x10\x0cgrpc-message\x02no", meaning(None, Some(12), "no")),
+            (b"\x40\x0bgrpc-status\x01x", meaning(None, Some(u16::MAX), "")),
+            (&long, meaning(None, None, &"y".repeat(300))),
         ];
         for (block, expected) in cases {
             assert_eq!(read(block), Ok(expected), "{block:?}");

@@ -2,28 +2,28 @@
 
 use smallvec::SmallVec;
 
-use super::count::Counting;
 use super::denial::Concluded;
-use super::name::SeriesOf;
+use super::record::Recorder;
 use super::resolve::{Limited, Resolved, Resolver};
+use super::series_key::SeriesKeys;
 use super::{Check, Code, Decision, Descriptor, Limiter, Plan, Status, requests};
 use crate::engine::{Algorithm, Limit, Op, Outcome, QueueMode, Verdict};
 use crate::rules;
 use crate::store::{Charge, Charged, Group, Role, SeriesSource, Store};
 use crate::units::Timestamp;
-use crate::usage::Lane;
+use crate::usage::WorkerSlot;
 
 /// Decides about one check.
 pub(super) fn decide<'v>(
     limiter: &'v Limiter,
     plan: &'v Plan,
-    lane: Lane,
+    worker: WorkerSlot,
     now: Timestamp,
     check: &Check<'_>,
 ) -> Decision<'v> {
     let Some(domain) = plan.domain(&check.domain) else {
         limiter.usage.count_unknown_domain(&check.domain, check.descriptors.len());
-        limiter.usage.count_unmatched(lane, check.descriptors.len());
+        limiter.usage.count_unmatched(worker, check.descriptors.len());
         let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
         return Decision { statuses, ..Decision::default() };
     };
@@ -35,38 +35,38 @@ pub(super) fn decide<'v>(
     if let [only] = &*check.descriptors {
         let mut resolved = [search.one(only)];
         let keys = search.finish(&mut resolved);
-        let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
-        return Scene { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, lane);
+        let series = SeriesKeys { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
+        return Evaluation { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, worker);
     }
     let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|descriptor| search.one(descriptor)).collect();
     let keys = search.finish(&mut resolved);
-    let series = SeriesOf { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
-    Scene { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, lane)
+    let series = SeriesKeys { usage: &limiter.usage, plan, check, resolved: &resolved, keys: &keys };
+    Evaluation { limiter, check, resolved: &resolved, series: &series, now }.decide(plan, domain, worker)
 }
 
 /// The outcomes of one descriptor's limits, in their order.
 pub(super) type Outcomes = SmallVec<[Charged; 1]>;
 
 /// One check, and what limits it.
-struct Scene<'s, 'v, 'c> {
+struct Evaluation<'s, 'v, 'c> {
     limiter: &'v Limiter,
     check: &'s Check<'c>,
     resolved: &'s [Resolved<'v>],
-    series: &'s SeriesOf<'s, 'v, 'c>,
+    series: &'s SeriesKeys<'s, 'v, 'c>,
     now: Timestamp,
 }
 
-impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
-    fn decide(&self, plan: &'v Plan, domain: &'v rules::Domain, lane: Lane) -> Decision<'v> {
+impl<'s, 'v, 'c> Evaluation<'s, 'v, 'c> {
+    fn decide(&self, plan: &'v Plan, domain: &'v rules::Domain, worker: WorkerSlot) -> Decision<'v> {
         match (domain.charge, &*self.check.descriptors, self.resolved) {
             (rules::Charge::Independent, [descriptor], [one]) => {
                 let outcomes = self.charge_one(0, one, self.op(descriptor));
-                self.conclude(plan, domain, lane, &[outcomes], None)
+                self.conclude(plan, domain, worker, &[outcomes], None)
             }
-            (rules::Charge::Independent, ..) => self.conclude(plan, domain, lane, &self.charge_each(), None),
+            (rules::Charge::Independent, ..) => self.conclude(plan, domain, worker, &self.charge_each(), None),
             (rules::Charge::AllOrNothing, ..) => {
                 let (outcomes, admitted) = self.charge_all_or_nothing();
-                self.conclude(plan, domain, lane, &outcomes, Some(admitted))
+                self.conclude(plan, domain, worker, &outcomes, Some(admitted))
             }
         }
     }
@@ -76,13 +76,13 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         &self,
         plan: &'v Plan,
         domain: &'v rules::Domain,
-        lane: Lane,
+        worker: WorkerSlot,
         outcomes: &[Outcomes],
         admitted: Option<bool>,
     ) -> Decision<'v> {
         let mut decision = Decision { domain: Some(domain), ..Decision::default() };
         for (one, outcomes) in self.resolved.iter().zip(outcomes) {
-            decision.statuses.push(tell(one, outcomes));
+            decision.statuses.push(status(one, outcomes));
         }
         // In global shadow mode no limit binds another: everything was charged on its own.
         let global_shadow = self.limiter.settings.shadow_mode;
@@ -93,7 +93,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         };
         let rolled_back = !global_shadow && admitted == Some(false);
         let Self { check, series, now, .. } = *self;
-        Counting { usage: &self.limiter.usage, plan, series, lane, check, now, rolled_back }
+        Recorder { usage: &self.limiter.usage, plan, series, worker, check, now, rolled_back }
             .count(self.resolved, outcomes);
         decision.code = code;
         if code == Code::OverLimit && self.limiter.settings.shadow_mode {
@@ -104,7 +104,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
         let concluded =
             Concluded { check, resolved: self.resolved, outcomes, decision: &decision, global_shadow, quota_mode, now };
         concluded.report(self.limiter.usage.denials(), code, |statuses| self.overall(statuses));
-        requests::count(&self.limiter.usage, plan, domain, lane, check, decision.code);
+        requests::count(&self.limiter.usage, plan, domain, worker, check, decision.code);
         if decision.code == Code::Ok {
             self.delays(&mut decision, outcomes);
         }
@@ -148,7 +148,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
 
     /// The charge of limit `nth` of descriptor `i`. The first limit's counter has the series.
     fn charge<'r>(&'r self, i: usize, nth: usize, limited: &'r Limited<'_>, op: Op) -> Charge<'r> {
-        let series = (nth == 0).then_some(SeriesSource { tags: self.series, index: i });
+        let series = (nth == 0).then_some(SeriesSource { ids: self.series, index: i });
         Charge { limit: limited.limit(), key: self.series.keys.key(limited.key), op, series }
     }
 
@@ -213,7 +213,7 @@ impl<'s, 'v, 'c> Scene<'s, 'v, 'c> {
             for (limited, Charged { outcome, .. }) in limits(one).iter().zip(outcomes) {
                 let Algorithm::TokenBucket { queue, .. } = limited.limit().algorithm else { continue };
                 let slot = match queue.mode {
-                    QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut decision.hold,
+                    QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut decision.delay,
                     QueueMode::Advise => &mut decision.advice,
                 };
                 *slot = (*slot).max(outcome.delay());
@@ -232,12 +232,12 @@ pub(super) fn limits<'r, 'v>(one: &'r Resolved<'v>) -> &'r [Limited<'v>] {
 }
 
 /// The status of one descriptor.
-fn tell<'v>(one: &Resolved<'v>, outcomes: &[Charged]) -> Status<'v> {
+fn status<'v>(one: &Resolved<'v>, outcomes: &[Charged]) -> Status<'v> {
     let rule = match one {
         Resolved::Nothing | Resolved::Override(_) => None,
         Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => Some(*rule),
     };
-    let Some((limited, outcome)) = speaking(limits(one), outcomes) else {
+    let Some((limited, outcome)) = governing(limits(one), outcomes) else {
         let unlimited = rule.is_some_and(|rule| rule.unlimited);
         return Status { rule, unlimited, ..Status::default() };
     };
@@ -259,7 +259,7 @@ fn tell<'v>(one: &Resolved<'v>, outcomes: &[Charged]) -> Status<'v> {
 }
 
 /// Of several limits the one that denies (the longest to wait for), else the one with the least share left.
-pub(super) fn speaking<'a, 'v>(
+pub(super) fn governing<'a, 'v>(
     limits: &'a [Limited<'v>],
     outcomes: &'a [Charged],
 ) -> Option<(&'a Limited<'v>, &'a Outcome)> {

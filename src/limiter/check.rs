@@ -16,8 +16,8 @@ pub struct Check<'a> {
     pub descriptors: SmallVec<[Descriptor<'a>; 2]>,
     /// Hits of the descriptors that name none; 0 means 1.
     pub hits_addend: u32,
-    /// How long the caller waits at most for an answer that is held; `None`: as long as it takes.
-    pub patience: Option<Nanos>,
+    /// How long the caller waits at most for a delayed reply; `None`: as long as it takes.
+    pub timeout: Option<Nanos>,
 }
 
 /// One descriptor of a check.
@@ -25,7 +25,7 @@ pub struct Check<'a> {
 pub struct Descriptor<'a> {
     /// The entries, in order.
     pub entries: SmallVec<[Entry<'a>; 4]>,
-    /// A limit that the request brings along, in place of the configured one.
+    /// A request override, in place of the configured one.
     pub limit: Option<Override>,
     /// Hits of this descriptor; 0 looks without counting.
     pub hits: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Descriptor<'a> {
     pub refund: bool,
 }
 
-/// A limit that a request brings along: a clock-aligned fixed window.
+/// A request override: a clock-aligned fixed window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Override {
     /// Hits allowed per period.

@@ -14,7 +14,7 @@ pub struct Decision<'v> {
     /// One status for each descriptor, in order.
     pub statuses: SmallVec<[Status<'v>; 2]>,
     /// How long the answer is to be held, for hits that wait in a queue; zero when denied.
-    pub hold: Nanos,
+    pub delay: Nanos,
     /// How long the caller is advised to wait, for hits that wait in a queue; zero when denied.
     pub advice: Nanos,
     /// The domain, if it is configured.
@@ -64,7 +64,7 @@ pub struct Status<'v> {
     pub code: Code,
     /// The rule that it matched, if one did and nothing replaced it.
     pub rule: Option<&'v Rule>,
-    /// The limit that speaks: of several the one that denies, else the one with the least share left.
+    /// The governing limit: of several the one that denies, else the one with the least share left.
     pub limit: Option<CurrentLimit<'v>>,
     /// The rule says that there is no limit.
     pub unlimited: bool,

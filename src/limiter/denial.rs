@@ -83,7 +83,7 @@ impl Concluded<'_, '_, '_> {
         let rule = self.decision.statuses.get(descriptor).and_then(|status| status.rule);
         let current = limited.current();
         DeniedLimit {
-            rule: rule.map_or_else(|| RuleName::of_overrides(&self.check.domain).path, |rule| rule.path.clone()),
+            rule: rule.map_or_else(|| RuleName::for_overrides(&self.check.domain).path, |rule| rule.path.clone()),
             descriptor,
             hits: self.check.descriptors.get(descriptor).map_or(0, |one| self.check.hits(one)),
             requests_per_unit: current.requests_per_unit,
@@ -98,7 +98,7 @@ impl Concluded<'_, '_, '_> {
         let all = || self.check.descriptors.iter().enumerate();
         let ordered =
             all().filter(|(index, _)| *index == governing).chain(all().filter(|(index, _)| *index != governing));
-        let (mut told, mut bytes, mut count) = (Vec::new(), 0, 0);
+        let (mut kept, mut bytes, mut count) = (Vec::new(), 0, 0);
         for (index, descriptor) in ordered {
             let mut entries = Vec::new();
             for entry in &descriptor.entries {
@@ -110,12 +110,12 @@ impl Concluded<'_, '_, '_> {
                 entries.push((cut(&entry.key), cut(&entry.value)));
             }
             if !entries.is_empty() || index == governing {
-                told.push(DeniedDescriptor { index, entries });
+                kept.push(DeniedDescriptor { index, entries });
             }
         }
-        told.sort_by_key(|descriptor| descriptor.index);
+        kept.sort_by_key(|descriptor| descriptor.index);
         let entries: usize = self.check.descriptors.iter().map(|descriptor| descriptor.entries.len()).sum();
-        (told, u32::try_from(entries - count).unwrap_or(u32::MAX))
+        (kept, u32::try_from(entries - count).unwrap_or(u32::MAX))
     }
 }
 

@@ -9,13 +9,13 @@
 
 mod charge;
 mod check;
-mod count;
 mod decision;
 mod denial;
-mod name;
 mod plan;
+mod record;
 mod requests;
 mod resolve;
+mod series_key;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,17 +28,17 @@ pub use plan::Plan;
 use plan::changed_rates;
 
 use crate::rules::RuleSet;
-use crate::store::{Identities, Memory, WhenFull};
+use crate::store::{LimitIds, Memory, WhenFull};
 use crate::units::Timestamp;
-pub use crate::usage::Lane;
 use crate::usage::Usage;
+pub use crate::usage::WorkerSlot;
 
 /// Decides. One for the whole process, shared by every front end.
 #[derive(Debug)]
 pub struct Limiter {
     plan: ArcSwapOption<Plan>,
     generation: AtomicU64,
-    identities: Identities,
+    limit_ids: LimitIds,
     store: Memory,
     usage: Usage,
     settings: Settings,
@@ -58,8 +58,8 @@ pub struct Settings {
     /// What happens to new counters beyond that.
     pub when_full: WhenFull,
     /// Workers with statistics of their own.
-    pub lanes: usize,
-    /// Single counters whose usage is told apart.
+    pub workers: usize,
+    /// Counters tracked individually.
     pub usage_series: u32,
 }
 
@@ -71,7 +71,7 @@ impl Default for Settings {
             dynamic_metadata: false,
             counter_budget_bytes: 1 << 30,
             when_full: WhenFull::Deny,
-            lanes: 1,
+            workers: 1,
             usage_series: 0,
         }
     }
@@ -83,9 +83,9 @@ impl Limiter {
         Self {
             plan: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
-            identities: Identities::default(),
+            limit_ids: LimitIds::default(),
             store: Memory::new(settings.counter_budget_bytes, settings.when_full),
-            usage: Usage::new(settings.lanes, settings.usage_series),
+            usage: Usage::new(settings.workers, settings.usage_series),
             settings,
         }
     }
@@ -94,7 +94,7 @@ impl Limiter {
     ///
     /// Cost: linear in the number of rules; if it changes the rate of a token bucket, a pass over all counters besides.
     pub fn replace_rules(&self, now: Timestamp, rules: RuleSet) {
-        let plan = Arc::new(Plan::new(rules, &self.identities, &self.usage));
+        let plan = Arc::new(Plan::new(rules, &self.limit_ids, &self.usage));
         let old = self.plan.swap(Some(Arc::clone(&plan)));
         self.generation.fetch_add(1, Ordering::Relaxed);
         let changed = old.map(|old| changed_rates(&old, &plan)).unwrap_or_default();
@@ -146,9 +146,9 @@ pub struct View<'l> {
 
 impl View<'_> {
     /// Decides about one check.
-    pub fn check(&self, lane: Lane, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
+    pub fn check(&self, worker: WorkerSlot, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
         match self.plan.as_deref() {
-            Some(plan) => charge::decide(self.limiter, plan, lane, now, check),
+            Some(plan) => charge::decide(self.limiter, plan, worker, now, check),
             None => Decision::default(),
         }
     }

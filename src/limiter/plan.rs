@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 
 use crate::engine::{Algorithm, Limit, Starts};
 use crate::rules::{Domain, Entry, Level, Rule, RuleSet};
-use crate::store::{Identities, Identity};
+use crate::store::{LimitId, LimitIds};
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
 
 /// A configuration made ready to decide by.
@@ -18,7 +18,7 @@ pub struct Plan {
     rules: RuleSet,
     /// By rule index.
     attached: Vec<Attached>,
-    /// By domain: the statistics of limits that requests bring along.
+    /// By domain: the statistics of request overrides.
     overrides: HashMap<String, Arc<RuleUsage>, ahash::RandomState>,
     /// By domain, of those that count requests by entry keys: the keys, in the order of the configuration.
     usage_by: HashMap<String, Vec<Arc<KeyUsage>>, ahash::RandomState>,
@@ -28,9 +28,9 @@ pub struct Plan {
 #[derive(Debug)]
 pub(super) struct Attached {
     /// One for each limit.
-    pub(super) identities: SmallVec<[Identity; 1]>,
+    pub(super) limit_ids: SmallVec<[LimitId; 1]>,
     /// The rule itself, for the names of its counters' series.
-    pub(super) identity: Identity,
+    pub(super) limit_id: LimitId,
     /// The rule's statistics.
     pub(super) usage: Arc<RuleUsage>,
     /// The metrics go by values, not by the rule's path.
@@ -39,21 +39,22 @@ pub(super) struct Attached {
 
 impl Plan {
     /// Makes `rules` ready. Cost: linear in the number of rules.
-    pub(super) fn new(rules: RuleSet, identities: &Identities, usage: &Usage) -> Self {
+    pub(super) fn new(rules: RuleSet, limit_ids: &LimitIds, usage: &Usage) -> Self {
         let attach = |rule: &Rule| {
             let metrics_by_value = rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric);
             let labels = labels(rule);
-            let shown = usage.of_rule(&labels);
+            let shown = usage.for_rule(&labels);
             Attached {
-                identities: identify(rule, identities),
-                identity: identities.intern(path(rule)),
-                usage: if metrics_by_value { usage.of_rule_by_value(&labels) } else { shown },
+                limit_ids: limit_ids_of(rule, limit_ids),
+                limit_id: limit_ids.intern(path(rule)),
+                usage: if metrics_by_value { usage.for_rule_by_value(&labels) } else { shown },
                 metrics_by_value,
             }
         };
         let attached = rules.rules().iter().map(attach).collect();
-        let overrides = rules.domains().map(|domain| (domain.name.clone(), usage.of_overrides(&domain.name))).collect();
-        let keys = |domain: &Domain| domain.usage_by.iter().map(|key| usage.of_entry_key(&domain.name, key)).collect();
+        let overrides =
+            rules.domains().map(|domain| (domain.name.clone(), usage.for_overrides(&domain.name))).collect();
+        let keys = |domain: &Domain| domain.usage_by.iter().map(|key| usage.for_entry_key(&domain.name, key)).collect();
         let counting = rules.domains().filter(|domain| !domain.usage_by.is_empty());
         let usage_by = counting.map(|domain| (domain.name.clone(), keys(domain))).collect();
         Self { rules, attached, overrides, usage_by }
@@ -73,11 +74,11 @@ impl Plan {
     }
 
     /// Every limit that is a token bucket, with its identity.
-    fn buckets(&self) -> impl Iterator<Item = (Identity, Limit)> {
+    fn buckets(&self) -> impl Iterator<Item = (LimitId, Limit)> {
         let limits = self.rules.rules().iter().zip(&self.attached);
-        let limits = limits.flat_map(|(rule, attached)| attached.identities.iter().copied().zip(&rule.limits));
+        let limits = limits.flat_map(|(rule, attached)| attached.limit_ids.iter().copied().zip(&rule.limits));
         limits
-            .map(|(identity, limit)| (identity, limit.limit))
+            .map(|(limit_id, limit)| (limit_id, limit.limit))
             .filter(|(_, limit)| matches!(limit.algorithm, Algorithm::TokenBucket { .. }))
     }
 
@@ -112,7 +113,7 @@ pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
 ///
 /// A count of one window means nothing in another, so the window is part of the identity. A bucket's missing hits mean
 /// the same at any rate: of a rule's buckets the one with the longest period stays itself, then the next.
-fn identify(rule: &Rule, identities: &Identities) -> SmallVec<[Identity; 1]> {
+fn limit_ids_of(rule: &Rule, limit_ids: &LimitIds) -> SmallVec<[LimitId; 1]> {
     let kind = |limit: &Limit| match limit.algorithm {
         Algorithm::TokenBucket { .. } => algorithm(limit).to_owned(),
         _ => format!("{}/{}", algorithm(limit), limit.window.as_ns()),
@@ -121,24 +122,24 @@ fn identify(rule: &Rule, identities: &Identities) -> SmallVec<[Identity; 1]> {
     // Stable: those of one window stay in the order of the list.
     order.sort_by_key(|i| rule.limits.get(*i).map(|limit| Reverse(limit.limit.window)));
     let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut found: SmallVec<[Identity; 1]> = smallvec![Identity::OVERRIDE; rule.limits.len()];
+    let mut found: SmallVec<[LimitId; 1]> = smallvec![LimitId::OVERRIDE; rule.limits.len()];
     for i in order {
         if let (Some(limit), Some(slot)) = (rule.limits.get(i), found.get_mut(i)) {
             let kind = kind(&limit.limit);
             let again = seen.entry(kind.clone()).or_insert(0);
             *again += 1;
-            *slot = identities.intern(format!("{}\u{1f}{kind}/{again}", path(rule)));
+            *slot = limit_ids.intern(format!("{}\u{1f}{kind}/{again}", path(rule)));
         }
     }
     found
 }
 
 /// The buckets of `new` whose rate is another than in `old`, by identity: those whose states are of another rate.
-pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<Identity, Limit, ahash::RandomState> {
+pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<LimitId, Limit, ahash::RandomState> {
     let before: HashMap<_, _, ahash::RandomState> = old.buckets().collect();
     let rate = |limit: &Limit| (limit.max, limit.window);
     let changed =
-        |(identity, limit): &(Identity, Limit)| before.get(identity).is_some_and(|old| rate(old) != rate(limit));
+        |(limit_id, limit): &(LimitId, Limit)| before.get(limit_id).is_some_and(|old| rate(old) != rate(limit));
     new.buckets().filter(changed).collect()
 }
 

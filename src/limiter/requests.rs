@@ -2,20 +2,20 @@
 
 use super::{Check, Code, Plan};
 use crate::rules::{Domain, Entry};
-use crate::usage::{Lane, Usage};
+use crate::usage::{Usage, WorkerSlot};
 
 /// Counts the check by the value of each entry key that its domain names.
 ///
 /// Cost: one branch for a domain that names none; else a look-up in the usage for each key that the check carries. A check
 /// that only gives hits back is no request.
-pub(super) fn count(usage: &Usage, plan: &Plan, domain: &Domain, lane: Lane, check: &Check<'_>, code: Code) {
+pub(super) fn count(usage: &Usage, plan: &Plan, domain: &Domain, worker: WorkerSlot, check: &Check<'_>, code: Code) {
     if domain.usage_by.is_empty() {
         return;
     }
     let Some(hits) = hits(check) else { return };
     for key in plan.usage_by(&domain.name) {
         if let Some(value) = value(check, key.key()) {
-            usage.count_by_entry(lane, key, value, hits, code == Code::OverLimit);
+            usage.count_by_entry(worker, key, value, hits, code == Code::OverLimit);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{Check, CurrentLimit, Descriptor, Override};
 use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
 use crate::limiter::plan::{Attached, Plan};
 use crate::rules::{Domain, Entry, Rule, RuleLimit, Varies};
-use crate::store::{CounterKeys, Identity, KeyPlace};
+use crate::store::{CounterKeys, KeyLocation, LimitId};
 use crate::units::Nanos;
 
 /// What limits one descriptor.
@@ -26,7 +26,7 @@ pub(super) enum Resolved<'v> {
 #[derive(Debug)]
 pub(super) struct Limited<'v> {
     source: Source<'v>,
-    pub(super) key: KeyPlace,
+    pub(super) key: KeyLocation,
 }
 
 /// Where a limit comes from. One that a request brings is boxed: it is rare, and would make room for itself in all.
@@ -61,20 +61,20 @@ impl<'v> Limited<'v> {
 pub(super) struct Resolver<'v> {
     plan: &'v Plan,
     domain: &'v Domain,
-    patience: Option<Nanos>,
+    timeout: Option<Nanos>,
     keys: CounterKeys,
 }
 
 impl<'v> Resolver<'v> {
     pub(super) fn new(plan: &'v Plan, domain: &'v Domain, check: &Check<'_>) -> Self {
-        Self { plan, domain, patience: check.patience, keys: CounterKeys::default() }
+        Self { plan, domain, timeout: check.timeout, keys: CounterKeys::default() }
     }
 
     /// What limits one descriptor, whatever limits the others.
     pub(super) fn one(&mut self, descriptor: &Descriptor<'_>) -> Resolved<'v> {
-        let Self { plan, domain, patience, ref mut keys } = *self;
+        let Self { plan, domain, timeout, ref mut keys } = *self;
         if let Some(limited) =
-            descriptor.limit.and_then(|limit| brought_along(domain, limit, &descriptor.entries, keys))
+            descriptor.limit.and_then(|limit| override_limit(domain, limit, &descriptor.entries, keys))
         {
             return Resolved::Override(limited);
         }
@@ -83,9 +83,9 @@ impl<'v> Resolver<'v> {
         let Some(attached) = plan.attached(rule) else { return Resolved::Nothing };
         let in_force = |limit: &&RuleLimit| domain.enabled && limit.enabled;
         let mut limits = SmallVec::new();
-        for (limit, identity) in rule.limits.iter().zip(&attached.identities).filter(|(limit, _)| in_force(limit)) {
-            let key = rule_key(keys, *identity, rule, &descriptor.entries);
-            limits.push(Limited { source: Source::of(limit, patience), key });
+        for (limit, limit_id) in rule.limits.iter().zip(&attached.limit_ids).filter(|(limit, _)| in_force(limit)) {
+            let key = rule_key(keys, *limit_id, rule, &descriptor.entries);
+            limits.push(Limited { source: Source::new(limit, timeout), key });
         }
         if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
     }
@@ -100,14 +100,14 @@ impl<'v> Resolver<'v> {
 }
 
 impl<'v> Source<'v> {
-    /// The limit of a rule, for a caller that waits no longer than `patience`.
-    fn of(limit: &'v RuleLimit, patience: Option<Nanos>) -> Self {
-        match (limit.limit.algorithm, patience) {
+    /// The limit of a rule, for a caller that waits no longer than `timeout`.
+    fn new(limit: &'v RuleLimit, timeout: Option<Nanos>) -> Self {
+        match (limit.limit.algorithm, timeout) {
             (
                 Algorithm::TokenBucket { burst, queue: Queue { size: size @ 1.., mode: QueueMode::Hold } },
-                Some(patience),
+                Some(timeout),
             ) => {
-                let queue = Queue { size, mode: QueueMode::HoldAtMost(patience) };
+                let queue = Queue { size, mode: QueueMode::HoldAtMost(timeout) };
                 let algorithm = Algorithm::TokenBucket { burst, queue };
                 Self::Patient(limit, Box::new(Limit { algorithm, ..limit.limit }))
             }
@@ -116,9 +116,9 @@ impl<'v> Source<'v> {
     }
 }
 
-/// Adds the name of what a rule counts under `identity`: the values that the rule leaves open.
-pub(super) fn rule_key(keys: &mut CounterKeys, identity: Identity, rule: &Rule, entries: &[Entry<'_>]) -> KeyPlace {
-    keys.add(identity, |mut key| {
+/// Adds the name of what a rule counts under `limit_id`: the values that the rule leaves open.
+pub(super) fn rule_key(keys: &mut CounterKeys, limit_id: LimitId, rule: &Rule, entries: &[Entry<'_>]) -> KeyLocation {
+    keys.add(limit_id, |mut key| {
         for (level, entry) in rule.levels.iter().zip(entries) {
             if matches!(level.varies, Varies::Key | Varies::KeyAndValue) {
                 key.push(entry.key.as_bytes());
@@ -131,14 +131,14 @@ pub(super) fn rule_key(keys: &mut CounterKeys, identity: Identity, rule: &Rule, 
 }
 
 /// A limit that the request brought along: a clock-aligned fixed window, counted by domain, window and entries.
-fn brought_along<'v>(
+fn override_limit<'v>(
     domain: &Domain,
     limit: Override,
     entries: &[Entry<'_>],
     keys: &mut CounterKeys,
 ) -> Option<Limited<'v>> {
     let period = limit.period?;
-    let key = keys.add(Identity::OVERRIDE, |mut key| {
+    let key = keys.add(LimitId::OVERRIDE, |mut key| {
         key.push_number(period.length.as_ns());
         key.push(domain.name.as_bytes());
         for entry in entries {

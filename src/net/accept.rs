@@ -16,23 +16,23 @@ use crate::runtime::lifecycle::Phases;
 
 /// How many connections one port may have, and how many there were. Shared by all that accept on the port.
 #[derive(Clone, Debug)]
-pub struct Slots(Arc<SlotState>);
+pub struct ConnectionLimit(Arc<LimitState>);
 
 #[derive(Debug)]
-struct SlotState {
+struct LimitState {
     free: Arc<Semaphore>,
     max: usize,
     accepted: AtomicU64,
-    refused: AtomicU64,
+    rejected: AtomicU64,
     failed: AtomicU64,
 }
 
-impl Slots {
+impl ConnectionLimit {
     /// Room for `max` connections.
     pub fn new(max: u32) -> Self {
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let (accepted, refused, failed) = Default::default();
-        Self(Arc::new(SlotState { free: Arc::new(Semaphore::new(max)), max, accepted, refused, failed }))
+        let (accepted, rejected, failed) = Default::default();
+        Self(Arc::new(LimitState { free: Arc::new(Semaphore::new(max)), max, accepted, rejected, failed }))
     }
 
     /// Connections open now.
@@ -46,8 +46,8 @@ impl Slots {
     }
 
     /// Connections closed at once since the start, because every slot was taken.
-    pub fn refused(&self) -> u64 {
-        self.0.refused.load(Ordering::Relaxed)
+    pub fn rejected(&self) -> u64 {
+        self.0.rejected.load(Ordering::Relaxed)
     }
 
     /// Calls of accept that failed since the start (no file descriptor left, or the peer was gone already).
@@ -56,10 +56,10 @@ impl Slots {
     }
 
     fn take(&self) -> Option<OwnedSemaphorePermit> {
-        let slot = Arc::clone(&self.0.free).try_acquire_owned().ok();
-        let counter = if slot.is_some() { &self.0.accepted } else { &self.0.refused };
+        let permit = Arc::clone(&self.0.free).try_acquire_owned().ok();
+        let counter = if permit.is_some() { &self.0.accepted } else { &self.0.rejected };
         counter.fetch_add(1, Ordering::Relaxed);
-        slot
+        permit
     }
 }
 
@@ -67,7 +67,7 @@ impl Slots {
 #[derive(Debug)]
 pub struct Acceptor {
     listener: Listener,
-    slots: Slots,
+    connection_limit: ConnectionLimit,
 }
 
 #[derive(Debug)]
@@ -90,12 +90,12 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the runtime cannot take the socket.
-    pub fn new(socket: Socket, slots: Slots) -> io::Result<Self> {
+    pub fn new(socket: Socket, connection_limit: ConnectionLimit) -> io::Result<Self> {
         let listener = match socket {
             Socket::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
             Socket::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
         };
-        Ok(Self { listener, slots })
+        Ok(Self { listener, connection_limit })
     }
 
     /// Serves each connection in a task of its own until the process stops, then waits for those that are left.
@@ -105,11 +105,11 @@ impl Acceptor {
     {
         // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
         let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
-        let begin = |(peer, slot): (Peer, OwnedSemaphorePermit)| {
+        let begin = |(peer, permit): (Peer, OwnedSemaphorePermit)| {
             let (connection, alive) = (connection(peer), alive.clone());
             tokio::spawn(async move {
                 connection.await;
-                drop((slot, alive));
+                drop((permit, alive));
             });
         };
         let mut stopping = pin!(phases.stopping());
@@ -140,8 +140,8 @@ impl Acceptor {
     async fn next(&self) -> (Peer, OwnedSemaphorePermit) {
         loop {
             match self.accept().await {
-                Ok(peer) => match self.slots.take() {
-                    Some(slot) => return (peer, slot),
+                Ok(peer) => match self.connection_limit.take() {
+                    Some(permit) => return (peer, permit),
                     None => drop(peer),
                 },
                 Err(error) => self.pause_after(&error).await,
@@ -160,9 +160,9 @@ impl Acceptor {
         }
     }
 
-    /// A peer that gave up is nobody's fault; anything else (in general: no file descriptor left) would return at once.
+    /// A peer that gave up is nobody's fault; anything else (usually: no file descriptor left) would return at once.
     async fn pause_after(&self, error: &io::Error) {
-        let failed = self.slots.0.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let failed = self.connection_limit.0.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !is_peer_gone(error) {
             // Fifty a second while it lasts: ever fewer of them are logged.
             if failed.is_power_of_two() {
@@ -178,5 +178,5 @@ fn is_peer_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected | InvalidInput)
 }
 
-/// Long enough not to burn the core, short against the patience of a connecting client.
+/// Long enough not to burn the core, short against the timeout of a connecting client.
 const PAUSE: Duration = Duration::from_millis(20);

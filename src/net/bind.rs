@@ -97,7 +97,7 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound { address: Address::Unix(path.to_owned()), sockets: vec![Socket::Unix(listener)], file })
 }
 
-/// Removes the file that a killed process left behind; one that is served, or is no socket, is refused.
+/// Removes the file that a killed process left behind; one that is served, or is no socket, is rejected.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_refused_however_it_is_shared() {
+    fn a_taken_port_is_rejected_however_it_is_shared() {
         for (theirs, ours) in [(1, 1), (1, 2), (2, 1), (2, 2)] {
             let taken = bind(&tcp("127.0.0.1:0"), theirs, "--grpc-addr").unwrap();
             let error = bind(&taken.address, ours, "--grpc-addr").unwrap_err();

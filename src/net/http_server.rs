@@ -1,4 +1,4 @@
-//! The HTTP server of a port: bounded connections, and no patience with peers that send nothing.
+//! The HTTP server of a port: bounded connections, and a timeout for peers that send nothing.
 
 use std::io;
 use std::pin::pin;
@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Acceptor, Opened, Peer, Protocol, Slots, Socket, http2_builder, open};
+use crate::net::{Acceptor, ConnectionLimit, Opened, Peer, Protocol, Socket, http2_builder, open};
 use crate::runtime::lifecycle::Phases;
 
 /// One port.
@@ -26,8 +26,8 @@ impl Server {
     ///
     /// # Errors
     /// When the runtime cannot take the socket.
-    pub fn new(socket: Socket, slots: Slots, router: Router, phases: Phases) -> io::Result<Self> {
-        Ok(Self { acceptor: Acceptor::new(socket, slots)?, router, phases })
+    pub fn new(socket: Socket, connection_limit: ConnectionLimit, router: Router, phases: Phases) -> io::Result<Self> {
+        Ok(Self { acceptor: Acceptor::new(socket, connection_limit)?, router, phases })
     }
 
     /// Accepts until the process stops, then waits for the connections that are left.
@@ -71,7 +71,7 @@ where
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_PATIENCE)
+        .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADERS);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
@@ -99,7 +99,7 @@ where
 }
 
 /// Also how long an idle connection is kept.
-const HEADER_PATIENCE: Duration = Duration::from_secs(30);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What one connection buffers, and so the longest header block: as long as on the gRPC port, for `/json` answers checks too.
 const HEADER_BYTES: usize = 128 << 10;

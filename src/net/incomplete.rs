@@ -169,8 +169,8 @@ mod tests {
         };
         let mut first = all.bound_request(request("12345", &[1, 1])).unwrap();
         assert!(first.body_mut().frame().await.unwrap().is_ok(), "6 of headers and 1");
-        let refused = all.bound_request(request("123", &[1])).map(drop).unwrap_err();
-        assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "4 more are over 10");
+        let rejected = all.bound_request(request("123", &[1])).map(drop).unwrap_err();
+        assert_eq!(rejected.code(), tonic::Code::ResourceExhausted, "4 more are over 10");
         assert!(all.headers(request("12", &[]).headers()).is_ok());
         drop(first);
         assert!(all.headers(request("123456789", &[]).headers()).is_ok(), "what has ended holds nothing");

@@ -8,7 +8,7 @@ mod http_server;
 mod incomplete;
 mod opening;
 
-pub use accept::{Acceptor, Peer, Slots};
+pub use accept::{Acceptor, ConnectionLimit, Peer};
 pub use address::Address;
 pub use bind::{BindError, Bound, Socket, bind};
 pub use http_server::Server;

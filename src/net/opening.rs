@@ -42,14 +42,14 @@ pub struct Opened<S> {
 /// # Errors
 /// When the peer leaves or is silent.
 pub async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
-    open_within(PATIENCE, stream).await
+    open_within(DEADLINE, stream).await
 }
 
 async fn open_within<S: AsyncRead + Unpin>(
-    patience: Duration,
+    deadline: Duration,
     stream: S,
 ) -> Result<(Protocol, Opened<S>), OpeningError> {
-    timeout(patience, read_first(stream)).await.map_err(|_| OpeningError::Silent)?.map_err(OpeningError::Left)
+    timeout(deadline, read_first(stream)).await.map_err(|_| OpeningError::Silent)?.map_err(OpeningError::Left)
 }
 
 async fn read_first<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol, Opened<S>)> {
@@ -117,7 +117,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Opened<S> {
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Clients send the preface at once; ten seconds are enough for a slow network, and bound what silent peers occupy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -7,12 +7,12 @@ use tonic::{Request, Response, Status};
 use http::HeaderMap;
 
 use super::Context;
-use crate::api::rls::{self, Refusal, RequestFrame, ResponseFrame};
+use crate::api::rls::{self, RequestError, RequestFrame, ResponseFrame};
 use crate::api::rls_service::rate_limit_service_server::RateLimitService;
-use crate::limiter::{Lane, Limiter, View};
+use crate::limiter::{Limiter, View, WorkerSlot};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
-use crate::service::{self, Answer, Held};
+use crate::service::{self, Answer, DelayedReplies};
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::{CheckSpan, CheckTracer};
 use crate::units::Timestamp;
@@ -22,9 +22,9 @@ use crate::units::Timestamp;
 pub(crate) struct Checks {
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
-    lane: Lane,
+    worker: WorkerSlot,
     spans: Option<CheckTracer>,
-    held: Held,
+    delayed: DelayedReplies,
     phases: Phases,
     times: Arc<DecisionTimes>,
 }
@@ -33,20 +33,20 @@ pub(crate) struct Checks {
 ///
 /// Hold it for one batch, not longer.
 #[derive(Debug)]
-pub(crate) struct Moment<'c> {
+pub(crate) struct Batch<'c> {
     now: Timestamp,
     view: Option<View<'c>>,
 }
 
 impl Checks {
-    /// Those of the worker with this lane.
-    pub(crate) fn new(context: &Context, lane: Lane) -> Self {
-        let Context { limiter, clock, spans, held, phases, times, .. } = context.clone();
-        Self { limiter, clock, lane, spans, held, phases, times }
+    /// Those of the worker with this slot.
+    pub(crate) fn new(context: &Context, worker: WorkerSlot) -> Self {
+        let Context { limiter, clock, spans, delayed, phases, times, .. } = context.clone();
+        Self { limiter, clock, worker, spans, delayed, phases, times }
     }
 
-    pub(crate) fn moment(&self) -> Moment<'_> {
-        Moment { now: self.clock.now(), view: self.limiter.view() }
+    pub(crate) fn batch(&self) -> Batch<'_> {
+        Batch { now: self.clock.now(), view: self.limiter.view() }
     }
 
     /// The span of a check that is sampled.
@@ -55,12 +55,17 @@ impl Checks {
     }
 
     /// Decides about one message. The answer may have to be held.
-    pub(crate) fn decide(&self, moment: &Moment<'_>, headers: &HeaderMap, message: &[u8]) -> Result<Answer, Refusal> {
-        let patience = self.held.patience(headers);
-        let begun = self.times.begin(self.lane, moment.now);
-        let answer = service::answer_by(&self.limiter, moment.view.as_ref(), self.lane, moment.now, message, patience);
+    pub(crate) fn decide(
+        &self,
+        batch: &Batch<'_>,
+        headers: &HeaderMap,
+        message: &[u8],
+    ) -> Result<Answer, RequestError> {
+        let timeout = self.delayed.timeout(headers);
+        let begun = self.times.begin(self.worker, batch.now);
+        let answer = service::answer_by(&self.limiter, batch.view.as_ref(), self.worker, batch.now, message, timeout);
         if let Some(begun) = begun {
-            self.times.end(self.lane, begun);
+            self.times.end(self.worker, begun);
         }
         answer
     }
@@ -69,18 +74,18 @@ impl Checks {
     /// be 4 MiB, and a quarter of a million may wait.
     pub(crate) async fn settle(
         &self,
-        answer: Result<Answer, Refusal>,
+        answer: Result<Answer, RequestError>,
         span: Option<Sampled>,
     ) -> Result<ResponseFrame, Status> {
         if let Ok(answer) = &answer
-            && !answer.hold.is_zero()
+            && !answer.delay.is_zero()
         {
-            self.held.hold(answer.hold, self.phases.clone()).await?;
+            self.delayed.delay(answer.delay, self.phases.clone()).await?;
         }
         if let Some(span) = span {
             span.end(&answer);
         }
-        answer.map(|answer| answer.frame).map_err(|refusal| refusal.status())
+        answer.map(|answer| answer.frame).map_err(|error| error.status())
     }
 }
 
@@ -91,7 +96,7 @@ impl RateLimitService for Checks {
         let headers = request.metadata().as_ref();
         let message = &request.get_ref().0;
         let span = self.begin_span(headers, message);
-        let answer = self.decide(&self.moment(), headers, message);
+        let answer = self.decide(&self.batch(), headers, message);
         drop(request);
         self.settle(answer, span).await.map(Response::new)
     }
@@ -111,12 +116,12 @@ impl Sampled {
         Self { span, domain }
     }
 
-    fn end(self, answer: &Result<Answer, Refusal>) {
+    fn end(self, answer: &Result<Answer, RequestError>) {
         let Self { span, domain } = self;
         match answer {
             Ok(answer) if answer.over_limit => span.end(&domain, "OVER_LIMIT", None),
             Ok(_) => span.end(&domain, "OK", None),
-            Err(refusal) => span.end(&domain, "UNKNOWN", Some(&refusal.to_string())),
+            Err(error) => span.end(&domain, "UNKNOWN", Some(&error.to_string())),
         }
     }
 }

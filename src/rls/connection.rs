@@ -88,15 +88,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     }
 
     fn answer(&mut self, cx: &mut Context<'_>) {
-        let moment = self.services.moment();
+        let batch = self.services.batch();
         for (request, respond) in self.batch.drain(..) {
-            let (head, body) = request.map(Pieces::of).into_parts();
+            let (head, body) = request.map(Pieces::new).into_parts();
             if !Services::is_check(&head) {
                 self.services.other(Request::from_parts(head, body), respond);
                 continue;
             }
             match body.whole(cx) {
-                Ok(framed) => self.services.check(&moment, head, framed, respond),
+                Ok(framed) => self.services.check(&batch, head, framed, respond),
                 Err(pieces) => self.services.check_later(Request::from_parts(head, pieces), respond),
             }
         }

@@ -10,7 +10,7 @@ use crate::net::{PING_INTERVAL, PING_TIMEOUT};
 
 /// Watches over one connection.
 ///
-/// Cost: a look at a timer per poll. It is set anew only when it fires, so between two pings lies up to twice the interval.
+/// Cost: a look at a timer per poll. It is set again only when it fires, so between two pings lies up to twice the interval.
 pub(super) struct Keepalive {
     pings: Option<PingPong>,
     timer: Pin<Box<Sleep>>,

@@ -11,13 +11,13 @@ use tonic::codegen::Service;
 use tonic::service::Routes;
 
 use super::Context;
-use super::checks::{Checks, Moment};
+use super::checks::{Batch, Checks};
 use super::compressed::{gathered, names_encoding};
 use super::stream::{Payload, Pieces, Whole, respond};
 use crate::api::rls::ResponseFrame;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
-use crate::limiter::Lane;
+use crate::limiter::WorkerSlot;
 use crate::net::PartialBytes;
 use crate::runtime::lifecycle::Phases;
 
@@ -32,10 +32,10 @@ pub(super) struct Services {
 }
 
 impl Services {
-    /// The services of the worker with this lane.
-    pub(super) fn new(context: &Context, lane: Lane) -> Self {
+    /// The services of the worker with this slot.
+    pub(super) fn new(context: &Context, worker: WorkerSlot) -> Self {
         Self {
-            checks: Arc::new(Checks::new(context, lane)),
+            checks: Arc::new(Checks::new(context, worker)),
             other: common_services(&context.phases, SERVICE_NAME).prepare(),
             partial: PartialBytes::default(),
             phases: context.phases.clone(),
@@ -49,18 +49,18 @@ impl Services {
     }
 
     /// What the checks of one batch are decided by.
-    pub(super) fn moment(&self) -> Moment<'_> {
-        self.checks.moment()
+    pub(super) fn batch(&self) -> Batch<'_> {
+        self.checks.batch()
     }
 
     /// Decides about a check whose request arrived whole.
-    pub(super) fn check(&self, moment: &Moment<'_>, head: Parts, whole: Whole, mut respond: SendResponse<Payload>) {
+    pub(super) fn check(&self, batch: &Batch<'_>, head: Parts, whole: Whole, mut respond: SendResponse<Payload>) {
         let Some(message) = crate::api::rls::sole_message(&whole.piece) else {
             return self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
         };
         let span = self.checks.begin_span(&head.headers, message);
-        match self.checks.decide(moment, &head.headers, message) {
-            Ok(answer) if answer.hold.is_zero() && span.is_none() => self.prepared.send(&mut respond, answer.frame),
+        match self.checks.decide(batch, &head.headers, message) {
+            Ok(answer) if answer.delay.is_zero() && span.is_none() => self.prepared.send(&mut respond, answer.frame),
             answer => {
                 let (checks, prepared) = (Arc::clone(&self.checks), Arc::clone(&self.prepared));
                 tokio::spawn(async move {
@@ -70,7 +70,7 @@ impl Services {
                     };
                     match settled {
                         Ok(frame) => prepared.send(&mut respond, frame),
-                        Err(status) => refuse(&mut respond, &status),
+                        Err(status) => send_error(&mut respond, &status),
                     }
                 });
             }
@@ -81,7 +81,7 @@ impl Services {
     pub(super) fn check_later(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
         let request = match self.partial.bound_request(request) {
             Ok(request) => request,
-            Err(status) => return refuse(&mut response, &status),
+            Err(status) => return send_error(&mut response, &status),
         };
         let mut checks = RateLimitServiceServer::from_arc(Arc::clone(&self.checks))
             .accept_compressed(ACCEPTED_ENCODING)
@@ -104,7 +104,7 @@ impl Services {
     pub(super) fn other(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
         let headers = match self.partial.headers(request.headers()) {
             Ok(share) => share,
-            Err(status) => return refuse(&mut response, &status),
+            Err(status) => return send_error(&mut response, &status),
         };
         let (mut other, phases) = (self.other.clone(), self.phases.clone());
         let answer = async move {
@@ -143,7 +143,7 @@ impl Prepared {
 }
 
 /// Ends the stream with a status and no message. An error means that the caller has left.
-fn refuse(respond: &mut SendResponse<Payload>, status: &Status) {
+fn send_error(respond: &mut SendResponse<Payload>, status: &Status) {
     let mut response = Response::new(());
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));

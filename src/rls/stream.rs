@@ -22,7 +22,7 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// A body of which nothing was read.
-    pub(super) fn of(stream: RecvStream) -> Self {
+    pub(super) fn new(stream: RecvStream) -> Self {
         Self { read: VecDeque::new(), stream }
     }
 

@@ -11,11 +11,11 @@ use tokio::sync::oneshot;
 
 use super::connection;
 use super::services::Services;
-use crate::limiter::{Lane, Limiter};
-use crate::net::{Acceptor, Peer, Protocol, Slots, Socket, open};
+use crate::limiter::{Limiter, WorkerSlot};
+use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, open};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
-use crate::service::Held;
+use crate::service::DelayedReplies;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::CheckTracer;
 
@@ -29,11 +29,11 @@ pub struct Context {
     /// The phase of the process.
     pub phases: Phases,
     /// Room for connections, of all workers together.
-    pub slots: Slots,
+    pub connection_limit: ConnectionLimit,
     /// Which checks are traced; `None`: none is.
     pub spans: Option<CheckTracer>,
-    /// The answers held by all workers.
-    pub held: Held,
+    /// The delayed replies of all workers.
+    pub delayed: DelayedReplies,
     /// How long their decisions take.
     pub times: Arc<DecisionTimes>,
 }
@@ -77,20 +77,20 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let acceptor = {
         let _inside = runtime.enter();
-        Acceptor::new(socket, context.slots.clone())?
+        Acceptor::new(socket, context.connection_limit.clone())?
     };
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
-        runtime.block_on(run(acceptor, context, Lane(index)));
+        runtime.block_on(run(acceptor, context, WorkerSlot(index)));
         // Nobody waits any more when the deadline has passed.
         let _late = end.send(());
     })?;
     Ok(ended)
 }
 
-async fn run(acceptor: Acceptor, context: Context, lane: Lane) {
+async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
     let local = context.phases.relayed();
-    let services = Services::new(&context, lane);
+    let services = Services::new(&context, worker);
     let connection = |peer| {
         let (services, phases) = (services.clone(), local.clone());
         async move {

@@ -1,4 +1,4 @@
-//! `alerts` at the top level of a file: after how many refusals in how long somebody is told, and where.
+//! `alerts` at the top level of a file: after how many denials in how long a notification is sent, and where.
 //!
 //! Nothing secret stands in a file: it names environment variables, all of which begin with [`VARIABLE_PREFIX`], so that
 //! whoever writes rules cannot have other variables of the process sent anywhere.
@@ -9,7 +9,7 @@ use super::yaml::{Kind, Node};
 use super::{own, quote};
 use crate::units::Nanos;
 
-/// Tells somebody when checks are refused too often.
+/// Notifies when checks are denied too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
     /// Its name, unique in the domain.
@@ -18,12 +18,12 @@ pub struct Alert {
     pub rule: Option<String>,
     /// What is counted on its own.
     pub per: Per,
-    /// So many refused checks, at least one ...
-    pub refusals: u32,
+    /// So many denied checks, at least one ...
+    pub denials: u32,
     /// ... in so long.
-    pub within: Nanos,
+    pub window: Nanos,
     /// How long nothing is sent after a message, for each that is counted on its own.
-    pub quiet: Nanos,
+    pub repeat_interval: Nanos,
     /// Where it is POSTed.
     pub webhook: Option<Webhook>,
     /// Whom it is mailed to.
@@ -98,24 +98,24 @@ struct Keys {
     name: Field<String>,
     rule: Field<String>,
     per: Field<Per>,
-    refusals: Field<u32>,
-    within: Field<Nanos>,
-    quiet: Field<Nanos>,
+    denials: Field<u32>,
+    window: Field<Nanos>,
+    repeat_interval: Field<Nanos>,
     webhook: Field<Webhook>,
     mail: Field<Mail>,
 }
 
 impl Keys {
-    const NAMES: [&str; 8] = ["name", "rule", "per", "refusals", "within", "quiet", "webhook", "mail"];
+    const NAMES: [&str; 8] = ["name", "rule", "per", "denials", "window", "repeat_interval", "webhook", "mail"];
 
     fn take(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
         match key {
             "name" => self.name = fit(own::text(value, key, report), value, key, NAME, |name| is_name(name), report),
             "rule" => self.rule = own::text(value, key, report),
             "per" => self.per = per(value, report),
-            "refusals" => self.refusals = own::whole(value, key, 1, report),
-            "within" => self.within = window(value, key, report),
-            "quiet" => self.quiet = own::length(value, key, report),
+            "denials" => self.denials = own::whole(value, key, 1, report),
+            "window" => self.window = window(value, key, report),
+            "repeat_interval" => self.repeat_interval = own::length(value, key, report),
             "webhook" => self.webhook = webhook(value, report),
             "mail" => self.mail = mail(value, report),
             _ => return false,
@@ -123,35 +123,35 @@ impl Keys {
         true
     }
 
-    fn is_refused(&self) -> bool {
-        let texts = self.name.is_refused() || self.rule.is_refused() || self.per.is_refused();
-        let numbers = self.refusals.is_refused() || self.within.is_refused() || self.quiet.is_refused();
-        texts || numbers || self.webhook.is_refused() || self.mail.is_refused()
+    fn is_invalid(&self) -> bool {
+        let texts = self.name.is_invalid() || self.rule.is_invalid() || self.per.is_invalid();
+        let numbers = self.denials.is_invalid() || self.window.is_invalid() || self.repeat_interval.is_invalid();
+        texts || numbers || self.webhook.is_invalid() || self.mail.is_invalid()
     }
 }
 
 fn read_one(node: &Node, report: &mut Report<'_>) -> Option<AlertSpec> {
     let Kind::Map(pairs) = &node.kind else {
-        let _: Field<()> = own::unfit(node, "alerts", "a list of maps with name, refusals and within", report);
+        let _: Field<()> = own::unfit(node, "alerts", "a list of maps with name, denials and window", report);
         return None;
     };
     let mut keys = Keys::default();
     own::map_of(pairs, &Keys::NAMES, report, |key, value, report| keys.take(key, value, report));
-    if keys.is_refused() {
+    if keys.is_invalid() {
         return None;
     }
-    let (Some(name), Some(&refusals), Some(&within)) = (keys.name.given(), keys.refusals.given(), keys.within.given())
+    let (Some(name), Some(&denials), Some(&window)) = (keys.name.given(), keys.denials.given(), keys.window.given())
     else {
-        report.error(node.line, "an alert needs 'name', 'refusals' and 'within'");
+        report.error(node.line, "an alert needs 'name', 'denials' and 'window'");
         return None;
     };
     let alert = Alert {
         name: name.clone(),
         rule: None,
         per: keys.per.given().cloned().unwrap_or(Per::Rule),
-        refusals,
-        within,
-        quiet: keys.quiet.given().copied().unwrap_or(within),
+        denials,
+        window,
+        repeat_interval: keys.repeat_interval.given().copied().unwrap_or(window),
         webhook: keys.webhook.given().cloned(),
         mail: keys.mail.given().cloned(),
     };
@@ -177,7 +177,7 @@ fn per(node: &Node, report: &mut Report<'_>) -> Field<Per> {
     });
     match entry {
         Field::Given(key, line) if !key.is_empty() => Field::Given(Per::Entry(key), line),
-        Field::Refused => Field::Refused,
+        Field::Invalid => Field::Invalid,
         _ => own::unfit(node, "per", WANTED, report),
     }
 }
@@ -193,7 +193,7 @@ fn webhook(node: &Node, report: &mut Report<'_>) -> Field<Webhook> {
         return match url(node, "webhook", report) {
             Field::Given(target, line) => Field::Given(Webhook { target, headers: Vec::new() }, line),
             Field::Absent => Field::Absent,
-            Field::Refused => Field::Refused,
+            Field::Invalid => Field::Invalid,
         };
     };
     let (mut by_url, mut by_variable, mut headers) = (Field::Absent, Field::Absent, Field::Absent);
@@ -207,13 +207,13 @@ fn webhook(node: &Node, report: &mut Report<'_>) -> Field<Webhook> {
         true
     });
     let target = match (by_url, by_variable) {
-        (Field::Refused, _) | (_, Field::Refused) => return Field::Refused,
+        (Field::Invalid, _) | (_, Field::Invalid) => return Field::Invalid,
         (Field::Given(target, _), Field::Absent) => target,
         (Field::Absent, Field::Given(name, _)) => Target::Variable(name),
         _ => return own::unfit(node, "webhook", "given one of url and url_env", report),
     };
-    if headers.is_refused() {
-        return Field::Refused;
+    if headers.is_invalid() {
+        return Field::Invalid;
     }
     Field::Given(Webhook { target, headers: headers.given().cloned().unwrap_or_default() }, node.line)
 }
@@ -223,7 +223,7 @@ fn url(node: &Node, key: &str, report: &mut Report<'_>) -> Field<Target> {
     match fit(own::text(node, key, report), node, key, WANTED, |url: &String| is_url(url), report) {
         Field::Given(url, line) => Field::Given(Target::Url(url), line),
         Field::Absent => Field::Absent,
-        Field::Refused => Field::Refused,
+        Field::Invalid => Field::Invalid,
     }
 }
 
@@ -231,19 +231,19 @@ fn headers_of(node: &Node, report: &mut Report<'_>) -> Field<Vec<(String, String
     let Kind::Map(pairs) = &node.kind else {
         return own::unfit(node, "headers_env", "a map of header names and variables", report);
     };
-    let (mut headers, mut refused) = (Vec::new(), false);
+    let (mut headers, mut invalid) = (Vec::new(), false);
     own::map(pairs, report, |name, value, report| {
         if !is_header(name) {
             report.error(value.line, format!("'headers_env' cannot set the header '{name}'"));
-            refused = true;
+            invalid = true;
         }
         match variable(value, "headers_env", report) {
             Field::Given(variable, _) => headers.push((name.to_ascii_lowercase(), variable)),
-            Field::Absent | Field::Refused => refused = true,
+            Field::Absent | Field::Invalid => invalid = true,
         }
         true
     });
-    if refused { Field::Refused } else { Field::Given(headers, node.line) }
+    if invalid { Field::Invalid } else { Field::Given(headers, node.line) }
 }
 
 fn variable(node: &Node, key: &str, report: &mut Report<'_>) -> Field<String> {
@@ -260,7 +260,7 @@ fn variable(node: &Node, key: &str, report: &mut Report<'_>) -> Field<String> {
 fn mail(node: &Node, report: &mut Report<'_>) -> Field<Mail> {
     let Kind::Map(pairs) = &node.kind else { return own::unfit(node, "mail", "a map of to and from", report) };
     let (mut to, mut from) = (Vec::new(), Field::Absent);
-    let mut refused = false;
+    let mut invalid = false;
     own::map_of(pairs, &["to", "from"], report, |key, value, report| {
         match key {
             "to" => {
@@ -272,7 +272,7 @@ fn mail(node: &Node, report: &mut Report<'_>) -> Field<Mail> {
                     match address(item, key, report) {
                         Field::Given(address, _) => to.push(address),
                         Field::Absent => {}
-                        Field::Refused => refused = true,
+                        Field::Invalid => invalid = true,
                     }
                 }
             }
@@ -281,8 +281,8 @@ fn mail(node: &Node, report: &mut Report<'_>) -> Field<Mail> {
         }
         true
     });
-    if refused || from.is_refused() {
-        return Field::Refused;
+    if invalid || from.is_invalid() {
+        return Field::Invalid;
     }
     if to.is_empty() || to.len() > MAX_RECIPIENTS {
         return own::unfit(node, "mail", &format!("given 'to' with 1 to {MAX_RECIPIENTS} addresses"), report);
@@ -310,7 +310,7 @@ fn fit<T>(
     match field {
         Field::Given(value, _) if !is_fit(&value) => {
             report.error(node.line, format!("'{key}' must be {wanted}, found '{}'", quote::value(node)));
-            Field::Refused
+            Field::Invalid
         }
         field => field,
     }
@@ -332,12 +332,12 @@ fn is_header(name: &str) -> bool {
     name.parse::<http::HeaderName>().is_ok_and(|name| !ours.contains(&name.as_str()))
 }
 
-/// Of one file: each is looked at for every refusal.
+/// Of one file: each is looked at for every denial.
 const MAX_ALERTS: usize = 100;
 /// It stands in subjects of mails.
 const MAX_NAME: usize = 100;
 const NAME: &str = "1 to 100 bytes of text";
-/// Refusals are counted in memory for so long.
+/// Denials are counted in memory for so long.
 const LONGEST: Nanos = Nanos::from_secs(7 * 86_400);
 /// More is a mailing list's business.
 const MAX_RECIPIENTS: usize = 20;

@@ -110,7 +110,7 @@ impl Builder {
 
     /// The draft of a file's domain.
     fn place(&mut self, spec: &FileSpec, name: &str, report: &mut Report<'_>) -> Option<usize> {
-        if spec.domain.is_refused() {
+        if spec.domain.is_invalid() {
             return None;
         }
         let line = spec.domain.line().unwrap_or(1);
@@ -192,7 +192,7 @@ impl Draft {
         let path = format!("{}.{text}", parent.path);
         let is_new = self.is_new(parent.node, &descriptor, &text, &path, report);
         let key_line = descriptor.key.line().unwrap_or(descriptor.line);
-        let unsure = descriptor.key.is_refused() || descriptor.value.is_refused();
+        let unsure = descriptor.key.is_invalid() || descriptor.value.is_invalid();
         if level.share_threshold && !unsure && !text.contains('*') {
             let line = descriptor.share_threshold.line().unwrap_or(key_line);
             report.error(
@@ -236,7 +236,7 @@ impl Draft {
         path: &str,
         report: &mut Report<'_>,
     ) -> bool {
-        if descriptor.key.is_refused() || descriptor.value.is_refused() {
+        if descriptor.key.is_invalid() || descriptor.value.is_invalid() {
             return false;
         }
         let line = descriptor.key.line().unwrap_or(descriptor.line);
@@ -298,7 +298,7 @@ fn rule(
     }
     let several = match std::mem::take(&mut descriptor.rate_limits) {
         Field::Given(specs, _) => specs,
-        Field::Absent | Field::Refused => Vec::new(),
+        Field::Absent | Field::Invalid => Vec::new(),
     };
     let specs: Vec<LimitSpec> = descriptor.rate_limit.take().into_iter().chain(several).collect();
     if specs.is_empty() {

@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str) -> Result<Nanos, &'static str> {
 /// Reads the length of time that is the value of `key`, and reports what is wrong with it.
 pub(super) fn read(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Nanos> {
     let fault = match &node.kind {
-        Kind::Refused => return None,
+        Kind::Invalid => return None,
         Kind::Scalar(scalar) => match parse(&scalar.text) {
             Ok(length) => return Some(length),
             Err(fault) => fault,

@@ -11,7 +11,7 @@ pub(super) enum Field<T> {
     #[default]
     Absent,
     /// The value is wrong, and has been reported: nothing more is to be said about it.
-    Refused,
+    Invalid,
     /// This value, in that line.
     Given(T, usize),
 }
@@ -21,7 +21,7 @@ impl<T> Field<T> {
     pub(super) fn given(&self) -> Option<&T> {
         match self {
             Self::Given(value, _) => Some(value),
-            Self::Absent | Self::Refused => None,
+            Self::Absent | Self::Invalid => None,
         }
     }
 
@@ -29,18 +29,18 @@ impl<T> Field<T> {
     pub(super) fn line(&self) -> Option<usize> {
         match self {
             Self::Given(_, line) => Some(*line),
-            Self::Absent | Self::Refused => None,
+            Self::Absent | Self::Invalid => None,
         }
     }
 
     /// Whether the value is wrong, and has been reported.
-    pub(super) fn is_refused(&self) -> bool {
-        matches!(self, Self::Refused)
+    pub(super) fn is_invalid(&self) -> bool {
+        matches!(self, Self::Invalid)
     }
 
     /// The value at `line`, or nothing where its fault has been reported.
     pub(super) fn from(value: Option<T>, line: usize) -> Self {
-        value.map_or(Self::Refused, |value| Self::Given(value, line))
+        value.map_or(Self::Invalid, |value| Self::Given(value, line))
     }
 }
 
@@ -53,7 +53,7 @@ impl Field<bool> {
 
 /// Reports a value of the wrong type; `wanted` is the type's name in the reference.
 pub(super) fn mismatch(node: &Node, wanted: &str, report: &mut Report<'_>) {
-    if matches!(node.kind, Kind::Refused) {
+    if matches!(node.kind, Kind::Invalid) {
         return;
     }
     let (line, found) = (node.line, quote::tagged(node));
@@ -67,7 +67,7 @@ pub(super) fn text(node: &Node, report: &mut Report<'_>) -> Field<String> {
     match &node.kind {
         Kind::Scalar(Scalar { value: Value::Null, .. }) => Field::Given(String::new(), node.line),
         Kind::Scalar(Scalar { text, .. }) => Field::Given(text.clone(), node.line),
-        _ => refuse(node, "string", report),
+        _ => reject(node, "string", report),
     }
 }
 
@@ -76,13 +76,13 @@ pub(super) fn flag(node: &Node, report: &mut Report<'_>) -> Field<bool> {
     match &node.kind {
         Kind::Scalar(Scalar { value: Value::Null, .. }) => Field::Given(false, node.line),
         Kind::Scalar(Scalar { value: Value::Bool(set), .. }) => Field::Given(*set, node.line),
-        _ => refuse(node, "bool", report),
+        _ => reject(node, "bool", report),
     }
 }
 
-/// Hits per unit; null is 0, and a negative number, which the reference refuses, is no limit.
+/// Hits per unit; null is 0, and a negative number, which the reference rejects, is no limit.
 pub(super) fn requests(node: &Node, report: &mut Report<'_>) -> Field<Requests> {
-    let Kind::Scalar(scalar) = &node.kind else { return refuse(node, "uint32", report) };
+    let Kind::Scalar(scalar) = &node.kind else { return reject(node, "uint32", report) };
     let requests = match scalar.value {
         Value::Null => Some(Requests::AtMost(0)),
         Value::Int(int) if int < 0 => Some(Requests::Unlimited),
@@ -91,7 +91,7 @@ pub(super) fn requests(node: &Node, report: &mut Report<'_>) -> Field<Requests> 
     };
     match requests {
         Some(requests) => Field::Given(requests, node.line),
-        None => refuse(node, "uint32", report),
+        None => reject(node, "uint32", report),
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn list<'n>(node: &'n Node, wanted: &str, report: &mut Report<'_>) ->
     }
 }
 
-fn refuse<T>(node: &Node, wanted: &str, report: &mut Report<'_>) -> Field<T> {
+fn reject<T>(node: &Node, wanted: &str, report: &mut Report<'_>) -> Field<T> {
     mismatch(node, wanted, report);
-    Field::Refused
+    Field::Invalid
 }

@@ -30,7 +30,7 @@ impl LimitSpec {
         let algorithm = self.algorithm(report);
         let name = self.name.given().cloned().unwrap_or_default();
         if self.unlimited.is_set() {
-            self.refuse_where_unlimited(report);
+            self.reject_where_unlimited(report);
             if let Some(line) = self.requests.line() {
                 report.warn(line, "'requests_per_unit' has no effect where 'unlimited' is true: keep one of them");
             }
@@ -42,14 +42,14 @@ impl LimitSpec {
                 return Some(Block::Unlimited);
             }
             Field::Given(Requests::AtMost(max), _) => max,
-            Field::Refused => return None,
+            Field::Invalid => return None,
             Field::Absent => {
                 report.warn(self.line, "'requests_per_unit' is missing, which is 0: every request will be denied");
                 0
             }
         };
         let (period, algorithm) = (period?, algorithm?);
-        self.refuse_long_log(max, report);
+        self.reject_long_log(max, report);
         let limit = Limit {
             max,
             window: period.length,
@@ -83,23 +83,23 @@ impl LimitSpec {
             }
             return None;
         }
-        if self.unit.is_refused() || self.period.is_refused() || self.unlimited.is_refused() {
+        if self.unit.is_invalid() || self.period.is_invalid() || self.unlimited.is_invalid() {
             return None;
         }
         if let Some(&length) = self.period.given() {
-            return Some(Period::of_length(length));
+            return Some(Period::from_length(length));
         }
         let negative = self.requests.given() == Some(&Requests::Unlimited);
         if unit.is_none() && !(negative && text.is_empty()) {
             report.error(line, hint::no_unit(text));
         }
-        unit.map(|unit| Period::of_units(unit, 1))
+        unit.map(|unit| Period::from_units(unit, 1))
     }
 
     /// The algorithm, with the keys that it does not take reported.
     fn algorithm(&self, report: &mut Report<'_>) -> Option<Algorithm> {
         let kin = match self.algorithm {
-            Field::Refused => return None,
+            Field::Invalid => return None,
             Field::Given(kin, _) => kin,
             Field::Absent => Kin::default(),
         };
@@ -117,7 +117,7 @@ impl LimitSpec {
                 );
             }
         }
-        self.refuse_early_ban(kin, report);
+        self.reject_early_ban(kin, report);
         Some(match kin {
             Kin::FixedWindow => {
                 Algorithm::FixedWindow { starts: self.starts.given().copied().unwrap_or(Starts::Clock) }
@@ -131,7 +131,7 @@ impl LimitSpec {
         })
     }
 
-    fn refuse_early_ban(&self, kin: Kin, report: &mut Report<'_>) {
+    fn reject_early_ban(&self, kin: Kin, report: &mut Report<'_>) {
         if let Field::Given(ban, line) = &self.ban
             && kin == Kin::TokenBucket
             && ban.when == BanWhen::Reached
@@ -144,7 +144,7 @@ impl LimitSpec {
         }
     }
 
-    fn refuse_long_log(&self, max: u32, report: &mut Report<'_>) {
+    fn reject_long_log(&self, max: u32, report: &mut Report<'_>) {
         if self.algorithm.given() == Some(&Kin::SlidingLog) && max > MAX_LOG {
             let line = self.requests.line().unwrap_or(self.line);
             report.error(
@@ -155,7 +155,7 @@ impl LimitSpec {
     }
 
     /// Nothing is counted for an unlimited block, so that a key about counting is a misunderstanding.
-    fn refuse_where_unlimited(&self, report: &mut Report<'_>) {
+    fn reject_where_unlimited(&self, report: &mut Report<'_>) {
         if let Some(line) = self.period.line() {
             report.error(line, "should not specify period when unlimited");
         }
@@ -200,7 +200,7 @@ impl LimitSpec {
             let Field::Given(name, line) = field else { continue };
             if name.is_empty() {
                 report.error(*line, "should not have an empty replaces entry");
-            } else if !self.name.is_refused() && self.name.given() == Some(name) {
+            } else if !self.name.is_invalid() && self.name.given() == Some(name) {
                 report.error(*line, "replaces should not contain name of same descriptor");
             }
             names.push(name.clone());

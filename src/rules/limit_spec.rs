@@ -99,7 +99,7 @@ fn replaces(node: &Node, report: &mut Report<'_>) -> Vec<Field<String>> {
 }
 
 fn replaced(item: &Node, report: &mut Report<'_>) -> Field<String> {
-    let Kind::Map(pairs) = &item.kind else { return Field::Refused };
+    let Kind::Map(pairs) = &item.kind else { return Field::Invalid };
     let mut name = Field::Given(String::new(), item.line);
     for pair in pairs.iter().filter(|pair| pair.key.as_text() == Some("name")) {
         name = field::text(&pair.value, report);
@@ -126,7 +126,7 @@ fn queue(node: &Node, report: &mut Report<'_>) -> Field<Queue> {
         true
     });
     match (size, mode) {
-        (Field::Refused, _) | (_, Field::Refused) => Field::Refused,
+        (Field::Invalid, _) | (_, Field::Invalid) => Field::Invalid,
         (Field::Absent, _) => own::unfit(node, "queue", "given a size: {size: N}", report),
         (Field::Given(size, line), mode) => {
             Field::Given(Queue { size, mode: mode.given().copied().unwrap_or(QueueMode::Hold) }, line)
@@ -140,7 +140,7 @@ fn ban(node: &Node, report: &mut Report<'_>) -> Field<Ban> {
         return match own::length(node, "ban", report) {
             Field::Given(length, line) => Field::Given(Ban { length, when: BanWhen::Reached }, line),
             Field::Absent => Field::Absent,
-            Field::Refused => Field::Refused,
+            Field::Invalid => Field::Invalid,
         };
     };
     let mut length = Field::Absent;
@@ -154,7 +154,7 @@ fn ban(node: &Node, report: &mut Report<'_>) -> Field<Ban> {
         true
     });
     match (length, when) {
-        (Field::Refused, _) | (_, Field::Refused) => Field::Refused,
+        (Field::Invalid, _) | (_, Field::Invalid) => Field::Invalid,
         (Field::Absent, _) => own::unfit(node, "ban", "given a length: {for: 10s}", report),
         (Field::Given(length, line), when) => {
             Field::Given(Ban { length, when: when.given().copied().unwrap_or(BanWhen::Reached) }, line)

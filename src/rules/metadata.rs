@@ -55,7 +55,7 @@ fn convert(node: &Node) -> Result<Json, Fault> {
         Kind::Scalar(scalar) => leaf(scalar).map_err(|fault| (node.line, fault)),
         Kind::List(items) => items.iter().map(convert).collect::<Result<_, _>>().map(Json::Array),
         Kind::Map(pairs) => object(pairs, by_value),
-        Kind::Refused => Ok(Json::Null),
+        Kind::Invalid => Ok(Json::Null),
     }
 }
 

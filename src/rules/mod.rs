@@ -49,7 +49,7 @@ use spec::FileSpec;
 /// One configuration file: its name as errors show it, and its text.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
-    /// The name that errors show, in general the path.
+    /// The name that errors show, usually the path.
     pub name: String,
     /// The file's content; invalid UTF-8 is an error of the file.
     pub text: Vec<u8>,

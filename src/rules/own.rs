@@ -87,10 +87,10 @@ pub(super) fn unfit<T>(node: &Node, key: &str, wanted: &str, report: &mut Report
     if node.is_null() {
         return Field::Absent;
     }
-    if !matches!(node.kind, Kind::Refused) {
+    if !matches!(node.kind, Kind::Invalid) {
         report.error(node.line, format!("'{key}' must be {wanted}, found '{}'", quote::value(node)));
     }
-    Field::Refused
+    Field::Invalid
 }
 
 /// The integer that a node is.

@@ -70,14 +70,14 @@ pub struct Period {
 
 impl Period {
     /// That many units; what is longer than can be told lasts for ever.
-    pub fn of_units(unit: Unit, multiplier: u32) -> Self {
+    pub fn from_units(unit: Unit, multiplier: u32) -> Self {
         let length = Nanos::from_ns(unit.length().as_ns().saturating_mul(multiplier.into()));
         Self { length, unit: Some(unit), multiplier }
     }
 
     /// So long, in the largest of second, minute, hour, day and week that divides it: 90 s is 90 seconds, 120 s is 2
     /// minutes. Months and years are left out, whose lengths are conventions: 30d is 30 days.
-    pub fn of_length(length: Nanos) -> Self {
+    pub fn from_length(length: Nanos) -> Self {
         let units = [Unit::Week, Unit::Day, Unit::Hour, Unit::Minute, Unit::Second];
         let whole = units.into_iter().find_map(|unit| {
             let count = length.as_ns() / unit.length().as_ns();
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_is_told_in_the_largest_unit_that_divides_it() {
+    fn a_length_is_reported_in_the_largest_unit_that_divides_it() {
         for (ms, unit, multiplier) in [
             (1_000, Some(Unit::Second), 1),
             (30_000, Some(Unit::Second), 30),
@@ -111,7 +111,7 @@ mod tests {
             (1_500, None, 1),
         ] {
             let length = Nanos::from_ns(ms * 1_000_000);
-            assert_eq!(Period::of_length(length), Period { length, unit, multiplier }, "{length}");
+            assert_eq!(Period::from_length(length), Period { length, unit, multiplier }, "{length}");
         }
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn tagged(node: &Node) -> String {
         }
         Kind::Scalar(Scalar { text, tag, .. }) => format!("{tag} `{text}`"),
         Kind::List(_) => "!!seq".to_owned(),
-        Kind::Map(_) | Kind::Refused => "!!map".to_owned(),
+        Kind::Map(_) | Kind::Invalid => "!!map".to_owned(),
     }
 }
 
@@ -53,7 +53,7 @@ fn write(node: &Node, out: &mut String) {
             out.push_str(&pairs.join(" "));
             out.push(']');
         }
-        Kind::Refused => {}
+        Kind::Invalid => {}
     }
 }
 

@@ -12,13 +12,13 @@ pub(super) struct Report<'f> {
     file: &'f str,
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
-    untold: usize,
+    omitted: usize,
 }
 
 impl<'f> Report<'f> {
     /// An empty report on the file of that name.
     pub(super) fn new(file: &'f str) -> Self {
-        Self { file, errors: Vec::new(), warnings: Vec::new(), untold: 0 }
+        Self { file, errors: Vec::new(), warnings: Vec::new(), omitted: 0 }
     }
 
     /// Notes what makes the file unusable.
@@ -26,7 +26,7 @@ impl<'f> Report<'f> {
         if self.errors.len() < MAX_TOLD {
             self.errors.push(self.finding(line, &message.into()));
         } else {
-            self.untold = self.untold.saturating_add(1);
+            self.omitted = self.omitted.saturating_add(1);
         }
     }
 
@@ -43,9 +43,9 @@ impl<'f> Report<'f> {
             findings.sort();
             findings.dedup();
         }
-        if self.untold > 0 {
+        if self.omitted > 0 {
             let line = self.errors.last().map_or(1, |error| error.line);
-            self.errors.push(self.finding(line, &format!("and {} more errors in this file", self.untold)));
+            self.errors.push(self.finding(line, &format!("and {} more errors in this file", self.omitted)));
         }
         (self.errors, self.warnings)
     }

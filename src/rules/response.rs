@@ -82,13 +82,13 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Response> {
         }
         true
     });
-    if headers.is_refused() || reset.is_refused() || body.is_refused() {
-        return Field::Refused;
+    if headers.is_invalid() || reset.is_invalid() || body.is_invalid() {
+        return Field::Invalid;
     }
     let headers: Vec<_> = headers.given().cloned().unwrap_or_default();
     if let Some(line) = reset.line().filter(|_| !headers.contains(&HeaderFamily::XRateLimit)) {
         report.error(line, "'reset' is about x_ratelimit only: add x_ratelimit to 'headers', or remove 'reset'");
-        return Field::Refused;
+        return Field::Invalid;
     }
     let reset = reset.given().copied().unwrap_or_default();
     let body = body.given().cloned().unwrap_or_default();
@@ -100,19 +100,19 @@ fn families(node: &Node, report: &mut Report<'_>) -> Field<Vec<HeaderFamily>> {
         return own::unfit(node, "headers", "a list of x_ratelimit, draft_03, ietf, retry_after", report);
     };
     let mut families = Vec::new();
-    let mut refused = false;
+    let mut invalid = false;
     for item in items {
         match own::word(item, "headers", &FAMILIES, report) {
             Field::Given(family, line) if families.contains(&family) => {
                 report.error(line, format!("'headers' names {} twice", quote::value(item)));
-                refused = true;
+                invalid = true;
             }
             Field::Given(family, _) => families.push(family),
-            Field::Refused => refused = true,
+            Field::Invalid => invalid = true,
             Field::Absent => {}
         }
     }
-    if refused { Field::Refused } else { Field::Given(families, node.line) }
+    if invalid { Field::Invalid } else { Field::Given(families, node.line) }
 }
 
 fn read_body(node: &Node, report: &mut Report<'_>) -> Field<Body> {
@@ -123,7 +123,7 @@ fn read_body(node: &Node, report: &mut Report<'_>) -> Field<Body> {
                 Field::Given(WordBody::None, line) => Field::Given(Body::None, line),
                 Field::Given(WordBody::Json, line) => Field::Given(Body::Json, line),
                 Field::Absent => Field::Absent,
-                Field::Refused => Field::Refused,
+                Field::Invalid => Field::Invalid,
             };
         }
         return own::unfit(node, "body", "none, json or {content_type: ..., template: ...}", report);
@@ -139,7 +139,7 @@ fn read_body(node: &Node, report: &mut Report<'_>) -> Field<Body> {
         true
     });
     match (content_type, template) {
-        (Field::Refused, _) | (_, Field::Refused) => Field::Refused,
+        (Field::Invalid, _) | (_, Field::Invalid) => Field::Invalid,
         (Field::Given(content_type, line), Field::Given(template, _)) => {
             Field::Given(Body::Template { content_type, template }, line)
         }

@@ -76,7 +76,7 @@ pub struct Domain {
     pub charge: Charge,
     /// What answers carry beside the decision.
     pub response: Response,
-    /// Who is told when checks are refused too often; names are unique.
+    /// Who is told when checks are denied too often; names are unique.
     pub alerts: Vec<Alert>,
     /// The entry keys by whose values requests are counted; unique, usually none.
     pub usage_by: Vec<String>,

@@ -133,11 +133,11 @@ fn limits(node: &Node, report: &mut Report<'_>) -> Field<Vec<LimitSpec>> {
     };
     if items.is_empty() {
         report.error(node.line, "'rate_limits' is empty: give it at least one rate_limit block, or remove it");
-        return Field::Refused;
+        return Field::Invalid;
     }
     if items.len() > MAX_LIMITS {
         report.error(node.line, format!("'rate_limits' has {} blocks, of at most {MAX_LIMITS}", items.len()));
-        return Field::Refused;
+        return Field::Invalid;
     }
     let blocks = items.iter().filter_map(|item| {
         let mut limit = LimitSpec { line: item.line, ..LimitSpec::default() };

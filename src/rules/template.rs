@@ -79,17 +79,17 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Template> {
     let (text, line) = match own::text(node, "template", report) {
         Field::Given(text, line) => (text, line),
         Field::Absent => return Field::Absent,
-        Field::Refused => return Field::Refused,
+        Field::Invalid => return Field::Invalid,
     };
     if text.len() > MAX_TEMPLATE {
         report.error(line, format!("'template' has {} bytes, at most {MAX_TEMPLATE} are allowed", text.len()));
-        return Field::Refused;
+        return Field::Invalid;
     }
     match Template::parse(&text) {
         Ok(template) => Field::Given(template, line),
         Err(name) => {
             report.error(line, format!("'template' has an unknown placeholder {{{name}}}: {KNOWN}"));
-            Field::Refused
+            Field::Invalid
         }
     }
 }

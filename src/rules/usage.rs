@@ -18,7 +18,7 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Vec<String>> {
     });
     match by {
         Field::Given(keys, _) => Field::Given(keys, node.line),
-        Field::Refused => Field::Refused,
+        Field::Invalid => Field::Invalid,
         Field::Absent => own::unfit(node, "usage", "given 'by' with a list of entry keys", report),
     }
 }
@@ -28,22 +28,22 @@ fn keys(node: &Node, report: &mut Report<'_>) -> Field<Vec<String>> {
         Kind::List(items) if (1..=MAX_KEYS).contains(&items.len()) => items,
         _ => return own::unfit(node, "by", &format!("a list of 1 to {MAX_KEYS} entry keys"), report),
     };
-    let (mut keys, mut refused) = (Vec::with_capacity(items.len()), false);
+    let (mut keys, mut invalid) = (Vec::with_capacity(items.len()), false);
     for item in items {
         match text(item).filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len())) {
             Some(key) if keys.iter().any(|known| known == key) => {
                 report.error(item.line, format!("'by' names the entry key '{key}' twice"));
-                refused = true;
+                invalid = true;
             }
             Some(key) => keys.push(key.to_owned()),
             None => {
                 let (found, most) = (quote::value(item), MAX_KEY_BYTES);
                 report.error(item.line, format!("'by' must list entry keys of 1 to {most} bytes, found '{found}'"));
-                refused = true;
+                invalid = true;
             }
         }
     }
-    if refused { Field::Refused } else { Field::Given(keys, node.line) }
+    if invalid { Field::Invalid } else { Field::Given(keys, node.line) }
 }
 
 /// The text of any scalar, as the descriptors' own `key` takes it.

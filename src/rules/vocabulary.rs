@@ -198,7 +198,7 @@ fn inside(key: &str, place: Place) -> Place {
 }
 
 fn check_value(value: &mut Node, key: &str, place: Place, report: &mut Report<'_>) {
-    let refused = match &mut value.kind {
+    let invalid = match &mut value.kind {
         Kind::List(items) => {
             for item in items {
                 check_item(item, place, report);
@@ -213,10 +213,10 @@ fn check_value(value: &mut Node, key: &str, place: Place, report: &mut Report<'_
             report.error(value.line, hint::unusable_number(key, &scalar.text));
             true
         }
-        Kind::Scalar(_) | Kind::Refused => false,
+        Kind::Scalar(_) | Kind::Invalid => false,
     };
-    if refused {
-        value.kind = Kind::Refused;
+    if invalid {
+        value.kind = Kind::Invalid;
     }
 }
 
@@ -226,5 +226,5 @@ fn check_item(item: &mut Node, place: Place, report: &mut Report<'_>) {
         return;
     }
     report.error(item.line, hint::element_is_no_map(item));
-    item.kind = Kind::Refused;
+    item.kind = Kind::Invalid;
 }

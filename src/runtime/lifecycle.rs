@@ -6,7 +6,7 @@
 //! ```
 //! Health is SERVING in `Serving` only. New connections and checks are served in `Draining` too, because clients learn
 //! of the change only at their next health check. In `Stopping` listeners close and connections end when their last
-//! answer is sent; in `Closing`, shortly before the deadline, callers whose answers are held are told UNAVAILABLE. One
+//! answer is sent; in `Closing`, shortly before the deadline, callers whose replies are delayed are told UNAVAILABLE. One
 //! deadline, counted from the signal, bounds it all; a second signal ends the process at once.
 
 use std::io;
@@ -25,7 +25,7 @@ pub enum Phase {
     Draining,
     /// Ends what is open.
     Stopping,
-    /// The deadline is near: callers whose answers are held are told UNAVAILABLE.
+    /// The deadline is near: callers whose replies are delayed are told UNAVAILABLE.
     Closing,
 }
 
@@ -121,7 +121,7 @@ impl Signals {
     /// Takes the signals over from the system, which would end the process.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// When the system fails.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,

@@ -24,7 +24,7 @@ impl Process {
     ///
     /// # Errors
     /// There is none, it may not be looked at, or the system has no `/proc`.
-    pub fn of(pid: u32) -> io::Result<Self> {
+    pub fn with_pid(pid: u32) -> io::Result<Self> {
         let process = Self { dir: format!("/proc/{pid}").into() };
         process.cost().map(|_| process)
     }
@@ -54,9 +54,9 @@ impl Process {
         for thread in fs::read_dir(self.dir.join("task")).ok()? {
             let dir = thread.ok()?.path();
             // A thread may end at any moment.
-            let Ok(told) = fs::read_to_string(dir.join("schedstat")) else { continue };
+            let Ok(reported) = fs::read_to_string(dir.join("schedstat")) else { continue };
             let id = dir.file_name()?.to_str()?.parse().ok()?;
-            threads.insert(id, told.split(' ').next()?.parse().ok()?);
+            threads.insert(id, reported.split(' ').next()?.parse().ok()?);
         }
         Some(threads).filter(|threads| threads.values().any(|ns| *ns > 0))
     }
@@ -110,11 +110,11 @@ mod tests {
 
     #[test]
     fn this_process_is_there_and_no_other_number_is() {
-        let this = Process::of(std::process::id()).unwrap();
+        let this = Process::with_pid(std::process::id()).unwrap();
         let before = this.cost().unwrap();
         let spun = (0..20_000_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n));
         assert!(this.cost().unwrap().cpu_ns_since(&before) > 0, "{spun}");
         assert!(before.resident_bytes > 100_000);
-        assert!(Process::of(u32::MAX).is_err());
+        assert!(Process::with_pid(u32::MAX).is_err());
     }
 }

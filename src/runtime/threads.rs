@@ -164,7 +164,7 @@ pub fn come_last() {
 }
 
 fn lower_priority(steps: i32) {
-    // On Linux a thread has a priority of its own. Lowering it is never refused; where it were, all would be as before.
+    // On Linux a thread has a priority of its own. Lowering it is never rejected; where it were, all would be as before.
     let _as_before = rustix::process::nice(steps);
 }
 

@@ -1,36 +1,36 @@
 //! What a check goes through, whatever carried it: read, decide, write.
 
-mod held;
+mod delayed;
 pub mod response;
 
-pub use held::Held;
+pub use delayed::DelayedReplies;
 
-use crate::api::rls::{self, Extras, Refusal, ResponseFrame, write};
+use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
 
-use crate::limiter::{Check, Code, Lane, Limiter, View};
+use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
 use crate::units::{Nanos, Timestamp};
 use response::metadata;
 
 /// Decides about one encoded request.
 ///
 /// # Errors
-/// What the request lacks or exceeds, for [`Refusal::status`] to tell.
-pub fn answer(limiter: &Limiter, lane: Lane, now: Timestamp, request: &[u8]) -> Result<Answer, Refusal> {
-    answer_within(limiter, lane, now, request, None)
+/// What the request lacks or exceeds, for [`RequestError::status`] to tell.
+pub fn answer(limiter: &Limiter, worker: WorkerSlot, now: Timestamp, request: &[u8]) -> Result<Answer, RequestError> {
+    answer_within(limiter, worker, now, request, None)
 }
 
-/// Decides about one encoded request of a caller that waits no longer than `patience` for an answer that is held.
+/// Decides about one encoded request of a caller that waits no longer than `timeout` for a delayed reply.
 ///
 /// # Errors
 /// As [`answer`].
 pub fn answer_within(
     limiter: &Limiter,
-    lane: Lane,
+    worker: WorkerSlot,
     now: Timestamp,
     request: &[u8],
-    patience: Option<Nanos>,
-) -> Result<Answer, Refusal> {
-    answer_by(limiter, limiter.view().as_ref(), lane, now, request, patience)
+    timeout: Option<Nanos>,
+) -> Result<Answer, RequestError> {
+    answer_by(limiter, limiter.view().as_ref(), worker, now, request, timeout)
 }
 
 /// As [`answer_within`], by a view of `limiter` that the caller took for a batch of requests.
@@ -40,33 +40,33 @@ pub fn answer_within(
 pub fn answer_by(
     limiter: &Limiter,
     view: Option<&View<'_>>,
-    lane: Lane,
+    worker: WorkerSlot,
     now: Timestamp,
     request: &[u8],
-    patience: Option<Nanos>,
-) -> Result<Answer, Refusal> {
-    let answer = decide(limiter, view, lane, now, request, patience);
-    limiter.usage().count_request(lane, answer.is_err());
+    timeout: Option<Nanos>,
+) -> Result<Answer, RequestError> {
+    let answer = decide(limiter, view, worker, now, request, timeout);
+    limiter.usage().count_request(worker, answer.is_err());
     answer
 }
 
 fn decide(
     limiter: &Limiter,
     view: Option<&View<'_>>,
-    lane: Lane,
+    worker: WorkerSlot,
     now: Timestamp,
     request: &[u8],
-    patience: Option<Nanos>,
-) -> Result<Answer, Refusal> {
-    let mut check = Check { patience, ..Check::default() };
+    timeout: Option<Nanos>,
+) -> Result<Answer, RequestError> {
+    let mut check = Check { timeout, ..Check::default() };
     rls::read_into(&mut check, request)?;
-    let view = view.ok_or(Refusal::NoConfiguration)?;
-    let decision = view.check(lane, now, &check);
-    let metadata = metadata::of(&check, &decision, limiter.settings().dynamic_metadata);
-    let extras = Extras::of(&check, &decision, now, limiter.settings().quota_mode);
+    let view = view.ok_or(RequestError::NoConfiguration)?;
+    let decision = view.check(worker, now, &check);
+    let metadata = metadata::build(&check, &decision, limiter.settings().dynamic_metadata);
+    let parts = ResponseParts::new(&check, &decision, now, limiter.settings().quota_mode);
     Ok(Answer {
-        frame: ResponseFrame::of(TYPICAL_BYTES, |out| write(out, &decision, &extras, metadata.as_ref())),
-        hold: decision.hold,
+        frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, &decision, &parts, metadata.as_ref())),
+        delay: decision.delay,
         over_limit: decision.code == Code::OverLimit,
     })
 }
@@ -77,7 +77,7 @@ pub struct Answer {
     /// The encoded `RateLimitResponse`.
     pub frame: ResponseFrame,
     /// How long the answer is to be held: the hits wait in a queue.
-    pub hold: Nanos,
+    pub delay: Nanos,
     /// Whether the overall code is OVER_LIMIT.
     pub over_limit: bool,
 }

@@ -1,10 +1,10 @@
-//! Who is told of alerts, and by what server.
+//! Who is notified of alerts, and by what server.
 
 use clap::Args;
 
 use super::Secret;
 
-/// Who is told of alerts that name no receiver of their own, and by what server mail goes out.
+/// Who is notified of alerts that name no receiver of their own, and by what server mail goes out.
 #[derive(Args, Clone, Debug, Default)]
 pub struct AlertSettings {
     /// Where alerts are POSTed that name no receiver: a URL, or @FILE that holds it

@@ -113,11 +113,11 @@ pub struct Settings {
     /// `other` of their rule or key. 0: rules and keys only.
     #[arg(long, env = "TIDEGATE_USAGE_SERIES", value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub usage_series: u32,
-    /// Which refused checks are logged, each as a line with its rule, entries, limit and reason
-    #[arg(long, env = "TIDEGATE_REFUSAL_LOG", value_name = "WHICH", value_enum, default_value_t = RefusalLog::Off)]
-    pub refusal_log: RefusalLog,
+    /// Which denied checks are logged, each as a line with its rule, entries, limit and reason
+    #[arg(long, env = "TIDEGATE_DENIAL_LOG", value_name = "WHICH", value_enum, default_value_t = DenialLog::Off)]
+    pub denial_log: DenialLog,
 
-    /// Who is told of alerts
+    /// Who is notified of alerts
     #[command(flatten)]
     pub alerts: AlertSettings,
 
@@ -165,9 +165,9 @@ pub enum LogFormat {
     Json,
 }
 
-/// Which refused checks are logged.
+/// Which denied checks are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RefusalLog {
+pub enum DenialLog {
     /// None
     Off,
     /// One a second of each rule

@@ -5,22 +5,27 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::api::rls::Extras;
+use crate::api::rls::ResponseParts;
 use crate::limiter::{Code, Decision, Status};
 
 /// Writes `decision` as a line of JSON.
-pub(super) fn write(out: &mut impl Write, at: &RawValue, decision: &Decision<'_>, extras: &Extras) -> io::Result<()> {
+pub(super) fn write(
+    out: &mut impl Write,
+    at: &RawValue,
+    decision: &Decision<'_>,
+    parts: &ResponseParts,
+) -> io::Result<()> {
     let line = Line {
         at,
         code: code(decision.code),
-        delay_ms: decision.hold.max(decision.advice).as_millis_ceil(),
-        statuses: decision.statuses.iter().map(LineStatus::of).collect(),
-        headers: extras
+        delay_ms: decision.delay.max(decision.advice).as_millis_ceil(),
+        statuses: decision.statuses.iter().map(LineStatus::new).collect(),
+        headers: parts
             .response_headers
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.as_str().into()))
             .collect(),
-        body: &extras.body,
+        body: &parts.body,
     };
     serde_json::to_writer(&mut *out, &line)?;
     out.write_all(b"\n")
@@ -50,7 +55,7 @@ struct LineStatus<'a> {
 }
 
 impl<'a> LineStatus<'a> {
-    fn of(status: &Status<'a>) -> Self {
+    fn new(status: &Status<'a>) -> Self {
         let rule = status.rule.map(|rule| rule.path.as_str());
         let only_code = Self { code: code(status.code), rule: None, limit: None, remaining: None, reset_ms: None };
         match &status.limit {

@@ -13,8 +13,8 @@ use std::io::{self, BufRead, Write};
 
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::api::rls::Extras;
-use crate::limiter::{Lane, Limiter};
+use crate::api::rls::ResponseParts;
+use crate::limiter::{Limiter, WorkerSlot};
 use crate::units::Timestamp;
 
 use summary::Summary;
@@ -67,11 +67,11 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
         }
         let check = asked.check().map_err(bad)?;
         let Some(view) = limiter.view() else { return Err(bad("no configuration is loaded".into())) };
-        let decision = view.check(Lane::default(), now, &check);
+        let decision = view.check(WorkerSlot::default(), now, &check);
         match output {
             Output::Decisions => {
-                let extras = Extras::of(&check, &decision, now, limiter.settings().quota_mode);
-                answer::write(&mut out, &last.at, &decision, &extras)?;
+                let parts = ResponseParts::new(&check, &decision, now, limiter.settings().quota_mode);
+                answer::write(&mut out, &last.at, &decision, &parts)?;
             }
             Output::Summary => summary.add(&check, &decision, view.rules()),
         }

@@ -141,7 +141,7 @@ fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Counters that are told apart, 200 bytes each: beyond that the busiest have long shown.
+/// Counters that are tracked individually, 200 bytes each: beyond that the busiest have long shown.
 const MAX_COUNTERS: usize = 1_000_000;
 /// Counters, and values of each entry key, that a summary shows.
 const BUSIEST: usize = 10;

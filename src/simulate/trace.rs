@@ -82,7 +82,7 @@ impl OwnLine<'_> {
             return Err("rate limit descriptor list must not be empty".into());
         }
         let descriptors = self.descriptors.iter().map(LineDescriptor::descriptor).collect::<Result<_, _>>()?;
-        Ok(Check { domain: self.domain.as_str().into(), descriptors, hits_addend: self.hits, patience: None })
+        Ok(Check { domain: self.domain.as_str().into(), descriptors, hits_addend: self.hits, timeout: None })
     }
 }
 
@@ -105,7 +105,7 @@ impl LineOverride {
         if known.is_none() && !self.unit.eq_ignore_ascii_case("unknown") {
             return Err(format!("limit: unknown unit '{}'", self.unit));
         }
-        let period = known.map(|unit| Period::of_units(unit, self.unit_multiplier.unwrap_or(1)));
+        let period = known.map(|unit| Period::from_units(unit, self.unit_multiplier.unwrap_or(1)));
         Ok(Override { requests_per_unit: self.requests_per_unit, period })
     }
 }

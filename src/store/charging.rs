@@ -1,6 +1,6 @@
 //! Charges counters, one or several, wherever they stand.
 //!
-//! It asks for little: shards that can be locked ([`Shelf`]), and a word on room for new counters ([`Room`]). So the very
+//! It asks for little: shards that can be locked ([`Shards`]), and a word on room for new counters ([`Capacity`]). So the very
 //! code that serves runs under loom, on shelves of loom's locks.
 
 use super::{Charge, Charged, Group};
@@ -15,33 +15,33 @@ use state::State;
 
 /// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) stripe: usize,
     pub(super) shard: usize,
     pub(super) hash: u64,
 }
 
 /// States by name, in shards that are locked one by one.
-pub(super) trait Shelf<V> {
+pub(super) trait Shards<V> {
     /// One locked shard. Everything in it stands still until it is dropped.
     type Shard<'s>: Shard<V>
     where
         Self: 's;
 
     /// Where `key` belongs. Cost: one hash.
-    fn place(&self, key: &[u8]) -> Place;
+    fn locate(&self, key: &[u8]) -> Location;
 
-    /// Locks the shard of `place`; `None` never happens for places of this shelf.
-    fn lock(&self, place: Place) -> Option<Self::Shard<'_>>;
+    /// Locks the shard of `location`; `None` never happens for places of this shelf.
+    fn lock(&self, location: Location) -> Option<Self::Shard<'_>>;
 }
 
 /// One locked shard.
 pub(super) trait Shard<V> {
-    /// The state of `key` and its tag (see [`super::Tags`]), if it has one.
-    fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<(&mut V, u32)>;
+    /// The state of `key` and its tag (see [`super::SeriesIds`]), if it has one.
+    fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, u32)>;
 
     /// Gives `key` its first state, and its tag for good. The caller has looked and found none.
-    fn insert(&mut self, place: Place, key: &[u8], state: V, tag: u32);
+    fn insert(&mut self, location: Location, key: &[u8], state: V, series_id: u32);
 
     /// Books a change of what states keep on the heap, in bytes.
     fn book_heap(&mut self, before: usize, after: usize);
@@ -52,12 +52,12 @@ pub(super) trait Shard<V> {
 }
 
 /// Room for new counters.
-pub(super) trait Room {
+pub(super) trait Capacity {
     /// Whether a new counter has to do without a place.
-    fn lacks_room(&self, step: Step) -> bool;
+    fn is_exhausted(&self, step: Step) -> bool;
 
     /// The answer in place of one by a counter.
-    fn refuse(&self, charge: &Charge<'_>) -> Outcome;
+    fn exhausted(&self, charge: &Charge<'_>) -> Outcome;
 }
 
 /// What is to become of a counter's next state.
@@ -66,20 +66,20 @@ pub(super) enum Step {
     /// It is kept; a new counter needs room.
     Charge,
     /// It is not kept, but a new counter would need room.
-    Look,
+    Peek,
     /// It is kept, after a look that found room: whatever else came in between, all are charged or none.
     Settle,
 }
 
 /// Charges counters on two shelves.
 #[derive(Debug)]
-pub(super) struct Charging<'m, C, L, R> {
+pub(super) struct Transaction<'m, C, L, R> {
     pub(super) cells: &'m C,
     pub(super) logs: &'m L,
-    pub(super) room: &'m R,
+    pub(super) capacity: &'m R,
 }
 
-impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
+impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
     /// Asks one counter, under its shard's lock.
     pub(super) fn one(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
         let charged = if charge.limit.algorithm == Algorithm::SlidingLog {
@@ -87,7 +87,7 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         } else {
             self.lock_and_step(self.cells, now, charge)
         };
-        charged.unwrap_or_else(|| Charged { outcome: self.room.refuse(charge), tag: None })
+        charged.unwrap_or_else(|| Charged { outcome: self.capacity.exhausted(charge), series_id: None })
     }
 
     /// Asks several counters, all of their shards locked, as [`super::Store::charge_groups`] says.
@@ -109,71 +109,71 @@ impl<C: Shelf<Cell>, L: Shelf<Log>, R: Room> Charging<'_, C, L, R> {
         Joint::lock(self, charges).charge(now, groups, charges, outcomes)
     }
 
-    fn lock_and_step<V: State>(&self, states: &impl Shelf<V>, now: Timestamp, charge: &Charge<'_>) -> Option<Charged> {
-        let place = states.place(charge.key);
-        let mut shard = states.lock(place)?;
-        Some(self.step(&mut shard, place, now, charge, Step::Charge))
+    fn lock_and_step<V: State>(&self, states: &impl Shards<V>, now: Timestamp, charge: &Charge<'_>) -> Option<Charged> {
+        let location = states.locate(charge.key);
+        let mut shard = states.lock(location)?;
+        Some(self.step(&mut shard, location, now, charge, Step::Charge))
     }
 
     /// One operation on the counter of a locked shard.
     fn step<V: State>(
         &self,
         shard: &mut impl Shard<V>,
-        place: Place,
+        location: Location,
         now: Timestamp,
         charge: &Charge<'_>,
         step: Step,
     ) -> Charged {
         let now = now.max(shard.swept_at());
-        if let Some((state, tag)) = shard.state_mut(place, charge.key) {
+        if let Some((state, series_id)) = shard.state_mut(location, charge.key) {
             let before = state.heap_bytes();
             let outcome = self.step_state(state, now, charge, step);
             let after = state.heap_bytes();
             if before != after {
                 shard.book_heap(before, after);
             }
-            return Charged { outcome, tag: Some(tag) };
+            return Charged { outcome, series_id: Some(series_id) };
         }
         let mut state = V::FRESH;
         let outcome = state.step(charge.limit, now, charge.op, true);
         if state.is_unused(now) {
-            return Charged { outcome, tag: None };
+            return Charged { outcome, series_id: None };
         }
-        if self.room.lacks_room(step) {
-            return Charged { outcome: self.without_room(outcome, charge), tag: None };
+        if self.capacity.is_exhausted(step) {
+            return Charged { outcome: self.without_capacity(outcome, charge), series_id: None };
         }
-        if step == Step::Look {
-            return Charged { outcome, tag: None };
+        if step == Step::Peek {
+            return Charged { outcome, series_id: None };
         }
-        let (heap, tag) = (state.heap_bytes(), charge.new_tag());
-        shard.insert(place, charge.key, state, tag);
+        let (heap, series_id) = (state.heap_bytes(), charge.new_series_id());
+        shard.insert(location, charge.key, state, series_id);
         if heap > 0 {
             shard.book_heap(0, heap);
         }
-        Charged { outcome, tag: Some(tag) }
+        Charged { outcome, series_id: Some(series_id) }
     }
 
     /// One operation on a counter that exists: it grows only where there is room for more.
     fn step_state<V: State>(&self, state: &mut V, now: Timestamp, charge: &Charge<'_>, step: Step) -> Outcome {
-        if matches!(charge.op, Op::Charge(1..)) && state.must_grow(now) && self.room.lacks_room(step) {
+        if matches!(charge.op, Op::Charge(1..)) && state.must_grow(now) && self.capacity.is_exhausted(step) {
             // What has expired is dropped by this, and may leave room.
-            let look = state.step(charge.limit, now, charge.op, false);
+            let peek = state.step(charge.limit, now, charge.op, false);
             if state.must_grow(now) {
-                return self.without_room(look, charge);
+                return self.without_capacity(peek, charge);
             }
         }
-        state.step(charge.limit, now, charge.op, step != Step::Look)
+        state.step(charge.limit, now, charge.op, step != Step::Peek)
     }
 
     /// The answer where there is no room: a denial stays what it is.
-    fn without_room(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
-        if outcome.admitted() { self.room.refuse(charge) } else { outcome }
+    fn without_capacity(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
+        if outcome.admitted() { self.capacity.exhausted(charge) } else { outcome }
     }
 }
 
 impl Charge<'_> {
-    fn new_tag(&self) -> u32 {
-        self.series.map_or(0, |series| series.tags.tag(series.index))
+    fn new_series_id(&self) -> u32 {
+        self.series.map_or(0, |series| series.ids.series_id(series.index))
     }
 
     /// The limit where others decide as well: what a denied check leaves behind is then only what is to stay

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
-use super::Identity;
+use super::LimitId;
 
 /// The name of one counter: its limit's identity and the entry values that the rule leaves open.
 ///
@@ -16,8 +16,8 @@ pub struct CounterKey {
 
 impl CounterKey {
     /// The name's first part.
-    pub fn new(identity: Identity) -> Self {
-        Self { bytes: SmallVec::from_slice(&identity.number().to_le_bytes()) }
+    pub fn new(limit_id: LimitId) -> Self {
+        Self { bytes: SmallVec::from_slice(&limit_id.number().to_le_bytes()) }
     }
 
     /// Adds a part; see [`KeyWriter::push`].
@@ -44,22 +44,22 @@ pub struct CounterKeys {
 
 /// Where a name stands in its [`CounterKeys`].
 #[derive(Clone, Copy, Debug)]
-pub struct KeyPlace {
+pub struct KeyLocation {
     start: usize,
     end: usize,
 }
 
 impl CounterKeys {
     /// Adds a name: the identity, and the parts that `push` adds.
-    pub fn add(&mut self, identity: Identity, push: impl FnOnce(KeyWriter<'_>)) -> KeyPlace {
+    pub fn add(&mut self, limit_id: LimitId, push: impl FnOnce(KeyWriter<'_>)) -> KeyLocation {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&identity.number().to_le_bytes());
+        self.bytes.extend_from_slice(&limit_id.number().to_le_bytes());
         push(KeyWriter(&mut self.bytes));
-        KeyPlace { start, end: self.bytes.len() }
+        KeyLocation { start, end: self.bytes.len() }
     }
 
     /// The name at a place that [`CounterKeys::add`] of this value gave.
-    pub fn key(&self, place: KeyPlace) -> &[u8] {
+    pub fn key(&self, place: KeyLocation) -> &[u8] {
         self.bytes.get(place.start..place.end).unwrap_or_default()
     }
 }

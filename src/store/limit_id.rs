@@ -6,14 +6,14 @@ use parking_lot::Mutex;
 
 /// The number of one limit of one rule, stable over reloads of one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Identity(u32);
+pub struct LimitId(u32);
 
-impl Identity {
-    /// Limits that requests bring along; their domain and window stand in the key.
+impl LimitId {
+    /// Request overrides; their domain and window stand in the key.
     pub const OVERRIDE: Self = Self(0);
 
     /// The identity that a counter's name begins with.
-    pub(super) fn of_name(name: &[u8]) -> Option<Self> {
+    pub(super) fn from_key(name: &[u8]) -> Option<Self> {
         name.first_chunk().map(|number| Self(u32::from_le_bytes(*number)))
     }
 
@@ -29,15 +29,15 @@ impl Identity {
 /// later one brings it back. Bound: one short string for each limit that was ever configured; the number of reloads is
 /// the operator's.
 #[derive(Debug, Default)]
-pub struct Identities {
+pub struct LimitIds {
     numbers: Mutex<HashMap<String, u32>>,
 }
 
-impl Identities {
+impl LimitIds {
     /// The number of what `description` describes; the next free one for a new description.
-    pub fn intern(&self, description: String) -> Identity {
+    pub fn intern(&self, description: String) -> LimitId {
         let mut numbers = self.numbers.lock();
         let next = u32::try_from(numbers.len()).unwrap_or(u32::MAX).saturating_add(1);
-        Identity(*numbers.entry(description).or_insert(next))
+        LimitId(*numbers.entry(description).or_insert(next))
     }
 }

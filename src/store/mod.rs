@@ -4,7 +4,7 @@
 //! one direction: **whatever the interleaving, no limit admits more than it allows**. [`Memory`] keeps the promise
 //! exactly (each charge is one step under its shard's lock; several counters are locked together, in one order).
 //!
-//! A counter's identity is `(domain, rule path, algorithm, window)`, interned as a number by [`Identities`], and the
+//! A counter's identity is `(domain, rule path, algorithm, window)`, interned as a number by [`LimitIds`], and the
 //! entry values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload.
 
 mod charging;
@@ -12,8 +12,8 @@ mod key;
 mod limit_id;
 mod memory;
 
-pub use key::{CounterKey, CounterKeys, KeyPlace, KeyWriter};
-pub use limit_id::{Identities, Identity};
+pub use key::{CounterKey, CounterKeys, KeyLocation, KeyWriter};
+pub use limit_id::{LimitId, LimitIds};
 pub use memory::{Memory, Occupancy, SweepStats, WhenFull};
 
 use crate::engine::{Limit, Op, Outcome};
@@ -36,8 +36,8 @@ pub struct Charge<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct SeriesSource<'a> {
     /// Gives tags.
-    pub tags: &'a dyn Tags,
-    /// Which charge it is, as `tags` counts them.
+    pub ids: &'a dyn SeriesIds,
+    /// Which charge it is, as `ids` counts them.
     pub index: usize,
 }
 
@@ -79,17 +79,17 @@ pub struct Charged {
     /// What the engine says.
     pub outcome: Outcome,
     /// The counter's tag; `None` for a counter that does not exist.
-    pub tag: Option<u32>,
+    pub series_id: Option<u32>,
 }
 
 /// Gives each counter a number that is kept beside its state, so that whoever charges it need not look it up again.
-pub trait Tags {
+pub trait SeriesIds {
     /// The tag of the counter of charge `index`, which is being made. Called with a shard locked: it must not charge
     /// anything.
-    fn tag(&self, index: usize) -> u32;
+    fn series_id(&self, index: usize) -> u32;
 }
 
-impl std::fmt::Debug for dyn Tags + '_ {
+impl std::fmt::Debug for dyn SeriesIds + '_ {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tags")
     }

@@ -20,8 +20,8 @@ pub(super) const LIMIT: &str = "limit";
 pub(super) const REASON: &str = "reason";
 /// The length of a window in seconds.
 pub(super) const PERIOD: &str = "period";
-/// Who is told of refused checks: `log` or `alerts`.
-pub(super) const READER: &str = "reader";
+/// Who is notified of denied checks: `log` or `alerts`.
+pub(super) const CONSUMER: &str = "consumer";
 /// What became of a message.
 pub(super) const RESULT: &str = "result";
 /// The upper bound of a histogram's bucket, in seconds.

@@ -4,17 +4,17 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::runtime::clock::Stopwatch;
 use crate::units::{Nanos, Timestamp};
-use crate::usage::Lane;
+use crate::usage::WorkerSlot;
 
-/// The times of sampled decisions, a row of counters for each lane.
+/// The times of sampled decisions, a row of counters for each worker slot.
 ///
-/// Cost of a check that is not sampled: two loads and a store of a line that only its own lane writes. No clock is read.
+/// Cost of a check that is not sampled: two loads and a store of a line that only its own worker slot writes. No clock is read.
 #[derive(Debug)]
 pub struct DecisionTimes {
-    lanes: Box<[Row]>,
+    workers: Box<[Row]>,
 }
 
-/// One lane's counters, on cache lines of their own.
+/// One worker slot's counters, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Row {
@@ -39,16 +39,16 @@ pub struct Times {
 }
 
 impl DecisionTimes {
-    /// No times yet, for that many lanes.
-    pub fn new(lanes: usize) -> Self {
-        Self { lanes: std::iter::repeat_with(Row::default).take(lanes.max(1)).collect() }
+    /// No times yet, for that many worker slots.
+    pub fn new(workers: usize) -> Self {
+        Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
     }
 
-    /// Begins a decision, at the `now` by which it is decided: a stopwatch for one in [`ONE_IN`] of each lane, and for
+    /// Begins a decision, at the `now` by which it is decided: a stopwatch for one in [`ONE_IN`] of each worker slot, and for
     /// the first after [`REST`] without one.
-    pub fn begin(&self, lane: Lane, now: Timestamp) -> Option<Stopwatch> {
-        let row = self.row(lane)?;
-        // Of two threads on one lane one may count for both: a little less is sampled.
+    pub fn begin(&self, worker: WorkerSlot, now: Timestamp) -> Option<Stopwatch> {
+        let row = self.row(worker)?;
+        // Of two threads on one worker slot one may count for both: a little less is sampled.
         let count = row.since.load(Ordering::Relaxed) + 1;
         let sampled = Timestamp::from_ns(row.sampled_ns.load(Ordering::Relaxed));
         if count < ONE_IN && now.since(sampled) < REST {
@@ -62,10 +62,10 @@ impl DecisionTimes {
 
     /// Ends a decision that was sampled.
     #[cold]
-    pub fn end(&self, lane: Lane, begun: Stopwatch) {
+    pub fn end(&self, worker: WorkerSlot, begun: Stopwatch) {
         let took = begun.elapsed().as_ns();
         let bucket = BOUNDS_NS.iter().position(|bound| took <= *bound).unwrap_or(BOUNDS_NS.len());
-        if let Some(row) = self.row(lane) {
+        if let Some(row) = self.row(worker) {
             if let Some(count) = row.buckets.get(bucket) {
                 count.fetch_add(1, Ordering::Relaxed);
             }
@@ -73,11 +73,11 @@ impl DecisionTimes {
         }
     }
 
-    /// The sums over all lanes.
+    /// The sums over all worker slots.
     pub fn times(&self) -> Times {
         let bucket = |at: usize| {
-            let of_lane = |row: &Row| row.buckets.get(at).map_or(0, |count| count.load(Ordering::Relaxed));
-            self.lanes.iter().map(of_lane).sum::<u64>()
+            let of_worker = |row: &Row| row.buckets.get(at).map_or(0, |count| count.load(Ordering::Relaxed));
+            self.workers.iter().map(of_worker).sum::<u64>()
         };
         let mut count = 0;
         let mut at_most = Vec::with_capacity(BOUNDS_NS.len());
@@ -85,12 +85,12 @@ impl DecisionTimes {
             count += bucket(at);
             at_most.push((Nanos::from_ns(*bound), count));
         }
-        let sum = self.lanes.iter().map(|row| row.sum_ns.load(Ordering::Relaxed)).sum();
+        let sum = self.workers.iter().map(|row| row.sum_ns.load(Ordering::Relaxed)).sum();
         Times { at_most, count: count + bucket(BOUNDS_NS.len()), sum: Nanos::from_ns(sum) }
     }
 
-    fn row(&self, lane: Lane) -> Option<&Row> {
-        self.lanes.get(lane.0 % self.lanes.len())
+    fn row(&self, worker: WorkerSlot) -> Option<&Row> {
+        self.workers.get(worker.0 % self.workers.len())
     }
 }
 
@@ -98,7 +98,7 @@ impl DecisionTimes {
 /// still 60 a minute.
 pub const ONE_IN: u32 = 1_024;
 
-/// At up to ten checks a second of a lane each is measured; above ten thousand this asks for none that [`ONE_IN`] does not.
+/// At up to ten checks a second of a worker slot each is measured; above ten thousand this asks for none that [`ONE_IN`] does not.
 const REST: Nanos = Nanos::from_ns(100_000_000);
 
 /// From a decision among few rules to one that the system has put to sleep.
@@ -112,23 +112,26 @@ mod tests {
 
     #[test]
     fn of_fast_traffic_one_in_1024_is_measured_and_of_slow_traffic_every_one() {
-        // The time between two checks in milliseconds, how many there are in each of two lanes, and how many are measured
+        // The time between two checks in milliseconds, how many there are in each of two worker slots, and how many are measured
         // of them, the first always.
         for (gap_ms, checks, measured) in
             [(0, 3 * ONE_IN, 3), (100, 50, 50), (1_000, 50, 50), (50, 50, 25), (1, 1_000, 10)]
         {
             let times = DecisionTimes::new(2);
-            for lane in [Lane(0), Lane(1)] {
+            for worker in [WorkerSlot(0), WorkerSlot(1)] {
                 for check in 0..checks {
                     let now = Timestamp::from_ns(1_700_000_000_000_000_000 + u64::from(check) * gap_ms * 1_000_000);
-                    if let Some(begun) = times.begin(lane, now) {
-                        times.end(lane, begun);
+                    if let Some(begun) = times.begin(worker, now) {
+                        times.end(worker, begun);
                     }
                 }
             }
-            let told = times.times();
-            assert_eq!(told.count, 2 * measured, "every {gap_ms} ms");
-            assert!(told.at_most.is_sorted_by_key(|(_, count)| *count) && told.sum > Nanos::ZERO, "{told:?}");
+            let reported = times.times();
+            assert_eq!(reported.count, 2 * measured, "every {gap_ms} ms");
+            assert!(
+                reported.at_most.is_sorted_by_key(|(_, count)| *count) && reported.sum > Nanos::ZERO,
+                "{reported:?}"
+            );
         }
     }
 }

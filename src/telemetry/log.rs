@@ -59,7 +59,7 @@ pub fn fatal_json(now: Timestamp, message: &str) -> String {
 }
 
 /// Whether a line says what its reader cannot use: the file watcher warns that it has lost the watch of a directory that
-/// was swapped for another, which is how a ConfigMap is updated, and was watched anew.
+/// was swapped for another, which is how a ConfigMap is updated, and was watched again.
 fn is_noise(target: &str, level: Level) -> bool {
     target.starts_with(WATCHER) && level != Level::ERROR
 }

@@ -6,13 +6,13 @@
 //! ```
 //! Nothing here runs on the decision path, except the choice whether a check is traced.
 
+pub mod denial_log;
 mod labels;
 mod latency;
 pub mod log;
 pub mod names;
 pub mod otlp;
 pub mod prometheus;
-pub mod refusals;
 mod snapshot;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};

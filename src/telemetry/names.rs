@@ -4,7 +4,7 @@
 //! dashboards and alerts go on working; the others are Tidegate's own.
 
 use super::Times;
-use super::labels::{ERR_TYPE, GRPC_METHOD, LE, READER, RESULT, VERSION};
+use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, LE, RESULT, VERSION};
 use super::snapshot::{Emit, Snapshot, float, seconds, visit_by};
 use crate::usage::Measure;
 
@@ -112,7 +112,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "ratelimit_service_config_load_error",
         "{load}",
-        "Configurations that were refused or could not be read.",
+        "Configurations that were rejected or could not be read.",
         Read::Value(|s| float(s.config.failures)),
     ),
     counter(
@@ -142,10 +142,10 @@ pub const METRICS: &[Metric] = &[
         Read::Value(|s| float(s.counters.budget_bytes)),
     ),
     counter(
-        "tidegate_new_keys_refused_total",
+        "tidegate_new_keys_denied_total",
         "{key}",
         "New keys denied because the counters' memory was used up.",
-        Read::Value(|s| float(s.counters.refused)),
+        Read::Value(|s| float(s.counters.denied)),
     ),
     counter(
         "tidegate_new_keys_admitted_total",
@@ -173,16 +173,16 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("tidegate_connections", "{connection}", "Open connections.", Read::Value(|s| float(s.connections.open))),
     counter(
-        "tidegate_connections_refused_total",
+        "tidegate_connections_rejected_total",
         "{connection}",
-        "Connections refused because too many were open.",
-        Read::Value(|s| float(s.connections.refused)),
+        "Connections rejected because too many were open.",
+        Read::Value(|s| float(s.connections.rejected)),
     ),
     gauge(
-        "tidegate_held_answers",
+        "tidegate_delayed_replies",
         "{answer}",
-        "Answers that are held until the hits they answer have their turn in a queue.",
-        Read::Value(|s| float(s.held_answers)),
+        "Replies that are delayed until their hits have their turn in a queue.",
+        Read::Value(|s| float(s.delayed_replies)),
     ),
     gauge(
         "tidegate_observers",
@@ -193,19 +193,19 @@ pub const METRICS: &[Metric] = &[
     counter(
         "tidegate_denials_skipped_total",
         "{check}",
-        "Denied checks above the rate at which listeners are told; usage counts them.",
+        "Denied checks above the rate at which listeners are notified; usage counts them.",
         Read::Value(|s| float(s.observing.denials_skipped)),
     ),
     gauge(
         "tidegate_usage_series",
         "{counter}",
-        "Single counters whose usage is told apart.",
+        "Counters tracked individually.",
         Read::Value(|s| float(s.observing.series)),
     ),
     gauge(
         "tidegate_usage_series_limit",
         "{counter}",
-        "Single counters whose usage can be told apart; the rest is in other.",
+        "Maximum number of counters tracked individually; the rest is aggregated as other.",
         Read::Value(|s| float(s.observing.series_limit)),
     ),
     gauge(
@@ -317,10 +317,10 @@ pub const METRICS: &[Metric] = &[
         Read::Times(|s| &s.decisions),
     ),
     counter(
-        "tidegate_refusals_lost_total",
+        "tidegate_denials_dropped_total",
         "{check}",
-        "Refused checks that the reader could not be told, there were so many at once.",
-        Read::Series(|s, emit| visit_by(READER, &s.refusals_lost, emit)),
+        "Denied checks dropped before a consumer (log, alerts) could process them.",
+        Read::Series(|s, emit| visit_by(CONSUMER, &s.denials_dropped, emit)),
     ),
     counter(
         "tidegate_alerts_fired_total",

@@ -38,8 +38,8 @@ pub struct Snapshot {
     pub connections: ConnectionValues,
     /// Those who watch the usage.
     pub observing: ObservingValues,
-    /// Answers held in queues.
-    pub held_answers: u64,
+    /// Delayed replies in queues.
+    pub delayed_replies: u64,
     /// How far the clock is ahead of the wall clock.
     pub clock_ahead: Nanos,
     /// The history of usage.
@@ -54,8 +54,8 @@ pub struct Snapshot {
     pub saturation: Vec<(String, String, f64)>,
     /// How long decisions take.
     pub decisions: Times,
-    /// Refused checks that could not be told, by who was to be told.
-    pub refusals_lost: Vec<(&'static str, u64)>,
+    /// Denied checks that could not be told, by who was to be told.
+    pub denials_dropped: Vec<(&'static str, u64)>,
     /// Alerts.
     pub alerts: AlertValues,
     /// The memory of the process; `None` where the system does not tell.
@@ -144,7 +144,7 @@ pub struct CounterValues {
     /// The memory they may take.
     pub budget_bytes: u64,
     /// New keys denied because the budget was used up.
-    pub refused: u64,
+    pub denied: u64,
     /// New keys admitted uncounted because the budget was used up.
     pub admitted: u64,
 }
@@ -165,9 +165,9 @@ pub struct SweepValues {
 pub struct ObservingValues {
     /// Observers connected now.
     pub observers: u64,
-    /// Refused checks that no listener could be told.
+    /// Denied checks that no listener could be told.
     pub denials_skipped: u64,
-    /// Single counters whose usage is told apart.
+    /// Counters tracked individually.
     pub series: u64,
     /// How many there are at most.
     pub series_limit: u64,
@@ -180,8 +180,8 @@ pub struct ObservingValues {
 pub struct ConnectionValues {
     /// Open now.
     pub open: u64,
-    /// Refused because too many were open.
-    pub refused: u64,
+    /// Rejected because too many were open.
+    pub rejected: u64,
 }
 
 /// The history of usage.
@@ -335,7 +335,7 @@ mod tests {
             limits: vec![LimitValue::default()],
             lifted: vec![("d".into(), "shadow_mode", 1)],
             saturation: vec![("d".into(), "d.k".into(), 0.5)],
-            refusals_lost: vec![("log", 1)],
+            denials_dropped: vec![("log", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
             resident_bytes: Some(1),
             ..Snapshot::default()

@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use smallvec::SmallVec;
 
 use super::series_table::{SeriesName, SeriesTable, Slot};
-use super::{Counts, Lane, Series, Totals};
+use super::{Counts, Series, Totals, WorkerSlot};
 
 /// An entry key that a domain counts requests by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,7 +51,7 @@ pub struct KeyUsage {
 /// All requests that are counted by an entry key.
 #[derive(Debug)]
 pub(super) struct ByEntry {
-    lanes: usize,
+    workers: usize,
     /// They outlive reloads, so that counts never go back.
     keys: DashMap<EntryKey, Arc<KeyUsage>, ahash::RandomState>,
     /// The keys beyond [`MAX_KEYS`], together.
@@ -67,9 +67,9 @@ impl SeriesName for RequestName {
 }
 
 impl KeyUsage {
-    fn new(key: EntryKey, number: usize, lanes: usize) -> Self {
+    fn new(key: EntryKey, number: usize, workers: usize) -> Self {
         let other_name = Arc::new(RequestName { key: Arc::new(key), value: String::new() });
-        Self { number, other_name, other: Counts::new(lanes) }
+        Self { number, other_name, other: Counts::new(workers) }
     }
 
     /// The entry key.
@@ -79,19 +79,19 @@ impl KeyUsage {
 }
 
 impl ByEntry {
-    pub(super) fn new(lanes: usize, series: u32) -> Self {
+    pub(super) fn new(workers: usize, series: u32) -> Self {
         let other = EntryKey { domain: OTHER.into(), key: OTHER.into() };
         Self {
-            lanes,
+            workers,
             keys: DashMap::default(),
-            other: Arc::new(KeyUsage::new(other, 0, lanes)),
+            other: Arc::new(KeyUsage::new(other, 0, workers)),
             next: AtomicUsize::new(1),
             values: SeriesTable::new(series),
         }
     }
 
     /// Where requests of a configured key are counted; the same place after a reload.
-    pub(super) fn of_key(&self, domain: &str, key: &str) -> Arc<KeyUsage> {
+    pub(super) fn for_key(&self, domain: &str, key: &str) -> Arc<KeyUsage> {
         let name = EntryKey { domain: domain.into(), key: key.into() };
         if let Some(found) = self.keys.get(&name) {
             return Arc::clone(&found);
@@ -100,21 +100,21 @@ impl ByEntry {
             return Arc::clone(&self.other);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let made = || Arc::new(KeyUsage::new(name.clone(), number, self.lanes));
+        let made = || Arc::new(KeyUsage::new(name.clone(), number, self.workers));
         Arc::clone(&self.keys.entry(name.clone()).or_insert_with(made))
     }
 
     /// Counts one request.
-    pub(super) fn count(&self, lane: Lane, key: &KeyUsage, value: &str, hits: u64, denied: bool) {
+    pub(super) fn count(&self, worker: WorkerSlot, key: &KeyUsage, value: &str, hits: u64, denied: bool) {
         let series = if value.len() > MAX_VALUE_BYTES { Series::default() } else { self.series(key, value) };
-        key.other.record_request(lane, self.values.slot(series), hits, denied);
+        key.other.record_request(worker, self.values.slot(series), hits, denied);
     }
 
     fn series(&self, key: &KeyUsage, value: &str) -> Series {
         let mut id: SmallVec<[u8; INLINE]> = SmallVec::from_slice(&key.number.to_le_bytes());
         id.extend_from_slice(value.as_bytes());
         let name = || RequestName { key: Arc::clone(&key.other_name.key), value: value.to_owned() };
-        self.values.of(&id, key.number, name)
+        self.values.series(&id, key.number, name)
     }
 
     /// How many values have a series.

@@ -5,17 +5,17 @@
 
 use super::measure::{COUNTED, Counters};
 use super::series_table::Slot;
-use super::{Lane, Measure, Peak, Totals};
+use super::{Measure, Peak, Totals, WorkerSlot};
 use crate::engine::{Outcome, Reason, Verdict};
 use crate::units::Timestamp;
 
-/// The counters of one rule, a row of them for each lane.
+/// The counters of one rule, a row of them for each worker slot.
 #[derive(Debug)]
 pub struct Counts {
-    lanes: Box<[Row]>,
+    workers: Box<[Row]>,
 }
 
-/// One lane's counters, on cache lines of their own.
+/// One worker slot's counters, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Row {
@@ -24,21 +24,21 @@ struct Row {
 }
 
 impl Counts {
-    /// Counters at zero for that many lanes, at least one.
-    pub(super) fn new(lanes: usize) -> Self {
-        Self { lanes: std::iter::repeat_with(Row::default).take(lanes.max(1)).collect() }
+    /// Counters at zero for that many worker slots, at least one.
+    pub(super) fn new(workers: usize) -> Self {
+        Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
     }
 
-    /// Counts a check that no limit was asked about. Cost: three atomic additions to a line that only this lane writes.
-    pub fn record_unlimited(&self, lane: Lane, hits: u64) {
-        let Some(row) = self.row(lane) else { return };
+    /// Counts a check that no limit was asked about. Cost: three atomic additions to a line that only this worker slot writes.
+    pub fn record_unlimited(&self, worker: WorkerSlot, hits: u64) {
+        let Some(row) = self.row(worker) else { return };
         row.counters.allow(hits);
         row.counters.add(Measure::RequestsUnlimited, 1);
     }
 
     /// Counts hits that are given back.
-    pub fn record_refund(&self, lane: Lane, hits: u64) {
-        if let Some(row) = self.row(lane) {
+    pub fn record_refund(&self, worker: WorkerSlot, hits: u64) {
+        if let Some(row) = self.row(worker) {
             row.counters.add(Measure::HitsRefunded, hits);
         }
     }
@@ -51,7 +51,7 @@ impl Counts {
     /// Cost: two atomic additions for an admitted check that is neither near the limit nor queued, and one more where it
     /// finds more of the limit used than any check before it in this minute.
     pub fn record(&self, check: Recorded<'_>) {
-        let Some(row) = self.row(check.lane) else { return };
+        let Some(row) = self.row(check.worker) else { return };
         row.peak.raise(check.now, check.outcome.after, check.capacity);
         match check.outcome.verdict {
             Verdict::Admitted { delay } => {
@@ -72,8 +72,8 @@ impl Counts {
     }
 
     /// Counts a request by a value of one of its entries, in `slot` or here. Cost: two atomic additions.
-    pub(super) fn record_request(&self, lane: Lane, slot: Option<&Slot>, hits: u64, denied: bool) {
-        match (slot, self.row(lane)) {
+    pub(super) fn record_request(&self, worker: WorkerSlot, slot: Option<&Slot>, hits: u64, denied: bool) {
+        match (slot, self.row(worker)) {
             (Some(slot), _) if denied => slot.0.deny(hits),
             (Some(slot), _) => slot.0.allow(hits),
             (None, Some(row)) if denied => row.counters.deny(hits),
@@ -82,23 +82,23 @@ impl Counts {
         }
     }
 
-    /// The sums over all lanes; what has a series of its own is not in the numbers of checks and hits.
+    /// The sums over all worker slots; what has a series of its own is not in the numbers of checks and hits.
     pub(super) fn totals(&self) -> Totals {
         let mut sum = [0_u64; COUNTED];
-        for row in &self.lanes {
+        for row in &self.workers {
             sum.iter_mut().zip(row.counters.values()).for_each(|(sum, count)| *sum = sum.wrapping_add(count));
         }
         Totals::from_counted(sum.into_iter())
     }
 
-    /// The largest share of a limit that a check has found used in this minute or the one before, over all lanes: from 0
+    /// The largest share of a limit that a check has found used in this minute or the one before, over all worker slots: from 0
     /// to 1.
     pub(super) fn saturation(&self, now: Timestamp) -> f64 {
-        self.lanes.iter().map(|row| row.peak.share(now)).fold(0.0, f64::max)
+        self.workers.iter().map(|row| row.peak.share(now)).fold(0.0, f64::max)
     }
 
-    fn row(&self, lane: Lane) -> Option<&Row> {
-        self.lanes.get(lane.0).or_else(|| self.lanes.get(lane.0 % self.lanes.len()))
+    fn row(&self, worker: WorkerSlot) -> Option<&Row> {
+        self.workers.get(worker.0).or_else(|| self.workers.get(worker.0 % self.workers.len()))
     }
 }
 
@@ -106,7 +106,7 @@ impl Counts {
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
     /// Who counts.
-    pub lane: Lane,
+    pub worker: WorkerSlot,
     /// When.
     pub now: Timestamp,
     /// The counter's own series.

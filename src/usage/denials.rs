@@ -1,4 +1,4 @@
-//! Every denied check, once, live, for whoever listens: observers, the refusal log, alerts.
+//! Every denied check, once, live, for whoever listens: observers, the denial log, alerts.
 //!
 //! The decision path only offers: while nobody listens an offer costs one load; while somebody does, denials up to
 //! [`PER_TICK`] in each tick are kept in a ring, those above are counted. A listener reads at its own pace from where it
@@ -46,7 +46,7 @@ pub struct DeniedDescriptor {
 /// A limit that denied a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeniedLimit {
-    /// The configured path of its rule; see [`super::RuleName::of_overrides`].
+    /// The configured path of its rule; see [`super::RuleName::for_overrides`].
     pub rule: String,
     /// The place of the descriptor that it limits, from 0.
     pub descriptor: usize,
@@ -171,7 +171,7 @@ impl Denials {
 
 impl Listener {
     /// The denials since the last call, at most `most`, oldest first, and how many could not be told since then.
-    pub fn take(&mut self, most: usize) -> (Vec<Arc<Denial>>, u64) {
+    pub fn poll(&mut self, most: usize) -> (Vec<Arc<Denial>>, u64) {
         let skipped = self.denials.skipped();
         let mut lost = skipped - self.skipped;
         self.skipped = skipped;
@@ -253,7 +253,7 @@ mod tests {
         denials.tick();
         denials.offer(|| panic!("made for nobody"));
         let mut listener = denials.listen();
-        assert_eq!(listener.take(9), (Vec::new(), 0));
+        assert_eq!(listener.poll(9), (Vec::new(), 0));
         drop(listener);
         denials.offer(|| panic!("made for nobody"));
     }
@@ -266,25 +266,25 @@ mod tests {
         (0..3).for_each(|n| denials.offer(|| Some(denial(n))));
         let mut late = denials.listen();
         (3..5).for_each(|n| denials.offer(|| Some(denial(n))));
-        assert_eq!(hits(&early.take(2).0), [0, 1]);
-        assert_eq!(hits(&early.take(9).0), [2, 3, 4]);
-        assert_eq!(hits(&late.take(9).0), [3, 4]);
+        assert_eq!(hits(&early.poll(2).0), [0, 1]);
+        assert_eq!(hits(&early.poll(9).0), [2, 3, 4]);
+        assert_eq!(hits(&late.poll(9).0), [3, 4]);
     }
 
     #[test]
-    fn what_is_above_the_rate_or_lost_in_the_ring_is_told_as_a_number() {
+    fn what_is_above_the_rate_or_lost_in_the_ring_is_reported_as_a_number() {
         let denials = Arc::new(Denials::default());
         let mut listener = denials.listen();
         (0..PER_TICK).for_each(|n| denials.offer(|| Some(denial(n.into()))));
         denials.offer(|| panic!("there is no room left, though no tick has begun yet"));
-        let (taken, lost) = listener.take(usize::MAX);
+        let (taken, lost) = listener.poll(usize::MAX);
         assert_eq!((taken.len(), lost), (PER_TICK as usize, 1));
         let ticks = RING / PER_TICK as usize + 1;
         for _ in 0..ticks {
             denials.tick();
             (0..=PER_TICK).for_each(|n| denials.offer(|| Some(denial(n.into()))));
         }
-        let (taken, lost) = listener.take(usize::MAX);
+        let (taken, lost) = listener.poll(usize::MAX);
         assert_eq!(taken.len(), RING);
         assert_eq!(lost, (ticks * (PER_TICK as usize + 1) - RING) as u64);
     }

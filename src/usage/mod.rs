@@ -1,6 +1,6 @@
 //! What was counted: per rule always and exactly, in atomics that the decision path only adds to.
 //!
-//! Every worker adds to a [`Lane`] of its own, so that no cache line is written by all; whoever reads sums the lanes up.
+//! Every worker adds to a [`WorkerSlot`] of its own, so that no cache line is written by all; whoever reads sums the worker slots up.
 //! Single counters are counted beside their rules, as many as there are series for. Whatever depends on what clients send
 //! (single counters, metrics by value, unknown domains) is bounded; what does not fit goes into `other`, so totals stay
 //! exact.
@@ -37,9 +37,9 @@ pub use totals::Totals;
 
 use peak::Peak;
 
-/// Which worker counts. Lanes are only a matter of speed: any lane may be used by any thread.
+/// Which worker counts. Worker slots are only a matter of speed: any worker slot may be used by any thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lane(pub usize);
+pub struct WorkerSlot(pub usize);
 
 #[cfg(test)]
 mod tests;

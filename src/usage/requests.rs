@@ -2,44 +2,44 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Lane;
+use super::WorkerSlot;
 
 /// Requests, whatever became of them.
 #[derive(Debug)]
 pub(super) struct Requests {
-    lanes: Box<[Row]>,
+    workers: Box<[Row]>,
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Row {
     decided: AtomicU64,
-    refused: AtomicU64,
+    failed: AtomicU64,
     unmatched: AtomicU64,
 }
 
 impl Requests {
-    pub(super) fn new(lanes: usize) -> Self {
-        Self { lanes: std::iter::repeat_with(Row::default).take(lanes.max(1)).collect() }
+    pub(super) fn new(workers: usize) -> Self {
+        Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
     }
 
-    pub(super) fn count(&self, lane: Lane, refused: bool) {
-        if let Some(row) = self.row(lane) {
-            let counter = if refused { &row.refused } else { &row.decided };
+    pub(super) fn count(&self, worker: WorkerSlot, failed: bool) {
+        if let Some(row) = self.row(worker) {
+            let counter = if failed { &row.failed } else { &row.decided };
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn count_unmatched(&self, lane: Lane, checks: u64) {
-        if let Some(row) = self.row(lane) {
+    pub(super) fn count_unmatched(&self, worker: WorkerSlot, checks: u64) {
+        if let Some(row) = self.row(worker) {
             row.unmatched.fetch_add(checks, Ordering::Relaxed);
         }
     }
 
     /// All requests, and how many of them were answered with an error.
     pub(super) fn all(&self) -> (u64, u64) {
-        let refused = self.sum(|row| &row.refused);
-        (refused + self.sum(|row| &row.decided), refused)
+        let failed = self.sum(|row| &row.failed);
+        (failed + self.sum(|row| &row.decided), failed)
     }
 
     pub(super) fn unmatched(&self) -> u64 {
@@ -47,10 +47,10 @@ impl Requests {
     }
 
     fn sum(&self, of: impl Fn(&Row) -> &AtomicU64) -> u64 {
-        self.lanes.iter().map(|row| of(row).load(Ordering::Relaxed)).sum()
+        self.workers.iter().map(|row| of(row).load(Ordering::Relaxed)).sum()
     }
 
-    fn row(&self, lane: Lane) -> Option<&Row> {
-        self.lanes.get(lane.0 % self.lanes.len())
+    fn row(&self, worker: WorkerSlot) -> Option<&Row> {
+        self.workers.get(worker.0 % self.workers.len())
     }
 }

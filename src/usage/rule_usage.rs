@@ -9,7 +9,7 @@ use super::{CounterName, Counts};
 pub struct RuleName {
     /// The domain.
     pub domain: String,
-    /// The configured path, as `/rlconfig` spells it; for limits that requests bring along see [`RuleName::of_overrides`].
+    /// The configured path, as `/rlconfig` spells it; for request overrides see [`RuleName::for_overrides`].
     pub path: String,
 }
 
@@ -40,8 +40,8 @@ pub struct RuleUsage {
 }
 
 impl RuleName {
-    /// The one name for all limits that requests bring along in a domain: `DOMAIN.(override)`.
-    pub fn of_overrides(domain: &str) -> Self {
+    /// The one name for all request overrides in a domain: `DOMAIN.(override)`.
+    pub fn for_overrides(domain: &str) -> Self {
         Self { domain: domain.into(), path: format!("{domain}.(override)") }
     }
 }
@@ -56,10 +56,10 @@ impl Labels {
 }
 
 impl RuleUsage {
-    pub(super) fn new(labels: Labels, number: usize, lanes: usize) -> Self {
+    pub(super) fn new(labels: Labels, number: usize, workers: usize) -> Self {
         let rule = Arc::new(RuleName { domain: labels.domain.clone(), path: labels.rule.clone() });
         let other_name = Arc::new(CounterName { rule, entries: Vec::new() });
-        Self { labels, counts: Counts::new(lanes), number, other_name }
+        Self { labels, counts: Counts::new(workers), number, other_name }
     }
 
     /// The rule's name.

@@ -79,12 +79,12 @@ mod tests {
     }
 
     #[test]
-    fn an_observer_that_was_busy_is_told_how_many_were_merged() {
+    fn an_observer_that_was_busy_is_reported_how_many_were_merged() {
         assert_eq!(run(None, &[500, 9_100, 9_200, 10_000]), [(500, 0, 0), (9_100, 9, 8), (10_000, 10, 0)]);
     }
 
     #[test]
-    fn a_resumed_observer_is_told_what_it_missed() {
+    fn a_resumed_observer_is_reported_what_it_missed() {
         for (resumed, first) in [(2, 4), (6, 0), (7, 0), (99, 0)] {
             assert_eq!(run(Some(resumed), &[7_100, 7_900, 8_000]), [(7_100, 7, first), (8_000, 8, 0)], "{resumed}");
         }

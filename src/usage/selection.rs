@@ -53,7 +53,7 @@ impl Selection {
             counters: busiest(counters, *top),
             unmatched: if filter.takes_all() { snapshot.unmatched } else { 0 },
             request_totals: keys.iter().filter_map(|values| total_of(values)).collect(),
-            requests: top_requests(keys, (*top).min(MAX_REQUESTS_TOLD), filter.only_denied),
+            requests: top_requests(keys, (*top).min(MAX_REQUESTS_REPORTED), filter.only_denied),
         }
     }
 }
@@ -73,16 +73,16 @@ fn total_of(values: &[&RequestCounts]) -> Option<(Arc<EntryKey>, Totals)> {
 /// Of each key the values with the most requests, or the most denied ones, those with equally many by name, and `other`.
 /// Where there are too many keys, each has its share of what one report takes.
 fn top_requests(keys: Vec<Vec<&RequestCounts>>, top: usize, by_denied: bool) -> Vec<RequestCounts> {
-    let share = (MAX_REQUESTS_TOLD / keys.len().max(1)).max(1);
+    let share = (MAX_REQUESTS_REPORTED / keys.len().max(1)).max(1);
     let count = |totals: &Totals| if by_denied { totals.get(Measure::RequestsDenied) } else { totals.requests() };
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for mut values in keys {
         values.sort_by_key(|value| (value.other, Reverse(count(&value.totals))));
         let (values, other): (Vec<_>, Vec<_>) = values.into_iter().partition(|value| !value.other);
-        told.extend(values.into_iter().take(top.min(share)).chain(other).cloned());
+        reported.extend(values.into_iter().take(top.min(share)).chain(other).cloned());
     }
-    told.truncate(2 * MAX_REQUESTS_TOLD);
-    told
+    reported.truncate(2 * MAX_REQUESTS_REPORTED);
+    reported
 }
 
 /// The sums of counters, by rule. The counters are sorted by rule.
@@ -127,7 +127,7 @@ fn busiest(mut counters: Vec<&CounterCounts>, top: usize) -> Vec<CounterCounts> 
 const MAX_RULES_TOLD: usize = 10_000;
 
 /// Values of entry keys in one report, beside an `other` for each key: as many as counters, for the same reason.
-const MAX_REQUESTS_TOLD: usize = 1_000;
+const MAX_REQUESTS_REPORTED: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -183,15 +183,16 @@ mod tests {
     }
 
     /// The rules with their requests, the counters' requests in order, all requests, unmatched.
-    type Told = (Vec<(&'static str, u64)>, Vec<u64>, u64, u64);
+    type Reported = (Vec<(&'static str, u64)>, Vec<u64>, u64, u64);
 
-    fn check(filter: &Filter, top: usize, want: &Told) {
+    fn check(filter: &Filter, top: usize, want: &Reported) {
         let scope = Scope { filter: filter.clone(), requests_by: Vec::new(), top };
-        let told = Selection::new(&snapshot(), &scope);
-        assert_eq!((&*told.requests, &*told.request_totals), (&[][..], &[][..]), "nobody asked for requests");
-        let rules: Vec<_> = told.rules.iter().map(|rule| (rule.rule.path.as_str(), rule.totals.requests())).collect();
-        let counters: Vec<_> = told.counters.iter().map(|counter| counter.totals.requests()).collect();
-        assert_eq!((rules, counters, told.total.requests(), told.unmatched), *want, "{filter:?} top {top}");
+        let reported = Selection::new(&snapshot(), &scope);
+        assert_eq!((&*reported.requests, &*reported.request_totals), (&[][..], &[][..]), "nobody asked for requests");
+        let rules: Vec<_> =
+            reported.rules.iter().map(|rule| (rule.rule.path.as_str(), rule.totals.requests())).collect();
+        let counters: Vec<_> = reported.counters.iter().map(|counter| counter.totals.requests()).collect();
+        assert_eq!((rules, counters, reported.total.requests(), reported.unmatched), *want, "{filter:?} top {top}");
     }
 
     #[test]
@@ -260,7 +261,7 @@ mod tests {
             ),
             (by(&["tenant", "user"]), bob, 9, "api bob 0+4", "api 0+4"),
         ] {
-            let told = Selection::new(&snapshot(), &Scope { filter, requests_by: requests_by.clone(), top });
+            let reported = Selection::new(&snapshot(), &Scope { filter, requests_by: requests_by.clone(), top });
             let counts = |totals: &Totals| {
                 format!("{}+{}", totals.get(Measure::RequestsAllowed), totals.get(Measure::RequestsDenied))
             };
@@ -268,8 +269,8 @@ mod tests {
                 let value = if row.other { "other" } else { &row.name.value };
                 format!("{} {value} {}", row.name.key.domain, counts(&row.totals))
             };
-            let rows: Vec<_> = told.requests.iter().map(row).collect();
-            let sums = told.request_totals.iter().map(|(key, totals)| format!("{} {}", key.domain, counts(totals)));
+            let rows: Vec<_> = reported.requests.iter().map(row).collect();
+            let sums = reported.request_totals.iter().map(|(key, totals)| format!("{} {}", key.domain, counts(totals)));
             let sums: Vec<_> = sums.collect();
             assert_eq!(
                 (rows.join(", "), sums.join(", ")),

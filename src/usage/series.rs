@@ -10,14 +10,15 @@ use super::by_entry::ByEntry;
 use super::requests::Requests;
 use super::series_table::{SeriesTable, Slot};
 use super::{
-    CounterName, Denials, KeyUsage, Labels, Lane, RequestCounts, RuleName, RuleUsage, Series, Totals, UsageSnapshot,
+    CounterName, Denials, KeyUsage, Labels, RequestCounts, RuleName, RuleUsage, Series, Totals, UsageSnapshot,
+    WorkerSlot,
 };
 use crate::units::Timestamp;
 
 /// Everything that is counted in this process.
 #[derive(Debug)]
 pub struct Usage {
-    lanes: usize,
+    workers: usize,
     requests: Requests,
     /// By full path. They outlive reloads, so that counts never go back.
     rules: ByPath,
@@ -51,16 +52,16 @@ pub struct SeriesUsage {
 }
 
 impl Usage {
-    /// Nothing is counted yet; rules will have that many lanes, and at most `series` single counters a series, and as
+    /// Nothing is counted yet; rules will have that many worker slots, and at most `series` single counters a series, and as
     /// many values of the entry keys that requests are counted by.
-    pub fn new(lanes: usize, series: u32) -> Self {
+    pub fn new(workers: usize, series: u32) -> Self {
         let other = |number| {
             let labels = Labels { rule: OTHER.into(), domain: OTHER.into(), ..Labels::default() };
-            Arc::new(RuleUsage::new(labels, number, lanes))
+            Arc::new(RuleUsage::new(labels, number, workers))
         };
         Self {
-            lanes,
-            requests: Requests::new(lanes),
+            workers,
+            requests: Requests::new(workers),
             rules: DashMap::default(),
             behind_values: DashMap::default(),
             values: DashMap::default(),
@@ -69,7 +70,7 @@ impl Usage {
             other_values: other(2),
             next: AtomicUsize::new(3),
             series: SeriesTable::new(series),
-            by_entry: ByEntry::new(lanes, series),
+            by_entry: ByEntry::new(workers, series),
             unknown_domains: DashMap::default(),
             other_domains: AtomicU64::new(0),
             global_shadow: AtomicU64::new(0),
@@ -79,25 +80,25 @@ impl Usage {
     }
 
     /// The counts of a configured rule; the same ones after a reload.
-    pub fn of_rule(&self, labels: &Labels) -> Arc<RuleUsage> {
+    pub fn for_rule(&self, labels: &Labels) -> Arc<RuleUsage> {
         self.find(&self.rules, (MAX_RULES, &self.other), labels)
     }
 
-    /// The counts of a configured rule whose metrics are by value: whatever [`Usage::of_values`] counts of it is also
+    /// The counts of a configured rule whose metrics are by value: whatever [`Usage::for_values`] counts of it is also
     /// counted here.
-    pub fn of_rule_by_value(&self, labels: &Labels) -> Arc<RuleUsage> {
+    pub fn for_rule_by_value(&self, labels: &Labels) -> Arc<RuleUsage> {
         self.find(&self.behind_values, (MAX_RULES, &self.other_behind_values), labels)
     }
 
-    /// The counts of all limits that requests bring along in a domain, beside those of [`Usage::of_values`].
-    pub fn of_overrides(&self, domain: &str) -> Arc<RuleUsage> {
-        let RuleName { domain, path } = RuleName::of_overrides(domain);
-        self.of_rule_by_value(&Labels { domain, rule: path, ..Labels::default() })
+    /// The counts of all request overrides in a domain, beside those of [`Usage::for_values`].
+    pub fn for_overrides(&self, domain: &str) -> Arc<RuleUsage> {
+        let RuleName { domain, path } = RuleName::for_overrides(domain);
+        self.for_rule_by_value(&Labels { domain, rule: path, ..Labels::default() })
     }
 
     /// The metrics' counts of a path of values, or `other` once there are [`MAX_VALUES`], and for a path that is too
     /// long for a name.
-    pub fn of_values(&self, labels: &Labels) -> Arc<RuleUsage> {
+    pub fn for_values(&self, labels: &Labels) -> Arc<RuleUsage> {
         if labels.rule.len() > MAX_PATH_BYTES {
             return Arc::clone(&self.other_values);
         }
@@ -112,7 +113,7 @@ impl Usage {
             return Arc::clone(other);
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let made = || Arc::new(RuleUsage::new(labels.clone(), number, self.lanes));
+        let made = || Arc::new(RuleUsage::new(labels.clone(), number, self.workers));
         Arc::clone(&map.entry(labels.rule.clone()).or_insert_with(made))
     }
 
@@ -122,7 +123,7 @@ impl Usage {
     /// look-up; for a counter that is made, not for each check.
     pub fn series(&self, rule: &RuleUsage, key: &[u8], entries: impl FnOnce() -> Vec<(String, String)>) -> Series {
         let name = || CounterName { rule: Arc::clone(rule.name()), entries: entries() };
-        self.series.of(key, rule.number, name)
+        self.series.series(key, rule.number, name)
     }
 
     /// Where a series counts.
@@ -136,13 +137,13 @@ impl Usage {
     }
 
     /// Where the requests of a domain are counted by the values of an entry key; the same place after a reload.
-    pub fn of_entry_key(&self, domain: &str, key: &str) -> Arc<KeyUsage> {
-        self.by_entry.of_key(domain, key)
+    pub fn for_entry_key(&self, domain: &str, key: &str) -> Arc<KeyUsage> {
+        self.by_entry.for_key(domain, key)
     }
 
     /// Counts one request with this value of the key. Cost: one look-up, and two atomic additions.
-    pub fn count_by_entry(&self, lane: Lane, key: &KeyUsage, value: &str, hits: u64, denied: bool) {
-        self.by_entry.count(lane, key, value, hits, denied);
+    pub fn count_by_entry(&self, worker: WorkerSlot, key: &KeyUsage, value: &str, hits: u64, denied: bool) {
+        self.by_entry.count(worker, key, value, hits, denied);
     }
 
     /// How many values of entry keys have a series; there are at most as many as counters with one.
@@ -155,17 +156,19 @@ impl Usage {
         self.by_entry.read()
     }
 
-    /// Everything as it is now. Cost: a sum over the lanes of every rule and one over all series; for threads that do
+    /// Everything as it is now. Cost: a sum over the worker slots of every rule and one over all series; for threads that do
     /// not decide.
     pub fn snapshot(&self) -> UsageSnapshot {
         let rules = self.reported_rules();
         let mut snapshot =
             UsageSnapshot::read(rules.iter(), &self.series, self.by_entry.read(), self.requests.unmatched());
-        snapshot.rules.retain(|rule| !rule.totals.is_zero() || *rule.rule != RuleName::of_overrides(&rule.rule.domain));
+        snapshot
+            .rules
+            .retain(|rule| !rule.totals.is_zero() || *rule.rule != RuleName::for_overrides(&rule.rule.domain));
         snapshot
     }
 
-    /// Every rule with its sums, as in a snapshot, but in no order. Cost: a sum over the lanes of every rule and one over all
+    /// Every rule with its sums, as in a snapshot, but in no order. Cost: a sum over the worker slots of every rule and one over all
     /// series; no name is copied.
     pub fn rule_totals(&self) -> impl Iterator<Item = (Arc<RuleName>, Totals)> {
         let in_series = self.series.by_rule();
@@ -189,13 +192,13 @@ impl Usage {
     }
 
     /// Counts a request, decided or not.
-    pub fn count_request(&self, lane: Lane, refused: bool) {
-        self.requests.count(lane, refused);
+    pub fn count_request(&self, worker: WorkerSlot, failed: bool) {
+        self.requests.count(worker, failed);
     }
 
     /// Counts checks (each descriptor one) that matched no rule.
-    pub fn count_unmatched(&self, lane: Lane, checks: usize) {
-        self.requests.count_unmatched(lane, checks as u64);
+    pub fn count_unmatched(&self, worker: WorkerSlot, checks: usize) {
+        self.requests.count_unmatched(worker, checks as u64);
     }
 
     /// All requests, and how many of them were answered with an error.
@@ -203,7 +206,7 @@ impl Usage {
         self.requests.all()
     }
 
-    /// Where refused checks pass by.
+    /// Where denied checks pass by.
     pub fn denials(&self) -> &Arc<Denials> {
         &self.denials
     }
@@ -241,7 +244,7 @@ impl Usage {
     }
 
     /// How much of its limit each rule has used at most in the minute of `now` and the one before, from 0 to 1, sorted by
-    /// name. Of several limits it is the share of the one that spoke.
+    /// name. Of several limits it is the share of the governing one.
     pub fn saturation(&self, now: Timestamp) -> Vec<(Arc<RuleName>, f64)> {
         let of = |rule: &RuleUsage| (Arc::clone(rule.name()), rule.counts.saturation(now));
         let mut all: Vec<_> = self.rules.iter().map(|rule| of(&rule)).collect();
@@ -280,15 +283,15 @@ impl Usage {
         all
     }
 
-    /// The lanes of every series.
-    pub fn lanes(&self) -> impl Iterator<Item = Lane> {
-        (0..self.lanes).map(Lane)
+    /// The worker slots of every series.
+    pub fn workers(&self) -> impl Iterator<Item = WorkerSlot> {
+        (0..self.workers).map(WorkerSlot)
     }
 }
 
 /// The name of the series that takes what does not fit.
 const OTHER: &str = "other";
-/// Rules with a series of their own, over all reloads: ten times the largest configuration known, 128 bytes a lane each.
+/// Rules with a series of their own, over all reloads: ten times the largest configuration known, 128 bytes a worker slot each.
 const MAX_RULES: usize = 100_000;
 /// Series by value: what a Prometheus server still scrapes with ease.
 const MAX_VALUES: usize = 10_000;

@@ -102,7 +102,7 @@ impl<N: SeriesName> SeriesTable<N> {
 
     /// The series of the counter with this key, the next free one for a new counter; none when all are taken, or when
     /// the counter's name is longer than [`MAX_NAME_BYTES`].
-    pub(super) fn of(&self, key: &[u8], rule: usize, name: impl FnOnce() -> N) -> Series {
+    pub(super) fn series(&self, key: &[u8], rule: usize, name: impl FnOnce() -> N) -> Series {
         if self.slots.is_empty() || key.len() > MAX_NAME_BYTES {
             return Series::default();
         }

@@ -44,7 +44,7 @@ pub struct CounterCounts {
 }
 
 impl UsageSnapshot {
-    /// Reads all sums. Cost: six loads for each series, and some for each rule and lane.
+    /// Reads all sums. Cost: six loads for each series, and some for each rule and worker slot.
     pub(super) fn read<'u>(
         rules: impl Iterator<Item = &'u Arc<RuleUsage>>,
         series: &SeriesTable,

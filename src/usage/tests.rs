@@ -8,7 +8,7 @@ use super::*;
 use crate::engine::{Outcome, Reason, Verdict};
 use crate::units::Nanos;
 
-const LANES: usize = 3;
+const WORKERS: usize = 3;
 
 fn outcome(verdict: Verdict) -> Outcome {
     Outcome { verdict, before: 0, after: 1, remaining: 0, reset: Nanos::ZERO }
@@ -23,12 +23,12 @@ fn entry(value: usize) -> Vec<(String, String)> {
 }
 
 /// One check of counter `value` of `rule` with `hits` hits.
-fn check(usage: &Usage, rule: &RuleUsage, lane: usize, (value, hits): (usize, u64), verdict: Verdict, shadow: bool) {
+fn check(usage: &Usage, rule: &RuleUsage, worker: usize, (value, hits): (usize, u64), verdict: Verdict, shadow: bool) {
     let key = format!("{}/{value}", rule.name().path);
     let slot = usage.slot(usage.series(rule, key.as_bytes(), || entry(value)));
     let outcome = outcome(verdict);
     rule.counts.record(Recorded {
-        lane: Lane(lane),
+        worker: WorkerSlot(worker),
         now: crate::units::Timestamp::EPOCH,
         slot,
         hits,
@@ -46,15 +46,15 @@ fn sum_of_counters(snapshot: &UsageSnapshot, rule: &RuleName) -> Totals {
 #[test]
 fn threads_lose_nothing_and_other_is_the_rest() {
     for series in [0, 1, 5, 100] {
-        let usage = Usage::new(LANES, series);
-        let rules = [usage.of_rule(&labels("a")), usage.of_rule(&labels("b"))];
+        let usage = Usage::new(WORKERS, series);
+        let rules = [usage.for_rule(&labels("a")), usage.for_rule(&labels("b"))];
         thread::scope(|scope| {
-            for lane in 0..LANES {
+            for worker in 0..WORKERS {
                 let (usage, rules) = (&usage, &rules);
                 scope.spawn(move || {
                     for i in 0..3_000 {
                         let verdict = if i % 3 == 0 { Verdict::Denied(Reason::OverLimit) } else { Verdict::ADMITTED };
-                        check(usage, &rules[i % 2], lane, (i % 10, 2), verdict, false);
+                        check(usage, &rules[i % 2], worker, (i % 10, 2), verdict, false);
                     }
                 });
             }
@@ -91,8 +91,8 @@ fn each_fate_of_a_check_is_counted_where_it_belongs() {
     let queued = Verdict::Admitted { delay: Nanos::SECOND };
     let denied = |reason| Verdict::Denied(reason);
     for series in [0, 9] {
-        let usage = Usage::new(LANES, series);
-        let rule = usage.of_rule(&labels("a"));
+        let usage = Usage::new(WORKERS, series);
+        let rule = usage.for_rule(&labels("a"));
         for (n, verdict, shadow) in [
             (1, Verdict::ADMITTED, false),
             (2, queued, false),
@@ -104,9 +104,9 @@ fn each_fate_of_a_check_is_counted_where_it_belongs() {
         ] {
             (0..n).for_each(|i| check(&usage, &rule, i, (1, 10), verdict, shadow));
         }
-        rule.counts.record_unlimited(Lane(0), 5);
-        rule.counts.record_refund(Lane(0), 4);
-        usage.count_unmatched(Lane(0), 2);
+        rule.counts.record_unlimited(WorkerSlot(0), 5);
+        rule.counts.record_refund(WorkerSlot(0), 4);
+        usage.count_unmatched(WorkerSlot(0), 2);
         let snapshot = usage.snapshot();
         let want = [
             (Measure::RequestsAllowed, 11),
@@ -122,20 +122,20 @@ fn each_fate_of_a_check_is_counted_where_it_belongs() {
             (Measure::DeniedQueueFull, 5),
             (Measure::DeniedNoRoom, 6),
         ];
-        let told = snapshot.total();
+        let reported = snapshot.total();
         // How hits are split at the limit is the reference's matter, and tested where it is compared with it.
         for (measure, count) in want {
-            assert_eq!(told.get(measure), count, "{measure:?}, {series} series");
+            assert_eq!(reported.get(measure), count, "{measure:?}, {series} series");
         }
         assert_eq!(snapshot.unmatched, 2);
-        assert_eq!(sum_of_counters(&snapshot, rule.name()), told.per_counter());
+        assert_eq!(sum_of_counters(&snapshot, rule.name()), reported.per_counter());
     }
 }
 
 #[test]
 fn a_series_outlives_its_counter_and_is_never_given_again() {
     let usage = Usage::new(1, 2);
-    let rule = usage.of_rule(&labels("a"));
+    let rule = usage.for_rule(&labels("a"));
     let first = usage.series(&rule, b"1", || entry(1));
     assert_eq!(usage.series(&rule, b"1", || panic!("it has a name")), first);
     let second = usage.series(&rule, b"2", || entry(2));
@@ -147,7 +147,7 @@ fn a_series_outlives_its_counter_and_is_never_given_again() {
 #[test]
 fn a_name_that_is_too_long_has_no_series() {
     let usage = Usage::new(1, 2);
-    let rule = usage.of_rule(&labels("a"));
+    let rule = usage.for_rule(&labels("a"));
     let long = || vec![("k".to_owned(), "v".repeat(5_000))];
     assert_eq!(usage.series(&rule, b"long", long), Series(0));
     assert_eq!(usage.series_used().0, 0);
@@ -156,7 +156,7 @@ fn a_name_that_is_too_long_has_no_series() {
 #[test]
 fn the_order_is_by_domain_rule_and_entries_with_other_last() {
     let usage = Usage::new(1, 3);
-    let rules = [usage.of_rule(&labels("b")), usage.of_rule(&labels("a"))];
+    let rules = [usage.for_rule(&labels("b")), usage.for_rule(&labels("a"))];
     for (rule, value) in [(0, 2), (0, 1), (1, 7), (1, 8), (0, 3)] {
         check(&usage, &rules[rule], 0, (value, 1), Verdict::ADMITTED, false);
     }
@@ -177,15 +177,15 @@ fn the_order_is_by_domain_rule_and_entries_with_other_last() {
 #[test]
 fn threads_lose_no_request_and_other_is_the_rest() {
     for series in [0, 1, 5, 100] {
-        let usage = Usage::new(LANES, series);
-        let keys = [usage.of_entry_key("d", "user"), usage.of_entry_key("d", "tenant")];
-        assert!(Arc::ptr_eq(&keys[0], &usage.of_entry_key("d", "user")), "the same after a reload");
+        let usage = Usage::new(WORKERS, series);
+        let keys = [usage.for_entry_key("d", "user"), usage.for_entry_key("d", "tenant")];
+        assert!(Arc::ptr_eq(&keys[0], &usage.for_entry_key("d", "user")), "the same after a reload");
         thread::scope(|scope| {
-            for lane in 0..LANES {
+            for worker in 0..WORKERS {
                 let (usage, keys) = (&usage, &keys);
                 scope.spawn(move || {
                     for i in 0..3_000 {
-                        usage.count_by_entry(Lane(lane), &keys[i % 2], &(i % 10).to_string(), 2, i % 3 == 0);
+                        usage.count_by_entry(WorkerSlot(worker), &keys[i % 2], &(i % 10).to_string(), 2, i % 3 == 0);
                     }
                 });
             }

@@ -84,7 +84,7 @@ impl Totals {
         self
     }
 
-    /// What was counted since `earlier`. When a count is lower than it was, counting has begun anew, and all of it is new.
+    /// What was counted since `earlier`. When a count is lower than it was, counting has begun again, and all of it is new.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = || self.0.into_iter().zip(earlier.0);
@@ -134,9 +134,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_of_counters_is_zero() {
-        let of_counter = Totals::from_counted(1..).per_counter();
+        let counter_totals = Totals::from_counted(1..).per_counter();
         for column in COLUMNS {
-            assert_eq!(of_counter.get(column.measure) > 0, column.per_counter, "{}", column.name);
+            assert_eq!(counter_totals.get(column.measure) > 0, column.per_counter, "{}", column.name);
         }
     }
 }

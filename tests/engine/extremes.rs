@@ -23,7 +23,7 @@ fn at_the_ends_of_every_range() {
             for window in [1, 2, 1_000_000, SECOND, YEAR, u64::MAX] {
                 let limit = limit(max, window, algorithm);
                 for now in times {
-                    let mut counter = Counter::of(&limit);
+                    let mut counter = Counter::new(&limit);
                     let mut admitted = 0_u128;
                     for hits in hits.iter().chain(hits.iter().rev()) {
                         if counter.charge(&limit, now, *hits).admitted() {
@@ -46,7 +46,7 @@ fn at_the_ends_of_every_range() {
 fn one_a_year_is_one_a_year() {
     for algorithm in [CLOCK, FIRST, Algorithm::SlidingWindow, Algorithm::SlidingLog, bucket(1, 0)] {
         let limit = limit(1, YEAR, algorithm);
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         let start = 54 * YEAR;
         assert!(counter.charge(&limit, start, 1).admitted());
         assert!(!counter.charge(&limit, start + YEAR - 1, 1).admitted(), "{algorithm:?}");
@@ -60,7 +60,7 @@ fn four_billion_a_millisecond_fill_and_no_more() {
     let window = 1_000_000;
     for algorithm in [CLOCK, FIRST, Algorithm::SlidingWindow, bucket(u32::MAX, 0)] {
         let limit = limit(u32::MAX, window, algorithm);
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         let now = 1_700_000_000 * SECOND;
         assert_eq!(counter.charge(&limit, now, u64::from(u32::MAX) - 1).remaining, 1, "{algorithm:?}");
         assert!(counter.charge(&limit, now, 1).admitted());
@@ -75,7 +75,7 @@ fn a_clock_that_steps_back_admits_nothing_more() {
     for algorithm in [CLOCK, FIRST, Algorithm::SlidingWindow, Algorithm::SlidingLog, bucket(5, 0)] {
         let limit = limit(5, 60 * SECOND, algorithm);
         for back in [1, SECOND, 60 * SECOND, 3_600 * SECOND, 86_400 * SECOND] {
-            let mut counter = Counter::of(&limit);
+            let mut counter = Counter::new(&limit);
             let now = 1_700_000_000 * SECOND;
             assert!(counter.charge(&limit, now, 5).admitted());
             for then in [now - back, now - back / 2, now - 1, now] {
@@ -96,7 +96,7 @@ proptest! {
     ) {
         let algorithm = [CLOCK, FIRST, Algorithm::SlidingWindow, Algorithm::SlidingLog, bucket(burst, queue)][which];
         let limit = limit(max, window, algorithm);
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         let full = if which == 4 { u64::from(burst) } else { u64::from(max) };
         for (now, hits, refund) in script {
             let op = if refund { Op::Refund(hits) } else { Op::Charge(hits) };

@@ -22,7 +22,7 @@ enum Counter {
 }
 
 impl Counter {
-    fn of(limit: &Limit) -> Self {
+    fn new(limit: &Limit) -> Self {
         match limit.algorithm {
             Algorithm::SlidingLog => Self::Log(Log::default()),
             _ => Self::Cell(Cell::FRESH),

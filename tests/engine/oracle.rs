@@ -114,7 +114,7 @@ proptest! {
     /// No admitted hit that the definition denies, and none denied that it admits.
     #[test]
     fn decides_as_the_definition_does(limit in any_limit(), script in any_script()) {
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         let mut oracle = Oracle { limit: &limit, events: Vec::new(), opened: None, banned_until: None };
         for (now, hits) in instants(&limit, &script) {
             let outcome = counter.charge(&limit, now, hits);

@@ -20,7 +20,7 @@ proptest! {
     /// Just before `reset` a denied charge still fails, at it it passes.
     #[test]
     fn a_denied_charge_passes_exactly_at_its_reset(limit in any_limit(), script in any_script()) {
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         for (now, hits) in instants(&limit, &script) {
             let outcome = counter.charge(&limit, now, hits);
             if outcome.admitted() || !can_fit(&limit, hits) {
@@ -37,7 +37,7 @@ proptest! {
     /// What remains can be spent at once, and one more cannot (but into the queue).
     #[test]
     fn remaining_can_be_spent_right_now(limit in any_limit(), script in any_script()) {
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         for (now, hits) in instants(&limit, &script) {
             let outcome = counter.charge(&limit, now, hits);
             let spend = |hits| counter.clone().charge(&limit, now, hits).verdict;
@@ -49,7 +49,7 @@ proptest! {
     /// A look changes nothing, whatever it is told.
     #[test]
     fn a_look_leaves_no_trace(limit in any_limit(), script in any_script(), looks in prop::collection::vec(any::<bool>(), 120)) {
-        let (mut looked, mut plain) = (Counter::of(&limit), Counter::of(&limit));
+        let (mut looked, mut plain) = (Counter::new(&limit), Counter::new(&limit));
         for ((now, hits), look) in instants(&limit, &script).into_iter().zip(looks) {
             if look {
                 looked.charge(&limit, now, 0);
@@ -61,7 +61,7 @@ proptest! {
     /// Never renewed: during a ban its end stays where it is.
     #[test]
     fn a_ban_is_never_renewed(limit in any_limit(), script in any_script()) {
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         let mut end = None;
         for (now, hits) in instants(&limit, &script) {
             let outcome = counter.charge(&limit, now, hits);
@@ -78,7 +78,7 @@ proptest! {
 fn after_any_idle_time_a_bucket_admits_exactly_its_burst() {
     let limit = limit(1, SECOND, bucket(10, 0));
     for idle_ms in [0, 1_000, 4_000, 8_000, 8_900, 9_000, 9_100, 10_000, 20_000, 86_400_000, 31_536_000_000] {
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         let start = 1_700_000_000 * SECOND;
         assert!(counter.charge(&limit, start, 1).admitted());
         let now = start + idle_ms * 1_000_000;
@@ -90,7 +90,7 @@ fn after_any_idle_time_a_bucket_admits_exactly_its_burst() {
 #[test]
 fn three_a_second_admits_three_a_second_for_a_day() {
     let limit = limit(3, SECOND, bucket(1, 0));
-    let mut counter = Counter::of(&limit);
+    let mut counter = Counter::new(&limit);
     let start = 1_700_000_000 * SECOND;
     let day = 86_400 * SECOND;
     let (mut now, mut admitted) = (start, 0_u64);
@@ -106,7 +106,7 @@ fn three_a_second_admits_three_a_second_for_a_day() {
 #[test]
 fn queued_hits_wait_their_turn() {
     let limit = limit(15, SECOND, bucket(15, 100));
-    let mut counter = Counter::of(&limit);
+    let mut counter = Counter::new(&limit);
     let now = 1_700_000_000 * SECOND;
     let verdicts: Vec<_> = (0..130).map(|_| counter.charge(&limit, now, 1).verdict).collect();
     for (i, verdict) in verdicts.iter().enumerate() {

@@ -27,7 +27,7 @@ proptest! {
         let (before, after) = (with_rate(before, burst), with_rate(after, burst));
         let spent = ((f64::from(burst) * share) as u64).max(1);
         let now = Timestamp::from_ns(1_700_000_000 * SECOND);
-        let mut counter = Counter::of(&before);
+        let mut counter = Counter::new(&before);
         prop_assert!(counter.step(&before, now, Op::Charge(spent)).admitted());
         let looked = counter.step(&after, now, Op::Charge(0));
         prop_assert_eq!(looked.remaining, u64::from(burst) - spent);
@@ -42,7 +42,7 @@ proptest! {
     fn part_of_a_hit_stays_part_of_a_hit(before in any_rate(), after in any_rate(), spent in 1_u32..1_000, idle in 0.0..1.0) {
         let (before, after) = (with_rate(before, 1_000), with_rate(after, 1_000));
         let start = 1_700_000_000 * SECOND;
-        let mut counter = Counter::of(&before);
+        let mut counter = Counter::new(&before);
         let wait = counter.charge(&before, start, u64::from(spent)).reset.as_ns();
         let now = start + (wait as f64 * idle) as u64;
         let of = |limit: &Limit, wait: u64| wait as f64 * f64::from(limit.max) / limit.window.as_ns() as f64;

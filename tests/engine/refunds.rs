@@ -12,7 +12,7 @@ proptest! {
     /// A charge given back at once is as if it had not been, for what remains.
     #[test]
     fn a_charge_given_back_at_once_is_forgotten(limit in any_limit(), script in any_script()) {
-        let mut counter = Counter::of(&limit);
+        let mut counter = Counter::new(&limit);
         for (now, hits) in instants(&limit, &script) {
             let before = counter.charge(&limit, now, 0);
             let charged = counter.charge(&limit, now, hits);
@@ -27,8 +27,8 @@ proptest! {
 
     #[test]
     fn a_refund_fills_up_but_never_over(limit in any_limit(), script in any_script(), refund in 0_u64..u64::MAX) {
-        let mut counter = Counter::of(&limit);
-        let fresh = Counter::of(&limit).charge(&limit, 1_700_000_000_000_000_000, 0).remaining;
+        let mut counter = Counter::new(&limit);
+        let fresh = Counter::new(&limit).charge(&limit, 1_700_000_000_000_000_000, 0).remaining;
         for (now, hits) in instants(&limit, &script) {
             counter.charge(&limit, now, hits);
             let outcome = counter.step(&limit, Timestamp::from_ns(now), Op::Refund(refund));

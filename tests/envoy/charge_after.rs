@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bootstrap::Gateway;
 use crate::client::Client;
 use crate::lab::Lab;
-use crate::patience::wait_for;
+use crate::waiting::wait_for;
 
 /// In every algorithm: a budget of 1000 a year, of which each response takes 600.
 #[test]

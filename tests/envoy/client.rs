@@ -1,4 +1,4 @@
-//! A blocking HTTP/1.1 client, small because it must send what a well-behaved one would refuse to: raw bytes in headers.
+//! A blocking HTTP/1.1 client, small because it must send what a well-behaved one would decline to: raw bytes in headers.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -63,10 +63,10 @@ impl Client {
 }
 
 /// How many answers came with each status; 0 stands for no answer.
-pub(crate) type Tally = BTreeMap<u16, usize>;
+pub(crate) type Stats = BTreeMap<u16, usize>;
 
 /// Sends `clients` requests, all at once, each over a connection of its own that is already open.
-pub(crate) fn volley(peer: SocketAddr, clients: usize, headers: &[Header]) -> Tally {
+pub(crate) fn volley(peer: SocketAddr, clients: usize, headers: &[Header]) -> Stats {
     let ready = Barrier::new(clients);
     thread::scope(|scope| {
         let send = || {
@@ -80,8 +80,8 @@ pub(crate) fn volley(peer: SocketAddr, clients: usize, headers: &[Header]) -> Ta
 }
 
 /// Counts statuses.
-pub(crate) fn tally(statuses: impl IntoIterator<Item = u16>) -> Tally {
-    let mut tally = Tally::new();
+pub(crate) fn tally(statuses: impl IntoIterator<Item = u16>) -> Stats {
+    let mut tally = Stats::new();
     for status in statuses {
         *tally.entry(status).or_default() += 1;
     }
@@ -89,9 +89,9 @@ pub(crate) fn tally(statuses: impl IntoIterator<Item = u16>) -> Tally {
 }
 
 fn connect(peer: SocketAddr) -> io::Result<BufReader<TcpStream>> {
-    let stream = TcpStream::connect_timeout(&peer, PATIENCE)?;
+    let stream = TcpStream::connect_timeout(&peer, DEADLINE)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
     Ok(BufReader::new(stream))
 }
 
@@ -157,4 +157,4 @@ fn bad(what: &str) -> io::Error {
 }
 
 /// Far above every timeout that a test sets in Envoy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);

@@ -30,7 +30,7 @@ const ACME: &[Header] = &[("x-partner", b"acme")];
 const GLOBEX: &[Header] = &[("x-partner", b"globex")];
 
 #[test]
-fn twenty_are_served_and_the_next_five_are_told_to_wait() {
+fn twenty_are_served_and_the_next_five_are_reported_to_wait() {
     let Some(lab) = Lab::open(RULES, Gateway::default()) else { return };
     let mut client = lab.client();
     for i in 0..25 {

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::bootstrap::Gateway;
-use crate::client::{Client, Header, Tally, tally};
+use crate::client::{Client, Header, Stats, tally};
 use crate::lab::Lab;
-use crate::patience::{Stopwatch, wait_for};
+use crate::waiting::{Stopwatch, wait_for};
 
 const RULES: &str = r"
 domain: partner-api
@@ -70,6 +70,6 @@ fn send_at_rate(mut client: Client, since: Stopwatch, stop: &AtomicBool, sent: &
     statuses
 }
 
-fn total(tally: &Tally) -> u64 {
+fn total(tally: &Stats) -> u64 {
     tally.values().map(|count| *count as u64).sum()
 }

@@ -7,7 +7,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::bootstrap::Gateway;
 use crate::client::Header;
 use crate::lab::Lab;
-use crate::patience::room_in_this_minute;
+use crate::waiting::room_in_this_minute;
 
 const ENVOY: &str = include_str!("../../deploy/envoy/envoy.yaml");
 const RULES: &str = include_str!("../../deploy/envoy/ratelimit.yaml");

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::bootstrap::Gateway;
-use crate::client::{Client, Header, Tally, tally};
+use crate::client::{Client, Header, Stats, tally};
 use crate::lab::Lab;
-use crate::patience::wait_for;
+use crate::waiting::wait_for;
 
 const ACME: &[Header] = &[("x-partner", b"acme")];
 const GLOBEX: &[Header] = &[("x-partner", b"globex")];
@@ -58,7 +58,7 @@ fn wait_until_limit_is(client: &mut Client, limit: u32) -> u16 {
     })
 }
 
-fn send_until(stop: &AtomicBool, mut client: Client) -> Tally {
+fn send_until(stop: &AtomicBool, mut client: Client) -> Stats {
     let mut statuses = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         statuses.push(client.try_get("/", GLOBEX).map_or(0, |reply| reply.status));

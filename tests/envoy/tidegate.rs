@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use crate::patience::wait_for;
+use crate::waiting::wait_for;
 
 /// A running `tidegate serve`, killed when dropped.
 pub(crate) struct Tidegate {

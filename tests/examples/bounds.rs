@@ -138,7 +138,7 @@ fn count_denied_starves_who_does_not_pause() {
 
 #[test]
 fn what_is_denied_all_or_nothing_leaves_nothing_but_the_ban_of_who_denied() {
-    let run = Run::of(
+    let run = Run::new(
         "domain: api\ncharge: all_or_nothing\ndescriptors:\n\
          - {key: user, rate_limit: {unit: minute, requests_per_unit: 5, ban: 9s}}\n\
          - {key: tenant, rate_limit: {unit: minute, requests_per_unit: 8, algorithm: sliding_log}}\n\
@@ -165,7 +165,7 @@ fn what_is_denied_all_or_nothing_leaves_nothing_but_the_ban_of_who_denied() {
 
 #[test]
 fn several_limits_of_a_rule_are_charged_together_or_not_at_all() {
-    let run = Run::of(
+    let run = Run::new(
         "domain: api\ndescriptors:\n- key: k\n  rate_limits:\n\
          \x20 - {period: 1s, requests_per_unit: 10}\n\
          \x20 - {period: 1d, requests_per_unit: 15}\n",

@@ -61,7 +61,7 @@ fn every_algorithm_in_every_state() {
         (QUEUE, &[("100", 2), ("100", 3), ("100.5", 1)], DENIED, 0, 1),
         (QUEUE, &[("100", 2), ("100", 3), ("102", 4)], DENIED, 0, 2),
     ] {
-        let run = Run::of(&rules("headers: [x_ratelimit, draft_03, ietf, retry_after]", limit));
+        let run = Run::new(&rules("headers: [x_ratelimit, draft_03, ietf, retry_after]", limit));
         let answer = last(&run, script);
         let mut expected = vec![
             "X-RateLimit-Limit: 10".to_owned(),
@@ -88,20 +88,20 @@ fn an_epoch_reset_is_the_instant_rounded_up() {
         ("period: 10s, requests_per_unit: 10, starts: first_request", ("1700000000.000000001", 1), "1700000011"),
         ("period: 10s, requests_per_unit: 10, algorithm: token_bucket", ("103.25", 2), "106"),
     ] {
-        let run = Run::of(&rules("headers: [x_ratelimit], reset: epoch", &format!("rate_limit: {{{limit}}}")));
+        let run = Run::new(&rules("headers: [x_ratelimit], reset: epoch", &format!("rate_limit: {{{limit}}}")));
         let (at, hits) = script;
         assert_eq!(run.hits(at, hits).headers()[2], format!("X-RateLimit-Reset: {reset}"), "{limit}");
     }
 }
 
 #[test]
-fn the_limit_that_denies_speaks_else_the_one_with_the_least_remaining() {
+fn the_limit_that_denies_governs_else_the_one_with_the_least_remaining() {
     let rules = "domain: api\nresponse: {headers: [ietf]}\ndescriptors:\n\
                  - {key: user, rate_limit: {name: u, unit: minute, requests_per_unit: 5}}\n\
                  - {key: tenant, rate_limit: {name: t, unit: hour, requests_per_unit: 20}}\n\
                  - {key: node, rate_limit: {period: 1500ms, requests_per_unit: 90}}\n\
                  - {key: free, rate_limit: {unlimited: true}}\n";
-    for (user, tenant, node, policy, told) in [
+    for (user, tenant, node, policy, reported) in [
         (1, 1, 1, "\"u\";q=5;w=60", "\"u\";r=4;t=60"),
         (0, 18, 0, "\"t\";q=20;w=3600", "\"t\";r=2;t=3600"),
         (0, 0, 88, "\"api.node\";q=90", "\"api.node\";r=2;t=2"),
@@ -112,12 +112,12 @@ fn the_limit_that_denies_speaks_else_the_one_with_the_least_remaining() {
         let descriptor = |key: &str, hits: u64| json!({"entries": [[key, "x"]], "hits": hits});
         let free = json!({"entries": [["free", "x"]]});
         let descriptors = [free, descriptor("user", user), descriptor("tenant", tenant), descriptor("node", node)];
-        let answer = Run::of(rules).check(&json!({"at": 0, "domain": "api", "descriptors": descriptors}));
-        let expected = [format!("RateLimit-Policy: {policy}"), format!("RateLimit: {told}")];
+        let answer = Run::new(rules).check(&json!({"at": 0, "domain": "api", "descriptors": descriptors}));
+        let expected = [format!("RateLimit-Policy: {policy}"), format!("RateLimit: {reported}")];
         assert_eq!(answer.headers(), expected, "{user} {tenant} {node}");
     }
     let unlimited = json!({"at": 0, "domain": "api", "descriptors": [{"entries": [["free", "x"]]}]});
-    assert_eq!(Run::of(rules).check(&unlimited).headers(), [""; 0]);
+    assert_eq!(Run::new(rules).check(&unlimited).headers(), [""; 0]);
 }
 
 /// A check is denied until all that deny alone have room, and one of those that deny only together.
@@ -175,13 +175,14 @@ fn quotas_govern_only_where_all_of_them_are_over() {
 }
 
 #[test]
-fn an_advised_delay_is_told_in_a_header() {
+fn an_advised_delay_is_reported_in_a_header() {
     let run = Run::limited(
         "unit: second, requests_per_unit: 3, algorithm: token_bucket, burst: 1, queue: {size: 5, mode: advise}",
     );
-    let told: Vec<_> = (0..4).map(|_| run.hits("1", 1)).map(|answer| (answer.delay_ms(), answer.headers())).collect();
+    let reported: Vec<_> =
+        (0..4).map(|_| run.hits("1", 1)).map(|answer| (answer.delay_ms(), answer.headers())).collect();
     let header = |ms: u64| (ms, vec![format!("x-ratelimit-delay-ms: {ms}")]);
-    assert_eq!(told, [(0, vec![]), header(334), header(667), header(1_000)]);
+    assert_eq!(reported, [(0, vec![]), header(334), header(667), header(1_000)]);
 }
 
 #[test]
@@ -196,7 +197,7 @@ fn the_json_body_counts_in_seconds() {
         ),
         ("unit: second, requests_per_unit: 1, ban: 12s", "Limit to max 1 per 1 second. Try again in 12 seconds."),
     ] {
-        let run = Run::of(&rules("body: json", &format!("rate_limit: {{{limit}}}")));
+        let run = Run::new(&rules("body: json", &format!("rate_limit: {{{limit}}}")));
         let (first, second) = (run.hits("10", 1), run.hits("10", 1));
         assert_eq!((first.body(), first.headers()), ("", vec![]), "{limit}");
         let expected = format!(r#"{{"status":429,"error":"rate limit","message":"Too many requests. {message}"}}"#);
@@ -225,7 +226,7 @@ fn values_in_templates_are_escaped_for_the_content_type() {
         ("image/svg+xml", markup),
     ] {
         let response = format!("body: {{content_type: '{content_type}', template: '{template}'}}");
-        let run = Run::of(&rules(&response, "rate_limit: {period: 1500ms, requests_per_unit: 2}"));
+        let run = Run::new(&rules(&response, "rate_limit: {period: 1500ms, requests_per_unit: 2}"));
         let check = json!({"at": 0, "domain": "api", "descriptors": [{"entries": [["k", WILD]], "hits": 2}]});
         assert!(run.check(&check).is_ok());
         let denied = run.check(&check);
@@ -238,7 +239,7 @@ fn values_in_templates_are_escaped_for_the_content_type() {
 fn a_json_template_with_any_value_is_json() {
     let template = r#"{"client": "{entry.k}", "limit": {limit}}"#;
     let response = format!("body: {{content_type: application/json, template: '{template}'}}");
-    let run = Run::of(&rules(&response, "rate_limit: {unit: second, requests_per_unit: 0}"));
+    let run = Run::new(&rules(&response, "rate_limit: {unit: second, requests_per_unit: 0}"));
     let denied = run.check(&json!({"at": 0, "domain": "api", "descriptors": [{"entries": [["k", WILD]]}]}));
     let body: serde_json::Value = serde_json::from_str(denied.body()).unwrap();
     assert_eq!(body, json!({"client": WILD, "limit": 0}));
@@ -253,7 +254,7 @@ fn nothing_that_a_client_or_a_name_holds_breaks_a_header() {
         ("rate_limit: {unit: second, requests_per_unit: 0, name: \"a\\r\\nb\\\"\\\\\\u00e9\"}", None, r#""a??b\"\\?""#),
         ("rate_limit: {unit: second, requests_per_unit: 9}", Some(override_of), "\"override\""),
     ] {
-        let run = Run::of(&rules(response, limit));
+        let run = Run::new(&rules(response, limit));
         let mut descriptor = json!({"entries": [["k", WILD]]});
         if let Some(limit) = limit_in_request {
             descriptor["limit"] = limit;
@@ -269,7 +270,7 @@ fn nothing_that_a_client_or_a_name_holds_breaks_a_header() {
 
 #[test]
 fn a_denial_reports_the_limit_that_denied() {
-    let run = Run::of(
+    let run = Run::new(
         "domain: d\nresponse: {headers: [x_ratelimit, retry_after]}\ndescriptors:\n\
          - {key: user, rate_limit: {name: reqs, unit: minute, requests_per_unit: 60}}\n\
          - {key: spend, rate_limit: {name: spend, unit: hour, requests_per_unit: 1000}}\n",
@@ -283,9 +284,9 @@ fn a_denial_reports_the_limit_that_denied() {
 }
 
 #[test]
-fn a_wait_of_99_ms_is_told_as_one_second_and_the_hit_passes_at_100_ms() {
+fn a_wait_of_99_ms_is_reported_as_one_second_and_the_hit_passes_at_100_ms() {
     let limit = "rate_limit: {algorithm: token_bucket, unit: second, requests_per_unit: 10, burst: 1}";
-    let run = Run::of(&rules("headers: [retry_after]", limit));
+    let run = Run::new(&rules("headers: [retry_after]", limit));
     assert!(run.hits("0", 1).is_ok());
     let denied = run.hits("0.001", 1);
     assert_eq!((denied.is_ok(), denied.headers()), (false, vec!["Retry-After: 1".to_owned()]));

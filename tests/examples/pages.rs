@@ -1,4 +1,4 @@
-//! The examples of docs/RULES.md and docs/ALGORITHMS.md load, or are refused in the words that the page shows.
+//! The examples of docs/RULES.md and docs/ALGORITHMS.md load, or are rejected in the words that the page shows.
 
 use std::fs;
 use std::process::Command;
@@ -37,7 +37,7 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
 }
 
 #[test]
-fn every_example_loads_or_is_refused_in_the_words_shown() {
+fn every_example_loads_or_is_rejected_in_the_words_shown() {
     for name in ["docs/RULES.md", "docs/ALGORITHMS.md"] {
         let page = read(name);
         let blocks = blocks(&page);
@@ -84,7 +84,7 @@ fn every_key_has_a_section_with_an_example() {
 fn the_table_of_matches_is_what_the_example_does() {
     let page = read("docs/RULES.md");
     let (_, section) = page.split_once("## Which rule matches\n").unwrap();
-    let run = Run::of(&blocks(section)[0].text);
+    let run = Run::new(&blocks(section)[0].text);
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `(")?.split_once(")` | "));
     let rows: Vec<_> = rows.map(|(entries, rest)| (entries, rest.split(" |").next().unwrap())).collect();
     assert_eq!(rows.len(), 11);

@@ -12,7 +12,7 @@ fn ready(name: &str) -> (Run, Vec<Answer>) {
 }
 
 fn fresh(name: &str) -> Run {
-    Run::of(&read(&format!("deploy/examples/{name}.yaml")))
+    Run::new(&read(&format!("deploy/examples/{name}.yaml")))
 }
 
 fn passed(answers: &[Answer]) -> Vec<bool> {
@@ -118,7 +118,7 @@ fn without_the_ban_the_window_from_the_first_call_ends_after_a_second() {
 #[test]
 fn thirty_in_thirty_seconds_with_headers_and_a_body() {
     let (_, answers) = ready("headers");
-    let told = |again: &str| {
+    let reported = |again: &str| {
         format!(
             r#"{{"status":429,"error":"rate limit","message":"Too many requests. Limit to max 30 per 30 seconds. Try again in {again}."}}"#
         )
@@ -134,18 +134,18 @@ fn thirty_in_thirty_seconds_with_headers_and_a_body() {
             headers.extend([format!("Retry-After: {reset}"), "content-type: application/json".to_owned()]);
         }
         assert_eq!(answer.headers(), headers);
-        assert_eq!(answer.body(), again.map(told).unwrap_or_default());
+        assert_eq!(answer.body(), again.map(reported).unwrap_or_default());
     }
     assert_eq!((answers.len(), answers[4].remaining()), (5, vec![29]));
 }
 
 #[test]
-fn the_last_sixty_seconds_count_whatever_was_refused() {
+fn the_last_sixty_seconds_count_whatever_was_denied() {
     let (_, answers) = ready("last_minute");
     assert_eq!(passed(&answers), [true, true, false, false, true, false, false, true]);
     let key = |at: f64| json!({"at": at, "domain": "last-minute", "descriptors": [{"entries": [["api_key", "k2"]]}]});
     let run = fresh("last_minute");
-    // A hit each tenth of a second: 500 until 49.9 s, all later ones refused until the first is 60 s old.
+    // A hit each tenth of a second: 500 until 49.9 s, all later ones denied until the first is 60 s old.
     let passed: Vec<f64> =
         (0..1_200).map(|i| f64::from(i) / 10.0).filter(|at| run.check(&key(100.0 + at)).is_ok()).collect();
     let expected: Vec<f64> = (0..500).chain(600..1_100).map(|i| f64::from(i) / 10.0).collect();

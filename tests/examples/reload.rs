@@ -55,7 +55,7 @@ fn bans_end_when_they_were_to_end_or_with_the_key() {
 fn the_order_of_limits_does_not_matter() {
     let rules = |limits: &str| format!("domain: api\ndescriptors:\n- key: k\n  rate_limits: [{limits}]\n");
     let (second, day) = ("{period: 1s, requests_per_unit: 100}", "{unit: day, requests_per_unit: 10}");
-    let run = Run::of(&rules(&format!("{second}, {day}")));
+    let run = Run::new(&rules(&format!("{second}, {day}")));
     assert!(run.hits("0", 6).is_ok());
     run.reload(&rules(&format!("{day}, {second}")));
     assert_eq!(run.hits("0.5", 0).remaining(), [4]);

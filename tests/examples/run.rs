@@ -13,7 +13,7 @@ use tidegate::units::Timestamp;
 pub(crate) struct Run(Limiter, Cell<Timestamp>);
 
 impl Run {
-    pub(crate) fn of(rules: &str) -> Self {
+    pub(crate) fn new(rules: &str) -> Self {
         Self::with(Settings::default(), rules)
     }
 
@@ -25,7 +25,7 @@ impl Run {
 
     /// One rule, `api.k`, with this limit in flow style.
     pub(crate) fn limited(limit: &str) -> Self {
-        Self::of(&rules_with(limit))
+        Self::new(&rules_with(limit))
     }
 
     pub(crate) fn reload(&self, rules: &str) {

@@ -13,9 +13,9 @@ fn denials(settings: Settings, config: &str, script: &str) -> Vec<Denial> {
     let mut listener = denials.listen();
     denials.tick();
     scene.run(script);
-    let (told, skipped) = listener.take(99);
+    let (reported, skipped) = listener.poll(99);
     assert_eq!(skipped, 0);
-    told.iter().map(|denial| (**denial).clone()).collect()
+    reported.iter().map(|denial| (**denial).clone()).collect()
 }
 
 /// `governing; other; other`, each as `rule#descriptor limit/period reason reset`, and `shadow`.
@@ -32,9 +32,9 @@ fn limits(denial: &Denial) -> String {
 /// Runs the script; the denials are `want`, a line for each.
 #[track_caller]
 fn check(settings: Settings, config: &str, script: &str, want: &str) {
-    let told: Vec<_> = denials(settings, config, script).iter().map(limits).collect();
+    let reported: Vec<_> = denials(settings, config, script).iter().map(limits).collect();
     let want: Vec<_> = want.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    assert_eq!(told, want, "{config}\n{script}");
+    assert_eq!(reported, want, "{config}\n{script}");
 }
 
 fn rules(top: &str) -> String {
@@ -101,12 +101,12 @@ fn a_check_is_one_denial_with_every_limit_that_denied() {
 
 #[test]
 fn all_entries_of_all_descriptors_are_in_it() {
-    let told = denials(
+    let reported = denials(
         Settings::default(),
         &rules(""),
         "0 | d +3 | room=x; list=y,z= +7; nothing=1,more=2; list=q => OVER_LIMIT",
     );
-    let [denial] = &told[..] else { panic!("{told:#?}") };
+    let [denial] = &reported[..] else { panic!("{reported:#?}") };
     let entries: Vec<_> = denial.descriptors.iter().map(|one| (one.index, one.entries.clone())).collect();
     let entry = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(
@@ -138,8 +138,8 @@ fn a_denial_is_bounded_and_the_governing_descriptor_is_in_it() {
         // 19 of 207 bytes beside 5 bytes, in 4096.
         ("much text", format!("{texts}; hour=x limit=0/hour"), (20, 20), (41, 0)),
     ] {
-        let told = denials(Settings::default(), &rules(""), &format!("0 | d | {script} => OVER_LIMIT"));
-        let [denial] = &told[..] else { panic!("{name}: {} denials", told.len()) };
+        let reported = denials(Settings::default(), &rules(""), &format!("0 | d | {script} => OVER_LIMIT"));
+        let [denial] = &reported[..] else { panic!("{name}: {} denials", reported.len()) };
         let entries: Vec<_> = denial.descriptors.iter().flat_map(|one| &one.entries).collect();
         assert_eq!((denial.descriptors.len(), entries.len()), shape, "{name}");
         assert_eq!((denial.entries_omitted, denial.limits_omitted), omitted, "{name}");
@@ -147,8 +147,9 @@ fn a_denial_is_bounded_and_the_governing_descriptor_is_in_it() {
         let longest = entries.iter().map(|(_, value)| value.len()).max();
         assert!(longest <= Some(203), "{name}: {longest:?}");
     }
-    let told = denials(Settings::default(), &rules(""), &format!("0 | d | minute={long} limit=0/hour => OVER_LIMIT"));
-    assert_eq!(told[0].descriptors[0].entries[0].1, format!("{}...", "\u{e9}".repeat(100)));
+    let reported =
+        denials(Settings::default(), &rules(""), &format!("0 | d | minute={long} limit=0/hour => OVER_LIMIT"));
+    assert_eq!(reported[0].descriptors[0].entries[0].1, format!("{}...", "\u{e9}".repeat(100)));
 }
 
 /// The denial names the limit that the answer names: of quotas the one that has room first.
@@ -165,7 +166,7 @@ descriptors:
     scene.limiter().usage().denials().tick();
     let mut listener = scene.limiter().usage().denials().listen();
     scene.run("35 | d | b=v; a=v => OVER_LIMIT\n35 | d | b=v; a=v; c=v => OVER_LIMIT\n35.5 | d | a=v; c=v; none=v => OVER_LIMIT");
-    let (denials, _) = listener.take(9);
+    let (denials, _) = listener.poll(9);
     let governing: Vec<_> = denials.iter().map(|denial| denial.governing.rule.as_str()).collect();
     assert_eq!(governing, ["d.a", "d.a", "d.a"]);
     assert_eq!(denials[0].others[0].rule, "d.b");

@@ -15,7 +15,7 @@ use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDes
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::api::rls::read;
-use tidegate::limiter::{Code, Lane, Limiter, Settings, Status};
+use tidegate::limiter::{Code, Limiter, Settings, Status, WorkerSlot};
 use tidegate::rules::{LoadOptions, SourceFile, load};
 use tidegate::units::{Nanos, Timestamp};
 
@@ -137,7 +137,7 @@ fn answers_as_the_reference_service_did() {
 fn answer(limiter: &Limiter, now: Timestamp, request: &RateLimitRequest) -> String {
     let bytes = request.encode_to_vec();
     let (check, view) = (read(&bytes).unwrap(), limiter.view().unwrap());
-    let decision = view.check(Lane::default(), now, &check);
+    let decision = view.check(WorkerSlot::default(), now, &check);
     let statuses: Vec<_> = decision.statuses.iter().map(status).collect();
     format!("{} | {}", code(decision.code), statuses.join("; "))
 }

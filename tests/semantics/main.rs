@@ -1,4 +1,4 @@
-//! What a check is answered: the contract as tables.
+//! What a check is answered: `docs/RULES.md` as tables.
 //!
 //! Each table is a configuration and a script of checks with their answers (see [`script`]). [`scene::check`] runs it
 //! on a virtual clock through the very limiter that serves; a table whose checks all come at one instant is then sent

@@ -123,7 +123,7 @@ fn texts_that_join_to_the_same_never_share_a_counter() {
 }
 
 #[test]
-fn long_values_are_told_apart() {
+fn long_values_are_reported_apart() {
     let long = "x".repeat(300);
     let longer = "x".repeat(100_000);
     check(
@@ -141,7 +141,7 @@ fn long_values_are_told_apart() {
 
 #[test]
 fn values_that_are_not_utf_8_are_limited() {
-    use tidegate::limiter::{Code, Lane};
+    use tidegate::limiter::{Code, WorkerSlot};
     use tidegate::units::Timestamp;
 
     let scene = crate::scene::Scene::new(&domain("- {key: a, rate_limit: {unit: hour, requests_per_unit: 1}}"));
@@ -149,9 +149,10 @@ fn values_that_are_not_utf_8_are_limited() {
         let entry = [&[0x0a, 1, b'a', 0x12, u8::try_from(value.len()).unwrap()], value].concat();
         let wrap = |field: u8, bytes: Vec<u8>| [vec![field, u8::try_from(bytes.len()).unwrap()], bytes].concat();
         let request = [wrap(0x0a, b"d".to_vec()), wrap(0x12, wrap(0x0a, entry))].concat();
-        let answer = tidegate::service::answer(scene.limiter(), Lane::default(), Timestamp::EPOCH, &request).unwrap();
+        let answer =
+            tidegate::service::answer(scene.limiter(), WorkerSlot::default(), Timestamp::EPOCH, &request).unwrap();
         let read = tidegate::api::rls::read(&request).unwrap();
-        let code = scene.limiter().view().unwrap().check(Lane::default(), Timestamp::EPOCH, &read).code;
+        let code = scene.limiter().view().unwrap().check(WorkerSlot::default(), Timestamp::EPOCH, &read).code;
         (answer.over_limit, code)
     };
     for value in [&b"\xff"[..], b"ok\xc3(", b"\xed\xa0\x80", b"\0", b"\xf8\x88\x80\x80\x80"] {

@@ -55,7 +55,7 @@ fn metadata_of_what_passed_is_merged() {
 }
 
 #[test]
-fn the_request_is_told_as_the_reference_tells_it() {
+fn the_request_is_reported_as_the_reference_tells_it() {
     let cases = [
         ("d | a=1,b=2", json!({"domain": "d", "descriptors": [{"entries": ["a=1", "b=2"]}]})),
         (

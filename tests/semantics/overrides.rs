@@ -1,4 +1,4 @@
-//! Limits that requests bring along.
+//! Request overrides.
 
 use crate::scene::{Scene, check, domain};
 

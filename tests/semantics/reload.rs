@@ -26,7 +26,7 @@ fn a_changed_limit_keeps_the_count() {
         ("unit: hour, requests_per_unit: 10, count_denied: false", "OK | OK d.a 10/hour 7 3540s"),
         ("unit: hour, requests_per_unit: 10, ban: 1s", "OK | OK d.a 10/hour 7 3540s"),
         ("period: 60m, requests_per_unit: 10", "OK | OK d.a 10/hour 7 3540s"),
-        // Another length or another way to count starts anew.
+        // Another length or another way to count starts again.
         ("unit: minute, requests_per_unit: 10", "OK | OK d.a 10/minute 10 60s"),
         ("unit: day, requests_per_unit: 10", "OK | OK d.a 10/day 10 86340s"),
         ("unit: hour, requests_per_unit: 10, starts: first_request", "OK | OK d.a 10/hour 10 0s"),

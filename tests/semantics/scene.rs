@@ -6,7 +6,7 @@ use prost::Message;
 
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::api::rls::read;
-use tidegate::limiter::{Code, Decision, Lane, Limiter, Settings, Status};
+use tidegate::limiter::{Code, Decision, Limiter, Settings, Status, WorkerSlot};
 use tidegate::rules::{self, LoadOptions, RuleSet, SourceFile, Unit};
 use tidegate::service::response::metadata;
 use tidegate::units::Timestamp;
@@ -108,12 +108,12 @@ impl Scene {
         })
     }
 
-    fn decide<T>(&self, now: Timestamp, request: &RateLimitRequest, tell: impl FnOnce(&Decision<'_>) -> T) -> T {
+    fn decide<T>(&self, now: Timestamp, request: &RateLimitRequest, report: impl FnOnce(&Decision<'_>) -> T) -> T {
         self.now.set(now);
         let bytes = request.encode_to_vec();
         let check = read(&bytes).unwrap();
         let view = self.limiter.view().unwrap();
-        tell(&view.check(Lane::default(), now, &check))
+        report(&view.check(WorkerSlot::default(), now, &check))
     }
 
     /// The `dynamic_metadata` of the answer to one check, as JSON; the line's own answer is not looked at.
@@ -121,15 +121,15 @@ impl Scene {
         let line = &script::read(script)[0];
         let bytes = line.request.encode_to_vec();
         let check = read(&bytes).unwrap();
-        self.decide(line.at, &line.request, |decision| json(metadata::of(&check, decision, true).unwrap()))
+        self.decide(line.at, &line.request, |decision| json(metadata::build(&check, decision, true).unwrap()))
     }
 
     /// Compares every series that counted anything: `rule: checks 3, hits 3, within 3`, one a line.
     #[track_caller]
     pub(crate) fn counted(&self, expected: &str) -> &Self {
         let series = self.limiter.usage().series_usage();
-        let told = series.iter().map(|series| format!("{}: {}", series.labels.rule, totals_text(&series.totals)));
-        let got: Vec<_> = told.filter(|line| !line.ends_with(": ")).collect();
+        let reported = series.iter().map(|series| format!("{}: {}", series.labels.rule, totals_text(&series.totals)));
+        let got: Vec<_> = reported.filter(|line| !line.ends_with(": ")).collect();
         let expected: Vec<_> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         assert_eq!(got, expected, "\ngot\n{}\n", got.join("\n"));
         self
@@ -154,7 +154,7 @@ pub(crate) fn load(config: &str) -> RuleSet {
 
 fn overall(decision: &Decision<'_>) -> String {
     let mut text = code(decision.code).to_owned();
-    for (word, delay) in [("hold", decision.hold), ("advise", decision.advice)] {
+    for (word, delay) in [("hold", decision.delay), ("advise", decision.advice)] {
         if !delay.is_zero() {
             text = format!("{text} {word}={}", time_text(delay.as_millis_ceil()));
         }
@@ -185,8 +185,8 @@ fn totals_text(totals: &Totals) -> String {
 }
 
 fn nonzero<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
-    let told = counts.filter(|(_, n)| *n > 0).map(|(word, n)| format!("{word} {n}"));
-    told.collect::<Vec<_>>().join(", ")
+    let reported = counts.filter(|(_, n)| *n > 0).map(|(word, n)| format!("{word} {n}"));
+    reported.collect::<Vec<_>>().join(", ")
 }
 
 fn json(metadata: prost_types::Struct) -> serde_json::Value {

@@ -37,7 +37,7 @@ fn values_of_a_shared_pattern_have_one_counter() {
 }
 
 #[test]
-fn parents_share_and_repeated_keys_are_told_apart_by_their_place() {
+fn parents_share_and_repeated_keys_are_reported_apart_by_their_place() {
     check(
         &domain(
             "

@@ -35,8 +35,8 @@ fn a_check_adds_to_within_near_and_over() {
         scene.run(&format!("0 | d | a=v +{before} => OK"));
         let over = expected.strip_suffix(", denied 1").and_then(|text| text.split(", ").next()?.strip_prefix("over "));
         let expected = over.map_or(expected.to_owned(), |over| expected.replace("denied 1", &format!("shadow {over}")));
-        let told = scene.run_and_diff(&format!("0 | d | a=v +{hits} => OK"));
-        assert_eq!(told, format!("checks 1, hits {hits}, {expected}"), "shadow, {before} + {hits}");
+        let reported = scene.run_and_diff(&format!("0 | d | a=v +{hits} => OK"));
+        assert_eq!(reported, format!("checks 1, hits {hits}, {expected}"), "shadow, {before} + {hits}");
     }
 }
 

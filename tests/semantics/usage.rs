@@ -37,7 +37,7 @@ fn assert_usage(scene: &Scene, want: &str) {
 }
 
 #[test]
-fn each_set_of_values_is_told_apart() {
+fn each_set_of_values_is_reported_apart() {
     check(
         &domain("- {key: a, rate_limit: {unit: hour, requests_per_unit: 2}}"),
         "0 x2 | d | a=v => OK
@@ -73,7 +73,7 @@ fn several_limits_of_a_rule_are_one() {
 }
 
 #[test]
-fn a_rule_is_told_by_its_first_limit_also_when_that_counter_is_gone() {
+fn a_rule_is_reported_by_its_first_limit_also_when_that_counter_is_gone() {
     let limits = "[{unit: second, requests_per_unit: 2}, {unit: day, requests_per_unit: 2}]";
     let scene = Scene::new(&domain(&format!("- {{key: a, rate_limits: {limits}}}")));
     scene.run("0 x2 | d | a=v => OK");
@@ -129,7 +129,7 @@ fn checks_without_a_counter_are_other() {
 }
 
 #[test]
-fn a_shared_pattern_is_told_as_it_is_configured() {
+fn a_shared_pattern_is_reported_as_it_is_configured() {
     check(
         &domain("- {key: a, value: v*, share_threshold: true, rate_limit: {unit: hour, requests_per_unit: 2}}"),
         "0 | d | a=v1 => OK
@@ -194,7 +194,7 @@ const HUNDRED: Settings = Settings {
     dynamic_metadata: false,
     counter_budget_bytes: 1 << 30,
     when_full: tidegate::store::WhenFull::Deny,
-    lanes: 1,
+    workers: 1,
     usage_series: 100,
 };
 

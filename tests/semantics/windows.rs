@@ -56,7 +56,7 @@ fn weeks_begin_on_thursday_and_months_and_years_have_30_and_365_days() {
 }
 
 #[test]
-fn a_period_is_told_in_the_largest_unit_that_divides_it() {
+fn a_period_is_reported_in_the_largest_unit_that_divides_it() {
     let cases = [
         ("30s", "30second", 30_000),
         ("60s", "minute", 60_000),
@@ -69,16 +69,16 @@ fn a_period_is_told_in_the_largest_unit_that_divides_it() {
         ("500ms", "?", 500),
         ("1500ms", "?", 1_500),
     ];
-    for (period, told, ms) in cases {
+    for (period, reported, ms) in cases {
         let length = crate::script::time_text(ms);
         let before_end = format!("{}.{:03}", (ms - 1) / 1000, (ms - 1) % 1000);
         let end = format!("{}.{:03}", ms / 1000, ms % 1000);
         check(
             &domain(&format!("- {{key: a, rate_limit: {{period: {period}, requests_per_unit: 2}}}}")),
             &format!(
-                "0            | d | a=v => OK | OK d.a 2/{told} 1 {length}
-                 {before_end} | d | a=v => OK | OK d.a 2/{told} 0 1ms
-                 {end}        | d | a=v => OK | OK d.a 2/{told} 1 {length}"
+                "0            | d | a=v => OK | OK d.a 2/{reported} 1 {length}
+                 {before_end} | d | a=v => OK | OK d.a 2/{reported} 0 1ms
+                 {end}        | d | a=v => OK | OK d.a 2/{reported} 1 {length}"
             ),
         );
     }

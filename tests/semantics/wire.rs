@@ -42,8 +42,8 @@ fn shortest_window(config: &str, lines: &[Line]) -> Option<Nanos> {
     };
     let of_rules = limits.map(steady);
     let overrides = lines.iter().flat_map(|line| &line.request.descriptors).filter_map(|descriptor| descriptor.limit);
-    let of_overrides = overrides.map(|limit| if limit.unit == 1 { 1 } else { MINUTE.as_ns() });
-    let shortest = of_rules.chain(of_overrides).min().unwrap_or(u64::MAX);
+    let for_overrides = overrides.map(|limit| if limit.unit == 1 { 1 } else { MINUTE.as_ns() });
+    let shortest = of_rules.chain(for_overrides).min().unwrap_or(u64::MAX);
     let shortest = Nanos::from_ns(shortest);
     (lines.iter().all(|line| line.at == first) && shortest >= MINUTE).then_some(shortest)
 }
@@ -62,7 +62,7 @@ async fn wrong(settings: Settings, config: &str, lines: &[Line]) -> Vec<String> 
         let expected = on_the_wire(&line.expected);
         for time in 1..=line.times {
             let answer = service.should_rate_limit(line.request.clone()).await.unwrap().into_inner();
-            let got = told(&answer);
+            let got = reported(&answer);
             if !expected.is_met_by(&got) {
                 wrong.push(format!("{}\n  time {time}\n  expected {expected}\n  got      {got}", line.text));
                 break;
@@ -83,7 +83,7 @@ fn on_the_wire(expected: &Answer) -> Answer {
     Answer { overall, statuses: expected.statuses.as_ref().map(|all| all.iter().map(status).collect()) }
 }
 
-fn told(answer: &RateLimitResponse) -> Answer {
+fn reported(answer: &RateLimitResponse) -> Answer {
     Answer {
         overall: answer.overall_code().as_str_name().to_owned(),
         statuses: Some(answer.statuses.iter().map(status).collect()),

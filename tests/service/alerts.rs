@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::TestServer;
-use crate::server::{PATIENCE, http};
+use crate::server::{DEADLINE, http};
 
 /// A webhook: its URL, and the requests that it gets, each as its head and its body.
 fn webhook() -> (String, Receiver<(String, Value)>) {
@@ -38,16 +38,16 @@ domain: api
 descriptors:
 - {key: key, rate_limit: {unit: day, requests_per_unit: 3}}
 alerts:
-- name: refused
+- name: denied
   rule: key
-  refusals: 5
-  within: 1h
+  denials: 5
+  window: 1h
   webhook: {url_env: TIDEGATE_ALERT_URL, headers_env: {Authorization: TIDEGATE_ALERT_TOKEN}}
-- {name: partner, per: {entry: key}, refusals: 5, within: 1h}
+- {name: partner, per: {entry: key}, denials: 5, window: 1h}
 ";
 
 #[test]
-fn a_webhook_is_told_with_headers_from_variables_and_no_log_has_a_secret() {
+fn a_webhook_is_reported_with_headers_from_variables_and_no_log_has_a_secret() {
     let (url, received) = webhook();
     let variables = [
         ("TIDEGATE_ALERT_URL", &*url),
@@ -60,20 +60,17 @@ fn a_webhook_is_told_with_headers_from_variables_and_no_log_has_a_secret() {
     for _ in 0..8 {
         server.http("POST", "/json", check.to_string().as_bytes());
     }
-    let mut told: Vec<_> = (0..2).map(|_| received.recv_timeout(PATIENCE).unwrap()).collect();
-    told.sort_by_key(|(_, body)| body["alert"].to_string());
-    let [(plain, partner), (head, refused)] = told.try_into().unwrap();
-    assert_eq!((&refused["rule"], &refused["refusals"]), (&json!("api.key"), &json!(5)), "{refused}");
+    let mut reported: Vec<_> = (0..2).map(|_| received.recv_timeout(DEADLINE).unwrap()).collect();
+    reported.sort_by_key(|(_, body)| body["alert"].to_string());
+    let [(head, denied), (plain, partner)] = reported.try_into().unwrap();
+    assert_eq!((&denied["rule"], &denied["denials"]), (&json!("api.key"), &json!(5)), "{denied}");
     assert_eq!(
-        (&partner["entry"], &partner["refusals"]),
+        (&partner["entry"], &partner["denials"]),
         (&json!({"key": "key", "value": "v"}), &json!(5)),
         "{partner}"
     );
-    let instance = &refused["instance"];
-    assert!(
-        !instance["host"].as_str().unwrap().is_empty() && instance["id"].as_str().unwrap().len() == 16,
-        "{refused}"
-    );
+    let instance = &denied["instance"];
+    assert!(!instance["host"].as_str().unwrap().is_empty() && instance["id"].as_str().unwrap().len() == 16, "{denied}");
     assert_eq!(instance, &partner["instance"]);
     assert!(head.starts_with("post /hook?token=hunter2 http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nauthorization: bearer hunter2\r\n"), "{head}");
@@ -82,11 +79,11 @@ fn a_webhook_is_told_with_headers_from_variables_and_no_log_has_a_secret() {
     let counted = [
         "tidegate_alerts_fired_total 2",
         "tidegate_alert_deliveries_total{result=\"delivered\"} 2",
-        "tidegate_refusals_lost_total{reader=\"alerts\"} 0",
+        "tidegate_denials_dropped_total{consumer=\"alerts\"} 0",
     ];
     // The answer is there before it is counted.
     while !counted.iter().all(|line| http(&server.admin, "GET", "/metrics", b"").1.contains(line)) {}
 
     let log = server.log().join("\n");
-    assert!(log.contains("refused") && !log.contains("hunter2"), "{log}");
+    assert!(log.contains("denied") && !log.contains("hunter2"), "{log}");
 }

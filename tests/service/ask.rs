@@ -153,7 +153,7 @@ fn json_shows_the_whole_answer() {
 }
 
 #[test]
-fn a_refusal_is_told_with_its_status() {
+fn an_error_is_reported_with_its_status() {
     let server = TestServer::start(MANY, &[]);
     let (code, _, stderr) = run(&["ask", "--addr", &server.grpc, "--domain", "", "--descriptor", "k=v"], "");
     assert_eq!(code, Some(2));

@@ -101,7 +101,7 @@ fn people_get_a_table_and_a_chart() {
 }
 
 #[test]
-fn a_server_with_other_rules_is_told_of() {
+fn a_server_with_other_rules_is_reported_of() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let (runs, warnings) = runs(&server, &["--duration", "20ms"]);
     assert_eq!(number(&runs[0], "errors"), 0);
@@ -123,7 +123,7 @@ fn errors_are_counted_by_kind_and_told() {
 }
 
 #[test]
-fn another_grpc_service_is_told_from_a_rate_limit_service() {
+fn another_grpc_service_is_reported_from_a_rate_limit_service() {
     // The admin port speaks gRPC, and knows no checks.
     let server = TestServer::start(&rules(&[]), &[]);
     let (code, _, stderr) = bench(&["--addr", &server.admin, "--duration", "20ms", "--warmup", "0s"]);
@@ -133,7 +133,7 @@ fn another_grpc_service_is_told_from_a_rate_limit_service() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_told_at_once() {
+fn what_cannot_be_measured_is_reported_at_once() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let server = TestServer::start(&rules(&[]), &[]);
     let http1 = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -166,7 +166,7 @@ fn what_cannot_be_measured_is_told_at_once() {
 }
 
 #[test]
-fn a_server_that_cannot_keep_up_is_told_of() {
+fn a_server_that_cannot_keep_up_is_reported_of() {
     let server = TestServer::start(&rules(&[]), &["--workers", "1"]);
     let (runs, warnings) = runs(&server, &["--rate", "200000", "--duration", "100ms"]);
     let run = &runs[0];

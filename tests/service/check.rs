@@ -16,7 +16,7 @@ fn check(files: &[(&str, &str)], flags: &[&str]) -> (Option<i32>, String, String
 }
 
 #[test]
-fn a_good_configuration_is_told_rule_by_rule() {
+fn a_good_configuration_is_reported_rule_by_rule() {
     let files =
         [("a/rules.yaml", THREE_A_MINUTE), ("b.yml", "domain: b"), (".hidden.yaml", "nonsense: ["), ("config", "[")];
     let (code, stdout, stderr) = check(&files, &[]);
@@ -56,7 +56,7 @@ fn standard_input_and_several_paths() {
 }
 
 #[test]
-fn every_error_of_every_file_is_told_with_its_line() {
+fn every_error_of_every_file_is_reported_with_its_line() {
     let files = [
         (
             "a.yaml",
@@ -101,7 +101,7 @@ fn domains_are_merged_when_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn what_cannot_be_read_is_reported() {
     let (code, _, stderr) = run(&["check", "/nonexistent"], "");
     assert!(code == Some(1) && stderr.starts_with("/nonexistent: "), "{stderr}");
     let (code, _, stderr) = check(&[("a.txt", "domain: a")], &[]);

@@ -23,7 +23,7 @@ use crate::TestServer;
 use crate::drain::check;
 use crate::health::is_serving;
 use crate::raw::{Call, SHOULD_RATE_LIMIT, frame, frame_of, receive};
-use crate::server::PATIENCE;
+use crate::server::DEADLINE;
 
 const TWO_A_YEAR: &str = "domain: api\ndescriptors:\n- {key: key, rate_limit: {unit: year, requests_per_unit: 2}}\n";
 
@@ -191,11 +191,11 @@ async fn answers_that_wait_do_not_hold_their_requests() {
         waiting.push(answer);
     }
     let all_wait = async {
-        while server.metric("tidegate_held_answers") < 49 {
+        while server.metric("tidegate_delayed_replies") < 49 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, all_wait).await.expect("49 answers wait");
+    tokio::time::timeout(DEADLINE, all_wait).await.expect("49 answers wait");
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "49 answers that wait hold {grown} bytes");
     drop(waiting);

@@ -73,7 +73,7 @@ async fn a_check_that_is_under_way_at_goaway_is_answered() {
     let other = Request::post("http://test/nope").header("content-type", "application/grpc").body(()).unwrap();
     requests.send_request(other.clone(), true).unwrap().0.await.unwrap();
     server.signal("TERM");
-    // New streams are refused once the GOAWAY is here.
+    // New streams are rejected once the GOAWAY is here.
     while let Ok(mut ready) = requests.clone().ready().await {
         let Ok((answer, _)) = ready.send_request(other.clone(), true) else { break };
         drop(answer.await);

@@ -15,7 +15,7 @@ use tidegate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient
 use tidegate::api::proto::tidegate::v1::{EntryFilter, QueryUsageRequest, QueryUsageResponse, UsageFilter, UsageRow};
 
 use crate::TestServer;
-use crate::server::{PATIENCE, THREE_A_MINUTE, command, connect, rules_in};
+use crate::server::{DEADLINE, THREE_A_MINUTE, command, connect, rules_in};
 
 const CHECK: &[u8] = br#"{"domain": "api", "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]}"#;
 
@@ -29,7 +29,7 @@ fn check(server: &TestServer, times: u32) {
 fn checks(data: &Path, view: &str) -> u64 {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let connection = Connection::open_with_flags(data.join("usage.sqlite"), flags).unwrap();
-    connection.busy_timeout(PATIENCE).unwrap();
+    connection.busy_timeout(DEADLINE).unwrap();
     let sql = format!("SELECT coalesce(sum(checks), 0) FROM {view}");
     connection.query_row(&sql, (), |row| row.get::<_, i64>(0)).unwrap().cast_unsigned()
 }
@@ -68,7 +68,7 @@ fn a_kill_loses_at_most_the_last_flush_and_an_orderly_stop_nothing() {
 }
 
 #[test]
-fn a_second_process_and_an_unusable_directory_are_told_at_the_start() {
+fn a_second_process_and_an_unusable_directory_are_reported_at_the_start() {
     let dir = tempfile::tempdir().unwrap();
     let (data, file) = (dir.path().join("new/data"), dir.path().join("file"));
     fs::write(&file, "").unwrap();
@@ -146,7 +146,7 @@ fn any_sqlite_tool_reads_the_views() {
     until("5 checks are flushed", || checks(data.path(), "usage_by_minute") == 5);
     let script = "import sqlite3, sys\n\
                   db = sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True)\n\
-                  print(db.execute('SELECT domain, rule, sum(checks), sum(denied) FROM refusals_by_rule_and_day').fetchone())";
+                  print(db.execute('SELECT domain, rule, sum(checks), sum(denied) FROM denials_by_rule_and_day').fetchone())";
     let python = Command::new("python3").args(["-c", script]).arg(data.path().join("usage.sqlite")).output();
     let Ok(output) = python else { return eprintln!("skipped: no python3") };
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -165,9 +165,9 @@ fn of_value(server: &TestServer, value: &str, times: u32) {
 }
 
 /// A row's rule, value, checks and denied checks.
-type Told<'a> = (&'a str, &'a str, u64, u64);
+type Reported<'a> = (&'a str, &'a str, u64, u64);
 
-fn rows(answer: &QueryUsageResponse) -> Vec<Told<'_>> {
+fn rows(answer: &QueryUsageResponse) -> Vec<Reported<'_>> {
     let counts = |row: &UsageRow| row.counts.map(|counts| (counts.num_requests, counts.num_requests_denied)).unwrap();
     answer.rows.iter().map(|row| (&*row.rule, &*row.entry_value, counts(row).0, counts(row).1)).collect()
 }
@@ -188,7 +188,7 @@ async fn queries_group_filter_and_page() {
     let bob = EntryFilter { key: "key".into(), value: "bob".into() };
     let bob = UsageFilter { entries: vec![bob], ..UsageFilter::default() };
     let denied = UsageFilter { only_denied: true, ..UsageFilter::default() };
-    let cases: [(&str, QueryUsageRequest, &[Told]); 5] = [
+    let cases: [(&str, QueryUsageRequest, &[Reported]); 5] = [
         ("rules", QueryUsageRequest { group_by: by(&[GroupBy::Rule]), ..all() }, &[("api.key", "", 8, 2)]),
         ("values", by_value.clone(), &[("", "ann", 5, 2), ("", "bob", 2, 0), ("", "cy", 1, 0)]),
         ("one value", QueryUsageRequest { filter: Some(bob), ..all() }, &[("", "", 2, 0)]),
@@ -226,9 +226,9 @@ async fn what_cannot_be_asked_is_an_invalid_argument() {
         ("no group", QueryUsageRequest { group_by: vec![7], ..all() }, "group_by"),
     ];
     for (name, request, message) in bad {
-        let refused = service.query_usage(request).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument, "{name}: {refused:?}");
-        assert!(refused.message().contains(message), "{name}: {}", refused.message());
+        let rejected = service.query_usage(request).await.unwrap_err();
+        assert_eq!(rejected.code(), Code::InvalidArgument, "{name}: {rejected:?}");
+        assert!(rejected.message().contains(message), "{name}: {}", rejected.message());
     }
     for filter in [named("api", "api.key"), named("", "api.key"), named("api", ""), named("api", "api.(override)")] {
         let answer = ask(&mut service, QueryUsageRequest { filter: filter.clone(), ..all() }).await;

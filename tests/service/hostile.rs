@@ -1,4 +1,4 @@
-//! Requests that no Envoy sends: each has a clear answer or a clean refusal, and the server is healthy after it.
+//! Requests that no Envoy sends: each has a clear answer or a clean rejection, and the server is healthy after it.
 
 use http::Method;
 use prost::Message;
@@ -147,7 +147,7 @@ async fn a_request_of_4_mib_is_the_largest() {
     let mut service = RateLimitServiceClient::new(server.channel().await);
     for overall in [Overall::Ok, Overall::Ok, Overall::OverLimit] {
         let answer = service.should_rate_limit(sized(4 << 20)).await.unwrap().into_inner();
-        assert_eq!(answer.overall_code(), overall, "limited, not refused");
+        assert_eq!(answer.overall_code(), overall, "limited, not rejected");
     }
     let status = service.should_rate_limit(sized((4 << 20) + 1)).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
@@ -237,6 +237,6 @@ async fn keys_beyond_the_memory_are_denied_and_those_before_it_keep_their_counts
     assert_eq!(ask("first").await, Overall::Ok);
     assert_eq!(ask("first").await, Overall::OverLimit);
     assert!(server.metric("tidegate_counter_bytes") <= (1 << 20) * 11 / 10);
-    assert!(server.metric("tidegate_new_keys_refused_total") > 10_000);
+    assert!(server.metric("tidegate_new_keys_denied_total") > 10_000);
     assert!(is_serving(&server.grpc).await);
 }

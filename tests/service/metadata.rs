@@ -13,7 +13,7 @@ use crate::TestServer;
 use crate::drain::check;
 use crate::health::is_serving;
 use crate::raw::{Answer, SHOULD_RATE_LIMIT, frame, receive};
-use crate::server::{PATIENCE, THREE_A_MINUTE};
+use crate::server::{DEADLINE, THREE_A_MINUTE};
 
 /// The answer to a check with so many headers of so many bytes each, which came in one piece or in two.
 async fn ask(address: &str, headers: usize, bytes: usize, pieces: usize) -> Answer {
@@ -71,7 +71,7 @@ fn json_checks_with_many_headers_are_decided() {
         let more = more.concat();
         let head = format!("POST /json HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         let mut stream = StdStream::connect(&server.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let _rejected = stream.write_all(format!("{head}{more}\r\n{body}").as_bytes());
         let mut answer = Vec::new();
         let _reset = stream.read_to_end(&mut answer);

@@ -51,22 +51,22 @@ async fn numbers_are_exact_after_a_known_set_of_checks() {
     let shadow = r#"{domain="api",rule="api.shadow",key1="shadow"}"#;
     let inner = r#"{domain="api",rule="api.outer_x.inner",key1="outer_x",key2="inner"}"#;
     let odd = r#"{domain="api",rule="api.odd_a\"b\\c\nd",key1="odd_a\"b\\c\nd"}"#;
-    let of_rule = |name: &str, rule: &str| format!("ratelimit_service_rate_limit_{name}{rule}");
+    let for_rule = |name: &str, rule: &str| format!("ratelimit_service_rate_limit_{name}{rule}");
     let cases = [
-        (of_rule("total_hits", ten), 28),
-        (of_rule("within_limit", ten), 10),
-        (of_rule("near_limit", ten), 2),
-        (of_rule("over_limit", ten), 18),
-        (of_rule("shadow_mode", ten), 0),
-        (of_rule("total_hits", shadow), 28),
-        (of_rule("over_limit", shadow), 28),
-        (of_rule("shadow_mode", shadow), 28),
+        (for_rule("total_hits", ten), 28),
+        (for_rule("within_limit", ten), 10),
+        (for_rule("near_limit", ten), 2),
+        (for_rule("over_limit", ten), 18),
+        (for_rule("shadow_mode", ten), 0),
+        (for_rule("total_hits", shadow), 28),
+        (for_rule("over_limit", shadow), 28),
+        (for_rule("shadow_mode", shadow), 28),
         // To each of 7 values 8 charges of 3: the first is within 5, the second brings it to 6.
-        (of_rule("total_hits", inner), 7 * 8 * 3),
-        (of_rule("within_limit", inner), 7 * 3),
-        (of_rule("near_limit", inner), 7),
-        (of_rule("over_limit", inner), 7 * (1 + 6 * 3)),
-        (of_rule("total_hits", odd), 4),
+        (for_rule("total_hits", inner), 7 * 8 * 3),
+        (for_rule("within_limit", inner), 7 * 3),
+        (for_rule("near_limit", inner), 7),
+        (for_rule("over_limit", inner), 7 * (1 + 6 * 3)),
+        (for_rule("total_hits", odd), 4),
         (r#"ratelimit_service_rate_limit_domain_not_found{domain="nope"}"#.to_owned(), 4),
         (r#"ratelimit_service_total_requests{grpc_method="ShouldRateLimit"}"#.to_owned(), 4 * (3 * 7 + 4)),
         (r#"ratelimit_service_should_rate_limit_error{err_type="service_error"}"#.to_owned(), 4),
@@ -76,7 +76,7 @@ async fn numbers_are_exact_after_a_known_set_of_checks() {
         ("tidegate_config_generation".to_owned(), 1),
         ("tidegate_config_last_reload_success".to_owned(), 1),
         ("tidegate_counters".to_owned(), 1 + 28 + 7 + 1),
-        ("tidegate_new_keys_refused_total".to_owned(), 0),
+        ("tidegate_new_keys_denied_total".to_owned(), 0),
     ];
     let text = server.http("GET", "/metrics", b"").1;
     for (series, expected) in cases {

@@ -15,7 +15,7 @@ use tidegate::api::proto::tidegate::v1::{
 
 use crate::TestServer;
 use crate::drain::check;
-use crate::server::{PATIENCE, THREE_A_MINUTE, connect};
+use crate::server::{DEADLINE, THREE_A_MINUTE, connect};
 
 pub(crate) const TENTH: Duration = Duration { seconds: 0, nanos: 100_000_000 };
 const HOUR: Duration = Duration { seconds: 3_600, nanos: 0 };
@@ -37,7 +37,7 @@ pub(crate) async fn watch(server: &TestServer, request: WatchUsageRequest) -> Re
 
 /// The next report; a stream that has none in time has failed.
 pub(crate) async fn next(reports: &mut Reports) -> UsageReport {
-    tokio::time::timeout(PATIENCE, reports.message()).await.expect("no report in time").unwrap().expect("a report")
+    tokio::time::timeout(DEADLINE, reports.message()).await.expect("no report in time").unwrap().expect("a report")
 }
 
 async fn watch_denials(server: &TestServer, filter: Option<UsageFilter>) -> Streaming<DenialReport> {
@@ -73,7 +73,7 @@ async fn a_snapshot_then_counts_that_grow() {
     }
     let mut reports = watch(&server, everything()).await;
     let first = next(&mut reports).await;
-    let told = |report: &UsageReport| {
+    let reported = |report: &UsageReport| {
         let counts = report.total.unwrap();
         let rules: Vec<_> = report.rules.iter().map(|rule| rule.rule.clone()).collect();
         let row = |counter: &tidegate::api::proto::tidegate::v1::CounterUsage| {
@@ -84,7 +84,7 @@ async fn a_snapshot_then_counts_that_grow() {
         (rules, counters, counts.num_requests, counts.denials.unwrap().over_limit)
     };
     let rules = vec!["api.key".to_owned()];
-    assert_eq!(told(&first), (rules.clone(), vec![("a".into(), 3, 1), ("b".into(), 1, 0)], 5, 1));
+    assert_eq!(reported(&first), (rules.clone(), vec![("a".into(), 3, 1), ("b".into(), 1, 0)], 5, 1));
     assert!(!first.resumed && first.num_reports_merged == 0);
 
     checks.should_rate_limit(check("key", "c")).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_snapshot_then_counts_that_grow() {
         last = report;
     }
     let counters = vec![("a".into(), 3, 1), ("b".into(), 1, 0), ("c".into(), 1, 0)];
-    assert_eq!(told(&last), (rules, counters, 6, 1));
+    assert_eq!(reported(&last), (rules, counters, 6, 1));
 }
 
 #[tokio::test]
@@ -183,7 +183,7 @@ descriptors:
 ";
 
 #[tokio::test]
-async fn each_refusal_is_told_with_its_reason() {
+async fn each_denial_is_reported_with_its_reason() {
     let server = TestServer::start(REASONS, &[]);
     let mut denials = watch_denials(&server, None).await;
     let mut shadowed = watch_denials(&server, Some(filter("api", "api.shadow"))).await;
@@ -193,22 +193,22 @@ async fn each_refusal_is_told_with_its_reason() {
             checks.should_rate_limit(check(key, "x")).await.unwrap();
         }
     }
-    let mut told = Vec::new();
-    while told.len() < 7 {
-        let report = tokio::time::timeout(PATIENCE, denials.message()).await.unwrap().unwrap().unwrap();
+    let mut reported = Vec::new();
+    while reported.len() < 7 {
+        let report = tokio::time::timeout(DEADLINE, denials.message()).await.unwrap().unwrap().unwrap();
         assert_eq!((report.num_dropped, report.instance.is_some()), (0, true));
-        told.extend(report.denials);
+        reported.extend(report.denials);
     }
     let limit = |one: &Denial| one.governing.clone().unwrap();
     let reason = |one: &Denial| (limit(one).rule, limit(one).reason().as_str_name(), one.shadow);
-    let reasons: Vec<_> = told.iter().map(reason).collect();
+    let reasons: Vec<_> = reported.iter().map(reason).collect();
     let twice = |rule: &str, reason, shadow| [(); 2].map(|()| (rule.to_owned(), reason, shadow));
     let mut want = twice("api.over", "OVER_LIMIT", false).to_vec();
     want.extend(twice("api.ban", "BANNED", false));
     want.push(("api.queue".to_owned(), "QUEUE_FULL", false));
     want.extend(twice("api.shadow", "OVER_LIMIT", true));
     assert_eq!(reasons, want);
-    let first = &told[0];
+    let first = &reported[0];
     let governing = limit(first);
     assert_eq!((first.domain.as_str(), governing.hits, governing.requests_per_unit), ("api", 1, 1));
     let entry = &first.descriptors[0].entries[0];
@@ -226,7 +226,7 @@ async fn each_refusal_is_told_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_question_that_cannot_be_answered_is_refused_with_its_reason() {
+async fn a_question_that_cannot_be_answered_is_rejected_with_its_reason() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let mut service = UsageServiceClient::new(connect(&server.admin).await);
     let interval = |seconds, nanos| WatchUsageRequest { interval: Some(Duration { seconds, nanos }), ..everything() };
@@ -242,13 +242,13 @@ async fn a_question_that_cannot_be_answered_is_refused_with_its_reason() {
         (filtered(filter("", "api.nope")), "there is no rule \"api.nope\""),
         (filtered(filter("nope", "api.key")), "there is no domain"),
     ] {
-        let refused = service.watch_usage(request.clone()).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument, "{request:?}: {refused:?}");
-        assert!(refused.message().contains(message), "{request:?}: {}", refused.message());
+        let rejected = service.watch_usage(request.clone()).await.unwrap_err();
+        assert_eq!(rejected.code(), Code::InvalidArgument, "{request:?}: {rejected:?}");
+        assert!(rejected.message().contains(message), "{request:?}: {}", rejected.message());
     }
     for filter in [filter("nope", ""), UsageFilter { entries: no_key, ..UsageFilter::default() }] {
-        let refused = service.watch_denials(WatchDenialsRequest { filter: Some(filter) }).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        let rejected = service.watch_denials(WatchDenialsRequest { filter: Some(filter) }).await.unwrap_err();
+        assert_eq!(rejected.code(), Code::InvalidArgument, "{rejected:?}");
     }
 }
 
@@ -258,13 +258,13 @@ async fn there_are_only_so_many_observers() {
     let mut service = UsageServiceClient::new(connect_without_deadline(&server.admin).await);
     let hourly = || WatchUsageRequest { interval: Some(HOUR), ..WatchUsageRequest::default() };
     let mut observers = Vec::new();
-    let refused = loop {
+    let rejected = loop {
         match service.watch_usage(hourly()).await {
             Ok(reports) => observers.push(reports.into_inner()),
             Err(status) => break status,
         }
     };
-    assert_eq!((refused.code(), observers.len()), (Code::ResourceExhausted, 128), "{refused:?}");
+    assert_eq!((rejected.code(), observers.len()), (Code::ResourceExhausted, 128), "{rejected:?}");
     let shown = |line: &str| server.http("GET", "/metrics", b"").1.lines().any(|shown| shown == line);
     assert!(shown("tidegate_observers 128"));
     drop(observers.pop());
@@ -275,7 +275,7 @@ async fn there_are_only_so_many_observers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn observers_are_told_of_the_end() {
+async fn observers_are_reported_of_the_end() {
     let mut server = TestServer::start(THREE_A_MINUTE, &["--drain", "0s"]);
     let mut denials = watch_denials(&server, None).await;
     let hourly = WatchUsageRequest { interval: Some(HOUR), ..WatchUsageRequest::default() };

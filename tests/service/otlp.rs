@@ -139,7 +139,7 @@ async fn a_collector_that_never_answers_holds_up_neither_checks_nor_the_end() {
 }
 
 #[test]
-fn a_variable_that_cannot_be_followed_is_told() {
+fn a_variable_that_cannot_be_followed_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = crate::server::command(&crate::server::rules_in(&dir, THREE_A_MINUTE), &[]);
     command.envs([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_TRACES_SAMPLER", "xray")]);

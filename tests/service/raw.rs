@@ -56,33 +56,33 @@ impl Call {
             request = request.header(name, value);
         }
         let (answer, mut body) = requests.send_request(request.body(()).unwrap(), false).unwrap();
-        // A server that refuses the call may reset it before it has all of it.
+        // A server that rejects the call may reset it before it has all of it.
         let _refused = body.send_data(self.body, true);
         receive(answer).await
     }
 }
 
 pub(crate) async fn receive(answer: h2::client::ResponseFuture) -> Answer {
-    let mut told = Answer::default();
+    let mut reported = Answer::default();
     let answer = match answer.await {
         Ok(answer) => answer,
-        Err(error) => return Answer { reset: error.reason(), ..told },
+        Err(error) => return Answer { reset: error.reason(), ..reported },
     };
-    told.http = answer.status().as_u16();
-    told.read_headers(answer.headers());
+    reported.http = answer.status().as_u16();
+    reported.read_headers(answer.headers());
     let mut body = answer.into_body();
     let mut bytes = Vec::new();
     while let Some(data) = body.data().await {
         match data {
             Ok(data) => bytes.extend_from_slice(&data),
-            Err(error) => told.reset = error.reason(),
+            Err(error) => reported.reset = error.reason(),
         }
     }
     if let Ok(Some(trailers)) = body.trailers().await {
-        told.read_headers(&trailers);
+        reported.read_headers(&trailers);
     }
-    told.body = bytes.into();
-    told
+    reported.body = bytes.into();
+    reported
 }
 
 impl Answer {

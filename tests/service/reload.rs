@@ -13,7 +13,7 @@ use tidegate::runtime::clock::Stopwatch;
 
 use crate::TestServer;
 use crate::drain::check;
-use crate::server::{PATIENCE, connect};
+use crate::server::{DEADLINE, connect};
 
 /// Each value of `key` may come [`LIMIT`] times a year, which no test run outlives; `marker` tells which file is in force.
 /// The rules change their places with every file.
@@ -121,7 +121,7 @@ async fn wait_for(server: &TestServer, says: impl Fn(&str) -> bool) {
         if says(&detail) {
             return;
         }
-        assert!(begun.elapsed() < PATIENCE.into(), "{detail}");
+        assert!(begun.elapsed() < DEADLINE.into(), "{detail}");
         tokio::task::yield_now().await;
     }
 }

@@ -51,23 +51,23 @@ async fn ask(server: &TestServer, user: &str, times: u32) {
 }
 
 /// Value, requests, denied.
-type Told = (String, u64, u64);
+type Reported = (String, u64, u64);
 
-fn told(value: &str, counts: Option<UsageCounts>) -> Told {
+fn reported(value: &str, counts: Option<UsageCounts>) -> Reported {
     let counts = counts.unwrap();
     assert_eq!(counts.num_requests, counts.num_requests_allowed + counts.num_requests_denied);
     (value.to_owned(), counts.num_requests, counts.num_requests_denied)
 }
 
-fn rows(requests: &[RequestUsage]) -> Vec<Told> {
-    requests.iter().map(|row| told(&format!("{}={}", row.key, row.value), row.counts)).collect()
+fn rows(requests: &[RequestUsage]) -> Vec<Reported> {
+    requests.iter().map(|row| reported(&format!("{}={}", row.key, row.value), row.counts)).collect()
 }
 
-fn owned(rows: &[(&str, u64, u64)]) -> Vec<Told> {
+fn owned(rows: &[(&str, u64, u64)]) -> Vec<Reported> {
     rows.iter().map(|(value, requests, denied)| ((*value).to_owned(), *requests, *denied)).collect()
 }
 
-async fn watched(server: &TestServer, request: WatchUsageRequest) -> (Vec<Told>, Vec<Told>) {
+async fn watched(server: &TestServer, request: WatchUsageRequest) -> (Vec<Reported>, Vec<Reported>) {
     let report = next(&mut watch(server, request).await).await;
     (rows(&report.requests), rows(&report.request_totals))
 }
@@ -86,7 +86,7 @@ async fn eventually(service: &mut UsageServiceClient<Channel>, request: QueryUsa
     let mut rows = Vec::new();
     for _ in 0..1_500 {
         let answer = service.query_usage(request.clone()).await.unwrap().into_inner();
-        rows = answer.rows.iter().map(|row| told(&row.entry_value, row.counts)).collect();
+        rows = answer.rows.iter().map(|row| reported(&row.entry_value, row.counts)).collect();
         if rows == owned(want) {
             return;
         }
@@ -96,7 +96,7 @@ async fn eventually(service: &mut UsageServiceClient<Channel>, request: QueryUsa
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_user_is_told_by_requests_live_in_the_history_and_in_the_metrics() {
+async fn each_user_is_reported_by_requests_live_in_the_history_and_in_the_metrics() {
     for (charge, bob, tenant) in [("independent", (4, 4), (10, 7)), ("all_or_nothing", (4, 3), (10, 6))] {
         let server = TestServer::start(&config(charge), &["--history-flush", "100ms"]);
         ask(&server, "ann", 6).await;
@@ -145,8 +145,8 @@ async fn a_restart_goes_on_and_a_key_that_is_gone_is_answered_from_the_history()
     let server = TestServer::start(&config("independent").replace("by: [user, tenant]", "by: [tenant]"), &flags);
     let mut service = UsageServiceClient::new(connect(&server.admin).await);
     eventually(&mut service, query("user"), &[("ann", 12, 6)]).await;
-    let refused = service.watch_usage(by(&["user"])).await.unwrap_err();
-    assert_eq!(refused.code(), Code::InvalidArgument, "live usage counts no users any more: {refused:?}");
+    let rejected = service.watch_usage(by(&["user"])).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::InvalidArgument, "live usage counts no users any more: {rejected:?}");
 }
 
 #[tokio::test]
@@ -170,9 +170,9 @@ async fn a_key_that_nothing_counts_by_is_an_invalid_argument() {
         (by(&[""]), "1 to 8 entry keys"),
         (by(&["user"; 9]), "1 to 8 entry keys"),
     ];
-    let check = |refused: &Status, message: &str| {
-        assert_eq!(refused.code(), Code::InvalidArgument, "{message}: {refused:?}");
-        assert!(refused.message().contains(message), "{message}: {}", refused.message());
+    let check = |rejected: &Status, message: &str| {
+        assert_eq!(rejected.code(), Code::InvalidArgument, "{message}: {rejected:?}");
+        assert!(rejected.message().contains(message), "{message}: {}", rejected.message());
     };
     for (request, message) in cases {
         check(&service.watch_usage(request.clone()).await.unwrap_err(), message);
@@ -191,6 +191,6 @@ async fn a_key_that_nothing_counts_by_is_an_invalid_argument() {
 
     let server = TestServer::start(crate::server::THREE_A_MINUTE, &[]);
     let mut service = UsageServiceClient::new(connect(&server.admin).await);
-    let refused = service.query_usage(query("user")).await.unwrap_err();
-    check(&refused, "no domain that was asked about counts them; to add a key, name it in `usage: {by: [...]}`");
+    let rejected = service.query_usage(query("user")).await.unwrap_err();
+    check(&rejected, "no domain that was asked about counts them; to add a key, name it in `usage: {by: [...]}`");
 }

@@ -12,7 +12,7 @@ use tidegate::runtime::clock::Stopwatch;
 use tonic::transport::{Channel, Endpoint};
 
 /// Enough for a machine with other things to do; a test that waits this long has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A configuration that allows three calls a minute to each value of `key`.
 pub(crate) const THREE_A_MINUTE: &str =
@@ -82,7 +82,7 @@ impl TestServer {
                 }
             }
         });
-        let Ok([grpc, http, admin]) = listening.recv_timeout(PATIENCE) else {
+        let Ok([grpc, http, admin]) = listening.recv_timeout(DEADLINE) else {
             let _gone = child.kill();
             panic!("no listening line in {:?}", log.lock().unwrap());
         };
@@ -108,7 +108,7 @@ impl TestServer {
             if log.iter().any(|line| line.contains(text)) {
                 return log;
             }
-            assert!(begun.elapsed() < PATIENCE.into(), "no {text:?} in {log:#?}");
+            assert!(begun.elapsed() < DEADLINE.into(), "no {text:?} in {log:#?}");
             thread::yield_now();
         }
     }
@@ -192,19 +192,19 @@ pub(crate) fn run(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
 /// A channel to a gRPC address as the `listening` line tells it.
 pub(crate) async fn connect(address: &str) -> Channel {
     let url = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
-    Endpoint::from_shared(url).unwrap().timeout(PATIENCE).connect().await.unwrap()
+    Endpoint::from_shared(url).unwrap().timeout(DEADLINE).connect().await.unwrap()
 }
 
 /// One HTTP/1.1 request on a connection of its own.
 pub(crate) fn http(address: &str, method: &str, path: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).unwrap();
-    // A server that refuses the body may close before it has read all of it.
+    // A server that rejects the body may close before it has read all of it.
     let _refused = stream.write_all(body);
     let mut answer = Vec::new();
     let _reset = stream.read_to_end(&mut answer);

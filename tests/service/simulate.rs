@@ -28,7 +28,7 @@ fn codes(decisions: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn the_path_may_be_an_argument_and_warnings_are_told() {
+fn the_path_may_be_an_argument_and_warnings_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = rules_in(&dir, "domain: api");
     let (code, stdout, stderr) = run(&["simulate", &path], "");
@@ -317,8 +317,8 @@ descriptors:
         // Over its limit it counts each time, though it denies nothing.
         ("api.watched", "watched=w", "5", "5", "0"),
     ] {
-        let of_rule = find(rule, None);
-        assert_eq!((of_rule[1], of_rule[2], of_rule[4]), (checks, hits, denied), "{stdout}");
+        let for_rule = find(rule, None);
+        assert_eq!((for_rule[1], for_rule[2], for_rule[4]), (checks, hits, denied), "{stdout}");
         assert_eq!(find(rule, Some(entry))[2..], [checks, hits, denied], "{stdout}");
     }
 }

@@ -16,7 +16,7 @@ fn fail(config: &str, flags: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn a_taken_port_is_told_with_its_flag() {
+fn a_taken_port_is_reported_with_its_flag() {
     let dir = tempfile::tempdir().unwrap();
     let config = rules_in(&dir, THREE_A_MINUTE);
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -32,7 +32,7 @@ fn a_taken_port_is_told_with_its_flag() {
 }
 
 #[test]
-fn a_missing_configuration_is_told_in_one_line() {
+fn a_missing_configuration_is_reported_in_one_line() {
     let (code, _, stderr) = run(&["serve", "/nonexistent/rules.yaml"], "");
     assert!(code == Some(1) && stderr.starts_with("error: /nonexistent/rules.yaml: "), "{stderr}");
     let (code, _, stderr) = run(&["serve"], "");
@@ -54,7 +54,7 @@ fn a_bad_configuration_lists_every_error() {
 }
 
 #[test]
-fn bad_flags_are_told() {
+fn bad_flags_are_reported() {
     let cases: [(&[&str], &str); 4] = [
         (&["--drain", "soon"], "--drain"),
         (&["--log-level", "=="], "--log-level"),
@@ -163,8 +163,8 @@ fn switches_take_the_words_that_people_write_into_an_environment() {
         [("true", true), ("1", true), ("yes", true), ("on", true), ("false", false), ("0", false), ("no", false)]
     {
         let mut check = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
-        let told = check.args(["check", &config]).env("TIDEGATE_QUIET", word).output().unwrap();
-        assert_eq!((told.status.code(), told.stdout.is_empty()), (Some(0), quiet), "{word}: {told:?}");
+        let reported = check.args(["check", &config]).env("TIDEGATE_QUIET", word).output().unwrap();
+        assert_eq!((reported.status.code(), reported.stdout.is_empty()), (Some(0), quiet), "{word}: {reported:?}");
     }
 }
 
@@ -189,7 +189,7 @@ async fn a_unix_socket_replaces_a_stale_one_and_goes_at_the_end() {
     health.check(HealthCheckRequest::default()).await.unwrap();
     let config = server.dir.path().join("rules.yaml");
     let (code, stderr) = fail(&config.to_string_lossy(), &["--grpc-addr", &address]);
-    assert_eq!(code, Some(1), "a socket that is served is refused: {stderr}");
+    assert_eq!(code, Some(1), "a socket that is served is not taken over: {stderr}");
     health.check(HealthCheckRequest::default()).await.unwrap();
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));

@@ -1,4 +1,4 @@
-//! Clients that do not behave: the server answers clearly or refuses cleanly, and is healthy after it.
+//! Clients that do not behave: the server answers clearly or rejects cleanly, and is healthy after it.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_clie
 
 use crate::TestServer;
 use crate::health::is_serving;
-use crate::server::{PATIENCE, THREE_A_MINUTE};
+use crate::server::{DEADLINE, THREE_A_MINUTE};
 
 #[tokio::test]
 async fn ten_thousand_connections_come_and_go() {
@@ -63,9 +63,9 @@ async fn one_connection_too_many_is_closed_at_once_and_a_freed_slot_is_given_aga
     let server = TestServer::start(THREE_A_MINUTE, &["--max-connections", "3", "--workers", "1"]);
     for address in [&server.grpc, &server.http, &server.admin] {
         let mut held: Vec<_> = (0..3).map(|_| TcpStream::connect(address).unwrap()).collect();
-        let mut refused = TcpStream::connect(address).unwrap();
-        refused.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(refused.read(&mut [0; 1]).unwrap_or(0), 0, "{address}");
+        let mut rejected = TcpStream::connect(address).unwrap();
+        rejected.set_read_timeout(Some(DEADLINE)).unwrap();
+        assert_eq!(rejected.read(&mut [0; 1]).unwrap_or(0), 0, "{address}");
         held.pop();
         // The slot is free once the server has seen the end of the connection.
         while !is_kept(address) {}
@@ -80,7 +80,7 @@ fn is_kept(address: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_message_over_4_mib_is_refused_with_a_status() {
+async fn a_message_over_4_mib_is_rejected_with_a_status() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let mut service = RateLimitServiceClient::new(server.channel().await);
     let domain = "d".repeat((4 << 20) + 1);
@@ -106,7 +106,7 @@ async fn garbage_ends_its_own_connection_only() {
     ];
     for bytes in cases {
         let mut stream = TcpStream::connect(&server.grpc).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
         let _reset = stream.write_all(bytes);
         let mut answer = Vec::new();
         let end = stream.read_to_end(&mut answer).map_err(|error| error.kind());
@@ -119,7 +119,7 @@ async fn garbage_ends_its_own_connection_only() {
 async fn a_pause_with_thousands_of_streams_reset_meanwhile_keeps_the_connection() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let mut stream = TcpStream::connect(&server.grpc).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
     stream.write_all(&frame(SETTINGS, 0, 0, &[])).unwrap();
     server.signal("STOP");

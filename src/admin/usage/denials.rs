@@ -1,4 +1,4 @@
-//! WatchDenials: refused checks in batches, as fast as the observer takes them.
+//! WatchDenials: denied checks in batches, as fast as the observer takes them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,24 +9,24 @@ use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::observers::{Observed, Seat};
+use super::observers::{Observed, Permit};
 use crate::api::proto::tidegate::v1::DenialReport;
 use crate::api::usage::denial;
 use crate::usage::{Filter, Listener};
 
-/// The refused checks that one observer is told.
+/// The denied checks that one observer is told.
 pub(super) struct DenialReports {
     observed: Arc<Observed>,
-    _seat: Seat,
+    _permit: Permit,
     filter: Filter,
     listener: Listener,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl DenialReports {
-    pub(super) fn new(observed: Arc<Observed>, seat: Seat, filter: Filter) -> Self {
+    pub(super) fn new(observed: Arc<Observed>, permit: Permit, filter: Filter) -> Self {
         let listener = observed.listen();
-        Self { observed, _seat: seat, filter, listener, sleep: Box::pin(sleep(PAUSE)) }
+        Self { observed, _permit: permit, filter, listener, sleep: Box::pin(sleep(PAUSE)) }
     }
 }
 
@@ -37,7 +37,7 @@ impl Stream for DenialReports {
         let this = self.get_mut();
         loop {
             ready!(this.sleep.as_mut().poll(cx));
-            let (taken, num_dropped) = this.listener.take(MAX_BATCH);
+            let (taken, num_dropped) = this.listener.poll(MAX_BATCH);
             this.sleep = Box::pin(sleep(if taken.len() < MAX_BATCH { PAUSE } else { Duration::ZERO }));
             let denials: Vec<_> = taken.iter().filter(|taken| this.filter.takes_denial(taken)).map(denial).collect();
             if !denials.is_empty() || num_dropped > 0 {
@@ -50,5 +50,5 @@ impl Stream for DenialReports {
 
 /// Between two batches: people take it for live.
 const PAUSE: Duration = Duration::from_millis(50);
-/// Refused checks in one message, about 200 bytes each.
+/// Denied checks in one message, about 200 bytes each.
 const MAX_BATCH: usize = 1_000;

@@ -90,9 +90,9 @@ impl UsageService for Usage {
         let requests_by = read_requests_by(requests_by, &filter)?;
         let requests_by = self.observed.counted_by(filter.domain.as_deref(), requests_by)?;
         let scope = Scope { filter, requests_by, top: usize::try_from(top).unwrap_or(0) };
-        let seat = self.observed.seat()?;
+        let permit = self.observed.permit()?;
         let resumed = self.observed.is_instance(&resume_instance_id).then_some(resume_sequence);
-        let reports = UsageReports::new(Arc::clone(&self.observed), seat, scope, interval, resumed);
+        let reports = UsageReports::new(Arc::clone(&self.observed), permit, scope, interval, resumed);
         Ok(Response::new(Box::pin(reports)))
     }
 
@@ -101,8 +101,8 @@ impl UsageService for Usage {
         request: Request<WatchDenialsRequest>,
     ) -> Result<Response<Self::WatchDenialsStream>, Status> {
         let filter = self.known(read_filter(request.into_inner().filter)?)?;
-        let seat = self.observed.seat()?;
-        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), seat, filter))))
+        let permit = self.observed.permit()?;
+        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), permit, filter))))
     }
 
     async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::entry_keys::counted_by;
 use crate::api::proto::tidegate::v1::ServerInstance;
-use crate::api::usage::{BadQuestion, encode_told, time};
+use crate::api::usage::{BadQuestion, encode_body, time};
 use crate::limiter::{Limiter, View};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::units::{Nanos, Timestamp};
@@ -21,7 +21,7 @@ pub struct Observers(Arc<AtomicUsize>);
 
 /// The place of one observer, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Observers);
+pub(super) struct Permit(Observers);
 
 /// What all observers share.
 #[derive(Debug)]
@@ -42,26 +42,26 @@ pub(super) struct Reading {
     begun: Nanos,
     pub(super) at: Timestamp,
     usage: Arc<UsageSnapshot>,
-    told: Arc<Mutex<Vec<Told>>>,
+    body: Arc<Mutex<Vec<EncodedBody>>>,
 }
 
 /// What of a reading the observers that want the same are told, encoded.
 #[derive(Debug)]
-struct Told {
+struct EncodedBody {
     scope: Scope,
     encoded: Bytes,
 }
 
 impl Reading {
     /// What of it an observer that wants this is told, encoded.
-    pub(super) fn told(&self, scope: &Scope) -> Bytes {
-        let mut told = self.told.lock();
-        if let Some(same) = told.iter().find(|told| told.scope == *scope) {
+    pub(super) fn body(&self, scope: &Scope) -> Bytes {
+        let mut body = self.body.lock();
+        if let Some(same) = body.iter().find(|body| body.scope == *scope) {
             return same.encoded.clone();
         }
-        let encoded = encode_told(&Selection::new(&self.usage, scope));
-        if told.len() < MAX_TOLD {
-            told.push(Told { scope: scope.clone(), encoded: encoded.clone() });
+        let encoded = encode_body(&Selection::new(&self.usage, scope));
+        if body.len() < MAX_SHARED {
+            body.push(EncodedBody { scope: scope.clone(), encoded: encoded.clone() });
         }
         encoded
     }
@@ -73,13 +73,13 @@ impl Observers {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn seat(&self) -> Option<Seat> {
+    fn permit(&self) -> Option<Permit> {
         let one_more = |count| Some(count + 1).filter(|count| *count <= MAX_OBSERVERS);
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Seat(self.clone()))
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Permit(self.clone()))
     }
 }
 
-impl Drop for Seat {
+impl Drop for Permit {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -93,9 +93,9 @@ impl Observed {
     }
 
     /// A place for one more observer.
-    pub(super) fn seat(&self) -> Result<Seat, Status> {
+    pub(super) fn permit(&self) -> Result<Permit, Status> {
         let full = || Status::resource_exhausted(format!("{MAX_OBSERVERS} observers already: try again later"));
-        self.observers.seat().ok_or_else(full)
+        self.observers.permit().ok_or_else(full)
     }
 
     pub(super) fn instance(&self) -> &ServerInstance {
@@ -119,7 +119,7 @@ impl Observed {
         }
         let begun = self.elapsed();
         let usage = Arc::new(self.limiter.usage().snapshot());
-        last.insert(Reading { begun, at: self.clock.now(), usage, told: Arc::default() }).clone()
+        last.insert(Reading { begun, at: self.clock.now(), usage, body: Arc::default() }).clone()
     }
 
     /// The usage now.
@@ -127,7 +127,7 @@ impl Observed {
         self.read(self.elapsed()).usage
     }
 
-    /// Listens to refused checks from now on.
+    /// Listens to denied checks from now on.
     pub(super) fn listen(&self) -> Listener {
         self.limiter.usage().denials().listen()
     }
@@ -145,20 +145,20 @@ impl Observed {
         }
     }
 
-    /// Whether this is the path of the limits that requests bring along in a domain.
+    /// Whether this is the path of the request overrides in a domain.
     pub(super) fn is_of_overrides(&self, path: &str) -> bool {
         let view = self.limiter.view();
         let rules = view.as_ref().and_then(View::rules);
-        rules.is_some_and(|rules| rules.domains().any(|domain| RuleName::of_overrides(&domain.name).path == path))
+        rules.is_some_and(|rules| rules.domains().any(|domain| RuleName::for_overrides(&domain.name).path == path))
     }
 
     pub(super) fn is_of_overrides_in(&self, path: &str, domain: &str) -> bool {
-        self.has_domain(domain) && RuleName::of_overrides(domain).path == path
+        self.has_domain(domain) && RuleName::for_overrides(domain).path == path
     }
 }
 
 /// Different selections of one reading that are kept for those who want the same: dashboards want few.
-const MAX_TOLD: usize = 16;
+const MAX_SHARED: usize = 16;
 /// Observers at once. A report costs about a millisecond, so as many that all want ten a second take one core; a team
 /// with dashboards has a tenth of them.
 const MAX_OBSERVERS: usize = 128;

@@ -23,7 +23,7 @@ pub struct Queries {
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
     /// Room for queries that run.
-    room: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 /// Tells a query that nobody waits for it any more.
@@ -38,7 +38,7 @@ impl Drop for Wanted {
 impl Queries {
     /// Asks this history; names of rules are also looked up in the limiter's configuration.
     pub fn new(history: Arc<History>, limiter: Arc<Limiter>, clock: Arc<Clock>) -> Self {
-        Self { history, limiter, clock, room: Arc::new(Semaphore::new(MAX_RUNNING)) }
+        Self { history, limiter, clock, permits: Arc::new(Semaphore::new(MAX_RUNNING)) }
     }
 
     /// Answers one request.
@@ -48,7 +48,7 @@ impl Queries {
     /// UNAVAILABLE when the history cannot be read.
     pub async fn answer(&self, request: proto::QueryUsageRequest) -> Result<proto::QueryUsageResponse, Status> {
         let query = read(request)?;
-        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(permits) = Arc::clone(&self.permits).try_acquire_owned() else {
             return Err(Status::resource_exhausted(format!("{MAX_RUNNING} queries run already: ask again later")));
         };
         let now = self.clock.now();
@@ -58,7 +58,7 @@ impl Queries {
         let wanted = Wanted(Arc::default());
         let unwanted = Arc::clone(&wanted.0);
         let answer = tokio::task::spawn_blocking(move || {
-            let _room = room;
+            let _permit = permits;
             if !known
                 && !history
                     .knows(query.filter.domain.as_deref(), query.filter.rule.as_deref())
@@ -93,10 +93,10 @@ impl Queries {
         let view = self.limiter.view();
         let Some(rules) = view.as_ref().and_then(View::rules) else { return false };
         let fits = |wanted: Option<&str>, name: &str| wanted.is_none_or(|wanted| wanted == name);
-        let of_rule = rules.rules().iter().any(|known| fits(domain, &known.domain) && fits(rule, &known.path));
-        // Limits that requests bring along may be in any domain.
-        let of_overrides = |name: &str| rule.is_none_or(|rule| RuleName::of_overrides(name).path == rule);
-        of_rule || rules.domains().any(|known| fits(domain, &known.name) && of_overrides(&known.name))
+        let for_rule = rules.rules().iter().any(|known| fits(domain, &known.domain) && fits(rule, &known.path));
+        // Request overrides may be in any domain.
+        let for_overrides = |name: &str| rule.is_none_or(|rule| RuleName::for_overrides(name).path == rule);
+        for_rule || rules.domains().any(|known| fits(domain, &known.name) && for_overrides(&known.name))
     }
 }
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_asked_is_told() {
+    fn what_cannot_be_asked_is_reported() {
         let request = proto::QueryUsageRequest::default;
         let entry = |key: &str| proto::EntryFilter { key: key.into(), value: "v".into() };
         let filter = |entries| Some(proto::UsageFilter { entries, ..Default::default() });

@@ -8,7 +8,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::Status;
 
-use super::observers::{Observed, Seat};
+use super::observers::{Observed, Permit};
 use crate::api::usage::{EncodedReport, report};
 use crate::units::Nanos;
 use crate::usage::{Schedule, Scope};
@@ -17,7 +17,7 @@ use crate::usage::{Schedule, Scope};
 /// missed meanwhile is merged into that one.
 pub(super) struct UsageReports {
     observed: Arc<Observed>,
-    _seat: Seat,
+    _permit: Permit,
     scope: Scope,
     schedule: Schedule,
     /// When the observer asked: its first report is of a reading since then, which it may share with others that ask.
@@ -31,7 +31,7 @@ impl UsageReports {
     /// this server process.
     pub(super) fn new(
         observed: Arc<Observed>,
-        seat: Seat,
+        permit: Permit,
         scope: Scope,
         interval: Nanos,
         resumed: Option<u64>,
@@ -40,7 +40,7 @@ impl UsageReports {
         let scope = Scope { top, ..scope };
         let (schedule, sleep) = (Schedule::new(interval, resumed), Box::pin(sleep(Nanos::ZERO.into())));
         let asked = observed.elapsed();
-        Self { observed, _seat: seat, scope, schedule, asked, resumed: resumed.is_some(), sleep }
+        Self { observed, _permit: permit, scope, schedule, asked, resumed: resumed.is_some(), sleep }
     }
 
     /// The next report, if one is due.
@@ -50,9 +50,9 @@ impl UsageReports {
         let place = self.schedule.next(elapsed)?;
         let interval_begun = if due.is_zero() { self.asked } else { self.schedule.begun(place) };
         let reading = self.observed.read(interval_begun);
-        let told = reading.told(&self.scope);
+        let body = reading.body(&self.scope);
         let resumed = std::mem::take(&mut self.resumed);
-        Some(report(self.observed.instance(), place, resumed, reading.at, told))
+        Some(report(self.observed.instance(), place, resumed, reading.at, body))
     }
 }
 

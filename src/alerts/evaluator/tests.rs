@@ -1,4 +1,4 @@
-//! Scripts of refusals, and what is told of them.
+//! Scripts of denials, and what is told of them.
 
 use super::*;
 use crate::rules::{LoadOptions, RuleSet, SourceFile, load};
@@ -11,7 +11,7 @@ descriptors:
 - {key: partner, rate_limit: {unit: second, requests_per_unit: 1}}
 - {key: tenant, rate_limit: {unit: second, requests_per_unit: 1}}
 alerts:
-- {name: a, refusals: 10, within: 1m, quiet: 5m, ";
+- {name: a, denials: 10, window: 1m, repeat_interval: 5m, ";
 
 /// Rules with one alert that has these further keys.
 fn rules(keys: &str) -> RuleSet {
@@ -33,15 +33,15 @@ fn denial(seconds: u64, rule: &str, entries: &[(&str, &str)]) -> Denial {
     Denial { at: at(seconds), ..denial_for_tests("api", rule, entries) }
 }
 
-/// What fired: subject, refusals, since the last message, messages suppressed.
+/// What fired: subject, denials, since the last message, messages suppressed.
 fn fired(evaluator: &mut Evaluator, seconds: u64) -> Vec<(Subject, u64, u64, u64)> {
     let messages = evaluator.fire(at(seconds)).into_iter();
-    messages.map(|one| (one.subject, one.refusals, one.since_last, one.suppressed)).collect()
+    messages.map(|one| (one.subject, one.denials, one.since_last, one.suppressed)).collect()
 }
 
 #[test]
 fn a_rule_fires_when_its_count_is_reached_within_the_time() {
-    // Second, refusals in it, and what is told.
+    // Second, denials in it, and what is told.
     let script = [
         (0, 9, None),
         (30, 0, None),
@@ -53,20 +53,20 @@ fn a_rule_fires_when_its_count_is_reached_within_the_time() {
         (82, 0, None),
     ];
     let mut evaluator = evaluator("rule: partner");
-    for (second, refusals, expected) in script {
-        evaluator.count_rule(at(second), "api", "api.partner", refusals);
+    for (second, denials, expected) in script {
+        evaluator.count_rule(at(second), "api", "api.partner", denials);
         evaluator.count_rule(at(second), "api", "api.tenant", 1_000);
         evaluator.count_rule(at(second), "other", "api.partner", 1_000);
-        let told = |(n, since, suppressed)| (Subject::Rule("api.partner".into()), n, since, suppressed);
-        assert_eq!(fired(&mut evaluator, second), Vec::from_iter(expected.map(told)), "at {second}");
+        let reported = |(n, since, suppressed)| (Subject::Rule("api.partner".into()), n, since, suppressed);
+        assert_eq!(fired(&mut evaluator, second), Vec::from_iter(expected.map(reported)), "at {second}");
     }
 }
 
 #[test]
 fn each_rule_counts_on_its_own() {
     let mut evaluator = evaluator("");
-    for (rule, refusals) in [("api.partner", 12), ("api.tenant", 9)] {
-        evaluator.count_rule(at(0), "api", rule, refusals);
+    for (rule, denials) in [("api.partner", 12), ("api.tenant", 9)] {
+        evaluator.count_rule(at(0), "api", rule, denials);
     }
     assert_eq!(fired(&mut evaluator, 0), [(Subject::Rule("api.partner".into()), 12, 12, 0)]);
     evaluator.count_rule(at(1), "api", "api.tenant", 1);
@@ -74,15 +74,19 @@ fn each_rule_counts_on_its_own() {
 }
 
 #[test]
-fn the_quiet_period_suppresses_and_the_next_message_says_how_much() {
+fn the_repeat_interval_suppresses_and_the_next_message_says_how_much() {
     let mut evaluator = evaluator("");
-    let mut told = Vec::new();
-    // Ten refusals a second: the count is reached in each.
+    let mut reported = Vec::new();
+    // Ten denials a second: the count is reached in each.
     for second in 0..=601 {
         evaluator.count_rule(at(second), "api", "api.partner", 10);
-        told.extend(fired(&mut evaluator, second).into_iter().map(|(_, n, since, quiet)| (second, n, since, quiet)));
+        reported.extend(
+            fired(&mut evaluator, second)
+                .into_iter()
+                .map(|(_, n, since, repeat_interval)| (second, n, since, repeat_interval)),
+        );
     }
-    assert_eq!(told, [(0, 10, 10, 0), (300, 10, 3_000, 299), (600, 10, 3_000, 299)]);
+    assert_eq!(reported, [(0, 10, 10, 0), (300, 10, 3_000, 299), (600, 10, 3_000, 299)]);
 }
 
 #[test]

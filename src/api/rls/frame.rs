@@ -16,7 +16,7 @@ pub struct ResponseFrame(Vec<u8>);
 
 impl ResponseFrame {
     /// Lets `write` append one message after its prefix.
-    pub(crate) fn of(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+    pub(crate) fn with_capacity(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut framed = Vec::with_capacity(PREFIX_BYTES + capacity);
         framed.extend_from_slice(&[0; PREFIX_BYTES]);
         write(&mut framed);

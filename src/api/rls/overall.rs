@@ -9,7 +9,7 @@ use crate::api::protobuf::{Fields, Value};
 /// # Errors
 /// It is no protobuf message.
 pub fn overall_code(answer: &[u8]) -> Result<u64, &'static str> {
-    let (mut fields, mut code) = (Fields::of(answer), 0);
+    let (mut fields, mut code) = (Fields::new(answer), 0);
     while let Some((field, value)) = fields.next()? {
         if let (OVERALL_CODE, Value::Varint(value)) = (field, value) {
             code = value;

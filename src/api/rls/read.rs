@@ -8,7 +8,7 @@ use crate::rules::{Entry, Period, Unit};
 
 /// Why a request was not decided.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum RequestError {
     /// No configuration is loaded (yet).
     #[error("no rate limit configuration loaded")]
     NoConfiguration,
@@ -31,8 +31,8 @@ pub enum Refusal {
     },
 }
 
-impl Refusal {
-    /// The gRPC status that tells the refusal.
+impl RequestError {
+    /// The gRPC status that tells the error.
     pub fn status(&self) -> tonic::Status {
         match self {
             Self::NoConfiguration => tonic::Status::unavailable(self.to_string()),
@@ -41,7 +41,7 @@ impl Refusal {
     }
 }
 
-impl From<Malformed> for Refusal {
+impl From<Malformed> for RequestError {
     fn from(what: Malformed) -> Self {
         Self::Malformed(what)
     }
@@ -51,7 +51,7 @@ impl From<Malformed> for Refusal {
 ///
 /// # Errors
 /// What the request lacks or exceeds.
-pub fn read(request: &[u8]) -> Result<Check<'_>, Refusal> {
+pub fn read(request: &[u8]) -> Result<Check<'_>, RequestError> {
     let mut check = Check::default();
     read_into(&mut check, request)?;
     Ok(check)
@@ -61,8 +61,8 @@ pub fn read(request: &[u8]) -> Result<Check<'_>, Refusal> {
 ///
 /// # Errors
 /// As [`read`].
-pub(crate) fn read_into<'r>(check: &mut Check<'r>, request: &'r [u8]) -> Result<(), Refusal> {
-    let mut fields = Fields::of(request);
+pub(crate) fn read_into<'r>(check: &mut Check<'r>, request: &'r [u8]) -> Result<(), RequestError> {
+    let mut fields = Fields::new(request);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
             (1, Value::Bytes(domain)) => check.domain = text(domain),
@@ -77,17 +77,17 @@ pub(crate) fn read_into<'r>(check: &mut Check<'r>, request: &'r [u8]) -> Result<
         }
     }
     if check.domain.is_empty() {
-        return Err(Refusal::EmptyDomain);
+        return Err(RequestError::EmptyDomain);
     }
     if check.descriptors.is_empty() {
-        return Err(Refusal::NoDescriptors);
+        return Err(RequestError::NoDescriptors);
     }
     Ok(())
 }
 
-fn read_descriptor<'r>(descriptor: &mut Descriptor<'r>, bytes: &'r [u8]) -> Result<(), Refusal> {
+fn read_descriptor<'r>(descriptor: &mut Descriptor<'r>, bytes: &'r [u8]) -> Result<(), RequestError> {
     let mut limit: Option<RawOverride> = None;
-    let mut fields = Fields::of(bytes);
+    let mut fields = Fields::new(bytes);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
             (1, Value::Bytes(bytes)) => {
@@ -105,9 +105,9 @@ fn read_descriptor<'r>(descriptor: &mut Descriptor<'r>, bytes: &'r [u8]) -> Resu
     Ok(())
 }
 
-fn entry(bytes: &[u8]) -> Result<Entry<'_>, Refusal> {
+fn entry(bytes: &[u8]) -> Result<Entry<'_>, RequestError> {
     let mut entry = Entry { key: Cow::Borrowed(""), value: Cow::Borrowed("") };
-    let mut fields = Fields::of(bytes);
+    let mut fields = Fields::new(bytes);
     while let Some((field, value)) = fields.next()? {
         match (field, value) {
             (1, Value::Bytes(key)) => entry.key = text(key),
@@ -125,7 +125,7 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// A limit that the request brings along, as far as it was read.
+/// A request override, as far as it was read.
 #[derive(Clone, Copy, Default)]
 struct RawOverride {
     requests_per_unit: u32,
@@ -134,8 +134,8 @@ struct RawOverride {
 }
 
 impl RawOverride {
-    fn merge(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        let mut fields = Fields::of(bytes);
+    fn merge(&mut self, bytes: &[u8]) -> Result<(), RequestError> {
+        let mut fields = Fields::new(bytes);
         while let Some((field, value)) = fields.next()? {
             match (field, value) {
                 (1, Value::Varint(requests)) => self.requests_per_unit = low_32(requests),
@@ -151,14 +151,14 @@ impl RawOverride {
     fn read(self) -> Override {
         // A multiplier of 0 counts as 1, as in Envoy.
         let multiplier = low_32(self.multiplier.unwrap_or(1)).max(1);
-        let period = unit(self.unit).map(|unit| Period::of_units(unit, multiplier));
+        let period = unit(self.unit).map(|unit| Period::from_units(unit, multiplier));
         Override { requests_per_unit: self.requests_per_unit, period }
     }
 }
 
 /// The value of a wrapper message (`UInt32Value`, `UInt64Value`) that comes on top of `value`.
-fn wrapped(bytes: &[u8], mut value: u64) -> Result<u64, Refusal> {
-    let mut fields = Fields::of(bytes);
+fn wrapped(bytes: &[u8], mut value: u64) -> Result<u64, RequestError> {
+    let mut fields = Fields::new(bytes);
     while let Some((field, content)) = fields.next()? {
         match (field, content) {
             (1, Value::Varint(content)) => value = content,
@@ -188,8 +188,8 @@ fn low_32(value: u64) -> u32 {
     u32::try_from(value & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 
-fn bounded(count: usize, max: usize, what: &'static str) -> Result<(), Refusal> {
-    if count < max { Ok(()) } else { Err(Refusal::TooMany { what, max }) }
+fn bounded(count: usize, max: usize, what: &'static str) -> Result<(), RequestError> {
+    if count < max { Ok(()) } else { Err(RequestError::TooMany { what, max }) }
 }
 
 /// Descriptors of one check. Envoy sends one for each configured action list, so a few; each costs a look-up.

@@ -1,25 +1,30 @@
 //! Writes a `RateLimitResponse` straight into the response frame.
 
-use super::Extras;
+use super::ResponseParts;
 use crate::api::protobuf::{put_bytes_field, put_message, put_varint_field};
 use crate::limiter::{Code, CurrentLimit, Decision, Status};
 use crate::rules::Unit;
 use crate::units::Nanos;
 
 /// Appends a decision, and what goes with it, to `out`.
-pub fn write(out: &mut Vec<u8>, decision: &Decision<'_>, extras: &Extras, metadata: Option<&prost_types::Struct>) {
+pub fn write(
+    out: &mut Vec<u8>,
+    decision: &Decision<'_>,
+    parts: &ResponseParts,
+    metadata: Option<&prost_types::Struct>,
+) {
     put_varint_field(out, 1, code(decision.code));
     for status in &decision.statuses {
         put_message(out, 2, |out| put_status(out, status));
     }
-    for (name, value) in &extras.response_headers {
+    for (name, value) in &parts.response_headers {
         put_message(out, 3, |out| put_header(out, name, value));
     }
-    for (name, value) in &extras.request_headers {
+    for (name, value) in &parts.request_headers {
         put_message(out, 4, |out| put_header(out, name, value));
     }
-    if !extras.body.is_empty() {
-        put_bytes_field(out, 5, extras.body.as_bytes());
+    if !parts.body.is_empty() {
+        put_bytes_field(out, 5, parts.body.as_bytes());
     }
     if let Some(metadata) = metadata {
         put_bytes_field(out, 6, &prost::Message::encode_to_vec(metadata));

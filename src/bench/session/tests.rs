@@ -21,7 +21,7 @@ struct Client {
     schedule: Schedule,
     template: Template,
     picks: Picks,
-    tally: Tally,
+    stats: Stats,
 }
 
 impl Client {
@@ -33,7 +33,7 @@ impl Client {
             schedule: Schedule::new(pace, 0, 1, 10_000 * MS, 0),
             template: Template::new(&traffic, "host:1"),
             picks: Picks::new(&traffic, 1).unwrap(),
-            tally: Tally::new(0, u64::MAX),
+            stats: Stats::new(0, u64::MAX),
         }
     }
 
@@ -44,7 +44,7 @@ impl Client {
     }
 
     fn receive(&mut self, bytes: &[u8], now_ns: u64) -> Result<usize, Violation> {
-        self.session.receive(bytes, now_ns, &mut self.tally)
+        self.session.receive(bytes, now_ns, &mut self.stats)
     }
 
     fn fill(&mut self, now_ns: u64) {
@@ -71,7 +71,7 @@ impl Client {
     }
 
     fn failures(&self) -> Vec<(Failure, u64, &str)> {
-        self.tally.failures.iter().map(|(failure, (count, said))| (*failure, *count, said.as_str())).collect()
+        self.stats.failures.iter().map(|(failure, (count, said))| (*failure, *count, said.as_str())).collect()
     }
 }
 
@@ -120,8 +120,8 @@ fn each_answer_makes_room_for_a_check() {
     assert_eq!(client.receive(&answers, 105), Ok(answers.len()));
     client.fill(105);
     assert_eq!(client.opened(), [7, 9]);
-    assert_eq!((client.tally.ok, client.tally.over_limit, client.tally.errors()), (1, 1, 0));
-    assert_eq!((client.tally.latency_ns.min(), client.tally.latency_ns.max()), (100, 100));
+    assert_eq!((client.stats.ok, client.stats.over_limit, client.stats.errors()), (1, 1, 0));
+    assert_eq!((client.stats.latency_ns.min(), client.stats.latency_ns.max()), (100, 100));
 }
 
 #[test]
@@ -152,13 +152,13 @@ fn an_answer_may_arrive_byte_by_byte_and_in_pieces_of_any_kind() {
             let taken = client.receive(&unread, 9).unwrap();
             unread.drain(..taken);
         }
-        assert_eq!((unread.len(), client.tally.over_limit, client.tally.errors()), (0, 1, 0), "{step}");
+        assert_eq!((unread.len(), client.stats.over_limit, client.stats.errors()), (0, 1, 0), "{step}");
         assert_eq!(client.send(), [(Head { length: 8, kind: PING, flags: ACK, stream: 0 }, b"12345678".to_vec())]);
     }
 }
 
 #[test]
-fn every_failure_is_told_by_its_kind() {
+fn every_failure_is_reported_by_its_kind() {
     let opened = || frame(HEADERS, END_HEADERS, 1, &[0x88]);
     let ended = |status| frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers(status));
     let data = |bytes: &[u8]| frame(DATA, 0, 1, bytes);
@@ -192,11 +192,11 @@ fn every_failure_is_told_by_its_kind() {
         client.send();
         assert_eq!(client.receive(&bytes, 1), Ok(bytes.len()), "{failure:?}");
         assert_eq!(client.failures(), [(failure, 1, said)]);
-        assert_eq!((client.tally.checks(), client.session.under_way()), (1, 0));
+        assert_eq!((client.stats.checks(), client.session.under_way()), (1, 0));
         // What else comes of that stream is let pass, whatever it says.
         let later = [frame(RST_STREAM, 0, 1, &[0; 4]), answer(1, 1)].concat();
         assert_eq!(client.receive(&later, 2), Ok(later.len()));
-        assert_eq!(client.tally.checks(), 1);
+        assert_eq!(client.stats.checks(), 1);
     }
 }
 
@@ -268,8 +268,8 @@ fn a_stalled_server_is_charged_for_every_check_that_was_due() {
         late = client.opened();
     }
     // 100 without a wait, then 1,000 that waited for 1,000 ms, 999 ms ... 1 ms, and the one due at the end.
-    let latency = &client.tally.latency_ns;
-    assert_eq!((client.tally.ok, latency.count_at(0), latency.len()), (1_101, 101, 1_101));
+    let latency = &client.stats.latency_ns;
+    assert_eq!((client.stats.ok, latency.count_at(0), latency.len()), (1_101, 101, 1_101));
     assert!(latency.equivalent(latency.max(), 1_000 * MS));
     for (quantile, expected) in [(51.0, 100 + 1), (551.0, 450), (1_000.0, 899), (1_091.0, 990)] {
         // The n-th of 1,101 waited n - 101 ms.
@@ -333,7 +333,7 @@ fn a_long_message_goes_out_as_the_windows_allow() {
 }
 
 #[test]
-fn headers_are_told_once_to_a_server_that_remembers_them() {
+fn headers_are_reported_once_to_a_server_that_remembers_them() {
     let blocks = |client: &mut Client| {
         let frames = client.send().into_iter();
         frames.filter(|(head, _)| head.kind == HEADERS).map(|(_, block)| block.len()).collect::<Vec<_>>()
@@ -408,7 +408,7 @@ fn a_connection_is_spent_when_numbers_run_out_or_the_server_goes() {
 }
 
 proptest! {
-    /// Whatever comes, it is taken or refused, and every check is counted once.
+    /// Whatever comes, it is taken or rejected, and every check is counted once.
     #[test]
     fn hostile_bytes_do_no_harm(
         frames in prop::collection::vec((0..12_u8, any::<u8>(), 0..12_u32, prop::collection::vec(any::<u8>(), 0..40)), 0..60),
@@ -435,8 +435,8 @@ proptest! {
         }
         let opened = client.opened().len() as u64;
         prop_assert!(client.session.under_way() <= 4);
-        prop_assert_eq!(client.tally.checks() + client.session.under_way() as u64, opened);
-        client.session.abandon(Failure::ConnectionLost, "", &mut client.tally);
-        prop_assert_eq!((client.tally.checks(), client.session.under_way()), (opened, 0));
+        prop_assert_eq!(client.stats.checks() + client.session.under_way() as u64, opened);
+        client.session.abandon(Failure::ConnectionLost, "", &mut client.stats);
+        prop_assert_eq!((client.stats.checks(), client.session.under_way()), (opened, 0));
     }
 }

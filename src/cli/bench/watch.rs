@@ -21,13 +21,13 @@ impl Watch {
     /// From now on, the first Ctrl-C ends the run, whose result is still told, and the second one the process.
     pub(super) fn start() -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&interrupted);
+        let reported = Arc::clone(&interrupted);
         // Where no such thread can be started, Ctrl-C ends the process as it always does.
         let _listening = thread::Builder::new().name("tidegate-signal".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
             while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-                if told.swap(true, Ordering::Relaxed) {
+                if reported.swap(true, Ordering::Relaxed) {
                     exit(ENDED_BY_SIGNAL);
                 }
             }

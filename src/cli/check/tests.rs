@@ -30,25 +30,25 @@ const EMPTY: (&str, &str) = ("b.yaml", "domain: b\n");
 const WARNING: &str = "warning: R/b.yaml:1: domain 'b' has no rules: its checks are not limited\n";
 
 #[test]
-fn a_good_configuration_is_told_unless_quiet() {
+fn a_good_configuration_is_reported_unless_quiet() {
     let files = [("a.yaml", A), EMPTY];
-    let told = format!("ok: 2 files, 2 domains, 1 rule\n{WARNING}  a.k: 1 per day\n");
-    assert_eq!(said(&files, |_| {}), (true, told, String::new()));
+    let reported = format!("ok: 2 files, 2 domains, 1 rule\n{WARNING}  a.k: 1 per day\n");
+    assert_eq!(said(&files, |_| {}), (true, reported, String::new()));
     assert_eq!(said(&files, |args| args.quiet = true), (true, String::new(), String::new()));
 }
 
 #[test]
 fn warnings_fail_when_strict() {
-    let refused = format!("{WARNING}not ok: 1 warning (--strict)\n");
+    let rejected = format!("{WARNING}not ok: 1 warning (--strict)\n");
     let files = [("a.yaml", A), EMPTY];
-    assert_eq!(said(&files, |args| args.strict = true), (false, String::new(), refused));
+    assert_eq!(said(&files, |args| args.strict = true), (false, String::new(), rejected));
     assert!(said(&files[..1], |args| args.strict = true).0);
     let (ok, _, err) = said(&[("a.yaml", A), ("config", A)], |args| args.strict = true);
     assert!(!ok && err.starts_with("warning: R/config: passed over: only *.yaml and *.yml files"), "{err}");
 }
 
 #[test]
-fn a_bad_path_is_told_with_a_count() {
+fn a_bad_path_is_reported_with_a_count() {
     let (ok, out, err) = said(&[], |_| {});
     assert!(!ok && out.is_empty());
     assert!(err.starts_with("R: holds no *.yaml or *.yml file") && err.ends_with("\nnot ok: 1 error\n"), "{err}");

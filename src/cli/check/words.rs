@@ -73,7 +73,7 @@ mod tests {
     use crate::units::Nanos;
 
     #[test]
-    fn limits_are_told_in_words() {
+    fn limits_are_reported_in_words() {
         let clock = Algorithm::FixedWindow { starts: Starts::Clock };
         let first = Algorithm::FixedWindow { starts: Starts::FirstRequest };
         let bucket = |queue| Algorithm::TokenBucket { burst: 5, queue: Queue { size: queue, mode: QueueMode::Hold } };
@@ -95,14 +95,14 @@ mod tests {
         ];
         for (seconds, unit, multiplier, algorithm, ban, expected) in cases {
             let length = Nanos::from_secs(seconds);
-            let told = limit(&RuleLimit {
+            let reported = limit(&RuleLimit {
                 name: String::new(),
                 enabled: true,
                 requests_per_unit: 10,
                 period: Period { length, unit, multiplier },
                 limit: Limit { max: 10, window: length, algorithm, ban, count_denied: CountDenied::Alone },
             });
-            assert_eq!(told, expected);
+            assert_eq!(reported, expected);
         }
     }
 }

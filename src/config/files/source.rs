@@ -127,7 +127,7 @@ pub enum ReadError {
         /// The path as it was given.
         path: PathBuf,
     },
-    /// The system refuses to read something.
+    /// The system fails to read something.
     #[error("{}: cannot be read: {error}; check the path and that this user may read it", path.display())]
     Unreadable {
         /// The file or directory.
@@ -172,7 +172,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// The system's refusal to read `path`.
+    /// The system's failure to read `path`.
     pub(crate) fn unreadable(path: &Path, error: io::Error) -> Self {
         Self::Unreadable { path: path.to_owned(), error }
     }
@@ -330,8 +330,8 @@ mod tests {
             ("d/x.yaml -> /dev/null", "d", "R/d/x.yaml: is neither a regular file nor a directory"),
         ];
         for (tree, path, expected) in cases {
-            let told = read(tree, path);
-            assert!(told.starts_with(expected), "{tree:?}: expected {expected:?}, got {told:?}");
+            let reported = read(tree, path);
+            assert!(reported.starts_with(expected), "{tree:?}: expected {expected:?}, got {reported:?}");
         }
     }
 

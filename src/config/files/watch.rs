@@ -2,7 +2,7 @@
 //!
 //! An edit in place, a `mv` over the file, a directory swapped by a link (`current -> v2`) and the `..data` swap of a
 //! Kubernetes ConfigMap all change an entry of a directory that the [`Look`] names: those directories are watched, and
-//! watched anew after each change, because a swap puts other directories in their place. Where events do not arrive
+//! watched again after each change, because a swap puts other directories in their place. Where events do not arrive
 //! (network file systems, no inotify instance left), a look every few seconds does.
 
 use std::collections::BTreeSet;
@@ -85,7 +85,7 @@ impl Watch {
                 stop,
                 watcher: pace.events.then(|| watcher(stop.waker())).flatten(),
                 watched: BTreeSet::new(),
-                told: loaded.map(Ok),
+                reported: loaded.map(Ok),
                 deferred: None,
                 deferred_since: None,
                 on_change,
@@ -105,7 +105,7 @@ struct Guard<'s, F> {
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
     /// The content last told, or the error.
-    told: Option<Result<ContentHash, String>>,
+    reported: Option<Result<ContentHash, String>>,
     /// The content that was deferred, and when it is due.
     deferred: Option<(ContentHash, Timestamp)>,
     /// Since when one content after the other has been deferred.
@@ -134,7 +134,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
 
     /// Whether the files could be read. While they cannot, every look reads them: what stands in the way need not show on disk.
     fn is_good(&self) -> bool {
-        matches!(self.told, Some(Ok(_)))
+        matches!(self.reported, Some(Ok(_)))
     }
 
     /// How long nothing need be looked at.
@@ -171,7 +171,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
             Ok(files) => Ok(files.hash()),
             Err(error) => Err(error.to_string()),
         };
-        if self.told.as_ref() == Some(&new) {
+        if self.reported.as_ref() == Some(&new) {
             self.deferred = None;
             self.deferred_since = None;
         } else if !self.stop.is_stopped() {
@@ -198,7 +198,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
             (_, new) => {
                 self.deferred = None;
                 self.deferred_since = None;
-                self.told = Some(new);
+                self.reported = Some(new);
             }
         }
     }
@@ -217,7 +217,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         seen
     }
 
-    /// Every watch is made anew: a directory of the same name may be another one.
+    /// Every watch is made again: a directory of the same name may be another one.
     fn watch(&mut self, dirs: &BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };
         for dir in std::mem::take(&mut self.watched) {

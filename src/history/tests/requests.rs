@@ -22,18 +22,18 @@ fn by_value(key: &str) -> Query {
 }
 
 /// Value, requests, denied.
-type Told = (&'static str, u64, u64);
+type Reported = (&'static str, u64, u64);
 
 #[track_caller]
-fn check(lab: &Lab, query: &Query, want: &[Told]) {
-    let told = |row: &Row| {
+fn check(lab: &Lab, query: &Query, want: &[Reported]) {
+    let reported = |row: &Row| {
         let value = if row.other { "(other)".to_owned() } else { row.value.clone() };
         (value, row.counts.get(Measure::Requests), row.counts.get(Measure::RequestsDenied))
     };
     let want: Vec<_> = want.iter().map(|(value, checks, denied)| ((*value).to_owned(), *checks, *denied)).collect();
     for page_size in [1, 2, 1_000] {
         let rows = lab.all(&Query { page_size, ..query.clone() });
-        assert_eq!(rows.iter().map(told).collect::<Vec<_>>(), want, "{query:?}, {page_size} a page");
+        assert_eq!(rows.iter().map(reported).collect::<Vec<_>>(), want, "{query:?}, {page_size} a page");
         assert!(rows.iter().all(|row| row.rule.is_empty()), "{rows:?}");
     }
 }
@@ -45,7 +45,7 @@ fn each_value_has_its_requests() {
     let of = |domain: &str| Filter { domain: Some(domain.into()), ..Filter::default() };
     let bob = Filter { entries: vec![("user".into(), "bob".into())], ..Filter::default() };
     let denied = Filter { only_denied: true, ..Filter::default() };
-    let all: &[Told] = &[("", 2, 0), ("ann", 15, 3), ("bob", 4, 4), ("(other)", 5, 1)];
+    let all: &[Reported] = &[("", 2, 0), ("ann", 15, 3), ("bob", 4, 4), ("(other)", 5, 1)];
     check(&lab, &by_value("user"), all);
     check(&lab, &by_value("tenant"), &[("t", 17, 8)]);
     check(&lab, &by_value("path"), &[]);
@@ -95,7 +95,7 @@ fn views_show_who_made_them() {
     let dir = tempfile::tempdir().unwrap();
     let mut lab = Lab::open(Some(&dir.path().join("usage.sqlite")), 1 << 30);
     lab.count(0, &used());
-    let connection = lab.work.writer.as_ref().unwrap().connection.lock();
+    let connection = lab.state.writer.as_ref().unwrap().connection.lock();
     for view in ["requests_by_minute", "requests_by_hour", "requests_by_day", "requests_by_entry"] {
         let sql = format!(
             "SELECT requests, denied FROM {view} WHERE key = 'user' AND domain = 'd' AND value IS ?1 AND other = ?2"

@@ -13,13 +13,13 @@ use super::*;
 use crate::api::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor};
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use crate::limiter::{Lane, Limiter, Settings};
-use crate::net::Slots;
+use crate::limiter::{Limiter, Settings, WorkerSlot};
+use crate::net::ConnectionLimit;
 use crate::rls::Context as Shared;
 use crate::rules::{LoadOptions, SourceFile, load};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::{Lifecycle, Phase};
-use crate::service::Held;
+use crate::service::DelayedReplies;
 use crate::telemetry::DecisionTimes;
 
 /// A stream that counts what is written at once.
@@ -56,12 +56,12 @@ fn services(lifecycle: &Lifecycle) -> Services {
         limiter: Arc::new(limiter),
         clock: Arc::new(Clock::start()),
         phases: lifecycle.phases(),
-        slots: Slots::new(1),
+        connection_limit: ConnectionLimit::new(1),
         spans: None,
-        held: Held::default(),
+        delayed: DelayedReplies::default(),
         times: Arc::new(DecisionTimes::new(1)),
     };
-    Services::new(&shared, Lane(0))
+    Services::new(&shared, WorkerSlot(0))
 }
 
 fn check() -> Bytes {

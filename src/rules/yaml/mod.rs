@@ -33,7 +33,7 @@ pub(super) enum Kind {
     /// A mapping.
     Map(Vec<Pair>),
     /// Something that has been reported as wrong: whoever meets it says nothing more about it.
-    Refused,
+    Invalid,
 }
 
 /// One entry of a mapping.

@@ -1,4 +1,4 @@
-//! Forms that libyaml takes and the parser refuses, made into such as both take.
+//! Forms that libyaml takes and the parser rejects, made into such as both take.
 //!
 //! The parser is stricter than libyaml about white space that means nothing. It says where; at that very place the text
 //! gets white space that means nothing either, and is parsed again. So nothing has to be guessed about what surrounds the
@@ -71,7 +71,7 @@ impl Repair {
     }
 }
 
-/// As far as one level of a configuration is in general.
+/// As far as one level of a configuration is usually.
 const INDENT: &str = "    ";
 
 /// A key is in the first 1,024 characters of its line, for libyaml too.

@@ -282,7 +282,7 @@ mod tests {
                 let pairs = pairs.iter().map(|pair| format!("{}: {}", show(&pair.key), show(&pair.value)));
                 format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
             }
-            Kind::Refused => "refused".to_owned(),
+            Kind::Invalid => "invalid".to_owned(),
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::Speaker;
+use super::GoverningLimit;
 use crate::rules::{Template, TemplatePart};
 use crate::units::Nanos;
 
 /// The fixed JSON object.
-pub(super) fn json(speaker: &Speaker<'_>) -> String {
-    let limit = speaker.limit.requests_per_unit;
-    let (period, retry_after) = (seconds(speaker.limit.length), speaker.retry_after().to_string());
+pub(super) fn json(governing: &GoverningLimit<'_>) -> String {
+    let limit = governing.limit.requests_per_unit;
+    let (period, retry_after) = (seconds(governing.limit.length), governing.retry_after().to_string());
     let (per, again) = (unit(&period), unit(&retry_after));
     format!(
         r#"{{"status":429,"error":"rate limit","message":"Too many requests. Limit to max {limit} per {period} {per}. Try again in {retry_after} {again}."}}"#
@@ -21,20 +21,20 @@ fn unit(count: &str) -> &'static str {
 }
 
 /// A template with its placeholders filled in; values are escaped for the content type.
-pub(super) fn fill(template: &Template, content_type: &str, speaker: &Speaker<'_>) -> String {
-    let escape = Escape::of(content_type);
+pub(super) fn fill(template: &Template, content_type: &str, governing: &GoverningLimit<'_>) -> String {
+    let escape = Escape::for_content_type(content_type);
     let mut text = String::new();
     for part in template.parts() {
         match part {
             TemplatePart::Text(literal) => text.push_str(literal),
-            TemplatePart::Limit => push(&mut text, speaker.limit.requests_per_unit),
-            TemplatePart::PeriodSeconds => text.push_str(&seconds(speaker.limit.length)),
-            TemplatePart::RetryAfter => push(&mut text, speaker.retry_after()),
-            TemplatePart::Remaining => push(&mut text, speaker.status.remaining),
-            TemplatePart::Domain => escape.push(&mut text, speaker.domain),
-            TemplatePart::Rule => escape.push(&mut text, speaker.status.rule.map_or("", |rule| &rule.path)),
+            TemplatePart::Limit => push(&mut text, governing.limit.requests_per_unit),
+            TemplatePart::PeriodSeconds => text.push_str(&seconds(governing.limit.length)),
+            TemplatePart::RetryAfter => push(&mut text, governing.retry_after()),
+            TemplatePart::Remaining => push(&mut text, governing.status.remaining),
+            TemplatePart::Domain => escape.push(&mut text, governing.domain),
+            TemplatePart::Rule => escape.push(&mut text, governing.status.rule.map_or("", |rule| &rule.path)),
             TemplatePart::Entry(key) => {
-                let entry = speaker.entries.iter().find(|entry| entry.key == key.as_str());
+                let entry = governing.entries.iter().find(|entry| entry.key == key.as_str());
                 escape.push(&mut text, entry.map_or("", |entry| &entry.value));
             }
         }
@@ -65,7 +65,7 @@ enum Escape {
 }
 
 impl Escape {
-    fn of(content_type: &str) -> Self {
+    fn for_content_type(content_type: &str) -> Self {
         let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
         match subtype.rsplit('+').next().unwrap_or_default() {

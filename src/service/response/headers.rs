@@ -4,7 +4,7 @@
 //! "reset" the status's `duration_until_reset` (window end, ban end, a bucket's time to full or to the next token),
 //! rounded up to a second.
 
-use super::Speaker;
+use super::GoverningLimit;
 use crate::rules::{HeaderFamily, Reset};
 use crate::units::{Nanos, Timestamp};
 
@@ -13,12 +13,12 @@ pub(super) fn put(
     headers: &mut Vec<(&'static str, String)>,
     family: HeaderFamily,
     reset: Reset,
-    speaker: &Speaker<'_>,
+    governing: &GoverningLimit<'_>,
     now: Timestamp,
 ) {
-    let limit = speaker.limit.requests_per_unit.to_string();
-    let remaining = speaker.status.remaining.to_string();
-    let until_reset = speaker.status.reset;
+    let limit = governing.limit.requests_per_unit.to_string();
+    let remaining = governing.status.remaining.to_string();
+    let until_reset = governing.status.reset;
     match family {
         HeaderFamily::XRateLimit => headers.extend([
             ("X-RateLimit-Limit", limit),
@@ -31,14 +31,16 @@ pub(super) fn put(
             ("RateLimit-Reset", until_reset.as_secs_ceil().to_string()),
         ]),
         HeaderFamily::Ietf => {
-            let name = string(policy_name(speaker));
-            let window = window_parameter(speaker.limit.length);
+            let name = string(policy_name(governing));
+            let window = window_parameter(governing.limit.length);
             headers.extend([
                 ("RateLimit-Policy", format!("{name};q={limit}{window}")),
                 ("RateLimit", format!("{name};r={remaining};t={}", until_reset.as_secs_ceil())),
             ]);
         }
-        HeaderFamily::RetryAfter if speaker.denied => headers.push(("Retry-After", speaker.retry_after().to_string())),
+        HeaderFamily::RetryAfter if governing.denied => {
+            headers.push(("Retry-After", governing.retry_after().to_string()));
+        }
         HeaderFamily::RetryAfter => {}
     }
 }
@@ -51,8 +53,8 @@ fn reset_text(reset: Reset, until_reset: Nanos, now: Timestamp) -> String {
 }
 
 /// A policy is named after the limit, else after the rule; an override has neither.
-fn policy_name<'s>(speaker: &'s Speaker<'_>) -> &'s str {
-    match (speaker.limit.name, speaker.status.rule) {
+fn policy_name<'s>(governing: &'s GoverningLimit<'_>) -> &'s str {
+    match (governing.limit.name, governing.status.rule) {
         ("", Some(rule)) => &rule.path,
         ("", None) => "override",
         (name, _) => name,

@@ -13,18 +13,18 @@ use crate::rules::Unit;
 /// merged from the rules whose limits let their descriptors pass (the first value of a key wins, maps are merged): one that
 /// limits nothing, such as an unlimited one, has no part in the answer. Without `wanted` only the delay is told, and
 /// without a delay nothing.
-pub fn of(check: &Check<'_>, decision: &Decision<'_>, wanted: bool) -> Option<Struct> {
+pub fn build(check: &Check<'_>, decision: &Decision<'_>, wanted: bool) -> Option<Struct> {
     let mut fields = BTreeMap::new();
     if !decision.advice.is_zero() {
         fields.insert("delay_ms".to_owned(), number(decision.advice.as_millis_ceil()));
     }
     if wanted {
-        tell(&mut fields, check, decision);
+        fill(&mut fields, check, decision);
     }
     (!fields.is_empty()).then_some(Struct { fields })
 }
 
-fn tell(fields: &mut BTreeMap<String, Value>, check: &Check<'_>, decision: &Decision<'_>) {
+fn fill(fields: &mut BTreeMap<String, Value>, check: &Check<'_>, decision: &Decision<'_>) {
     fields.insert("domain".to_owned(), string(check.domain.to_string()));
     fields.insert("descriptors".to_owned(), list(check.descriptors.iter().map(descriptor)));
     if check.hits_addend != 0 {

@@ -4,42 +4,42 @@ mod body;
 mod headers;
 pub mod metadata;
 
-use crate::api::rls::Extras;
+use crate::api::rls::ResponseParts;
 use crate::limiter::{Check, Code, CurrentLimit, Decision, Status};
 use crate::rules::{Body, Entry, Response};
 use crate::units::Timestamp;
 
-impl Extras {
+impl ResponseParts {
     /// What goes with `decision`, taken with or without global quota mode. Nothing, at no cost, for a domain without
     /// `response:` and a check that does not wait.
-    pub fn of(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp, quota_mode: bool) -> Self {
-        let mut extras = Self::default();
+    pub fn new(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp, quota_mode: bool) -> Self {
+        let mut parts = Self::default();
         if let Some(response) = decision.domain.map(|domain| &domain.response)
             && (!response.headers.is_empty() || response.body != Body::None)
-            && let Some(speaker) = Speaker::of(check, decision, quota_mode)
+            && let Some(governing) = GoverningLimit::new(check, decision, quota_mode)
         {
-            extras.add_configured(response, &speaker, now);
+            parts.add_configured(response, &governing, now);
         }
         if !decision.advice.is_zero() {
             let delay = (DELAY, decision.advice.as_millis_ceil().to_string());
-            extras.response_headers.push(delay.clone());
-            extras.request_headers.push(delay);
+            parts.response_headers.push(delay.clone());
+            parts.request_headers.push(delay);
         }
-        extras
+        parts
     }
 
-    fn add_configured(&mut self, response: &Response, speaker: &Speaker<'_>, now: Timestamp) {
+    fn add_configured(&mut self, response: &Response, governing: &GoverningLimit<'_>, now: Timestamp) {
         for family in &response.headers {
-            headers::put(&mut self.response_headers, *family, response.reset, speaker, now);
+            headers::put(&mut self.response_headers, *family, response.reset, governing, now);
         }
-        if !speaker.denied {
+        if !governing.denied {
             return;
         }
         let (content_type, text) = match &response.body {
             Body::None => return,
-            Body::Json => (JSON, body::json(speaker)),
+            Body::Json => (JSON, body::json(governing)),
             Body::Template { content_type, template } => {
-                (content_type.as_str(), body::fill(template, content_type, speaker))
+                (content_type.as_str(), body::fill(template, content_type, governing))
             }
         };
         self.response_headers.push(("content-type", content_type.to_owned()));
@@ -48,7 +48,7 @@ impl Extras {
 }
 
 /// The governing limit, which headers and body report: the one that denies, else the one with the least remaining.
-struct Speaker<'d> {
+struct GoverningLimit<'d> {
     domain: &'d str,
     /// The entries of the descriptor that it limits.
     entries: &'d [Entry<'d>],
@@ -58,8 +58,8 @@ struct Speaker<'d> {
     denied: bool,
 }
 
-impl<'d> Speaker<'d> {
-    fn of(check: &'d Check<'_>, decision: &'d Decision<'_>, quota_mode: bool) -> Option<Self> {
+impl<'d> GoverningLimit<'d> {
+    fn new(check: &'d Check<'_>, decision: &'d Decision<'_>, quota_mode: bool) -> Option<Self> {
         let limited = |descriptor: usize| {
             let (asked, status) = check.descriptors.get(descriptor).zip(decision.statuses.get(descriptor))?;
             Some((&*asked.entries, status, status.limit?))

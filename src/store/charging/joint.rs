@@ -12,19 +12,19 @@ use std::ops::Range;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::{Charging, Place, Room, Shelf, Step};
+use super::{Capacity, Location, Shards, Step, Transaction};
 use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::store::{Charge, Charged, Group, Role};
 use crate::units::{Nanos, Timestamp};
 
 /// The counters of one check. Shards are locked in the order of their places, those of cells first, so that no two
 /// callers ever wait for each other.
-pub(super) struct Joint<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
-    charging: &'m Charging<'m, C, L, R>,
+pub(super) struct Joint<'m, C: Shards<Cell> + 'm, L: Shards<Log> + 'm, R> {
+    charging: &'m Transaction<'m, C, L, R>,
     cells: SmallVec<[C::Shard<'m>; 4]>,
     logs: SmallVec<[L::Shard<'m>; 4]>,
     /// By charge.
-    seats: SmallVec<[Seat; 4]>,
+    counters: SmallVec<[CounterRef; 4]>,
     /// By counter: the hits that admitted groups before take from it.
     taken: SmallVec<[u128; 4]>,
     /// In place of a counter that there is not, which never happens.
@@ -33,9 +33,9 @@ pub(super) struct Joint<'m, C: Shelf<Cell> + 'm, L: Shelf<Log> + 'm, R> {
 
 /// Where a charge's counter stands.
 #[derive(Clone, Copy)]
-struct Seat {
+struct CounterRef {
     is_log: bool,
-    place: Place,
+    location: Location,
     /// Its shard's place among the locked ones.
     shard: usize,
     /// Its place among the counters: charges of one counter share it.
@@ -43,15 +43,15 @@ struct Seat {
 }
 
 /// A counter: whether it is a log, where it stands, and its name.
-type CounterPlace<'k> = (bool, Place, &'k [u8]);
+type CounterLocation<'k> = (bool, Location, &'k [u8]);
 
 /// What a look at a charge said.
 #[derive(Clone, Copy)]
-struct Look {
+struct Peek {
     /// What was asked: the charge's hits and those that groups before take from the same counter.
     op: Op,
     outcome: Outcome,
-    tag: Option<u32>,
+    series_id: Option<u32>,
 }
 
 /// What was decided about a group and its check.
@@ -69,12 +69,12 @@ struct GroupVerdict {
 }
 
 impl GroupVerdict {
-    fn fate(self, charge: &Charge<'_>, look: &Look) -> Fate {
+    fn fate(self, charge: &Charge<'_>, peek: &Peek) -> Fate {
         if matches!(charge.op, Op::Refund(_)) {
             Fate::Given
         } else if charge.limit.count_denied == CountDenied::Always || self.admitted && (self.admits || self.alone) {
             Fate::Charged
-        } else if !look.outcome.admitted() {
+        } else if !peek.outcome.admitted() {
             if self.admitted || self.denies { Fate::Denied } else { Fate::Over }
         } else {
             Fate::Left
@@ -97,58 +97,58 @@ enum Fate {
     Left,
 }
 
-impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
+impl<'m, C: Shards<Cell>, L: Shards<Log>, R: Capacity> Joint<'m, C, L, R> {
     /// Locks the shards of all charges.
-    pub(super) fn lock(charging: &'m Charging<'m, C, L, R>, charges: &[Charge<'_>]) -> Self {
-        let seat = |charge: &Charge<'_>| {
+    pub(super) fn lock(charging: &'m Transaction<'m, C, L, R>, charges: &[Charge<'_>]) -> Self {
+        let counter = |charge: &Charge<'_>| {
             let is_log = charge.limit.algorithm == Algorithm::SlidingLog;
-            let place = if is_log { charging.logs.place(charge.key) } else { charging.cells.place(charge.key) };
-            Seat { is_log, place, shard: 0, counter: 0 }
+            let location = if is_log { charging.logs.locate(charge.key) } else { charging.cells.locate(charge.key) };
+            CounterRef { is_log, location, shard: 0, counter: 0 }
         };
         let mut joint = Self {
             charging,
             cells: SmallVec::new(),
             logs: SmallVec::new(),
-            seats: charges.iter().map(seat).collect(),
+            counters: charges.iter().map(counter).collect(),
             taken: SmallVec::new(),
             nowhere: 0,
         };
-        joint.take_seats(charges);
+        joint.locate(charges);
         joint
     }
 
-    fn take_seats(&mut self, charges: &[Charge<'_>]) {
-        let mut order: SmallVec<[(CounterPlace<'_>, usize); 4]> = SmallVec::with_capacity(charges.len());
+    fn locate(&mut self, charges: &[Charge<'_>]) {
+        let mut order: SmallVec<[(CounterLocation<'_>, usize); 4]> = SmallVec::with_capacity(charges.len());
         order.extend(
-            self.seats
+            self.counters
                 .iter()
                 .zip(charges)
                 .enumerate()
-                .map(|(i, (seat, charge))| ((seat.is_log, seat.place, charge.key), i)),
+                .map(|(i, (counter, charge))| ((counter.is_log, counter.location, charge.key), i)),
         );
         order.sort_unstable();
-        let mut before: Option<CounterPlace<'_>> = None;
-        for ((is_log, place, key), i) in order {
-            let is_locked = before.is_some_and(|(log, at, _)| log == is_log && at.shares_lock(place));
-            if !is_locked && !self.lock_shard(is_log, place) {
+        let mut before: Option<CounterLocation<'_>> = None;
+        for ((is_log, location, key), i) in order {
+            let is_locked = before.is_some_and(|(log, at, _)| log == is_log && at.shares_lock(location));
+            if !is_locked && !self.lock_shard(is_log, location) {
                 return;
             }
-            if before != Some((is_log, place, key)) {
+            if before != Some((is_log, location, key)) {
                 self.taken.push(0);
             }
             let shard = if is_log { self.logs.len() } else { self.cells.len() };
-            if let Some(seat) = self.seats.get_mut(i) {
-                (seat.shard, seat.counter) = (shard.saturating_sub(1), self.taken.len().saturating_sub(1));
+            if let Some(counter) = self.counters.get_mut(i) {
+                (counter.shard, counter.counter) = (shard.saturating_sub(1), self.taken.len().saturating_sub(1));
             }
-            before = Some((is_log, place, key));
+            before = Some((is_log, location, key));
         }
     }
 
-    fn lock_shard(&mut self, is_log: bool, place: Place) -> bool {
+    fn lock_shard(&mut self, is_log: bool, location: Location) -> bool {
         if is_log {
-            self.charging.logs.lock(place).map(|shard| self.logs.push(shard)).is_some()
+            self.charging.logs.lock(location).map(|shard| self.logs.push(shard)).is_some()
         } else {
-            self.charging.cells.lock(place).map(|shard| self.cells.push(shard)).is_some()
+            self.charging.cells.lock(location).map(|shard| self.cells.push(shard)).is_some()
         }
     }
 
@@ -161,8 +161,8 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
         outcomes: &mut Vec<Charged>,
     ) -> bool {
         let order = in_order_of_roles(groups);
-        let mut looks: SmallVec<[Look; 4]> = smallvec![Look::NONE; charges.len()];
-        outcomes.resize(charges.len(), Charged { outcome: Look::NONE.outcome, tag: None });
+        let mut peeks: SmallVec<[Peek; 4]> = smallvec![Peek::NONE; charges.len()];
+        outcomes.resize(charges.len(), Charged { outcome: Peek::NONE.outcome, series_id: None });
         for (i, (charge, slot)) in charges.iter().zip(&mut *outcomes).enumerate() {
             if matches!(charge.op, Op::Refund(_)) {
                 *slot = self.step(now, i, charge, Step::Settle);
@@ -170,15 +170,15 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
         }
         let mut ballot = Ballot::default();
         for &(group, begin) in &order {
-            let admits = self.look(now, charges, begin..begin + group.charges, &mut looks);
+            let admits = self.peek(now, charges, begin..begin + group.charges, &mut peeks);
             ballot.count(group.role, admits);
         }
         let admitted = ballot.admits();
         let (admitting, over): (SmallVec<[_; 4]>, SmallVec<[_; 4]>) =
-            order.iter().partition(|(group, begin)| admits(looks.get(*begin..begin + group.charges)));
+            order.iter().partition(|(group, begin)| admits(peeks.get(*begin..begin + group.charges)));
         for &(group, begin) in admitting.into_iter().chain(over) {
             let range = begin..begin + group.charges;
-            let group_looks = looks.get(range.clone()).unwrap_or_default();
+            let group_looks = peeks.get(range.clone()).unwrap_or_default();
             let admits = admits(Some(group_looks));
             let verdict = GroupVerdict {
                 admitted,
@@ -186,9 +186,9 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
                 denies: !admits && ballot.is_denied_by(group.role),
                 alone: group.charges == 1 && (!group.can_deny() || (admitted && !admits)),
             };
-            for (i, look) in range.zip(group_looks) {
+            for (i, peek) in range.zip(group_looks) {
                 if let (Some(charge), Some(slot)) = (charges.get(i), outcomes.get_mut(i))
-                    && let Some(settled) = self.settle(now, i, charge, look, verdict)
+                    && let Some(settled) = self.settle(now, i, charge, peek, verdict)
                 {
                     *slot = settled;
                 }
@@ -198,17 +198,18 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
     }
 
     /// Looks at one group. Its hits are taken from then on if all its limits admit them.
-    fn look(&mut self, now: Timestamp, charges: &[Charge<'_>], range: Range<usize>, looks: &mut [Look]) -> bool {
+    fn peek(&mut self, now: Timestamp, charges: &[Charge<'_>], range: Range<usize>, peeks: &mut [Peek]) -> bool {
         let mut admits = true;
         for i in range.clone() {
-            let (Some(charge), Some(slot)) = (charges.get(i), looks.get_mut(i)) else { continue };
+            let (Some(charge), Some(slot)) = (charges.get(i), peeks.get_mut(i)) else { continue };
             let Op::Charge(hits) = charge.op else { continue };
             let wanted = if hits == 0 { 0 } else { *self.taken(i) + u128::from(hits) };
             let limit = charge.limit_of_joint_charge();
             let op = Op::Charge(u64::try_from(wanted).unwrap_or(u64::MAX));
-            let Charged { outcome, tag } = self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Look);
+            let Charged { outcome, series_id } =
+                self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Peek);
             admits &= outcome.admitted();
-            *slot = Look { op, outcome, tag };
+            *slot = Peek { op, outcome, series_id };
             *self.taken(i) += u128::from(hits);
         }
         if !admits {
@@ -223,7 +224,7 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
 
     /// The hits that are taken from the counter of charge `i`.
     fn taken(&mut self, i: usize) -> &mut u128 {
-        let counter = self.seats.get(i).map_or(0, |seat| seat.counter);
+        let counter = self.counters.get(i).map_or(0, |counter| counter.counter);
         self.taken.get_mut(counter).unwrap_or(&mut self.nowhere)
     }
 
@@ -233,22 +234,22 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
         now: Timestamp,
         i: usize,
         charge: &Charge<'_>,
-        look: &Look,
+        peek: &Peek,
         verdict: GroupVerdict,
     ) -> Option<Charged> {
-        if look.outcome.verdict == Verdict::Denied(Reason::NoRoom) {
-            return Some(Charged { outcome: look.outcome, tag: None });
+        if peek.outcome.verdict == Verdict::Denied(Reason::NoRoom) {
+            return Some(Charged { outcome: peek.outcome, series_id: None });
         }
         let limit = if verdict.alone { *charge.limit } else { charge.limit_of_joint_charge() };
-        let (op, limit) = match verdict.fate(charge, look) {
+        let (op, limit) = match verdict.fate(charge, peek) {
             Fate::Given => return None,
             Fate::Charged => (charge.op, limit),
             // The hits of groups before it have been charged if the check was admitted.
             Fate::Denied => {
-                let op = if verdict.admitted { charge.op } else { look.op };
+                let op = if verdict.admitted { charge.op } else { peek.op };
                 (op, Limit { count_denied: CountDenied::Never, ..limit })
             }
-            Fate::Over => return Some(Charged { outcome: look.outcome, tag: look.tag }),
+            Fate::Over => return Some(Charged { outcome: peek.outcome, series_id: peek.series_id }),
             Fate::Left => (Op::Charge(0), limit),
         };
         Some(self.step(now, i, &Charge { op, limit: &limit, ..*charge }, Step::Settle))
@@ -257,22 +258,22 @@ impl<'m, C: Shelf<Cell>, L: Shelf<Log>, R: Room> Joint<'m, C, L, R> {
     /// One operation on one of the locked counters.
     fn step(&mut self, now: Timestamp, i: usize, charge: &Charge<'_>, step: Step) -> Charged {
         let charging = self.charging;
-        let charged = self.seats.get(i).and_then(|seat| {
-            if seat.is_log {
-                let shard = self.logs.get_mut(seat.shard)?;
-                Some(charging.step(shard, seat.place, now, charge, step))
+        let charged = self.counters.get(i).and_then(|counter| {
+            if counter.is_log {
+                let shard = self.logs.get_mut(counter.shard)?;
+                Some(charging.step(shard, counter.location, now, charge, step))
             } else {
-                let shard = self.cells.get_mut(seat.shard)?;
-                Some(charging.step(shard, seat.place, now, charge, step))
+                let shard = self.cells.get_mut(counter.shard)?;
+                Some(charging.step(shard, counter.location, now, charge, step))
             }
         });
-        charged.unwrap_or_else(|| Charged { outcome: charging.room.refuse(charge), tag: None })
+        charged.unwrap_or_else(|| Charged { outcome: charging.capacity.exhausted(charge), series_id: None })
     }
 }
 
 /// Whether a group's limits all admit.
-fn admits(looks: Option<&[Look]>) -> bool {
-    looks.unwrap_or_default().iter().all(|look| look.outcome.admitted())
+fn admits(peeks: Option<&[Peek]>) -> bool {
+    peeks.unwrap_or_default().iter().all(|peek| peek.outcome.admitted())
 }
 
 /// The groups, each with the place of its first charge, in the order in which they are charged.
@@ -322,15 +323,15 @@ impl Ballot {
     }
 }
 
-impl Look {
+impl Peek {
     const NONE: Self = Self {
         op: Op::Charge(0),
         outcome: Outcome { verdict: Verdict::ADMITTED, before: 0, after: 0, remaining: 0, reset: Nanos::ZERO },
-        tag: None,
+        series_id: None,
     };
 }
 
-impl Place {
+impl Location {
     /// Whether both names are under one lock.
     fn shares_lock(self, other: Self) -> bool {
         (self.stripe, self.shard) == (other.stripe, other.shard)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use loom::sync::{Arc, Mutex, MutexGuard};
 use loom::thread;
 
-use super::{Charging, Place, Room, Shard, Shelf, Step};
+use super::{Capacity, Location, Shard, Shards, Step, Transaction};
 use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict};
 use crate::store::{Charge, Group};
 use crate::units::{Nanos, Timestamp};
@@ -22,28 +22,28 @@ impl<V> Loomed<V> {
     }
 }
 
-impl<V> Shelf<V> for Loomed<V> {
+impl<V> Shards<V> for Loomed<V> {
     type Shard<'s>
         = MutexGuard<'s, Names<V>>
     where
         V: 's;
 
-    fn place(&self, key: &[u8]) -> Place {
-        Place { stripe: 0, shard: usize::from(key[0]), hash: 0 }
+    fn locate(&self, key: &[u8]) -> Location {
+        Location { stripe: 0, shard: usize::from(key[0]), hash: 0 }
     }
 
-    fn lock(&self, place: Place) -> Option<Self::Shard<'_>> {
-        self.0.get(place.shard)?.lock().ok()
+    fn lock(&self, location: Location) -> Option<Self::Shard<'_>> {
+        self.0.get(location.shard)?.lock().ok()
     }
 }
 
 impl<V> Shard<V> for MutexGuard<'_, Names<V>> {
-    fn state_mut(&mut self, _: Place, key: &[u8]) -> Option<(&mut V, u32)> {
-        self.get_mut(key).map(|(state, tag)| (state, *tag))
+    fn state_mut(&mut self, _: Location, key: &[u8]) -> Option<(&mut V, u32)> {
+        self.get_mut(key).map(|(state, series_id)| (state, *series_id))
     }
 
-    fn insert(&mut self, _: Place, key: &[u8], state: V, tag: u32) {
-        assert!(BTreeMap::insert(self, key.to_vec(), (state, tag)).is_none(), "a counter is made once");
+    fn insert(&mut self, _: Location, key: &[u8], state: V, series_id: u32) {
+        assert!(BTreeMap::insert(self, key.to_vec(), (state, series_id)).is_none(), "a counter is made once");
     }
 
     fn book_heap(&mut self, _: usize, _: usize) {}
@@ -55,12 +55,12 @@ impl<V> Shard<V> for MutexGuard<'_, Names<V>> {
 
 struct Roomy;
 
-impl Room for Roomy {
-    fn lacks_room(&self, _: Step) -> bool {
+impl Capacity for Roomy {
+    fn is_exhausted(&self, _: Step) -> bool {
         false
     }
 
-    fn refuse(&self, _: &Charge<'_>) -> Outcome {
+    fn exhausted(&self, _: &Charge<'_>) -> Outcome {
         Outcome { verdict: Verdict::Denied(Reason::NoRoom), before: 0, after: 0, remaining: 0, reset: Nanos::ZERO }
     }
 }
@@ -75,8 +75,8 @@ impl World {
         Arc::new(Self { cells: Loomed::new(3), logs: Loomed::new(3) })
     }
 
-    fn charging(&self) -> Charging<'_, Loomed<Cell>, Loomed<Log>, Roomy> {
-        Charging { cells: &self.cells, logs: &self.logs, room: &Roomy }
+    fn charging(&self) -> Transaction<'_, Loomed<Cell>, Loomed<Log>, Roomy> {
+        Transaction { cells: &self.cells, logs: &self.logs, capacity: &Roomy }
     }
 
     fn one(&self, limit: &Limit, key: &[u8]) -> bool {

@@ -5,7 +5,7 @@ mod table;
 
 pub use sweep::SweepStats;
 
-use super::charging::{Charging, Room, Step};
+use super::charging::{Capacity, Step, Transaction};
 use super::{Charge, Charged, Group, Store};
 use crate::engine::{Cell, Log, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
@@ -66,18 +66,18 @@ impl Memory {
         self.sweeping.stats()
     }
 
-    fn charging(&self) -> Charging<'_, Table<Cell>, Table<Log>, Self> {
-        Charging { cells: &self.cells, logs: &self.logs, room: self }
+    fn transaction(&self) -> Transaction<'_, Table<Cell>, Table<Log>, Self> {
+        Transaction { cells: &self.cells, logs: &self.logs, capacity: self }
     }
 }
 
-impl Room for Memory {
-    fn lacks_room(&self, step: Step) -> bool {
+impl Capacity for Memory {
+    fn is_exhausted(&self, step: Step) -> bool {
         let settled = step == Step::Settle && self.when_full == WhenFull::Deny;
         !settled && self.cells.bytes() + self.logs.bytes() >= self.budget_bytes
     }
 
-    fn refuse(&self, charge: &Charge<'_>) -> Outcome {
+    fn exhausted(&self, charge: &Charge<'_>) -> Outcome {
         self.sweeping.count_no_room();
         let hits = if let Op::Charge(hits) = charge.op { hits } else { 0 };
         let limit = charge.limit;
@@ -102,7 +102,7 @@ impl Room for Memory {
 
 impl Store for Memory {
     fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
-        self.charging().one(now, charge)
+        self.transaction().one(now, charge)
     }
 
     fn charge_groups(
@@ -112,6 +112,6 @@ impl Store for Memory {
         charges: &[Charge<'_>],
         outcomes: &mut Vec<Charged>,
     ) -> bool {
-        self.charging().groups(now, groups, charges, outcomes)
+        self.transaction().groups(now, groups, charges, outcomes)
     }
 }

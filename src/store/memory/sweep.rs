@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Memory;
 use crate::engine::{self, Cell, Limit, Log, Op};
 use crate::runtime::clock::Stopwatch;
-use crate::store::Identity;
+use crate::store::LimitId;
 use crate::units::{Nanos, Timestamp};
 
 /// What the sweep has done since the start.
@@ -74,9 +74,9 @@ impl Memory {
     ///
     /// Without it a bucket that nobody asks would go on filling at its old rate. Cost: a pass over all counters, a shard
     /// locked at a time.
-    pub fn bring_up_to_date(&self, now: Timestamp, changed: &HashMap<Identity, Limit, ahash::RandomState>) {
+    pub fn bring_up_to_date(&self, now: Timestamp, changed: &HashMap<LimitId, Limit, ahash::RandomState>) {
         self.cells.visit(|name, cell| {
-            if let Some(limit) = Identity::of_name(name).and_then(|identity| changed.get(&identity)) {
+            if let Some(limit) = LimitId::from_key(name).and_then(|limit_id| changed.get(&limit_id)) {
                 *cell = engine::step(limit, *cell, now, Op::Charge(0)).1;
             }
         });

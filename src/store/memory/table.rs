@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
 
-use crate::store::charging::{Place, Shard, Shelf};
+use crate::store::charging::{Location, Shard, Shards};
 use crate::units::Timestamp;
 
 /// A sharded map from counter names to states of one type.
@@ -43,22 +43,22 @@ struct Record<V> {
     named: Named,
 }
 
-/// A counter's tag (see [`crate::store::Tags`]) and its name: within the record, where it fits.
+/// A counter's tag (see [`crate::store::SeriesIds`]) and its name: within the record, where it fits.
 #[derive(Debug)]
 enum Named {
-    Here { length: u8, name: [u8; INLINE_NAME], tag: u32 },
-    Elsewhere { name: Box<[u8]>, tag: u32 },
+    Here { length: u8, name: [u8; INLINE_NAME], series_id: u32 },
+    Elsewhere { name: Box<[u8]>, series_id: u32 },
 }
 
 impl Named {
-    fn new(name: &[u8], tag: u32) -> Self {
+    fn new(name: &[u8], series_id: u32) -> Self {
         let mut here = [0; INLINE_NAME];
         match (here.get_mut(..name.len()), u8::try_from(name.len())) {
-            (Some(room), Ok(length)) => {
-                room.copy_from_slice(name);
-                Self::Here { length, name: here, tag }
+            (Some(capacity), Ok(length)) => {
+                capacity.copy_from_slice(name);
+                Self::Here { length, name: here, series_id }
             }
-            _ => Self::Elsewhere { name: name.into(), tag },
+            _ => Self::Elsewhere { name: name.into(), series_id },
         }
     }
 
@@ -69,9 +69,9 @@ impl Named {
         }
     }
 
-    fn tag(&self) -> u32 {
+    fn series_id(&self) -> u32 {
         match self {
-            Self::Here { tag, .. } | Self::Elsewhere { tag, .. } => *tag,
+            Self::Here { series_id, .. } | Self::Elsewhere { series_id, .. } => *series_id,
         }
     }
 }
@@ -175,22 +175,22 @@ impl<V> Table<V> {
     }
 }
 
-impl<V> Shelf<V> for Table<V> {
+impl<V> Shards<V> for Table<V> {
     type Shard<'s>
         = LockedShard<'s, V>
     where
         V: 's;
 
-    fn place(&self, key: &[u8]) -> Place {
+    fn locate(&self, key: &[u8]) -> Location {
         let hash = self.hasher.hash_one(key);
         let stripe = usize::try_from(hash >> STRIPE_SHIFT).unwrap_or(0) % STRIPES;
         let shard = usize::try_from(hash << TAG_BITS >> (u64::BITS - SHARD_BITS)).unwrap_or(0);
-        Place { stripe, shard, hash }
+        Location { stripe, shard, hash }
     }
 
-    fn lock(&self, place: Place) -> Option<LockedShard<'_, V>> {
-        let Stripe { map, swept_at_ns } = self.stripes.get(place.stripe)?;
-        let slots = map.shards().get(place.shard)?.write();
+    fn lock(&self, location: Location) -> Option<LockedShard<'_, V>> {
+        let Stripe { map, swept_at_ns } = self.stripes.get(location.stripe)?;
+        let slots = map.shards().get(location.shard)?.write();
         // Read with the lock held: a sweep of this shard that came before has been told.
         let swept_at = Timestamp::from_ns(swept_at_ns.load(Ordering::Relaxed));
         Some(LockedShard { table: self, swept_at, slots })
@@ -198,18 +198,18 @@ impl<V> Shelf<V> for Table<V> {
 }
 
 impl<V> Shard<V> for LockedShard<'_, V> {
-    fn state_mut(&mut self, place: Place, key: &[u8]) -> Option<(&mut V, u32)> {
-        let ((), record) = self.slots.get_mut(place.hash, |((), record)| record.get().named.name() == key)?;
+    fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, u32)> {
+        let ((), record) = self.slots.get_mut(location.hash, |((), record)| record.get().named.name() == key)?;
         let Record { state, named } = &mut **record.get_mut();
-        Some((state, named.tag()))
+        Some((state, named.series_id()))
     }
 
-    fn insert(&mut self, place: Place, key: &[u8], state: V, tag: u32) {
+    fn insert(&mut self, location: Location, key: &[u8], state: V, series_id: u32) {
         let before = self.slots.buckets();
-        let record = Record { state, named: Named::new(key, tag) };
+        let record = Record { state, named: Named::new(key, series_id) };
         let bytes = record.bytes();
         let slot = ((), SharedValue::new(Box::new(record)));
-        self.slots.insert(place.hash, slot, |((), record)| self.table.hasher.hash_one(record.get().named.name()));
+        self.slots.insert(location.hash, slot, |((), record)| self.table.hasher.hash_one(record.get().named.name()));
         let grown = slot_bytes::<V>(self.slots.buckets()) - slot_bytes::<V>(before);
         self.table.weight.bytes.fetch_add(grown + bytes, Ordering::Relaxed);
         self.table.weight.live.fetch_add(1, Ordering::Relaxed);
@@ -263,14 +263,14 @@ mod tests {
         let table = Table::<u64>::new();
         let names: Vec<_> = (1..300_u64).map(|length| vec![7; usize::try_from(length).unwrap()]).collect();
         for (name, state) in names.iter().zip(1..) {
-            let place = table.place(name);
-            let mut shard = table.lock(place).unwrap();
-            assert_eq!(shard.state_mut(place, name), None);
-            shard.insert(place, name, state, 7);
+            let location = table.locate(name);
+            let mut shard = table.lock(location).unwrap();
+            assert_eq!(shard.state_mut(location, name), None);
+            shard.insert(location, name, state, 7);
         }
         for (name, mut state) in names.iter().zip(1..) {
-            let place = table.place(name);
-            assert_eq!(table.lock(place).unwrap().state_mut(place, name), Some((&mut state, 7)));
+            let location = table.locate(name);
+            assert_eq!(table.lock(location).unwrap().state_mut(location, name), Some((&mut state, 7)));
         }
         assert_eq!(table.live(), names.len());
         assert!(table.bytes() > names.iter().map(Vec::len).sum());

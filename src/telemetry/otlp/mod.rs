@@ -48,7 +48,7 @@ pub enum OtlpError {
         /// What it may be.
         expected: &'static str,
     },
-    /// The SDK refuses the endpoint or another of its variables.
+    /// The SDK rejects the endpoint or another of its variables.
     #[error("telemetry cannot be exported: {0}; check the OTEL_EXPORTER_OTLP_* variables")]
     Exporter(#[from] ExporterBuildError),
     /// The system has no thread left.

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_followed_is_told() {
+    fn what_cannot_be_followed_is_reported() {
         let cases = [
             ("EXPORTER_OTLP_PROTOCOL=http/json", "OTEL_EXPORTER_OTLP_PROTOCOL=\"http/json\": expected grpc or"),
             ("TRACES_SAMPLER=xray", "OTEL_TRACES_SAMPLER=\"xray\": expected always_on"),
@@ -179,8 +179,8 @@ mod tests {
             ),
         ];
         for (variables, expected) in cases {
-            let told = read(&format!("EXPORTER_OTLP_ENDPOINT=http://c {variables}"));
-            assert!(told.starts_with(expected), "{variables}: {told}");
+            let reported = read(&format!("EXPORTER_OTLP_ENDPOINT=http://c {variables}"));
+            assert!(reported.starts_with(expected), "{variables}: {reported}");
         }
     }
 }

@@ -13,21 +13,21 @@ use crate::bench::{Failure, Pace};
 /// Moves bytes between a session and a server until all checks are answered.
 async fn talk(client: &mut Client, mut stream: DuplexStream, checks: u64) {
     let (mut buffer, mut filled) = (vec![0; 64 << 10], 0);
-    while client.tally.checks() < checks {
-        client.fill(client.tally.checks());
+    while client.stats.checks() < checks {
+        client.fill(client.stats.checks());
         let pending = client.session.pending().to_vec();
         stream.write_all(&pending).await.unwrap();
         client.session.sent(pending.len());
         let count = stream.read(&mut buffer[filled..]).await.unwrap();
         assert_ne!(count, 0, "the server closed the connection");
         filled += count;
-        let taken = client.receive(&buffer[..filled], client.tally.checks()).unwrap();
+        let taken = client.receive(&buffer[..filled], client.stats.checks()).unwrap();
         buffer.copy_within(taken..filled, 0);
         filled -= taken;
     }
 }
 
-/// Answers what it is asked in turns: admitted, denied, denied in pieces, refused, reset, an HTTP error.
+/// Answers what it is asked in turns: admitted, denied, denied in pieces, rejected, reset, an HTTP error.
 async fn serve(stream: DuplexStream, builder: h2::server::Builder) {
     let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
     let mut number = 0_u32;
@@ -55,14 +55,14 @@ async fn serve(stream: DuplexStream, builder: h2::server::Builder) {
             assert_eq!((check.domain.as_str(), check.descriptors[0].entries.len()), ("bench", 3));
             let response =
                 |status: u16| http::Response::builder().status(status).header("date", format!("day {number}"));
-            let mut refusal = http::HeaderMap::new();
-            refusal.insert("grpc-status", "14".parse().unwrap());
-            refusal.insert("grpc-message", "come%20back later".parse().unwrap());
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", "14".parse().unwrap());
+            trailers.insert("grpc-message", "come%20back later".parse().unwrap());
             match turn {
                 3 => {
-                    let mut refused = response(200).body(()).unwrap();
-                    refused.headers_mut().extend(refusal);
-                    respond.send_response(refused, true).unwrap();
+                    let mut failed = response(200).body(()).unwrap();
+                    failed.headers_mut().extend(trailers);
+                    respond.send_response(failed, true).unwrap();
                 }
                 4 => respond.send_reset(h2::Reason::REFUSED_STREAM),
                 5 => drop(respond.send_response(response(503).body(()).unwrap(), true).unwrap()),
@@ -92,7 +92,7 @@ async fn talk_to_h2(streams: usize, descriptors: usize, checks: u64, builder: h2
     assert!(errors.is_cancelled(), "{errors}");
     let each = checks / 6;
     let near = |count: u64| count + streams as u64 >= each && count <= each + streams as u64;
-    assert!(near(client.tally.ok) && near(client.tally.over_limit / 2), "{:?}", client.tally.failures);
+    assert!(near(client.stats.ok) && near(client.stats.over_limit / 2), "{:?}", client.stats.failures);
     let failures = client.failures();
     let expected = [(Failure::Grpc(14), "come back later"), (Failure::Http(503), ""), (Failure::Reset(7), "")];
     assert_eq!(failures.iter().map(|(failure, _, said)| (*failure, *said)).collect::<Vec<_>>(), expected);

@@ -1,4 +1,4 @@
-//! Answers that are held in a queue: callers that leave, callers in a hurry, and a shutdown.
+//! Delayed replies in a queue: callers that leave, callers in a hurry, and a shutdown.
 
 use std::time::Duration;
 
@@ -25,8 +25,10 @@ async fn ask(channel: Channel, timeout: Option<Duration>) -> Result<RateLimitRes
 
 fn held(server: &TestServer) -> u64 {
     let metrics = server.http("GET", "/metrics", b"").1;
-    let line =
-        metrics.lines().find(|line| line.starts_with("tidegate_held_answers ")).unwrap_or_else(|| panic!("{metrics}"));
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("tidegate_delayed_replies "))
+        .unwrap_or_else(|| panic!("{metrics}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 

@@ -1,4 +1,4 @@
-//! The refusal log of the real binary.
+//! The denial log of the real binary.
 
 use serde_json::{Value, json};
 
@@ -21,23 +21,23 @@ fn ask(server: &TestServer, key: &str, times: usize) {
     }
 }
 
-fn refusals(server: &TestServer) -> Vec<Value> {
+fn denials(server: &TestServer) -> Vec<Value> {
     let lines = server.log().into_iter().map(|line| serde_json::from_str::<Value>(&line).unwrap());
-    lines.filter(|line| line["target"] == "tidegate::refusals").collect()
+    lines.filter(|line| line["target"] == "tidegate::denials").collect()
 }
 
 #[test]
-fn every_refusal_is_a_line_that_says_who_and_why() {
-    let server = TestServer::start(CONFIG, &["--refusal-log", "all", "--log-format", "json"]);
+fn every_denial_is_a_line_that_says_who_and_why() {
+    let server = TestServer::start(CONFIG, &["--denial-log", "all", "--log-format", "json"]);
     ask(&server, "key", 5);
     ask(&server, "shadow", 1);
-    until("three lines", || refusals(&server).len() >= 3);
-    let told = refusals(&server);
-    assert_eq!(told.len(), 3, "{told:?}");
-    let line = &told[0];
+    until("three lines", || denials(&server).len() >= 3);
+    let reported = denials(&server);
+    assert_eq!(reported.len(), 3, "{reported:?}");
+    let line = &reported[0];
     for (field, expected) in [
         ("level", json!("INFO")),
-        ("message", json!("refused")),
+        ("message", json!("denied")),
         ("domain", json!("api")),
         ("rule", json!("api.key")),
         ("descriptors", json!(r"key=a\nb; tenant=key")),
@@ -53,10 +53,10 @@ fn every_refusal_is_a_line_that_says_who_and_why() {
     assert!(line["retry_after_ms"].as_u64().is_some_and(|ms| ms <= 86_400_000), "{line}");
     assert_eq!(line["also_denied"], Value::Null);
     // Two limits denied the next check: it is one line, of the one to wait for longest.
-    let (line, others) = (&told[1], told[1]["also_denied"].as_str().unwrap_or_default());
+    let (line, others) = (&reported[1], reported[1]["also_denied"].as_str().unwrap_or_default());
     assert_eq!((&line["rule"], &line["limit"]), (&json!("api.tenant"), &json!(4)));
     assert!(others.starts_with("api.key 3/1day over_limit ") && others.ends_with("ms"), "{line}");
-    assert_eq!((&told[2]["rule"], &told[2]["shadow"]), (&json!("api.shadow"), &json!(true)));
+    assert_eq!((&reported[2]["rule"], &reported[2]["shadow"]), (&json!("api.shadow"), &json!(true)));
 }
 
 #[test]
@@ -65,5 +65,5 @@ fn it_is_off_unless_it_is_asked_for() {
     ask(&server, "key", 5);
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
-    assert_eq!(refusals(&server), [Value::Null; 0]);
+    assert_eq!(denials(&server), [Value::Null; 0]);
 }

@@ -8,7 +8,7 @@ use crate::sanitize::sanitize_within;
 
 /// What a block says of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::bench) struct Verdict {
+pub(in crate::bench) struct CallStatus {
     /// `:status`; trailers have none.
     pub(in crate::bench) status: Option<u16>,
     /// `grpc-status`; [`u16::MAX`] for one that is no number.
@@ -19,14 +19,14 @@ pub(in crate::bench) struct Verdict {
 
 /// Verdicts of the latest blocks.
 #[derive(Clone, Debug)]
-pub(in crate::bench) struct Verdicts {
+pub(in crate::bench) struct CallStatuses {
     decoder: Decoder,
-    known: Vec<(Box<[u8]>, Verdict)>,
+    known: Vec<(Box<[u8]>, CallStatus)>,
     /// The next to be forgotten.
     oldest: usize,
 }
 
-impl Verdicts {
+impl CallStatuses {
     pub(in crate::bench) fn new() -> Self {
         Self { decoder: Decoder::new(), known: Vec::with_capacity(REMEMBERED), oldest: 0 }
     }
@@ -35,19 +35,19 @@ impl Verdicts {
     ///
     /// # Errors
     /// It cannot be read.
-    pub(in crate::bench) fn of(&mut self, block: &[u8]) -> Result<&Verdict, &'static str> {
+    pub(in crate::bench) fn get(&mut self, block: &[u8]) -> Result<&CallStatus, &'static str> {
         let at = match self.known.iter().position(|(bytes, _)| **bytes == *block) {
             Some(at) => at,
             None => self.learn(block)?,
         };
-        self.known.get(at).map(|(_, verdict)| verdict).ok_or("no room for a header block")
+        self.known.get(at).map(|(_, call_status)| call_status).ok_or("no room for a header block")
     }
 
     fn learn(&mut self, block: &[u8]) -> Result<usize, &'static str> {
-        let told = self.decoder.read(block)?;
-        let message = told.message.get(..told.message.len().min(MAX_MESSAGE)).unwrap_or_default();
-        let verdict = Verdict { status: told.status, grpc: told.grpc, message: plain(message).into() };
-        let entry = (block.into(), verdict);
+        let meaning = self.decoder.read(block)?;
+        let message = meaning.message.get(..meaning.message.len().min(MAX_MESSAGE)).unwrap_or_default();
+        let call_status = CallStatus { status: meaning.status, grpc: meaning.grpc, message: plain(message).into() };
+        let entry = (block.into(), call_status);
         if self.known.len() < REMEMBERED {
             self.known.push(entry);
             return Ok(self.known.len() - 1);
@@ -73,7 +73,7 @@ fn plain(message: &[u8]) -> String {
     sanitize_within(MAX_MESSAGE, &String::from_utf8_lossy(&bytes))
 }
 
-/// Beginnings and ends of admitted, denied and refused calls, with a `date` that changes once a second.
+/// Beginnings and ends of admitted, denied and rejected calls, with a `date` that changes once a second.
 const REMEMBERED: usize = 16;
 /// A line for people.
 const MAX_MESSAGE: usize = 300;
@@ -85,17 +85,17 @@ mod tests {
 
     #[test]
     fn blocks_are_remembered_and_forgotten_but_always_right() {
-        let mut verdicts = Verdicts::new();
+        let mut statuses = CallStatuses::new();
         for round in 0..3_u16 {
             for status in 0..40_u16 {
                 let mut block = vec![0x88];
                 put_literal(&mut block, false, None, "grpc-status", &status.to_string());
                 put_literal(&mut block, false, None, "grpc-message", "100%25 %7F%zz%");
-                let verdict = verdicts.of(&block).unwrap();
-                let expected = Verdict { status: Some(200), grpc: Some(status), message: r"100% \u{7f}%zz%".into() };
-                assert_eq!(*verdict, expected, "round {round}");
+                let call_status = statuses.get(&block).unwrap();
+                let expected = CallStatus { status: Some(200), grpc: Some(status), message: r"100% \u{7f}%zz%".into() };
+                assert_eq!(*call_status, expected, "round {round}");
             }
         }
-        assert_eq!(verdicts.known.len(), REMEMBERED);
+        assert_eq!(statuses.known.len(), REMEMBERED);
     }
 }

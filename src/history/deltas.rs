@@ -11,14 +11,14 @@ pub(super) type Pending = BTreeMap<i64, HashMap<Series, Totals>>;
 
 /// The last reading, and what was used since the last write.
 #[derive(Debug, Default)]
-pub(super) struct Differences {
+pub(super) struct Deltas {
     last: HashMap<Series, Totals>,
     pending: Pending,
 }
 
-impl Differences {
+impl Deltas {
     /// Takes a reading; what is new in it was used in the minute of `second`.
-    pub(super) fn take(&mut self, second: i64, readings: Vec<Reading>) {
+    pub(super) fn add(&mut self, second: i64, readings: Vec<Reading>) {
         let minute = Resolution::Minute.floor(second);
         let mut now: HashMap<Series, Totals> = HashMap::with_capacity(readings.len());
         for Reading { series, counts } in readings {
@@ -76,8 +76,8 @@ mod tests {
         counts.iter().map(reading).collect()
     }
 
-    fn pending(differences: &Differences) -> Vec<(i64, String, u64)> {
-        let rows = differences.pending().iter().flat_map(|(minute, rows)| rows.iter().map(move |row| (*minute, row)));
+    fn pending(deltas: &Deltas) -> Vec<(i64, String, u64)> {
+        let rows = deltas.pending().iter().flat_map(|(minute, rows)| rows.iter().map(move |row| (*minute, row)));
         let mut all: Vec<_> = rows
             .map(|(minute, (series, used))| (minute, series.rule().to_owned(), used.get(Measure::RequestsAllowed)))
             .collect();
@@ -87,34 +87,34 @@ mod tests {
 
     #[test]
     fn each_reading_adds_what_is_new_to_its_minute() {
-        let mut differences = Differences::default();
-        differences.take(60, reading(&[("a", 3), ("b", 0)]));
-        differences.take(119, reading(&[("a", 5), ("b", 1)]));
-        differences.take(120, reading(&[("a", 5), ("b", 3), ("b", 1)]));
+        let mut deltas = Deltas::default();
+        deltas.add(60, reading(&[("a", 3), ("b", 0)]));
+        deltas.add(119, reading(&[("a", 5), ("b", 1)]));
+        deltas.add(120, reading(&[("a", 5), ("b", 3), ("b", 1)]));
         let row = |minute, rule: &str, checks| (minute, rule.to_owned(), checks);
-        assert_eq!(pending(&differences), [row(60, "a", 5), row(60, "b", 1), row(120, "b", 3)]);
-        differences.written();
-        differences.take(125, reading(&[("a", 6), ("b", 4)]));
-        assert_eq!(pending(&differences), [row(120, "a", 1)]);
+        assert_eq!(pending(&deltas), [row(60, "a", 5), row(60, "b", 1), row(120, "b", 3)]);
+        deltas.written();
+        deltas.add(125, reading(&[("a", 6), ("b", 4)]));
+        assert_eq!(pending(&deltas), [row(120, "a", 1)]);
     }
 
     #[test]
     fn a_series_that_vanished_or_began_anew_never_goes_below_zero() {
-        let mut differences = Differences::default();
+        let mut deltas = Deltas::default();
         for (checks, want) in [(Some(7), 7), (None, 7), (Some(2), 9), (Some(1), 10), (Some(4), 13)] {
             let counts: Vec<_> = checks.map(|checks| ("a", checks)).into_iter().collect();
-            differences.take(0, reading(&counts));
-            assert_eq!(pending(&differences), [(0, "a".to_owned(), want)], "after {checks:?}");
+            deltas.add(0, reading(&counts));
+            assert_eq!(pending(&deltas), [(0, "a".to_owned(), want)], "after {checks:?}");
         }
     }
 
     #[test]
     fn while_nothing_is_written_memory_is_bounded_and_sums_stay() {
-        let mut differences = Differences::default();
+        let mut deltas = Deltas::default();
         for minute in 0..100 {
-            differences.take(minute * 60, reading(&[("a", minute.cast_unsigned() + 1)]));
+            deltas.add(minute * 60, reading(&[("a", minute.cast_unsigned() + 1)]));
         }
-        let rows = pending(&differences);
+        let rows = pending(&deltas);
         assert_eq!(rows.len(), MAX_PENDING_MINUTES);
         assert_eq!(rows[0], (0, "a".to_owned(), 100 - MAX_PENDING_MINUTES as u64 + 1));
         assert_eq!(rows.iter().map(|(_, _, checks)| checks).sum::<u64>(), 100);

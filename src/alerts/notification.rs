@@ -1,4 +1,4 @@
-//! A message: that something was refused too often.
+//! A message: that something was denied too often.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::units::Timestamp;
 
 /// One message of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Firing {
+pub struct Notification {
     /// When the count was reached.
     pub at: Timestamp,
     /// The alert's domain.
@@ -22,11 +22,11 @@ pub struct Firing {
     pub alert: Arc<Alert>,
     /// What it is about.
     pub subject: Subject,
-    /// Refusals within the alert's time, at least as many as it asks for.
-    pub refusals: u64,
-    /// Refusals since the last message about the same.
+    /// Denials within the alert's time, at least as many as it asks for.
+    pub denials: u64,
+    /// Denials since the last message about the same.
     pub since_last: u64,
-    /// Messages about the same that the quiet period has suppressed since the last one.
+    /// Messages about the same that the repeat interval has suppressed since the last one.
     pub suppressed: u64,
 }
 
@@ -41,7 +41,7 @@ pub enum Subject {
     Other,
 }
 
-impl Firing {
+impl Notification {
     /// What a webhook is sent.
     pub fn json(&self, instance: &Instance) -> Value {
         let entry = match (&self.alert.per, &self.subject) {
@@ -57,10 +57,10 @@ impl Firing {
             "domain": self.domain,
             "rule": self.rule(),
             "entry": entry,
-            "refusals": self.refusals,
-            "threshold": self.alert.refusals,
-            "within_seconds": Duration::from(self.alert.within).as_secs_f64(),
-            "refusals_since_last_message": self.since_last,
+            "denials": self.denials,
+            "threshold": self.alert.denials,
+            "window_seconds": Duration::from(self.alert.window).as_secs_f64(),
+            "denials_since_last_message": self.since_last,
             "messages_suppressed": self.suppressed,
             "text": self.text(instance),
         })
@@ -68,13 +68,13 @@ impl Firing {
 
     /// A sentence for people.
     pub fn text(&self, instance: &Instance) -> String {
-        let Self { alert, refusals, .. } = self;
-        let (within, about, host) = (alert.within, self.about(), &instance.host);
-        let mut text = format!("{}: {refusals} checks refused within {within} {about} at {host}", alert.name);
+        let Self { alert, denials, .. } = self;
+        let (window, about, host) = (alert.window, self.about(), &instance.host);
+        let mut text = format!("{}: {denials} checks denied within {window} {about} at {host}", alert.name);
         if self.suppressed > 0 {
             let _ = write!(
                 text,
-                "; {} refused since the last message, {} messages suppressed in between",
+                "; {} denied since the last message, {} messages suppressed in between",
                 self.since_last, self.suppressed
             );
         }

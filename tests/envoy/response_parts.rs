@@ -71,7 +71,7 @@ fn a_caller_without_time_is_denied_at_once() {
 }
 
 #[test]
-fn a_client_is_told_how_long_it_is_advised_to_wait() {
+fn a_client_is_reported_how_long_it_is_advised_to_wait() {
     let Some(lab) = Lab::open(ADVICE, Gateway::default()) else { return };
     let mut client = lab.client();
     let (first, second, third) = (client.get("/", ACME), client.get("/", ACME), client.get("/", ACME));

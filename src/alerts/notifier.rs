@@ -11,13 +11,13 @@ use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::receiver::Address;
-use super::{Firing, Instance, Receiver};
+use super::{Instance, Notification, Receiver};
 use crate::sanitize::sanitize;
 use crate::settings::Secret;
 
 /// Sends messages, one at a time, each within [`TIMEOUT`].
 #[derive(Debug)]
-pub struct Courier {
+pub struct Notifier {
     agent: Agent,
     smtp_url: Option<Secret>,
     instance: Instance,
@@ -34,7 +34,7 @@ pub enum Failure {
     ForGood(String),
 }
 
-impl Courier {
+impl Notifier {
     /// A courier who sends mail by the server at `smtp_url`, in the name of `instance`.
     pub fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -56,14 +56,19 @@ impl Courier {
     ///
     /// # Errors
     /// Why the receiver did not take it.
-    pub fn deliver(&self, firing: &Firing, receiver: &Receiver) -> Result<(), Failure> {
+    pub fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
         match receiver {
-            Receiver::Webhook { address, headers } => self.post(firing, address, headers),
-            Receiver::Mail { to, from } => self.mail(firing, to, from.as_deref()),
+            Receiver::Webhook { address, headers } => self.post(notification, address, headers),
+            Receiver::Mail { to, from } => self.mail(notification, to, from.as_deref()),
         }
     }
 
-    fn post(&self, firing: &Firing, address: &Address, headers: &[(String, String)]) -> Result<(), Failure> {
+    fn post(
+        &self,
+        notification: &Notification,
+        address: &Address,
+        headers: &[(String, String)],
+    ) -> Result<(), Failure> {
         let url = match address {
             Address::Url(url) => url.clone(),
             Address::Variable(name) => revealed(name)?,
@@ -73,7 +78,7 @@ impl Courier {
         for (header, variable) in headers {
             request = request.header(header, revealed(variable)?);
         }
-        let answer = request.send(firing.json(&self.instance).to_string()).map_err(|error| not_posted(&error))?;
+        let answer = request.send(notification.json(&self.instance).to_string()).map_err(|error| not_posted(&error))?;
         match answer.status().as_u16() {
             200..=299 => Ok(()),
             // Too early, too many, or a server that gave up waiting: RFC 9110, RFC 8470, RFC 6585.
@@ -82,10 +87,10 @@ impl Courier {
         }
     }
 
-    fn mail(&self, firing: &Firing, to: &[String], from: Option<&str>) -> Result<(), Failure> {
+    fn mail(&self, notification: &Notification, to: &[String], from: Option<&str>) -> Result<(), Failure> {
         let secret = self.smtp_url.as_ref().ok_or_else(|| Failure::ForGood("--smtp-url is not set".to_owned()))?;
         let from = from.ok_or_else(|| Failure::ForGood("nobody is set to send it".to_owned()))?;
-        let mail = compose(firing, &self.instance, to, from)?;
+        let mail = compose(notification, &self.instance, to, from)?;
         let url = reveal(secret, "--smtp-url")?;
         // What is wrong with the URL may quote it, and the password in it.
         let unusable = |_| Failure::ForGood("--smtp-url cannot be used: smtps://USER:PASSWORD@HOST".to_owned());
@@ -94,7 +99,7 @@ impl Courier {
     }
 }
 
-fn compose(firing: &Firing, instance: &Instance, to: &[String], from: &str) -> Result<Message, Failure> {
+fn compose(notification: &Notification, instance: &Instance, to: &[String], from: &str) -> Result<Message, Failure> {
     let address = |text: &str| {
         let parsed: Result<_, AddressError> = text.parse();
         let wrong = |_| Failure::ForGood(format!("'{}' is no mail address", sanitize(text)));
@@ -103,9 +108,9 @@ fn compose(firing: &Firing, instance: &Instance, to: &[String], from: &str) -> R
     let recipients = to.iter().map(|text| address(text)).collect::<Result<Mailboxes, _>>()?;
     let header: lettre::message::header::To = recipients.into();
     let builder: MessageBuilder = Message::builder().from(address(from)?).mailbox(header);
-    let text = format!("{}\n\n{:#}\n", firing.text(instance), firing.json(instance));
+    let text = format!("{}\n\n{:#}\n", notification.text(instance), notification.json(instance));
     builder
-        .subject(firing.subject_line(instance))
+        .subject(notification.subject_line(instance))
         // Nobody's answering machine is to answer: RFC 3834.
         .raw_header(lettre::message::header::HeaderValue::new(
             lettre::message::header::HeaderName::new_from_ascii_str("Auto-Submitted"),

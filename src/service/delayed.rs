@@ -1,6 +1,6 @@
-//! Answers that are held until the hits they answer have their turn.
+//! Replies that are delayed until the hits they answer have their turn.
 //!
-//! A held answer is a future with a timer: no thread, no poll. When its caller goes away, the stream's future is dropped,
+//! A delayed reply is a future with a timer: no thread, no poll. When its caller goes away, the stream's future is dropped,
 //! and the timer with it; the place in the queue stays charged. Order of admission is by the time that the bucket gave.
 
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use tonic::Status;
 use crate::runtime::lifecycle::Phases;
 use crate::units::Nanos;
 
-/// The answers held by all workers.
+/// The delayed replies of all workers.
 #[derive(Clone, Debug, Default)]
-pub struct Held(Arc<AtomicUsize>);
+pub struct DelayedReplies(Arc<AtomicUsize>);
 
-impl Held {
+impl DelayedReplies {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
@@ -25,15 +25,15 @@ impl Held {
 
     /// How long a caller with these headers waits at most for an answer: until its own deadline, and not at all while
     /// too many answers are held already.
-    pub fn patience(&self, headers: &HeaderMap) -> Option<Nanos> {
-        if self.count() >= MAX_HELD { Some(Nanos::ZERO) } else { timeout(headers) }
+    pub fn timeout(&self, headers: &HeaderMap) -> Option<Nanos> {
+        if self.count() >= MAX_DELAYED { Some(Nanos::ZERO) } else { timeout(headers) }
     }
 
     /// Waits for `length`.
     ///
     /// # Errors
     /// UNAVAILABLE when the process closes before that: the caller may ask another server.
-    pub async fn hold(&self, length: Nanos, mut phases: Phases) -> Result<(), Status> {
+    pub async fn delay(&self, length: Nanos, mut phases: Phases) -> Result<(), Status> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let _released = Release(&self.0);
         tokio::select! {
@@ -73,8 +73,8 @@ fn timeout(headers: &HeaderMap) -> Option<Nanos> {
     Some(length.into())
 }
 
-/// Held answers of the whole process, a few KiB each (a stream and a timer): what is above is denied, not held.
-const MAX_HELD: usize = 250_000;
+/// Delayed replies of the whole process, a few KiB each (a stream and a timer): what is above is denied, not held.
+const MAX_DELAYED: usize = 250_000;
 
 #[cfg(test)]
 mod tests {
@@ -108,33 +108,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hundred_thousand_answers_are_held_and_released() {
-        let (held, lifecycle) = (Held::default(), Lifecycle::default());
-        let mut holds = tokio::task::JoinSet::new();
+    async fn a_hundred_thousand_answers_are_delayed_and_released() {
+        let (delayed, lifecycle) = (DelayedReplies::default(), Lifecycle::default());
+        let mut delays = tokio::task::JoinSet::new();
         for i in 0..100_000_u64 {
-            let (held, phases) = (held.clone(), lifecycle.phases());
-            holds.spawn(async move { held.hold(Nanos::from_secs(1 + i % 7), phases).await.is_ok() });
+            let (delayed, phases) = (delayed.clone(), lifecycle.phases());
+            delays.spawn(async move { delayed.delay(Nanos::from_secs(1 + i % 7), phases).await.is_ok() });
         }
         // The clock stands still until nothing else is to be done.
-        while held.count() < 100_000 {
+        while delayed.count() < 100_000 {
             tokio::task::yield_now().await;
         }
-        while let Some(done) = holds.join_next().await {
+        while let Some(done) = delays.join_next().await {
             assert!(done.unwrap());
         }
-        assert_eq!(held.count(), 0);
+        assert_eq!(delayed.count(), 0);
     }
 
     #[tokio::test]
-    async fn closing_answers_what_is_held_and_a_caller_that_leaves_frees_its_place() {
-        let (held, lifecycle) = (Held::default(), Lifecycle::default());
-        let mut left = Box::pin(held.hold(Nanos::from_secs(3_600), lifecycle.phases()));
+    async fn closing_answers_what_is_delayed_and_a_caller_that_leaves_frees_its_place() {
+        let (delayed, lifecycle) = (DelayedReplies::default(), Lifecycle::default());
+        let mut left = Box::pin(delayed.delay(Nanos::from_secs(3_600), lifecycle.phases()));
         assert!(futures_poll(&mut left).await);
-        assert_eq!(held.count(), 1);
+        assert_eq!(delayed.count(), 1);
         drop(left);
-        assert_eq!(held.count(), 0);
+        assert_eq!(delayed.count(), 0);
         lifecycle.advance(Phase::Closing);
-        let closed = held.hold(Nanos::from_secs(3_600), lifecycle.phases()).await;
+        let closed = delayed.delay(Nanos::from_secs(3_600), lifecycle.phases()).await;
         assert_eq!(closed.unwrap_err().code(), tonic::Code::Unavailable);
     }
 
@@ -144,10 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn with_too_many_held_nobody_waits() {
-        let held = Held::default();
-        assert_eq!(held.patience(&HeaderMap::new()), None);
-        held.0.store(MAX_HELD, Ordering::Relaxed);
-        assert_eq!(held.patience(&HeaderMap::new()), Some(Nanos::ZERO));
+    fn with_too_many_delayed_nobody_waits() {
+        let delayed = DelayedReplies::default();
+        assert_eq!(delayed.timeout(&HeaderMap::new()), None);
+        delayed.0.store(MAX_DELAYED, Ordering::Relaxed);
+        assert_eq!(delayed.timeout(&HeaderMap::new()), Some(Nanos::ZERO));
     }
 }

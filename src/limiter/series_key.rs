@@ -3,14 +3,14 @@
 use super::resolve::{Resolved, rule_key};
 use super::{Check, Descriptor, Plan};
 use crate::rules::{Level, Rule, Varies};
-use crate::store::{CounterKey, CounterKeys, Identity, Tags};
+use crate::store::{CounterKey, CounterKeys, LimitId, SeriesIds};
 use crate::usage::Usage;
 
 /// Gives the counters of one check their series.
 ///
 /// A rule's several limits are one counter for an observer: the first limit's counter has the series.
 #[derive(Debug)]
-pub(super) struct SeriesOf<'s, 'v, 'c> {
+pub(super) struct SeriesKeys<'s, 'v, 'c> {
     pub(super) usage: &'s Usage,
     pub(super) plan: &'v Plan,
     pub(super) check: &'s Check<'c>,
@@ -19,21 +19,21 @@ pub(super) struct SeriesOf<'s, 'v, 'c> {
     pub(super) keys: &'s CounterKeys,
 }
 
-impl Tags for SeriesOf<'_, '_, '_> {
+impl SeriesIds for SeriesKeys<'_, '_, '_> {
     #[cold]
-    fn tag(&self, index: usize) -> u32 {
+    fn series_id(&self, index: usize) -> u32 {
         let found = self.check.descriptors.get(index).zip(self.resolved.get(index));
         found.map_or(0, |(descriptor, one)| self.series(descriptor, one))
     }
 }
 
-impl SeriesOf<'_, '_, '_> {
+impl SeriesKeys<'_, '_, '_> {
     fn series(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>) -> u32 {
         let series = match one {
             Resolved::Rule(rule, attached, _) => {
                 // Without the window that is part of a counter's own key: usage goes on when a limit changes.
                 let mut keys = CounterKeys::default();
-                let key = rule_key(&mut keys, attached.identity, rule, &descriptor.entries);
+                let key = rule_key(&mut keys, attached.limit_id, rule, &descriptor.entries);
                 self.usage.series(&attached.usage, keys.key(key), || rule_entries(rule, descriptor))
             }
             Resolved::Override(_) => {
@@ -48,7 +48,7 @@ impl SeriesOf<'_, '_, '_> {
 }
 
 fn override_key(domain: &str, descriptor: &Descriptor<'_>) -> CounterKey {
-    let mut key = CounterKey::new(Identity::OVERRIDE);
+    let mut key = CounterKey::new(LimitId::OVERRIDE);
     key.push(domain.as_bytes());
     for entry in &descriptor.entries {
         key.push(entry.key.as_bytes());

@@ -2,7 +2,7 @@
 
 /// Headers and body of one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
+pub struct ResponseParts {
     /// Headers for the response to the caller's client, in the configured order.
     pub response_headers: Vec<(&'static str, String)>,
     /// Headers for the request, should it pass.

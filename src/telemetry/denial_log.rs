@@ -1,9 +1,9 @@
-//! The refusal log: denied checks, each one line with all its entries, bounded by rule.
+//! The denial log: denied checks, each one line with all its entries, bounded by rule.
 //!
 //! ```text
 //! Denials --Listener--> thread of its own: Bounds says which lines, and how many were left out --> the log
 //! ```
-//! While it is off nobody listens, and a refusal costs the decision one load.
+//! While it is off nobody listens, and a denial costs the decision one load.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -14,32 +14,32 @@ use std::time::Duration;
 
 use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::sanitize::sanitize;
-use crate::settings::RefusalLog;
+use crate::settings::DenialLog;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Denial, Denials, DeniedLimit, Listener};
 
-/// Writes refused checks to the log until it is dropped.
+/// Writes denied checks to the log until it is dropped.
 #[derive(Debug)]
-pub struct RefusalLogger {
+pub struct DenialLogger {
     /// None while the log is off.
     _worker: Option<Worker>,
     lost: Arc<AtomicU64>,
 }
 
-impl RefusalLogger {
-    /// Starts the thread; none for [`RefusalLog::Off`].
+impl DenialLogger {
+    /// Starts the thread; none for [`DenialLog::Off`].
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(which: RefusalLog, denials: &Arc<Denials>) -> io::Result<Self> {
+    pub fn start(which: DenialLog, denials: &Arc<Denials>) -> io::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
         let Some(bounds) = Bounds::new(which) else { return Ok(Self { _worker: None, lost }) };
         let (listener, counted) = (denials.listen(), Arc::clone(&lost));
-        let worker = Worker::spawn("tidegate-refusals", move |stop| run(listener, bounds, &counted, stop))?;
+        let worker = Worker::spawn("tidegate-denials", move |stop| run(listener, bounds, &counted, stop))?;
         Ok(Self { _worker: Some(worker), lost })
     }
 
-    /// Where refusals are counted that it could not even be told, there were so many at once.
+    /// Where denials are counted that it could not even be told, there were so many at once.
     pub fn lost(&self) -> &Arc<AtomicU64> {
         &self.lost
     }
@@ -48,15 +48,15 @@ impl RefusalLogger {
 fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stop: &Stop) {
     loop {
         let ended = stop.wait(REST) == Wait::Stopped;
-        let (refusals, untold) = listener.take(usize::MAX);
-        for refusal in &refusals {
-            if let Some(left_out) = bounds.admit(refusal) {
-                write(refusal, left_out);
+        let (denials, dropped) = listener.poll(usize::MAX);
+        for denial in &denials {
+            if let Some(left_out) = bounds.admit(denial) {
+                write(denial, left_out);
             }
         }
-        if untold > 0 {
-            lost.fetch_add(untold, Ordering::Relaxed);
-            tracing::warn!(target: TARGET, refusals = untold, "more refusals at once than can be logged");
+        if dropped > 0 {
+            lost.fetch_add(dropped, Ordering::Relaxed);
+            tracing::warn!(target: TARGET, denials = dropped, "more denials at once than can be logged");
         }
         if ended {
             return;
@@ -64,50 +64,50 @@ fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stop: &Stop
     }
 }
 
-fn write(refusal: &Denial, left_out: u64) {
-    let limit = &refusal.governing;
+fn write(denial: &Denial, left_out: u64) {
+    let limit = &denial.governing;
     tracing::info!(
         target: TARGET,
-        domain = sanitize(&refusal.domain),
+        domain = sanitize(&denial.domain),
         rule = sanitize(&limit.rule),
-        descriptors = descriptors(refusal),
+        descriptors = descriptors(denial),
         hits = limit.hits,
         limit = limit.requests_per_unit,
         period = %limit.period,
         reason = limit.reason.name(),
         retry_after_ms = limit.retry_after.as_millis_ceil(),
-        also_denied = others(refusal),
-        shadow = refusal.shadow,
+        also_denied = others(denial),
+        shadow = denial.shadow,
         left_out,
-        "refused"
+        "denied"
     );
 }
 
 /// `partner=acme, endpoint=/x; tenant=t`: every entry of every descriptor.
-fn descriptors(refusal: &Denial) -> String {
+fn descriptors(denial: &Denial) -> String {
     let mut shown = String::new();
-    for descriptor in &refusal.descriptors {
+    for descriptor in &denial.descriptors {
         let mut parted = if shown.is_empty() { "" } else { "; " };
         for (key, value) in &descriptor.entries {
             let _ = write!(shown, "{parted}{}={}", sanitize(key), sanitize(value));
             parted = ", ";
         }
     }
-    if refusal.entries_omitted > 0 {
-        let _ = write!(shown, "; … {} more entries", refusal.entries_omitted);
+    if denial.entries_omitted > 0 {
+        let _ = write!(shown, "; … {} more entries", denial.entries_omitted);
     }
     shown
 }
 
 /// `api.tenant 1000/1m over_limit 8815ms; ...`: the limits that denied the check beside the governing one.
-fn others(refusal: &Denial) -> Option<String> {
+fn others(denial: &Denial) -> Option<String> {
     let other = |limit: &DeniedLimit| {
         let DeniedLimit { rule, requests_per_unit, period, reason, retry_after, .. } = limit;
         let (rule, reason, wait) = (sanitize(rule), reason.name(), retry_after.as_millis_ceil());
         format!("{rule} {requests_per_unit}/{period} {reason} {wait}ms")
     };
-    let mut shown: Vec<_> = refusal.others.iter().map(other).collect();
-    shown.extend((refusal.limits_omitted > 0).then(|| format!("… {} more limits", refusal.limits_omitted)));
+    let mut shown: Vec<_> = denial.others.iter().map(other).collect();
+    shown.extend((denial.limits_omitted > 0).then(|| format!("… {} more limits", denial.limits_omitted)));
     (!shown.is_empty()).then(|| shown.join("; "))
 }
 
@@ -115,7 +115,7 @@ fn others(refusal: &Denial) -> Option<String> {
 #[derive(Debug)]
 struct Bounds {
     /// In a second, of one rule.
-    of_rule: u32,
+    for_rule: u32,
     rules: HashMap<String, Second, ahash::RandomState>,
     /// The rules beyond [`MAX_RULES`], together.
     other: Second,
@@ -132,23 +132,23 @@ struct Second {
 }
 
 impl Bounds {
-    fn new(which: RefusalLog) -> Option<Self> {
-        let of_rule = match which {
-            RefusalLog::Off => return None,
-            RefusalLog::Sampled => 1,
-            RefusalLog::All => 100,
+    fn new(which: DenialLog) -> Option<Self> {
+        let for_rule = match which {
+            DenialLog::Off => return None,
+            DenialLog::Sampled => 1,
+            DenialLog::All => 100,
         };
-        Some(Self { of_rule, rules: HashMap::default(), other: Second::default(), all: Second::default() })
+        Some(Self { for_rule, rules: HashMap::default(), other: Second::default(), all: Second::default() })
     }
 
-    /// Whether the refusal gets a line, and how many of its rule had none since the last one.
-    fn admit(&mut self, refusal: &Denial) -> Option<u64> {
-        let rule = &refusal.governing.rule;
+    /// Whether the denial gets a line, and how many of its rule had none since the last one.
+    fn admit(&mut self, denial: &Denial) -> Option<u64> {
+        let rule = &denial.governing.rule;
         if !self.rules.contains_key(rule) && self.rules.len() < MAX_RULES {
             self.rules.insert(rule.clone(), Second::default());
         }
         let rule = self.rules.get_mut(rule).unwrap_or(&mut self.other);
-        if rule.has_room(refusal.at, self.of_rule) && self.all.has_room(refusal.at, MAX_LINES) {
+        if rule.has_room(denial.at, self.for_rule) && self.all.has_room(denial.at, MAX_LINES) {
             rule.written += 1;
             self.all.written += 1;
             Some(std::mem::take(&mut rule.left_out))
@@ -171,10 +171,10 @@ impl Second {
 }
 
 /// The target by which `--log-level` tells these lines from others.
-const TARGET: &str = "tidegate::refusals";
+const TARGET: &str = "tidegate::denials";
 /// Denials are kept for a third of a second at their highest rate.
 const REST: Duration = Duration::from_millis(100);
-/// Rules with a bound of their own; limits that requests bring along have as many names as there are values.
+/// Rules with a bound of their own; request overrides have as many names as there are values.
 const MAX_RULES: usize = 10_000;
 /// Lines in a second, of all rules: what a disk and a collector of logs still take.
 const MAX_LINES: u32 = 1_000;
@@ -184,19 +184,19 @@ mod tests {
     use super::*;
     use crate::usage::{DeniedDescriptor, denial_for_tests, limit_for_tests};
 
-    fn refusal(rule: &str, at_ms: u64) -> Denial {
+    fn denial(rule: &str, at_ms: u64) -> Denial {
         let at = Timestamp::from_ns(1_000_000_000_000 + at_ms * 1_000_000);
         Denial { at, ..denial_for_tests("d", rule, &[("k", "a\nb"), ("n", "")]) }
     }
 
     #[test]
     fn off_is_nothing_at_all() {
-        assert!(Bounds::new(RefusalLog::Off).is_none());
+        assert!(Bounds::new(DenialLog::Off).is_none());
     }
 
     #[test]
     fn sampled_is_one_a_second_and_rule_with_the_count_of_the_others() {
-        let mut bounds = Bounds::new(RefusalLog::Sampled).unwrap();
+        let mut bounds = Bounds::new(DenialLog::Sampled).unwrap();
         let script = [
             ("a", 0, Some(0)),
             ("a", 1, None),
@@ -208,36 +208,36 @@ mod tests {
             ("a", 9_000, Some(1)),
         ];
         for (rule, at_ms, expected) in script {
-            assert_eq!(bounds.admit(&refusal(rule, at_ms)), expected, "{rule} at {at_ms} ms");
+            assert_eq!(bounds.admit(&denial(rule, at_ms)), expected, "{rule} at {at_ms} ms");
         }
     }
 
     #[test]
     fn all_has_bounds_too() {
-        let mut bounds = Bounds::new(RefusalLog::All).unwrap();
+        let mut bounds = Bounds::new(DenialLog::All).unwrap();
         let written =
-            |rule: &str, bounds: &mut Bounds| (0..500).filter(|_| bounds.admit(&refusal(rule, 7)).is_some()).count();
+            |rule: &str, bounds: &mut Bounds| (0..500).filter(|_| bounds.admit(&denial(rule, 7)).is_some()).count();
         assert_eq!(written("a", &mut bounds), 100);
         let all: usize = (0..50).map(|rule| written(&rule.to_string(), &mut bounds)).sum();
         assert_eq!(all + 100, MAX_LINES as usize);
-        assert_eq!(bounds.admit(&refusal("a", 1_007)), Some(400));
+        assert_eq!(bounds.admit(&denial("a", 1_007)), Some(400));
     }
 
     #[test]
     fn rules_beyond_the_bound_share_one() {
-        let mut bounds = Bounds::new(RefusalLog::Sampled).unwrap();
+        let mut bounds = Bounds::new(DenialLog::Sampled).unwrap();
         for rule in 0..MAX_RULES + 2 {
-            bounds.admit(&refusal(&rule.to_string(), (rule as u64) * 1_000));
+            bounds.admit(&denial(&rule.to_string(), (rule as u64) * 1_000));
         }
         assert_eq!(bounds.rules.len(), MAX_RULES);
         let late = (MAX_RULES as u64 + 9) * 1_000;
-        assert_eq!(bounds.admit(&refusal("x", late)), Some(0));
-        assert_eq!(bounds.admit(&refusal("y", late)), None);
+        assert_eq!(bounds.admit(&denial("x", late)), Some(0));
+        assert_eq!(bounds.admit(&denial("y", late)), None);
     }
 
     #[test]
     fn entries_and_limits_are_safe_to_show() {
-        let one = refusal("a", 0);
+        let one = denial("a", 0);
         assert_eq!((descriptors(&one), others(&one)), (r"k=a\nb, n=".to_owned(), None));
         let mut several = one;
         let tenant = DeniedDescriptor { index: 2, entries: vec![("tenant".into(), "t".into())] };

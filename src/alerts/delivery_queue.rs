@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Firing, Receiver};
+use super::{Notification, Receiver};
 use crate::units::{Nanos, Timestamp};
 
 /// One message on its way to one receiver.
 #[derive(Clone, Debug)]
-pub struct Parcel {
+pub struct Delivery {
     /// The message.
-    pub firing: Arc<Firing>,
+    pub notification: Arc<Notification>,
     /// Whom it is for.
     pub receiver: Arc<Receiver>,
     /// How often it was tried in vain.
@@ -20,29 +20,29 @@ pub struct Parcel {
 
 /// Everything that waits to be sent.
 #[derive(Debug, Default)]
-pub struct Backlog {
+pub struct DeliveryQueue {
     /// Oldest first.
-    waiting: Vec<Parcel>,
+    waiting: Vec<Delivery>,
 }
 
-impl Backlog {
+impl DeliveryQueue {
     /// Takes in a parcel. What no longer fits, the oldest first, is handed back.
-    pub fn push(&mut self, parcel: Parcel) -> Option<Parcel> {
+    pub fn push(&mut self, delivery: Delivery) -> Option<Delivery> {
         let oldest = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
-        self.waiting.push(parcel);
+        self.waiting.push(delivery);
         oldest
     }
 
     /// Takes out the parcel that has been due for the longest time.
-    pub fn take_due(&mut self, now: Timestamp) -> Option<Parcel> {
-        let due = self.waiting.iter().enumerate().filter(|(_, parcel)| parcel.due <= now);
-        let (at, _) = due.min_by_key(|(_, parcel)| parcel.due)?;
+    pub fn take_due(&mut self, now: Timestamp) -> Option<Delivery> {
+        let due = self.waiting.iter().enumerate().filter(|(_, delivery)| delivery.due <= now);
+        let (at, _) = due.min_by_key(|(_, delivery)| delivery.due)?;
         Some(self.waiting.remove(at))
     }
 
     /// When the next one is due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.waiting.iter().map(|parcel| parcel.due).min()
+        self.waiting.iter().map(|delivery| delivery.due).min()
     }
 
     /// How many wait.
@@ -56,7 +56,7 @@ impl Backlog {
     }
 }
 
-impl Parcel {
+impl Delivery {
     /// The parcel for another attempt, after one at `now` failed; nothing when it was tried often enough.
     ///
     /// The wait doubles with each failure, up to five minutes. `chance`, of which every number is as likely as any
@@ -82,13 +82,13 @@ const LONGEST_WAIT: Nanos = Nanos::from_secs(300);
 
 #[cfg(test)]
 mod tests {
-    use super::super::firing_for_tests;
+    use super::super::notification_for_tests;
     use super::*;
 
-    fn parcel(due: u64) -> Parcel {
+    fn delivery(due: u64) -> Delivery {
         let receiver = Receiver::Mail { to: Vec::new(), from: None };
-        Parcel {
-            firing: Arc::new(firing_for_tests("a")),
+        Delivery {
+            notification: Arc::new(notification_for_tests("a")),
             receiver: Arc::new(receiver),
             failures: 0,
             due: Timestamp::from_ns(due),
@@ -97,35 +97,34 @@ mod tests {
 
     #[test]
     fn the_longest_due_comes_first_and_nothing_before_its_time() {
-        let mut backlog = Backlog::default();
+        let mut queue = DeliveryQueue::default();
         for due in [30, 10, 20] {
-            assert!(backlog.push(parcel(due)).is_none());
+            assert!(queue.push(delivery(due)).is_none());
         }
-        let take =
-            |now, backlog: &mut Backlog| backlog.take_due(Timestamp::from_ns(now)).map(|parcel| parcel.due.as_ns());
-        assert_eq!(take(9, &mut backlog), None);
-        assert_eq!(backlog.next_due(), Some(Timestamp::from_ns(10)));
-        assert_eq!(
-            [take(25, &mut backlog), take(25, &mut backlog), take(25, &mut backlog)],
-            [Some(10), Some(20), None]
-        );
-        assert_eq!(backlog.len(), 1);
+        let take = |now, queue: &mut DeliveryQueue| {
+            queue.take_due(Timestamp::from_ns(now)).map(|delivery| delivery.due.as_ns())
+        };
+        assert_eq!(take(9, &mut queue), None);
+        assert_eq!(queue.next_due(), Some(Timestamp::from_ns(10)));
+        assert_eq!([take(25, &mut queue), take(25, &mut queue), take(25, &mut queue)], [Some(10), Some(20), None]);
+        assert_eq!(queue.len(), 1);
     }
 
     #[test]
     fn the_oldest_makes_room() {
-        let mut backlog = Backlog::default();
-        let dropped = (0..MAX_WAITING as u64 + 2).filter_map(|due| backlog.push(parcel(due)));
-        assert_eq!(dropped.map(|parcel| parcel.due.as_ns()).collect::<Vec<_>>(), [0, 1]);
-        assert_eq!(backlog.len(), MAX_WAITING);
+        let mut queue = DeliveryQueue::default();
+        let dropped = (0..MAX_WAITING as u64 + 2).filter_map(|due| queue.push(delivery(due)));
+        assert_eq!(dropped.map(|delivery| delivery.due.as_ns()).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(queue.len(), MAX_WAITING);
     }
 
     #[test]
     fn waits_double_up_to_five_minutes_and_end() {
         let waits = |chance: u64| {
             let now = Timestamp::from_ns(1);
-            let tries = std::iter::successors(parcel(0).again(now, chance), |parcel| parcel.clone().again(now, chance));
-            tries.map(|parcel| parcel.due.since(now).as_millis_ceil()).collect::<Vec<_>>()
+            let tries =
+                std::iter::successors(delivery(0).again(now, chance), |delivery| delivery.clone().again(now, chance));
+            tries.map(|delivery| delivery.due.since(now).as_millis_ceil()).collect::<Vec<_>>()
         };
         assert_eq!(waits(0), [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000]);
         for (wait, full) in waits(u64::MAX / 3).into_iter().zip(waits(0)) {

@@ -8,7 +8,7 @@ use super::failure::Failure;
 
 /// What became of the checks that count: those that were due from a certain instant on.
 #[derive(Clone, Debug)]
-pub struct Tally {
+pub struct Stats {
     from_ns: u64,
     until_ns: u64,
     /// Answers that came before the end.
@@ -23,7 +23,7 @@ pub struct Tally {
     pub latency_ns: Histogram<u64>,
 }
 
-impl Tally {
+impl Stats {
     /// Counts what is due from `from_ns` on, and is in time until `until_ns`.
     ///
     /// # Panics
