@@ -15,9 +15,9 @@ use sha2::{Digest, Sha256};
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{Entry, RateLimitOverride};
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::limiter::{Limiter, Settings, WorkerSlot};
+use tidegate::limiter::{Code, Limiter, Settings, WorkerSlot};
 use tidegate::rules::{LoadOptions, SourceFile, load};
-use tidegate::service;
+use tidegate::service::{Batch, Call};
 use tidegate::units::{Nanos, Timestamp};
 
 const FRAMES: u64 = 1_000;
@@ -139,9 +139,9 @@ fn a_thousand_frames_are_answered_as_recorded() {
     let (mut answers, mut codes) = (String::new(), [0_u64; 3]);
     for nth in 0..FRAMES {
         now = now.plus(Nanos::from_ns([0, 1, 7_000_000, 400_000_000, 3_000_000_000][random.below(5)]));
-        let line = match service::answer(&limiter, WorkerSlot(0), now, &random.frame()) {
+        let line = match Batch::new(&limiter, WorkerSlot(0), now).decide(Call::default(), &random.frame()) {
             Ok(answer) => {
-                codes[usize::from(answer.over_limit)] += 1;
+                codes[usize::from(answer.code == Code::OverLimit)] += 1;
                 let hash = Sha256::digest(answer.frame.message());
                 let short = u64::from_be_bytes(*hash.first_chunk().unwrap());
                 format!("{short:016x} {}", answer.delay.as_ns())

@@ -9,9 +9,7 @@ use std::thread;
 use tidegate::engine::{
     Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict,
 };
-use tidegate::store::{
-    Charge, CounterKey, Group, LimitId, LimitIds, Memory, Occupancy, Role, SeriesIds, SeriesSource, Store, WhenFull,
-};
+use tidegate::store::{Charge, CounterKey, Group, LimitId, LimitIds, Memory, Occupancy, Role, WhenFull};
 use tidegate::units::{Nanos, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
@@ -40,7 +38,7 @@ fn key(name: &str) -> CounterKey {
 }
 
 fn charge(store: &Memory, limit: &Limit, name: &str, hits: u64) -> Outcome {
-    store.charge(NOW, &Charge { limit, key: key(name).as_bytes(), op: Op::Charge(hits), series: None }).outcome
+    store.charge(NOW, &Charge { limit, key: key(name).as_bytes(), op: Op::Charge(hits) }).outcome
 }
 
 /// `threads` threads, each `checks` times through `check`; the sum of what was admitted.
@@ -109,8 +107,7 @@ fn overlapping_sets_charged_all_or_nothing_never_over_admit() {
             let mut order = [0, 1, 2];
             order.rotate_left(thread % 3);
             let limits = [&user, &tenant, &node];
-            let charges =
-                order.map(|j| Charge { limit: limits[j], key: keys[j].as_bytes(), op: Op::Charge(1), series: None });
+            let charges = order.map(|j| Charge { limit: limits[j], key: keys[j].as_bytes(), op: Op::Charge(1) });
             let mut outcomes = Vec::new();
             store.charge_all(NOW, &charges, &mut outcomes);
             busy.fetch_sub(1, Ordering::Relaxed);
@@ -147,12 +144,7 @@ fn all_or_nothing_leaves_no_trace_of_a_denied_check() {
         let ask = || {
             let keys = [key("wide"), key("narrow"), key("new")];
             let limits = [&wide, &narrow, &wide];
-            let charges = [0, 1, 2].map(|i| Charge {
-                limit: limits[i],
-                key: keys[i].as_bytes(),
-                op: Op::Charge(1),
-                series: None,
-            });
+            let charges = [0, 1, 2].map(|i| Charge { limit: limits[i], key: keys[i].as_bytes(), op: Op::Charge(1) });
             let mut outcomes = Vec::new();
             store.charge_all(NOW, &charges, &mut outcomes);
             outcomes.into_iter().map(|charged| charged.outcome).collect::<Vec<_>>()
@@ -173,7 +165,7 @@ fn one_counter_named_twice_in_a_check_is_charged_twice() {
         let limit = limit(3, algorithm);
         let key = key("same");
         let mut outcomes = Vec::new();
-        let one = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(2), series: None };
+        let one = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(2) };
         store.charge_all(NOW, &[one, one], &mut outcomes);
         assert_eq!(
             outcomes.iter().map(|charged| charged.outcome.admitted()).collect::<Vec<_>>(),
@@ -200,7 +192,6 @@ fn only_the_limit_that_denies_begins_its_ban() {
             limit,
             key: key.as_bytes(),
             op: Op::Charge(1),
-            series: None,
         });
         let mut outcomes = Vec::new();
         for _ in 0..2 {
@@ -234,8 +225,7 @@ fn at_the_budget_new_counters_are_denied_and_old_ones_work() {
         let later = NOW.plus(HOUR);
         store.sweep_all(later);
         assert_eq!(store.occupancy().counters, 0);
-        let outcome = store
-            .charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1), series: None });
+        let outcome = store.charge(later, &Charge { limit: &limit, key: key("late").as_bytes(), op: Op::Charge(1) });
         assert_eq!((outcome.outcome.admitted(), store.occupancy().counters), (true, 1));
     }
 }
@@ -254,7 +244,6 @@ fn at_the_budget_a_check_of_several_counters_is_denied_and_charges_nothing() {
             limit,
             key: key.as_bytes(),
             op: Op::Charge(1),
-            series: None,
         });
         let mut outcomes = Vec::new();
         store.charge_all(NOW, &charges, &mut outcomes);
@@ -281,33 +270,22 @@ fn a_million_counters_take_less_than_140_bytes_each() {
 }
 
 #[test]
-fn a_counter_keeps_the_tag_that_it_was_given() {
-    struct Numbers(AtomicU64);
-    impl SeriesIds for Numbers {
-        fn series_id(&self, _: usize) -> u32 {
-            u32::try_from(self.0.fetch_add(1, Ordering::Relaxed)).unwrap() + 7
-        }
-    }
+fn a_counter_keeps_the_series_that_it_was_given() {
     for algorithm in algorithms(3) {
-        let (store, limit, numbers) = (Memory::new(ROOMY, WhenFull::Deny), limit(3, algorithm), Numbers(0.into()));
+        let (store, limit) = (Memory::new(ROOMY, WhenFull::Deny), limit(3, algorithm));
         let ask = |name: &str, hits| {
             let key = key(name);
-            let charge = Charge {
-                limit: &limit,
-                key: key.as_bytes(),
-                op: Op::Charge(hits),
-                series: Some(SeriesSource { ids: &numbers, index: 0 }),
-            };
-            store.charge(NOW, &charge).series_id.unwrap()
+            store.charge(NOW, &Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(hits) }).series_id
         };
-        assert_eq!([ask("a", 1), ask("a", 1), ask("b", 3), ask("a", 0), ask("b", 1)], [7, 7, 8, 7, 8], "{algorithm:?}");
+        let give = |name: &str, series| store.set_series(&limit, key(name).as_bytes(), series);
+        assert_eq!([ask("a", 1), ask("a", 1)], [None, None], "{algorithm:?}: none was given");
+        give("a", 7);
+        give("b", 8);
+        assert_eq!([ask("a", 0), ask("b", 3)], [Some(7), None], "{algorithm:?}: only a counter that exists has one");
+        give("b", 8);
+        assert_eq!([ask("b", 1), ask("a", 1)], [Some(8), Some(7)], "{algorithm:?}");
         let keys = [key("b"), key("c")];
-        let charges = [0, 1].map(|i| Charge {
-            limit: &limit,
-            key: keys[i].as_bytes(),
-            op: Op::Charge(1),
-            series: Some(SeriesSource { ids: &numbers, index: i }),
-        });
+        let charges = [0, 1].map(|i| Charge { limit: &limit, key: keys[i].as_bytes(), op: Op::Charge(1) });
         let mut outcomes = Vec::new();
         store.charge_all(NOW, &charges, &mut outcomes);
         assert_eq!(
@@ -388,7 +366,7 @@ fn a_batch_behind_the_sweep_spends_no_window_twice() {
             let key = key("k");
             let at = |ms: u64| NOW.plus(Nanos::from_ns(ms * 1_000_000));
             let ask = |now: Timestamp| {
-                let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(1), series: None };
+                let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(1) };
                 u64::from(store.charge(now, &charge).outcome.admitted())
             };
             let behind = at(500);
@@ -417,7 +395,7 @@ fn logs_keep_to_the_budget() {
             let now = NOW.plus(Nanos::from_ns(i));
             for name in &names {
                 let key = key(name);
-                let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(1), series: None };
+                let charge = Charge { limit: &limit, key: key.as_bytes(), op: Op::Charge(1) };
                 let outcome = store.charge(now, &charge).outcome;
                 denied += u64::from(!outcome.admitted());
                 assert!(outcome.admitted() || outcome.verdict == Verdict::Denied(Reason::NoRoom), "{outcome:?}");
@@ -443,8 +421,7 @@ fn quotas_that_race_never_over_admit() {
             collisions.fetch_add(u64::from(busy.fetch_add(1, Ordering::Relaxed) > 0), Ordering::Relaxed);
             let mut order = [0, 1];
             order.rotate_left(thread % 2);
-            let charges =
-                order.map(|i| Charge { limit: &limit, key: keys[i].as_bytes(), op: Op::Charge(1), series: None });
+            let charges = order.map(|i| Charge { limit: &limit, key: keys[i].as_bytes(), op: Op::Charge(1) });
             let groups = [Group { role: Role::Quota, charges: 1 }; 2];
             let mut outcomes = Vec::new();
             let admitted = store.charge_groups(NOW, &groups, &charges, &mut outcomes);
@@ -472,7 +449,7 @@ fn a_refund_comes_before_the_charges_of_its_check() {
                 .iter()
                 .map(|(limit, name, op)| {
                     let key = if *name == "counter" { &counter } else { &blocked };
-                    Charge { limit, key: key.as_bytes(), op: *op, series: None }
+                    Charge { limit, key: key.as_bytes(), op: *op }
                 })
                 .collect();
             let groups = vec![Group::required(1); charges.len()];

@@ -10,7 +10,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, Rate
 use tidegate::api::rls::{self, RequestError};
 use tidegate::limiter::{Check, Code, CurrentLimit, Decision, Override, Status};
 use tidegate::rules::{Period, Unit};
-use tidegate::service;
+use tidegate::service::{Batch, Call};
 use tidegate::units::{Nanos, Timestamp};
 
 fn any_text() -> impl Strategy<Value = String> {
@@ -189,8 +189,9 @@ fn every_bound_has_its_error() {
         (tonic::Code::InvalidArgument, "rate limit domain must not be empty")
     );
     let limiter = tidegate::limiter::Limiter::new(tidegate::limiter::Settings::default());
-    let error =
-        service::answer(&limiter, tidegate::limiter::WorkerSlot(0), Timestamp::EPOCH, &request(1, 1)).unwrap_err();
+    let error = Batch::new(&limiter, tidegate::limiter::WorkerSlot(0), Timestamp::EPOCH)
+        .decide(Call::default(), &request(1, 1))
+        .unwrap_err();
     assert_eq!(error.status().code(), tonic::Code::Unavailable);
     assert_eq!(error.to_string(), "no rate limit configuration loaded");
 }

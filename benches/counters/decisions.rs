@@ -7,7 +7,7 @@ use std::thread;
 
 use dashmap::DashMap;
 use tidegate::limiter::{Limiter, WorkerSlot};
-use tidegate::service;
+use tidegate::service::{Batch, Call};
 use tidegate::store::{CounterKey, LimitId};
 
 use crate::Scale;
@@ -78,8 +78,9 @@ pub(crate) fn checks(limiter: &Limiter, worker: WorkerSlot, values: &[Values]) -
 fn answers(limiter: &Limiter, worker: WorkerSlot, values: &[Values]) -> u128 {
     let requests: Vec<_> = values.iter().map(|values| encoded(&values.check())).collect();
     time(|| {
+        let batch = Batch::new(limiter, worker, NOW);
         for request in &requests {
-            black_box(service::answer(limiter, worker, NOW, black_box(request)).unwrap());
+            black_box(batch.decide(Call::default(), black_box(request)).unwrap());
         }
     })
 }

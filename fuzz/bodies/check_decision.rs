@@ -7,9 +7,9 @@ use prost::Message;
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitResponse;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
 use tidegate::api::rls;
-use tidegate::limiter::{Check, Limiter, Settings, WorkerSlot};
+use tidegate::limiter::{Check, Code, Limiter, Settings, WorkerSlot};
 use tidegate::rules::{LoadOptions, SourceFile, load};
-use tidegate::service;
+use tidegate::service::{Batch, Call};
 use tidegate::store::WhenFull;
 use tidegate::units::{Nanos, Timestamp};
 
@@ -135,12 +135,12 @@ impl Scene<'_> {
 
     fn ask(&mut self, request: &[u8]) {
         let asked = rls::read(request);
-        match (asked, service::answer(&self.limiter, WorkerSlot(0), self.now, request)) {
+        match (asked, Batch::new(&self.limiter, WorkerSlot(0), self.now).decide(Call::default(), request)) {
             (Ok(check), Ok(answer)) => {
                 let reported =
                     RateLimitResponse::decode(answer.frame.message()).expect("an answer is a RateLimitResponse");
-                assert_eq!(answer.over_limit, reported.overall_code == OVER_LIMIT);
-                assert!(!answer.over_limit || answer.delay.is_zero(), "what is denied waits for nothing");
+                assert_eq!(answer.code == Code::OverLimit, reported.overall_code == OVER_LIMIT);
+                assert!(answer.code == Code::Ok || answer.delay.is_zero(), "what is denied waits for nothing");
                 self.overrides |= check.descriptors.iter().any(|descriptor| descriptor.limit.is_some());
                 self.compare(&check, &reported);
                 self.weigh(&check, request);

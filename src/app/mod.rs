@@ -26,7 +26,7 @@ use crate::rls::{Context, Workers};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::{Lifecycle, Phase, Request, Signals};
 use crate::runtime::threads::{self, Worker};
-use crate::service::DelayedReplies;
+use crate::service::{DelayedReplies, Service};
 use crate::settings::{Settings, WhenFull};
 use crate::store;
 use crate::telemetry::denial_log::DenialLogger;
@@ -199,8 +199,9 @@ impl<'a> App<'a> {
         }
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
-        let spans = telemetry.as_ref().and_then(Otlp::check_spans);
-        let workers = Workers::start(sockets, &core.context(connection_limit.grpc, spans))?;
+        let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
+        let service = core.service(WorkerSlot::default(), tracer);
+        let workers = Workers::start(sockets, &Context { service, connection_limit: connection_limit.grpc })?;
         let threads = Threads {
             _watch: core.config.watch(Pace::default())?,
             _sweeper: maintenance::start(Arc::clone(&core.limiter), Arc::clone(&core.clock))?,
@@ -326,9 +327,7 @@ impl Core {
         };
         // The workers have the worker slots before this one.
         let worker = WorkerSlot(settings.worker_count());
-        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let (partial, delayed) = (PartialBytes::default(), self.delayed.clone());
-        let json = JsonChecks { limiter, clock, worker, partial, delayed, phases: phases.clone() };
+        let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: PartialBytes::default() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
@@ -338,10 +337,11 @@ impl Core {
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
 
-    fn context(&self, connection_limit: ConnectionLimit, spans: Option<CheckTracer>) -> Context {
+    /// What decides about the checks of a worker.
+    fn service(&self, worker: WorkerSlot, tracer: Option<CheckTracer>) -> Service {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
-        Context { limiter, clock, phases: self.lifecycle.phases(), connection_limit, spans, delayed, times }
+        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times }
     }
 }
 

@@ -9,38 +9,31 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 
-use crate::api::rls::json as protojson;
-use crate::limiter::{Limiter, WorkerSlot};
+use crate::api::rls::{ResponseFrame, json as protojson};
+use crate::limiter::Code;
 use crate::net::{MAX_MESSAGE_BYTES, PartialBytes};
-use crate::runtime::clock::Clock;
-use crate::runtime::lifecycle::Phases;
 use crate::sanitize::sanitize;
-use crate::service::{self, Answer, DelayedReplies};
+use crate::service::{Call, Reply, Service};
 
 /// Decides about checks that come as JSON.
 #[derive(Clone, Debug)]
 pub struct JsonChecks {
     /// Decides.
-    pub limiter: Arc<Limiter>,
-    /// Tells the time.
-    pub clock: Arc<Clock>,
-    /// The worker slot of all of them.
-    pub worker: WorkerSlot,
+    pub service: Arc<Service>,
     /// What incomplete bodies hold.
     pub partial: PartialBytes,
-    /// The delayed replies.
-    pub delayed: DelayedReplies,
-    /// The phase of the process.
-    pub phases: Phases,
 }
 
 /// 200 for OK, 429 for OVER_LIMIT, 400 for everything that was not decided. The first line of a 400 is the reference
 /// service's, the second says why.
 pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Response {
     match checks.answer(body).await {
-        Ok(answer) => {
-            let status = if answer.over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
-            let json = protojson::response_to_json(answer.frame.message());
+        Ok((code, frame)) => {
+            let status = match code {
+                Code::Ok => StatusCode::OK,
+                Code::OverLimit => StatusCode::TOO_MANY_REQUESTS,
+            };
+            let json = protojson::response_to_json(frame.message());
             (status, [(CONTENT_TYPE, "application/json")], json).into_response()
         }
         Err(reason) => {
@@ -54,28 +47,24 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
 }
 
 impl JsonChecks {
-    async fn answer(&self, body: Body) -> Result<Answer, String> {
+    async fn answer(&self, body: Body) -> Result<(Code, ResponseFrame), String> {
         let read = tokio::time::timeout(
             BODY_TIMEOUT,
             axum::body::to_bytes(Body::new(self.partial.bound(body)), MAX_MESSAGE_BYTES),
         );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
-        let answer = self.decide(&body)?;
-        // An answer that waits does not hold its request, which may be large.
+        let reply = self.decide(&body)?;
+        // A reply that waits does not hold its request, which may be large.
         drop(body);
-        if !answer.delay.is_zero() {
-            let delayed = self.delayed.delay(answer.delay, self.phases.clone()).await;
-            delayed.map_err(|status| status.message().to_owned())?;
-        }
-        Ok(answer)
+        let code = reply.code;
+        let frame = self.service.settle(reply).await.map_err(|error| error.to_string())?;
+        Ok((code, frame))
     }
 
-    fn decide(&self, body: &[u8]) -> Result<Answer, String> {
+    /// Plain HTTP has no header for a deadline: the caller waits as long as it takes.
+    fn decide(&self, body: &[u8]) -> Result<Reply, String> {
         let request = protojson::request_from_json(body)?;
-        // Plain HTTP tells no deadline; the bound on delayed replies holds all the same.
-        let timeout = self.delayed.timeout(&http::HeaderMap::new());
-        let answer = service::answer_within(&self.limiter, self.worker, self.clock.now(), &request, timeout);
-        answer.map_err(|error| error.to_string())
+        self.service.batch().decide(Call::default(), &request).map_err(|error| error.to_string())
     }
 }
 

@@ -1,4 +1,4 @@
-//! What was decided, as every front end tells it.
+//! What was decided, as every front end reports it.
 
 use smallvec::SmallVec;
 
@@ -13,7 +13,10 @@ pub struct Decision<'v> {
     pub code: Code,
     /// One status for each descriptor, in order.
     pub statuses: SmallVec<[Status<'v>; 2]>,
-    /// How long the answer is to be held, for hits that wait in a queue; zero when denied.
+    /// The index of the descriptor whose limit governs the answer: the one that denies, else the one with the least
+    /// remaining. `None` when nothing is limited.
+    pub governing: Option<usize>,
+    /// How long the reply is to be delayed, for hits that wait in a queue; zero when denied.
     pub delay: Nanos,
     /// How long the caller is advised to wait, for hits that wait in a queue; zero when denied.
     pub advice: Nanos,
@@ -22,11 +25,22 @@ pub struct Decision<'v> {
 }
 
 impl Decision<'_> {
+    /// The descriptor whose limit governs the answer, of statuses that are complete.
+    pub(super) fn find_governing(&self, quota_mode: bool) -> Option<usize> {
+        if let [only] = &*self.statuses {
+            return only.limit.map(|_| 0);
+        }
+        let limited = |descriptor: &usize| self.statuses.get(*descriptor).is_some_and(|status| status.limit.is_some());
+        let denying = self.denied_by(quota_mode, |status| status.code == Code::OverLimit).filter(limited);
+        let remaining = |descriptor: &usize| self.statuses.get(*descriptor).map(|status| status.remaining);
+        denying.or_else(|| (0..self.statuses.len()).filter(limited).min_by_key(remaining))
+    }
+
     /// The descriptor whose limit governs a denial: of those that are `over` the one to wait for.
     ///
-    /// A limit that denies by itself holds the check back until it has room, so of several the longest wait counts. Quotas
+    /// A limit that denies by itself keeps the check out until it has room, so of several the longest wait counts. Quotas
     /// deny only all together, so of them the shortest does, and none while another has room.
-    pub fn denied_by(&self, quota_mode: bool, over: impl Fn(&Status<'_>) -> bool) -> Option<usize> {
+    pub(super) fn denied_by(&self, quota_mode: bool, over: impl Fn(&Status<'_>) -> bool) -> Option<usize> {
         let statuses = || self.statuses.iter().enumerate();
         let wait = |(_, status): &(usize, &Status<'_>)| status.reset;
         let denying = || statuses().filter(|(_, status)| over(status));
@@ -78,7 +92,7 @@ pub struct Status<'v> {
     pub denied: Option<Reason>,
 }
 
-/// A limit, as statuses tell it.
+/// A limit, as statuses report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CurrentLimit<'v> {
     /// Hits allowed per period.

@@ -1,59 +1,57 @@
-//! Reports a denied check to those who listen: once, whichever of its descriptors were denied.
+//! Reports a denied check to its listeners: once, whichever of its descriptors were denied.
 
-use super::charge::{Outcomes, limits};
+use super::decision::{Code, Decision, Status};
+use super::evaluation::Evaluation;
+use super::outcome::Outcomes;
 use super::resolve::{Limited, Resolved};
-use super::{Check, Code, Decision, Status};
 use crate::engine::{Outcome, Reason, Verdict};
-use crate::units::Timestamp;
-use crate::usage::{Denial, Denials, DeniedDescriptor, DeniedLimit, RuleName};
+use crate::usage::{Denial, DeniedDescriptor, DeniedLimit, RuleName};
+
+/// Offers the check to listeners if it was denied, or if only shadow mode let it pass.
+///
+/// `code` is the answer before global shadow mode, `overall` gives the answer of statuses.
+#[cold]
+pub(super) fn report<'v>(
+    evaluation: Evaluation<'v, '_, '_>,
+    resolved: &[Resolved<'v>],
+    outcomes: &[Outcomes],
+    decision: &Decision<'v>,
+    code: Code,
+    overall: impl Fn(&[Status<'_>]) -> Code,
+) {
+    let concluded = Concluded { evaluation, resolved, outcomes, decision };
+    // Without the shadow mode of rules, which is in the statuses already.
+    let unmasked = || decision.statuses.iter().map(unmasked).collect::<Vec<_>>();
+    if code == Code::OverLimit || overall(&unmasked()) == Code::OverLimit {
+        let denies = |status: &Status<'_>| match code {
+            Code::OverLimit => status.code == Code::OverLimit,
+            Code::Ok => status.denied.is_some(),
+        };
+        let shadow = code == Code::Ok || evaluation.settings.shadow_mode;
+        evaluation.usage.denials().offer(|| concluded.denial(denies, shadow));
+    }
+}
 
 /// A check whose answer is known.
-pub(super) struct Concluded<'s, 'v, 'c> {
-    pub(super) check: &'s Check<'c>,
-    pub(super) resolved: &'s [Resolved<'v>],
-    pub(super) outcomes: &'s [Outcomes],
-    pub(super) decision: &'s Decision<'v>,
-    /// No check is denied, whatever its limits say.
-    pub(super) global_shadow: bool,
-    /// Every descriptor is a quota.
-    pub(super) quota_mode: bool,
-    pub(super) now: Timestamp,
+struct Concluded<'s, 'v, 'c> {
+    evaluation: Evaluation<'v, 's, 'c>,
+    resolved: &'s [Resolved<'v>],
+    outcomes: &'s [Outcomes],
+    decision: &'s Decision<'v>,
 }
 
 impl Concluded<'_, '_, '_> {
-    /// Offers the check to listeners if it was denied, or if only shadow mode let it pass.
-    ///
-    /// `code` is the answer before global shadow mode, `overall` gives the answer of statuses. Cost: nothing more than a
-    /// look at the statuses for a check that no limit denied.
-    pub(super) fn report(&self, denials: &Denials, code: Code, overall: impl Fn(&[Status<'_>]) -> Code) {
-        let statuses = &self.decision.statuses;
-        if statuses.iter().all(|status| status.denied.is_none()) || !denials.is_watched() {
-            return;
-        }
-        // Without the shadow mode of rules, which is in the statuses already.
-        let unmasked = || statuses.iter().map(unmasked).collect::<Vec<_>>();
-        if code == Code::OverLimit || overall(&unmasked()) == Code::OverLimit {
-            let denies = |status: &Status<'_>| match code {
-                Code::OverLimit => status.code == Code::OverLimit,
-                Code::Ok => status.denied.is_some(),
-            };
-            denials.offer(|| self.denial(denies, code == Code::Ok || self.global_shadow));
-        }
-    }
-
-    /// The denial as listeners are told it.
-    #[cold]
+    /// The denial as it is reported.
     fn denial(&self, denies: impl Fn(&Status<'_>) -> bool, shadow: bool) -> Option<Denial> {
-        let by = self.decision.denied_by(self.quota_mode, &denies)?;
+        let Evaluation { check, settings, now, .. } = self.evaluation;
+        let by = self.decision.denied_by(settings.quota_mode, &denies)?;
         let mut limits = self.denied(denies);
-        // Of the descriptor's limits the one with the longest wait, which is the one in its status.
-        let of_it = limits.iter().enumerate().filter(|(_, limit)| limit.descriptor == by);
-        let governing = of_it.max_by_key(|(_, limit)| limit.outcome.reset)?.0;
+        let governing = limits.iter().position(|limit| limit.descriptor == by && limit.governs)?;
         let governing = self.limit(&limits.remove(governing));
         let (descriptors, entries_omitted) = self.descriptors(governing.descriptor);
         Some(Denial {
-            at: self.now,
-            domain: self.check.domain.to_string(),
+            at: now,
+            domain: check.domain.to_string(),
             descriptors,
             entries_omitted,
             governing,
@@ -67,11 +65,14 @@ impl Concluded<'_, '_, '_> {
     fn denied(&self, denies: impl Fn(&Status<'_>) -> bool) -> Vec<Denied<'_, '_>> {
         let mut found = Vec::new();
         let parts = self.resolved.iter().zip(self.outcomes);
-        for (descriptor, (status, (one, outcomes))) in self.decision.statuses.iter().zip(parts).enumerate() {
-            let both = limits(one).iter().zip(outcomes.iter().map(|charged| &charged.outcome));
-            for (limited, outcome) in both.filter(|_| denies(status)) {
+        for (descriptor, (status, (resolved, outcomes))) in self.decision.statuses.iter().zip(parts).enumerate() {
+            if !denies(status) {
+                continue;
+            }
+            for (nth, (limited, outcome)) in outcomes.of(resolved.limits()).enumerate() {
                 if let Verdict::Denied(reason) = outcome.verdict {
-                    found.push(Denied { descriptor, limited, outcome, reason });
+                    let governs = nth == outcomes.governing_index();
+                    found.push(Denied { descriptor, limited, outcome, reason, governs });
                 }
             }
         }
@@ -79,13 +80,14 @@ impl Concluded<'_, '_, '_> {
     }
 
     fn limit(&self, denied: &Denied<'_, '_>) -> DeniedLimit {
-        let Denied { descriptor, limited, outcome, reason } = *denied;
+        let Denied { descriptor, limited, outcome, reason, .. } = *denied;
+        let check = self.evaluation.check;
         let rule = self.decision.statuses.get(descriptor).and_then(|status| status.rule);
         let current = limited.current();
         DeniedLimit {
-            rule: rule.map_or_else(|| RuleName::for_overrides(&self.check.domain).path, |rule| rule.path.clone()),
+            rule: rule.map_or_else(|| RuleName::for_overrides(&check.domain).path, |rule| rule.path.clone()),
             descriptor,
-            hits: self.check.descriptors.get(descriptor).map_or(0, |one| self.check.hits(one)),
+            hits: check.descriptors.get(descriptor).map_or(0, |asked| check.hits(asked)),
             requests_per_unit: current.requests_per_unit,
             period: current.length,
             reason,
@@ -95,7 +97,7 @@ impl Concluded<'_, '_, '_> {
 
     /// The descriptors as far as the bounds go, the governing one first of all, and how many entries are left out.
     fn descriptors(&self, governing: usize) -> (Vec<DeniedDescriptor>, u32) {
-        let all = || self.check.descriptors.iter().enumerate();
+        let all = || self.evaluation.check.descriptors.iter().enumerate();
         let ordered =
             all().filter(|(index, _)| *index == governing).chain(all().filter(|(index, _)| *index != governing));
         let (mut kept, mut bytes, mut count) = (Vec::new(), 0, 0);
@@ -114,7 +116,7 @@ impl Concluded<'_, '_, '_> {
             }
         }
         kept.sort_by_key(|descriptor| descriptor.index);
-        let entries: usize = self.check.descriptors.iter().map(|descriptor| descriptor.entries.len()).sum();
+        let entries: usize = self.evaluation.check.descriptors.iter().map(|descriptor| descriptor.entries.len()).sum();
         (kept, u32::try_from(entries - count).unwrap_or(u32::MAX))
     }
 }
@@ -125,6 +127,8 @@ struct Denied<'a, 'v> {
     limited: &'a Limited<'v>,
     outcome: &'a Outcome,
     reason: Reason,
+    /// It governs among the limits of its descriptor.
+    governs: bool,
 }
 
 /// The status without the shadow mode of its rule.
@@ -145,13 +149,13 @@ fn shown(text: &str) -> usize {
     if text.len() <= MAX_TEXT_BYTES { text.len() } else { MAX_TEXT_BYTES + CUT.len() }
 }
 
-/// Limits beside the governing one that listeners are told: more say nothing new.
+/// Limits reported besides the governing one: more say nothing new.
 const MAX_OTHERS: usize = 16;
-/// Entries of a denied check that listeners are told: four times as many as checks of several levels have.
+/// Entries of a denied check that are reported: four times as many as checks of several levels have.
 const MAX_ENTRIES: usize = 64;
 /// Bytes of all of them together: 16,384 such checks are kept.
 const MAX_BYTES: usize = 4_096;
-/// Bytes of a key or a value that listeners are told: enough to know it by.
+/// Bytes of a key or a value that are reported: enough to recognize it.
 const MAX_TEXT_BYTES: usize = 200;
-/// What stands where the rest of a text is left out.
+/// Ends a text whose rest is left out.
 const CUT: &str = "...";

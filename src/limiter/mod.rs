@@ -1,21 +1,28 @@
 //! The one entry point of every front end: `(now, check) -> Decision`.
 //!
+//! A check goes through a pipeline of values ([`decide`]):
+//!
 //! ```text
-//! Check --resolve--> what limits each descriptor --charge--> an outcome each --tell--> Decision
-//!        (rules)                                  (store)     usage counted
+//! Check --resolve--> Resolved --charge--> Outcomes --decision--> Decision
+//!        (rules)                (store)                             |
+//!                                                     record, denial (usage)
 //! ```
 //!
 //! Nothing in here waits: no `.await`, no lock longer than one charge, no clock, no log line.
 
 mod charge;
 mod check;
+mod decide;
 mod decision;
 mod denial;
+mod evaluation;
+mod outcome;
 mod plan;
 mod record;
 mod requests;
 mod resolve;
 mod series_key;
+mod settings;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,9 +33,10 @@ pub use check::{Check, Descriptor, Override};
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use plan::Plan;
 use plan::changed_rates;
+pub use settings::Settings;
 
 use crate::rules::RuleSet;
-use crate::store::{LimitIds, Memory, WhenFull};
+use crate::store::{LimitIds, Memory};
 use crate::units::Timestamp;
 use crate::usage::Usage;
 pub use crate::usage::WorkerSlot;
@@ -42,39 +50,6 @@ pub struct Limiter {
     store: Memory,
     usage: Usage,
     settings: Settings,
-}
-
-/// What is not in the configuration but decides how a limiter answers.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Every check passes; statuses still tell what would have been denied.
-    pub shadow_mode: bool,
-    /// Every descriptor is a quota descriptor: a check is denied only when all of them are over.
-    pub quota_mode: bool,
-    /// Answers carry `dynamic_metadata`.
-    pub dynamic_metadata: bool,
-    /// Bytes that counters may take.
-    pub counter_budget_bytes: usize,
-    /// What happens to new counters beyond that.
-    pub when_full: WhenFull,
-    /// Workers with statistics of their own.
-    pub workers: usize,
-    /// Counters tracked individually.
-    pub usage_series: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            shadow_mode: false,
-            quota_mode: false,
-            dynamic_metadata: false,
-            counter_budget_bytes: 1 << 30,
-            when_full: WhenFull::Deny,
-            workers: 1,
-            usage_series: 0,
-        }
-    }
 }
 
 impl Limiter {
@@ -148,7 +123,10 @@ impl View<'_> {
     /// Decides about one check.
     pub fn check(&self, worker: WorkerSlot, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
         match self.plan.as_deref() {
-            Some(plan) => charge::decide(self.limiter, plan, worker, now, check),
+            Some(plan) => {
+                let Limiter { store, usage, settings, .. } = self.limiter;
+                decide::decide(plan, store, usage, settings, worker, now, check)
+            }
             None => Decision::default(),
         }
     }

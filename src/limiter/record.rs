@@ -1,106 +1,116 @@
 //! Counts a decided check in the usage.
 
-use super::charge::{Outcomes, governing, limits};
+use super::check::Descriptor;
+use super::evaluation::Evaluation;
+use super::outcome::Outcomes;
 use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
-use super::series_key::SeriesKeys;
-use super::{Check, Descriptor, Plan};
+use super::series_key;
 use crate::engine::Outcome;
 use crate::rules::{Entry, Rule};
-use crate::store::SeriesIds;
-use crate::units::Timestamp;
-use crate::usage::{Counts, Labels, Recorded, Series, Slot, Usage, WorkerSlot};
+use crate::store::CounterKeys;
+use crate::usage::{Counts, Labels, Recorded, Series, Slot};
 
-/// One decided check, about to be counted.
-pub(super) struct Recorder<'s, 'v, 'c> {
-    pub(super) usage: &'s Usage,
-    pub(super) plan: &'s Plan,
-    pub(super) series: &'s SeriesKeys<'s, 'v, 'c>,
-    pub(super) worker: WorkerSlot,
-    pub(super) check: &'s Check<'c>,
-    pub(super) now: Timestamp,
-    /// It was denied all or nothing: it counts only where it was denied.
-    pub(super) rolled_back: bool,
-}
-
-/// The governing limit for a descriptor, and its answer.
+/// The governing limit of a descriptor, and its outcome.
 type Governing<'a, 'v> = Option<(&'a Limited<'v>, &'a Outcome)>;
 
-impl Recorder<'_, '_, '_> {
-    /// Counts every descriptor that a rule or an override matched.
-    pub(super) fn count(&self, resolved: &[Resolved<'_>], outcomes: &[Outcomes]) {
-        let descriptors = self.check.descriptors.iter().zip(resolved).zip(outcomes);
-        for (i, ((descriptor, one), outcomes)) in descriptors.enumerate() {
-            let governing = governing(limits(one), outcomes);
-            let untouched = self.rolled_back
-                && !descriptor.refund
-                && !keeps_denied(one)
-                && governing.is_none_or(|(_, outcome)| outcome.admitted());
-            if !untouched {
-                let first = limits(one).first().zip(outcomes.first());
-                // A counter that does not exist, such as one that has expired, may still have a series.
-                let series =
-                    first.map_or(0, |(_, charged)| charged.series_id.unwrap_or_else(|| self.series.series_id(i)));
-                let series = Series(series);
-                self.count_descriptor(descriptor, one, governing, series);
-            }
+/// Counts every descriptor that a rule or an override matched. A check that was denied all or nothing (`rolled_back`)
+/// counts only where it was denied.
+pub(super) fn count<'v>(
+    evaluation: Evaluation<'v, '_, '_>,
+    resolved: &[Resolved<'v>],
+    keys: &CounterKeys,
+    outcomes: &[Outcomes],
+    rolled_back: bool,
+) {
+    let descriptors = evaluation.check.descriptors.iter().zip(resolved).zip(outcomes);
+    for ((descriptor, resolved), outcomes) in descriptors {
+        let governing = outcomes.governing(resolved.limits());
+        let untouched = rolled_back
+            && !descriptor.refund
+            && !keeps_denied(resolved)
+            && governing.is_none_or(|(_, outcome)| outcome.admitted());
+        if !untouched {
+            let series = series(evaluation, descriptor, resolved, keys, outcomes);
+            Recorder { evaluation, descriptor, governing }.count(resolved, series);
         }
     }
+}
 
-    fn count_descriptor(
-        &self,
-        descriptor: &Descriptor<'_>,
-        one: &Resolved<'_>,
-        governing: Governing<'_, '_>,
-        series: Series,
-    ) {
-        let own = self.usage.slot(series);
-        match one {
-            Resolved::Nothing => self.usage.count_unmatched(self.worker, 1),
+/// The series of the descriptor's counter. A rule's several limits are one counter for an observer: the first limit's counter
+/// has the series.
+fn series(
+    evaluation: Evaluation<'_, '_, '_>,
+    descriptor: &Descriptor<'_>,
+    resolved: &Resolved<'_>,
+    keys: &CounterKeys,
+    outcomes: &Outcomes,
+) -> Series {
+    let (Some(limited), Some(charged)) = (resolved.limits().first(), outcomes.charged.first()) else {
+        return Series(0);
+    };
+    charged.series_id.map_or_else(
+        || {
+            let series = series_key::series(evaluation, descriptor, resolved);
+            evaluation.store.set_series(limited.limit(), keys.key(limited.key), series.0);
+            series
+        },
+        Series,
+    )
+}
+
+/// One decided descriptor, about to be counted.
+#[derive(Clone, Copy)]
+struct Recorder<'s, 'v, 'c> {
+    evaluation: Evaluation<'v, 's, 'c>,
+    descriptor: &'s Descriptor<'c>,
+    governing: Governing<'s, 'v>,
+}
+
+impl Recorder<'_, '_, '_> {
+    fn count(self, resolved: &Resolved<'_>, series: Series) {
+        let Self { evaluation: Evaluation { check, plan, usage, worker, .. }, descriptor, .. } = self;
+        let own = usage.slot(series);
+        match resolved {
+            Resolved::Nothing => usage.count_unmatched(worker, 1),
             Resolved::Override(_) => {
-                let shown = self.usage.for_values(&override_labels(&self.check.domain, descriptor));
-                self.count_in(&shown.counts, descriptor, None, governing, None);
-                if let Some(usage) = self.plan.overrides(&self.check.domain) {
-                    self.count_in(&usage.counts, descriptor, None, governing, own);
+                let shown = usage.for_values(&override_labels(&check.domain, descriptor));
+                self.count_in(&shown.counts, None, None);
+                if let Some(overrides) = plan.overrides(&check.domain) {
+                    self.count_in(&overrides.counts, None, own);
                 }
             }
             Resolved::Free(rule, attached) | Resolved::Rule(rule, attached, _) => {
                 if attached.metrics_by_value {
-                    let shown = self.usage.for_values(&value_labels(rule, &descriptor.entries));
-                    self.count_in(&shown.counts, descriptor, Some(rule), governing, None);
+                    let shown = usage.for_values(&value_labels(rule, &descriptor.entries));
+                    self.count_in(&shown.counts, Some(rule), None);
                 }
-                self.count_in(&attached.usage.counts, descriptor, Some(rule), governing, own);
+                self.count_in(&attached.usage.counts, Some(rule), own);
             }
         }
     }
 
-    fn count_in(
-        &self,
-        counts: &Counts,
-        descriptor: &Descriptor<'_>,
-        rule: Option<&Rule>,
-        governing: Governing<'_, '_>,
-        slot: Option<&Slot>,
-    ) {
-        let (worker, hits) = (self.worker, self.check.hits(descriptor));
+    fn count_in(self, counts: &Counts, rule: Option<&Rule>, slot: Option<&Slot>) {
+        let Self { evaluation: Evaluation { check, worker, now, .. }, descriptor, governing } = self;
+        let hits = check.hits(descriptor);
         let shadow = rule.is_some_and(|rule| rule.shadow_mode);
         match governing {
             _ if descriptor.refund => counts.record_refund(worker, hits),
             Some((limited, outcome)) => {
                 let capacity = limited.limit().capacity();
-                counts.record(Recorded { worker, now: self.now, slot, hits, outcome, capacity, shadow });
+                counts.record(Recorded { worker, now, slot, hits, outcome, capacity, shadow });
             }
             None => counts.record_unlimited(worker, hits),
         }
     }
 }
 
-/// Whether a limit counts the hits of denied checks, whoever denies them.
-fn keeps_denied(one: &Resolved<'_>) -> bool {
-    limits(one).iter().any(|limited| limited.limit().keeps_denied())
+/// Whether a limit counts the hits of denied checks, whatever denies them.
+fn keeps_denied(resolved: &Resolved<'_>) -> bool {
+    resolved.limits().iter().any(|limited| limited.limit().keeps_denied())
 }
 
-/// The path of values of a limit that the request brought along.
+/// The path of values of a request override.
 fn override_labels(domain: &str, descriptor: &Descriptor<'_>) -> Labels {
     let level = |entry: &Entry<'_>| match &*entry.value {
         "" => entry.key.to_string(),

@@ -1,14 +1,16 @@
 //! What is recorded of a check as a whole, once its answer is known, however many descriptors it has.
 
-use super::{Check, Code, Plan};
-use crate::rules::{Domain, Entry};
-use crate::usage::{Usage, WorkerSlot};
+use super::check::Check;
+use super::decision::Code;
+use super::evaluation::Evaluation;
+use crate::rules::Entry;
 
 /// Counts the check by the value of each entry key that its domain names.
 ///
 /// Cost: one branch for a domain that names none; else a look-up in the usage for each key that the check carries. A check
 /// that only gives hits back is no request.
-pub(super) fn count(usage: &Usage, plan: &Plan, domain: &Domain, worker: WorkerSlot, check: &Check<'_>, code: Code) {
+pub(super) fn count(evaluation: Evaluation<'_, '_, '_>, code: Code) {
+    let Evaluation { check, plan, domain, usage, worker, .. } = evaluation;
     if domain.usage_by.is_empty() {
         return;
     }

@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::{Check, CurrentLimit, Descriptor, Override};
+use super::check::{Check, Descriptor, Override};
+use super::decision::CurrentLimit;
+use super::plan::{Attached, Plan};
 use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
-use crate::limiter::plan::{Attached, Plan};
 use crate::rules::{Domain, Entry, Rule, RuleLimit, Varies};
 use crate::store::{CounterKeys, KeyLocation, LimitId};
 use crate::units::Nanos;
@@ -18,23 +19,42 @@ pub(super) enum Resolved<'v> {
     Free(&'v Rule, &'v Attached),
     /// A rule's limits.
     Rule(&'v Rule, &'v Attached, SmallVec<[Limited<'v>; 1]>),
-    /// A limit that the request brought along.
+    /// A request override.
     Override(Limited<'v>),
 }
 
-/// One limit, and the counter that it is asked of.
+impl<'v> Resolved<'v> {
+    /// The limits in force.
+    pub(super) fn limits(&self) -> &[Limited<'v>] {
+        match self {
+            Self::Nothing | Self::Free(..) => &[],
+            Self::Rule(_, _, limits) => limits,
+            Self::Override(limited) => std::slice::from_ref(limited),
+        }
+    }
+
+    /// The rule that the descriptor matched.
+    pub(super) fn rule(&self) -> Option<&'v Rule> {
+        match self {
+            Self::Nothing | Self::Override(_) => None,
+            Self::Free(rule, _) | Self::Rule(rule, ..) => Some(*rule),
+        }
+    }
+}
+
+/// One limit, and the key of its counter.
 #[derive(Debug)]
 pub(super) struct Limited<'v> {
     source: Source<'v>,
     pub(super) key: KeyLocation,
 }
 
-/// Where a limit comes from. One that a request brings is boxed: it is rare, and would make room for itself in all.
+/// Where a limit comes from. A request override is boxed: it is rare, and would make every limit larger.
 #[derive(Debug)]
 enum Source<'v> {
     Rule(&'v RuleLimit),
-    /// A rule's limit whose queue is cut to what the caller is ready to wait; boxed as well, for only queues need it.
-    Patient(&'v RuleLimit, Box<Limit>),
+    /// A rule's limit whose queue is cut to the caller's deadline; boxed as well, since only queues need it.
+    WithDeadline(&'v RuleLimit, Box<Limit>),
     Request(Box<(Limit, CurrentLimit<'static>)>),
 }
 
@@ -42,21 +62,21 @@ impl<'v> Limited<'v> {
     pub(super) fn limit(&self) -> &Limit {
         match &self.source {
             Source::Rule(limit) => &limit.limit,
-            Source::Patient(_, limit) => limit,
-            Source::Request(brought) => &brought.0,
+            Source::WithDeadline(_, limit) => limit,
+            Source::Request(request) => &request.0,
         }
     }
 
-    /// The limit, as statuses tell it.
+    /// The limit, as statuses report it.
     pub(super) fn current(&self) -> CurrentLimit<'v> {
         match &self.source {
-            Source::Rule(limit) | Source::Patient(limit, _) => (*limit).into(),
-            Source::Request(brought) => brought.1,
+            Source::Rule(limit) | Source::WithDeadline(limit, _) => (*limit).into(),
+            Source::Request(request) => request.1,
         }
     }
 }
 
-/// Finds what limits the descriptors of a check, and names the counters.
+/// Finds what limits the descriptors of a check, and makes the keys of the counters.
 #[derive(Debug)]
 pub(super) struct Resolver<'v> {
     plan: &'v Plan,
@@ -71,7 +91,7 @@ impl<'v> Resolver<'v> {
     }
 
     /// What limits one descriptor, whatever limits the others.
-    pub(super) fn one(&mut self, descriptor: &Descriptor<'_>) -> Resolved<'v> {
+    pub(super) fn resolve(&mut self, descriptor: &Descriptor<'_>) -> Resolved<'v> {
         let Self { plan, domain, timeout, ref mut keys } = *self;
         if let Some(limited) =
             descriptor.limit.and_then(|limit| override_limit(domain, limit, &descriptor.entries, keys))
@@ -90,7 +110,7 @@ impl<'v> Resolver<'v> {
         if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
     }
 
-    /// The names of all counters, once `resolved` is what limits all descriptors; replaced limits are dropped from it.
+    /// The keys of all counters, once `resolved` is what limits all descriptors; replaced limits are dropped from it.
     pub(super) fn finish(self, resolved: &mut [Resolved<'v>]) -> CounterKeys {
         if resolved.iter().any(|one| !replaces(one).is_empty()) {
             drop_replaced(resolved);
@@ -109,14 +129,14 @@ impl<'v> Source<'v> {
             ) => {
                 let queue = Queue { size, mode: QueueMode::HoldAtMost(timeout) };
                 let algorithm = Algorithm::TokenBucket { burst, queue };
-                Self::Patient(limit, Box::new(Limit { algorithm, ..limit.limit }))
+                Self::WithDeadline(limit, Box::new(Limit { algorithm, ..limit.limit }))
             }
             _ => Self::Rule(limit),
         }
     }
 }
 
-/// Adds the name of what a rule counts under `limit_id`: the values that the rule leaves open.
+/// Adds the key of what a rule counts under `limit_id`: the values that the rule leaves open.
 pub(super) fn rule_key(keys: &mut CounterKeys, limit_id: LimitId, rule: &Rule, entries: &[Entry<'_>]) -> KeyLocation {
     keys.add(limit_id, |mut key| {
         for (level, entry) in rule.levels.iter().zip(entries) {
@@ -130,7 +150,7 @@ pub(super) fn rule_key(keys: &mut CounterKeys, limit_id: LimitId, rule: &Rule, e
     })
 }
 
-/// A limit that the request brought along: a clock-aligned fixed window, counted by domain, window and entries.
+/// A request override: a clock-aligned fixed window, counted by domain, window and entries.
 fn override_limit<'v>(
     domain: &Domain,
     limit: Override,

@@ -1,49 +1,33 @@
-//! Names the counters that a check makes, for the usage of single counters.
+//! The series in which the usage of a single counter is counted.
 
+use super::check::Descriptor;
+use super::evaluation::Evaluation;
 use super::resolve::{Resolved, rule_key};
-use super::{Check, Descriptor, Plan};
-use crate::rules::{Level, Rule, Varies};
-use crate::store::{CounterKey, CounterKeys, LimitId, SeriesIds};
-use crate::usage::Usage;
+use crate::rules::{Entry, Level, Rule, Varies};
+use crate::store::{CounterKey, CounterKeys, LimitId};
+use crate::usage::Series;
 
-/// Gives the counters of one check their series.
-///
-/// A rule's several limits are one counter for an observer: the first limit's counter has the series.
-#[derive(Debug)]
-pub(super) struct SeriesKeys<'s, 'v, 'c> {
-    pub(super) usage: &'s Usage,
-    pub(super) plan: &'v Plan,
-    pub(super) check: &'s Check<'c>,
-    pub(super) resolved: &'s [Resolved<'v>],
-    /// The names of the counters.
-    pub(super) keys: &'s CounterKeys,
-}
-
-impl SeriesIds for SeriesKeys<'_, '_, '_> {
-    #[cold]
-    fn series_id(&self, index: usize) -> u32 {
-        let found = self.check.descriptors.get(index).zip(self.resolved.get(index));
-        found.map_or(0, |(descriptor, one)| self.series(descriptor, one))
-    }
-}
-
-impl SeriesKeys<'_, '_, '_> {
-    fn series(&self, descriptor: &Descriptor<'_>, one: &Resolved<'_>) -> u32 {
-        let series = match one {
-            Resolved::Rule(rule, attached, _) => {
-                // Without the window that is part of a counter's own key: usage goes on when a limit changes.
-                let mut keys = CounterKeys::default();
-                let key = rule_key(&mut keys, attached.limit_id, rule, &descriptor.entries);
-                self.usage.series(&attached.usage, keys.key(key), || rule_entries(rule, descriptor))
-            }
-            Resolved::Override(_) => {
-                let Some(usage) = self.plan.overrides(&self.check.domain) else { return 0 };
-                let key = override_key(&self.check.domain, descriptor);
-                self.usage.series(usage, key.as_bytes(), || entries(descriptor))
-            }
-            Resolved::Nothing | Resolved::Free(..) => return 0,
-        };
-        series.0
+/// The series of the counter of a descriptor. For a counter that has not been given it yet: it looks the series up by key.
+#[cold]
+pub(super) fn series(
+    evaluation: Evaluation<'_, '_, '_>,
+    descriptor: &Descriptor<'_>,
+    resolved: &Resolved<'_>,
+) -> Series {
+    let Evaluation { check, plan, usage, .. } = evaluation;
+    match resolved {
+        Resolved::Rule(rule, attached, _) => {
+            // Without the window that is part of a counter's own key: usage goes on when a limit changes.
+            let mut keys = CounterKeys::default();
+            let key = rule_key(&mut keys, attached.limit_id, rule, &descriptor.entries);
+            usage.series(&attached.usage, keys.key(key), || rule_entries(rule, descriptor))
+        }
+        Resolved::Override(_) => {
+            let Some(overrides) = plan.overrides(&check.domain) else { return Series(0) };
+            let key = override_key(&check.domain, descriptor);
+            usage.series(overrides, key.as_bytes(), || entries(descriptor))
+        }
+        Resolved::Nothing | Resolved::Free(..) => Series(0),
     }
 }
 
@@ -60,7 +44,7 @@ fn override_key(domain: &str, descriptor: &Descriptor<'_>) -> CounterKey {
 /// The entries of a counter: what the rule fixes as it is configured, the rest as it was sent.
 fn rule_entries(rule: &Rule, descriptor: &Descriptor<'_>) -> Vec<(String, String)> {
     let sent = rule.levels.iter().zip(&descriptor.entries);
-    let entry = |(level, entry): (&Level, &crate::rules::Entry<'_>)| match level.varies {
+    let entry = |(level, entry): (&Level, &Entry<'_>)| match level.varies {
         Varies::Nothing => (level.key.clone(), level.value.clone()),
         Varies::Key => (entry.key.to_string(), level.value.clone()),
         Varies::Value => (level.key.clone(), entry.value.to_string()),

@@ -7,6 +7,7 @@
 //! A panic in a handler ends the process in a release build (`panic = "abort"`): a supervisor restarts it, and nothing
 //! serves on with half a state. In a debug build it ends the one stream.
 
+mod call;
 mod checks;
 mod compressed;
 mod connection;

@@ -7,11 +7,11 @@ use h2::server::SendResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tonic::Status;
-use tonic::codegen::Service;
+use tonic::codegen::Service as _;
 use tonic::service::Routes;
 
-use super::Context;
-use super::checks::{Batch, Checks};
+use super::call::call;
+use super::checks::{self, Checks};
 use super::compressed::{gathered, names_encoding};
 use super::stream::{Payload, Pieces, Whole, respond};
 use crate::api::rls::ResponseFrame;
@@ -20,11 +20,12 @@ use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
 use crate::limiter::WorkerSlot;
 use crate::net::PartialBytes;
 use crate::runtime::lifecycle::Phases;
+use crate::service::{Batch, Service};
 
 /// What a worker offers on each of its connections. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Services {
-    checks: Arc<Checks>,
+    service: Arc<Service>,
     other: Routes,
     partial: PartialBytes,
     phases: Phases,
@@ -33,12 +34,12 @@ pub(super) struct Services {
 
 impl Services {
     /// The services of the worker with this slot.
-    pub(super) fn new(context: &Context, worker: WorkerSlot) -> Self {
+    pub(super) fn new(service: &Service, worker: WorkerSlot) -> Self {
         Self {
-            checks: Arc::new(Checks::new(context, worker)),
-            other: common_services(&context.phases, SERVICE_NAME).prepare(),
+            service: Arc::new(Service { worker, ..service.clone() }),
+            other: common_services(&service.phases, SERVICE_NAME).prepare(),
             partial: PartialBytes::default(),
-            phases: context.phases.clone(),
+            phases: service.phases.clone(),
             prepared: Arc::default(),
         }
     }
@@ -50,7 +51,7 @@ impl Services {
 
     /// What the checks of one batch are decided by.
     pub(super) fn batch(&self) -> Batch<'_> {
-        self.checks.batch()
+        self.service.batch()
     }
 
     /// Decides about a check whose request arrived whole.
@@ -58,14 +59,14 @@ impl Services {
         let Some(message) = crate::api::rls::sole_message(&whole.piece) else {
             return self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
         };
-        let span = self.checks.begin_span(&head.headers, message);
-        match self.checks.decide(batch, &head.headers, message) {
-            Ok(answer) if answer.delay.is_zero() && span.is_none() => self.prepared.send(&mut respond, answer.frame),
-            answer => {
-                let (checks, prepared) = (Arc::clone(&self.checks), Arc::clone(&self.prepared));
+        match batch.decide(call(&self.service, &head.headers), message) {
+            Ok(reply) if reply.delay.is_zero() => self.prepared.send(&mut respond, reply.frame),
+            Err(error) => send_error(&mut respond, &error.status()),
+            reply => {
+                let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
                 tokio::spawn(async move {
                     let settled = tokio::select! {
-                        settled = checks.settle(answer, span) => settled,
+                        settled = checks::settle(&service, reply) => settled,
                         _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
                     };
                     match settled {
@@ -83,7 +84,7 @@ impl Services {
             Ok(request) => request,
             Err(status) => return send_error(&mut response, &status),
         };
-        let mut checks = RateLimitServiceServer::from_arc(Arc::clone(&self.checks))
+        let mut checks = RateLimitServiceServer::new(Checks(Arc::clone(&self.service)))
             .accept_compressed(ACCEPTED_ENCODING)
             .max_decoding_message_size(crate::net::MAX_MESSAGE_BYTES);
         let answer = async move {

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 use std::{io, thread};
 
@@ -11,31 +10,18 @@ use tokio::sync::oneshot;
 
 use super::connection;
 use super::services::Services;
-use crate::limiter::{Limiter, WorkerSlot};
+use crate::limiter::WorkerSlot;
 use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, open};
-use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
-use crate::service::DelayedReplies;
-use crate::telemetry::DecisionTimes;
-use crate::telemetry::otlp::CheckTracer;
+use crate::service::Service;
 
 /// What every worker works with.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Decides.
-    pub limiter: Arc<Limiter>,
-    /// Tells the time.
-    pub clock: Arc<Clock>,
-    /// The phase of the process.
-    pub phases: Phases,
-    /// Room for connections, of all workers together.
+    /// Decides; each worker takes a clone with a slot of its own.
+    pub service: Service,
+    /// How many connections all workers together may have.
     pub connection_limit: ConnectionLimit,
-    /// Which checks are traced; `None`: none is.
-    pub spans: Option<CheckTracer>,
-    /// The delayed replies of all workers.
-    pub delayed: DelayedReplies,
-    /// How long their decisions take.
-    pub times: Arc<DecisionTimes>,
 }
 
 /// The running workers.
@@ -89,8 +75,8 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
 }
 
 async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
-    let local = context.phases.relayed();
-    let services = Services::new(&context, worker);
+    let local = context.service.phases.relayed();
+    let services = Services::new(&context.service, worker);
     let connection = |peer| {
         let (services, phases) = (services.clone(), local.clone());
         async move {
@@ -100,7 +86,7 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
             }
         }
     };
-    acceptor.serve(context.phases, connection).await;
+    acceptor.serve(context.service.phases, connection).await;
 }
 
 /// Serves one connection until it ends.

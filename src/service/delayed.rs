@@ -1,14 +1,10 @@
 //! Replies that are delayed until the hits they answer have their turn.
 //!
 //! A delayed reply is a future with a timer: no thread, no poll. When its caller goes away, the stream's future is dropped,
-//! and the timer with it; the place in the queue stays charged. Order of admission is by the time that the bucket gave.
+//! and the timer with it; the hits in the queue stay charged. The order of admission is by the time that the bucket gave.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use http::HeaderMap;
-use tonic::Status;
 
 use crate::runtime::lifecycle::Phases;
 use crate::units::Nanos;
@@ -23,27 +19,31 @@ impl DelayedReplies {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// How long a caller with these headers waits at most for an answer: until its own deadline, and not at all while
-    /// too many answers are held already.
-    pub fn timeout(&self, headers: &HeaderMap) -> Option<Nanos> {
-        if self.count() >= MAX_DELAYED { Some(Nanos::ZERO) } else { timeout(headers) }
+    /// Whether there are so many that no further check may wait.
+    pub fn is_full(&self) -> bool {
+        self.count() >= MAX_DELAYED
     }
 
     /// Waits for `length`.
     ///
     /// # Errors
-    /// UNAVAILABLE when the process closes before that: the caller may ask another server.
-    pub async fn delay(&self, length: Nanos, mut phases: Phases) -> Result<(), Status> {
+    /// When the process closes before that.
+    pub async fn delay(&self, length: Nanos, mut phases: Phases) -> Result<(), ShuttingDown> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let _released = Release(&self.0);
         tokio::select! {
             () = tokio::time::sleep(length.into()) => Ok(()),
-            () = phases.closing() => Err(Status::unavailable("shutting down before the hits had their turn")),
+            () = phases.closing() => Err(ShuttingDown),
         }
     }
 }
 
-/// Gives the place back, however the wait ends.
+/// The process stops before a delayed reply is due: the caller may ask another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("shutting down before the hits had their turn")]
+pub struct ShuttingDown;
+
+/// Counts the reply out, however the wait ends.
 struct Release<'h>(&'h AtomicUsize);
 
 impl Drop for Release<'_> {
@@ -52,60 +52,13 @@ impl Drop for Release<'_> {
     }
 }
 
-/// The caller's deadline, from the header `grpc-timeout`: at most eight digits and a unit. One that breaks the format
-/// counts as none.
-fn timeout(headers: &HeaderMap) -> Option<Nanos> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let count: u64 = digits.parse().ok()?;
-    let length = match unit {
-        "H" => Duration::from_secs(count * 3_600),
-        "M" => Duration::from_secs(count * 60),
-        "S" => Duration::from_secs(count),
-        "m" => Duration::from_millis(count),
-        "u" => Duration::from_micros(count),
-        "n" => Duration::from_nanos(count),
-        _ => return None,
-    };
-    Some(length.into())
-}
-
-/// Delayed replies of the whole process, a few KiB each (a stream and a timer): what is above is denied, not held.
+/// Delayed replies of the whole process, a few KiB each (a stream and a timer): checks beyond are denied, not delayed.
 const MAX_DELAYED: usize = 250_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::runtime::lifecycle::{Lifecycle, Phase};
-
-    #[test]
-    fn deadlines_are_read_from_the_header() {
-        for (text, want_ns) in [
-            ("20m", Some(20_000_000)),
-            ("1S", Some(1_000_000_000)),
-            ("2M", Some(120_000_000_000)),
-            ("1H", Some(3_600_000_000_000)),
-            ("99999999H", Some(u64::MAX)),
-            ("7u", Some(7_000)),
-            ("7n", Some(7)),
-            ("0m", Some(0)),
-            ("", None),
-            ("m", None),
-            ("5", None),
-            ("-5m", None),
-            ("5s", None),
-            ("123456789m", None),
-            ("1 m", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().unwrap());
-            assert_eq!(timeout(&headers).map(Nanos::as_ns), want_ns, "{text:?}");
-        }
-        assert_eq!(timeout(&HeaderMap::new()), None);
-    }
 
     #[tokio::test(start_paused = true)]
     async fn a_hundred_thousand_answers_are_delayed_and_released() {
@@ -135,7 +88,7 @@ mod tests {
         assert_eq!(delayed.count(), 0);
         lifecycle.advance(Phase::Closing);
         let closed = delayed.delay(Nanos::from_secs(3_600), lifecycle.phases()).await;
-        assert_eq!(closed.unwrap_err().code(), tonic::Code::Unavailable);
+        assert_eq!(closed, Err(ShuttingDown));
     }
 
     /// Polls once; whether the future still waits.
@@ -146,8 +99,8 @@ mod tests {
     #[test]
     fn with_too_many_delayed_nobody_waits() {
         let delayed = DelayedReplies::default();
-        assert_eq!(delayed.timeout(&HeaderMap::new()), None);
+        assert!(!delayed.is_full());
         delayed.0.store(MAX_DELAYED, Ordering::Relaxed);
-        assert_eq!(delayed.timeout(&HeaderMap::new()), Some(Nanos::ZERO));
+        assert!(delayed.is_full());
     }
 }

@@ -1,86 +1,69 @@
 //! What a check goes through, whatever carried it: read, decide, write.
+//!
+//! A front end asks its [`Service`] for a [`Batch`], one for the checks that arrived together, and hands each encoded check
+//! to [`Batch::decide`] with what it knows about the [`Call`]. The [`Reply`] is settled ([`Service::settle`]) before it is
+//! sent. No type of HTTP or gRPC comes in here.
 
+mod batch;
 mod delayed;
 pub mod response;
 
-pub use delayed::DelayedReplies;
+pub use batch::{Batch, Call, Reply};
+pub use delayed::{DelayedReplies, ShuttingDown};
 
-use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
+use std::sync::Arc;
 
-use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
-use crate::units::{Nanos, Timestamp};
-use response::metadata;
+use crate::api::rls::ResponseFrame;
+use crate::limiter::{Limiter, WorkerSlot};
+use crate::runtime::clock::Clock;
+use crate::runtime::lifecycle::Phases;
+use crate::telemetry::DecisionTimes;
+use crate::telemetry::otlp::CheckTracer;
 
-/// Decides about one encoded request.
+/// Decides about the checks of one worker.
 ///
-/// # Errors
-/// What the request lacks or exceeds, for [`RequestError::status`] to tell.
-pub fn answer(limiter: &Limiter, worker: WorkerSlot, now: Timestamp, request: &[u8]) -> Result<Answer, RequestError> {
-    answer_within(limiter, worker, now, request, None)
+/// Each worker has its own clone behind one `Arc`, so that cores do not share its reference count.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Decides.
+    pub limiter: Arc<Limiter>,
+    /// Tells the time.
+    pub clock: Arc<Clock>,
+    /// The slot of the worker.
+    pub worker: WorkerSlot,
+    /// Which checks are traced; `None`: none is.
+    pub tracer: Option<CheckTracer>,
+    /// The delayed replies of all workers.
+    pub delayed: DelayedReplies,
+    /// The phase of the process.
+    pub phases: Phases,
+    /// How long decisions take.
+    pub times: Arc<DecisionTimes>,
 }
 
-/// Decides about one encoded request of a caller that waits no longer than `timeout` for a delayed reply.
-///
-/// # Errors
-/// As [`answer`].
-pub fn answer_within(
-    limiter: &Limiter,
-    worker: WorkerSlot,
-    now: Timestamp,
-    request: &[u8],
-    timeout: Option<Nanos>,
-) -> Result<Answer, RequestError> {
-    answer_by(limiter, limiter.view().as_ref(), worker, now, request, timeout)
-}
+impl Service {
+    /// What checks that arrived together are decided by: one instant and one configuration.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::of_service(self)
+    }
 
-/// As [`answer_within`], by a view of `limiter` that the caller took for a batch of requests.
-///
-/// # Errors
-/// As [`answer`].
-pub fn answer_by(
-    limiter: &Limiter,
-    view: Option<&View<'_>>,
-    worker: WorkerSlot,
-    now: Timestamp,
-    request: &[u8],
-    timeout: Option<Nanos>,
-) -> Result<Answer, RequestError> {
-    let answer = decide(limiter, view, worker, now, request, timeout);
-    limiter.usage().count_request(worker, answer.is_err());
-    answer
-}
+    /// Whether checks may be traced: a caller that is asked for no trace need not look for its headers.
+    pub fn is_traced(&self) -> bool {
+        self.tracer.is_some()
+    }
 
-fn decide(
-    limiter: &Limiter,
-    view: Option<&View<'_>>,
-    worker: WorkerSlot,
-    now: Timestamp,
-    request: &[u8],
-    timeout: Option<Nanos>,
-) -> Result<Answer, RequestError> {
-    let mut check = Check { timeout, ..Check::default() };
-    rls::read_into(&mut check, request)?;
-    let view = view.ok_or(RequestError::NoConfiguration)?;
-    let decision = view.check(worker, now, &check);
-    let metadata = metadata::build(&check, &decision, limiter.settings().dynamic_metadata);
-    let parts = ResponseParts::new(&check, &decision, now, limiter.settings().quota_mode);
-    Ok(Answer {
-        frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, &decision, &parts, metadata.as_ref())),
-        delay: decision.delay,
-        over_limit: decision.code == Code::OverLimit,
-    })
+    /// Waits as long as the reply is to be delayed, and ends its span.
+    ///
+    /// The request should not be kept meanwhile: it may be 4 MiB, and a quarter of a million replies may wait.
+    ///
+    /// # Errors
+    /// When the process stops before that.
+    pub async fn settle(&self, reply: Reply) -> Result<ResponseFrame, ShuttingDown> {
+        let Reply { frame, delay, span, .. } = reply;
+        if !delay.is_zero() {
+            self.delayed.delay(delay, self.phases.clone()).await?;
+        }
+        drop(span);
+        Ok(frame)
+    }
 }
-
-/// An answer, and when to give it.
-#[derive(Debug)]
-pub struct Answer {
-    /// The encoded `RateLimitResponse`.
-    pub frame: ResponseFrame,
-    /// How long the answer is to be held: the hits wait in a queue.
-    pub delay: Nanos,
-    /// Whether the overall code is OVER_LIMIT.
-    pub over_limit: bool,
-}
-
-/// An answer to three descriptors takes about 60 bytes.
-const TYPICAL_BYTES: usize = 128;

@@ -70,7 +70,7 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
         let decision = view.check(WorkerSlot::default(), now, &check);
         match output {
             Output::Decisions => {
-                let parts = ResponseParts::new(&check, &decision, now, limiter.settings().quota_mode);
+                let parts = ResponseParts::new(&check, &decision, now);
                 answer::write(&mut out, &last.at, &decision, &parts)?;
             }
             Output::Summary => summary.add(&check, &decision, view.rules()),

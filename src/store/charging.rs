@@ -37,11 +37,11 @@ pub(super) trait Shards<V> {
 
 /// One locked shard.
 pub(super) trait Shard<V> {
-    /// The state of `key` and its tag (see [`super::SeriesIds`]), if it has one.
-    fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, u32)>;
+    /// The state of `key`, if there is one, and the number of its series, if it has been given.
+    fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, Option<u32>)>;
 
-    /// Gives `key` its first state, and its tag for good. The caller has looked and found none.
-    fn insert(&mut self, location: Location, key: &[u8], state: V, series_id: u32);
+    /// Gives `key` its first state. The caller has looked and found none.
+    fn insert(&mut self, location: Location, key: &[u8], state: V);
 
     /// Books a change of what states keep on the heap, in bytes.
     fn book_heap(&mut self, before: usize, after: usize);
@@ -90,7 +90,7 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         charged.unwrap_or_else(|| Charged { outcome: self.capacity.exhausted(charge), series_id: None })
     }
 
-    /// Asks several counters, all of their shards locked, as [`super::Store::charge_groups`] says.
+    /// Asks several counters, all of their shards locked, as [`super::Memory::charge_groups`] says.
     pub(super) fn groups(
         &self,
         now: Timestamp,
@@ -132,7 +132,7 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
             if before != after {
                 shard.book_heap(before, after);
             }
-            return Charged { outcome, series_id: Some(series_id) };
+            return Charged { outcome, series_id };
         }
         let mut state = V::FRESH;
         let outcome = state.step(charge.limit, now, charge.op, true);
@@ -145,12 +145,12 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         if step == Step::Peek {
             return Charged { outcome, series_id: None };
         }
-        let (heap, series_id) = (state.heap_bytes(), charge.new_series_id());
-        shard.insert(location, charge.key, state, series_id);
+        let heap = state.heap_bytes();
+        shard.insert(location, charge.key, state);
         if heap > 0 {
             shard.book_heap(0, heap);
         }
-        Charged { outcome, series_id: Some(series_id) }
+        Charged { outcome, series_id: None }
     }
 
     /// One operation on a counter that exists: it grows only where there is room for more.
@@ -172,10 +172,6 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
 }
 
 impl Charge<'_> {
-    fn new_series_id(&self) -> u32 {
-        self.series.map_or(0, |series| series.ids.series_id(series.index))
-    }
-
     /// The limit where others decide as well: what a denied check leaves behind is then only what is to stay
     /// whoever denied.
     fn limit_of_joint_charge(&self) -> Limit {

@@ -57,7 +57,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 26] = [
     ("admin", &["api", "grpc", "history", "http", "limiter", "rules", "runtime", "units", "usage"]),
     ("http", &["api", "config", "history", "limiter", "net", "rules", "runtime", "sanitize", "service", "telemetry"]),
     ("grpc", &["api", "runtime"]),
-    ("service", &["api", "limiter", "rules", "runtime", "units"]),
+    ("service", &["api", "limiter", "rules", "runtime", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["runtime", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.

@@ -1,5 +1,7 @@
 //! Which rule a descriptor meets, and which counter.
 
+use tidegate::service::{Batch, Call};
+
 use crate::scene::{check, domain};
 
 const TREE: &str = "
@@ -149,11 +151,12 @@ fn values_that_are_not_utf_8_are_limited() {
         let entry = [&[0x0a, 1, b'a', 0x12, u8::try_from(value.len()).unwrap()], value].concat();
         let wrap = |field: u8, bytes: Vec<u8>| [vec![field, u8::try_from(bytes.len()).unwrap()], bytes].concat();
         let request = [wrap(0x0a, b"d".to_vec()), wrap(0x12, wrap(0x0a, entry))].concat();
-        let answer =
-            tidegate::service::answer(scene.limiter(), WorkerSlot::default(), Timestamp::EPOCH, &request).unwrap();
+        let answer = Batch::new(scene.limiter(), WorkerSlot::default(), Timestamp::EPOCH)
+            .decide(Call::default(), &request)
+            .unwrap();
         let read = tidegate::api::rls::read(&request).unwrap();
         let code = scene.limiter().view().unwrap().check(WorkerSlot::default(), Timestamp::EPOCH, &read).code;
-        (answer.over_limit, code)
+        (answer.code == Code::OverLimit, code)
     };
     for value in [&b"\xff"[..], b"ok\xc3(", b"\xed\xa0\x80", b"\0", b"\xf8\x88\x80\x80\x80"] {
         assert_eq!(check(value), (false, Code::OverLimit), "{value:?}");

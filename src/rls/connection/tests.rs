@@ -14,12 +14,10 @@ use crate::api::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescr
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use crate::limiter::{Limiter, Settings, WorkerSlot};
-use crate::net::ConnectionLimit;
-use crate::rls::Context as Shared;
 use crate::rules::{LoadOptions, SourceFile, load};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::{Lifecycle, Phase};
-use crate::service::DelayedReplies;
+use crate::service::{DelayedReplies, Service};
 use crate::telemetry::DecisionTimes;
 
 /// A stream that counts what is written at once.
@@ -52,16 +50,16 @@ fn services(lifecycle: &Lifecycle) -> Services {
     let rules = load(&[SourceFile { name: "rules.yaml".into(), text }], LoadOptions::default()).unwrap();
     let limiter = Limiter::new(Settings::default());
     limiter.replace_rules(crate::units::Timestamp::EPOCH, rules);
-    let shared = Shared {
+    let service = Service {
         limiter: Arc::new(limiter),
         clock: Arc::new(Clock::start()),
-        phases: lifecycle.phases(),
-        connection_limit: ConnectionLimit::new(1),
-        spans: None,
+        worker: WorkerSlot(0),
+        tracer: None,
         delayed: DelayedReplies::default(),
+        phases: lifecycle.phases(),
         times: Arc::new(DecisionTimes::new(1)),
     };
-    Services::new(&shared, WorkerSlot(0))
+    Services::new(&service, WorkerSlot(0))
 }
 
 fn check() -> Bytes {

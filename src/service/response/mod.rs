@@ -1,4 +1,4 @@
-//! What an answer carries beside the decision: headers, and the body of a denial, as `response:` of the domain says.
+//! What an answer carries besides the decision: headers, and the body of a denial, as `response:` of the domain says.
 
 mod body;
 mod headers;
@@ -10,13 +10,12 @@ use crate::rules::{Body, Entry, Response};
 use crate::units::Timestamp;
 
 impl ResponseParts {
-    /// What goes with `decision`, taken with or without global quota mode. Nothing, at no cost, for a domain without
-    /// `response:` and a check that does not wait.
-    pub fn new(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp, quota_mode: bool) -> Self {
+    /// What goes with `decision`. Nothing, at no cost, for a domain without `response:` and a check that does not wait.
+    pub fn new(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp) -> Self {
         let mut parts = Self::default();
         if let Some(response) = decision.domain.map(|domain| &domain.response)
             && (!response.headers.is_empty() || response.body != Body::None)
-            && let Some(governing) = GoverningLimit::new(check, decision, quota_mode)
+            && let Some(governing) = GoverningLimit::new(check, decision)
         {
             parts.add_configured(response, &governing, now);
         }
@@ -47,7 +46,7 @@ impl ResponseParts {
     }
 }
 
-/// The governing limit, which headers and body report: the one that denies, else the one with the least remaining.
+/// The governing limit, which headers and body report.
 struct GoverningLimit<'d> {
     domain: &'d str,
     /// The entries of the descriptor that it limits.
@@ -59,16 +58,11 @@ struct GoverningLimit<'d> {
 }
 
 impl<'d> GoverningLimit<'d> {
-    fn new(check: &'d Check<'_>, decision: &'d Decision<'_>, quota_mode: bool) -> Option<Self> {
-        let limited = |descriptor: usize| {
-            let (asked, status) = check.descriptors.get(descriptor).zip(decision.statuses.get(descriptor))?;
-            Some((&*asked.entries, status, status.limit?))
-        };
-        let denying = decision.denied_by(quota_mode, |status| status.code == Code::OverLimit).and_then(limited);
-        let all = (0..decision.statuses.len()).filter_map(limited);
-        let (entries, status, limit) = denying.or_else(|| all.min_by_key(|(_, status, _)| status.remaining))?;
+    fn new(check: &'d Check<'_>, decision: &'d Decision<'_>) -> Option<Self> {
+        let index = decision.governing?;
+        let (descriptor, status) = check.descriptors.get(index).zip(decision.statuses.get(index))?;
         let denied = decision.code == Code::OverLimit;
-        Some(Self { domain: &check.domain, entries, status, limit, denied })
+        Some(Self { domain: &check.domain, entries: &descriptor.entries, status, limit: status.limit?, denied })
     }
 
     /// Seconds until the check can succeed, rounded up, never 0: that would say "at once".

@@ -13,8 +13,8 @@ use crate::units::{Nanos, Timestamp};
 /// A shelf of a few shards; a name's first byte is its shard.
 struct Loomed<V>(Vec<Mutex<Names<V>>>);
 
-/// States and tags by name.
-type Names<V> = BTreeMap<Vec<u8>, (V, u32)>;
+/// States by name.
+type Names<V> = BTreeMap<Vec<u8>, V>;
 
 impl<V> Loomed<V> {
     fn new(shards: usize) -> Self {
@@ -38,12 +38,12 @@ impl<V> Shards<V> for Loomed<V> {
 }
 
 impl<V> Shard<V> for MutexGuard<'_, Names<V>> {
-    fn state_mut(&mut self, _: Location, key: &[u8]) -> Option<(&mut V, u32)> {
-        self.get_mut(key).map(|(state, series_id)| (state, *series_id))
+    fn state_mut(&mut self, _: Location, key: &[u8]) -> Option<(&mut V, Option<u32>)> {
+        self.get_mut(key).map(|state| (state, None))
     }
 
-    fn insert(&mut self, _: Location, key: &[u8], state: V, series_id: u32) {
-        assert!(BTreeMap::insert(self, key.to_vec(), (state, series_id)).is_none(), "a counter is made once");
+    fn insert(&mut self, _: Location, key: &[u8], state: V) {
+        assert!(BTreeMap::insert(self, key.to_vec(), state).is_none(), "a counter is made once");
     }
 
     fn book_heap(&mut self, _: usize, _: usize) {}
@@ -80,18 +80,17 @@ impl World {
     }
 
     fn one(&self, limit: &Limit, key: &[u8]) -> bool {
-        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(1), series: None }).outcome.admitted()
+        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(1) }).outcome.admitted()
     }
 
     fn all(&self, wanted: &[(&Limit, &[u8])]) -> bool {
-        let charges: Vec<_> =
-            wanted.iter().map(|(limit, key)| Charge { limit, key, op: Op::Charge(1), series: None }).collect();
+        let charges: Vec<_> = wanted.iter().map(|(limit, key)| Charge { limit, key, op: Op::Charge(1) }).collect();
         let mut outcomes = Vec::new();
         self.charging().groups(NOW, &[Group::required(charges.len())], &charges, &mut outcomes)
     }
 
     fn remaining(&self, limit: &Limit, key: &[u8]) -> u64 {
-        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(0), series: None }).outcome.remaining
+        self.charging().one(NOW, &Charge { limit, key, op: Op::Charge(0) }).outcome.remaining
     }
 }
 

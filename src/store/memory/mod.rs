@@ -6,8 +6,8 @@ mod table;
 pub use sweep::SweepStats;
 
 use super::charging::{Capacity, Step, Transaction};
-use super::{Charge, Charged, Group, Store};
-use crate::engine::{Cell, Log, Op, Outcome, Reason, Verdict};
+use super::{Charge, Charged, Group};
+use crate::engine::{Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 use sweep::SweepState;
 use table::Table;
@@ -66,6 +66,44 @@ impl Memory {
         self.sweeping.stats()
     }
 
+    /// Charges one counter. Never admits more than the limit allows, whatever else happens at the same time.
+    pub fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
+        self.transaction().one(now, charge)
+    }
+
+    /// Charges several counters in one step: all of them, or none when one denies. Returns whether the check is admitted.
+    ///
+    /// `charges` are those of `groups`, one group after the other. A check is denied when a required group is, or when
+    /// there are quota groups and all of them are; nothing is charged then but limits whose denied hits
+    /// [always](crate::engine::CountDenied::Always) count. Refunds take effect in any case.
+    ///
+    /// The outcomes line up with `charges`: after a denial those of groups that would have admitted are those of a peek
+    /// without hits. A counter that denies the check begins its ban if its limit has one: that is no charge.
+    pub fn charge_groups(
+        &self,
+        now: Timestamp,
+        groups: &[Group],
+        charges: &[Charge<'_>],
+        outcomes: &mut Vec<Charged>,
+    ) -> bool {
+        self.transaction().groups(now, groups, charges, outcomes)
+    }
+
+    /// [`Memory::charge_groups`] of one required group.
+    pub fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) -> bool {
+        self.charge_groups(now, &[Group::required(charges.len())], charges, outcomes)
+    }
+
+    /// Keeps the number of a counter's series with its state, so that later charges report it. Does nothing for a counter
+    /// that does not exist. Cost: one short lock; once in a counter's life.
+    pub fn set_series(&self, limit: &Limit, key: &[u8], series_id: u32) {
+        if limit.algorithm == Algorithm::SlidingLog {
+            self.logs.set_series(key, series_id);
+        } else {
+            self.cells.set_series(key, series_id);
+        }
+    }
+
     fn transaction(&self) -> Transaction<'_, Table<Cell>, Table<Log>, Self> {
         Transaction { cells: &self.cells, logs: &self.logs, capacity: self }
     }
@@ -97,21 +135,5 @@ impl Capacity for Memory {
                 reset: Nanos::ZERO,
             },
         }
-    }
-}
-
-impl Store for Memory {
-    fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
-        self.transaction().one(now, charge)
-    }
-
-    fn charge_groups(
-        &self,
-        now: Timestamp,
-        groups: &[Group],
-        charges: &[Charge<'_>],
-        outcomes: &mut Vec<Charged>,
-    ) -> bool {
-        self.transaction().groups(now, groups, charges, outcomes)
     }
 }

@@ -43,7 +43,7 @@ struct Record<V> {
     named: Named,
 }
 
-/// A counter's tag (see [`crate::store::SeriesIds`]) and its name: within the record, where it fits.
+/// The number of a counter's series ([`NO_SERIES`] until it has one) and its name: within the record, where it fits.
 #[derive(Debug)]
 enum Named {
     Here { length: u8, name: [u8; INLINE_NAME], series_id: u32 },
@@ -51,7 +51,8 @@ enum Named {
 }
 
 impl Named {
-    fn new(name: &[u8], series_id: u32) -> Self {
+    fn new(name: &[u8]) -> Self {
+        let series_id = NO_SERIES;
         let mut here = [0; INLINE_NAME];
         match (here.get_mut(..name.len()), u8::try_from(name.len())) {
             (Some(capacity), Ok(length)) => {
@@ -69,10 +70,14 @@ impl Named {
         }
     }
 
-    fn series_id(&self) -> u32 {
-        match self {
-            Self::Here { series_id, .. } | Self::Elsewhere { series_id, .. } => *series_id,
-        }
+    fn series_id(&self) -> Option<u32> {
+        let (Self::Here { series_id, .. } | Self::Elsewhere { series_id, .. }) = self;
+        (*series_id != NO_SERIES).then_some(*series_id)
+    }
+
+    fn set_series_id(&mut self, number: u32) {
+        let (Self::Here { series_id, .. } | Self::Elsewhere { series_id, .. }) = self;
+        *series_id = number;
     }
 }
 
@@ -149,6 +154,16 @@ impl<V> Table<V> {
         dropped
     }
 
+    /// Gives the counter of this name the number of its series, if it exists.
+    pub(super) fn set_series(&self, name: &[u8], series_id: u32) {
+        let location = self.locate(name);
+        if let Some(mut shard) = self.lock(location)
+            && let Some(record) = shard.record_mut(location, name)
+        {
+            record.named.set_series_id(series_id);
+        }
+    }
+
     /// Shows each name and its state, one shard locked at a time.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], &mut V)) {
         for stripe in &self.stripes {
@@ -197,16 +212,22 @@ impl<V> Shards<V> for Table<V> {
     }
 }
 
-impl<V> Shard<V> for LockedShard<'_, V> {
-    fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, u32)> {
+impl<V> LockedShard<'_, V> {
+    fn record_mut(&mut self, location: Location, key: &[u8]) -> Option<&mut Record<V>> {
         let ((), record) = self.slots.get_mut(location.hash, |((), record)| record.get().named.name() == key)?;
-        let Record { state, named } = &mut **record.get_mut();
+        Some(record.get_mut())
+    }
+}
+
+impl<V> Shard<V> for LockedShard<'_, V> {
+    fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, Option<u32>)> {
+        let Record { state, named } = self.record_mut(location, key)?;
         Some((state, named.series_id()))
     }
 
-    fn insert(&mut self, location: Location, key: &[u8], state: V, series_id: u32) {
+    fn insert(&mut self, location: Location, key: &[u8], state: V) {
         let before = self.slots.buckets();
-        let record = Record { state, named: Named::new(key, series_id) };
+        let record = Record { state, named: Named::new(key) };
         let bytes = record.bytes();
         let slot = ((), SharedValue::new(Box::new(record)));
         self.slots.insert(location.hash, slot, |((), record)| self.table.hasher.hash_one(record.get().named.name()));
@@ -238,6 +259,8 @@ fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of(16)
 }
 
+/// The series of a counter that has none yet. A series of this number would only cost a look-up at each check.
+const NO_SERIES: u32 = u32::MAX;
 /// Names up to this length stand in their record: identity, and values of 35 bytes. With a cell of 16 bytes, the tag, the
 /// length and what tells the two kinds of names apart that makes 64.
 const INLINE_NAME: usize = 42;
@@ -266,11 +289,13 @@ mod tests {
             let location = table.locate(name);
             let mut shard = table.lock(location).unwrap();
             assert_eq!(shard.state_mut(location, name), None);
-            shard.insert(location, name, state, 7);
+            shard.insert(location, name, state);
+            drop(shard);
+            table.set_series(name, 7);
         }
         for (name, mut state) in names.iter().zip(1..) {
             let location = table.locate(name);
-            assert_eq!(table.lock(location).unwrap().state_mut(location, name), Some((&mut state, 7)));
+            assert_eq!(table.lock(location).unwrap().state_mut(location, name), Some((&mut state, Some(7))));
         }
         assert_eq!(table.live(), names.len());
         assert!(table.bytes() > names.iter().map(Vec::len).sum());

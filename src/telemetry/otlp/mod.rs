@@ -25,7 +25,7 @@ use tokio::runtime::Runtime;
 use super::Snapshot;
 use super::names::METRICS;
 use settings::{Settings, Target};
-pub use spans::{CheckSpan, CheckTracer};
+pub use spans::{CheckSpan, CheckTracer, TraceContext};
 
 /// The exporters, running.
 pub struct Otlp {

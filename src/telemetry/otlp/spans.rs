@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use http::{HeaderMap, HeaderName};
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
 };
@@ -21,19 +20,19 @@ impl CheckTracer {
         Self { tracer, sampling }
     }
 
-    /// Begins the span of a check that came with these headers; `None` when the check is not sampled.
+    /// Begins the span of a check that came with this context; `None` when the check is not sampled.
     ///
-    /// Cost when not sampled: one look-up of the header `traceparent`, and a random number where a share is sampled.
-    /// A `traceparent` that breaks the W3C format counts as none.
-    pub fn begin(&self, headers: &HeaderMap) -> Option<CheckSpan> {
-        let parent = headers.get(&TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(Parent::parse);
-        self.sampling.decide(parent.as_ref()).then(|| self.build(parent, headers))
+    /// Cost when not sampled: `traceparent` is parsed, and a random number made where a share is sampled. A `traceparent`
+    /// that breaks the W3C format counts as none.
+    pub fn begin(&self, trace: TraceContext<'_>) -> Option<CheckSpan> {
+        let parent = trace.traceparent.and_then(Parent::parse);
+        self.sampling.decide(parent.as_ref()).then(|| self.build(parent, trace.tracestate))
     }
 
     #[cold]
-    fn build(&self, parent: Option<Parent>, headers: &HeaderMap) -> CheckSpan {
+    fn build(&self, parent: Option<Parent>, state: Option<&str>) -> CheckSpan {
         let context = match parent {
-            Some(parent) => Context::new().with_remote_span_context(parent.context(headers)),
+            Some(parent) => Context::new().with_remote_span_context(parent.context(state)),
             None => Context::new(),
         };
         let builder = self.tracer.span_builder(SPAN_NAME).with_kind(SpanKind::Server).with_attributes([
@@ -51,8 +50,16 @@ impl fmt::Debug for CheckTracer {
     }
 }
 
-/// The span of one sampled check. One that is dropped without an [`end`](Self::end), because the caller went away, ends
-/// there, without an outcome.
+/// The trace that a call is part of, as its W3C headers say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TraceContext<'c> {
+    /// The header `traceparent`.
+    pub traceparent: Option<&'c str>,
+    /// The header `tracestate`.
+    pub tracestate: Option<&'c str>,
+}
+
+/// The span of one sampled check. It ends when it is dropped.
 #[derive(Debug)]
 pub struct CheckSpan {
     /// Boxed: a check that is not sampled should not make room for it.
@@ -60,17 +67,22 @@ pub struct CheckSpan {
 }
 
 impl CheckSpan {
-    /// Ends the span with the check's domain (the first 256 bytes of it), the overall code, and the error that was
-    /// answered instead of a decision, if one was.
-    pub fn end(mut self, domain: &str, code: &'static str, error: Option<&str>) {
-        let domain = domain.get(..domain.floor_char_boundary(MAX_DOMAIN)).unwrap_or_default();
-        self.span.set_attribute(KeyValue::new("ratelimit.domain", domain.to_owned()));
+    /// Adds the check's domain and the overall code.
+    pub fn decided(&mut self, domain: &str, code: &'static str) {
+        self.span.set_attribute(KeyValue::new("ratelimit.domain", cut(domain)));
         self.span.set_attribute(KeyValue::new("ratelimit.code", code));
-        if let Some(error) = error {
-            self.span.set_status(Status::error(error.to_owned()));
-        }
-        self.span.end();
     }
+
+    /// Adds the check's domain, as far as it was read, and the error that was answered instead of a decision.
+    pub fn failed(&mut self, domain: &str, error: &str) {
+        self.decided(domain, "UNKNOWN");
+        self.span.set_status(Status::error(error.to_owned()));
+    }
+}
+
+/// The first [`MAX_DOMAIN`] bytes of a domain.
+fn cut(domain: &str) -> String {
+    domain.get(..domain.floor_char_boundary(MAX_DOMAIN)).unwrap_or_default().to_owned()
 }
 
 /// Which checks are sampled.
@@ -131,15 +143,12 @@ impl Parent {
         })
     }
 
-    fn context(&self, headers: &HeaderMap) -> SpanContext {
-        let state = headers.get(&TRACESTATE).and_then(|value| value.to_str().ok()?.parse::<TraceState>().ok());
+    fn context(&self, state: Option<&str>) -> SpanContext {
+        let state = state.and_then(|state| state.parse::<TraceState>().ok());
         let flags = TraceFlags::default().with_sampled(self.sampled);
         SpanContext::new(self.trace, self.span, flags, true, state.unwrap_or_default())
     }
 }
-
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-static TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 const SPAN_NAME: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 

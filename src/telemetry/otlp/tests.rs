@@ -3,7 +3,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{
     MetricsService, MetricsServiceServer,
@@ -127,9 +126,12 @@ fn otlp(addr: SocketAddr, variables: &[(&str, &str)]) -> Otlp {
     Otlp::start(settings.unwrap().unwrap()).unwrap()
 }
 
-fn traceparent(flags: &str) -> HeaderMap {
-    let value = HeaderValue::from_str(&format!("00-{TRACE}-{PARENT}-{flags}")).unwrap();
-    HeaderMap::from_iter([(http::HeaderName::from_static("traceparent"), value)])
+fn traceparent(flags: &str) -> String {
+    format!("00-{TRACE}-{PARENT}-{flags}")
+}
+
+fn begin(tracer: &CheckTracer, traceparent: Option<&str>) -> Option<CheckSpan> {
+    tracer.begin(TraceContext { traceparent, tracestate: None })
 }
 
 fn text(attributes: &[ProtoKeyValue], key: &str) -> Option<String> {
@@ -167,9 +169,9 @@ fn exports(collector: &Collector, protocol: &str) {
     let otlp = otlp(collector.addr, &[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
     let tracer = otlp.check_spans().unwrap();
     otlp.observe(snapshot);
-    assert!(tracer.begin(&traceparent("00")).is_none(), "not sampled");
-    tracer.begin(&traceparent("01")).unwrap().end("api", "OVER_LIMIT", None);
-    tracer.begin(&HeaderMap::new()).unwrap().end("api", "UNKNOWN", Some("malformed request"));
+    assert!(begin(&tracer, Some(&traceparent("00"))).is_none(), "not sampled");
+    begin(&tracer, Some(&traceparent("01"))).unwrap().decided("api", "OVER_LIMIT");
+    begin(&tracer, None).unwrap().failed("api", "malformed request");
     assert!(otlp.shutdown(DEADLINE), "{protocol}: not everything was sent");
 
     let (spans, metrics) = collector.take();
@@ -261,7 +263,7 @@ fn a_collector_that_does_not_answer_holds_nobody_up() {
         let tracer = otlp.check_spans().unwrap();
         otlp.observe(snapshot);
         for _ in 0..10_000 {
-            tracer.begin(&traceparent("01")).unwrap().end("api", "OK", None);
+            begin(&tracer, Some(&traceparent("01"))).unwrap().decided("api", "OK");
         }
         assert!(!otlp.shutdown(Duration::from_millis(50)), "{protocol}");
     }
@@ -273,7 +275,7 @@ fn the_exporters_may_be_started_and_dropped_by_a_task() {
     let collector = Collector::grpc();
     runtime.block_on(async {
         let otlp = otlp(collector.addr, &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]);
-        otlp.check_spans().unwrap().begin(&HeaderMap::new()).unwrap().end("api", "OK", None);
+        begin(&otlp.check_spans().unwrap(), None).unwrap().decided("api", "OK");
         drop(otlp);
     });
 }

@@ -1,0 +1,163 @@
+//! Decides about a check: the pipeline from the rules to the record.
+
+use smallvec::SmallVec;
+
+use super::check::Check;
+use super::decision::{Code, Decision, Status};
+use super::evaluation::Evaluation;
+use super::outcome::Outcomes;
+use super::plan::Plan;
+use super::resolve::{Resolved, Resolver};
+use super::settings::Settings;
+use super::{charge, denial, record, requests};
+use crate::engine::{Algorithm, QueueMode, Verdict};
+use crate::rules::Charge;
+use crate::store::{CounterKeys, Memory};
+use crate::units::{Nanos, Timestamp};
+use crate::usage::{Usage, WorkerSlot};
+
+/// Decides about one check, and counts it.
+pub(super) fn decide<'v>(
+    plan: &'v Plan,
+    store: &'v Memory,
+    usage: &'v Usage,
+    settings: &'v Settings,
+    worker: WorkerSlot,
+    now: Timestamp,
+    check: &Check<'_>,
+) -> Decision<'v> {
+    let Some(domain) = plan.domain(&check.domain) else {
+        usage.count_unknown_domain(&check.domain, check.descriptors.len());
+        usage.count_unmatched(worker, check.descriptors.len());
+        let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
+        return Decision { statuses, ..Decision::default() };
+    };
+    for _ in check.descriptors.iter().filter(|d| d.limit.is_some_and(|limit| limit.period.is_none())) {
+        usage.count_override_ignored();
+    }
+    let evaluation = Evaluation { check, plan, domain, store, usage, settings, worker, now };
+    let mut resolver = Resolver::new(plan, domain, check);
+    // Nearly every check has one descriptor: what limits it needs no list.
+    if let [only] = &*check.descriptors {
+        let mut resolved = [resolver.resolve(only)];
+        let keys = resolver.finish(&mut resolved);
+        return charge_and_conclude(evaluation, &resolved, &keys);
+    }
+    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|each| resolver.resolve(each)).collect();
+    let keys = resolver.finish(&mut resolved);
+    charge_and_conclude(evaluation, &resolved, &keys)
+}
+
+fn charge_and_conclude<'v>(
+    evaluation: Evaluation<'v, '_, '_>,
+    resolved: &[Resolved<'v>],
+    keys: &CounterKeys,
+) -> Decision<'v> {
+    match (evaluation.domain.charge, &*evaluation.check.descriptors, resolved) {
+        (Charge::Independent, [descriptor], [only]) => {
+            let outcomes = [charge::descriptor_alone(evaluation, descriptor, only, keys)];
+            conclude(evaluation, resolved, keys, &outcomes, None)
+        }
+        (Charge::Independent, ..) => {
+            let outcomes = charge::each(evaluation, resolved, keys);
+            conclude(evaluation, resolved, keys, &outcomes, None)
+        }
+        (Charge::AllOrNothing, ..) => {
+            let (outcomes, admitted) = charge::all_or_nothing(evaluation, resolved, keys);
+            conclude(evaluation, resolved, keys, &outcomes, Some(admitted))
+        }
+    }
+}
+
+/// Makes the decision of what was charged, and counts it; `admitted` is what was decided where all was charged in one step.
+fn conclude<'v>(
+    evaluation: Evaluation<'v, '_, '_>,
+    resolved: &[Resolved<'v>],
+    keys: &CounterKeys,
+    outcomes: &[Outcomes],
+    admitted: Option<bool>,
+) -> Decision<'v> {
+    let Evaluation { usage, settings, .. } = evaluation;
+    let mut decision = Decision { domain: Some(evaluation.domain), ..Decision::default() };
+    for (resolved, outcomes) in resolved.iter().zip(outcomes) {
+        decision.statuses.push(status(resolved, outcomes));
+    }
+    decision.governing = decision.find_governing(settings.quota_mode);
+    // In global shadow mode no limit binds another: everything was charged on its own.
+    let admitted = admitted.filter(|_| !settings.shadow_mode);
+    let code = match admitted {
+        Some(true) => Code::Ok,
+        Some(false) => Code::OverLimit,
+        None => overall(evaluation, resolved, &decision.statuses),
+    };
+    decision.code = code;
+    if code == Code::OverLimit && settings.shadow_mode {
+        usage.count_global_shadow();
+        decision.code = Code::Ok;
+    }
+    record::count(evaluation, resolved, keys, outcomes, admitted == Some(false));
+    if decision.statuses.iter().any(|status| status.denied.is_some()) && usage.denials().is_watched() {
+        let overall = |statuses: &[Status<'_>]| overall(evaluation, resolved, statuses);
+        denial::report(evaluation, resolved, outcomes, &decision, code, overall);
+    }
+    requests::count(evaluation, decision.code);
+    if decision.code == Code::Ok {
+        (decision.delay, decision.advice) = delays(resolved, outcomes);
+    }
+    decision
+}
+
+/// OVER_LIMIT iff a descriptor without quota mode is over, or there are some with it and all of those are over.
+fn overall(evaluation: Evaluation<'_, '_, '_>, resolved: &[Resolved<'_>], statuses: &[Status<'_>]) -> Code {
+    let (mut quotas, mut quotas_over) = (0, 0);
+    for (resolved, status) in resolved.iter().zip(statuses) {
+        let over = status.code == Code::OverLimit;
+        if evaluation.is_quota(resolved) {
+            quotas += 1;
+            quotas_over += usize::from(over);
+        } else if over {
+            return Code::OverLimit;
+        }
+    }
+    if quotas > 0 && quotas == quotas_over { Code::OverLimit } else { Code::Ok }
+}
+
+/// How long an admitted check waits: the longest delay of its reply, and the longest that is only advised.
+fn delays(resolved: &[Resolved<'_>], outcomes: &[Outcomes]) -> (Nanos, Nanos) {
+    let (mut delay, mut advice) = (Nanos::ZERO, Nanos::ZERO);
+    for (resolved, outcomes) in resolved.iter().zip(outcomes) {
+        for (limited, outcome) in outcomes.of(resolved.limits()) {
+            let Algorithm::TokenBucket { queue, .. } = limited.limit().algorithm else { continue };
+            let longest = match queue.mode {
+                QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut delay,
+                QueueMode::Advise => &mut advice,
+            };
+            *longest = (*longest).max(outcome.delay());
+        }
+    }
+    (delay, advice)
+}
+
+/// The status of one descriptor.
+fn status<'v>(resolved: &Resolved<'v>, outcomes: &Outcomes) -> Status<'v> {
+    let rule = resolved.rule();
+    let Some((limited, outcome)) = outcomes.governing(resolved.limits()) else {
+        let unlimited = rule.is_some_and(|rule| rule.unlimited);
+        return Status { rule, unlimited, ..Status::default() };
+    };
+    let denied = match outcome.verdict {
+        Verdict::Denied(reason) => Some(reason),
+        Verdict::Admitted { .. } => None,
+    };
+    let shadow = rule.is_some_and(|rule| rule.shadow_mode);
+    Status {
+        code: if denied.is_some() && !shadow { Code::OverLimit } else { Code::Ok },
+        rule,
+        limit: Some(limited.current()),
+        unlimited: false,
+        remaining: outcome.remaining,
+        reset: outcome.reset,
+        delay: outcome.delay(),
+        denied,
+    }
+}

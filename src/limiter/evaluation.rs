@@ -1,0 +1,47 @@
+//! What every step from a check to its decision works with.
+
+use super::check::{Check, Descriptor};
+use super::plan::Plan;
+use super::resolve::Resolved;
+use super::settings::Settings;
+use crate::engine::Op;
+use crate::rules::Domain;
+use crate::store::Memory;
+use crate::units::Timestamp;
+use crate::usage::{Usage, WorkerSlot};
+
+/// One check of a configured domain, and what it is decided by. Cheap to copy.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evaluation<'v, 's, 'c> {
+    pub(super) check: &'s Check<'c>,
+    pub(super) plan: &'v Plan,
+    pub(super) domain: &'v Domain,
+    pub(super) store: &'v Memory,
+    pub(super) usage: &'v Usage,
+    pub(super) settings: &'v Settings,
+    pub(super) worker: WorkerSlot,
+    pub(super) now: Timestamp,
+}
+
+impl Evaluation<'_, '_, '_> {
+    /// What the descriptor asks of each of its counters.
+    pub(super) fn op(&self, descriptor: &Descriptor<'_>) -> Op {
+        let hits = self.check.hits(descriptor);
+        if descriptor.refund { Op::Refund(hits) } else { Op::Charge(hits) }
+    }
+
+    /// Whether the descriptor denies nothing.
+    pub(super) fn is_shadow(&self, resolved: &Resolved<'_>) -> bool {
+        self.settings.shadow_mode || matches!(resolved, Resolved::Rule(rule, ..) if rule.shadow_mode)
+    }
+
+    /// Whether the descriptor is one of those that deny the check only together. Unlimited ones never are: they would save
+    /// a check whose quotas are all over.
+    pub(super) fn is_quota(&self, resolved: &Resolved<'_>) -> bool {
+        match resolved {
+            Resolved::Free(rule, _) if rule.unlimited => false,
+            Resolved::Rule(rule, ..) if rule.quota_mode => true,
+            _ => self.settings.quota_mode,
+        }
+    }
+}

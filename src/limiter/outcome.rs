@@ -1,0 +1,55 @@
+//! What the limits of one descriptor answered.
+
+use smallvec::SmallVec;
+
+use super::resolve::Limited;
+use crate::engine::{Limit, Outcome};
+use crate::store::Charged;
+
+/// The answers of one descriptor's limits, in their order, and which of them governs.
+#[derive(Debug)]
+pub(super) struct Outcomes {
+    pub(super) charged: SmallVec<[Charged; 1]>,
+    /// The index of the governing limit; without limits there is none at it.
+    governing: usize,
+}
+
+impl Outcomes {
+    /// Those of `limits`, which line up with `charged`.
+    pub(super) fn new(limits: &[Limited<'_>], charged: SmallVec<[Charged; 1]>) -> Self {
+        let governing = if charged.len() > 1 { governing(limits, &charged) } else { 0 };
+        Self { charged, governing }
+    }
+
+    /// The governing limit among `limits`, with its outcome: of several the one that denies (the longest to wait for), else
+    /// the one with the least share left.
+    pub(super) fn governing<'a, 'v>(&'a self, limits: &'a [Limited<'v>]) -> Option<(&'a Limited<'v>, &'a Outcome)> {
+        limits.get(self.governing).zip(self.charged.get(self.governing).map(|charged| &charged.outcome))
+    }
+
+    /// The index of the governing limit.
+    pub(super) fn governing_index(&self) -> usize {
+        self.governing
+    }
+
+    /// Each limit with its outcome.
+    pub(super) fn of<'a, 'v>(
+        &'a self,
+        limits: &'a [Limited<'v>],
+    ) -> impl Iterator<Item = (&'a Limited<'v>, &'a Outcome)> {
+        limits.iter().zip(self.charged.iter().map(|charged| &charged.outcome))
+    }
+}
+
+fn governing(limits: &[Limited<'_>], charged: &[Charged]) -> usize {
+    let outcomes =
+        || limits.iter().zip(charged).enumerate().map(|(i, (limited, charged))| (i, limited, &charged.outcome));
+    let denying = outcomes().filter(|(.., outcome)| !outcome.admitted()).max_by_key(|(.., outcome)| outcome.reset);
+    let found = denying.or_else(|| outcomes().min_by_key(|(_, limited, outcome)| share_left(limited.limit(), outcome)));
+    found.map_or(0, |(i, ..)| i)
+}
+
+/// The share of its capacity that a limit has left, in millionths.
+fn share_left(limit: &Limit, outcome: &Outcome) -> u128 {
+    u128::from(outcome.remaining) * 1_000_000 / u128::from(limit.capacity().max(1))
+}

@@ -1,0 +1,122 @@
+//! One decision after the other, by one instant and one configuration.
+
+use super::Service;
+use super::response::metadata;
+use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
+use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
+use crate::telemetry::otlp::{CheckSpan, TraceContext};
+use crate::units::{Nanos, Timestamp};
+
+/// What checks that arrived together are decided by. Hold it for one batch, not longer.
+#[derive(Debug)]
+pub struct Batch<'s> {
+    limiter: &'s Limiter,
+    view: Option<View<'s>>,
+    worker: WorkerSlot,
+    now: Timestamp,
+    /// Times, traces and delays the checks of a server.
+    service: Option<&'s Service>,
+}
+
+/// What a front end knows about a check besides its message.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Call<'c> {
+    /// How long the caller waits for the reply at most; `None`: as long as it takes.
+    pub timeout: Option<Nanos>,
+    /// The trace that the call is part of.
+    pub trace: TraceContext<'c>,
+}
+
+/// The reply to a check, and when to give it.
+#[derive(Debug)]
+pub struct Reply {
+    /// The encoded `RateLimitResponse`.
+    pub frame: ResponseFrame,
+    /// How long the reply is to be delayed: the hits wait in a queue.
+    pub delay: Nanos,
+    /// The overall code.
+    pub code: Code,
+    /// The span of a check that is traced; it ends when it is dropped.
+    pub(super) span: Option<CheckSpan>,
+}
+
+impl<'s> Batch<'s> {
+    /// Decides at `now` for a client that is no server: its checks are neither timed nor traced.
+    pub fn new(limiter: &'s Limiter, worker: WorkerSlot, now: Timestamp) -> Self {
+        Self { limiter, view: limiter.view(), worker, now, service: None }
+    }
+
+    pub(super) fn of_service(service: &'s Service) -> Self {
+        let batch = Self::new(&service.limiter, service.worker, service.clock.now());
+        Self { service: Some(service), ..batch }
+    }
+
+    /// Decides about one encoded `RateLimitRequest`, counts it, and writes the reply.
+    ///
+    /// Cost: no lock but those of the counters, no allocation but the reply's.
+    ///
+    /// # Errors
+    /// What the request lacks or exceeds; a server without a configuration.
+    pub fn decide(&self, call: Call<'_>, message: &[u8]) -> Result<Reply, RequestError> {
+        let Some(service) = self.service else { return self.decide_untimed(call.timeout, None, message) };
+        let timeout = if service.delayed.is_full() { Some(Nanos::ZERO) } else { call.timeout };
+        let span = service.tracer.as_ref().and_then(|tracer| tracer.begin(call.trace));
+        let begun = service.times.begin(self.worker, self.now);
+        let reply = self.decide_untimed(timeout, span, message);
+        if let Some(begun) = begun {
+            service.times.end(self.worker, begun);
+        }
+        reply
+    }
+
+    fn decide_untimed(
+        &self,
+        timeout: Option<Nanos>,
+        span: Option<CheckSpan>,
+        message: &[u8],
+    ) -> Result<Reply, RequestError> {
+        let mut check = Check { timeout, ..Check::default() };
+        let reply = self.decide_check(&mut check, message);
+        self.limiter.usage().count_request(self.worker, reply.is_err());
+        match span {
+            None => reply,
+            Some(span) => traced(span, &check, reply),
+        }
+    }
+
+    fn decide_check<'m>(&self, check: &mut Check<'m>, message: &'m [u8]) -> Result<Reply, RequestError> {
+        rls::read_into(check, message)?;
+        let view = self.view.as_ref().ok_or(RequestError::NoConfiguration)?;
+        let decision = view.check(self.worker, self.now, check);
+        let metadata = metadata::build(check, &decision, self.limiter.settings().dynamic_metadata);
+        let parts = ResponseParts::new(check, &decision, self.now);
+        Ok(Reply {
+            frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, &decision, &parts, metadata.as_ref())),
+            delay: decision.delay,
+            code: decision.code,
+            span: None,
+        })
+    }
+}
+
+/// Writes the outcome into the span, which ends with the reply.
+#[cold]
+fn traced(mut span: CheckSpan, check: &Check<'_>, reply: Result<Reply, RequestError>) -> Result<Reply, RequestError> {
+    match reply {
+        Ok(reply) => {
+            let code = match reply.code {
+                Code::Ok => "OK",
+                Code::OverLimit => "OVER_LIMIT",
+            };
+            span.decided(&check.domain, code);
+            Ok(Reply { span: Some(span), ..reply })
+        }
+        Err(error) => {
+            span.failed(&check.domain, &error.to_string());
+            Err(error)
+        }
+    }
+}
+
+/// An answer to three descriptors takes about 60 bytes.
+const TYPICAL_BYTES: usize = 128;
