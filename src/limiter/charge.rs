@@ -33,9 +33,9 @@ pub(super) fn descriptor_alone(
         [limited] => SmallVec::from_buf([store.charge(now, &charge(limited, keys, op))]),
         several => {
             let charges: SmallVec<[_; 4]> = several.iter().map(|limited| charge(limited, keys, op)).collect();
-            let mut charged = Vec::with_capacity(charges.len());
-            store.charge_all(now, &charges, &mut charged);
-            charged.into()
+            let mut answers = Vec::with_capacity(charges.len());
+            store.charge_all(now, &charges, &mut answers);
+            answers.into()
         }
     };
     Outcomes::new(limits, charged)
@@ -65,12 +65,12 @@ pub(super) fn all_or_nothing(
             groups.push(Group { role: Role::Quota, charges: 0 });
         }
     }
-    let mut charged = Vec::with_capacity(charges.len());
-    let admitted = evaluation.store.charge_groups(evaluation.now, &groups, &charges, &mut charged);
-    let mut charged = charged.into_iter();
+    let mut answers = Vec::with_capacity(charges.len());
+    let admitted = evaluation.store.charge_groups(evaluation.now, &groups, &charges, &mut answers);
+    let mut answers = answers.into_iter();
     let outcomes = resolved.iter().map(|resolved| {
         let limits = resolved.limits();
-        Outcomes::new(limits, charged.by_ref().take(limits.len()).collect())
+        Outcomes::new(limits, answers.by_ref().take(limits.len()).collect())
     });
     (outcomes.collect(), admitted)
 }

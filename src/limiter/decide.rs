@@ -36,15 +36,15 @@ pub(super) fn decide<'v>(
         usage.count_override_ignored();
     }
     let evaluation = Evaluation { check, plan, domain, store, usage, settings, worker, now };
-    let mut resolver = Resolver::new(plan, domain, check);
+    let mut search = Resolver::new(plan, domain, check);
     // Nearly every check has one descriptor: what limits it needs no list.
     if let [only] = &*check.descriptors {
-        let mut resolved = [resolver.resolve(only)];
-        let keys = resolver.finish(&mut resolved);
+        let mut resolved = [search.resolve(only)];
+        let keys = search.finish(&mut resolved);
         return charge_and_conclude(evaluation, &resolved, &keys);
     }
-    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|each| resolver.resolve(each)).collect();
-    let keys = resolver.finish(&mut resolved);
+    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
+    let keys = search.finish(&mut resolved);
     charge_and_conclude(evaluation, &resolved, &keys)
 }
 
