@@ -81,7 +81,7 @@ impl AppError {
 /// # Errors
 /// When the configuration does not load, an address is taken, or the system lacks what it takes.
 pub fn run(settings: &Settings) -> Result<End, AppError> {
-    let (drain, deadline) = (settings.drain, settings.shutdown_deadline);
+    let (drain, deadline) = (settings.listen.drain, settings.listen.shutdown_deadline);
     if drain >= deadline {
         tracing::warn!(
             "--drain {drain:?} is not shorter than --shutdown-deadline {deadline:?}: checks in flight may be cut off"
@@ -167,18 +167,18 @@ impl<'a> App<'a> {
     ///
     /// The admin port is served by the runtime `operators`.
     fn start(settings: &'a Settings, operators: &Handle) -> Result<Self, AppError> {
-        let data_dir = settings.data_dir.as_deref().map(DataDir::open).transpose()?;
+        let data_dir = settings.usage.data_dir.as_deref().map(DataDir::open).transpose()?;
         let (core, loaded, recorder) = Core::load(settings, data_dir.as_ref())?;
         let Ports { grpc, http, admin } = Ports::bind(settings)?;
         let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
-        let connection_limit = PortLimits::new(settings.max_connections);
+        let connection_limit = PortLimits::new(settings.listen.max_connections);
         let alerts = Alerts::start(
             Arc::clone(&core.limiter),
             Arc::clone(&core.clock),
             settings.alerts.clone(),
             core.instance.clone(),
         )?;
-        let denial_logger = DenialLogger::start(settings.denial_log, core.limiter.usage().denials())?;
+        let denial_logger = DenialLogger::start(settings.usage.denial_log, core.limiter.usage().denials())?;
         let sources = core.sources(&connection_limit, &alerts, &denial_logger);
         let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
@@ -227,7 +227,7 @@ impl<'a> App<'a> {
             match request {
                 Request::Reload => self.reload().await,
                 Request::Stop(signal) => {
-                    let drain = humantime::format_duration(self.settings.drain);
+                    let drain = humantime::format_duration(self.settings.listen.drain);
                     tracing::info!(
                         "received {signal}, draining for {drain}: health is NOT_SERVING, checks are still served; \
                          a second SIGTERM or SIGINT ends the process at once"
@@ -249,18 +249,19 @@ impl<'a> App<'a> {
         let Self { settings, core: Core { lifecycle, .. }, workers, mut servers, telemetry, threads, _guards } = self;
         lifecycle.advance(Phase::Draining);
         let orderly = async {
-            tokio::time::sleep(settings.drain).await;
+            tokio::time::sleep(settings.listen.drain).await;
             lifecycle.advance(Phase::Stopping);
             let all_ended = async {
                 workers.all_ended().await;
                 while servers.join_next().await.is_some() {}
             };
-            let closing = settings.shutdown_deadline.mul_f32(CLOSING_SHARE).saturating_sub(settings.drain);
+            let closing =
+                settings.listen.shutdown_deadline.mul_f32(CLOSING_SHARE).saturating_sub(settings.listen.drain);
             answer_by(closing, &lifecycle, all_ended).await;
-            finish(threads, telemetry, settings.shutdown_deadline).await;
+            finish(threads, telemetry, settings.listen.shutdown_deadline).await;
         };
         tokio::select! {
-            ended = tokio::time::timeout(settings.shutdown_deadline, orderly) => {
+            ended = tokio::time::timeout(settings.listen.shutdown_deadline, orderly) => {
                 if ended.is_ok() {
                     tracing::info!("stopped");
                 } else {
@@ -283,13 +284,13 @@ impl Core {
         let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
         let apply = move |rules| in_force::replace(&replaced, clock_of_reloads.now(), rules);
         let config = Reloader::new(source, Arc::clone(&clock), apply);
-        let config = Arc::new(config.with_shadow_mode(settings.shadow_mode));
+        let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
         let loaded = config.load()?;
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, delayed, observers) = (Lifecycle::default(), DelayedReplies::default(), Observers::default());
-        let times = Arc::new(DecisionTimes::new(settings.worker_count()));
+        let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
         // Seeded by the system again for each process: two that start in the same nanosecond differ too.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
@@ -326,7 +327,7 @@ impl Core {
             limiter: Arc::clone(&self.limiter),
         };
         // The workers have the worker slots before this one.
-        let worker = WorkerSlot(settings.worker_count());
+        let worker = WorkerSlot(settings.listen.worker_count());
         let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: PartialBytes::default() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
@@ -348,9 +349,9 @@ impl Core {
 impl Ports {
     fn bind(settings: &Settings) -> Result<Self, BindError> {
         Ok(Self {
-            grpc: bind(&settings.grpc_addr, settings.worker_count(), "--grpc-addr")?,
-            http: bind(&settings.http_addr, 1, "--http-addr")?,
-            admin: bind(&settings.admin_addr, 1, "--admin-addr")?,
+            grpc: bind(&settings.listen.grpc_addr, settings.listen.worker_count(), "--grpc-addr")?,
+            http: bind(&settings.listen.http_addr, 1, "--http-addr")?,
+            admin: bind(&settings.listen.admin_addr, 1, "--admin-addr")?,
         })
     }
 }
@@ -372,23 +373,23 @@ async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Fut
 
 fn limiter_settings(settings: &Settings) -> limiter::Settings {
     limiter::Settings {
-        shadow_mode: settings.shadow_mode,
-        quota_mode: settings.quota_mode,
-        dynamic_metadata: settings.dynamic_metadata,
-        counter_budget_bytes: usize::try_from(settings.counter_memory.0).unwrap_or(usize::MAX),
-        when_full: match settings.when_full {
+        shadow_mode: settings.limits.shadow_mode,
+        quota_mode: settings.limits.quota_mode,
+        dynamic_metadata: settings.limits.dynamic_metadata,
+        counter_budget_bytes: usize::try_from(settings.limits.counter_memory.0).unwrap_or(usize::MAX),
+        when_full: match settings.limits.when_full {
             WhenFull::Deny => store::WhenFull::Deny,
             WhenFull::Allow => store::WhenFull::Allow,
         },
         // One for each worker, and one for `/json`.
-        workers: settings.worker_count() + 1,
-        usage_series: settings.usage_series,
+        workers: settings.listen.worker_count() + 1,
+        usage_series: settings.usage.usage_series,
     }
 }
 
 fn history_settings(settings: &Settings, data_dir: Option<&DataDir>) -> history::Settings {
     let path = data_dir.map(DataDir::usage);
-    history::Settings { path, flush: settings.history_flush, max_bytes: settings.history_max_bytes.0 }
+    history::Settings { path, flush: settings.usage.history_flush, max_bytes: settings.usage.history_max_bytes.0 }
 }
 
 /// Starts what the standard `OTEL_*` variables ask for.
@@ -414,7 +415,7 @@ async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
 
 /// Every connection is an open file; the soft limit is usually far below what the system allows.
 fn raise_open_files(settings: &Settings) {
-    let wanted = u64::from(settings.max_connections);
+    let wanted = u64::from(settings.listen.max_connections);
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < wanted => tracing::warn!("{limit} open files allowed, --max-connections is {wanted}"),
         Ok(_) => {}
