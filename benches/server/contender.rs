@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::cores;
-use crate::load::Load;
+use crate::load::{Load, TIDEGATE};
 use crate::no_op::{self, Build};
 
 /// What is measured.
@@ -153,6 +153,3 @@ fn listening(log: ChildStderr) -> [String; 3] {
     }
     panic!("tidegate did not start: {seen:?}");
 }
-
-/// The program, as it was built with this bench.
-pub(crate) const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");

@@ -1,8 +1,9 @@
 //! Servers measured in turns, and what came out.
 
 use crate::contender::{Kind, Server};
-use crate::load::{Load, Run};
+use crate::load::Load;
 use crate::numbers::{Spread, in_turns};
+use crate::run::Run;
 
 /// Servers that stand still unless they are measured.
 pub(crate) struct Contest(pub(crate) Vec<Server>);

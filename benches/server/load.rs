@@ -1,12 +1,7 @@
-//! The load of one measurement, and what `tidegate bench` says about it.
+//! The load of one measurement.
 
 use std::process::Command;
 use std::str::FromStr;
-
-use serde::Deserialize;
-
-use crate::contender::{Server, TIDEGATE};
-use crate::cores;
 
 /// How a server is asked.
 #[derive(Clone, Debug)]
@@ -42,42 +37,6 @@ impl FromStr for Shape {
     }
 }
 
-/// One run of the generator, as it prints it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Run {
-    pub(crate) checks: u64,
-    pub(crate) checks_per_second: f64,
-    ok: u64,
-    over_limit: u64,
-    errors: u64,
-    pub(crate) latency_us: Latency,
-    pub(crate) server: ServerCost,
-    pub(crate) generator: GeneratorCost,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct Latency {
-    pub(crate) p50: f64,
-    pub(crate) p99: f64,
-    pub(crate) p999: f64,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct ServerCost {
-    pub(crate) cpu_us_per_check: f64,
-    pub(crate) resident_bytes: f64,
-}
-
-#[derive(Debug, Deserialize)]
-pub(crate) struct GeneratorCost {
-    pub(crate) cpu_us_per_check: f64,
-}
-
-#[derive(Deserialize)]
-struct Report {
-    runs: Vec<Run>,
-}
-
 impl Load {
     /// The rules that a server of this load needs.
     pub(crate) fn rules(&self) -> String {
@@ -86,39 +45,7 @@ impl Load {
         printed(command)
     }
 
-    /// Asks this server, and nobody else.
-    pub(crate) fn run(&self, server: &Server) -> Run {
-        let mut command = cores::on(&self.cores, TIDEGATE);
-        command.args(["bench", "--json", "--addr", &format!("http://{}", server.grpc)]);
-        command.args(["--server-pid", &server.id().to_string()]);
-        command.args(["--duration", &self.duration, "--warmup", &self.warmup]);
-        command.args(["--connections", &self.shape.connections.to_string()]);
-        command.args(["--streams", &self.shape.streams.to_string()]);
-        if let Some(rate) = self.rate {
-            command.args(["--rate", &format!("{rate:.0}")]);
-        }
-        command.args(self.traffic());
-        let text = printed(command);
-        let report: Report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        let run = report.runs.into_iter().next().unwrap();
-        assert!(run.checks > 0 && run.ok == run.checks, "{}: not every check was answered OK: {run:?}", server.kind);
-        assert_eq!((run.errors, run.over_limit), (0, 0), "{}: {run:?}", server.kind);
-        run
-    }
-
-    /// Asks until nearly every key has a counter: of uniform ones, eight times as many checks leave a key out of 3,000.
-    pub(crate) fn fill(&self, server: &Server) {
-        let load = Self { rate: None, distribution: "uniform".to_owned(), shape: FILLING, ..self.clone() };
-        let mut asked = 0;
-        while asked < 8 * self.keys as u64 {
-            asked += load.run(server).checks * self.descriptors as u64;
-        }
-        let counters = server.counters();
-        assert!(counters >= self.keys * 99 / 100, "{counters} counters for {} keys", self.keys);
-        println!("{}: {counters} counters", server.kind);
-    }
-
-    fn traffic(&self) -> [String; 8] {
+    pub(crate) fn traffic(&self) -> [String; 8] {
         let numbers = [self.keys, self.descriptors, self.entries].map(|number| number.to_string());
         let [keys, descriptors, entries] = numbers;
         let distribution = self.distribution.clone();
@@ -136,11 +63,12 @@ impl Load {
     }
 }
 
-/// What fills fastest.
-const FILLING: Shape = Shape { connections: 4, streams: 64 };
-
-fn printed(mut command: Command) -> String {
+/// What a command prints; it has to succeed.
+pub(crate) fn printed(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
+
+/// The binary of this build.
+pub(crate) const TIDEGATE: &str = env!("CARGO_BIN_EXE_tidegate");

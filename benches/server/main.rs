@@ -14,6 +14,7 @@ mod no_op;
 #[path = "../measure/numbers.rs"]
 mod numbers;
 mod parts;
+mod run;
 mod watchers;
 
 use clap::{Parser, ValueEnum};

@@ -5,8 +5,9 @@ use clap::ValueEnum;
 use crate::Options;
 use crate::contender::Kind;
 use crate::contest::{Contest, YARDSTICK, cpu, each, p99, print, rate, started};
-use crate::load::{Load, Run, Shape};
+use crate::load::{Load, Shape};
 use crate::numbers::{Spread, in_turns};
+use crate::run::Run;
 use crate::watchers::Watchers;
 
 /// A part of the bench.

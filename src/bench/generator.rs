@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::failure::Failure;
 use super::opening::{Opened, StartError, open};
-use super::run::Plan;
+use super::plan::Plan;
 use super::schedule::Schedule;
 use super::socket::Reader;
 use super::stats::Stats;

@@ -3,7 +3,7 @@
 //! ```text
 //! run: threads, their beginning and end, what server and generator cost
 //!   `- generator: one thread; a task for each connection that reads, one that keeps the schedule; worker: what they share
-//!        |- session: one connection, bytes in, bytes out (pure) --- streams, http2, template, tally
+//!        |- session: one connection, bytes in, bytes out (pure) --- streams, http2, template, stats
 //!        `- schedule: when checks are due (pure)
 //! ```
 //!
@@ -16,6 +16,7 @@ pub(crate) mod chart;
 mod failure;
 mod generator;
 mod opening;
+mod plan;
 pub(crate) mod report;
 mod run;
 mod schedule;
@@ -30,7 +31,8 @@ mod worker;
 
 pub use failure::Failure;
 pub use opening::StartError;
-pub use run::{Measured, Plan, Progress, RunError, ServerCost, denies_what_it_should, run};
+pub use plan::Plan;
+pub use run::{Measured, Progress, RunError, ServerCost, denies_what_it_should, run};
 pub use schedule::{Arrivals, Pace};
 pub use stats::Stats;
 pub use traffic::{DIGITS, MAX_KEYS, OVER_LIMIT, Popularity, Traffic};

@@ -5,7 +5,7 @@ use std::io;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::run::Plan;
+use super::plan::Plan;
 use super::schedule::{Pace, Schedule};
 use super::session::Session;
 use super::socket::{CONNECT_TIMEOUT, Reader, Writer, connect};

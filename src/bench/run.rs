@@ -8,39 +8,14 @@ use std::time::Duration;
 
 use super::generator::Generator;
 use super::opening::{StartError, probe};
+use super::plan::Plan;
 use super::schedule::Pace;
 use super::stats::Stats;
-use super::traffic::Traffic;
 use super::worker::{Counts, ThreadResult, Timing};
 use crate::net::Address;
 use crate::runtime::clock::Stopwatch;
 use crate::runtime::{Cost, Process};
 use crate::units::Nanos;
-
-/// What to ask, how often, and whom.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The server.
-    pub target: Address,
-    /// What each check asks for.
-    pub traffic: Traffic,
-    /// How checks follow each other.
-    pub pace: Pace,
-    /// Connections, from 1.
-    pub connections: usize,
-    /// Checks that may be under way on each connection, from 1.
-    pub streams: usize,
-    /// Threads, from 1 to the number of connections, which are dealt out to them.
-    pub threads: usize,
-    /// The time before checks count.
-    pub warmup: Duration,
-    /// The time in which they do.
-    pub duration: Duration,
-    /// The same seed, keys and threads give the same checks.
-    pub seed: u64,
-    /// The server's process, where its cost is to be told.
-    pub server: Option<Process>,
-}
 
 /// What a run came to.
 #[derive(Clone, Debug)]
@@ -105,20 +80,6 @@ pub enum RunError {
     /// A thread could not be started, or ended by itself.
     #[error("a thread of the generator {0}")]
     Thread(String),
-}
-
-impl Plan {
-    /// What the server is called in requests.
-    pub(super) fn authority(&self) -> String {
-        match &self.target {
-            Address::Tcp(address) => address.clone(),
-            Address::Unix(_) => "localhost".to_owned(),
-        }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self.pace, Pace::Open { .. })
-    }
 }
 
 /// Runs the plan. `watch` is told how far it is about once a second. When `interrupted` says so, it ends early.

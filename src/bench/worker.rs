@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 use super::failure::Failure;
-use super::run::Plan;
+use super::plan::Plan;
 use super::schedule::Schedule;
 use super::session::Session;
 use super::socket::Writer;

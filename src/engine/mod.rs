@@ -20,8 +20,10 @@ mod limit;
 pub mod log;
 mod outcome;
 mod sliding;
+mod step;
 
-pub use cell::{Cell, step};
+pub use cell::Cell;
 pub use limit::{Algorithm, Ban, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 pub use log::Log;
 pub use outcome::{Op, Outcome, Reason, Verdict};
+pub use step::step;

@@ -12,6 +12,7 @@ mod filter;
 mod measure;
 mod peak;
 mod requests;
+mod rule_name;
 mod rule_usage;
 mod schedule;
 mod selection;
@@ -27,7 +28,8 @@ pub use denials::{Denial, Denials, DeniedDescriptor, DeniedLimit, Listener, TICK
 pub(crate) use denials::{denial_for_tests, limit_for_tests};
 pub use filter::Filter;
 pub use measure::{COLUMNS, Column, Measure};
-pub use rule_usage::{Labels, RuleName, RuleUsage};
+pub use rule_name::{Labels, RuleName};
+pub use rule_usage::RuleUsage;
 pub use schedule::{Place, Schedule};
 pub use selection::{Scope, Selection};
 pub use series::{SeriesUsage, Usage};

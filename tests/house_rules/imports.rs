@@ -55,13 +55,13 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 26] = [
     ("rls", &["api", "grpc", "limiter", "net", "runtime", "service", "telemetry", "units"]),
     // The admin port speaks plain HTTP and gRPC.
     ("admin", &["api", "grpc", "history", "http", "limiter", "rules", "runtime", "units", "usage"]),
-    ("http", &["api", "config", "history", "limiter", "net", "rules", "runtime", "sanitize", "service", "telemetry"]),
+    ("http", &["api", "config", "history", "limiter", "net", "rules", "runtime", "sanitize", "service"]),
     ("grpc", &["api", "runtime"]),
     ("service", &["api", "limiter", "rules", "runtime", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["runtime", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.
-    ("alerts", &["limiter", "rules", "runtime", "sanitize", "settings", "telemetry", "units", "usage"]),
+    ("alerts", &["limiter", "rules", "runtime", "sanitize", "settings", "units", "usage"]),
     ("telemetry", &["config", "runtime", "sanitize", "settings", "units", "usage"]),
     ("settings", &["net", "rules"]),
     ("config", &["rules", "runtime", "units"]),
@@ -91,7 +91,7 @@ pub(crate) fn check(source: &Source) -> Vec<Finding> {
     };
     let root = if module[0] == "main" { "tidegate" } else { "crate" };
     let mut findings = Vec::new();
-    for used in source.live_paths() {
+    for used in &source.paths {
         let names: Vec<&str> = used.path.split("::").collect();
         let supers = names.iter().take_while(|name| **name == "super").count();
         if supers >= module.len() {

@@ -4,10 +4,10 @@
 //! what may import what is `imports::MAY_USE`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
+mod circles;
 mod dependencies;
 mod files;
 mod imports;
-mod lexer;
 mod planted;
 mod rules;
 mod source;
@@ -51,6 +51,16 @@ fn imports_run_one_way() {
 #[test]
 fn the_import_table_has_no_cycle() {
     imports::assert_acyclic();
+}
+
+#[test]
+fn no_files_use_each_other() {
+    report("uses of files run one way", &circles::of_files(&sources()));
+}
+
+#[test]
+fn every_permission_of_the_import_table_is_used() {
+    report("the import table holds what is used, and no more", &circles::unused_permissions(&sources()));
 }
 
 #[test]

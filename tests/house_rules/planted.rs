@@ -16,7 +16,13 @@ const CASES: [(&str, Rule, &str, &str, &[usize]); 24] = [
     ("in a deeper file", imports::check, "src/rls/a/b.rs", "use super::super::super::http;", &[1]),
     ("an unknown module", imports::check, "src/stuff.rs", "fn f() {}", &[1]),
     ("from main", imports::check, "src/main.rs", "fn main() { tidegate::cli::run(tidegate::app::x) }", &[1]),
-    ("in a comment", imports::check, "src/units.rs", "/* /* */ crate::app */ // crate::app\n/// [`crate::app`]\n", &[]),
+    (
+        "in a comment",
+        imports::check,
+        "src/units.rs",
+        "/* /* */ crate::app */ // crate::app\n/// [`crate::app`]\nfn f() {}",
+        &[],
+    ),
     (
         "in a string",
         imports::check,
@@ -39,31 +45,37 @@ const CASES: [(&str, Rule, &str, &str, &[usize]); 24] = [
         "the time",
         rules::clock_reads,
         "src/app.rs",
-        "let a = clock.now();\nlet b = std::time::Instant::now();\nlet c = SystemTime::now;",
+        "fn f() { let a = clock.now();\nlet b = std::time::Instant::now();\nlet c = SystemTime::now; }",
         &[2, 3],
     ),
-    ("the time in the clock", rules::clock_reads, "src/runtime/clock.rs", "let b = Instant::now();", &[]),
-    ("unsafe", rules::unsafe_code, "tests/x.rs", "// unsafe\n#![forbid(unsafe_code)]\nlet a = unsafe { b() };", &[3]),
+    ("the time in the clock", rules::clock_reads, "src/runtime/clock.rs", "fn f() { let b = Instant::now(); }", &[]),
+    (
+        "unsafe",
+        rules::unsafe_code,
+        "tests/x.rs",
+        "#![forbid(unsafe_code)]\n// unsafe\nfn f() { let a = unsafe { b() }; }",
+        &[3],
+    ),
     (
         "tokio's channel",
         rules::unbounded_channels,
         "src/app.rs",
-        "tokio::sync::mpsc::unbounded_channel();\nmpsc::channel(8);",
+        "fn f() { tokio::sync::mpsc::unbounded_channel();\nmpsc::channel(8); }",
         &[1],
     ),
     (
         "std's channel",
         rules::unbounded_channels,
         "src/app.rs",
-        "mpsc::channel::<Vec<u8>>();\nmpsc::sync_channel(1);\noneshot::channel();",
+        "fn f() { mpsc::channel::<Vec<u8>>();\nmpsc::sync_channel(1);\noneshot::channel(); }",
         &[1],
     ),
     (
         "a metric",
         rules::metric_names,
         "src/grpc/checks.rs",
-        "// \"tidegate_x\"\nlet a = 'a'; count(\"tidegate_x\", \"the tidegate_x\");",
-        &[2],
+        "// \"tidegate_x\"\nfn f() { let a = 'a'; count(\"tidegate_x\", \"the tidegate_x\"); info!(\"tidegate_x\") }",
+        &[2, 2],
     ),
     ("a metric's place", rules::metric_names, "src/telemetry/names.rs", "const X: &str = \"tidegate_x\";", &[]),
     ("a vague name", rules::shape, "src/grpc/util.rs", "//! Things.", &[1]),
@@ -84,7 +96,7 @@ fn planted_violations_are_found_and_nothing_else() {
 #[test]
 fn planted_words_are_found_in_any_file() {
     let file = |path: &str, text: String| File { path: path.to_owned(), text };
-    let later = ["// TO_DO: x", "# FIX_ME", "fn f() { to_do!() }", "fn f() { unimpl_emented!() }"];
+    let later = ["// TO_DO: x", "// FIX_ME", "fn f() { to_do!() }", "fn f() { unimpl_emented!() }"];
     for text in later.map(|text| text.replace('_', "")) {
         assert_eq!(rules::left_for_later(&file("src/a.rs", text.clone())).len(), 1, "{text}");
     }

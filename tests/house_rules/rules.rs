@@ -31,12 +31,11 @@ pub(crate) fn unsafe_code(source: &Source) -> Vec<Finding> {
     if AUDITED_UNSAFE.contains(&source.path.as_str()) {
         return Vec::new();
     }
-    words(&source.path, &source.code, &["unsafe"])
+    source.unsafe_lines.iter().map(|line| finding(&source.path, *line, "unsafe".to_owned())).collect()
 }
 
 pub(crate) fn unbounded_channels(source: &Source) -> Vec<Finding> {
-    let paths = source.live_paths();
-    let unbounded = paths.iter().filter(|used| {
+    let unbounded = source.paths.iter().filter(|used| {
         let by_name = used.path.rsplit("::").next().is_some_and(|name| name.starts_with("unbounded"));
         let of_std = used.path.ends_with("std::sync::mpsc::channel");
         by_name || of_std || (used.path.ends_with("mpsc::channel") && used.called_with_nothing)
@@ -78,11 +77,9 @@ const VAGUE_NAMES: [&str; 8] = ["util", "utils", "common", "helper", "helpers", 
 pub(crate) fn left_for_later(file: &File) -> Vec<Finding> {
     let mut found = words(&file.path, &file.text, &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")]);
     if file.is_rust() {
-        let code = Source::new(&file.path, &file.text).code;
-        let later = words(&file.path, &code, &["todo", "unimplemented"]);
-        let is_macro =
-            |f: &Finding| code.lines().nth(f.line - 1).is_some_and(|line| line.contains(&format!("{}!", f.what)));
-        found.extend(later.into_iter().filter(is_macro));
+        let source = Source::new(&file.path, &file.text);
+        let later = source.macros.iter().filter(|(_, name)| ["todo", "unimplemented"].contains(&name.as_str()));
+        found.extend(later.map(|(line, name)| finding(&file.path, *line, name.clone())));
     }
     found
 }
@@ -119,8 +116,7 @@ const REGISTRY_HOSTS: [&str; 7] = [
 ];
 
 fn paths_where(source: &Source, why: &str, wrong: impl Fn(&str) -> bool) -> Vec<Finding> {
-    let paths = source.live_paths();
-    let found = paths.iter().filter(|used| wrong(&used.path));
+    let found = source.paths.iter().filter(|used| wrong(&used.path));
     found.map(|used| finding(&source.path, used.line, format!("`{}`: {why}", used.path))).collect()
 }
 

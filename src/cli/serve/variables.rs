@@ -93,7 +93,7 @@ mod tests {
             // Settings of serve and of other commands, and what alerts may name.
             ("TIDEGATE_CONFIG", "x", None),
             ("TIDEGATE_LOG_FORMAT", "json", None),
-            ("TIDEGATE_DOMAIN", "x", None),
+            ("TIDEGATE_TRACE", "x", None),
             ("TIDEGATE_ALERT_PAGER_TOKEN", "x", None),
             // Kubernetes' own.
             ("TIDEGATE_SERVICE_HOST", "10.0.0.1", None),

@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::ReadError;
+use super::read_error::ReadError;
 
 /// One file of the configuration, and what of it changes when its content does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +34,7 @@ pub(super) struct FileId(pub(super) [i128; 2]);
 pub(super) struct Listing {
     /// The files to read, in the order of their paths.
     pub(super) files: Vec<Found>,
-    /// What lies beside them and is not read, in the order of the paths.
+    /// What lies others them and is not read, in the order of the paths.
     pub(super) passed_over: Vec<PathBuf>,
 }
 
@@ -81,8 +81,8 @@ impl Walk {
             self.directory(root, &meta)?;
             self.passed_over.sort_unstable();
             if self.files.is_empty() {
-                let beside = self.passed_over.iter().take(MAX_BESIDE).cloned().collect();
-                return Err(ReadError::NoFiles { path: root.to_owned(), beside });
+                let others = self.passed_over.iter().take(MAX_BESIDE).cloned().collect();
+                return Err(ReadError::NoFiles { path: root.to_owned(), others });
             }
         } else {
             self.file(root, &meta)?;

@@ -2,10 +2,12 @@
 
 mod listing;
 mod partial_write;
+mod read_error;
 mod source;
 mod watch;
 
 pub(crate) use partial_write::InForce;
-pub use source::{ContentHash, Files, MAX_BYTES, ReadError, Source};
+pub use read_error::ReadError;
+pub use source::{ContentHash, Files, MAX_BYTES, Source};
 pub(crate) use watch::Verdict;
 pub use watch::{Pace, Watch};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::listing::{FileId, Found, Listing, list};
+use super::read_error::ReadError;
 use crate::rules::{LoadOptions, SourceFile};
 
 /// What was read: every file of the configuration, as they were at one moment.
@@ -118,66 +119,6 @@ impl Files {
     }
 }
 
-/// Why the configuration could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The path does not exist.
-    #[error("{}: no such file or directory; give a rules file, or a directory that holds *.yaml or *.yml files", path.display())]
-    Missing {
-        /// The path as it was given.
-        path: PathBuf,
-    },
-    /// The system fails to read something.
-    #[error("{}: cannot be read: {error}; check the path and that this user may read it", path.display())]
-    Unreadable {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// A device, a pipe or a socket.
-    #[error("{}: is neither a regular file nor a directory; rules are read from those only", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A directory without any configuration.
-    #[error(
-        "{}: holds no *.yaml or *.yml file{} (names that begin with a dot are skipped); put the rules there or give another path",
-        path.display(),
-        named(beside)
-    )]
-    NoFiles {
-        /// The directory.
-        path: PathBuf,
-        /// The first files that it holds instead.
-        beside: Vec<PathBuf>,
-    },
-    /// There is more than a configuration can sensibly be.
-    #[error("{}: more than {max} {what}; give a path that holds only rules", path.display())]
-    TooMuch {
-        /// Where the bound was passed.
-        path: PathBuf,
-        /// Of what there is too much.
-        what: &'static str,
-        /// How much is allowed.
-        max: u64,
-    },
-    /// The files never stood still for as long as it takes to read them.
-    #[error("{}: keeps changing while it is read; it is tried again at the next change", path.display())]
-    Changing {
-        /// The path as it was given.
-        path: PathBuf,
-    },
-}
-
-impl ReadError {
-    /// The system's failure to read `path`.
-    pub(crate) fn unreadable(path: &Path, error: io::Error) -> Self {
-        Self::Unreadable { path: path.to_owned(), error }
-    }
-}
-
 /// What tells one content from another: a hash of names and bytes, of one file or of all of them in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentHash([u8; 32]);
@@ -208,12 +149,6 @@ const RETRY_AFTER: [Duration; 5] = [
 
 /// Who has more than that beside the rules gave a wrong path, and learns it from these.
 const MAX_PASSED_OVER: usize = 100;
-
-/// `; passed over: 'a', 'b'`, or nothing.
-fn named(passed_over: &[PathBuf]) -> String {
-    let names: Vec<_> = passed_over.iter().map(|path| format!("'{}'", path.display())).collect();
-    if names.is_empty() { String::new() } else { format!("; passed over: {}", names.join(", ")) }
-}
 
 /// 64 MiB of YAML is more than 500,000 rules, and the text is held in memory while it is parsed.
 pub const MAX_BYTES: u64 = 64 << 20;
