@@ -307,3 +307,47 @@ proptest! {
         prop_assert_eq!(ids(&rules(&files, false)), ids(&rules(&files, true)));
     }
 }
+
+fn rule_of_file(levels: &str) -> RuleSet {
+    let text = format!(r#"{{"domain": "d", "descriptors": [{levels}]}}"#).into_bytes();
+    load(&[SourceFile { name: "d".into(), text }], LoadOptions::default()).unwrap()
+}
+
+fn send(limiter: &Limiter, value: &str) {
+    let entries = [("a".to_owned(), value.to_owned())];
+    let walk = Walk { domain: 0, steps: Vec::new(), limit: None };
+    limiter.view().unwrap().check(WorkerSlot(0), NOW, &check(&walk, &entries));
+}
+
+fn counters(limiter: &Limiter) -> BTreeSet<Plain> {
+    let exported: Vec<_> = limiter.store().export().flatten().collect();
+    let limits = limiter.limits();
+    exported.iter().map(|counter| plain(&decode(&limits, counter.key()).unwrap())).collect()
+}
+
+/// The limit's number is no part of its keys, what a key has room for is; and a rule that is gone leaves legible counters.
+#[test]
+fn counters_of_former_configurations_are_decoded_by_what_they_were() {
+    let limiter = Limiter::new(Settings::default());
+    let pattern = |share: bool, number: u32| {
+        let limit = format!(r#"{{"requests_per_unit": {number}, "unit": "day"}}"#);
+        rule_of_file(&format!(r#"{{"key": "a", "value": "v*", "share_threshold": {share}, "rate_limit": {limit}}}"#))
+    };
+    let counter = |value: &str| {
+        let kind = LimitKind::FixedWindow { starts: crate::engine::Starts::Clock, window: Unit::Day.length() };
+        (format!(r#"d [("a", "v*")] {kind:?} 1"#), vec![(b"a".to_vec(), value.as_bytes().to_vec())])
+    };
+    limiter.replace_rules(NOW, pattern(false, 10));
+    send(&limiter, "v1");
+    assert_eq!(counters(&limiter), [counter("v1")].into());
+    limiter.replace_rules(NOW, pattern(false, 20));
+    send(&limiter, "v1");
+    assert_eq!(counters(&limiter), [counter("v1")].into(), "a changed number keeps the count");
+    limiter.replace_rules(NOW, pattern(true, 20));
+    send(&limiter, "v1");
+    assert_eq!(counters(&limiter), [counter("v1"), counter("v*")].into());
+    for _ in 0..3 {
+        limiter.replace_rules(NOW, RuleSet::default());
+    }
+    assert_eq!(counters(&limiter), [counter("v1"), counter("v*")].into(), "the rule is gone, its counters are not");
+}

@@ -1,3 +1,5 @@
+//! Ids from content, whatever the order, and whatever collides.
+
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
 use std::collections::HashSet;

@@ -109,3 +109,6 @@ impl ExportedCounter {
         &self.key
     }
 }
+
+#[cfg(test)]
+mod tests;
