@@ -325,7 +325,7 @@ fn counters(limiter: &Limiter) -> BTreeSet<Plain> {
     exported.iter().map(|counter| plain(&decode(&limits, counter.key()).unwrap())).collect()
 }
 
-/// The limit's number is no part of its keys, what a key has room for is; and a rule that is gone leaves legible counters.
+/// The limit's number is no part of its keys, what a key has room for is; and the counters of a removed rule can still be decoded.
 #[test]
 fn counters_of_former_configurations_are_decoded_by_what_they_were() {
     let limiter = Limiter::new(Settings::default());
