@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::BoolishValueParser;
 use prost::Message;
 use tonic::transport::Endpoint;
 
@@ -25,33 +24,32 @@ use crate::settings::duration;
 #[derive(Args, Clone, Debug)]
 pub(super) struct Ask {
     /// The domain of the rules
-    #[arg(long, env = "TIDEGATE_DOMAIN")]
+    #[arg(long)]
     domain: String,
 
-    /// A descriptor: its entries in order; give the flag again for more descriptors
+    /// A descriptor: its entries in order; repeat the flag for more descriptors
     ///
-    /// A comma inside a value is written \, or the value is quoted. A backslash before , = " or \ stands for that
-    /// character.
+    /// Write a comma inside a value as \, or quote the value. A backslash before , = " or \ gives that character.
     ///
     /// Examples: --descriptor partner=acme,endpoint=/pay --descriptor tenant=t1
     /// --descriptor 'agent="Mozilla/5.0 (X11, Linux)",path=/pay'
-    #[arg(long = "descriptor", env = "TIDEGATE_DESCRIPTOR", value_name = "KEY=VALUE,...", required = true, value_parser = descriptor::parse)]
+    #[arg(long = "descriptor", value_name = "KEY=VALUE,...", required = true, value_parser = descriptor::parse)]
     descriptors: Vec<RateLimitDescriptor>,
 
-    /// How many hits the check costs; 0 looks without counting
-    #[arg(long, env = "TIDEGATE_HITS", value_name = "COUNT", default_value_t = 1)]
+    /// Number of hits that the check costs; 0 reads the counters without charging them
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
     hits: u32,
 
-    /// The service: http://HOST:PORT or unix:/PATH
+    /// Address of the service: http://HOST:PORT or unix:/PATH
     #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse)]
     addr: Address,
 
-    /// How long to wait for the answer
-    #[arg(long, env = "TIDEGATE_TIMEOUT", value_name = "DURATION", default_value = "1s", value_parser = duration)]
+    /// Time limit for the answer
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     timeout: Duration,
 
-    /// Print the whole answer as protojson
-    #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
+    /// Print the complete answer as protojson
+    #[arg(long)]
     json: bool,
 }
 

@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::{complain, print, target};
@@ -24,88 +23,88 @@ use watch::Watch;
 /// What to measure, and how.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Bench {
-    /// The service: http://HOST:PORT or unix:/PATH
+    /// Address of the service: http://HOST:PORT or unix:/PATH
     #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse)]
     addr: Address,
 
-    /// Connections to the service
-    #[arg(long, env = "TIDEGATE_CONNECTIONS", value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Number of connections to the service
+    #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
 
-    /// Checks under way on each connection, at most
+    /// Maximum number of checks in flight per connection
     ///
-    /// In a closed loop so many always are. The service may allow fewer.
-    #[arg(long, env = "TIDEGATE_STREAMS", value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    /// A closed loop keeps that many in flight all the time. The service may allow fewer.
+    #[arg(long, value_name = "COUNT", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     streams: u32,
 
-    /// Open loop: checks a second over all connections, whatever the answers do; several rates are run one after the other
+    /// Open loop: checks per second over all connections; several rates are run one after the other
     ///
-    /// A thread then looks at its sockets without rest while checks are due more often than every 2 ms: it takes a core.
-    #[arg(long, env = "TIDEGATE_RATE", value_name = "RATE,...", value_delimiter = ',', value_parser = rate)]
+    /// Above 500 checks per second, a thread polls its sockets without pause, which takes a core.
+    #[arg(long, value_name = "RATE,...", value_delimiter = ',', value_parser = rate)]
     rate: Vec<f64>,
 
-    /// How the checks of an open loop are spread over time: at the same distance, or as independent callers come
-    #[arg(long, env = "TIDEGATE_ARRIVALS", value_name = "HOW", value_enum, default_value_t = Spread::Even)]
+    /// Arrival process of an open loop: evenly spaced, or Poisson as from independent callers
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Spread::Even)]
     arrivals: Spread,
 
-    /// How long checks count, in each run
-    #[arg(long, env = "TIDEGATE_DURATION", value_name = "DURATION", default_value = "10s", value_parser = length)]
+    /// Length of the measurement, per run
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = length)]
     duration: Duration,
 
-    /// How long checks are sent before, without counting
-    #[arg(long, env = "TIDEGATE_WARMUP", value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    /// Length of the warm-up before each measurement
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     warmup: Duration,
 
-    /// How many keys there are, each with a counter of its own
-    #[arg(long, env = "TIDEGATE_KEYS", value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=MAX_KEYS))]
+    /// Number of keys, each with its own counter
+    #[arg(long, value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=MAX_KEYS))]
     keys: u64,
 
-    /// Which keys are asked for how often
-    #[arg(long, env = "TIDEGATE_DISTRIBUTION", value_name = "WHICH", value_enum, default_value_t = Distribution::Uniform)]
+    /// Distribution of the checks over the keys
+    #[arg(long, value_name = "WHICH", value_enum, default_value_t = Distribution::Uniform)]
     distribution: Distribution,
 
-    /// zipf: the n-th key is asked for in proportion to 1 / n^S [default: 1.0]
-    #[arg(long, env = "TIDEGATE_EXPONENT", value_name = "S", value_parser = exponent)]
+    /// Exponent of zipf: the n-th key is requested in proportion to 1 / n^S [default: 1.0]
+    #[arg(long, value_name = "S", value_parser = exponent)]
     exponent: Option<f64>,
 
     /// The domain of the rules
-    #[arg(long, env = "TIDEGATE_DOMAIN", value_name = "NAME", default_value = "bench")]
+    #[arg(long, value_name = "NAME", default_value = "bench")]
     domain: String,
 
-    /// Descriptors of each check, each with a key of its own
-    #[arg(long, env = "TIDEGATE_DESCRIPTORS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    /// Number of descriptors per check, each with its own key
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     descriptors: u16,
 
-    /// Entries of each descriptor: k0, k1 and so on
-    #[arg(long, env = "TIDEGATE_ENTRIES", value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=30))]
+    /// Number of entries per descriptor: k0, k1 and so on
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=30))]
     entries: u16,
 
-    /// The share of checks, from 0 to 1, for what is limited to nothing: they are to be denied
-    #[arg(long, env = "TIDEGATE_OVER_LIMIT", value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
+    /// Share of checks, 0 to 1, that match a limit of 0 and are denied
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     over_limit: f64,
 
-    /// Threads that send, among which the connections are dealt out
-    #[arg(long, env = "TIDEGATE_THREADS", value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    /// Number of sending threads; the connections are distributed over them
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_024))]
     threads: u16,
 
-    /// The service's process on this machine: tells what a check costs it, and its memory
-    #[arg(long, env = "TIDEGATE_SERVER_PID", value_name = "PID")]
+    /// Process id of the service on this machine: adds its CPU time per check and its memory to the result
+    #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
 
     /// Print the result as JSON
-    #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     json: bool,
 
-    /// Draw latency over load, as SVG; without --rate, at 10 % to 90 % of what a closed loop reaches
-    #[arg(long, env = "TIDEGATE_CHART", value_name = "FILE")]
+    /// Write a chart of latency over load (SVG); without --rate, for 10 % to 90 % of the maximum throughput
+    #[arg(long, value_name = "FILE")]
     chart: Option<PathBuf>,
 
-    /// Print the rules that the service needs for these checks, and do nothing else
-    #[arg(long, env = "TIDEGATE_PRINT_RULES", value_parser = BoolishValueParser::new())]
+    /// Print the rules that the service needs for these checks, and exit
+    #[arg(long)]
     print_rules: bool,
 
-    /// The same seed gives the same checks [default: by chance, and told]
-    #[arg(long, env = "TIDEGATE_SEED", value_name = "NUMBER")]
+    /// Seed of the random checks; the same seed gives the same checks [default: random, and printed]
+    #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }
 

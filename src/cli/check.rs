@@ -14,22 +14,22 @@ use crate::rules::{self, LoadOptions, RuleSet, SourceFile};
 use crate::settings::ConfigPaths;
 use words::{counted, described};
 
-/// Reads a configuration as the server would, and tells every error, or what was loaded.
+/// Loads a configuration as the server would, and reports every error, or a summary.
 #[derive(Clone, Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
 pub(super) struct CheckArgs {
     #[command(flatten)]
     paths: ConfigPaths,
-    /// Several files may extend one domain
+    /// Allow several files to extend one domain
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     merge_domains: bool,
-    /// Fail on warnings too: what silently removes or closes limits
+    /// Fail on warnings too: on what loads but silently removes or closes limits
     #[arg(long, env = "TIDEGATE_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
     /// Print one JSON object for programs: ok, errors, warnings, counts, rules
     #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
-    /// Say nothing when the configuration is good
+    /// Print nothing if the configuration loads
     #[arg(long, short, env = "TIDEGATE_QUIET", value_parser = BoolishValueParser::new())]
     quiet: bool,
 }

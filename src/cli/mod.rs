@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, propagate_version = true, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     command: Command,
 }
@@ -31,30 +31,36 @@ enum Command {
     ///
     /// Example: tidegate serve rules.yaml
     Serve(Box<crate::settings::Settings>),
-    /// Ask a running service about one check, and show the answer
+    /// Send one check to a running service, and print the answer
     ///
-    /// Exit status: 0 when the answer is OK, 1 when it is OVER_LIMIT, 2 when there is none.
+    /// Example: tidegate ask --domain api --descriptor partner=acme,endpoint=/pay
+    ///
+    /// Exit status: 0 for OK, 1 for OVER_LIMIT, 2 without an answer.
     Ask(ask::Ask),
     /// Validate a configuration: print every error with its location, or a summary of the rules
     ///
-    /// Exit status: 0 when it loads, 1 when it does not, or when --strict and something is warned about.
+    /// Example: tidegate check --strict rules/
+    ///
+    /// Exit status: 0 if the configuration loads, 1 if it does not; with --strict, 1 also for a warning.
     Check(check::CheckArgs),
     /// Replay a recorded trace against a configuration, on a virtual clock
     ///
-    /// One check a line in (JSON), one decision a line out, by the very code that serves. Example line:
+    /// Reads one check per line (JSON) and writes one decision per line, with the code that serves. Example of a line:
     /// `{"at": 0.2, "domain": "api", "descriptors": [{"entries": [["partner", "acme"]]}]}`
     ///
-    /// A body of /json is a line too. It may have `at` beside its own fields; without it, it comes at the time of the
-    /// line before, and the first at 0.
+    /// Bodies of /json are accepted as lines, too. `at` is optional in them: without it, a check comes at the time of the
+    /// line before, the first one at 0.
     ///
-    /// Exit status: 0, or 1 when the configuration or a line cannot be read.
+    /// Example: tidegate simulate rules.yaml --trace trace.jsonl --summary
+    ///
+    /// Exit status: 0, or 1 if the configuration or a line cannot be read.
     Simulate(simulate::Simulate),
     /// Load-test a service: throughput, latency percentiles, CPU per request
     ///
-    /// Works with any server of Envoy's rate limit service, version 3. A closed loop (the default) finds the most a server
-    /// can do: each answer is followed by the next check. An open loop (--rate) finds how soon it answers at the rate you
-    /// have: checks are sent when they are due, whatever the answers do, and latency counts from when they were due, so
-    /// that a pause of the server is not hidden.
+    /// Works with any server of Envoy's rate limit service, version 3. A closed loop (the default) measures the maximum
+    /// throughput: each answer is followed by the next check. An open loop (--rate) measures the latency at a given rate:
+    /// checks are sent on schedule, however late the answers are, and latency counts from the scheduled time, so that a
+    /// pause of the server is not hidden (no coordinated omission).
     #[cfg(feature = "bench")]
     #[command(after_long_help = bench::EXAMPLES)]
     Bench(Box<bench::Bench>),

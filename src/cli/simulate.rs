@@ -23,15 +23,15 @@ pub(super) struct Simulate {
     #[command(flatten)]
     config: ConfigPath,
 
-    /// Let several files extend one domain
+    /// Allow several files to extend one domain
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     merge_domains: bool,
 
-    /// The trace, in time order; without it, standard input
+    /// File with the trace, in order of time; without it, standard input
     #[arg(long, env = "TIDEGATE_TRACE", value_name = "FILE")]
     trace: Option<PathBuf>,
 
-    /// Print sums per rule and the busiest counters in place of every decision
+    /// Print totals per rule and the busiest counters instead of the decisions
     #[arg(long, env = "TIDEGATE_SUMMARY", value_parser = BoolishValueParser::new())]
     summary: bool,
 

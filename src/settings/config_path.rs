@@ -17,9 +17,9 @@ pub struct ConfigPaths(pub Vec<PathBuf>);
 /// What [`ConfigPath`] is read from.
 #[derive(Args)]
 struct One {
-    /// The configuration: a file, or a directory of which every *.yaml and *.yml file is read (dot files are skipped)
+    /// File or directory with the rules: of a directory, every *.yaml and *.yml file below it (dot files are skipped)
     ///
-    /// `serve` reads it again when it changes and on SIGHUP; a change that does not load leaves the old rules in force.
+    /// `serve` reloads it when it changes and on SIGHUP; if the new rules do not load, the current ones stay in force.
     /// Example: /etc/tidegate/rules
     #[arg(value_name = "PATH", required_unless_present = "config")]
     path: Option<PathBuf>,
@@ -31,7 +31,7 @@ struct One {
 /// What [`ConfigPaths`] is read from.
 #[derive(Args)]
 struct Several {
-    /// Rules files, or directories (every *.yaml and *.yml below them), or - for standard input; several are one configuration
+    /// Files or directories with the rules, or - for standard input; several form one configuration
     #[arg(value_name = "PATH", required_unless_present = "config")]
     path: Vec<PathBuf>,
 
@@ -41,7 +41,7 @@ struct Several {
 
 #[derive(Args)]
 struct Flag {
-    /// The same as PATH: one of the two is required
+    /// Same as PATH; one of the two is required
     #[arg(long, env = "TIDEGATE_CONFIG", value_name = "PATH")]
     config: Option<PathBuf>,
 }

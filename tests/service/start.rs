@@ -117,7 +117,7 @@ fn a_variable_that_nothing_reads_is_warned_about() {
         ("TIDEGATE_PORT", "tcp://10.0.0.1:8081"),
         ("TIDEGATE_PORT_8081_TCP_ADDR", "10.0.0.1"),
         ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
-        ("TIDEGATE_HITS", "2"),
+        ("TIDEGATE_SUMMARY", "no"),
     ];
     let server = TestServer::start_with_env(&variables, THREE_A_MINUTE, &[]);
     let log = server.log();

@@ -1,0 +1,44 @@
+//! The addresses that are served, and how many connections each may have.
+
+use crate::net::{BindError, Bound, ConnectionLimit, bind};
+use crate::settings::ListenSettings;
+
+/// The bound addresses.
+pub(super) struct Ports {
+    pub(super) grpc: Bound,
+    pub(super) http: Bound,
+    pub(super) admin: Bound,
+}
+
+/// How many connections each port may have.
+pub(super) struct PortLimits {
+    pub(super) grpc: ConnectionLimit,
+    pub(super) http: ConnectionLimit,
+    pub(super) admin: ConnectionLimit,
+}
+
+impl Ports {
+    pub(super) fn bind(listen: &ListenSettings) -> Result<Self, BindError> {
+        Ok(Self {
+            grpc: bind(&listen.grpc_addr, listen.worker_count(), "--grpc-addr")?,
+            http: bind(&listen.http_addr, 1, "--http-addr")?,
+            admin: bind(&listen.admin_addr, 1, "--admin-addr")?,
+        })
+    }
+}
+
+impl PortLimits {
+    pub(super) fn new(max: u32) -> Self {
+        Self { grpc: ConnectionLimit::new(max), http: ConnectionLimit::new(max), admin: ConnectionLimit::new(max) }
+    }
+}
+
+/// Every connection is an open file; the soft limit is usually far below what the system allows.
+pub(super) fn raise_open_files(listen: &ListenSettings) {
+    let wanted = u64::from(listen.max_connections);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < wanted => tracing::warn!("{limit} open files allowed, --max-connections is {wanted}"),
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
+    }
+}

@@ -1,0 +1,134 @@
+//! What all ports share.
+
+use std::sync::Arc;
+
+use axum::Router;
+
+use super::metrics::Sources;
+use super::ports::PortLimits;
+use super::{AppError, in_force};
+use crate::admin::{Observers, Queries, Usage, admin_router};
+use crate::alerts::{Alerts, Instance};
+use crate::api::usage_service::usage_service_server;
+use crate::config::{Loaded, Reloader, Source};
+use crate::grpc::{ACCEPTED_ENCODING, common_services};
+use crate::history::{self, DataDir, History, Recorder};
+use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
+use crate::limiter::{self, Limiter, WorkerSlot};
+use crate::net::PartialBytes;
+use crate::runtime::clock::Clock;
+use crate::runtime::lifecycle::Lifecycle;
+use crate::service::{DelayedReplies, Service};
+use crate::settings::{Settings, WhenFull};
+use crate::store;
+use crate::telemetry::DecisionTimes;
+use crate::telemetry::denial_log::DenialLogger;
+use crate::telemetry::otlp::CheckTracer;
+
+/// What the front ends share. They cannot see this type, which is above them: each is given what it needs of it.
+pub(super) struct Process {
+    pub(super) limiter: Arc<Limiter>,
+    pub(super) clock: Arc<Clock>,
+    pub(super) config: Arc<Reloader>,
+    pub(super) history: Arc<History>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) delayed: DelayedReplies,
+    pub(super) observers: Observers,
+    pub(super) times: Arc<DecisionTimes>,
+    pub(super) instance: Instance,
+}
+
+impl Process {
+    pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
+        let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
+        let source = Source::open(&settings.config.0, settings.load_options());
+        let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
+        let apply = move |rules| in_force::replace(&replaced, clock_of_reloads.now(), rules);
+        let config = Reloader::new(source, Arc::clone(&clock), apply);
+        let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
+        let loaded = config.load()?;
+        let counted = Arc::clone(&limiter);
+        let read = Box::new(move || history::readings(counted.usage()));
+        let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
+        let (lifecycle, delayed, observers) = (Lifecycle::default(), DelayedReplies::default(), Observers::default());
+        let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
+        // Seeded by the system again for each process: two that start in the same nanosecond differ too.
+        let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
+        let instance = Instance::here(id);
+        Ok((Self { limiter, clock, config, history, lifecycle, delayed, observers, times, instance }, loaded, recorder))
+    }
+
+    /// Where the metrics are.
+    pub(super) fn sources(
+        &self,
+        connection_limit: &PortLimits,
+        alerts: &Alerts,
+        denial_logger: &DenialLogger,
+    ) -> Sources {
+        Sources {
+            limiter: Arc::clone(&self.limiter),
+            config: Arc::clone(&self.config),
+            clock: Arc::clone(&self.clock),
+            history: Arc::clone(&self.history),
+            delayed: self.delayed.clone(),
+            observers: self.observers.clone(),
+            connection_limit: vec![
+                connection_limit.grpc.clone(),
+                connection_limit.http.clone(),
+                connection_limit.admin.clone(),
+            ],
+            times: Arc::clone(&self.times),
+            alerts: Arc::clone(alerts.counts()),
+            log_lost: Arc::clone(denial_logger.lost()),
+        }
+    }
+
+    /// What the public and the admin port serve.
+    pub(super) fn routers(&self, settings: &Settings, metrics: RenderMetrics) -> (Router, Router) {
+        let phases = self.lifecycle.phases();
+        let probes = Probes {
+            phases: phases.clone(),
+            config: Arc::clone(&self.config),
+            history: Arc::clone(&self.history),
+            limiter: Arc::clone(&self.limiter),
+        };
+        // The workers have the worker slots before this one.
+        let worker = WorkerSlot(settings.listen.worker_count());
+        let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: PartialBytes::default() };
+        let public = public_router(json, probes.clone(), Arc::clone(&metrics));
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
+        let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
+        let usage = usage.accept_compressed(ACCEPTED_ENCODING);
+        let services = common_services(&phases, usage_service_server::SERVICE_NAME).add_service(usage);
+        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
+    }
+
+    /// What decides about the checks of a worker.
+    pub(super) fn service(&self, worker: WorkerSlot, tracer: Option<CheckTracer>) -> Service {
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
+        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times }
+    }
+}
+
+fn limiter_settings(settings: &Settings) -> limiter::Settings {
+    limiter::Settings {
+        shadow_mode: settings.limits.shadow_mode,
+        quota_mode: settings.limits.quota_mode,
+        dynamic_metadata: settings.limits.dynamic_metadata,
+        counter_budget_bytes: usize::try_from(settings.limits.counter_memory.0).unwrap_or(usize::MAX),
+        when_full: match settings.limits.when_full {
+            WhenFull::Deny => store::WhenFull::Deny,
+            WhenFull::Allow => store::WhenFull::Allow,
+        },
+        // One for each worker, and one for `/json`.
+        workers: settings.listen.worker_count() + 1,
+        usage_series: settings.usage.usage_series,
+    }
+}
+
+fn history_settings(settings: &Settings, data_dir: Option<&DataDir>) -> history::Settings {
+    let path = data_dir.map(DataDir::usage);
+    history::Settings { path, flush: settings.usage.history_flush, max_bytes: settings.usage.history_max_bytes.0 }
+}

@@ -1,0 +1,104 @@
+//! Ends everything in order, under one deadline.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::alerts::Alerts;
+use crate::config::Watch;
+use crate::history::{DataDir, Recorder};
+use crate::rls::Workers;
+use crate::runtime::lifecycle::{Lifecycle, Phase, Signals};
+use crate::runtime::threads::Worker;
+use crate::settings::ListenSettings;
+use crate::telemetry::denial_log::DenialLogger;
+use crate::telemetry::otlp::Otlp;
+
+/// How the process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As asked, by the deadline at the latest.
+    Orderly,
+    /// By a second signal.
+    Forced,
+}
+
+/// The threads that do not decide, and what the last of them writes to.
+pub(super) struct Threads {
+    pub(super) _watch: Watch,
+    pub(super) _sweeper: Worker,
+    pub(super) _recorder: Recorder,
+    /// Given back when the recorder has ended: fields are dropped in this order.
+    pub(super) _data_dir: Option<DataDir>,
+    pub(super) _alerts: Alerts,
+    pub(super) _denial_logger: DenialLogger,
+}
+
+/// What runs until it is stopped.
+pub(super) struct Running {
+    pub(super) workers: Workers,
+    pub(super) servers: JoinSet<()>,
+    pub(super) telemetry: Option<Otlp>,
+    /// They end when they are dropped.
+    pub(super) threads: Threads,
+}
+
+/// Drains, and ends what is open, all under the deadline.
+pub(super) async fn stop(
+    running: Running,
+    listen: &ListenSettings,
+    lifecycle: &Lifecycle,
+    signals: &mut Signals,
+) -> End {
+    let Running { workers, mut servers, telemetry, threads } = running;
+    lifecycle.advance(Phase::Draining);
+    let orderly = async {
+        tokio::time::sleep(listen.drain).await;
+        lifecycle.advance(Phase::Stopping);
+        let all_ended = async {
+            workers.all_ended().await;
+            while servers.join_next().await.is_some() {}
+        };
+        let closing = listen.shutdown_deadline.mul_f32(CLOSING_SHARE).saturating_sub(listen.drain);
+        answer_by(closing, lifecycle, all_ended).await;
+        finish(threads, telemetry, listen.shutdown_deadline).await;
+    };
+    tokio::select! {
+        ended = tokio::time::timeout(listen.shutdown_deadline, orderly) => {
+            if ended.is_ok() {
+                tracing::info!("stopped");
+            } else {
+                tracing::warn!("the shutdown deadline has passed: closing what is still open");
+            }
+            End::Orderly
+        }
+        signal = signals.stop() => {
+            tracing::warn!("received {signal} again, ending at once");
+            End::Forced
+        }
+    }
+}
+
+/// Waits for the last answer; after `closing` those that are still delayed are given at once.
+async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Future<Output = ()>) {
+    let mut all_ended = pin!(all_ended);
+    if tokio::time::timeout(closing, all_ended.as_mut()).await.is_err() {
+        lifecycle.advance(Phase::Closing);
+        all_ended.await;
+    }
+}
+
+/// Ends the threads that do not decide, and sends what telemetry is left. Both block, so not on a thread that runs tasks.
+async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
+    let finished = tokio::task::spawn_blocking(move || {
+        drop(threads);
+        telemetry.is_none_or(|otlp| otlp.shutdown(deadline))
+    });
+    if !finished.await.is_ok_and(|sent| sent) {
+        tracing::warn!("not all telemetry could be sent to the collector");
+    }
+}
+
+/// The share of the shutdown deadline after which delayed replies are given: the rest is for sending them.
+const CLOSING_SHARE: f32 = 0.8;

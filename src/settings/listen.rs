@@ -1,0 +1,60 @@
+//! Which addresses are served, by how many threads, and how that ends.
+
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::duration;
+use crate::net::Address;
+
+/// Which addresses are served, and how that ends.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Listening")]
+pub struct ListenSettings {
+    /// Address of the gRPC port: rate limit service, health, reflection
+    ///
+    /// HOST:PORT, where port 0 takes any free port, or unix:/PATH. Example: --grpc-addr unix:/run/tidegate.sock
+    #[arg(long, env = "TIDEGATE_GRPC_ADDR", value_name = "ADDRESS", default_value = "0.0.0.0:8081")]
+    pub grpc_addr: Address,
+
+    /// Address of the HTTP port: /json, /healthcheck, /livez, /readyz, /metrics
+    #[arg(long, env = "TIDEGATE_HTTP_ADDR", value_name = "HOST:PORT", default_value = "0.0.0.0:8080")]
+    pub http_addr: Address,
+
+    /// Address of the admin port: UsageService, /rlconfig, probes, /metrics, health, reflection; keep it private
+    #[arg(long, env = "TIDEGATE_ADMIN_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:8082")]
+    pub admin_addr: Address,
+
+    /// Maximum number of connections on each port; further ones are accepted and closed at once
+    ///
+    /// Raise it together with the limit on open files (ulimit -n).
+    #[arg(long, env = "TIDEGATE_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
+
+    /// Number of worker threads, each with its own connections [default: one per core]
+    #[arg(long, env = "TIDEGATE_WORKERS", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// How long to keep serving checks after SIGTERM, while health reports NOT_SERVING
+    ///
+    /// Make it longer than the clients' health check interval plus one second (Envoy propagates a change to its workers
+    /// at most once a second). Example: --drain 10s
+    #[arg(long, env = "TIDEGATE_DRAIN", value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    pub drain: Duration,
+
+    /// Time limit of a shutdown, from SIGTERM on: connections that are still open then are closed
+    #[arg(long, env = "TIDEGATE_SHUTDOWN_DEADLINE", value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    pub shutdown_deadline: Duration,
+}
+
+impl ListenSettings {
+    /// How many threads decide; a unix socket has one listener, so one.
+    pub fn worker_count(&self) -> usize {
+        let cores = || available_parallelism().map_or(1, usize::from);
+        match &self.grpc_addr {
+            Address::Unix(_) => 1,
+            Address::Tcp(_) => self.workers.map_or_else(cores, usize::from),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What is recorded of the checks: usage, its history, and denials.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{ByteSize, duration};
+
+/// What is recorded of the checks.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Usage and history")]
+pub struct UsageSettings {
+    /// Maximum number of counters tracked individually, and of values of the keys in `usage: by`
+    ///
+    /// Each takes 64 bytes and its name. The first ones seen are tracked until the process ends; the rest is aggregated as
+    /// the `other` of their rule or key. 0: only rules and keys are tracked.
+    #[arg(long, env = "TIDEGATE_USAGE_SERIES", value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub usage_series: u32,
+
+    /// Which denied checks to log, one line each with rule, entries, limit and reason
+    #[arg(long, env = "TIDEGATE_DENIAL_LOG", value_name = "WHICH", value_enum, default_value_t = DenialLog::Off)]
+    pub denial_log: DenialLog,
+
+    /// Directory that keeps the history of usage across restarts; without it, the last hour is kept in memory
+    ///
+    /// It is created if it does not exist. Only one process at a time can use it. Counters and bans are not kept there yet: a
+    /// restart begins with fresh ones. Example: --data-dir /var/lib/tidegate
+    #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Interval between two writes of the history, 100ms to 1m: the most that a crash can lose
+    #[arg(long, env = "TIDEGATE_HISTORY_FLUSH", value_name = "DURATION", default_value = "5s", value_parser = flush_interval)]
+    pub history_flush: Duration,
+
+    /// Maximum size of the history on disk, at least 16MiB: the oldest minutes, hours and days are deleted first
+    #[arg(long, env = "TIDEGATE_HISTORY_MAX_BYTES", value_name = "BYTES", default_value = "1GiB", value_parser = history_bytes)]
+    pub history_max_bytes: ByteSize,
+}
+
+/// Which denied checks are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DenialLog {
+    /// None
+    Off,
+    /// One per second and rule
+    Sampled,
+    /// All, up to 100 per second and rule
+    All,
+}
+
+/// A row of the history is a minute long: a flush belongs into one.
+fn flush_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration(text)?;
+    let range = Duration::from_millis(100)..=Duration::from_mins(1);
+    if range.contains(&interval) { Ok(interval) } else { Err("expected 100ms to 1m".to_owned()) }
+}
+
+/// Below this a day of many series has no room, and nothing older could go.
+fn history_bytes(text: &str) -> Result<ByteSize, String> {
+    let bytes: ByteSize = text.parse()?;
+    if bytes.0 >= 16 << 20 { Ok(bytes) } else { Err("expected at least 16MiB".to_owned()) }
+}
