@@ -103,8 +103,8 @@ pub enum KeyError {
 /// Reads a counter's key. Cost: one look-up and one allocation, for the entries.
 ///
 /// # Errors
-/// If `limits` do not have the key's limit, or if the key has other parts than the limit's keys have. Neither happens with the
-/// keys and the limits of one limiter.
+/// If `limits` do not have the key's limit, or if the key has other parts than the limit's keys have. Neither happens
+/// with the keys and the limits of one limiter.
 pub fn decode<'k>(limits: &'k LimitTable, key: &'k [u8]) -> Result<DecodedKey<'k>, KeyError> {
     let (id, parts) = KeyReader::new(key).ok_or(KeyError::Malformed)?;
     if id == LimitId::OVERRIDE {
@@ -148,8 +148,8 @@ pub(super) fn describe(rule: &Rule) -> Arc<RuleDescription> {
 
 /// What the limits of a rule are, in their order.
 ///
-/// Their places in the list are not part of it, so that reordering a list loses no count. Of several of one kind those with
-/// longer windows come first: a bucket that is added with a shorter period leaves the others what they are.
+/// Their places in the list are not part of it, so that reordering a list loses no count. Of several of one kind those
+/// with longer windows come first: a bucket that is added with a shorter period leaves the others what they are.
 pub(super) fn describe_limits(rule: &Rule, description: &Arc<RuleDescription>) -> Vec<LimitDescription> {
     let mut ordered: Vec<_> = (0..).zip(&rule.limits).collect();
     // Stable: those of one window stay in the order of the list.

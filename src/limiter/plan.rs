@@ -37,25 +37,10 @@ pub(super) struct Attached {
 }
 
 impl Plan {
-    /// Makes `rules` ready. Cost: linear in the number of rules, and a pass over all counters of `store` where many limits
-    /// have left the configuration.
+    /// Makes `rules` ready. Cost: linear in the number of rules, and a pass over all counters of `store` where many
+    /// limits have left the configuration.
     pub(super) fn new(rules: RuleSet, limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Self {
-        let descriptions: Vec<_> = rules.rules().iter().map(keys::describe).collect();
-        let limits = rules.rules().iter().zip(&descriptions);
-        let limits: Vec<_> = limits.flat_map(|(rule, description)| keys::describe_limits(rule, description)).collect();
-        let mut ids = limit_ids.assign(&limits, || store.limits_in_use()).into_iter();
-        let mut attach = |(rule, description): (&Rule, &Arc<RuleDescription>)| {
-            let metrics_by_value = rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric);
-            let labels = labels(rule);
-            let shown = usage.for_rule(&labels);
-            Attached {
-                limit_ids: ids.by_ref().take(rule.limits.len()).collect(),
-                fingerprint: description.fingerprint(),
-                usage: if metrics_by_value { usage.for_rule_by_value(&labels) } else { shown },
-                metrics_by_value,
-            }
-        };
-        let attached = rules.rules().iter().zip(&descriptions).map(&mut attach).collect();
+        let attached = attach_all(rules.rules(), limit_ids, store, usage);
         let overrides =
             rules.domains().map(|domain| (domain.name.clone(), usage.for_overrides(&domain.name))).collect();
         let keys = |domain: &Domain| domain.usage_by.iter().map(|key| usage.for_entry_key(&domain.name, key)).collect();
@@ -94,6 +79,25 @@ impl Plan {
     pub(super) fn attached(&self, rule: &Rule) -> Option<&Attached> {
         self.attached.get(rule.index)
     }
+}
+
+/// What the rules need, by rule index.
+fn attach_all(rules: &[Rule], limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Vec<Attached> {
+    let described: Vec<_> = rules.iter().map(|rule| (rule, keys::describe(rule))).collect();
+    let limits: Vec<_> = described.iter().flat_map(|(rule, whole)| keys::describe_limits(rule, whole)).collect();
+    let mut ids = limit_ids.assign(&limits, || store.limits_in_use()).into_iter();
+    let attach = |(rule, description): (&Rule, Arc<RuleDescription>)| {
+        let metrics_by_value = rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric);
+        let labels = labels(rule);
+        let shown = usage.for_rule(&labels);
+        Attached {
+            limit_ids: ids.by_ref().take(rule.limits.len()).collect(),
+            fingerprint: description.fingerprint(),
+            usage: if metrics_by_value { usage.for_rule_by_value(&labels) } else { shown },
+            metrics_by_value,
+        }
+    };
+    described.into_iter().map(attach).collect()
 }
 
 fn labels(rule: &Rule) -> Labels {

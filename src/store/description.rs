@@ -66,8 +66,8 @@ pub enum LimitKind {
 
 /// 16 bytes that identify a rule or a limit in every process.
 ///
-/// Half of a SHA-256: two different descriptions with one fingerprint are not to be expected, and only the author of the
-/// rules could look for them.
+/// Half of a SHA-256: two different descriptions with one fingerprint are not to be expected, and only the author of
+/// the rules could look for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 16]);
 

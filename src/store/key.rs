@@ -1,7 +1,7 @@
 //! The bytes that identify a counter: written for each check, read back by listings and persistence.
 //!
-//! A key is the number of a limit (4 bytes) and parts, each preceded by its length in one byte. Which parts there are is
-//! the limit's matter: see `limiter::keys`, which writes and decodes them.
+//! A key is the number of a limit (4 bytes) and parts, each preceded by its length in one byte. Which parts there are
+//! is the limit's matter: see `limiter::keys`, which writes and decodes them.
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -76,8 +76,8 @@ impl CounterKeys {
 pub struct KeyWriter<'k>(&'k mut Bytes);
 
 impl KeyWriter<'_> {
-    /// Adds a part. One that is longer than [`MAX_PART_BYTES`] is replaced by its SHA-256, so that a client's long header
-    /// costs no more memory than a short one, and is limited all the same.
+    /// Adds a part. One that is longer than [`MAX_PART_BYTES`] is replaced by its SHA-256, so that a client's long
+    /// header costs no more memory than a short one, and is limited all the same.
     pub fn push(&mut self, part: &[u8]) {
         if let Ok(length @ 0..=MAX_PART_BYTES) = u8::try_from(part.len()) {
             self.0.push(length);
@@ -110,7 +110,8 @@ pub enum KeyPart<'k> {
 
 /// Reads the parts of a key in the order in which they were added.
 ///
-/// Each method gives `None`, and leaves the reader where it is, if what is left of the key does not begin with what is asked for.
+/// Each method gives `None`, and leaves the reader where it is, if what is left of the key does not begin with what is
+/// asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyReader<'k>(&'k [u8]);
 

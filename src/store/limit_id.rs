@@ -32,8 +32,8 @@ impl LimitId {
 
 /// Gives limits their ids.
 ///
-/// Two limits never share an id, and a limit keeps its id when a reload removes its rule and a later one restores it. For
-/// rules that a process loads first, ids depend on their content alone, not on the order of files or rules.
+/// Two limits never share an id, and a limit keeps its id when a reload removes its rule and a later one restores it.
+/// For rules that a process loads first, ids depend on their content alone, not on the order of files or rules.
 #[derive(Debug, Default)]
 pub struct LimitIds {
     table: ArcSwap<LimitTable>,
@@ -62,8 +62,8 @@ struct Known {
 }
 
 impl LimitIds {
-    /// The ids of all limits of a configuration, in their order. The configuration that they replace may go on being used
-    /// until the next call.
+    /// The ids of all limits of a configuration, in their order. The configuration that they replace may go on being
+    /// used until the next call.
     ///
     /// Limits that left the configuration keep their ids. When more than [`MAX_REMOVED`] have, those that are not in
     /// `in_use`, which then has to find the ids of all counters, are forgotten. Bound: the limits of two

@@ -4,9 +4,9 @@
 //! direction: **whatever the interleaving, no limit admits more than it allows**. It keeps the promise exactly: each charge
 //! is one step under its shard's lock; several counters are locked together, in one order.
 //!
-//! A counter's identity is its limit, described by [`LimitDescription`] and numbered by [`LimitIds`], and the entry values
-//! that the rule leaves open. It says nothing about the rule object, so counters outlive a reload; and it can be read back:
-//! [`Memory::export`] copies counters out, [`KeyReader`] reads their keys.
+//! A counter's identity is its limit, described by [`LimitDescription`] and numbered by [`LimitIds`], and the entry
+//! values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload; and it can be
+//! read back: [`Memory::export`] copies counters out, [`KeyReader`] reads their keys.
 
 mod charging;
 mod description;

@@ -1,5 +1,5 @@
-//! Random rules and random checks: what is in the store afterwards is read back from its keys alone, and compared with what
-//! the rules say of each check.
+//! Random rules and random checks: what is in the store afterwards is read back from its keys alone, and compared with
+//! what the rules say of each check.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +109,8 @@ fn sent() -> impl Strategy<Value = String> {
     select([&texts[..], &[long(199), long(200), long(201), long(255), long(256), long(5_000)]].concat())
 }
 
-/// A check of one descriptor: a way down the nodes, what stands for each `*` and each open value, and perhaps an override.
+/// A check of one descriptor: a way down the nodes, what stands for each `*` and each open value, and perhaps an
+/// override.
 #[derive(Clone, Debug)]
 struct Walk {
     domain: usize,
@@ -325,7 +326,8 @@ fn counters(limiter: &Limiter) -> BTreeSet<Plain> {
     exported.iter().map(|counter| plain(&decode(&limits, counter.key()).unwrap())).collect()
 }
 
-/// The limit's number is no part of its keys, what a key has room for is; and the counters of a removed rule can still be decoded.
+/// The limit's number is no part of its keys, what a key has room for is; and the counters of a removed rule can still
+/// be decoded.
 #[test]
 fn counters_of_former_configurations_are_decoded_by_what_they_were() {
     let limiter = Limiter::new(Settings::default());

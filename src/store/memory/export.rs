@@ -11,8 +11,8 @@ use crate::store::LimitId;
 
 /// Goes through all counters: each item holds those of one stripe, as they were when it was copied.
 ///
-/// A counter that exists from the first step to the last is seen exactly once; one that is made or freed meanwhile at most
-/// once. It is no snapshot: stripes are copied one after the other, while checks go on.
+/// A counter that exists from the first step to the last is seen exactly once; one that is made or freed meanwhile at
+/// most once. It is no snapshot: stripes are copied one after the other, while checks go on.
 ///
 /// A lock is held while the records of one shard are copied, which takes what the sweep takes to look at them; a log is
 /// copied under a lock of its own. Decode the keys afterwards.
