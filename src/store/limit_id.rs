@@ -135,7 +135,7 @@ impl LimitTable {
         words.find(is_free).unwrap_or_else(|| self.next_free(is_free))
     }
 
-    /// The lowest free number. There is one: the memory for four billion limits is not.
+    /// The lowest free number. There is one: four billion limits do not fit into memory.
     fn next_free(&self, is_free: impl Fn(&LimitId) -> bool) -> LimitId {
         (1..=self.mask).map(LimitId).find(is_free).unwrap_or(LimitId::OVERRIDE)
     }
