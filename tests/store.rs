@@ -9,7 +9,7 @@ use std::thread;
 use tidegate::engine::{
     Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Reason, Starts, Verdict,
 };
-use tidegate::store::{Charge, CounterKey, Group, LimitId, LimitIds, Memory, Occupancy, Role, WhenFull};
+use tidegate::store::{Charge, CounterKey, Group, LimitId, Memory, Occupancy, Role, WhenFull};
 use tidegate::units::{Nanos, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
@@ -344,15 +344,6 @@ fn names_of_counters_never_meet() {
         assert!(key.as_bytes().len() < 100, "a long value is stored as its digest");
         assert!(names.insert(key.as_bytes().to_vec()), "{parts:?}");
     }
-}
-
-#[test]
-fn identities_are_stable_and_distinct() {
-    let limit_ids = LimitIds::default();
-    let (a, b) = (limit_ids.intern("a".into()), limit_ids.intern("b".into()));
-    assert_ne!(a, b);
-    assert_ne!(a, LimitId::OVERRIDE);
-    assert_eq!(limit_ids.intern("a".into()), a);
 }
 
 /// A batch that is behind the sweep opens no window again that was spent, and freed.

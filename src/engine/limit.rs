@@ -72,7 +72,7 @@ pub enum Algorithm {
 }
 
 /// When the windows of a fixed window begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Starts {
     /// At whole multiples of the length since the epoch.
     Clock,

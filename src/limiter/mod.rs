@@ -16,6 +16,7 @@ mod decide;
 mod decision;
 mod denial;
 mod evaluation;
+mod keys;
 mod outcome;
 mod plan;
 mod record;
@@ -31,12 +32,13 @@ use arc_swap::{ArcSwapOption, Guard};
 
 pub use check::{Check, Descriptor, Override};
 pub use decision::{Code, CurrentLimit, Decision, Status};
+pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::Plan;
 use plan::changed_rates;
 pub use settings::Settings;
 
 use crate::rules::RuleSet;
-use crate::store::{LimitIds, Memory};
+use crate::store::{LimitIds, LimitTable, Memory};
 use crate::units::Timestamp;
 use crate::usage::Usage;
 pub use crate::usage::WorkerSlot;
@@ -69,7 +71,7 @@ impl Limiter {
     ///
     /// Cost: linear in the number of rules; if it changes the rate of a token bucket, a pass over all counters besides.
     pub fn replace_rules(&self, now: Timestamp, rules: RuleSet) {
-        let plan = Arc::new(Plan::new(rules, &self.limit_ids, &self.usage));
+        let plan = Arc::new(Plan::new(rules, &self.limit_ids, &self.store, &self.usage));
         let old = self.plan.swap(Some(Arc::clone(&plan)));
         self.generation.fetch_add(1, Ordering::Relaxed);
         let changed = old.map(|old| changed_rates(&old, &plan)).unwrap_or_default();
@@ -99,6 +101,11 @@ impl Limiter {
     /// What was counted.
     pub fn usage(&self) -> &Usage {
         &self.usage
+    }
+
+    /// The limits that the counters belong to, for [`decode_key`]. Load it after the keys: it then has their limits.
+    pub fn limits(&self) -> Arc<LimitTable> {
+        self.limit_ids.table()
     }
 
     /// Where the counters live.

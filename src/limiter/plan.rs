@@ -1,15 +1,14 @@
 //! A configuration made ready: every rule with its counters' identities and its statistics.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use crate::engine::{Algorithm, Limit, Starts};
+use super::keys;
+use crate::engine::{Algorithm, Limit};
 use crate::rules::{Domain, Entry, Level, Rule, RuleSet};
-use crate::store::{LimitId, LimitIds};
+use crate::store::{Fingerprint, LimitId, LimitIds, Memory, RuleDescription};
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
 
 /// A configuration made ready to decide by.
@@ -29,8 +28,8 @@ pub struct Plan {
 pub(super) struct Attached {
     /// One for each limit.
     pub(super) limit_ids: SmallVec<[LimitId; 1]>,
-    /// The rule itself, for the names of its counters' series.
-    pub(super) limit_id: LimitId,
+    /// The rule as a whole, for the keys of its counters' series.
+    pub(super) fingerprint: Fingerprint,
     /// The rule's statistics.
     pub(super) usage: Arc<RuleUsage>,
     /// The metrics go by values, not by the rule's path.
@@ -38,20 +37,10 @@ pub(super) struct Attached {
 }
 
 impl Plan {
-    /// Makes `rules` ready. Cost: linear in the number of rules.
-    pub(super) fn new(rules: RuleSet, limit_ids: &LimitIds, usage: &Usage) -> Self {
-        let attach = |rule: &Rule| {
-            let metrics_by_value = rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric);
-            let labels = labels(rule);
-            let shown = usage.for_rule(&labels);
-            Attached {
-                limit_ids: limit_ids_of(rule, limit_ids),
-                limit_id: limit_ids.intern(path(rule)),
-                usage: if metrics_by_value { usage.for_rule_by_value(&labels) } else { shown },
-                metrics_by_value,
-            }
-        };
-        let attached = rules.rules().iter().map(attach).collect();
+    /// Makes `rules` ready. Cost: linear in the number of rules, and a pass over all counters of `store` where many
+    /// limits have left the configuration.
+    pub(super) fn new(rules: RuleSet, limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Self {
+        let attached = attach_all(rules.rules(), limit_ids, store, usage);
         let overrides =
             rules.domains().map(|domain| (domain.name.clone(), usage.for_overrides(&domain.name))).collect();
         let keys = |domain: &Domain| domain.usage_by.iter().map(|key| usage.for_entry_key(&domain.name, key)).collect();
@@ -92,6 +81,25 @@ impl Plan {
     }
 }
 
+/// What the rules need, by rule index.
+fn attach_all(rules: &[Rule], limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Vec<Attached> {
+    let described: Vec<_> = rules.iter().map(|rule| (rule, keys::describe(rule))).collect();
+    let limits: Vec<_> = described.iter().flat_map(|(rule, whole)| keys::describe_limits(rule, whole)).collect();
+    let mut ids = limit_ids.assign(&limits, || store.limits_in_use()).into_iter();
+    let attach = |(rule, description): (&Rule, Arc<RuleDescription>)| {
+        let metrics_by_value = rule.detailed_metric || rule.levels.iter().any(|level| level.value_to_metric);
+        let labels = labels(rule);
+        let shown = usage.for_rule(&labels);
+        Attached {
+            limit_ids: ids.by_ref().take(rule.limits.len()).collect(),
+            fingerprint: description.fingerprint(),
+            usage: if metrics_by_value { usage.for_rule_by_value(&labels) } else { shown },
+            metrics_by_value,
+        }
+    };
+    described.into_iter().map(attach).collect()
+}
+
 fn labels(rule: &Rule) -> Labels {
     let levels: Vec<_> = rule.levels.iter().map(Level::text).collect();
     Labels::new(&rule.domain, &levels)
@@ -109,31 +117,6 @@ pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
     Labels::new(&rule.domain, &levels)
 }
 
-/// The identities of a rule's limits: what they are, not where they stand, so that reordering a list loses no count.
-///
-/// A count of one window means nothing in another, so the window is part of the identity. A bucket's missing hits mean
-/// the same at any rate: of a rule's buckets the one with the longest period stays itself, then the next.
-fn limit_ids_of(rule: &Rule, limit_ids: &LimitIds) -> SmallVec<[LimitId; 1]> {
-    let kind = |limit: &Limit| match limit.algorithm {
-        Algorithm::TokenBucket { .. } => algorithm(limit).to_owned(),
-        _ => format!("{}/{}", algorithm(limit), limit.window.as_ns()),
-    };
-    let mut order: SmallVec<[usize; 4]> = (0..rule.limits.len()).collect();
-    // Stable: those of one window stay in the order of the list.
-    order.sort_by_key(|i| rule.limits.get(*i).map(|limit| Reverse(limit.limit.window)));
-    let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut found: SmallVec<[LimitId; 1]> = smallvec![LimitId::OVERRIDE; rule.limits.len()];
-    for i in order {
-        if let (Some(limit), Some(slot)) = (rule.limits.get(i), found.get_mut(i)) {
-            let kind = kind(&limit.limit);
-            let again = seen.entry(kind.clone()).or_insert(0);
-            *again += 1;
-            *slot = limit_ids.intern(format!("{}\u{1f}{kind}/{again}", path(rule)));
-        }
-    }
-    found
-}
-
 /// The buckets of `new` whose rate is another than in `old`, by identity: those whose states are of another rate.
 pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<LimitId, Limit, ahash::RandomState> {
     let before: HashMap<_, _, ahash::RandomState> = old.buckets().collect();
@@ -141,23 +124,4 @@ pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<LimitId, Limit, a
     let changed =
         |(limit_id, limit): &(LimitId, Limit)| before.get(limit_id).is_some_and(|old| rate(old) != rate(limit));
     new.buckets().filter(changed).collect()
-}
-
-/// A rule's path with every part told apart, whatever characters they hold.
-fn path(rule: &Rule) -> String {
-    let mut path = format!("{}:{}", rule.domain.len(), rule.domain);
-    for level in &rule.levels {
-        let _ = write!(path, "/{}:{}={}:{}", level.key.len(), level.key, level.value.len(), level.value);
-    }
-    path
-}
-
-fn algorithm(limit: &Limit) -> &'static str {
-    match limit.algorithm {
-        Algorithm::FixedWindow { starts: Starts::Clock } => "fixed_window",
-        Algorithm::FixedWindow { starts: Starts::FirstRequest } => "first_request",
-        Algorithm::SlidingWindow => "sliding_window",
-        Algorithm::SlidingLog => "sliding_log",
-        Algorithm::TokenBucket { .. } => "token_bucket",
-    }
 }

@@ -4,10 +4,11 @@ use smallvec::SmallVec;
 
 use super::check::{Check, Descriptor, Override};
 use super::decision::CurrentLimit;
+use super::keys;
 use super::plan::{Attached, Plan};
 use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
-use crate::rules::{Domain, Entry, Rule, RuleLimit, Varies};
-use crate::store::{CounterKeys, KeyLocation, LimitId};
+use crate::rules::{Domain, Entry, Rule, RuleLimit};
+use crate::store::{CounterKeys, KeyLocation};
 use crate::units::Nanos;
 
 /// What limits one descriptor.
@@ -104,7 +105,7 @@ impl<'v> Resolver<'v> {
         let in_force = |limit: &&RuleLimit| domain.enabled && limit.enabled;
         let mut limits = SmallVec::new();
         for (limit, limit_id) in rule.limits.iter().zip(&attached.limit_ids).filter(|(limit, _)| in_force(limit)) {
-            let key = rule_key(keys, *limit_id, rule, &descriptor.entries);
+            let key = keys::add_rule(keys, *limit_id, rule, &descriptor.entries);
             limits.push(Limited { source: Source::new(limit, timeout), key });
         }
         if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
@@ -136,20 +137,6 @@ impl<'v> Source<'v> {
     }
 }
 
-/// Adds the key of what a rule counts under `limit_id`: the values that the rule leaves open.
-pub(super) fn rule_key(keys: &mut CounterKeys, limit_id: LimitId, rule: &Rule, entries: &[Entry<'_>]) -> KeyLocation {
-    keys.add(limit_id, |mut key| {
-        for (level, entry) in rule.levels.iter().zip(entries) {
-            if matches!(level.varies, Varies::Key | Varies::KeyAndValue) {
-                key.push(entry.key.as_bytes());
-            }
-            if matches!(level.varies, Varies::Value | Varies::KeyAndValue) {
-                key.push(entry.value.as_bytes());
-            }
-        }
-    })
-}
-
 /// A request override: a clock-aligned fixed window, counted by domain, window and entries.
 fn override_limit<'v>(
     domain: &Domain,
@@ -158,14 +145,7 @@ fn override_limit<'v>(
     keys: &mut CounterKeys,
 ) -> Option<Limited<'v>> {
     let period = limit.period?;
-    let key = keys.add(LimitId::OVERRIDE, |mut key| {
-        key.push_number(period.length.as_ns());
-        key.push(domain.name.as_bytes());
-        for entry in entries {
-            key.push(entry.key.as_bytes());
-            key.push(entry.value.as_bytes());
-        }
-    });
+    let key = keys::add_override(keys, &domain.name, period.length, entries);
     let current = CurrentLimit {
         requests_per_unit: limit.requests_per_unit,
         unit: period.unit,

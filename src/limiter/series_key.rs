@@ -2,9 +2,10 @@
 
 use super::check::Descriptor;
 use super::evaluation::Evaluation;
-use super::resolve::{Resolved, rule_key};
+use super::keys;
+use super::resolve::Resolved;
 use crate::rules::{Entry, Level, Rule, Varies};
-use crate::store::{CounterKey, CounterKeys, LimitId};
+use crate::store::CounterKeys;
 use crate::usage::Series;
 
 /// The series of the counter of a descriptor. For a counter that has not been given it yet: it looks the series up by key.
@@ -15,30 +16,19 @@ pub(super) fn series(
     resolved: &Resolved<'_>,
 ) -> Series {
     let Evaluation { check, plan, usage, .. } = evaluation;
+    let mut keys = CounterKeys::default();
     match resolved {
         Resolved::Rule(rule, attached, _) => {
-            // Without the window that is part of a counter's own key: usage goes on when a limit changes.
-            let mut keys = CounterKeys::default();
-            let key = rule_key(&mut keys, attached.limit_id, rule, &descriptor.entries);
+            let key = keys::add_rule_series(&mut keys, attached.fingerprint, rule, &descriptor.entries);
             usage.series(&attached.usage, keys.key(key), || rule_entries(rule, descriptor))
         }
         Resolved::Override(_) => {
             let Some(overrides) = plan.overrides(&check.domain) else { return Series(0) };
-            let key = override_key(&check.domain, descriptor);
-            usage.series(overrides, key.as_bytes(), || entries(descriptor))
+            let key = keys::add_override_series(&mut keys, &check.domain, &descriptor.entries);
+            usage.series(overrides, keys.key(key), || entries(descriptor))
         }
         Resolved::Nothing | Resolved::Free(..) => Series(0),
     }
-}
-
-fn override_key(domain: &str, descriptor: &Descriptor<'_>) -> CounterKey {
-    let mut key = CounterKey::new(LimitId::OVERRIDE);
-    key.push(domain.as_bytes());
-    for entry in &descriptor.entries {
-        key.push(entry.key.as_bytes());
-        key.push(entry.value.as_bytes());
-    }
-    key
 }
 
 /// The entries of a counter: what the rule fixes as it is configured, the rest as it was sent.

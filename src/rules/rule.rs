@@ -90,3 +90,15 @@ pub enum Varies {
     /// Key and value: the key is a pattern.
     KeyAndValue,
 }
+
+impl Varies {
+    /// Whether the entry's key belongs to the counter's identity.
+    pub const fn key(self) -> bool {
+        matches!(self, Self::Key | Self::KeyAndValue)
+    }
+
+    /// Whether the entry's value does.
+    pub const fn value(self) -> bool {
+        matches!(self, Self::Value | Self::KeyAndValue)
+    }
+}

@@ -1,13 +1,16 @@
-//! The bytes that name a counter.
+//! The bytes that identify a counter: written for each check, read back by listings and persistence.
+//!
+//! A key is the number of a limit (4 bytes) and parts, each preceded by its length in one byte. Which parts there are
+//! is the limit's matter: see `limiter::keys`, which writes and decodes them.
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
-use super::LimitId;
+use super::{Fingerprint, LimitId};
 
-/// The name of one counter: its limit's identity and the entry values that the rule leaves open.
+/// The key of one counter: its limit's id and the entry values that the rule leaves open.
 ///
-/// Each part is preceded by its length, so `(a, b_c)` and `(a_b, c)` never meet. Built on the stack; only a new
+/// Each part is preceded by its length, so `(a, b_c)` and `(a_b, c)` never share a key. Built on the stack; only a new
 /// counter copies it.
 #[derive(Clone, Debug, Default)]
 pub struct CounterKey {
@@ -15,7 +18,7 @@ pub struct CounterKey {
 }
 
 impl CounterKey {
-    /// The name's first part.
+    /// A key without parts.
     pub fn new(limit_id: LimitId) -> Self {
         Self { bytes: SmallVec::from_slice(&limit_id.number().to_le_bytes()) }
     }
@@ -25,24 +28,19 @@ impl CounterKey {
         KeyWriter(&mut self.bytes).push(part);
     }
 
-    /// Adds a number.
-    pub fn push_number(&mut self, number: u64) {
-        KeyWriter(&mut self.bytes).push_number(number);
-    }
-
-    /// The name.
+    /// The key.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// The names of a check's counters, one after the other: what limits a descriptor keeps a place here, not a name.
+/// The keys of a check's counters, one after the other: what limits a descriptor keeps a location, not a key.
 #[derive(Clone, Debug, Default)]
 pub struct CounterKeys {
     bytes: Bytes,
 }
 
-/// Where a name stands in its [`CounterKeys`].
+/// Where a key is in its [`CounterKeys`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeyLocation {
     start: usize,
@@ -50,29 +48,38 @@ pub struct KeyLocation {
 }
 
 impl CounterKeys {
-    /// Adds a name: the identity, and the parts that `push` adds.
+    /// Adds a key: the limit's id, and the parts that `push` adds.
     pub fn add(&mut self, limit_id: LimitId, push: impl FnOnce(KeyWriter<'_>)) -> KeyLocation {
+        self.add_after(&limit_id.number().to_le_bytes(), push)
+    }
+
+    /// Adds a key that begins with a fingerprint in place of an id: for what outlives the ids of a process.
+    pub fn add_fingerprinted(&mut self, of: Fingerprint, push: impl FnOnce(KeyWriter<'_>)) -> KeyLocation {
+        self.add_after(&of.to_bytes(), push)
+    }
+
+    fn add_after(&mut self, head: &[u8], push: impl FnOnce(KeyWriter<'_>)) -> KeyLocation {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(&limit_id.number().to_le_bytes());
+        self.bytes.extend_from_slice(head);
         push(KeyWriter(&mut self.bytes));
         KeyLocation { start, end: self.bytes.len() }
     }
 
-    /// The name at a place that [`CounterKeys::add`] of this value gave.
-    pub fn key(&self, place: KeyLocation) -> &[u8] {
-        self.bytes.get(place.start..place.end).unwrap_or_default()
+    /// The key at a location that this value gave.
+    pub fn key(&self, location: KeyLocation) -> &[u8] {
+        self.bytes.get(location.start..location.end).unwrap_or_default()
     }
 }
 
-/// Adds parts to a name.
+/// Adds parts to a key.
 #[derive(Debug)]
 pub struct KeyWriter<'k>(&'k mut Bytes);
 
 impl KeyWriter<'_> {
-    /// Adds a part. One that is longer than [`LONGEST_PART`] stands as its SHA-256, so that a client's long header
-    /// costs no more memory than a short one, and is limited all the same.
+    /// Adds a part. One that is longer than [`MAX_PART_BYTES`] is replaced by its SHA-256, so that a client's long
+    /// header costs no more memory than a short one, and is limited all the same.
     pub fn push(&mut self, part: &[u8]) {
-        if let Ok(length @ 0..=LONGEST_PART) = u8::try_from(part.len()) {
+        if let Ok(length @ 0..=MAX_PART_BYTES) = u8::try_from(part.len()) {
             self.0.push(length);
             self.0.extend_from_slice(part);
         } else {
@@ -92,11 +99,61 @@ impl KeyWriter<'_> {
     }
 }
 
+/// One part of a key, as it can be read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPart<'k> {
+    /// The part itself.
+    Bytes(&'k [u8]),
+    /// The SHA-256 of a part that is longer than [`MAX_PART_BYTES`].
+    Sha256(&'k [u8; 32]),
+}
+
+/// Reads the parts of a key in the order in which they were added.
+///
+/// Each method gives `None`, and leaves the reader where it is, if what is left of the key does not begin with what is
+/// asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyReader<'k>(&'k [u8]);
+
+impl<'k> KeyReader<'k> {
+    /// The limit's id and a reader of the parts.
+    pub fn new(key: &'k [u8]) -> Option<(LimitId, Self)> {
+        let (_, parts) = key.split_first_chunk::<4>()?;
+        Some((LimitId::from_key(key)?, Self(parts)))
+    }
+
+    /// The next part.
+    pub fn part(&mut self) -> Option<KeyPart<'k>> {
+        let (length, rest) = self.0.split_first()?;
+        let (part, rest) = match *length {
+            DIGEST_MARK => rest.split_first_chunk().map(|(digest, rest)| (KeyPart::Sha256(digest), rest))?,
+            ..=MAX_PART_BYTES => {
+                rest.split_at_checked(usize::from(*length)).map(|(bytes, rest)| (KeyPart::Bytes(bytes), rest))?
+            }
+            _ => return None,
+        };
+        self.0 = rest;
+        Some(part)
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> Option<u64> {
+        let (number, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(u64::from_le_bytes(*number))
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 type Bytes = SmallVec<[u8; INLINE]>;
 
-/// Names up to this length together need no heap: one of three values of ordinary length, or two.
+/// Keys up to this length together need no heap: one of three values of ordinary length, or two.
 const INLINE: usize = 112;
-/// The longest part that stands in a name as it is, in bytes: ids, paths and addresses are shorter.
-const LONGEST_PART: u8 = 200;
+/// The longest part that is in a key as it is, in bytes: ids, paths and addresses are shorter.
+pub const MAX_PART_BYTES: u8 = 200;
 /// In place of a length: a digest of 32 bytes follows.
 const DIGEST_MARK: u8 = u8::MAX;

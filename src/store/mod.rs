@@ -4,17 +4,20 @@
 //! direction: **whatever the interleaving, no limit admits more than it allows**. It keeps the promise exactly: each charge
 //! is one step under its shard's lock; several counters are locked together, in one order.
 //!
-//! A counter's identity is `(domain, rule path, algorithm, window)`, interned as a number by [`LimitIds`], and the
-//! entry values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload.
+//! A counter's identity is its limit, described by [`LimitDescription`] and numbered by [`LimitIds`], and the entry
+//! values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload; and it can be
+//! read back: [`Memory::export`] copies counters out, [`KeyReader`] reads their keys.
 
 mod charging;
+mod description;
 mod key;
 mod limit_id;
 mod memory;
 
-pub use key::{CounterKey, CounterKeys, KeyLocation, KeyWriter};
-pub use limit_id::{LimitId, LimitIds};
-pub use memory::{Memory, Occupancy, SweepStats, WhenFull};
+pub use description::{Fingerprint, LevelDescription, LimitDescription, LimitKind, RuleDescription};
+pub use key::{CounterKey, CounterKeys, KeyLocation, KeyPart, KeyReader, KeyWriter, MAX_PART_BYTES};
+pub use limit_id::{LimitId, LimitIds, LimitTable, MAX_REMOVED};
+pub use memory::{CounterState, Export, ExportPosition, ExportedCounter, Memory, Occupancy, SweepStats, WhenFull};
 
 use crate::engine::{Limit, Op, Outcome};
 

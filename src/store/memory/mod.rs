@@ -1,8 +1,10 @@
 //! The store in memory.
 
+mod export;
 mod sweep;
 mod table;
 
+pub use export::{CounterState, Export, ExportPosition, ExportedCounter};
 pub use sweep::SweepStats;
 
 use super::charging::{Capacity, Step, Transaction};

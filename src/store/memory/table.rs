@@ -174,6 +174,28 @@ impl<V> Table<V> {
         }
     }
 
+    /// Shows each name of one stripe and its state, one shard locked at a time.
+    pub(super) fn visit_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V)) {
+        for record in self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter()) {
+            visit(record.named.name(), &record.state);
+        }
+    }
+
+    /// How many counters one stripe has.
+    pub(super) fn live_in(&self, stripe: usize) -> usize {
+        self.stripes.get(stripe).map_or(0, |stripe| stripe.map.len())
+    }
+
+    /// A copy of one counter's state, its shard locked for as long as that takes.
+    pub(super) fn copy(&self, name: &[u8]) -> Option<V>
+    where
+        V: Clone,
+    {
+        let location = self.locate(name);
+        let mut shard = self.lock(location)?;
+        shard.record_mut(location, name).map(|record| record.state.clone())
+    }
+
     /// Gives back slots where three quarters of a shard are empty, one shard at a time. Returns the bytes.
     fn shrink(&self, map: &Map<V>) -> usize {
         let mut freed = 0;
@@ -263,7 +285,7 @@ fn allocated(bytes: usize) -> usize {
 const NO_SERIES: u32 = u32::MAX;
 /// Names up to this length stand in their record: identity, and values of 35 bytes. With a cell of 16 bytes, the tag, the
 /// length and what tells the two kinds of names apart that makes 64.
-const INLINE_NAME: usize = 42;
+pub(super) const INLINE_NAME: usize = 42;
 /// Stripes of a table: a pass of the sweep pauses a shard of one stripe at a time, with 10,000,000 counters about 4,900,
 /// a fraction of a millisecond. Twice as many would pause half as long, and cost each decision a tenth: the heads of their
 /// shards would not stay in the processor's second cache.

@@ -1,0 +1,114 @@
+//! Copies the counters out of the store, a stripe at a time, so that no decision waits longer than for the sweep.
+
+use std::collections::HashSet;
+
+use smallvec::SmallVec;
+
+use super::Memory;
+use super::table::INLINE_NAME;
+use crate::engine::{Cell, Log};
+use crate::store::LimitId;
+
+/// Goes through all counters: each item holds those of one stripe, as they were when it was copied.
+///
+/// A counter that exists from the first step to the last is seen exactly once; one that is made or freed meanwhile at
+/// most once. It is no snapshot: stripes are copied one after the other, while checks go on.
+///
+/// A lock is held while the records of one shard are copied, which takes what the sweep takes to look at them; a log is
+/// copied under a lock of its own. Decode the keys afterwards.
+#[derive(Debug)]
+pub struct Export<'m> {
+    memory: &'m Memory,
+    next: ExportPosition,
+}
+
+/// Where an export is: what it has left out so far comes when it goes on from here. For one store only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExportPosition(usize);
+
+/// A copy of one counter.
+#[derive(Clone, Debug)]
+pub struct ExportedCounter {
+    key: Key,
+    /// What it counts.
+    pub state: CounterState,
+}
+
+/// The state of a counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CounterState {
+    /// Of every algorithm but the log.
+    Cell(Cell),
+    /// Of a sliding log.
+    Log(Log),
+}
+
+type Key = SmallVec<[u8; INLINE_NAME]>;
+
+impl Memory {
+    /// All counters, in an order that has no meaning.
+    pub fn export(&self) -> Export<'_> {
+        self.export_from(ExportPosition::default())
+    }
+
+    /// The counters that an export had left to copy at that position.
+    pub fn export_from(&self, position: ExportPosition) -> Export<'_> {
+        Export { memory: self, next: position }
+    }
+
+    /// The limits that have counters. Cost: a pass over all counters, a shard locked at a time.
+    pub fn limits_in_use(&self) -> HashSet<LimitId> {
+        let mut found = HashSet::new();
+        for stripe in 0..self.cells.stripes() {
+            self.cells.visit_stripe(stripe, |key, _| found.extend(LimitId::from_key(key)));
+            self.logs.visit_stripe(stripe, |key, _| found.extend(LimitId::from_key(key)));
+        }
+        found
+    }
+
+    fn copy_stripe(&self, stripe: usize) -> Vec<ExportedCounter> {
+        let mut logs: Vec<Key> = Vec::with_capacity(self.logs.live_in(stripe));
+        self.logs.visit_stripe(stripe, |key, _| logs.push(SmallVec::from_slice(key)));
+        let mut counters = Vec::with_capacity(self.cells.live_in(stripe) + logs.len());
+        self.cells.visit_stripe(stripe, |key, cell| {
+            counters.push(ExportedCounter { key: SmallVec::from_slice(key), state: CounterState::Cell(*cell) });
+        });
+        // A log may hold 65,537 instants: one at a time, so that the pause does not add up.
+        let copy = |key: Key| {
+            let log = self.logs.copy(&key)?;
+            Some(ExportedCounter { key, state: CounterState::Log(log) })
+        };
+        counters.extend(logs.into_iter().filter_map(copy));
+        counters
+    }
+}
+
+impl Export<'_> {
+    /// What is left to copy; see [`Memory::export_from`].
+    pub fn position(&self) -> ExportPosition {
+        self.next
+    }
+}
+
+impl Iterator for Export<'_> {
+    type Item = Vec<ExportedCounter>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let ExportPosition(stripe) = self.next;
+        if stripe >= self.memory.cells.stripes() {
+            return None;
+        }
+        self.next = ExportPosition(stripe + 1);
+        Some(self.memory.copy_stripe(stripe))
+    }
+}
+
+impl ExportedCounter {
+    /// Its key, which [`KeyReader`](crate::store::KeyReader) reads.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+#[cfg(test)]
+mod tests;
