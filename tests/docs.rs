@@ -34,7 +34,7 @@ fn the_flags_are_those_of_the_command_line() {
         for arg in command.get_arguments() {
             writeln!(table, "{}", row(arg)).unwrap();
         }
-        holds("README.md", name, &table);
+        holds("docs/CLI.md", name, &table);
     }
 }
 
