@@ -1,7 +1,5 @@
 //! The hand-written reader and writer against the generated types.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
 use proptest::prelude::*;
 use prost::Message;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;

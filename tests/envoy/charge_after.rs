@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bootstrap::Gateway;
 use crate::client::Client;
 use crate::lab::Lab;
-use crate::waiting::wait_for;
+use crate::server::wait_for;
 
 /// In every algorithm: a budget of 1000 a year, of which each response takes 600.
 #[test]
@@ -32,7 +32,7 @@ fn a_partner_is_stopped_once_its_responses_have_cost_more_than_its_limit() {
             if status == 200 {
                 // Envoy charges when the stream is done, which is after the client has its answer.
                 wait_for("the charge", Duration::from_secs(20), || {
-                    (charged_hits(lab.replicas[0].http) >= nth * 600).then_some(())
+                    (charged_hits(lab.replicas[0].http_addr()) >= nth * 600).then_some(())
                 });
             }
         }

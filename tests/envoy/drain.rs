@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::bootstrap::Gateway;
 use crate::client::{Client, Header, Stats, tally};
 use crate::lab::Lab;
-use crate::waiting::{Stopwatch, wait_for};
+use crate::server::{Stopwatch, wait_for};
 
 const RULES: &str = r"
 domain: partner-api

@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use crate::bootstrap::Gateway;
 use crate::client::Client;
 use crate::proxy::{self, Envoy};
-use crate::tidegate::Tidegate;
+use crate::server::TestServer;
 
 /// Everything that runs, in the order in which it is to be stopped.
 pub(crate) struct Lab {
     pub(crate) envoy: Envoy,
-    pub(crate) replicas: Vec<Tidegate>,
+    pub(crate) replicas: Vec<TestServer>,
     dir: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
@@ -38,14 +38,15 @@ impl Lab {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("rules.yaml");
         fs::write(&config, rules).unwrap();
-        let replicas: Vec<_> = (0..gateway.replicas).map(|_| Tidegate::start(&config, &["--drain", "1s"])).collect();
-        let addresses: Vec<_> = replicas.iter().map(|replica| replica.grpc).collect();
+        let replicas: Vec<_> =
+            (0..gateway.replicas).map(|_| TestServer::start_file(&config, &["--drain", "1s"])).collect();
+        let addresses: Vec<_> = replicas.iter().map(|replica| replica.grpc_addr()).collect();
         let envoy = Envoy::start(&binary, dir.path(), &bootstrap(&addresses, dir.path()), gateway.workers);
         Some(Self { envoy, replicas, dir, _turn: turn })
     }
 
     /// The first Tidegate.
-    pub(crate) fn tidegate(&mut self) -> &mut Tidegate {
+    pub(crate) fn tidegate(&mut self) -> &mut TestServer {
         &mut self.replicas[0]
     }
 

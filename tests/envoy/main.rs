@@ -18,5 +18,6 @@ mod outage;
 mod proxy;
 mod reload;
 mod response_parts;
-mod tidegate;
-mod waiting;
+#[path = "../server/mod.rs"]
+#[allow(dead_code, reason = "the tests of the service use all of it")]
+mod server;

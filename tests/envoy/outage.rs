@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::bootstrap::Gateway;
 use crate::client::Header;
 use crate::lab::Lab;
-use crate::waiting::{Stopwatch, wait_for};
+use crate::server::{Stopwatch, wait_for};
 
 const RULES: &str = r"
 domain: partner-api

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::waiting::wait_for;
+use crate::server::wait_for;
 
 /// A running Envoy, killed when dropped.
 pub(crate) struct Envoy {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::bootstrap::Gateway;
 use crate::client::{Client, Header, Stats, tally};
 use crate::lab::Lab;
-use crate::waiting::wait_for;
+use crate::server::wait_for;
 
 const ACME: &[Header] = &[("x-partner", b"acme")];
 const GLOBEX: &[Header] = &[("x-partner", b"globex")];

@@ -18,7 +18,7 @@ const ROOTS: [(&str, &str); 5] = [
     ("benches/server/", "crate"),
     ("benches/counters/", "crate"),
     ("benches/peers/", "crate"),
-    ("tests/house_rules/", "crate"),
+    ("tests/repository/", "crate"),
 ];
 
 /// Files that use each other, a line for each circle.
@@ -119,7 +119,7 @@ pub(crate) fn unused_permissions(sources: &[Source]) -> Vec<Finding> {
     }
     let is_unused = |module: &str, other: &str| !used.get(module).is_some_and(|others| others.contains(other));
     let finding = |module, other| Finding {
-        path: "tests/house_rules/imports.rs".to_owned(),
+        path: "tests/repository/imports.rs".to_owned(),
         line: 1,
         what: format!("`{module}` may use `{other}`, and does not: take it out of the table"),
     };

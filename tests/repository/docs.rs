@@ -1,8 +1,6 @@
 //! Tables of the documentation that repeat what the code says are made from the code.
 //!
-//! `UPDATE_DOCS=1 cargo test --test docs` writes them again.
-
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+//! `UPDATE_DOCS=1 cargo test --test repository` writes them again.
 
 use std::fmt::Write;
 use std::{env, fs};
@@ -69,7 +67,8 @@ fn row(arg: &Arg) -> String {
 fn holds(file: &str, name: &str, text: &str) {
     let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(&path).unwrap();
-    let (begin, end) = (format!("<!-- {name}: made by tests/docs.rs -->\n"), format!("<!-- end of {name} -->"));
+    let (begin, end) =
+        (format!("<!-- {name}: made by tests/repository/docs.rs -->\n"), format!("<!-- end of {name} -->"));
     let (before, rest) = document.split_once(&begin).unwrap_or_else(|| panic!("{file} has no line {begin:?}"));
     let (known, after) = rest.split_once(&end).unwrap_or_else(|| panic!("{file} has no line {end:?}"));
     if known == text {
@@ -83,7 +82,7 @@ fn holds(file: &str, name: &str, text: &str) {
     let new: Vec<_> = text.lines().filter(|line| !known.contains(line)).collect();
     panic!(
         "{file} says of {name}, but the code does not:\n{}\nthe code says, but {file} does not:\n{}\n\
-         `UPDATE_DOCS=1 cargo test --test docs` writes the table anew",
+         `UPDATE_DOCS=1 cargo test --test repository` writes the table again",
         gone.join("\n"),
         new.join("\n"),
     );

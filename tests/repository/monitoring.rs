@@ -2,8 +2,6 @@
 //! metrics of a real server.
 //!
 //! `PROMTOOL_BIN` names promtool (`./test` looks for one). Without it the tests that need it say `SKIPPED` and pass.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
-#![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -15,13 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::telemetry::names::{Kind, METRICS};
 
-use crate::server::Tidegate;
-
-#[path = "envoy/tidegate.rs"]
-mod server;
-#[path = "envoy/waiting.rs"]
-#[allow(dead_code, reason = "the Envoy tests use all of it")]
-mod waiting;
+use crate::server::TestServer;
 
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
 const RULES: &str = "deploy/prometheus/alerts.yaml";
@@ -195,12 +187,12 @@ fn scrape() -> String {
     let dir = TempDir::new().unwrap();
     let config = dir.path().join("rules.yaml");
     fs::write(&config, CONFIGURATION).unwrap();
-    let server = Tidegate::start(&config, &[]);
+    let server = TestServer::start_file(&config, &[]);
     for domain in ["api", "api", "unknown"] {
         let check = json!({"domain": domain, "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]});
-        http(server.http, "POST", "/json", &check.to_string());
+        http(server.http_addr(), "POST", "/json", &check.to_string());
     }
-    http(server.admin, "GET", "/metrics", "")
+    http(server.admin_addr(), "GET", "/metrics", "")
 }
 
 const CONFIGURATION: &str = "

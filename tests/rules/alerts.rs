@@ -1,5 +1,4 @@
 //! `alerts` in rules files: what they say, and what is rejected.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::rules::{Alert, LoadOptions, Mail, Per, RuleSet, SourceFile, Target, Webhook, load};
 use tidegate::units::Nanos;

@@ -1,5 +1,4 @@
 //! Which rule a descriptor matches: the reference's order of look-ups with its quirks, and a naive matcher as oracle.
-#![allow(missing_docs, clippy::panic)]
 
 use std::borrow::Cow;
 

@@ -1,5 +1,4 @@
 //! What is accepted, and what it means: the reference's files as they are, and every key that only we have.
-#![allow(missing_docs, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::engine::{Algorithm, Ban, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 use tidegate::rules::{

@@ -1,5 +1,4 @@
 //! What is rejected: the reference's 13 kinds of bad file with its texts, every error of every file at once.
-#![allow(missing_docs)]
 
 use tidegate::rules::{LoadOptions, SourceFile, load};
 

@@ -1,5 +1,4 @@
 //! What loads but loses or closes limits without a word in the reference, and is warned about.
-#![allow(missing_docs, clippy::panic, clippy::indexing_slicing)]
 
 use tidegate::rules::{LoadOptions, SourceFile, load};
 

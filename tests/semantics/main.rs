@@ -4,6 +4,7 @@
 //! on a virtual clock through the very limiter that serves; a table whose checks all come at one instant is then sent
 //! to a running server by gRPC as well (see [`wire`]).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
+#![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 mod algorithms;
 mod bans;
@@ -18,7 +19,7 @@ mod overrides;
 mod reload;
 mod scene;
 mod script;
-#[path = "../service/server.rs"]
+#[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
 mod several;

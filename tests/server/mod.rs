@@ -1,14 +1,19 @@
-//! One running `tidegate serve`, on ports of its own.
+//! One running `tidegate serve`, on ports of its own, and waiting for what it does.
+
+mod waiting;
+
+#[allow(unused_imports, reason = "the tests with Envoy use all of it")]
+pub(crate) use waiting::{Stopwatch, eventually, eventually_async, next_minute_if_late, wait_for};
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
 use std::time::Duration;
+use std::{env, thread};
 
 use tempfile::TempDir;
-use tidegate::runtime::clock::Stopwatch;
 use tonic::transport::{Channel, Endpoint};
 
 /// Enough for a machine with other things to do; a test that waits this long has failed.
@@ -27,17 +32,29 @@ pub(crate) struct TestServer {
     /// Where its configuration is: `rules.yaml`.
     pub(crate) dir: TempDir,
     child: Child,
+    /// Where its rules are, and its other flags: a restart is at the same place.
+    config: PathBuf,
+    flags: Vec<String>,
     log: Arc<Mutex<Vec<String>>>,
     /// Reads the log; ends with the process.
     reader: Option<thread::JoinHandle<()>>,
 }
 
 impl TestServer {
-    /// Starts a server with this configuration and these flags beside the addresses, and waits until it listens.
+    /// Starts a server with this configuration and these flags besides the addresses, and waits until it listens.
     pub(crate) fn start(config: &str, flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let command = command(&rules_in(&dir, config), flags);
-        Self::spawn(dir, command)
+        let mut server = Self::spawn(dir, command);
+        server.flags = owned(flags);
+        server
+    }
+
+    /// Starts a server with the configuration in this file.
+    pub(crate) fn start_file(config: &Path, flags: &[&str]) -> Self {
+        let mut server = Self::spawn(tempfile::tempdir().unwrap(), command(&config.to_string_lossy(), flags));
+        (server.config, server.flags) = (config.to_owned(), owned(flags));
+        server
     }
 
     /// The same, with these variables.
@@ -68,25 +85,59 @@ impl TestServer {
 
     /// A server that this command starts; `dir` is kept for as long.
     pub(crate) fn spawn(dir: TempDir, mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (found, listening) = mpsc::channel();
-        let lines = Arc::clone(&log);
-        let reader = thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let addresses = parse_listening(&line);
-                lines.lock().unwrap().push(line);
-                if let Some(addresses) = addresses {
-                    let _gone = found.send(addresses);
-                }
-            }
-        });
-        let Ok([grpc, http, admin]) = listening.recv_timeout(DEADLINE) else {
-            let _gone = child.kill();
-            panic!("no listening line in {:?}", log.lock().unwrap());
-        };
-        Self { grpc, http, admin, dir, child, log, reader: Some(reader) }
+        let config = dir.path().join("rules.yaml");
+        let (child, log, reader, [grpc, http, admin]) = launch(&mut command);
+        Self { grpc, http, admin, dir, child, config, flags: Vec::new(), log, reader: Some(reader) }
+    }
+
+    /// Starts a new process at the same gRPC address, after the old one has ended.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.child.try_wait().unwrap().is_some(), "the old process still runs");
+        let mut flags = vec!["--grpc-addr", &self.grpc];
+        flags.extend(self.flags.iter().map(String::as_str));
+        let (child, log, reader, addresses) = launch(&mut command(&self.config.to_string_lossy(), &flags));
+        assert_eq!(addresses[0], self.grpc, "the address asked for");
+        let [_, http, admin] = addresses;
+        (self.child, self.log, self.reader, self.http, self.admin) = (child, log, Some(reader), http, admin);
+    }
+
+    /// Stops it as a debugger or a paused machine would, until it is sent `CONT`.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+        // A thread that runs on another core goes on for a moment after the signal.
+        eventually("every thread's stop", || self.is_paused());
+    }
+
+    fn is_paused(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let state = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        threads.map(Result::unwrap).map(state).all(|stat| stat.contains(") T "))
+    }
+
+    /// Ends it as a crash would.
+    pub(crate) fn crash(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for it to end by itself.
+    pub(crate) fn ended(&mut self, within: Duration) -> ExitStatus {
+        wait_for("tidegate's end", within, || self.child.try_wait().unwrap())
+    }
+
+    /// The gRPC address, which is on TCP.
+    pub(crate) fn grpc_addr(&self) -> SocketAddr {
+        self.grpc.parse().unwrap()
+    }
+
+    /// The address of the HTTP port.
+    pub(crate) fn http_addr(&self) -> SocketAddr {
+        self.http.parse().unwrap()
+    }
+
+    /// The address of the admin port.
+    pub(crate) fn admin_addr(&self) -> SocketAddr {
+        self.admin.parse().unwrap()
     }
 
     /// A channel to the gRPC port.
@@ -102,15 +153,13 @@ impl TestServer {
     /// What the server wrote to its log, once a line contains `text`.
     #[track_caller]
     pub(crate) fn log_until(&self, text: &str) -> Vec<String> {
-        let begun = Stopwatch::start();
-        loop {
-            let log = self.log();
-            if log.iter().any(|line| line.contains(text)) {
-                return log;
-            }
-            assert!(begun.elapsed() < DEADLINE.into(), "no {text:?} in {log:#?}");
-            thread::yield_now();
-        }
+        let mut log = Vec::new();
+        let found = || {
+            log = self.log();
+            log.iter().any(|line| line.contains(text)).then_some(())
+        };
+        wait_for(&format!("{text:?} in the log"), DEADLINE, found);
+        log
     }
 
     /// The process.
@@ -158,12 +207,52 @@ impl Drop for TestServer {
     fn drop(&mut self) {
         let _ended = self.child.kill();
         let _status = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- tidegate's log\n{}", self.log().join("\n"));
+        }
     }
+}
+
+type Launched = (Child, Arc<Mutex<Vec<String>>>, thread::JoinHandle<()>, [String; 3]);
+
+/// Starts the process, and waits for the line that says where it listens.
+fn launch(command: &mut Command) -> Launched {
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = child.stderr.take().unwrap();
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let (found, listening) = mpsc::channel();
+    let lines = Arc::clone(&log);
+    let reader = thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let addresses = parse_listening(&line);
+            lines.lock().unwrap().push(line);
+            if let Some(addresses) = addresses {
+                let _gone = found.send(addresses);
+            }
+        }
+    });
+    let Ok(addresses) = listening.recv_timeout(DEADLINE) else {
+        let _gone = child.kill();
+        panic!("no listening line in {:?}", log.lock().unwrap());
+    };
+    (child, log, reader, addresses)
+}
+
+/// The build that cargo made for this test, or another one that is to be tried.
+pub(crate) fn binary() -> PathBuf {
+    env::var_os("TIDEGATE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_tidegate").into(), PathBuf::from)
+}
+
+fn owned(flags: &[&str]) -> Vec<String> {
+    flags.iter().map(ToString::to_string).collect()
 }
 
 /// `tidegate serve` with every port 0, ready to be spawned.
 pub(crate) fn command(config: &str, flags: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut command = Command::new(binary());
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
+        command.env_remove(name);
+    }
     command.args(["serve", "--config", config]);
     for flag in ["--grpc-addr", "--http-addr", "--admin-addr"] {
         if !flags.contains(&flag) {
@@ -176,7 +265,7 @@ pub(crate) fn command(config: &str, flags: &[&str]) -> Command {
 
 /// Runs `tidegate` with these arguments to its end: the exit status, standard output and standard error.
 pub(crate) fn run(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut command = Command::new(binary());
     let mut child =
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
@@ -205,7 +294,7 @@ pub(crate) fn http(address: &str, method: &str, path: &str, body: &[u8]) -> (u16
     );
     stream.write_all(head.as_bytes()).unwrap();
     // A server that rejects the body may close before it has read all of it.
-    let _refused = stream.write_all(body);
+    let _rejected = stream.write_all(body);
     let mut answer = Vec::new();
     let _reset = stream.read_to_end(&mut answer);
     let answer = String::from_utf8(answer).unwrap();

@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use crate::TestServer;
-use crate::server::{DEADLINE, http};
+use crate::server::{DEADLINE, eventually, http};
 
 /// A webhook: its URL, and the requests that it gets, each as its head and its body.
 fn webhook() -> (String, Receiver<(String, Value)>) {
@@ -82,7 +82,8 @@ fn a_webhook_is_reported_with_headers_from_variables_and_no_log_has_a_secret() {
         "tidegate_denials_dropped_total{consumer=\"alerts\"} 0",
     ];
     // The answer is there before it is counted.
-    while !counted.iter().all(|line| http(&server.admin, "GET", "/metrics", b"").1.contains(line)) {}
+    let is_counted = |line: &&str| http(&server.admin, "GET", "/metrics", b"").1.contains(line);
+    eventually("the counts of two messages", || counted.iter().all(|line| is_counted(line)));
 
     let log = server.log().join("\n");
     assert!(log.contains("denied") && !log.contains("hunter2"), "{log}");

@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, run};
+use crate::server::{THREE_A_MINUTE, eventually, run};
 
 const REQUESTS: &str = r#"ratelimit_service_total_requests{grpc_method="ShouldRateLimit"}"#;
 
@@ -186,11 +186,11 @@ fn it_goes_on_with_a_server_that_comes_back_and_ends_at_ctrl_c() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     command.args(["bench", "--addr", &address, "--duration", "1h", "--warmup", "0s", "--json"]);
     let bench = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    while first.metric(REQUESTS) < 100 {}
+    eventually("100 checks", || first.metric(REQUESTS) >= 100);
     first.signal("TERM");
     assert!(first.wait().success());
     let second = TestServer::start(&rules(&[]), &flags);
-    while second.metric(REQUESTS) < 100 {}
+    eventually("100 checks of the second server", || second.metric(REQUESTS) >= 100);
     assert!(Command::new("kill").args(["-INT", &bench.id().to_string()]).status().unwrap().success());
     let output = bench.wait_with_output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

@@ -1,7 +1,6 @@
 //! Compressed requests: answered like any other, and bombs that cost no memory.
 
 use std::io::Write;
-use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -23,7 +22,7 @@ use crate::TestServer;
 use crate::drain::check;
 use crate::health::is_serving;
 use crate::raw::{Call, SHOULD_RATE_LIMIT, frame, frame_of, receive};
-use crate::server::DEADLINE;
+use crate::server::eventually_async;
 
 const TWO_A_YEAR: &str = "domain: api\ndescriptors:\n- {key: key, rate_limit: {unit: year, requests_per_unit: 2}}\n";
 
@@ -190,12 +189,8 @@ async fn answers_that_wait_do_not_hold_their_requests() {
         end.send_data(Bytes::new(), true).unwrap();
         waiting.push(answer);
     }
-    let all_wait = async {
-        while server.metric("tidegate_delayed_replies") < 49 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, all_wait).await.expect("49 answers wait");
+    let delayed = async || server.metric("tidegate_delayed_replies") >= 49;
+    eventually_async("49 delayed replies", delayed).await;
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 64 << 20, "49 answers that wait hold {grown} bytes");
     drop(waiting);

@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::drain::check;
-use crate::server::TestServer;
+use crate::server::{TestServer, eventually};
 
 /// One an hour, and a hundred that wait: nobody's turn comes while a test runs.
 const QUEUE: &str = "domain: api\ndescriptors:\n  - key: key\n    \
@@ -23,7 +23,7 @@ async fn ask(channel: Channel, timeout: Option<Duration>) -> Result<RateLimitRes
     RateLimitServiceClient::new(channel).should_rate_limit(request).await.map(tonic::Response::into_inner)
 }
 
-fn held(server: &TestServer) -> u64 {
+fn delayed(server: &TestServer) -> u64 {
     let metrics = server.http("GET", "/metrics", b"").1;
     let line = metrics
         .lines()
@@ -32,10 +32,8 @@ fn held(server: &TestServer) -> u64 {
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
-fn until_held(server: &TestServer, count: u64) {
-    while held(server) != count {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+fn until_delayed(server: &TestServer, count: u64) {
+    eventually(&format!("{count} delayed replies"), || delayed(server) == count);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,11 +42,11 @@ async fn leaving_frees_the_place_and_a_shutdown_answers_the_rest() {
     let channel = server.channel().await;
     assert_eq!(ask(channel.clone(), None).await.unwrap().overall_code(), Code::Ok);
     let mut waiting: Vec<_> = (0..20).map(|_| tokio::spawn(ask(channel.clone(), None))).collect();
-    tokio::task::block_in_place(|| until_held(&server, 20));
+    tokio::task::block_in_place(|| until_delayed(&server, 20));
     for leaving in waiting.drain(..10) {
         leaving.abort();
     }
-    tokio::task::block_in_place(|| until_held(&server, 10));
+    tokio::task::block_in_place(|| until_delayed(&server, 10));
     server.signal("TERM");
     for answer in waiting {
         let status = answer.await.unwrap().unwrap_err();
@@ -69,5 +67,5 @@ async fn a_caller_in_a_hurry_is_denied_at_once_and_not_charged() {
         let reset = answer.statuses[0].duration_until_reset.unwrap().seconds;
         assert!((1..=3_600 - 60).contains(&reset), "{reset} s");
     }
-    assert_eq!(held(&server), 0);
+    assert_eq!(delayed(&server), 0);
 }

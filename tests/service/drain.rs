@@ -16,7 +16,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, connect};
+use crate::server::{THREE_A_MINUTE, connect, eventually};
 
 /// A check of a descriptor with one entry.
 pub(crate) fn check(key: &str, value: &str) -> RateLimitRequest {
@@ -119,7 +119,7 @@ fn a_second_signal_ends_at_once() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
         let mut server = TestServer::start(THREE_A_MINUTE, &["--drain", "1h", "--shutdown-deadline", "2h"]);
         server.signal(first);
-        while server.http("GET", "/healthcheck", b"").0 == 200 {}
+        eventually("the end of health", || server.http("GET", "/healthcheck", b"").0 != 200);
         server.signal(second);
         assert_eq!(server.wait().code(), Some(130), "{first} {second}");
         let log = server.log();

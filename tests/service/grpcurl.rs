@@ -1,8 +1,6 @@
 //! A real grpcurl, which knows the service only from what the server tells about itself.
 //!
 //! `GRPCURL_BIN` names it (`./test` installs one). Without it each test says `SKIPPED` and passes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
-#![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 use std::env;
 use std::fs;
@@ -14,13 +12,7 @@ use std::thread;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use tidegate::Tidegate;
-
-#[path = "envoy/tidegate.rs"]
-mod tidegate;
-#[path = "envoy/waiting.rs"]
-#[allow(dead_code, reason = "the Envoy tests use all of it")]
-mod waiting;
+use crate::server::TestServer;
 
 const RULES: &str = r"
 domain: partner-api
@@ -36,8 +28,8 @@ fn both_grpc_ports_list_their_services() {
     let Some(bench) = Bench::open() else { return };
     let everywhere = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"];
     for (port, own) in [
-        (bench.server.grpc, Some("envoy.service.ratelimit.v3.RateLimitService")),
-        (bench.server.admin, Some("tidegate.v1.UsageService")),
+        (bench.server.grpc_addr(), Some("envoy.service.ratelimit.v3.RateLimitService")),
+        (bench.server.admin_addr(), Some("tidegate.v1.UsageService")),
     ] {
         let listed = bench.succeed(port, &["list"], &[]);
         for service in everywhere.into_iter().chain(own) {
@@ -55,7 +47,7 @@ fn both_versions_of_reflection_answer_on_both_ports() {
         let method = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
         let from = bench.dir.path().to_str().unwrap();
         let flags = ["-import-path", from, "-proto", "reflection.proto", "-d", r#"{"list_services":"*"}"#];
-        for port in [bench.server.grpc, bench.server.admin] {
+        for port in [bench.server.grpc_addr(), bench.server.admin_addr()] {
             let answer = bench.succeed(port, &[&method], &flags);
             assert!(answer.contains("grpc.health.v1.Health"), "{version} at {port}:\n{answer}");
         }
@@ -75,7 +67,7 @@ fn the_rate_limit_service_describes_itself() {
         ("envoy.extensions.common.ratelimit.v3.RateLimitDescriptor", "is_negative_hits"),
     ];
     for (symbol, part) in cases {
-        let described = bench.succeed(bench.server.grpc, &["describe", symbol], &[]);
+        let described = bench.succeed(bench.server.grpc_addr(), &["describe", symbol], &[]);
         assert!(described.contains(part), "{symbol} without {part:?}:\n{described}");
     }
 }
@@ -85,7 +77,7 @@ fn a_check_is_answered_and_counted() {
     let Some(bench) = Bench::open() else { return };
     let check = json!({"domain": "partner-api", "descriptors": [{"entries": [{"key": "partner", "value": "acme"}]}]});
     for (code, remaining) in [("OK", 1), ("OK", 0), ("OVER_LIMIT", 0)] {
-        let answer = bench.succeed(bench.server.grpc, &[CHECK], &["-emit-defaults", "-d", &check.to_string()]);
+        let answer = bench.succeed(bench.server.grpc_addr(), &[CHECK], &["-emit-defaults", "-d", &check.to_string()]);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         let status = &answer["statuses"][0];
         assert_eq!(answer["overallCode"], code, "{answer}");
@@ -107,7 +99,7 @@ fn a_check_that_cannot_be_decided_is_rejected_with_its_reason() {
         (json!({"domain": "partner-api"}), "InvalidArgument", "rate limit descriptor list must not be empty"),
     ];
     for (check, code, message) in cases {
-        let (success, output) = bench.call(bench.server.grpc, &[CHECK], &["-d", &check.to_string()]);
+        let (success, output) = bench.call(bench.server.grpc_addr(), &[CHECK], &["-d", &check.to_string()]);
         assert!(!success && output.contains(code) && output.contains(message), "{check}:\n{output}");
     }
 }
@@ -117,12 +109,12 @@ fn usage_is_watched_without_proto_files() {
     let Some(bench) = Bench::open() else { return };
     let check = json!({"domain": "partner-api", "descriptors": [{"entries": [{"key": "partner", "value": "acme"}]}]});
     for _ in 0..3 {
-        bench.succeed(bench.server.grpc, &[CHECK], &["-d", &check.to_string()]);
+        bench.succeed(bench.server.grpc_addr(), &[CHECK], &["-d", &check.to_string()]);
     }
     let question = json!({"filter": {"domain": "partner-api"}, "interval": "0.1s", "top": 1}).to_string();
     // The later flag wins: the stream has no end of its own.
     let flags = ["-max-time", "2", "-d", &question];
-    let (_, output) = bench.call(bench.server.admin, &["tidegate.v1.UsageService/WatchUsage"], &flags);
+    let (_, output) = bench.call(bench.server.admin_addr(), &["tidegate.v1.UsageService/WatchUsage"], &flags);
     let reports = serde_json::Deserializer::from_str(&output).into_iter::<Value>().map_while(Result::ok);
     let reports: Vec<_> = reports.filter(|report| report["sequence"].is_string()).collect();
     assert!(reports.len() >= 2, "{output}");
@@ -130,15 +122,18 @@ fn usage_is_watched_without_proto_files() {
     assert_eq!(counter["entries"], json!([{"key": "partner", "value": "acme"}]), "{output}");
     let (allowed, denied) = (&counter["counts"]["numRequestsAllowed"], &counter["counts"]["numRequestsDenied"]);
     assert_eq!((allowed, denied), (&json!("2"), &json!("1")), "{output}");
-    let (success, output) =
-        bench.call(bench.server.admin, &["tidegate.v1.UsageService/WatchUsage"], &["-d", r#"{"interval":"0s"}"#]);
+    let (success, output) = bench.call(
+        bench.server.admin_addr(),
+        &["tidegate.v1.UsageService/WatchUsage"],
+        &["-d", r#"{"interval":"0s"}"#],
+    );
     assert!(!success && output.contains("InvalidArgument") && output.contains("100 ms"), "{output}");
 }
 
 #[test]
 fn health_is_reported_on_both_ports() {
     let Some(bench) = Bench::open() else { return };
-    for port in [bench.server.grpc, bench.server.admin] {
+    for port in [bench.server.grpc_addr(), bench.server.admin_addr()] {
         for service in ["", "ratelimit"] {
             let question = json!({"service": service}).to_string();
             let answer = bench.succeed(port, &["grpc.health.v1.Health/Check"], &["-d", &question]);
@@ -146,14 +141,14 @@ fn health_is_reported_on_both_ports() {
         }
     }
     let (success, output) =
-        bench.call(bench.server.grpc, &["grpc.health.v1.Health/Check"], &["-d", r#"{"service":"x"}"#]);
+        bench.call(bench.server.grpc_addr(), &["grpc.health.v1.Health/Check"], &["-d", r#"{"service":"x"}"#]);
     assert!(!success && output.contains("NotFound"), "a service that is not there: {output}");
 }
 
 /// A server, and grpcurl to ask it with.
 struct Bench {
     grpcurl: String,
-    server: Tidegate,
+    server: TestServer,
     dir: TempDir,
 }
 
@@ -168,7 +163,7 @@ impl Bench {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("rules.yaml");
         fs::write(&config, RULES).unwrap();
-        Some(Self { grpcurl, server: Tidegate::start(&config, &[]), dir })
+        Some(Self { grpcurl, server: TestServer::start_file(&config, &[]), dir })
     }
 
     fn succeed(&self, port: SocketAddr, what: &[&str], flags: &[&str]) -> String {

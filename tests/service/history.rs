@@ -15,7 +15,7 @@ use tidegate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient
 use tidegate::api::proto::tidegate::v1::{EntryFilter, QueryUsageRequest, QueryUsageResponse, UsageFilter, UsageRow};
 
 use crate::TestServer;
-use crate::server::{DEADLINE, THREE_A_MINUTE, command, connect, rules_in};
+use crate::server::{DEADLINE, THREE_A_MINUTE, command, connect, eventually_async, rules_in};
 
 const CHECK: &[u8] = br#"{"domain": "api", "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]}"#;
 
@@ -180,9 +180,7 @@ async fn queries_group_filter_and_page() {
         of_value(&server, value, times);
     }
     let all = QueryUsageRequest::default;
-    while rows(&ask(&mut service, all()).await) != [("", "", 8, 2)] {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually_async("the flush of all rows", async || rows(&ask(&mut service, all()).await) == [("", "", 8, 2)]).await;
     let by = |groups: &[GroupBy]| groups.iter().map(|group| *group as i32).collect::<Vec<_>>();
     let by_value = QueryUsageRequest { group_by: by(&[GroupBy::Entry]), entry_key: "key".into(), ..all() };
     let bob = EntryFilter { key: "key".into(), value: "bob".into() };

@@ -1,7 +1,8 @@
 //! The service as its clients see it: the real binary, real sockets, real protocols.
 
 // Clippy knows only functions marked #[test] as tests.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 mod admin;
 mod alerts;
@@ -12,6 +13,8 @@ mod compressed;
 mod delayed;
 mod denial_log;
 mod drain;
+mod examples;
+mod grpcurl;
 mod health;
 mod history;
 mod hostile;
@@ -26,6 +29,8 @@ mod raw;
 mod reflection;
 mod reload;
 mod requests;
+#[path = "../server/mod.rs"]
+#[allow(dead_code, reason = "some of it is for the tests with Envoy")]
 mod server;
 mod simulate;
 mod start;

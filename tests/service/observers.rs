@@ -15,7 +15,7 @@ use tidegate::api::proto::tidegate::v1::{
 
 use crate::TestServer;
 use crate::drain::check;
-use crate::server::{DEADLINE, THREE_A_MINUTE, connect};
+use crate::server::{DEADLINE, THREE_A_MINUTE, connect, eventually_async};
 
 pub(crate) const TENTH: Duration = Duration { seconds: 0, nanos: 100_000_000 };
 const HOUR: Duration = Duration { seconds: 3_600, nanos: 0 };
@@ -90,12 +90,14 @@ async fn a_snapshot_then_counts_that_grow() {
     checks.should_rate_limit(check("key", "c")).await.unwrap();
     checks.should_rate_limit(check("nobody", "c")).await.unwrap();
     let mut last = first;
-    while last.total.unwrap().num_requests < 6 || last.total.unwrap().num_requests_unmatched < 1 {
+    eventually_async("a report of all checks", async || {
         let report = next(&mut reports).await;
         assert_eq!(report.instance, last.instance);
         assert_eq!(report.sequence, last.sequence + report.num_reports_merged + 1);
         last = report;
-    }
+        last.total.unwrap().num_requests >= 6 && last.total.unwrap().num_requests_unmatched >= 1
+    })
+    .await;
     let counters = vec![("a".into(), 3, 1), ("b".into(), 1, 0), ("c".into(), 1, 0)];
     assert_eq!(reported(&last), (rules, counters, 6, 1));
 }
@@ -138,12 +140,14 @@ async fn an_observer_that_stalls_gets_newer_reports_and_no_other_is_held_up() {
         sent += 100;
     }
     let (mut last, mut merged) = (first, 0);
-    while last.total.unwrap().num_requests < sent {
+    eventually_async("a report of all checks", async || {
         let report = next(&mut stalled).await;
         assert_eq!(report.sequence, last.sequence + report.num_reports_merged + 1);
         merged += report.num_reports_merged;
         last = report;
-    }
+        last.total.unwrap().num_requests >= sent
+    })
+    .await;
     assert_eq!(last.total.unwrap().num_requests, sent);
     assert!(merged > 0, "nothing was merged");
 }
@@ -155,7 +159,7 @@ async fn an_observer_that_comes_back_goes_on_where_it_was() {
     let left = next(&mut reports).await;
     drop(reports);
     let mut other = watch(&server, everything()).await;
-    while next(&mut other).await.sequence < left.sequence + 3 {}
+    eventually_async("three reports more", async || next(&mut other).await.sequence >= left.sequence + 3).await;
     let resume = |id: &str| WatchUsageRequest {
         resume_instance_id: id.to_owned(),
         resume_sequence: left.sequence,
@@ -258,20 +262,19 @@ async fn there_are_only_so_many_observers() {
     let mut service = UsageServiceClient::new(connect_without_deadline(&server.admin).await);
     let hourly = || WatchUsageRequest { interval: Some(HOUR), ..WatchUsageRequest::default() };
     let mut observers = Vec::new();
-    let rejected = loop {
-        match service.watch_usage(hourly()).await {
-            Ok(reports) => observers.push(reports.into_inner()),
-            Err(status) => break status,
-        }
-    };
-    assert_eq!((rejected.code(), observers.len()), (Code::ResourceExhausted, 128), "{rejected:?}");
+    for _ in 0..128 {
+        observers.push(service.watch_usage(hourly()).await.unwrap().into_inner());
+    }
+    let rejected = service.watch_usage(hourly()).await.unwrap_err();
+    assert_eq!(rejected.code(), Code::ResourceExhausted, "{rejected:?}");
     let shown = |line: &str| server.http("GET", "/metrics", b"").1.lines().any(|shown| shown == line);
     assert!(shown("tidegate_observers 128"));
     drop(observers.pop());
     // The place is free once the server has heard of it.
-    while service.watch_denials(WatchDenialsRequest::default()).await.is_err() {}
+    let is_free = async || service.watch_denials(WatchDenialsRequest::default()).await.is_ok();
+    eventually_async("a free place", is_free).await;
     drop(observers);
-    while !shown("tidegate_observers 0") {}
+    eventually_async("no observers", async || shown("tidegate_observers 0")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

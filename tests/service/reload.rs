@@ -9,11 +9,10 @@ use tokio::task::JoinSet;
 
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
-use tidegate::runtime::clock::Stopwatch;
 
 use crate::TestServer;
 use crate::drain::check;
-use crate::server::{DEADLINE, connect};
+use crate::server::{connect, eventually_async};
 
 /// Each value of `key` may come [`LIMIT`] times a year, which no test run outlives; `marker` tells which file is in force.
 /// The rules change their places with every file.
@@ -112,16 +111,12 @@ fn replace(path: &Path, text: &str) {
     std::fs::rename(other, path).unwrap();
 }
 
-/// Waits until `/readyz` says so. It answers when it is asked, so no time is lost between two questions.
+/// Waits until `/readyz` says so.
 async fn wait_for(server: &TestServer, says: impl Fn(&str) -> bool) {
-    let begun = Stopwatch::start();
-    loop {
+    eventually_async("the reload in /readyz", async || {
         let (status, detail) = server.http("GET", "/readyz", b"");
         assert_eq!(status, 200, "ready all the time: {detail}");
-        if says(&detail) {
-            return;
-        }
-        assert!(begun.elapsed() < DEADLINE.into(), "{detail}");
-        tokio::task::yield_now().await;
-    }
+        says(&detail)
+    })
+    .await;
 }

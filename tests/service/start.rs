@@ -7,7 +7,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, command, rules_in, run};
+use crate::server::{THREE_A_MINUTE, command, eventually, rules_in, run};
 
 /// Runs to the end, which must come by itself; the exit status and standard error.
 fn fail(config: &str, flags: &[&str]) -> (Option<i32>, String) {
@@ -203,12 +203,13 @@ fn sighup_reads_the_configuration_again_and_a_lost_file_keeps_the_old_one() {
     std::fs::remove_file(&config).unwrap();
     server.signal("HUP");
     let mut detail = String::new();
-    while !detail.contains("last reload failed") {
+    eventually("a failed reload", || {
         detail = server.http("GET", "/readyz", b"").1;
-    }
+        detail.contains("last reload failed")
+    });
     assert!(detail.starts_with("serving: serving\nconfiguration: generation 1\n"), "{detail}");
     std::fs::write(&config, THREE_A_MINUTE).unwrap();
     server.signal("HUP");
-    while server.http("GET", "/readyz", b"").1.contains("failed") {}
+    eventually("a good reload", || !server.http("GET", "/readyz", b"").1.contains("failed"));
     assert_eq!(server.http("GET", "/healthcheck", b"").0, 200);
 }

@@ -12,7 +12,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_clie
 
 use crate::TestServer;
 use crate::health::is_serving;
-use crate::server::{DEADLINE, THREE_A_MINUTE};
+use crate::server::{DEADLINE, THREE_A_MINUTE, eventually};
 
 #[tokio::test]
 async fn ten_thousand_connections_come_and_go() {
@@ -51,9 +51,7 @@ async fn a_thousand_streams_at_once_on_a_new_connection_are_all_answered() {
 async fn running_out_of_files_is_survived() {
     let server = TestServer::start_with_files(64, THREE_A_MINUTE, &[]);
     let open: Vec<_> = (0..200).map(|_| TcpStream::connect(&server.grpc).unwrap()).collect();
-    while !server.log().iter().any(|line| line.contains("cannot accept")) {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    server.log_until("cannot accept");
     drop(open);
     assert!(is_serving(&server.grpc).await);
 }
@@ -68,7 +66,7 @@ async fn one_connection_too_many_is_closed_at_once_and_a_freed_slot_is_given_aga
         assert_eq!(rejected.read(&mut [0; 1]).unwrap_or(0), 0, "{address}");
         held.pop();
         // The slot is free once the server has seen the end of the connection.
-        while !is_kept(address) {}
+        eventually("a free slot", || is_kept(address));
     }
 }
 

@@ -16,7 +16,7 @@ use tidegate::api::proto::tidegate::v1::{QueryUsageRequest, UsageCounts, UsageRe
 
 use crate::TestServer;
 use crate::observers::{Reports, everything, next, watch};
-use crate::server::connect;
+use crate::server::{connect, eventually_async};
 
 const RULES: &str = "
 domain: api
@@ -106,30 +106,30 @@ fn assert_consistent(report: &UsageReport) {
     assert_eq!((rules, counters), (report.total.unwrap().hits, report.total.unwrap().hits));
 }
 
-/// Reads until the stream tells `want`.
+/// Reads until the stream reports `want`.
 async fn last(reports: &mut Reports, want: &Sums) -> UsageReport {
-    loop {
+    let mut found = None;
+    eventually_async("a report with all that was sent", async || {
         let report = next(reports).await;
         assert_consistent(&report);
         let sums = sums_of(&report);
         assert!(sums.hits <= want.hits && sums.denied <= want.denied, "{sums:?} is more than {want:?}");
-        if sums == *want {
-            return report;
-        }
-    }
+        found = (sums == *want).then_some(report);
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
 }
 
 /// The rows of the history sum up to `want`, however they are grouped, once all is flushed.
 async fn history_agrees(server: &TestServer, want: &Sums) {
     let mut service = UsageServiceClient::new(connect(&server.admin).await);
-    loop {
+    eventually_async("the flush of all rows", async || {
         let answer = service.query_usage(QueryUsageRequest::default()).await.unwrap().into_inner();
         let [total] = &answer.rows[..] else { panic!("one row for everything: {answer:?}") };
-        if sums_in(&total.counts.unwrap()) == *want {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+        sums_in(&total.counts.unwrap()) == *want
+    })
+    .await;
     for groups in [vec![GroupBy::Rule], vec![GroupBy::Time, GroupBy::Entry], vec![GroupBy::Rule, GroupBy::Entry]] {
         let entry_key = if groups.contains(&GroupBy::Entry) { "user".to_owned() } else { String::new() };
         let group_by = groups.iter().map(|group| *group as i32).collect();

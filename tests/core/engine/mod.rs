@@ -1,7 +1,5 @@
 //! The engine against definitions: naive oracles, promised times, extremes.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-
 mod extremes;
 mod oracle;
 mod promises;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::run::{Answer, Run};
+use super::run::{Answer, Run};
 
 /// Seconds as decimal text, from nanoseconds.
 fn text(ns: u64) -> String {

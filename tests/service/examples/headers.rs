@@ -3,7 +3,7 @@
 use serde_json::json;
 use tidegate::limiter::Settings;
 
-use crate::run::{Answer, Run};
+use super::run::{Answer, Run};
 
 fn rules(response: &str, limit: &str) -> String {
     format!("domain: api\nresponse: {{{response}}}\ndescriptors:\n- key: k\n  {limit}\n")

@@ -1,7 +1,6 @@
 //! What the documentation shows does what it says: the rules of its pages, the ready files, the bounds, the pictures.
 //!
 //! Everything runs through `simulate`, the engine that serves, on the time that a trace tells.
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
 mod bounds;
 mod headers;

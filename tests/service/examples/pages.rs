@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::run::{Run, read};
+use super::run::{Run, read};
 
 /// The keys that a file may have: each has its section, with an example.
 const KEYS: &str = "domain descriptors key value rate_limit rate_limits unit period requests_per_unit unlimited name replaces \

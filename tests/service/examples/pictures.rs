@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
-use crate::run::read;
+use super::run::read;
 
 #[test]
 fn the_pictures_are_those_of_this_build() {

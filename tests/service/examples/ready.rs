@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::run::{Answer, Run, read};
+use super::run::{Answer, Run, read};
 
 /// A ready file, and the answers to its trace.
 fn ready(name: &str) -> (Run, Vec<Answer>) {

@@ -1,6 +1,6 @@
 //! What docs/RULES.md says of counters when the rules change.
 
-use crate::run::{Run, rules_with};
+use super::run::{Run, rules_with};
 
 #[test]
 fn counters_are_held_against_new_numbers() {
