@@ -177,12 +177,16 @@ fn a_scrape_has_every_metric() {
     }
     let limit = r#"tidegate_rule_limit{domain="api",rule="api.key",limit="1",period="60"} 3"#;
     let second = r#"tidegate_rule_limit{domain="api",rule="api.two",limit="2",period="0.5"} 9"#;
-    for line in [limit, second, r#"tidegate_decision_seconds_bucket{le="+Inf"} 0"#] {
+    for line in [limit, second] {
         assert!(text.lines().any(|shown| shown == line), "no {line:?} in\n{text}");
     }
+    // The first decision is sampled.
+    let sampled = r#"tidegate_decision_seconds_bucket{le="+Inf"} "#;
+    let sampled = text.lines().find_map(|line| line.strip_prefix(sampled)).unwrap();
+    assert_ne!(sampled, "0", "{text}");
 }
 
-/// What a server with some checks behind it tells.
+/// The metrics of a server that has decided about some checks.
 fn scrape() -> String {
     let dir = TempDir::new().unwrap();
     let config = dir.path().join("rules.yaml");
