@@ -64,7 +64,7 @@ fn row(arg: &Arg) -> String {
 }
 
 /// The block of that name in a file is `text`, or becomes it.
-fn holds(file: &str, name: &str, text: &str) {
+pub(crate) fn holds(file: &str, name: &str, text: &str) {
     let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(&path).unwrap();
     let (begin, end) =

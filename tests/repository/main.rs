@@ -4,11 +4,13 @@
 //! what may import what is `imports::MAY_USE`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
+mod bounds;
 mod circles;
 mod dependencies;
 mod docs;
 mod files;
 mod imports;
+mod links;
 mod monitoring;
 mod planted;
 mod rules;

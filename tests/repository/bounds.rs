@@ -1,0 +1,294 @@
+//! docs/BOUNDS.md: the constants of the code that bound something, with their values and reasons as they are there.
+//!
+//! `UPDATE_DOCS=1 cargo test --test repository` writes the table again. A new constant named `MAX_...` needs a line here.
+
+use std::collections::BTreeMap;
+
+use syn::spanned::Spanned;
+use syn::visit::Visit;
+use syn::{BinOp, Expr, Lit};
+
+use crate::docs::holds;
+use crate::files::{self, File};
+
+/// What is bounded, by the constants that do it: file below `src/`, then names.
+const BOUNDS: [(&str, &str, &[&str]); 66] = [
+    ("a request, decompressed", "net/incomplete.rs", &["MAX_MESSAGE_BYTES"]),
+    ("requests that arrive in pieces, per worker", "net/incomplete.rs", &["MAX_PARTIAL_BYTES"]),
+    ("a compressed request", "rls/compressed.rs", &["MAX_BYTES"]),
+    ("descriptors of a check", "api/rls/read.rs", &["MAX_DESCRIPTORS"]),
+    ("entries of a descriptor", "api/rls/read.rs", &["MAX_ENTRIES"]),
+    ("nested protobuf groups", "api/protobuf.rs", &["MAX_GROUPS"]),
+    ("a request of the health service", "grpc/health.rs", &["MAX_REQUEST_BYTES"]),
+    ("a request of the reflection service", "grpc/reflection.rs", &["MAX_REQUEST_BYTES"]),
+    ("time for the body of a `/json` request", "http/json.rs", &["BODY_TIMEOUT"]),
+    ("time for the headers of an HTTP/1 request; an idle HTTP/1 connection", "net/http_server.rs", &["HEADER_TIMEOUT"]),
+    ("time for the first bytes of a connection", "net/opening.rs", &["DEADLINE"]),
+    ("time for the answer to an HTTP/2 ping", "net/http2.rs", &["PING_TIMEOUT"]),
+    ("streams of an HTTP/2 connection", "net/http2.rs", &["MAX_STREAMS"]),
+    ("reset streams of an HTTP/2 connection that are not processed yet", "net/http2.rs", &["MAX_RESETS"]),
+    ("headers of a request on the gRPC port, and over HTTP/1", "net/http2.rs", &["MAX_HEADER_BYTES"]),
+    ("headers of a request over HTTP/2 on the other ports", "net/http2.rs", &["MAX_PAGE_HEADER_BYTES"]),
+    ("checks decided in one batch", "rls/connection.rs", &["MAX_BATCH"]),
+    ("delayed replies of the process", "service/delayed.rs", &["MAX_DELAYED"]),
+    ("a value inside a counter's key; longer ones are replaced by their SHA-256", "store/key.rs", &["MAX_PART_BYTES"]),
+    ("removed limits that keep their ids", "store/limit_id.rs", &["MAX_REMOVED"]),
+    ("limits of a descriptor", "rules/spec.rs", &["MAX_LIMITS"]),
+    ("hits that a `sliding_log` keeps", "rules/limit_build.rs", &["MAX_LOG"]),
+    ("a `period` or `ban`", "rules/duration.rs", &["LONGEST"]),
+    ("a configuration, in bytes", "config/files/source.rs", &["MAX_BYTES"]),
+    ("files of a configuration", "config/files/listing.rs", &["MAX_FILES"]),
+    ("directory entries below a configuration", "config/files/listing.rs", &["MAX_ENTRIES"]),
+    ("depth of directories", "config/files/listing.rs", &["MAX_DEPTH"]),
+    ("symbolic links on the way to one file", "config/files/listing.rs", &["MAX_LINKS"]),
+    ("watched directories; the others are polled", "config/files/watch.rs", &["MAX_WATCHED"]),
+    ("nodes of a YAML file, with aliases written out", "rules/yaml/tree.rs", &["MAX_NODES"]),
+    ("depth of lists and maps in a YAML file", "rules/yaml/tree.rs", &["MAX_DEPTH"]),
+    ("repairs of a YAML file", "rules/yaml/repair.rs", &["MAX_REPAIRS"]),
+    ("errors that are kept of a failed load", "config/reload.rs", &["MAX_KEPT_ERRORS"]),
+    ("a template of `response: body`", "rules/template.rs", &["MAX_TEMPLATE"]),
+    ("a `content_type`", "rules/response.rs", &["MAX_CONTENT_TYPE"]),
+    ("keys of `usage: by` in a domain", "rules/usage.rs", &["MAX_KEYS"]),
+    ("a key of `usage: by`", "rules/usage.rs", &["MAX_KEY_BYTES"]),
+    ("keys of `usage: by` in all domains, over all reloads", "usage/by_entry.rs", &["MAX_KEYS"]),
+    ("a value of these keys that is tracked individually", "usage/by_entry.rs", &["MAX_VALUE_BYTES"]),
+    ("series of rules, over all reloads; the rest is `other`", "usage/series.rs", &["MAX_RULES"]),
+    ("series by value; the rest is `other`", "usage/series.rs", &["MAX_VALUES"]),
+    ("a path of values that is a series", "usage/series.rs", &["MAX_PATH_BYTES"]),
+    ("unknown domains that are counted individually", "usage/series.rs", &["MAX_DOMAINS"]),
+    ("the name of a counter that is tracked individually", "usage/series_table.rs", &["MAX_NAME_BYTES"]),
+    ("entries of a denied check that are reported", "limiter/denial.rs", &["MAX_ENTRIES"]),
+    ("limits of a denied check that are reported", "limiter/denial.rs", &["MAX_OTHERS"]),
+    ("text of a denied check that is reported", "limiter/denial.rs", &["MAX_BYTES"]),
+    ("observers", "admin/usage/observers.rs", &["MAX_OBSERVERS"]),
+    ("a request about usage", "admin/usage/mod.rs", &["MAX_REQUEST_BYTES"]),
+    ("counters in one report", "admin/usage/watch.rs", &["MAX_TOP"]),
+    ("denials in one message", "admin/usage/denials.rs", &["MAX_BATCH"]),
+    ("queries at a time", "admin/usage/query.rs", &["MAX_RUNNING"]),
+    ("rows of a page of a query", "admin/usage/query.rs", &["MAX_PAGE"]),
+    ("seconds that a page of a query takes", "history/query.rs", &["MAX_SECONDS"]),
+    ("minutes that wait for a disk that cannot be written", "history/deltas.rs", &["MAX_PENDING_MINUTES"]),
+    ("corrupt databases that are set aside", "history/database.rs", &["MOST_SET_ASIDE"]),
+    ("alerts of a rules file", "rules/alerts.rs", &["MAX_ALERTS"]),
+    ("rules and values that one alert counts", "alerts/evaluator.rs", &["MAX_SUBJECTS"]),
+    ("rules and values that all alerts count", "alerts/evaluator.rs", &["MAX_ALL_SUBJECTS"]),
+    ("messages of alerts that wait; the oldest is dropped", "alerts/delivery_queue.rs", &["MAX_WAITING"]),
+    ("attempts to deliver a message", "alerts/delivery_queue.rs", &["ATTEMPTS"]),
+    ("lines of the denial log per second", "telemetry/denial_log.rs", &["MAX_LINES"]),
+    ("series of a metric over OTLP", "telemetry/otlp/mod.rs", &["MAX_SERIES"]),
+    ("answers that `bench` reads", "bench/session.rs", &["MAX_ANSWER"]),
+    ("counters that `simulate --summary` tracks individually", "simulate/summary.rs", &["MAX_COUNTERS"]),
+    ("unknown domains that `simulate --summary` lists", "simulate/unmatched.rs", &["MAX_DOMAINS"]),
+];
+
+/// Constants that bound a message to people, a step of a computation, or a format: by file, for whoever reads the file.
+const WITHIN: [(&str, &[&str]); 34] = [
+    ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
+    ("admin/usage/observers.rs", &["MAX_SHARED"]),
+    ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
+    ("api/protobuf.rs", &["MAX_VARINT_BYTES"]),
+    ("api/rls/json/number.rs", &["MAX_DIGITS"]),
+    ("api/rls/json/request.rs", &["MAX_SHOWN"]),
+    ("api/usage.rs", &["MAX_REQUEST_KEYS", "MAX_ENTRIES"]),
+    ("app/in_force.rs", &["MAX_LINE_BYTES"]),
+    ("bench/call_status.rs", &["MAX_MESSAGE"]),
+    ("bench/session.rs", &["MAX_OUT", "MAX_BLOCK"]),
+    ("bench/traffic.rs", &["MAX_KEYS"]),
+    ("cli/serve/variables.rs", &["MAX_DISTANCE", "MAX_WARNINGS"]),
+    ("config/files/listing.rs", &["MAX_BESIDE", "MAX_OTHERS"]),
+    ("config/files/source.rs", &["MAX_PASSED_OVER"]),
+    ("engine/cell.rs", &["MAX_COUNT"]),
+    ("history/retention.rs", &["MAX_STEPS"]),
+    ("history/writer.rs", &["MAX_IDS"]),
+    ("http/probes.rs", &["MAX_LIFTED"]),
+    ("http2/frame.rs", &["MAX_STREAM_ID", "MAX_WINDOW"]),
+    ("limiter/denial.rs", &["MAX_TEXT_BYTES"]),
+    ("rules/alerts.rs", &["MAX_NAME", "MAX_RECIPIENTS", "MAX_ADDRESS"]),
+    ("rules/changes.rs", &["MAX_LINES"]),
+    ("rules/quote.rs", &["MAX_QUOTED"]),
+    ("rules/report.rs", &["MAX_TOLD", "MAX_REPORTED"]),
+    ("rules/yaml/repair.rs", &["MAX_COLUMN"]),
+    ("rules/yaml/tree.rs", &["MAX_REPEATED"]),
+    ("sanitize.rs", &["MAX_BYTES"]),
+    ("settings/secret.rs", &["MAX_BYTES"]),
+    ("simulate/unmatched.rs", &["MAX_SHOWN"]),
+    ("telemetry/denial_log.rs", &["MAX_RULES"]),
+    ("telemetry/otlp/spans.rs", &["MAX_DOMAIN"]),
+    ("units.rs", &["MAX"]),
+    ("usage/selection.rs", &["MAX_RULES_TOLD", "MAX_RULES_REPORTED", "MAX_REQUESTS_REPORTED"]),
+    ("usage/series.rs", &["MAX_DOMAIN_BYTES"]),
+];
+
+/// A constant of the code.
+struct Constant {
+    value: String,
+    /// Its documentation, which gives the reason.
+    reason: String,
+}
+
+type Constants = BTreeMap<(String, String), Constant>;
+
+#[test]
+fn the_bounds_are_those_of_the_code() {
+    let constants = constants();
+    let mut table = "| what | at most | why | where |\n| --- | --- | --- | --- |\n".to_owned();
+    for (what, file, names) in BOUNDS {
+        for name in names {
+            let found = constants.get(&(file.to_owned(), (*name).to_owned()));
+            let Constant { value, reason } = found.unwrap_or_else(|| panic!("src/{file} has no constant {name}"));
+            assert!(!reason.is_empty(), "src/{file}: {name} gives no reason");
+            let reason = reason.replace('|', "\\|");
+            table.push_str(&format!("| {what} | {value} | {reason} | `{file}` |\n"));
+        }
+    }
+    holds("docs/BOUNDS.md", "bounds", &table);
+}
+
+#[test]
+fn every_bound_is_listed() {
+    let listed = BOUNDS.iter().map(|(_, file, names)| (*file, *names)).chain(WITHIN);
+    let listed: Vec<_> = listed.flat_map(|(file, names)| names.iter().map(move |name| (file, *name))).collect();
+    let constants = constants();
+    let missing: Vec<_> = constants.keys().filter(|(_, name)| name.starts_with("MAX")).collect();
+    let missing: Vec<_> =
+        missing.into_iter().filter(|(file, name)| !listed.contains(&(file.as_str(), name.as_str()))).collect();
+    assert!(missing.is_empty(), "constants without a line in tests/repository/bounds.rs: {missing:?}");
+}
+
+fn constants() -> Constants {
+    let mut found = Constants::new();
+    for File { path, text } in files::all() {
+        let Some(file) = path.strip_prefix("src/").filter(|file| file.ends_with(".rs") && !file.contains("/tests"))
+        else {
+            continue;
+        };
+        let mut visitor = Visitor { file, found: &mut found };
+        visitor.visit_file(&syn::parse_file(&text).unwrap());
+    }
+    found
+}
+
+struct Visitor<'f> {
+    file: &'f str,
+    found: &'f mut Constants,
+}
+
+impl Visitor<'_> {
+    fn add(&mut self, ident: &syn::Ident, attributes: &[syn::Attribute], value: &Expr) {
+        let docs = attributes.iter().filter_map(|attribute| match &attribute.meta {
+            syn::Meta::NameValue(doc) if doc.path.is_ident("doc") => match &doc.value {
+                Expr::Lit(literal) => match &literal.lit {
+                    Lit::Str(text) => Some(text.value().trim().to_owned()),
+                    _ => None,
+                },
+                _ => None,
+            },
+            _ => None,
+        });
+        let reason = docs.collect::<Vec<_>>().join(" ");
+        let in_bytes = ident.to_string().contains("BYTES");
+        self.found
+            .insert((self.file.to_owned(), ident.to_string()), Constant { value: shown(value, in_bytes), reason });
+    }
+}
+
+impl<'ast> Visit<'ast> for Visitor<'_> {
+    fn visit_item_const(&mut self, item: &'ast syn::ItemConst) {
+        self.add(&item.ident, &item.attrs, &item.expr);
+    }
+
+    fn visit_impl_item_const(&mut self, item: &'ast syn::ImplItemConst) {
+        self.add(&item.ident, &item.attrs, &item.expr);
+    }
+
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        if module.ident != "tests" {
+            syn::visit::visit_item_mod(self, module);
+        }
+    }
+}
+
+/// A value as people write it: `4 MiB`, `10 s`, `1,000`; what is no number, as it is in the code.
+fn shown(value: &Expr, in_bytes: bool) -> String {
+    match value {
+        Expr::Call(call) => {
+            let Expr::Path(path) = &*call.func else { return code(value) };
+            let unit = path.path.segments.last().map(|segment| segment.ident.to_string()).unwrap_or_default();
+            let Some(count) = call.args.first().and_then(number) else { return code(value) };
+            match unit.as_str() {
+                "from_millis" => format!("{count} ms"),
+                "from_secs" => seconds(count),
+                "from_mins" => seconds(60 * count),
+                _ => code(value),
+            }
+        }
+        _ => number(value).map_or_else(|| code(value), |count| if in_bytes { bytes(count) } else { grouped(count) }),
+    }
+}
+
+fn number(value: &Expr) -> Option<u64> {
+    match value {
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Int(number) => number.base10_parse().ok(),
+            _ => None,
+        },
+        Expr::Paren(inner) => number(&inner.expr),
+        Expr::Binary(binary) => {
+            let (left, right) = (number(&binary.left)?, number(&binary.right)?);
+            match binary.op {
+                BinOp::Shl(_) => Some(left << right),
+                BinOp::Mul(_) => Some(left * right),
+                BinOp::Add(_) => Some(left + right),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn code(value: &Expr) -> String {
+    format!("`{}`", value.span().source_text().unwrap_or_default())
+}
+
+fn seconds(count: u64) -> String {
+    match count {
+        0..=119 => format!("{count} s"),
+        _ if count.is_multiple_of(31_536_000) => format!("{} years", count / 31_536_000),
+        _ if count.is_multiple_of(86_400) => format!("{} days", count / 86_400),
+        _ if count.is_multiple_of(3_600) => format!("{} h", count / 3_600),
+        _ => format!("{} min", count / 60),
+    }
+}
+
+fn bytes(count: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let fits = units.iter().find(|(shift, _)| count.is_multiple_of(1 << shift) && count >> shift > 0);
+    fits.map_or_else(|| format!("{} bytes", grouped(count)), |(shift, unit)| format!("{} {unit}", count >> shift))
+}
+
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let groups = digits.as_bytes()[first..].chunks(3).map(|group| str::from_utf8(group).unwrap());
+    let head = Some(&digits[..first]).filter(|head| !head.is_empty());
+    head.into_iter().chain(groups).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn values_are_shown_as_people_write_them() {
+    let cases = [
+        ("4 << 20", true, "4 MiB"),
+        ("64 << 10", true, "64 KiB"),
+        ("200", true, "200 bytes"),
+        ("1_000", false, "1,000"),
+        ("65_536", false, "65,536"),
+        ("20", false, "20"),
+        ("Duration::from_secs(10)", false, "10 s"),
+        ("Nanos::from_secs(10 * 365 * 86_400)", false, "10 years"),
+        ("Duration::from_mins(5)", false, "5 min"),
+        ("2 * MAX", false, "`2 * MAX`"),
+    ];
+    for (text, in_bytes, want) in cases {
+        assert_eq!(shown(&syn::parse_str(text).unwrap(), in_bytes), want, "{text}");
+    }
+}
