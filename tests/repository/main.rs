@@ -18,6 +18,7 @@ mod rules;
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
 mod source;
+mod words;
 
 use files::File;
 use source::Source;
