@@ -1,4 +1,4 @@
-//! Where the rules come from: files are read, watched and reloaded here; what is in them is the business of [`rules`](crate::rules).
+//! Where the rules come from: reads, watches and reloads files. Their content is parsed by [`rules`](crate::rules).
 //!
 //! ```text
 //! Source --read--> files --rules::load--> RuleSet --apply--> limiter

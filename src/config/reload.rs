@@ -1,4 +1,4 @@
-//! Keeps the rules in step with the disk: a good change takes effect whole, a bad one not at all.
+//! Reloads the rules when they change on disk: a valid configuration takes effect as a whole, an invalid one not at all.
 
 use std::fmt;
 use std::io;
@@ -14,7 +14,7 @@ use crate::rules::{self, ConfigError, LiftedCounts, LoadOptions, RuleSet, Source
 use crate::runtime::clock::Clock;
 use crate::units::Timestamp;
 
-/// Loads the configuration of one [`Source`], at the start and whenever it changes.
+/// Loads the configuration of one [`Source`] at the start, and again whenever it changes.
 pub struct Reloader {
     source: Source,
     clock: Arc<Clock>,
@@ -25,14 +25,14 @@ pub struct Reloader {
     work: Mutex<Work>,
 }
 
-/// How loading has gone so far.
+/// The outcome of all loads so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReloadStatus {
-    /// The number of the configuration in force: 1 for the first, 0 for none.
+    /// The generation of the configuration in force: 1 for the first, 0 for none.
     pub generation: u64,
     /// When it was loaded.
     pub loaded_at: Option<Timestamp>,
-    /// The failure since then, if the last load failed: the configuration in force is not the one on disk.
+    /// The error of the last load, if it failed: then the configuration in force is not the one on disk.
     pub last_error: Option<FailedLoad>,
     /// Loads that succeeded.
     pub successes: u64,
@@ -43,33 +43,33 @@ pub struct ReloadStatus {
 /// A load that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedLoad {
-    /// When.
+    /// The time of the load.
     pub at: Timestamp,
-    /// Every error, `file:line: message`; of more than 1,000 the first, and how many more there are.
+    /// The errors, each as `file:line: message`: at most 1,000, then the number of further ones.
     pub errors: Vec<String>,
 }
 
-/// What was loaded.
+/// A configuration that was loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    /// The number of this configuration, from 1.
+    /// Its generation, from 1.
     pub generation: u64,
-    /// Its files.
+    /// The number of its files.
     pub files: usize,
-    /// Its domains.
+    /// The number of its domains.
     pub domains: usize,
-    /// Its rules.
+    /// The number of its rules.
     pub rules: usize,
-    /// What of it is switched off.
+    /// The number of domains and rules that are switched off.
     pub lifted: LiftedCounts,
 }
 
-/// Why a configuration was not loaded. Shown, it has one line per error.
+/// Why a configuration was not loaded. Displayed with one line per error.
 #[derive(Debug)]
 pub enum LoadError {
     /// The files could not be read.
     Read(ReadError),
-    /// The files are wrong.
+    /// The files have errors.
     Rules(Vec<ConfigError>),
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl LoadError {
-    /// Each error on a line.
+    /// Each error as one line.
     pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let (read, rules) = match self {
             Self::Read(error) => (Some(error.to_string()), [].as_slice()),
@@ -93,7 +93,7 @@ impl LoadError {
 }
 
 impl Reloader {
-    /// A reloader that has not loaded anything yet. `apply` receives each good configuration, usually to
+    /// A reloader that has not loaded anything yet. `apply` receives each valid configuration, usually to
     /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
     pub fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
         Self::with_loader(source, clock, rules::load, apply)
@@ -110,34 +110,34 @@ impl Reloader {
         Self { source, clock, shadow_mode: false, status: ArcSwap::default(), work: Mutex::new(work) }
     }
 
-    /// The same for a process that denies nothing, which the log then says at every load.
+    /// Marks the process as being in shadow mode, which the log then shows at every load.
     #[must_use]
     pub fn with_shadow_mode(self, shadow_mode: bool) -> Self {
         Self { shadow_mode, ..self }
     }
 
-    /// How loading has gone so far. Cost: one atomic load; never waits.
+    /// The outcome of all loads so far. Cost: one atomic load; never waits.
     pub fn status(&self) -> Arc<ReloadStatus> {
         self.status.load_full()
     }
 
-    /// Loads for the first time. The outcome is counted, but for the caller to tell: with [`log`](Self::log), or as an error.
+    /// Loads for the first time. The outcome is counted; the caller reports it, with [`log`](Self::log) or as an error.
     ///
     /// # Errors
-    /// Everything that is wrong with the configuration.
+    /// All errors of the configuration.
     pub fn load(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read());
         self.take(&mut work, parsed)
     }
 
-    /// Loads again, changed or not, as a signal asks for. The outcome is logged. Blocks for as long as reading takes.
+    /// Loads again because of a signal, even without a change. The outcome is logged. Blocks for as long as reading takes.
     ///
     /// # Errors
-    /// Everything that is wrong with the configuration; the one in force stays.
+    /// All errors of the configuration; the one in force is kept.
     pub fn reload(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
-        let parsed = self.parse(&work, self.source.read_patiently());
+        let parsed = self.parse(&work, self.source.read_with_retries());
         let loaded = self.take(&mut work, parsed);
         match &loaded {
             Ok(loaded) => self.log(loaded),
@@ -146,7 +146,7 @@ impl Reloader {
         loaded
     }
 
-    /// Tells in the log what was loaded. What is switched off has fields of its own, which are not there when nothing is.
+    /// Logs what was loaded. Fields about what is switched off are left out when nothing is.
     pub fn log(&self, loaded: &Loaded) {
         let Loaded { generation, files, domains, rules, lifted } = loaded;
         let given = |count: usize| (count > 0).then_some(count);
@@ -164,10 +164,10 @@ impl Reloader {
         );
     }
 
-    /// Begins to load at every change, until the watch is dropped.
+    /// Loads at every change from now on, until the watch is dropped.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system cannot start another thread.
     pub fn watch(self: &Arc<Self>, pace: Pace) -> io::Result<Watch> {
         let (reloader, tried) = (self.clone(), self.work.lock().tried);
         let wait = pace.deferral;
@@ -175,8 +175,8 @@ impl Reloader {
         Watch::start(self.source.clone(), self.clock.clone(), pace, tried, on_change)
     }
 
-    /// Takes what the watch saw, unless a signal was faster and the very same content has been tried, or it may be partially
-    /// written and can `wait` for so long.
+    /// Loads a change that the watch has seen, unless the same content has been tried already because of a signal, or it may be
+    /// partially written and can be deferred by `wait`.
     fn change(&self, read: Result<Files, ReadError>, wait: Option<Duration>) -> Verdict {
         let mut work = self.work.lock();
         if read.as_ref().is_ok_and(|files| work.tried == Some(files.hash())) {
@@ -187,7 +187,7 @@ impl Reloader {
             && let Some(suspicion) = work.in_force.as_ref().and_then(|before| before.suspicion(files, rules))
         {
             tracing::warn!(
-                "{suspicion}: it may be partially written, loading it after {wait:?} without further changes (SIGHUP loads it now)"
+                "{suspicion}: the file may be partially written; loading it after {wait:?} without further changes (SIGHUP loads it now)"
             );
             return Verdict::Deferred;
         }
@@ -259,30 +259,30 @@ impl fmt::Debug for Reloader {
     }
 }
 
-/// Files and what they say, or what is wrong with them and the content that was tried.
+/// Files and their rules, or their errors and the content that was tried.
 type Parsed = Result<(Files, RuleSet), (Option<ContentHash>, LoadError)>;
 
-/// A line for each thing that loads but is hardly meant.
+/// A line for each part that loads but is probably a mistake.
 pub fn warnings<'l>(files: &'l Files, rules: &'l RuleSet) -> impl Iterator<Item = String> + 'l {
-    files.passed_over.iter().cloned().chain(rules.warnings().iter().map(ConfigError::to_string))
+    files.skipped.iter().cloned().chain(rules.warnings().iter().map(ConfigError::to_string))
 }
 
 type Load = dyn Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send;
 
-/// What only one load at a time may use.
+/// State for one load at a time.
 struct Work {
     load: Box<Load>,
     apply: Box<dyn FnMut(RuleSet) + Send>,
     /// The content that was last tried, good or bad.
     tried: Option<ContentHash>,
-    /// What is in force, as far as the next change is compared with it.
+    /// Properties of the configuration in force, to compare the next change with.
     in_force: Option<InForce>,
     /// The errors last logged.
     logged: Vec<String>,
 }
 
 impl Work {
-    /// Logs every error, unless they are the very ones that were logged last.
+    /// Logs every error, unless the same errors were logged last.
     fn log(&mut self, error: &LoadError) {
         let errors = kept(error);
         if errors == self.logged {
@@ -296,7 +296,7 @@ impl Work {
     }
 }
 
-/// Nobody reads more errors than this in one go, and they stay in memory until the next load.
+/// More errors than that help nobody, and they stay in memory until the next load.
 const MAX_KEPT_ERRORS: usize = 1_000;
 
 fn kept(error: &LoadError) -> Vec<String> {
