@@ -10,7 +10,7 @@ use crate::files::{self, File};
 /// A word, and how often it still is in `src/`, in `tests/` and `benches/`, and in documents.
 const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("anew", [4, 1, 0]),
-    ("beside", [18, 12, 15]),
+    ("beside", [13, 11, 14]),
     ("brings along", [0, 2, 1]),
     ("in general", [0, 0, 0]),
     ("lane", [0, 1, 0]),
@@ -19,12 +19,12 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("refusal", [0, 0, 0]),
     ("refuse", [0, 0, 0]),
     ("refused", [2, 5, 0]),
-    ("somebody", [8, 1, 3]),
-    ("speaks", [10, 4, 1]),
-    ("stands", [45, 13, 3]),
+    ("somebody", [7, 1, 3]),
+    ("speaks", [9, 4, 1]),
+    ("stands", [26, 13, 2]),
     ("tell", [18, 11, 4]),
-    ("told", [70, 17, 13]),
-    ("whoever", [20, 9, 4]),
+    ("told", [61, 17, 12]),
+    ("whoever", [17, 9, 4]),
 ];
 
 const AREAS: [&str; 3] = ["src", "tests and benches", "documents"];
