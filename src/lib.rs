@@ -1,12 +1,12 @@
 //! Tidegate: a rate-limit decision service.
 //!
-//! The modules from top to bottom; `docs/ARCHITECTURE.md` has the map, and `tests/house_rules/imports.rs` what each may
+//! The modules from top to bottom; `docs/ARCHITECTURE.md` has the map, and `tests/repository/imports.rs` what each may
 //! use.
 
 // The command line.
 pub mod cli;
 
-// The composition root, and what it is told.
+// The composition root, and its settings.
 pub mod app;
 pub mod settings;
 
@@ -16,7 +16,7 @@ pub mod grpc;
 pub mod http;
 pub mod rls;
 
-// What a check goes through, whatever carried it.
+// The path of a check, independent of its transport.
 pub mod api;
 pub mod limiter;
 pub mod service;
@@ -28,10 +28,10 @@ pub mod engine;
 pub mod rules;
 pub mod units;
 
-// PURE: untrusted text, made safe to show.
+// PURE: makes untrusted text safe to show.
 pub mod sanitize;
 
-// What feeds the limiter, and what follows from what it counts.
+// The rules of the limiter, and everything that uses what it counts.
 pub mod alerts;
 pub mod config;
 pub mod history;
