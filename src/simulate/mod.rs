@@ -1,6 +1,6 @@
 //! Replays a trace of checks on a virtual clock, with the limiter of the service: one check per line in, one decision out.
 //!
-//! `docs/RULES.md` describes the format of traces; bodies of `/json` ([`body`]) are accepted too. [`trace`] reads checks,
+//! `docs/CLI.md` describes the format of traces; bodies of `/json` ([`body`]) are accepted too. [`trace`] reads checks,
 //! [`answer`] writes decisions, [`summary`] and [`unmatched`] sum them up.
 
 mod answer;

@@ -9,8 +9,8 @@ use crate::files::{self, File};
 
 /// A word, and how often it still is in `src/`, in `tests/` and `benches/`, and in documents.
 const KEPT_OUT: [(&str, [usize; 3]); 16] = [
-    ("anew", [4, 1, 0]),
-    ("beside", [6, 11, 13]),
+    ("anew", [3, 0, 0]),
+    ("beside", [2, 11, 13]),
     ("brings along", [0, 2, 1]),
     ("in general", [0, 0, 0]),
     ("lane", [0, 1, 0]),
@@ -19,12 +19,12 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("refusal", [0, 0, 0]),
     ("refuse", [0, 0, 0]),
     ("refused", [2, 5, 0]),
-    ("somebody", [4, 1, 3]),
-    ("speaks", [9, 4, 1]),
-    ("stands", [20, 13, 2]),
-    ("tell", [13, 11, 3]),
-    ("told", [34, 16, 12]),
-    ("whoever", [11, 9, 4]),
+    ("somebody", [0, 1, 3]),
+    ("speaks", [0, 4, 1]),
+    ("stands", [12, 13, 2]),
+    ("tell", [5, 11, 3]),
+    ("told", [11, 16, 12]),
+    ("whoever", [4, 9, 4]),
 ];
 
 const AREAS: [&str; 3] = ["src", "tests and benches", "documents"];
