@@ -1,9 +1,9 @@
-//! A ban of fixed length: begun once, renewed by nothing, followed by a fresh counter.
+//! A ban of fixed length: it begins once, is never renewed, and is followed by a fresh counter.
 
 use super::{BanWhen, Limit, Op, Outcome, Reason, Verdict};
 use crate::units::Timestamp;
 
-/// The answer to anything while a ban runs until `until`.
+/// The outcome of any operation while a ban runs until `until`.
 pub(super) fn outcome(limit: &Limit, until: Timestamp, now: Timestamp, op: Op) -> Outcome {
     let full = limit.capacity();
     let verdict = match op {
@@ -14,7 +14,7 @@ pub(super) fn outcome(limit: &Limit, until: Timestamp, now: Timestamp, op: Op) -
     Outcome { verdict, before: full, after: full.saturating_add(hits), remaining: 0, reset: until.since(now) }
 }
 
-/// When `outcome` begins a ban: its end; the outcome is turned into one with nothing left until then.
+/// The end of the ban that `outcome` begins, if it begins one; then `outcome` is changed to have nothing left until then.
 pub(super) fn begins(limit: &Limit, now: Timestamp, op: Op, outcome: &mut Outcome) -> Option<Timestamp> {
     let ban = limit.ban?;
     if !matches!(op, Op::Charge(1..)) {

@@ -3,16 +3,16 @@
 //! With T = length / limit and a bucket of `burst`: new = max(tat, now) + hits x T; admitted iff new - now <= burst x T,
 //! in the queue iff new - now <= (burst + queue) x T. Bound: at most burst + queue + d / T hits in any time d.
 //!
-//! T is no whole number of nanoseconds (3 per second), so time is counted in ticks of 1 / limit nanoseconds, in 128
-//! bits: then T is `length` ticks, and nothing is ever rounded. State: `fresh_at` is the theoretical arrival time
-//! (tat), rounded up to a nanosecond; the lower half of `state` how many ticks that rounding added, the upper half T as
+//! T may not be a whole number of nanoseconds (3 per second), so time is counted in ticks of 1 / limit nanoseconds, in 128
+//! bits: then T is `length` ticks, and nothing is ever rounded. State: `fresh_at` is the theoretical arrival time (tat),
+//! rounded up to a nanosecond; the lower half of `state` is the number of ticks that rounding added, the upper half is T as
 //! an `f32`.
 //!
-//! A configuration that changes T keeps the hits that a bucket lacks, not the time that they would have taken. The T in
-//! the state says what that time was worth: the missing hits are known to one part in [`PRECISION`], and a number that
-//! close to a whole one is taken for it.
+//! When a configuration changes T, a bucket keeps the hits that it lacks, not the time to regain them. The T in the state
+//! converts that time to hits: the missing hits are known to one part in [`PRECISION`], and a number that close to a whole
+//! one is rounded to it.
 //!
-//! A denied charge that counts takes the bucket into debt, at most `limit` hits below empty.
+//! A denied charge that counts puts the bucket in debt, at most `limit` hits below empty.
 
 use super::{Cell, Limit, Op, Outcome, Queue, QueueMode, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
@@ -31,22 +31,22 @@ pub(super) fn step(limit: &Limit, burst: u32, queue: Queue, cell: Cell, now: Tim
     }
 }
 
-/// A bucket as it stands at one instant. Ticks are 1 / limit nanoseconds.
+/// The state of a bucket at one instant. Ticks are 1 / limit nanoseconds.
 #[derive(Clone, Copy)]
 struct Bucket {
     now: Timestamp,
     ticks_per_ns: u128,
-    /// T in nanoseconds, as states keep it.
+    /// T in nanoseconds, in the precision of states.
     rate: f32,
     /// Ticks that one hit costs.
     interval: u128,
     /// Ticks of a full bucket.
     full: u128,
-    /// Ticks of a full bucket and of the longest wait in the queue, for a caller who waits no longer than it says.
+    /// Ticks of a full bucket and of the longest wait in the queue, which the caller's timeout may shorten.
     most: u128,
-    /// Ticks of a full bucket and of a full queue. Whoever owes more is in debt.
+    /// Ticks of a full bucket and of a full queue. A counter that owes more is in debt.
     owed_at_most: u128,
-    /// What one period allows, in ticks.
+    /// The hits allowed per period, in ticks.
     allowance: u128,
     has_queue: bool,
     /// Ticks until the bucket is full.
@@ -78,7 +78,7 @@ impl Bucket {
         empty.with_debt(empty.debt_of(cell))
     }
 
-    /// Ticks until the bucket is full, by its state.
+    /// Ticks until the bucket is full, from its state.
     fn debt_of(self, cell: Cell) -> u128 {
         let ahead = u128::from(cell.fresh_at.since(self.now).as_ns()) * self.ticks_per_ns;
         if ahead == 0 {
@@ -86,16 +86,16 @@ impl Bucket {
         }
         let State { rate, rounding } = State::from_cell(cell);
         if rate.to_bits() == self.rate.to_bits() {
-            // Two limits whose T is all but the same may round differently: by less than a nanosecond.
+            // Limits with nearly the same T may round differently, by less than a nanosecond.
             return ahead.saturating_sub(u128::from(rounding).min(self.ticks_per_ns - 1));
         }
         let missing = missing_hits(cell.fresh_at.since(self.now), rate);
         let debt = self.cost_of_part(missing);
-        // A raised rate never lengthens a wait.
+        // A higher rate never lengthens a wait.
         if self.rate < rate { debt.min(ahead) } else { debt }
     }
 
-    /// Ticks that so many hits cost, rounded up.
+    /// Ticks that a number of hits costs, rounded up.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // It saturates.
     fn cost_of_part(self, hits: f64) -> u128 {
         let whole = hits.floor();
@@ -109,7 +109,7 @@ impl Bucket {
 
     fn charge(self, limit: &Limit, cell: Cell, hits: u64) -> (Outcome, Cell) {
         if hits == 0 {
-            return self.look(cell);
+            return self.peek(cell);
         }
         let after = self.used().saturating_add(hits);
         let wanted = self.debt.saturating_add(self.cost(hits));
@@ -124,8 +124,8 @@ impl Bucket {
         (outcome, if counts { kept.cell() } else { cell })
     }
 
-    /// Charges nothing. Denied while the bucket is in debt; a state of another rate is brought up to date.
-    fn look(self, cell: Cell) -> (Outcome, Cell) {
+    /// A charge of 0 hits. Denied while the bucket is in debt; a state with another rate is updated.
+    fn peek(self, cell: Cell) -> (Outcome, Cell) {
         let in_debt = self.debt > self.owed_at_most;
         let verdict = if in_debt { self.denied() } else { Verdict::ADMITTED };
         let reset = if in_debt { self.nanos(self.debt - self.owed_at_most) } else { self.until_full() };
@@ -133,7 +133,7 @@ impl Bucket {
         (self.outcome(verdict, self.used(), &self, reset), next)
     }
 
-    /// With the hits of a denied charge that counts: at most one period's allowance beyond what may be owed.
+    /// The bucket with the hits of a denied charge that counts: at most one period's allowance beyond a full queue.
     fn in_debt(self, wanted: u128) -> Self {
         let deepest = self.owed_at_most.saturating_add(self.allowance);
         let kept = self.with_debt(self.debt.max(wanted.min(deepest)));
@@ -152,12 +152,12 @@ impl Bucket {
         u128::from(hits).saturating_mul(self.interval)
     }
 
-    /// Whether an arrival time that far ahead can still be told; at the end of time nothing is admitted any more.
+    /// Whether an arrival time that far ahead can be represented; otherwise, at the end of time, nothing is admitted.
     fn is_representable(self, debt: u128) -> bool {
         debt.div_ceil(self.ticks_per_ns) < u128::from(Timestamp::MAX.since(self.now).as_ns())
     }
 
-    /// Hits that the debt stands for, rounded up.
+    /// The debt in hits, rounded up.
     fn used(self) -> u64 {
         u64::try_from(self.debt.div_ceil(self.interval)).unwrap_or(u64::MAX)
     }
@@ -166,8 +166,8 @@ impl Bucket {
         u64::try_from(self.full.saturating_sub(self.debt) / self.interval).unwrap_or(u64::MAX)
     }
 
-    /// How long until `hits` more would be admitted, be it into the queue. Hits that never fit: until full, and at least
-    /// a period.
+    /// The time until `hits` more would be admitted, at least to the queue. For hits that never fit: until full, and at least a
+    /// period.
     fn wait(self, limit: &Limit, hits: u64) -> Nanos {
         let cost = self.cost(hits);
         if cost > self.most {
@@ -180,7 +180,7 @@ impl Bucket {
         self.nanos(self.debt)
     }
 
-    /// Ticks as nanoseconds, rounded up: a promise is never early.
+    /// Ticks as nanoseconds, rounded up, so that a reported time is never too early.
     fn nanos(self, ticks: u128) -> Nanos {
         Nanos::from_ns(u64::try_from(ticks.div_ceil(self.ticks_per_ns)).unwrap_or(u64::MAX))
     }
@@ -196,12 +196,12 @@ impl Bucket {
     }
 }
 
-/// The two halves of a cell's state. It never reads as a ban: the upper half of that is no number.
+/// The two halves of a cell's state. It is never mistaken for a ban, whose upper half is not a number.
 #[derive(Clone, Copy)]
 struct State {
     /// T in nanoseconds when the state was written.
     rate: f32,
-    /// Ticks that `fresh_at` is later than the theoretical arrival time, fewer than a nanosecond has.
+    /// Ticks by which `fresh_at` is later than the theoretical arrival time, less than a nanosecond.
     rounding: u32,
 }
 
@@ -217,13 +217,13 @@ impl State {
     }
 }
 
-/// T, as states keep it.
+/// T, in the precision of states.
 #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)] // To one part in PRECISION.
 fn rate(limit: &Limit) -> f32 {
     (limit.window.as_ns().max(1) as f64 / f64::from(limit.max)) as f32
 }
 
-/// The hits that a bucket lacks that fills up in `until_full` at a hit in `rate` nanoseconds.
+/// The missing hits of a bucket that is full after `until_full`, at one hit per `rate` nanoseconds.
 #[allow(clippy::cast_precision_loss)] // Far beyond what matters.
 fn missing_hits(until_full: Nanos, rate: f32) -> f64 {
     let rate = f64::from(rate);
@@ -236,10 +236,10 @@ fn missing_hits(until_full: Nanos, rate: f32) -> f64 {
     if (missing - missing.round()).abs() <= unsure { missing.round() } else { missing }
 }
 
-/// How finely states know their T: an `f32` has 24 significant bits, of which one is lost to its rounding.
+/// The precision of T in states: an `f32` has 24 significant bits, one of which is lost to rounding.
 const PRECISION: f64 = 8_388_608.0;
 
-/// A limit of 0 per window: nothing passes, ever.
+/// A limit of 0 per window: nothing is ever admitted.
 fn blocked(limit: &Limit, cell: Cell, op: Op) -> (Outcome, Cell) {
     let (verdict, hits) = match op {
         Op::Charge(hits @ 1..) => (Verdict::Denied(Reason::OverLimit), hits),

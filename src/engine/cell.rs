@@ -4,11 +4,11 @@ use crate::units::Timestamp;
 
 /// The state of one counter.
 ///
-/// What `state` means is the algorithm's matter; `fresh_at` means the same for all: from then on the counter equals one
-/// that has never been used, and may be dropped.
+/// The meaning of `state` depends on the algorithm. That of `fresh_at` does not: from then on the counter equals one that has
+/// never been used, and may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// When the counter equals a fresh one. [`Timestamp::MAX`] stands for never: time does not go that far.
+    /// When the counter equals a fresh one. [`Timestamp::MAX`] means never.
     pub(super) fresh_at: Timestamp,
     pub(super) state: u64,
 }

@@ -65,9 +65,9 @@ fn open(limit: &Limit, starts: Starts, now: Timestamp) -> Cell {
 fn untouched_reset(limit: &Limit, starts: Starts, now: Timestamp, admitted: bool) -> Nanos {
     match starts {
         Starts::Clock => open(limit, starts, now).fresh_at.since(now),
-        // Nothing is lacking.
+        // The whole allowance is available.
         Starts::FirstRequest if admitted => Nanos::ZERO,
-        // More hits than the limit in one check: no wait makes it pass, so the longest there is.
+        // More hits than the limit are never admitted, so the longest wait.
         Starts::FirstRequest => limit.window,
     }
 }

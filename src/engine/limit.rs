@@ -1,8 +1,8 @@
-//! What a limit is, to the engine.
+//! A limit, as the engine sees it.
 
 use crate::units::Nanos;
 
-/// One limit: so many hits in so long, by one algorithm.
+/// One limit: a number of hits per window, with an algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Hits allowed per window.
@@ -22,10 +22,10 @@ pub struct Limit {
 pub enum CountDenied {
     /// They do not.
     Never,
-    /// They do where the limit is charged on its own, and do not where it is charged all or nothing with others: the
-    /// default of clock-aligned fixed windows, as in the reference.
+    /// They do if the limit is charged on its own, and do not if it is charged all or nothing with others: the default of
+    /// clock-aligned fixed windows, as in the reference.
     Alone,
-    /// They do, whichever limit of the check denies: for charges after the fact, which report what has been spent.
+    /// They do, whichever limit of the check denies: for charges after the fact, which report costs that have been incurred.
     Always,
 }
 
@@ -40,8 +40,8 @@ impl Limit {
         matches!(self.count_denied, CountDenied::Always)
     }
 
-    /// The most hits that a fresh counter admits at one instant, those that would wait left out; what an outcome's `before`
-    /// and `after` are measured against.
+    /// The most hits that a fresh counter admits at one instant without a delay: the scale of `before` and `after` in an
+    /// outcome.
     pub fn capacity(&self) -> u64 {
         match self.algorithm {
             Algorithm::TokenBucket { burst, .. } => burst.into(),
@@ -83,7 +83,7 @@ pub enum Starts {
 /// Hits above the burst that may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// How many; 0: none.
+    /// The maximum number; 0: no queue.
     pub size: u32,
     /// Who waits.
     pub mode: QueueMode,
@@ -92,16 +92,16 @@ pub struct Queue {
 /// Who waits for a queued hit's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueMode {
-    /// The server holds its answer.
+    /// The server delays its reply.
     Hold,
-    /// The server holds its answer, but its caller waits no longer than this: hits that would have to are denied, not
-    /// charged and wasted.
+    /// The server delays its reply, but the caller waits no longer than this: hits that would wait longer are denied and not
+    /// charged.
     HoldAtMost(Nanos),
-    /// The caller is told how long to wait.
+    /// The answer reports how long the caller should wait.
     Advise,
 }
 
-/// A ban of fixed length that calls during it do not renew.
+/// A ban of fixed length, which checks during the ban do not renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
     /// Its length, never zero.

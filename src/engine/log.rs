@@ -14,11 +14,11 @@ use crate::units::{Nanos, Timestamp};
 /// The state of one counter that keeps every hit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    /// Hits by instant, oldest first, none empty.
+    /// Hits by instant, oldest first, each above 0.
     entries: VecDeque<(Timestamp, u32)>,
     /// The sum of `entries`.
     total: u64,
-    /// The end of a ban, and whether the ban still stands is decided by the clock.
+    /// The end of the last ban, which may have passed.
     banned_until: Option<Timestamp>,
     /// The length of the limit's window, for [`Log::is_fresh`].
     window: Nanos,
@@ -28,7 +28,7 @@ impl Log {
     /// A counter that has never been used.
     pub const FRESH: Self = Self { entries: VecDeque::new(), total: 0, banned_until: None, window: Nanos::ZERO };
 
-    /// Whether this counter equals one that has never been used. Its window is kept from the last operation.
+    /// Whether this counter equals one that has never been used, by the window of the last operation.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
         let newest_out = self.entries.back().is_none_or(|(at, _)| Self::is_out(*at, self.window, now));
         newest_out && self.banned_until.is_none_or(|until| until <= now)
@@ -43,7 +43,7 @@ impl Log {
         limit.ban.and(self.banned_until).filter(|until| *until > now)
     }
 
-    /// Drops what is out of the window; the time is amortised over the hits that came in.
+    /// Drops hits that are out of the window; the cost is amortised over the hits that were added.
     fn expire(&mut self, window: Nanos, now: Timestamp) {
         while let Some((at, hits)) = self.entries.front().copied()
             && Self::is_out(at, window, now)
@@ -56,7 +56,7 @@ impl Log {
         }
     }
 
-    /// Whether a hit counts no more. At the end of time nothing leaves: the sum could not be told from it.
+    /// Whether a hit no longer counts. At the end of time, where instants saturate, every hit still counts.
     fn is_out(at: Timestamp, window: Nanos, now: Timestamp) -> bool {
         let leaves = at.plus(window);
         leaves <= now && leaves < Timestamp::MAX
@@ -67,13 +67,13 @@ impl Log {
         let hits = u32::try_from(hits).unwrap_or(u32::MAX);
         self.total += u64::from(hits);
         match self.entries.back_mut() {
-            // A clock that stepped back: the order of the log is kept.
+            // The clock has stepped back: the log stays in order.
             Some((at, count)) if *at >= now => *count = count.saturating_add(hits),
             _ => self.entries.push_back((now, hits)),
         }
         self.recount();
-        // Denied hits that count. What is older than `max` newer instants matters only to a refund: it stays counted, as of
-        // the next instant.
+        // Denied hits that count. Hits older than `max` newer instants matter only for refunds: they stay counted, as of the
+        // next instant.
         if self.entries.len() > usize::try_from(max).unwrap_or(usize::MAX).saturating_add(1)
             && let Some((_, oldest)) = self.entries.pop_front()
             && let Some((_, next)) = self.entries.front_mut()
@@ -84,14 +84,14 @@ impl Log {
         }
     }
 
-    /// Keeps the sum true where a count saturated.
+    /// Corrects the sum after a count saturated.
     fn recount(&mut self) {
         if self.entries.back().is_some_and(|(_, count)| *count == u32::MAX) {
             self.total = self.entries.iter().map(|(_, count)| u64::from(*count)).sum();
         }
     }
 
-    /// Takes hits out, the latest first.
+    /// Removes hits, the latest first.
     fn take_back(&mut self, mut hits: u64) {
         while hits > 0
             && let Some((_, count)) = self.entries.back_mut()
@@ -106,13 +106,13 @@ impl Log {
         }
     }
 
-    /// Whether hits of a new instant would take more of the heap.
+    /// Whether hits at a new instant would need more heap memory.
     pub fn must_grow(&self, now: Timestamp) -> bool {
         let is_new = self.entries.back().is_none_or(|(at, _)| *at < now);
         is_new && self.entries.len() == self.entries.capacity()
     }
 
-    /// How long until `hits` more would be admitted; hits that never fit: until the log is empty, and at least a window.
+    /// The time until `hits` more would be admitted. For hits that never fit: until the log is empty, and at least a window.
     fn wait(&self, limit: &Limit, now: Timestamp, hits: u64) -> Nanos {
         let Some(room) = u64::from(limit.max).checked_sub(hits) else {
             let empty = self.entries.back().map_or(limit.window, |(at, _)| at.plus(limit.window).since(now));
@@ -138,9 +138,9 @@ impl Log {
 
 /// One operation on a log.
 ///
-/// With `commit` false the verdict is the same, and the counter as before but for what has expired. The rest of the
-/// outcome then leaves out the operation's own hits, and nothing is allocated.
-/// Cost: amortised constant; a denied operation of n hits looks at no more than the n oldest entries.
+/// With `commit` false the verdict is the same, but only expired hits are removed from the counter. The rest of the outcome
+/// then does not include the operation's own hits, and nothing is allocated.
+/// Cost: amortised constant; a denied operation of n hits reads at most the n oldest entries.
 pub fn step(limit: &Limit, log: &mut Log, now: Timestamp, op: Op, commit: bool) -> Outcome {
     if let Some(until) = log.ban_until(limit, now) {
         return ban::outcome(limit, until, now, op);

@@ -1,7 +1,7 @@
 //! PURE: limits, cells and the transitions between cells; no IO, no clock, no map, no protobuf.
 //!
-//! A transition is a function `(limit, state, now, operation) -> (outcome, state)`. A store replaces a counter's state
-//! as one step (see [`crate::store`]); who counts how is decided here alone:
+//! A transition is a function `(limit, state, now, operation) -> (outcome, state)`. A store replaces a counter's state in one
+//! step (see [`crate::store`]); how hits are counted is decided only here:
 //!
 //! | algorithm | module | state | bytes |
 //! | --- | --- | --- | --- |
@@ -10,7 +10,7 @@
 //! | `token_bucket` | `bucket` | theoretical arrival time, its fraction of a nanosecond, the time of a hit | 16 |
 //! | `sliding_log` | [`log`] | every admitted hit's time | 64 + 16 per instant |
 //!
-//! A ban takes the place of the other state, because a counter that is banned counts nothing and is fresh afterwards.
+//! A ban replaces the other state, because a banned counter counts nothing and is fresh afterwards.
 
 mod ban;
 mod bucket;

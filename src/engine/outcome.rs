@@ -1,17 +1,17 @@
-//! What is asked of a counter, and what it answers.
+//! Operations on a counter, and their outcomes.
 
 use crate::units::Nanos;
 
-/// What is asked of a counter.
+/// An operation on a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Spend that many hits if the limit allows; 0 looks and changes nothing.
+    /// Spend that many hits if the limit allows; 0 reads the counter and changes nothing.
     Charge(u64),
-    /// Give that many hits back, at most up to the full allowance. Always admitted, never creates a counter.
+    /// Refund that many hits, at most up to the full allowance. Always admitted, never creates a counter.
     Refund(u64),
 }
 
-/// The answer to one [`Op`].
+/// The outcome of one [`Op`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
     /// Admitted or denied.
@@ -22,17 +22,17 @@ pub struct Outcome {
     pub after: u64,
     /// Hits that could be spent right now, after this operation.
     pub remaining: u64,
-    /// When denied: after how long the same operation can succeed if nobody else spends. When admitted: how long until
-    /// the counter next regains allowance that it lacks.
+    /// When denied: the time until the same operation can succeed if there are no other hits. When admitted: the time until the
+    /// counter next regains allowance that it lacks.
     pub reset: Nanos,
 }
 
 /// Admitted or denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The limit allows it, after `delay` in the queue (zero nearly always).
+    /// The limit allows it, after `delay` in the queue (nearly always zero).
     Admitted {
-        /// How long the hits wait for their turn.
+        /// How long the hits wait in the queue.
         delay: Nanos,
     },
     /// The limit does not allow it.
@@ -46,9 +46,9 @@ pub enum Reason {
     OverLimit,
     /// A ban runs.
     Banned,
-    /// Too many hits, those that wait in the queue included.
+    /// Too many hits, including those that wait in the queue.
     QueueFull,
-    /// The store has no room for another counter.
+    /// The store's capacity for counters is exhausted.
     NoRoom,
 }
 
@@ -65,7 +65,7 @@ impl Reason {
 }
 
 impl Verdict {
-    /// Admitted at once.
+    /// Admitted without a delay.
     pub const ADMITTED: Self = Self::Admitted { delay: Nanos::ZERO };
 }
 

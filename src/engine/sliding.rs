@@ -3,11 +3,10 @@
 //! Source: Cloudflare, "How we built rate limiting capable of scaling to millions of domains" (2017).
 //! Estimate = previous x (1 - elapsed / length) + current; over when estimate + hits > limit.
 //!
-//! Error bound. It takes the hits of the previous window as evenly spread. Too many: at worst 2 x limit - 1 in a
-//! trailing window (the limit at the very end of one window, then as fast as admitted), though never more than
-//! elapsed / length x limit in the instant after an edge, where a fixed window admits the limit at once. Too few: a
-//! client that spent its limit at the beginning of a window and was idle since is still held to account for it until
-//! the end of the next one.
+//! Error bound. The hits of the previous window are assumed to be evenly distributed. Too many: at worst 2 x limit - 1 in a
+//! trailing window (the limit at the very end of one window, then as fast as admitted), but never more than
+//! elapsed / length x limit after an edge, where a fixed window admits the limit at once. Too few: hits that a client spent
+//! at the beginning of a window still count until the end of the next one, even if it was idle since.
 //!
 //! State: `fresh_at` is the end of the window after the current one, `state` the two counts, previous in the upper half.
 //! All arithmetic is exact: the estimate is compared as a fraction, in 128 bits.
@@ -15,7 +14,7 @@
 use super::{Cell, Limit, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 
-/// The two windows as they stand at one instant.
+/// The two windows at one instant.
 #[derive(Clone, Copy)]
 struct Windows {
     /// Hits in the previous window.
@@ -80,7 +79,7 @@ impl Windows {
         if begun == cell_begun {
             return Self { previous, current, ..fresh };
         }
-        // One below the largest count: both halves full would read as a ban.
+        // One below the largest count: if both halves were full, this would be mistaken for a ban.
         Self { previous: current.min(u32::MAX - 1), ..fresh }
     }
 
@@ -114,14 +113,14 @@ impl Windows {
         Self { current: self.current.saturating_add(hits), ..self }
     }
 
-    /// Gives hits back, the latest first.
+    /// Removes refunded hits, the latest first.
     fn without(self, hits: u64) -> Self {
         let from_current = u32::try_from(hits).unwrap_or(u32::MAX).min(self.current);
         let rest = u32::try_from(hits - u64::from(from_current)).unwrap_or(u32::MAX);
         Self { current: self.current - from_current, previous: self.previous.saturating_sub(rest), ..self }
     }
 
-    /// How long until `hits` more would be admitted.
+    /// The time until `hits` more would be admitted.
     fn wait(self, limit: &Limit, now: Timestamp, hits: u64) -> Nanos {
         let length = Nanos::from_ns(self.length_ns);
         let room = |used: u64| u64::from(limit.max).checked_sub(used.saturating_add(hits));
@@ -130,20 +129,20 @@ impl Windows {
         } else if let Some(room) = room(0) {
             self.begun.plus(length).plus(decayed(self.current, room, self.length_ns))
         } else {
-            // More hits than the limit: no wait makes it pass, so until nothing counts any more.
+            // More hits than the limit are never admitted, so the time until no hit counts any more.
             self.begun.plus(length).plus(length)
         };
         at.since(now)
     }
 
-    /// How long until one more hit than now could be spent; zero when nothing is lacking.
+    /// The time until one more hit could be spent; zero if the whole allowance is available.
     fn regains(self, limit: &Limit, now: Timestamp) -> Nanos {
         let remaining = self.remaining(limit);
         if remaining >= limit.max.into() { Nanos::ZERO } else { self.wait(limit, now, remaining + 1) }
     }
 }
 
-/// How far into the next window `count` hits of a window weigh at most `room`.
+/// The time into the next window after which `count` hits of a window weigh at most `room`.
 fn decayed(count: u32, room: u64, length_ns: u64) -> Nanos {
     if u64::from(count) <= room {
         return Nanos::ZERO;

@@ -1,9 +1,9 @@
-//! The one transition that every algorithm but the log goes through.
+//! The transition of every algorithm except the log.
 
 use super::{Algorithm, Cell, Limit, Op, Outcome, ban, bucket, fixed, sliding};
 use crate::units::Timestamp;
 
-/// One operation on a counter of any algorithm but the log: the answer and the counter's next state.
+/// One operation on a counter of any algorithm except the log. Returns the outcome and the counter's next state.
 ///
 /// Source: the documentation of each algorithm is in its module. Cost: a few integer operations, no allocation.
 pub fn step(limit: &Limit, cell: Cell, now: Timestamp, op: Op) -> (Outcome, Cell) {
@@ -11,14 +11,14 @@ pub fn step(limit: &Limit, cell: Cell, now: Timestamp, op: Op) -> (Outcome, Cell
     if cell.is_ban() {
         return match limit.ban {
             Some(_) => (ban::outcome(limit, cell.fresh_at, now, op), cell),
-            // The ban was taken out of the configuration: so is what is left of it.
+            // The ban was removed from the configuration, so the rest of it is dropped.
             None => step(limit, Cell::FRESH, now, op),
         };
     }
     let (mut outcome, mut next) = match limit.algorithm {
         Algorithm::FixedWindow { starts } => fixed::step(limit, starts, cell, now, op),
         Algorithm::TokenBucket { burst, queue } => bucket::step(limit, burst, queue, cell, now, op),
-        // The log keeps more than a cell; asked by mistake, its bounded relative answers.
+        // A log does not fit a cell; if this is called by mistake, the bounded approximation is used.
         Algorithm::SlidingWindow | Algorithm::SlidingLog => sliding::step(limit, cell, now, op),
     };
     if let Some(until) = ban::begins(limit, now, op, &mut outcome) {

@@ -3,9 +3,9 @@
 /// The nine bytes before each frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// The payload's bytes.
+    /// The length of the payload.
     pub(crate) length: usize,
-    /// What the frame is.
+    /// The type of the frame.
     pub(crate) kind: u8,
     /// Bits whose meaning depends on the kind.
     pub(crate) flags: u8,
@@ -14,7 +14,7 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Takes the head apart; the reserved bit is left out.
+    /// Decodes the head, without the reserved bit.
     pub(crate) fn read(bytes: [u8; HEAD_BYTES]) -> Self {
         let [a, b, c, kind, flags, id @ ..] = bytes;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
@@ -27,7 +27,7 @@ impl Head {
     }
 }
 
-/// Appends a frame. A payload longer than 2^24 - 1 bytes is a mistake of the caller, who knows the peer's bound.
+/// Appends a frame. The payload must not exceed the peer's bound, which is at most 2^24 - 1 bytes.
 pub(crate) fn put_frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     put_head(out, kind, flags, stream, payload.len());
     out.extend_from_slice(payload);
@@ -40,7 +40,7 @@ pub(crate) fn put_head(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, leng
     out.extend_from_slice(&stream.to_be_bytes());
 }
 
-/// Leaves out the padding of DATA and HEADERS; `None` when there is more of it than payload.
+/// Removes the padding of DATA and HEADERS; `None` if it is longer than the payload.
 pub(crate) fn unpadded(head: Head, payload: &[u8]) -> Option<&[u8]> {
     if !head.has(PADDED) {
         return Some(payload);
@@ -49,16 +49,16 @@ pub(crate) fn unpadded(head: Head, payload: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len().checked_sub(usize::from(*padding))?)
 }
 
-/// What a client says first.
+/// The connection preface of a client.
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const HEAD_BYTES: usize = 9;
 pub(crate) const MAX_STREAM_ID: u32 = 0x7fff_ffff;
-/// The largest payload that a peer may send unless it is allowed more, which we never do.
+/// The largest payload that a peer may send unless our settings allow more, which they do not.
 pub(crate) const DEFAULT_MAX_FRAME: usize = 16_384;
-/// Windows begin with so many bytes.
+/// The initial size of windows.
 pub(crate) const DEFAULT_WINDOW: i64 = 65_535;
-/// Bytes that a table of headers holds at the beginning.
+/// The initial size of header tables.
 pub(crate) const DEFAULT_TABLE: usize = 4_096;
 pub(crate) const MAX_WINDOW: i64 = 0x7fff_ffff;
 

@@ -1,11 +1,11 @@
-//! Header blocks (RFC 7541). What is read has no dynamic table: our SETTINGS allow the peer none.
+//! Header blocks (RFC 7541). Blocks that are read have no dynamic table, because our SETTINGS do not allow one.
 //!
-//! Of our own, since the crates that were looked at (`hpack` and those that descend from it) build the Huffman table again
-//! for every string: with a server whose headers differ each time, that would be most of what the generator costs.
+//! This is our own code, because the available crates (`hpack` and its forks) build the Huffman table again for every string:
+//! with a server whose headers differ each time, that would be most of the generator's cost.
 
 use super::huffman::Huffman;
 
-/// Reads header blocks for the three names that say how a call went; everything else is checked and left out.
+/// Reads the three headers about the status of a call from header blocks; everything else is validated and ignored.
 #[derive(Clone, Debug)]
 pub(crate) struct Decoder {
     huffman: Huffman,
@@ -13,14 +13,14 @@ pub(crate) struct Decoder {
     value: Vec<u8>,
 }
 
-/// What a block said.
+/// The headers of a block that are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Meaning {
     /// `:status`.
     pub(crate) status: Option<u16>,
-    /// `grpc-status`; [`u16::MAX`] for one that is no number.
+    /// `grpc-status`; [`u16::MAX`] if it is not a number.
     pub(crate) grpc: Option<u16>,
-    /// `grpc-message`, as it stood there.
+    /// `grpc-message`, not decoded.
     pub(crate) message: Vec<u8>,
 }
 
@@ -32,7 +32,7 @@ impl Decoder {
     /// Reads a whole block.
     ///
     /// # Errors
-    /// It is no header block, or needs a dynamic table.
+    /// It is not a header block, or needs a dynamic table.
     pub(crate) fn read(&mut self, block: &[u8]) -> Result<Meaning, &'static str> {
         let (mut meaning, mut rest) = (Meaning::default(), block);
         while let Some(first) = rest.first().copied() {
@@ -95,7 +95,7 @@ pub(crate) fn put_indexed(out: &mut Vec<u8>, index: usize) {
     put_integer(out, 0x80, 7, index);
 }
 
-/// Appends a header in full, for the peer to remember or not; `index` is where its name is in the static table.
+/// Appends a header in full; with `remember` it is added to the peer's table. `index` is that of its name in the static table.
 pub(crate) fn put_literal(out: &mut Vec<u8>, remember: bool, index: Option<usize>, name: &str, value: &str) {
     let (first, prefix) = if remember { (0x40, 6) } else { (0, 4) };
     put_integer(out, first, prefix, index.unwrap_or(0));
@@ -110,7 +110,7 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// An integer after the bits of `first` that are not its prefix (section 5.1).
+/// Appends an integer after the bits of `first` that are not a part of its prefix (section 5.1).
 fn put_integer(out: &mut Vec<u8>, first: u8, prefix: u8, value: usize) {
     let largest = (1_u8 << prefix) - 1;
     if let Some(short) = u8::try_from(value).ok().filter(|short| *short < largest) {
@@ -126,7 +126,7 @@ fn put_integer(out: &mut Vec<u8>, first: u8, prefix: u8, value: usize) {
     out.push(rest.to_le_bytes()[0]);
 }
 
-/// Four bytes after the prefix are more than any block of ours allows.
+/// Reads an integer. Four bytes after the prefix are more than our blocks allow.
 fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, &'static str> {
     let (first, mut after) = rest.split_first().ok_or(TRUNCATED)?;
     let largest = 0xff_u8 >> (8 - prefix);
@@ -157,11 +157,11 @@ fn number(text: &[u8]) -> Option<u16> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// What the static table holds; a dynamic one begins behind it.
+/// The number of entries in the static table; a dynamic one follows it.
 pub(crate) const STATIC_ENTRIES: usize = 61;
-/// At the beginning of a block: the dynamic table is to hold nothing.
+/// At the beginning of a block: sets the size of the dynamic table to 0.
 pub(crate) const EMPTY_TABLE: u8 = 0x20;
-/// Where `:status` begins in the static table, and the values it has there.
+/// The first index of `:status` in the static table, and its values there.
 const STATUS: usize = 8;
 const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
 const TRUNCATED: &str = "a header block ends too early";

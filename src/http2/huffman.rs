@@ -1,14 +1,14 @@
 //! The Huffman code of HPACK (RFC 7541, appendix B).
 //!
-//! The code is canonical: codes of one length are consecutive in the order of their symbols, and longer ones follow
-//! shorter ones. So the lengths alone say all of it.
+//! The code is canonical: codes of one length are consecutive in the order of their symbols, and longer ones follow shorter
+//! ones. So it is defined by the lengths alone.
 
 /// Decodes strings. Cost: a few nanoseconds for each bit.
 #[derive(Clone, Debug)]
 pub(crate) struct Huffman {
     /// Symbols in the order of their codes.
     symbols: Vec<u16>,
-    /// For each length from 1: the first code, and how many there are.
+    /// For each length from 1: the first code, and the number of codes.
     lengths: Vec<(u32, u32)>,
 }
 
@@ -25,10 +25,10 @@ impl Huffman {
         Self { symbols, lengths }
     }
 
-    /// Appends what `encoded` stands for.
+    /// Decodes `encoded`, and appends the result.
     ///
     /// # Errors
-    /// It holds the code for the end, or its padding is none.
+    /// It contains the end-of-string code, or its padding is not valid.
     pub(crate) fn decode(&self, encoded: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
         let mut bits = encoded.iter().flat_map(|byte| (0..8).rev().map(move |at| u32::from(byte >> at & 1)));
         loop {
@@ -36,7 +36,7 @@ impl Huffman {
             let mut found = None;
             for (read, (first, count)) in self.lengths.iter().enumerate() {
                 let Some(bit) = bits.next() else {
-                    // What is left over is fewer than eight bits, all ones.
+                    // Valid padding is fewer than eight bits, all ones.
                     return if read < 8 && ones { Ok(()) } else { Err("bad padding of a Huffman string") };
                 };
                 ones &= bit == 1;
@@ -56,7 +56,7 @@ impl Huffman {
 
 const LONGEST: u8 = 30;
 
-/// The bits of the code of each byte, and of the end.
+/// The length of the code of each byte, and of the end-of-string code.
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28,

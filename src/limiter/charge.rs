@@ -1,4 +1,4 @@
-//! Charges the counters of what limits a check.
+//! Charges the counters of a check's limits.
 
 use smallvec::SmallVec;
 
@@ -19,7 +19,7 @@ pub(super) fn each(
     descriptors.map(|(descriptor, resolved)| descriptor_alone(evaluation, descriptor, resolved, keys)).collect()
 }
 
-/// Charges one descriptor; a rule's several limits all or nothing among themselves.
+/// Charges one descriptor; several limits of its rule are charged all or nothing.
 pub(super) fn descriptor_alone(
     evaluation: Evaluation<'_, '_, '_>,
     descriptor: &Descriptor<'_>,
@@ -41,9 +41,9 @@ pub(super) fn descriptor_alone(
     Outcomes::new(limits, charged)
 }
 
-/// Charges every descriptor in one step, all or nothing. Returns whether that admits the check.
+/// Charges all descriptors in one step, all or nothing. Returns whether the check is admitted.
 ///
-/// A descriptor in shadow mode denies nothing, and one in quota mode only if all of those do.
+/// A descriptor in shadow mode denies nothing, and one in quota mode denies the check only together with all others.
 pub(super) fn all_or_nothing(
     evaluation: Evaluation<'_, '_, '_>,
     resolved: &[Resolved<'_>],
@@ -61,7 +61,7 @@ pub(super) fn all_or_nothing(
         charges.extend(limits.iter().map(|limited| charge(limited, keys, op)));
         groups.push(Group { role, charges: limits.len() });
         if quota && role == Role::Observed {
-            // It is a quota that is never over.
+            // A quota that is never over.
             groups.push(Group { role: Role::Quota, charges: 0 });
         }
     }

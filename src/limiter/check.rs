@@ -1,4 +1,4 @@
-//! A request to decide about, as every front end puts it.
+//! A check, in the form common to all front ends.
 
 use std::borrow::Cow;
 
@@ -14,9 +14,9 @@ pub struct Check<'a> {
     pub domain: Cow<'a, str>,
     /// The descriptors, at least one.
     pub descriptors: SmallVec<[Descriptor<'a>; 2]>,
-    /// Hits of the descriptors that name none; 0 means 1.
+    /// Hits of descriptors without a number of their own; 0 means 1.
     pub hits_addend: u32,
-    /// How long the caller waits at most for a delayed reply; `None`: as long as it takes.
+    /// How long the caller waits for a delayed reply; `None`: without a limit.
     pub timeout: Option<Nanos>,
 }
 
@@ -25,11 +25,11 @@ pub struct Check<'a> {
 pub struct Descriptor<'a> {
     /// The entries, in order.
     pub entries: SmallVec<[Entry<'a>; 4]>,
-    /// A request override, in place of the configured one.
+    /// A request override, in place of the configured limits.
     pub limit: Option<Override>,
-    /// Hits of this descriptor; 0 looks without counting.
+    /// Hits of this descriptor; 0 reads the counters without charging them.
     pub hits: Option<u64>,
-    /// The hits are given back.
+    /// The hits are refunded.
     pub refund: bool,
 }
 
@@ -38,7 +38,7 @@ pub struct Descriptor<'a> {
 pub struct Override {
     /// Hits allowed per period.
     pub requests_per_unit: u32,
-    /// The period; `None` when the request names no known unit (then the configured rules apply).
+    /// The period; `None` if the unit is unknown (then the configured rules apply).
     pub period: Option<Period>,
 }
 

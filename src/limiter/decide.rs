@@ -1,4 +1,4 @@
-//! Decides about a check: the pipeline from the rules to the record.
+//! Decides a check: the pipeline from the rules to the record.
 
 use smallvec::SmallVec;
 
@@ -16,7 +16,7 @@ use crate::store::{CounterKeys, Memory};
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Usage, WorkerSlot};
 
-/// Decides about one check, and counts it.
+/// Decides one check, and counts it.
 pub(super) fn decide<'v>(
     plan: &'v Plan,
     store: &'v Memory,
@@ -37,7 +37,7 @@ pub(super) fn decide<'v>(
     }
     let evaluation = Evaluation { check, plan, domain, store, usage, settings, worker, now };
     let mut search = Resolver::new(plan, domain, check);
-    // Nearly every check has one descriptor: what limits it needs no list.
+    // Nearly every check has one descriptor, for which no lists are needed.
     if let [only] = &*check.descriptors {
         let mut resolved = [search.resolve(only)];
         let keys = search.finish(&mut resolved);
@@ -69,7 +69,7 @@ fn charge_and_conclude<'v>(
     }
 }
 
-/// Makes the decision of what was charged, and counts it; `admitted` is what was decided where all was charged in one step.
+/// Makes the decision from the outcomes, and counts it; `admitted` is the result if all descriptors were charged in one step.
 fn conclude<'v>(
     evaluation: Evaluation<'v, '_, '_>,
     resolved: &[Resolved<'v>],
@@ -83,7 +83,7 @@ fn conclude<'v>(
         decision.statuses.push(status(resolved, outcomes));
     }
     decision.governing = decision.find_governing(settings.quota_mode);
-    // In global shadow mode no limit binds another: everything was charged on its own.
+    // In global shadow mode each descriptor was charged on its own.
     let admitted = admitted.filter(|_| !settings.shadow_mode);
     let code = match admitted {
         Some(true) => Code::Ok,
@@ -107,7 +107,7 @@ fn conclude<'v>(
     decision
 }
 
-/// OVER_LIMIT iff a descriptor without quota mode is over, or there are some with it and all of those are over.
+/// OVER_LIMIT if a descriptor without quota mode is over, or if there are descriptors with it and all of them are over.
 fn overall(evaluation: Evaluation<'_, '_, '_>, resolved: &[Resolved<'_>], statuses: &[Status<'_>]) -> Code {
     let (mut quotas, mut quotas_over) = (0, 0);
     for (resolved, status) in resolved.iter().zip(statuses) {
@@ -122,7 +122,7 @@ fn overall(evaluation: Evaluation<'_, '_, '_>, resolved: &[Resolved<'_>], status
     if quotas > 0 && quotas == quotas_over { Code::OverLimit } else { Code::Ok }
 }
 
-/// How long an admitted check waits: the longest delay of its reply, and the longest that is only advised.
+/// The delays of an admitted check: the longest one of its reply, and the longest one that is only advised.
 fn delays(resolved: &[Resolved<'_>], outcomes: &[Outcomes]) -> (Nanos, Nanos) {
     let (mut delay, mut advice) = (Nanos::ZERO, Nanos::ZERO);
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {

@@ -1,4 +1,4 @@
-//! What was decided, as every front end reports it.
+//! A decision, in the form common to all front ends.
 
 use smallvec::SmallVec;
 
@@ -6,15 +6,15 @@ use crate::engine::Reason;
 use crate::rules::{Domain, Rule, RuleLimit, Unit};
 use crate::units::Nanos;
 
-/// The answer to one check.
+/// The decision of one check.
 #[derive(Clone, Debug, Default)]
 pub struct Decision<'v> {
-    /// The overall answer.
+    /// The overall code.
     pub code: Code,
     /// One status for each descriptor, in order.
     pub statuses: SmallVec<[Status<'v>; 2]>,
-    /// The index of the descriptor whose limit governs the answer: the one that denies, else the one with the least
-    /// remaining. `None` when nothing is limited.
+    /// The index of the descriptor whose limit governs the answer: the one that denies, else the one with the least remaining.
+    /// `None` if there is no limit.
     pub governing: Option<usize>,
     /// How long the reply is to be delayed, for hits that wait in a queue; zero when denied.
     pub delay: Nanos,
@@ -25,7 +25,7 @@ pub struct Decision<'v> {
 }
 
 impl Decision<'_> {
-    /// The descriptor whose limit governs the answer, of statuses that are complete.
+    /// The descriptor whose limit governs the answer. The statuses must be complete.
     pub(super) fn find_governing(&self, quota_mode: bool) -> Option<usize> {
         if let [only] = &*self.statuses {
             return only.limit.map(|_| 0);
@@ -36,10 +36,10 @@ impl Decision<'_> {
         denying.or_else(|| (0..self.statuses.len()).filter(limited).min_by_key(remaining))
     }
 
-    /// The descriptor whose limit governs a denial: of those that are `over` the one to wait for.
+    /// The descriptor whose limit governs a denial: of those that are `over`, the one that decides the wait.
     ///
-    /// A limit that denies by itself keeps the check out until it has room, so of several the longest wait counts. Quotas
-    /// deny only all together, so of them the shortest does, and none while another has room.
+    /// A limit that denies by itself denies the check until it admits again, so of several the longest wait counts. Quotas deny
+    /// only together, so of them the shortest wait counts, and none does while another quota admits.
     pub(super) fn denied_by(&self, quota_mode: bool, over: impl Fn(&Status<'_>) -> bool) -> Option<usize> {
         let statuses = || self.statuses.iter().enumerate();
         let wait = |(_, status): &(usize, &Status<'_>)| status.reset;
@@ -53,42 +53,42 @@ impl Decision<'_> {
 }
 
 impl Status<'_> {
-    /// Whether the descriptor counts among the quotas, of which one that has room lets the check pass. In global quota
-    /// mode all do but unlimited ones.
+    /// Whether the descriptor is a quota: the check is admitted if one quota admits. In global quota mode all are, except
+    /// unlimited ones.
     fn is_quota(&self, quota_mode: bool) -> bool {
         let by_rule = self.limit.is_some() && self.rule.is_some_and(|rule| rule.quota_mode);
         by_rule || (quota_mode && !self.unlimited)
     }
 }
 
-/// Whether something may pass.
+/// The code of a check or a descriptor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Code {
-    /// It may.
+    /// Admitted.
     #[default]
     Ok,
-    /// It may not.
+    /// Denied.
     OverLimit,
 }
 
-/// The answer to one descriptor.
+/// The status of one descriptor.
 #[derive(Clone, Debug, Default)]
 pub struct Status<'v> {
     /// Whether this descriptor allows the check.
     pub code: Code,
-    /// The rule that it matched, if one did and nothing replaced it.
+    /// The rule that it matched, unless another rule replaced it.
     pub rule: Option<&'v Rule>,
-    /// The governing limit: of several the one that denies, else the one with the least share left.
+    /// The governing limit: of several limits the one that denies, else the one with the least share left.
     pub limit: Option<CurrentLimit<'v>>,
-    /// The rule says that there is no limit.
+    /// The rule is unlimited.
     pub unlimited: bool,
-    /// Hits that could be spent right now.
+    /// Hits that are still allowed now.
     pub remaining: u64,
     /// See [`crate::engine::Outcome::reset`].
     pub reset: Nanos,
     /// How long the hits wait in a queue.
     pub delay: Nanos,
-    /// Why it was denied; also set when shadow mode turned the denial around.
+    /// Why it was denied; also set if it was admitted because of shadow mode.
     pub denied: Option<Reason>,
 }
 
@@ -99,7 +99,7 @@ pub struct CurrentLimit<'v> {
     pub requests_per_unit: u32,
     /// The unit of which the period is a whole multiple, if there is one.
     pub unit: Option<Unit>,
-    /// How many units the period is.
+    /// The period in units.
     pub multiplier: u32,
     /// The period's length.
     pub length: Nanos,

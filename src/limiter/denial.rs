@@ -1,4 +1,4 @@
-//! Reports a denied check to its listeners: once, whichever of its descriptors were denied.
+//! Reports each denied check to listeners once, however many of its descriptors were denied.
 
 use super::decision::{Code, Decision, Status};
 use super::evaluation::Evaluation;
@@ -7,9 +7,9 @@ use super::resolve::{Limited, Resolved};
 use crate::engine::{Outcome, Reason, Verdict};
 use crate::usage::{Denial, DeniedDescriptor, DeniedLimit, RuleName};
 
-/// Offers the check to listeners if it was denied, or if only shadow mode let it pass.
+/// Offers the check to listeners if it was denied, or admitted only because of shadow mode.
 ///
-/// `code` is the answer before global shadow mode, `overall` gives the answer of statuses.
+/// `code` is the code before global shadow mode; `overall` computes the code of statuses.
 #[cold]
 pub(super) fn report<'v>(
     evaluation: Evaluation<'v, '_, '_>,
@@ -20,7 +20,7 @@ pub(super) fn report<'v>(
     overall: impl Fn(&[Status<'_>]) -> Code,
 ) {
     let concluded = Concluded { evaluation, resolved, outcomes, decision };
-    // Without the shadow mode of rules, which is in the statuses already.
+    // Undoes the shadow mode of rules, which the statuses include.
     let unmasked = || decision.statuses.iter().map(unmasked).collect::<Vec<_>>();
     if code == Code::OverLimit || overall(&unmasked()) == Code::OverLimit {
         let denies = |status: &Status<'_>| match code {
@@ -32,7 +32,7 @@ pub(super) fn report<'v>(
     }
 }
 
-/// A check whose answer is known.
+/// A decided check.
 struct Concluded<'s, 'v, 'c> {
     evaluation: Evaluation<'v, 's, 'c>,
     resolved: &'s [Resolved<'v>],
@@ -41,7 +41,7 @@ struct Concluded<'s, 'v, 'c> {
 }
 
 impl Concluded<'_, '_, '_> {
-    /// The denial as it is reported.
+    /// The denial to report.
     fn denial(&self, denies: impl Fn(&Status<'_>) -> bool, shadow: bool) -> Option<Denial> {
         let Evaluation { check, settings, now, .. } = self.evaluation;
         let by = self.decision.denied_by(settings.quota_mode, &denies)?;
@@ -61,7 +61,7 @@ impl Concluded<'_, '_, '_> {
         })
     }
 
-    /// The limits that denied the descriptors with such a status, in their order.
+    /// The limits that denied the descriptors for which `denies` is true, in their order.
     fn denied(&self, denies: impl Fn(&Status<'_>) -> bool) -> Vec<Denied<'_, '_>> {
         let mut found = Vec::new();
         let parts = self.resolved.iter().zip(self.outcomes);
@@ -95,7 +95,7 @@ impl Concluded<'_, '_, '_> {
         }
     }
 
-    /// The descriptors as far as the bounds go, the governing one first of all, and how many entries are left out.
+    /// The descriptors within the bounds, including the governing one, and the number of entries that are left out.
     fn descriptors(&self, governing: usize) -> (Vec<DeniedDescriptor>, u32) {
         let all = || self.evaluation.check.descriptors.iter().enumerate();
         let ordered =
@@ -127,16 +127,16 @@ struct Denied<'a, 'v> {
     limited: &'a Limited<'v>,
     outcome: &'a Outcome,
     reason: Reason,
-    /// It governs among the limits of its descriptor.
+    /// Whether it is the governing limit of its descriptor.
     governs: bool,
 }
 
-/// The status without the shadow mode of its rule.
+/// The status, ignoring the shadow mode of its rule.
 fn unmasked<'v>(status: &Status<'v>) -> Status<'v> {
     Status { code: if status.denied.is_some() { Code::OverLimit } else { Code::Ok }, ..status.clone() }
 }
 
-/// The text, its end left out where it is longer than that.
+/// The text, cut if it is too long.
 fn cut(text: &str) -> String {
     if text.len() <= MAX_TEXT_BYTES {
         return text.to_owned();
@@ -144,16 +144,16 @@ fn cut(text: &str) -> String {
     format!("{}{CUT}", text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default())
 }
 
-/// The bytes of a text that is cut, at most.
+/// The bytes of a text that are reported.
 fn shown(text: &str) -> usize {
     if text.len() <= MAX_TEXT_BYTES { text.len() } else { MAX_TEXT_BYTES + CUT.len() }
 }
 
-/// Limits reported besides the governing one: more say nothing new.
+/// Limits reported besides the governing one: more add nothing.
 const MAX_OTHERS: usize = 16;
-/// Entries of a denied check that are reported: four times as many as checks of several levels have.
+/// Entries of a denied check that are reported: four times as many as deep checks have.
 const MAX_ENTRIES: usize = 64;
-/// Bytes of all of them together: 16,384 such checks are kept.
+/// Bytes of all of them together, because 16,384 such checks are kept.
 const MAX_BYTES: usize = 4_096;
 /// Bytes of a key or a value that are reported: enough to recognize it.
 const MAX_TEXT_BYTES: usize = 200;

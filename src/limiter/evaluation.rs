@@ -1,4 +1,4 @@
-//! What every step from a check to its decision works with.
+//! The context of every step from a check to its decision.
 
 use super::check::{Check, Descriptor};
 use super::plan::Plan;
@@ -10,7 +10,7 @@ use crate::store::Memory;
 use crate::units::Timestamp;
 use crate::usage::{Usage, WorkerSlot};
 
-/// One check of a configured domain, and what it is decided by. Cheap to copy.
+/// One check of a configured domain, with everything needed to decide it. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Evaluation<'v, 's, 'c> {
     pub(super) check: &'s Check<'c>,
@@ -24,7 +24,7 @@ pub(super) struct Evaluation<'v, 's, 'c> {
 }
 
 impl Evaluation<'_, '_, '_> {
-    /// What the descriptor asks of each of its counters.
+    /// The operation of the descriptor on each of its counters.
     pub(super) fn op(&self, descriptor: &Descriptor<'_>) -> Op {
         let hits = self.check.hits(descriptor);
         if descriptor.refund { Op::Refund(hits) } else { Op::Charge(hits) }
@@ -35,8 +35,8 @@ impl Evaluation<'_, '_, '_> {
         self.settings.shadow_mode || matches!(resolved, Resolved::Rule(rule, ..) if rule.shadow_mode)
     }
 
-    /// Whether the descriptor is one of those that deny the check only together. Unlimited ones never are: they would save
-    /// a check whose quotas are all over.
+    /// Whether the descriptor is a quota, which denies the check only together with the others. Unlimited ones never are: they
+    /// would admit a check whose quotas are all over.
     pub(super) fn is_quota(&self, resolved: &Resolved<'_>) -> bool {
         match resolved {
             Resolved::Free(rule, _) if rule.unlimited => false,

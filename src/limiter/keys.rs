@@ -1,7 +1,7 @@
-//! The keys of counters and of their series: the one place that writes them, and that decodes them.
+//! The keys of counters and of their series: the only module that encodes and decodes them.
 //!
 //! ```text
-//! of a rule's limit   id of the limit (4 bytes)   what the rule leaves open: for each level its key, its value
+//! of a rule's limit   id of the limit (4 bytes)   what the rule does not fix: for each level its key, its value
 //! request override    0 (4 bytes)                 window in ns (8 bytes), domain, key and value of each entry
 //! series of a rule    fingerprint (16 bytes)      as for a limit of the rule
 //! series of overrides 0 (16 bytes)                as for an override, without its window
@@ -31,7 +31,7 @@ pub(super) fn add_override(keys: &mut CounterKeys, domain: &str, window: Nanos, 
     })
 }
 
-/// Adds the key of a series of the rule: one for all its limits, so that usage goes on when a limit changes.
+/// Adds the key of a series of the rule: one for all its limits, so that usage continues when a limit changes.
 pub(super) fn add_rule_series(
     keys: &mut CounterKeys,
     fingerprint: Fingerprint,
@@ -46,7 +46,7 @@ pub(super) fn add_override_series(keys: &mut CounterKeys, domain: &str, entries:
     keys.add_fingerprinted(Fingerprint::OVERRIDE, |key| push_all(key, domain, entries))
 }
 
-/// What the rule leaves open.
+/// Adds the parts that the rule does not fix.
 fn push_open(mut key: KeyWriter<'_>, rule: &Rule, entries: &[Entry<'_>]) {
     for (level, entry) in rule.levels.iter().zip(entries) {
         if level.varies.key() {
@@ -66,12 +66,12 @@ fn push_all(mut key: KeyWriter<'_>, domain: &str, entries: &[Entry<'_>]) {
     }
 }
 
-/// What a counter counts, read from its key.
+/// The decoded key of a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DecodedKey<'k> {
     /// The limit that it belongs to.
     pub limit: DecodedLimit<'k>,
-    /// The entries, key and value. What the rule fixes is given as it is configured: a shared pattern stays a pattern.
+    /// The entries, key and value. Parts that the rule fixes have the configured text; a shared pattern stays a pattern.
     pub entries: Vec<(KeyPart<'k>, KeyPart<'k>)>,
 }
 
@@ -92,19 +92,19 @@ pub enum DecodedLimit<'k> {
 /// Why a key cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Its limit is in no configuration that this process had, or was forgotten since.
-    #[error("the key's limit is not known")]
+    /// Its limit was in no configuration of this process, or has been forgotten.
+    #[error("the limit of the key is not known")]
     UnknownLimit,
-    /// Its parts are not those of its limit.
-    #[error("the key is not one of its limit")]
+    /// Its parts do not match its limit.
+    #[error("the key does not match its limit")]
     Malformed,
 }
 
-/// Reads a counter's key. Cost: one look-up and one allocation, for the entries.
+/// Decodes a counter's key. Cost: one look-up and one allocation, for the entries.
 ///
 /// # Errors
-/// If `limits` do not have the key's limit, or if the key has other parts than the limit's keys have. Neither happens
-/// with the keys and the limits of one limiter.
+/// `limits` do not have the key's limit, or the parts of the key do not match it. Neither happens with the keys and the
+/// limits of one limiter.
 pub fn decode<'k>(limits: &'k LimitTable, key: &'k [u8]) -> Result<DecodedKey<'k>, KeyError> {
     let (id, parts) = KeyReader::new(key).ok_or(KeyError::Malformed)?;
     if id == LimitId::OVERRIDE {
@@ -135,7 +135,7 @@ fn decode_override(mut parts: KeyReader<'_>) -> Option<DecodedKey<'_>> {
     Some(DecodedKey { limit: DecodedLimit::Override { domain, window }, entries })
 }
 
-/// What the rule is, wherever it is in the configuration.
+/// The description of a rule, independent of its position in the configuration.
 pub(super) fn describe(rule: &Rule) -> Arc<RuleDescription> {
     let level = |level: &Level| LevelDescription {
         key: level.key.as_str().into(),
@@ -146,13 +146,13 @@ pub(super) fn describe(rule: &Rule) -> Arc<RuleDescription> {
     Arc::new(RuleDescription { domain: rule.domain.as_str().into(), levels: rule.levels.iter().map(level).collect() })
 }
 
-/// What the limits of a rule are, in their order.
+/// The descriptions of the limits of a rule, in their order.
 ///
-/// Their places in the list are not part of it, so that reordering a list loses no count. Of several of one kind those
-/// with longer windows come first: a bucket that is added with a shorter period leaves the others what they are.
+/// Positions in the list are not a part of them, so that reordering a list loses no counts. Several of one kind are numbered
+/// from the longest window down, so that adding a bucket with a shorter period does not change the others.
 pub(super) fn describe_limits(rule: &Rule, description: &Arc<RuleDescription>) -> Vec<LimitDescription> {
     let mut ordered: Vec<_> = (0..).zip(&rule.limits).collect();
-    // Stable: those of one window stay in the order of the list.
+    // Stable: those with the same window stay in the order of the list.
     ordered.sort_by_key(|(_, limit)| Reverse(limit.limit.window));
     let mut ordinals: HashMap<LimitKind, u32> = HashMap::new();
     let mut describe = |(place, limit): (usize, &RuleLimit)| {

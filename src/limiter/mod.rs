@@ -1,4 +1,4 @@
-//! The one entry point of every front end: `(now, check) -> Decision`.
+//! The entry point of all front ends: `(now, check) -> Decision`.
 //!
 //! A check goes through a pipeline of values ([`decide`]):
 //!
@@ -8,7 +8,7 @@
 //!                                                     record, denial (usage)
 //! ```
 //!
-//! Nothing in here waits: no `.await`, no lock longer than one charge, no clock, no log line.
+//! Nothing here waits: no `.await`, no lock for longer than one charge, no clock, no log line.
 
 mod charge;
 mod check;
@@ -43,7 +43,7 @@ use crate::units::Timestamp;
 use crate::usage::Usage;
 pub use crate::usage::WorkerSlot;
 
-/// Decides. One for the whole process, shared by every front end.
+/// Decides checks. One for the whole process, shared by all front ends.
 #[derive(Debug)]
 pub struct Limiter {
     plan: ArcSwapOption<Plan>,
@@ -67,9 +67,9 @@ impl Limiter {
         }
     }
 
-    /// Puts a new configuration in place of the old one, at once and whole; counters are kept.
+    /// Replaces the configuration atomically; counters are kept.
     ///
-    /// Cost: linear in the number of rules; if it changes the rate of a token bucket, a pass over all counters besides.
+    /// Cost: linear in the number of rules; and a pass over all counters, if the rate of a token bucket changes.
     pub fn replace_rules(&self, now: Timestamp, rules: RuleSet) {
         let plan = Arc::new(Plan::new(rules, &self.limit_ids, &self.store, &self.usage));
         let old = self.plan.swap(Some(Arc::clone(&plan)));
@@ -85,30 +85,30 @@ impl Limiter {
         self.plan.load().is_some()
     }
 
-    /// How many configurations were put in place so far.
+    /// The number of configurations put in force so far.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// The configuration in force, for as long as the view lives. `None` before the first.
+    /// The configuration in force, for as long as the view lives. `None` before the first one.
     ///
-    /// Cost: no shared cache line is written. Hold it for one check, or one batch, not longer.
+    /// Cost: no shared cache line is written. Keep it for one check or one batch, not longer.
     pub fn view(&self) -> Option<View<'_>> {
         let plan = self.plan.load();
         plan.is_some().then_some(View { limiter: self, plan })
     }
 
-    /// What was counted.
+    /// The usage.
     pub fn usage(&self) -> &Usage {
         &self.usage
     }
 
-    /// The limits that the counters belong to, for [`decode_key`]. Load it after the keys: it then has their limits.
+    /// The limits of the counters, for [`decode_key`]. Load it after the keys, so that it has their limits.
     pub fn limits(&self) -> Arc<LimitTable> {
         self.limit_ids.table()
     }
 
-    /// Where the counters live.
+    /// The store of the counters.
     pub fn store(&self) -> &Memory {
         &self.store
     }
@@ -119,7 +119,7 @@ impl Limiter {
     }
 }
 
-/// One configuration in force, and the limiter whose counters it is asked of.
+/// One configuration in force, with its limiter.
 #[derive(Debug)]
 pub struct View<'l> {
     limiter: &'l Limiter,
@@ -127,7 +127,7 @@ pub struct View<'l> {
 }
 
 impl View<'_> {
-    /// Decides about one check.
+    /// Decides one check.
     pub fn check(&self, worker: WorkerSlot, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
         match self.plan.as_deref() {
             Some(plan) => {

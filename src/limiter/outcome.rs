@@ -1,4 +1,4 @@
-//! What the limits of one descriptor answered.
+//! The outcomes of the limits of one descriptor.
 
 use smallvec::SmallVec;
 
@@ -6,22 +6,22 @@ use super::resolve::Limited;
 use crate::engine::{Limit, Outcome};
 use crate::store::Charged;
 
-/// The answers of one descriptor's limits, in their order, and which of them governs.
+/// The outcomes of one descriptor's limits, in their order, and the index of the governing one.
 #[derive(Debug)]
 pub(super) struct Outcomes {
     pub(super) charged: SmallVec<[Charged; 1]>,
-    /// The index of the governing limit; without limits there is none at it.
+    /// The index of the governing limit; meaningless without limits.
     governing: usize,
 }
 
 impl Outcomes {
-    /// Those of `limits`, which line up with `charged`.
+    /// The outcomes of `limits`, which have the same order as `charged`.
     pub(super) fn new(limits: &[Limited<'_>], charged: SmallVec<[Charged; 1]>) -> Self {
         let governing = if charged.len() > 1 { governing(limits, &charged) } else { 0 };
         Self { charged, governing }
     }
 
-    /// The governing limit among `limits`, with its outcome: of several the one that denies (the longest to wait for), else
+    /// The governing limit among `limits`, with its outcome: the one that denies (of several the one with the longest wait), else
     /// the one with the least share left.
     pub(super) fn governing<'a, 'v>(&'a self, limits: &'a [Limited<'v>]) -> Option<(&'a Limited<'v>, &'a Outcome)> {
         limits.get(self.governing).zip(self.charged.get(self.governing).map(|charged| &charged.outcome))

@@ -1,4 +1,4 @@
-//! A configuration made ready: every rule with its counters' identities and its statistics.
+//! A prepared configuration: every rule with the ids of its limits and its statistics.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,34 +11,34 @@ use crate::rules::{Domain, Entry, Level, Rule, RuleSet};
 use crate::store::{Fingerprint, LimitId, LimitIds, Memory, RuleDescription};
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
 
-/// A configuration made ready to decide by.
+/// A configuration prepared for decisions.
 #[derive(Debug)]
 pub struct Plan {
     rules: RuleSet,
-    /// By rule index.
+    /// By the index of the rule.
     attached: Vec<Attached>,
     /// By domain: the statistics of request overrides.
     overrides: HashMap<String, Arc<RuleUsage>, ahash::RandomState>,
-    /// By domain, of those that count requests by entry keys: the keys, in the order of the configuration.
+    /// By domain: the entry keys by which it counts requests, if any, in the order of the configuration.
     usage_by: HashMap<String, Vec<Arc<KeyUsage>>, ahash::RandomState>,
 }
 
-/// What a rule needs beyond its own text.
+/// What a rule needs in addition to its configuration.
 #[derive(Debug)]
 pub(super) struct Attached {
     /// One for each limit.
     pub(super) limit_ids: SmallVec<[LimitId; 1]>,
-    /// The rule as a whole, for the keys of its counters' series.
+    /// The fingerprint of the rule, for the keys of its counters' series.
     pub(super) fingerprint: Fingerprint,
     /// The rule's statistics.
     pub(super) usage: Arc<RuleUsage>,
-    /// The metrics go by values, not by the rule's path.
+    /// The metrics are by values, not by the rule's path.
     pub(super) metrics_by_value: bool,
 }
 
 impl Plan {
-    /// Makes `rules` ready. Cost: linear in the number of rules, and a pass over all counters of `store` where many
-    /// limits have left the configuration.
+    /// Prepares `rules`. Cost: linear in the number of rules, and a pass over all counters of `store` if many limits have been
+    /// removed from the configuration.
     pub(super) fn new(rules: RuleSet, limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Self {
         let attached = attach_all(rules.rules(), limit_ids, store, usage);
         let overrides =
@@ -62,7 +62,7 @@ impl Plan {
         self.overrides.get(domain)
     }
 
-    /// Every limit that is a token bucket, with its identity.
+    /// Every limit that is a token bucket, with its id.
     fn buckets(&self) -> impl Iterator<Item = (LimitId, Limit)> {
         let limits = self.rules.rules().iter().zip(&self.attached);
         let limits = limits.flat_map(|(rule, attached)| attached.limit_ids.iter().copied().zip(&rule.limits));
@@ -71,7 +71,7 @@ impl Plan {
             .filter(|(_, limit)| matches!(limit.algorithm, Algorithm::TokenBucket { .. }))
     }
 
-    /// The entry keys that the domain counts requests by.
+    /// The entry keys by which the domain counts requests.
     pub(super) fn usage_by(&self, domain: &str) -> &[Arc<KeyUsage>] {
         self.usage_by.get(domain).map(Vec::as_slice).unwrap_or_default()
     }
@@ -81,7 +81,7 @@ impl Plan {
     }
 }
 
-/// What the rules need, by rule index.
+/// What the rules need in addition, by the index of the rule.
 fn attach_all(rules: &[Rule], limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Vec<Attached> {
     let described: Vec<_> = rules.iter().map(|rule| (rule, keys::describe(rule))).collect();
     let limits: Vec<_> = described.iter().flat_map(|(rule, whole)| keys::describe_limits(rule, whole)).collect();
@@ -105,8 +105,8 @@ fn labels(rule: &Rule) -> Labels {
     Labels::new(&rule.domain, &levels)
 }
 
-/// The labels of a rule whose statistics go by value: the entries' own values where the rule asks for them, else the
-/// configured text; a shared pattern always stands for its values.
+/// The labels of a rule whose statistics are by value: the values of the entries where the rule configures it, else the
+/// configured text. A shared pattern is always the configured text.
 pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
     let text = |(level, entry): (&Level, &Entry<'_>)| match (level.share_threshold, entry.value.is_empty()) {
         (false, false) if rule.detailed_metric || level.value_to_metric => format!("{}_{}", entry.key, entry.value),
@@ -117,7 +117,7 @@ pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
     Labels::new(&rule.domain, &levels)
 }
 
-/// The buckets of `new` whose rate is another than in `old`, by identity: those whose states are of another rate.
+/// The buckets of `new` whose rate differs from that in `old`, by id: their states have the old rate.
 pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<LimitId, Limit, ahash::RandomState> {
     let before: HashMap<_, _, ahash::RandomState> = old.buckets().collect();
     let rate = |limit: &Limit| (limit.max, limit.window);

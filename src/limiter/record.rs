@@ -14,8 +14,8 @@ use crate::usage::{Counts, Labels, Recorded, Series, Slot};
 /// The governing limit of a descriptor, and its outcome.
 type Governing<'a, 'v> = Option<(&'a Limited<'v>, &'a Outcome)>;
 
-/// Counts every descriptor that a rule or an override matched. A check that was denied all or nothing (`rolled_back`)
-/// counts only where it was denied.
+/// Counts every descriptor that a rule or an override matched. A check that was denied all or nothing (`rolled_back`) counts
+/// only for the limits that denied it.
 pub(super) fn count<'v>(
     evaluation: Evaluation<'v, '_, '_>,
     resolved: &[Resolved<'v>],
@@ -37,7 +37,7 @@ pub(super) fn count<'v>(
     }
 }
 
-/// The series of the descriptor's counter. A rule's several limits are one counter for an observer: the first limit's counter
+/// The series of the descriptor's counter. Several limits of a rule are one counter for observers: that of the first limit
 /// has the series.
 fn series(
     evaluation: Evaluation<'_, '_, '_>,
@@ -59,7 +59,7 @@ fn series(
     )
 }
 
-/// One decided descriptor, about to be counted.
+/// One decided descriptor that is being counted.
 #[derive(Clone, Copy)]
 struct Recorder<'s, 'v, 'c> {
     evaluation: Evaluation<'v, 's, 'c>,
@@ -105,7 +105,7 @@ impl Recorder<'_, '_, '_> {
     }
 }
 
-/// Whether a limit counts the hits of denied checks, whatever denies them.
+/// Whether a limit counts the hits of denied checks, whichever limit denies them.
 fn keeps_denied(resolved: &Resolved<'_>) -> bool {
     resolved.limits().iter().any(|limited| limited.limit().keeps_denied())
 }

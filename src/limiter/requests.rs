@@ -1,14 +1,14 @@
-//! What is recorded of a check as a whole, once its answer is known, however many descriptors it has.
+//! Records a check as a whole after its decision, however many descriptors it has.
 
 use super::check::Check;
 use super::decision::Code;
 use super::evaluation::Evaluation;
 use crate::rules::Entry;
 
-/// Counts the check by the value of each entry key that its domain names.
+/// Counts the check by the value of each entry key that its domain configures.
 ///
-/// Cost: one branch for a domain that names none; else a look-up in the usage for each key that the check carries. A check
-/// that only gives hits back is no request.
+/// Cost: one branch for a domain without such keys; else a look-up in the usage for each key that the check has. A check with
+/// only refunds is not a request.
 pub(super) fn count(evaluation: Evaluation<'_, '_, '_>, code: Code) {
     let Evaluation { check, plan, domain, usage, worker, .. } = evaluation;
     if domain.usage_by.is_empty() {
@@ -22,7 +22,7 @@ pub(super) fn count(evaluation: Evaluation<'_, '_, '_>, code: Code) {
     }
 }
 
-/// The most that one of the descriptors asks for; `None` when all of them give hits back.
+/// The largest number of hits of a descriptor; `None` if all of them are refunds.
 fn hits(check: &Check<'_>) -> Option<u64> {
     let asking = check.descriptors.iter().filter(|descriptor| !descriptor.refund);
     asking.map(|descriptor| check.hits(descriptor)).max()

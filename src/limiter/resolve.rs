@@ -1,4 +1,4 @@
-//! What limits each descriptor of a check.
+//! Finds the limits of each descriptor of a check.
 
 use smallvec::SmallVec;
 
@@ -11,12 +11,12 @@ use crate::rules::{Domain, Entry, Rule, RuleLimit};
 use crate::store::{CounterKeys, KeyLocation};
 use crate::units::Nanos;
 
-/// What limits one descriptor.
+/// The limits of one descriptor.
 #[derive(Debug)]
 pub(super) enum Resolved<'v> {
-    /// Nothing does.
+    /// No rule matches.
     Nothing,
-    /// A rule that says so, or whose limits are all switched off.
+    /// A rule that is unlimited, or whose limits are all disabled.
     Free(&'v Rule, &'v Attached),
     /// A rule's limits.
     Rule(&'v Rule, &'v Attached, SmallVec<[Limited<'v>; 1]>),
@@ -54,7 +54,7 @@ pub(super) struct Limited<'v> {
 #[derive(Debug)]
 enum Source<'v> {
     Rule(&'v RuleLimit),
-    /// A rule's limit whose queue is cut to the caller's deadline; boxed as well, since only queues need it.
+    /// A rule's limit with its queue limited to the caller's timeout; boxed too, because only queues need it.
     WithDeadline(&'v RuleLimit, Box<Limit>),
     Request(Box<(Limit, CurrentLimit<'static>)>),
 }
@@ -68,7 +68,7 @@ impl<'v> Limited<'v> {
         }
     }
 
-    /// The limit, as statuses report it.
+    /// The limit in the form of statuses.
     pub(super) fn current(&self) -> CurrentLimit<'v> {
         match &self.source {
             Source::Rule(limit) | Source::WithDeadline(limit, _) => (*limit).into(),
@@ -77,7 +77,7 @@ impl<'v> Limited<'v> {
     }
 }
 
-/// Finds what limits the descriptors of a check, and makes the keys of the counters.
+/// Finds the limits of a check's descriptors, and makes the keys of their counters.
 #[derive(Debug)]
 pub(super) struct Resolver<'v> {
     plan: &'v Plan,
@@ -91,7 +91,7 @@ impl<'v> Resolver<'v> {
         Self { plan, domain, timeout: check.timeout, keys: CounterKeys::default() }
     }
 
-    /// What limits one descriptor, whatever limits the others.
+    /// The limits of one descriptor, independent of the others.
     pub(super) fn resolve(&mut self, descriptor: &Descriptor<'_>) -> Resolved<'v> {
         let Self { plan, domain, timeout, ref mut keys } = *self;
         if let Some(limited) =
@@ -111,7 +111,7 @@ impl<'v> Resolver<'v> {
         if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
     }
 
-    /// The keys of all counters, once `resolved` is what limits all descriptors; replaced limits are dropped from it.
+    /// The keys of all counters, after all descriptors are `resolved`, from which replaced limits are dropped.
     pub(super) fn finish(self, resolved: &mut [Resolved<'v>]) -> CounterKeys {
         if resolved.iter().any(|one| !replaces(one).is_empty()) {
             drop_replaced(resolved);
@@ -121,7 +121,7 @@ impl<'v> Resolver<'v> {
 }
 
 impl<'v> Source<'v> {
-    /// The limit of a rule, for a caller that waits no longer than `timeout`.
+    /// The limit of a rule, for a caller with this `timeout`.
     fn new(limit: &'v RuleLimit, timeout: Option<Nanos>) -> Self {
         match (limit.limit.algorithm, timeout) {
             (
@@ -170,7 +170,7 @@ fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
     }
 }
 
-/// Drops every limit whose name another matched rule replaces. One that says unlimited is reported so all the same.
+/// Drops every limit whose name another matched rule replaces. An unlimited one is still reported as unlimited.
 fn drop_replaced(resolved: &mut [Resolved<'_>]) {
     let mut names: SmallVec<[&str; 4]> = resolved.iter().flat_map(replaces).map(String::as_str).collect();
     names.sort_unstable();

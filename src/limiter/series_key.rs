@@ -1,4 +1,4 @@
-//! The series in which the usage of a single counter is counted.
+//! The series of a single counter in the usage.
 
 use super::check::Descriptor;
 use super::evaluation::Evaluation;
@@ -8,7 +8,7 @@ use crate::rules::{Entry, Level, Rule, Varies};
 use crate::store::CounterKeys;
 use crate::usage::Series;
 
-/// The series of the counter of a descriptor. For a counter that has not been given it yet: it looks the series up by key.
+/// The series of the counter of a descriptor, looked up by its key. Called once for a new counter.
 #[cold]
 pub(super) fn series(
     evaluation: Evaluation<'_, '_, '_>,
@@ -31,7 +31,7 @@ pub(super) fn series(
     }
 }
 
-/// The entries of a counter: what the rule fixes as it is configured, the rest as it was sent.
+/// The entries of a counter: parts that the rule fixes as configured, the rest as sent.
 fn rule_entries(rule: &Rule, descriptor: &Descriptor<'_>) -> Vec<(String, String)> {
     let sent = rule.levels.iter().zip(&descriptor.entries);
     let entry = |(level, entry): (&Level, &Entry<'_>)| match level.varies {

@@ -1,23 +1,23 @@
-//! How a limiter answers, beyond its configuration.
+//! Settings of a limiter.
 
 use crate::store::WhenFull;
 
-/// What is not in the configuration but decides how a limiter answers.
+/// Settings that are not in the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Every check passes; statuses still tell what would have been denied.
+    /// Every check is admitted; statuses still report what would have been denied.
     pub shadow_mode: bool,
     /// Every descriptor is a quota descriptor: a check is denied only when all of them are over.
     pub quota_mode: bool,
     /// Answers carry `dynamic_metadata`.
     pub dynamic_metadata: bool,
-    /// Bytes that counters may take.
+    /// The memory budget of counters, in bytes.
     pub counter_budget_bytes: usize,
-    /// What happens to new counters beyond that.
+    /// What happens to new counters when it is exhausted.
     pub when_full: WhenFull,
-    /// Workers with statistics of their own.
+    /// The number of workers, each with its own statistics.
     pub workers: usize,
-    /// Counters tracked individually.
+    /// The maximum number of counters tracked individually.
     pub usage_series: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What a check's headers say about its call.
+//! Reads the headers of a call.
 
 use std::time::Duration;
 
@@ -19,8 +19,7 @@ pub(super) fn call<'h>(service: &Service, headers: &'h HeaderMap) -> Call<'h> {
     Call { timeout: timeout(headers), trace }
 }
 
-/// The caller's deadline, from the header `grpc-timeout`: at most eight digits and a unit. One that breaks the format
-/// counts as none.
+/// The caller's timeout, from the header `grpc-timeout`: at most eight digits and a unit. Any other value is ignored.
 fn timeout(headers: &HeaderMap) -> Option<Nanos> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

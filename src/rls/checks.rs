@@ -1,4 +1,4 @@
-//! ShouldRateLimit of requests that did not arrive whole.
+//! `ShouldRateLimit` for requests that did not arrive in one piece.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::api::rls::{RequestError, RequestFrame, ResponseFrame};
 use crate::api::rls_service::rate_limit_service_server::RateLimitService;
 use crate::service::{Reply, Service};
 
-/// The generated service's side of one worker.
+/// The implementation of the generated service, for one worker.
 #[derive(Debug)]
 pub(super) struct Checks(pub(super) Arc<Service>);
 
@@ -26,7 +26,7 @@ impl RateLimitService for Checks {
 /// Waits until the reply is due.
 ///
 /// # Errors
-/// The status of a request that was not decided. UNAVAILABLE when the process stops first.
+/// The status of a request that was not decided; UNAVAILABLE if the process stops first.
 pub(super) async fn settle(service: &Service, reply: Result<Reply, RequestError>) -> Result<ResponseFrame, Status> {
     let reply = reply.map_err(|error| error.status())?;
     service.settle(reply).await.map_err(|error| Status::unavailable(error.to_string()))

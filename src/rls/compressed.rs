@@ -1,7 +1,7 @@
-//! Compressed requests, which are not looked into before they are complete.
+//! Compressed requests, which are decompressed only when they are complete.
 //!
-//! A message of 4 KiB may become 4 MiB. Decompressed while its stream stays open, it would wait there for as long as the
-//! client likes; so the stream has to end first, and then the message lives for one decision.
+//! A message of 4 KiB may become 4 MiB. If it were decompressed while its stream is open, it would stay in memory for as long
+//! as the client likes. So the stream has to end first, and the message is kept only for one decision.
 
 use std::io::Read;
 
@@ -19,18 +19,18 @@ pub(crate) fn names_encoding(headers: &HeaderMap) -> bool {
     headers.get(ENCODING).is_some_and(|encoding| encoding != "identity")
 }
 
-/// The request with its first message alone, once it has come to its end. Of a message that is not compressed after all it
-/// does not matter which encoding the headers name.
+/// Waits for the end of the request, and returns it with only its first message, decompressed. If the message is not
+/// compressed, the encoding in the headers does not matter.
 ///
 /// # Errors
-/// RESOURCE_EXHAUSTED: it is too large. INTERNAL: it is not gzip. Whatever ended the stream before its time.
+/// RESOURCE_EXHAUSTED: it is too large. INTERNAL: it is not gzip. Or the error that ended the stream early.
 pub(crate) async fn gathered<B>(request: Request<B>) -> Result<Request<Full<Bytes>>, Status>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (mut head, mut body) = request.into_parts();
-    // One buffer: a client may send byte by byte, and each piece would take room of its own.
+    // One buffer, because a client may send byte by byte, and each piece would need an allocation.
     let mut framed = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(piece) = frame.map_err(|error| Status::from_error(error.into()))?.into_data() else { break };
@@ -56,8 +56,8 @@ where
     Ok(Request::from_parts(head, Full::new(framed)))
 }
 
-/// The message as a frame that is not compressed. All members of the gzip count (RFC 1952 has them follow each other): the
-/// first alone could be another check.
+/// The message as an uncompressed frame. All members of the gzip file are read (RFC 1952 allows several): the first one alone
+/// could be a different check.
 fn unzipped(message: &[u8]) -> Result<Bytes, Status> {
     let mut plain = Vec::new();
     let most = crate::net::MAX_MESSAGE_BYTES;
@@ -74,7 +74,7 @@ fn unzipped(message: &[u8]) -> Result<Bytes, Status> {
     Ok(framed.freeze())
 }
 
-/// The message of a frame that has all of it, without the frame's prefix.
+/// The message of a complete frame, without the prefix.
 fn whole_message(framed: &[u8]) -> Option<&[u8]> {
     let ([_, length @ ..], message) = framed.split_first_chunk::<5>()?;
     (usize::try_from(u32::from_be_bytes(*length)) == Ok(message.len())).then_some(message)
@@ -82,7 +82,7 @@ fn whole_message(framed: &[u8]) -> Option<&[u8]> {
 
 const ENCODING: &str = "grpc-encoding";
 
-/// The largest message with its prefix, and what gzip adds to one that does not get smaller.
+/// The largest message with its prefix, and the overhead of gzip for an incompressible one.
 const MAX_BYTES: usize = crate::net::MAX_MESSAGE_BYTES + 1024;
 
 #[cfg(test)]
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// A body in pieces; `None` has not come yet.
+    /// A body in pieces; `None` is a piece that has not arrived yet.
     struct Pieces(VecDeque<Option<Bytes>>);
 
     impl Body for Pieces {
@@ -122,9 +122,9 @@ mod tests {
             (&[&b""[..], b""], b""),
             (&[b"\0\0\0\0\x03abc"], b"\0\0\0\0\x03abc"),
             (&[b"\0\0\0", b"\0\x03", b"", b"ab", b"c"], b"\0\0\0\0\x03abc"),
-            // More than one: the first counts, as everywhere in a unary call.
+            // More than one message: the first one is used, as in every unary call.
             (&[b"\0\0\0\0\x03abc\0\0\0\0\x03def"], b"\0\0\0\0\x03abc"),
-            // Less than one: who reads it says so.
+            // An incomplete message: its reader reports the error.
             (&[b"\x01\0\0\0\x03ab"], b"\x01\0\0\0\x03ab"),
             (&[b"\x01\0"], b"\x01\0"),
             (&[b"\0\0\0\0\x01a"], b"\0\0\0\0\x01a"),

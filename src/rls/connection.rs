@@ -1,9 +1,9 @@
-//! One connection of a worker: every check that has arrived is decided before the answers leave, in one write.
+//! One connection of a worker: all checks that have arrived are decided, then the answers are sent in one write.
 //!
-//! The HTTP/2 state machine is the `h2` crate's; hyper would put a task, a boxed future and a `date` header between it
-//! and each decision. A check whose request arrived whole is decided in place, by one reading of the clock and one view
-//! of the rules for all that came together. Everything else (requests in pieces, compressed or too large ones, the other
-//! services) goes the way of any tonic service, in a task of its own.
+//! The HTTP/2 state machine is that of the `h2` crate; hyper would add a task, a boxed future and a `date` header to each
+//! decision. A check whose request arrived in one piece is decided in place, with one reading of the clock and one view of the
+//! rules for all that arrived together. Everything else (requests in pieces, compressed or too large ones, the other services)
+//! is served as by any tonic service, in a task of its own.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -22,7 +22,7 @@ use crate::runtime::lifecycle::Phases;
 /// Serves one HTTP/2 connection until it ends.
 ///
 /// # Errors
-/// When the peer breaks the protocol, is silent for too long, or the socket fails.
+/// The peer violates the protocol or sends nothing for too long, or the socket fails.
 pub(super) async fn serve<S>(stream: S, services: Services, mut phases: Phases) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -35,14 +35,14 @@ where
 
 type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A connection that is served.
+/// The state of a connection.
 struct Serving<S> {
     connection: Connection<S, Payload>,
     services: Services,
     keepalive: Keepalive,
-    /// Waits for the process to stop; `None` once it does.
+    /// Waits for the process to stop; `None` afterwards.
     stopping: Option<Stopping>,
-    /// Requests that arrived together; empty between polls, kept for its room.
+    /// Requests that arrived together; empty between polls, kept for its allocation.
     batch: Vec<(Request<RecvStream>, SendResponse<Payload>)>,
 }
 
@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Serving<S> {
             this.connection.graceful_shutdown();
         }
         loop {
-            // Looking for more also writes the answers of the batch before.
+            // Polling for more requests also writes the answers of the previous batch.
             let ended = this.accept(cx);
             if this.batch.is_empty() {
                 let Poll::Ready(ended) = ended else { break };
@@ -65,19 +65,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Serving<S> {
             this.keepalive.heard();
             this.answer(cx);
         }
-        // The peer is gone without a word: dropping the connection closes it.
+        // The peer has disappeared: dropping the connection closes it.
         this.keepalive.poll_lost(cx).map(Ok)
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
-    /// Takes the requests that have arrived; ready when the connection has ended.
+    /// Accepts the requests that have arrived; ready when the connection has ended.
     fn accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         while self.batch.len() < MAX_BATCH {
             match self.connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok(accepted))) => self.batch.push(accepted),
                 Poll::Ready(ended) => {
-                    // Nobody is left to answer.
+                    // No caller is left.
                     self.batch.clear();
                     return Poll::Ready(ended.map_or(Ok(()), |accepted| accepted.map(drop)));
                 }
@@ -104,9 +104,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     }
 }
 
-/// More than one read brings of small checks; with more, the first would wait for long.
+/// More than one read contains of small checks; with more, the first one would wait for long.
 const MAX_BATCH: usize = 256;
-/// Of a batch's room, what an idle connection keeps: a few hundred bytes for each request.
+/// The capacity for a batch that an idle connection keeps: a few hundred bytes for each request.
 const KEPT_ROOM: usize = 64;
 
 #[cfg(test)]

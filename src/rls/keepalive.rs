@@ -1,4 +1,4 @@
-//! Pings on an idle connection: a peer that vanished without a word frees its slot.
+//! Pings on idle connections, to close those whose peer has disappeared.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,30 +8,30 @@ use tokio::time::{Sleep, sleep};
 
 use crate::net::{PING_INTERVAL, PING_TIMEOUT};
 
-/// Watches over one connection.
+/// The keepalive of one connection.
 ///
-/// Cost: a look at a timer per poll. It is set again only when it fires, so between two pings lies up to twice the interval.
+/// Cost: polling a timer. It is set again only when it fires, so the time between two pings is up to twice the interval.
 pub(super) struct Keepalive {
     pings: Option<PingPong>,
     timer: Pin<Box<Sleep>>,
-    /// Whether the peer sent anything since the timer was set.
+    /// Whether the peer has sent anything since the timer was set.
     heard: bool,
-    /// Whether a ping is on its way.
+    /// Whether a ping is outstanding.
     asked: bool,
 }
 
 impl Keepalive {
-    /// `pings` of a new connection.
+    /// The keepalive of a new connection, with its `pings`.
     pub(super) fn new(pings: Option<PingPong>) -> Self {
         Self { pings, timer: Box::pin(sleep(PING_INTERVAL)), heard: false, asked: false }
     }
 
-    /// The peer sent something.
+    /// Records that the peer has sent something.
     pub(super) fn heard(&mut self) {
         self.heard = true;
     }
 
-    /// Ready when the peer answers no ping.
+    /// Ready when the peer has not answered a ping in time.
     pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pings) = &mut self.pings else { return Poll::Pending };
         loop {
@@ -42,7 +42,7 @@ impl Keepalive {
             if self.asked && !self.heard {
                 return Poll::Ready(());
             }
-            // A ping that cannot be sent means that the connection is ending, which its poll tells.
+            // If a ping cannot be sent, the connection is ending, which polling it will show.
             self.asked = !self.heard && pings.send_ping(Ping::opaque()).is_ok();
             self.heard = false;
             let next = if self.asked { PING_TIMEOUT } else { PING_INTERVAL };
@@ -58,7 +58,7 @@ mod tests {
 
     use super::*;
 
-    /// Whether a server gives its peer up within ten minutes in which nothing is asked.
+    /// Whether a server closes the connection within ten idle minutes.
     async fn is_lost(peer_answers: bool) -> bool {
         let (theirs, ours) = tokio::io::duplex(64 << 10);
         let peer = async move {

@@ -1,11 +1,11 @@
-//! The gRPC data plane: threads that decide, one for each core, and the connections that each of them serves.
+//! The gRPC data plane: worker threads, one per core, and their connections.
 //!
-//! Each worker is a thread with a current-thread runtime, a listener of its own (SO_REUSEPORT) and the generated service
-//! on hyper's HTTP/2 connection: no router, no layer and no other thread between the socket and the decision. A worker
-//! that read many checks at once answers them in one write.
+//! Each worker is a thread with a current-thread runtime, its own listener (SO_REUSEPORT), and its own HTTP/2 connections on
+//! the `h2` crate: no router, no layer and no other thread between the socket and the decision. A worker that read several
+//! checks at once answers them in one write.
 //!
-//! A panic in a handler ends the process in a release build (`panic = "abort"`): a supervisor restarts it, and nothing
-//! serves on with half a state. In a debug build it ends the one stream.
+//! A panic in a handler ends the process in a release build (`panic = "abort"`), so that it does not continue with an
+//! inconsistent state; a supervisor restarts it. In a debug build it ends only the stream.
 
 mod call;
 mod checks;

@@ -22,7 +22,7 @@ use crate::net::PartialBytes;
 use crate::runtime::lifecycle::Phases;
 use crate::service::{Batch, Service};
 
-/// What a worker offers on each of its connections. Cheap to clone.
+/// The services that a worker offers on each of its connections. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Services {
     service: Arc<Service>,
@@ -44,17 +44,17 @@ impl Services {
         }
     }
 
-    /// Whether this is a call of ShouldRateLimit.
+    /// Whether this is a call of `ShouldRateLimit`.
     pub(super) fn is_check(head: &Parts) -> bool {
         head.uri.path() == CHECK
     }
 
-    /// What the checks of one batch are decided by.
+    /// The instant and the configuration for one batch of checks.
     pub(super) fn batch(&self) -> Batch<'_> {
         self.service.batch()
     }
 
-    /// Decides about a check whose request arrived whole.
+    /// Decides a check whose request arrived in one piece.
     pub(super) fn check(&self, batch: &Batch<'_>, head: Parts, whole: Whole, mut respond: SendResponse<Payload>) {
         let Some(message) = crate::api::rls::sole_message(&whole.piece) else {
             return self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
@@ -78,7 +78,7 @@ impl Services {
         }
     }
 
-    /// Decides about a check once its request has arrived.
+    /// Decides a check when its request has arrived.
     pub(super) fn check_later(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
         let request = match self.partial.bound_request(request) {
             Ok(request) => request,
@@ -110,7 +110,7 @@ impl Services {
         let (mut other, phases) = (self.other.clone(), self.phases.clone());
         let answer = async move {
             let answer = other.call(request).await.unwrap_or_else(|never| match never {});
-            // What is answered from here on, a stream maybe, does not hold the request.
+            // The answer, which may be a long stream, does not keep the request's headers.
             drop(headers);
             end_with(&phases, answer)
         };
@@ -118,7 +118,7 @@ impl Services {
     }
 }
 
-/// The headers and trailers of every answer, made once.
+/// The headers and trailers of every answer, created once.
 struct Prepared {
     headers: HeaderMap,
     trailers: HeaderMap,
@@ -133,7 +133,7 @@ impl Default for Prepared {
 }
 
 impl Prepared {
-    /// Hands an answer to the connection. An error means that the caller has left.
+    /// Passes an answer to the connection. An error means that the caller has gone away.
     fn send(&self, respond: &mut SendResponse<Payload>, frame: ResponseFrame) {
         let mut response = Response::new(());
         response.headers_mut().clone_from(&self.headers);
@@ -143,7 +143,7 @@ impl Prepared {
     }
 }
 
-/// Ends the stream with a status and no message. An error means that the caller has left.
+/// Ends the stream with a status and no message. An error means that the caller has gone away.
 fn send_error(respond: &mut SendResponse<Payload>, status: &Status) {
     let mut response = Response::new(());
     let headers = response.headers_mut();

@@ -1,4 +1,4 @@
-//! Streams of the `h2` crate as tonic's services see them: request bodies in, response bodies out.
+//! Adapts streams of the `h2` crate to tonic's services: request bodies and response bodies.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use http::Response;
 use http_body::{Body as HttpBody, Frame};
 use tonic::body::Body;
 
-/// The body of a request: the pieces that were read already, then what is still to come.
+/// The body of a request: pieces that were read already, then the rest of the stream.
 #[derive(Debug)]
 pub(super) struct Pieces {
     read: VecDeque<Bytes>,
@@ -21,23 +21,23 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// A body of which nothing was read.
+    /// A body of which nothing has been read.
     pub(super) fn new(stream: RecvStream) -> Self {
         Self { read: VecDeque::new(), stream }
     }
 
-    /// A body of which `piece` was read.
+    /// A body of which `piece` has been read.
     pub(super) fn after(piece: Bytes, stream: RecvStream) -> Self {
         Self { read: VecDeque::from([piece]), stream }
     }
 
-    /// The whole body, when it has arrived in one piece. Else everything that there is, nothing lost.
+    /// The whole body, if it has arrived in one piece; otherwise the body with everything that has been read.
     pub(super) fn whole(mut self, cx: &mut Context<'_>) -> Result<Whole, Self> {
         let Poll::Ready(Some(Ok(piece))) = poll_piece(&mut self.stream, cx) else { return Err(self) };
         if self.stream.is_end_stream() {
             return Ok(Whole { piece, stream: self.stream });
         }
-        // The end may have come on its own: an empty frame, or trailers, which no caller sends.
+        // The end may be in its own frame: an empty one, or trailers, which callers do not send.
         match poll_piece(&mut self.stream, cx) {
             Poll::Ready(None) => Ok(Whole { piece, stream: self.stream }),
             Poll::Ready(Some(Ok(more))) => {
@@ -59,11 +59,11 @@ pub(super) struct Whole {
     pub(super) stream: RecvStream,
 }
 
-/// The next piece; room for as many bytes is given back to the peer.
+/// The next piece; the window is renewed by its length.
 fn poll_piece(stream: &mut RecvStream, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
     let piece = std::task::ready!(stream.poll_data(cx));
     if let Some(Ok(piece)) = &piece {
-        // An error means that the stream is gone, and its window with it.
+        // An error means that the stream has ended, and its window with it.
         let _gone = stream.flow_control().release_capacity(piece.len());
     }
     Poll::Ready(piece)
@@ -91,7 +91,7 @@ impl HttpBody for Pieces {
     }
 }
 
-/// What a DATA frame carries.
+/// The content of a DATA frame.
 #[derive(Debug)]
 pub(super) enum Payload {
     /// An answer with its gRPC prefix, as it was written.
@@ -123,7 +123,7 @@ impl Buf for Payload {
     }
 }
 
-/// Sends what `response` resolves to, at the pace of the peer, until it is complete or the peer has left.
+/// Sends the response of the future as fast as the peer reads it, until it is complete or the peer has gone away.
 pub(super) async fn respond(response: impl Future<Output = Response<Body>>, mut respond: SendResponse<Payload>) {
     let response = tokio::select! {
         response = response => response,
@@ -137,7 +137,7 @@ pub(super) async fn respond(response: impl Future<Output = Response<Body>>, mut 
     }
 }
 
-/// `None` when the peer has left.
+/// `None` if the peer has gone away.
 async fn send_body(body: Body, stream: &mut SendStream<Payload>) -> Option<()> {
     let mut body = pin!(body);
     loop {
@@ -153,7 +153,7 @@ async fn send_body(body: Body, stream: &mut SendStream<Payload>) -> Option<()> {
     }
 }
 
-/// Sends as much at a time as the peer has room for.
+/// Sends as much at a time as the window allows.
 async fn send_data(mut data: Bytes, stream: &mut SendStream<Payload>) -> Option<()> {
     while data.has_remaining() {
         stream.reserve_capacity(data.len());

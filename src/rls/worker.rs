@@ -1,4 +1,4 @@
-//! The threads that decide.
+//! The worker threads, which decide.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -15,12 +15,12 @@ use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, open};
 use crate::runtime::lifecycle::Phases;
 use crate::service::Service;
 
-/// What every worker works with.
+/// What all workers share.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Decides; each worker takes a clone with a slot of its own.
+    /// The service that decides; each worker has a clone with its own slot.
     pub service: Service,
-    /// How many connections all workers together may have.
+    /// The limit on connections of all workers together.
     pub connection_limit: ConnectionLimit,
 }
 
@@ -34,14 +34,14 @@ impl Workers {
     /// Starts one worker for each socket.
     ///
     /// # Errors
-    /// When the system has no thread, or no event queue, for one of them.
+    /// The system cannot create another thread or event queue.
     pub fn start(sockets: Vec<Socket>, context: &Context) -> io::Result<Self> {
         let workers = sockets.into_iter().enumerate();
         let ended = workers.map(|(index, socket)| start(index, socket, context.clone())).collect::<io::Result<_>>()?;
         Ok(Self { ended })
     }
 
-    /// Waits until one worker has ended: before the process stops that is a failure. Cancel safe.
+    /// Waits until a worker has ended, which is a failure unless the process stops. Cancel safe.
     pub async fn any_ended(&mut self) {
         poll_fn(|cx| {
             let is_over = |worker: &mut oneshot::Receiver<()>| pin!(worker).poll(cx).is_ready();
@@ -53,7 +53,7 @@ impl Workers {
     /// Waits until every worker has sent its last answer.
     pub async fn all_ended(self) {
         for worker in self.ended {
-            // An error means that the thread is gone, which is an end too.
+            // An error means that the thread has panicked, which is an end too.
             let _gone = worker.await;
         }
     }
@@ -68,7 +68,7 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
         runtime.block_on(run(acceptor, context, WorkerSlot(index)));
-        // Nobody waits any more when the deadline has passed.
+        // After the deadline the receiver has been dropped.
         let _late = end.send(());
     })?;
     Ok(ended)

@@ -1,4 +1,4 @@
-//! One decision after the other, by one instant and one configuration.
+//! A batch of decisions, at one instant and with one configuration.
 
 use super::Service;
 use super::response::metadata;
@@ -7,41 +7,41 @@ use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
 use crate::units::{Nanos, Timestamp};
 
-/// What checks that arrived together are decided by. Hold it for one batch, not longer.
+/// The instant and the configuration for checks that arrived together. Keep it for one batch, not longer.
 #[derive(Debug)]
 pub struct Batch<'s> {
     limiter: &'s Limiter,
     view: Option<View<'s>>,
     worker: WorkerSlot,
     now: Timestamp,
-    /// Times, traces and delays the checks of a server.
+    /// Times, traces and delays the checks in a server.
     service: Option<&'s Service>,
 }
 
-/// What a front end knows about a check besides its message.
+/// What a front end knows of a check besides its message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Call<'c> {
-    /// How long the caller waits for the reply at most; `None`: as long as it takes.
+    /// How long the caller waits for the reply; `None`: without a limit.
     pub timeout: Option<Nanos>,
     /// The trace that the call is part of.
     pub trace: TraceContext<'c>,
 }
 
-/// The reply to a check, and when to give it.
+/// The reply to a check, and when to send it.
 #[derive(Debug)]
 pub struct Reply {
     /// The encoded `RateLimitResponse`.
     pub frame: ResponseFrame,
-    /// How long the reply is to be delayed: the hits wait in a queue.
+    /// How long to delay the reply, because its hits wait in a queue.
     pub delay: Nanos,
     /// The overall code.
     pub code: Code,
-    /// The span of a check that is traced; it ends when it is dropped.
+    /// The span of a traced check; it ends when it is dropped.
     pub(super) span: Option<CheckSpan>,
 }
 
 impl<'s> Batch<'s> {
-    /// Decides at `now` for a client that is no server: its checks are neither timed nor traced.
+    /// A batch at `now` outside of a server: its checks are neither timed nor traced.
     pub fn new(limiter: &'s Limiter, worker: WorkerSlot, now: Timestamp) -> Self {
         Self { limiter, view: limiter.view(), worker, now, service: None }
     }
@@ -51,12 +51,12 @@ impl<'s> Batch<'s> {
         Self { service: Some(service), ..batch }
     }
 
-    /// Decides about one encoded `RateLimitRequest`, counts it, and writes the reply.
+    /// Decides one encoded `RateLimitRequest`, counts it, and writes the reply.
     ///
-    /// Cost: no lock but those of the counters, no allocation but the reply's.
+    /// Cost: only the locks of the counters, and the allocation of the reply.
     ///
     /// # Errors
-    /// What the request lacks or exceeds; a server without a configuration.
+    /// The request is not valid, or no configuration is loaded.
     pub fn decide(&self, call: Call<'_>, message: &[u8]) -> Result<Reply, RequestError> {
         let Some(service) = self.service else { return self.decide_untimed(call.timeout, None, message) };
         let timeout = if service.delayed.is_full() { Some(Nanos::ZERO) } else { call.timeout };
@@ -99,7 +99,7 @@ impl<'s> Batch<'s> {
     }
 }
 
-/// Writes the outcome into the span, which ends with the reply.
+/// Adds the outcome to the span, which ends with the reply.
 #[cold]
 fn traced(mut span: CheckSpan, check: &Check<'_>, reply: Result<Reply, RequestError>) -> Result<Reply, RequestError> {
     match reply {

@@ -1,7 +1,7 @@
-//! Replies that are delayed until the hits they answer have their turn.
+//! Replies that are delayed while their hits wait in a queue.
 //!
-//! A delayed reply is a future with a timer: no thread, no poll. When its caller goes away, the stream's future is dropped,
-//! and the timer with it; the hits in the queue stay charged. The order of admission is by the time that the bucket gave.
+//! A delayed reply is a future with a timer: no thread, no polling. When its caller goes away, the stream's future is dropped
+//! with the timer; the hits in the queue stay charged. Replies are sent in the order of the times that the bucket assigned.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,12 +14,12 @@ use crate::units::Nanos;
 pub struct DelayedReplies(Arc<AtomicUsize>);
 
 impl DelayedReplies {
-    /// How many there are.
+    /// The number of delayed replies.
     pub fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether there are so many that no further check may wait.
+    /// Whether no further reply may be delayed.
     pub fn is_full(&self) -> bool {
         self.count() >= MAX_DELAYED
     }
@@ -27,7 +27,7 @@ impl DelayedReplies {
     /// Waits for `length`.
     ///
     /// # Errors
-    /// When the process closes before that.
+    /// The process stops before that.
     pub async fn delay(&self, length: Nanos, mut phases: Phases) -> Result<(), ShuttingDown> {
         self.0.fetch_add(1, Ordering::Relaxed);
         let _released = Release(&self.0);
@@ -38,12 +38,12 @@ impl DelayedReplies {
     }
 }
 
-/// The process stops before a delayed reply is due: the caller may ask another server.
+/// The process stops before a delayed reply is due; the caller may use another server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("shutting down before the hits had their turn")]
+#[error("shutting down before the delayed reply was due")]
 pub struct ShuttingDown;
 
-/// Counts the reply out, however the wait ends.
+/// Decrements the number of delayed replies, however the wait ends.
 struct Release<'h>(&'h AtomicUsize);
 
 impl Drop for Release<'_> {
@@ -52,7 +52,7 @@ impl Drop for Release<'_> {
     }
 }
 
-/// Delayed replies of the whole process, a few KiB each (a stream and a timer): checks beyond are denied, not delayed.
+/// Delayed replies of the whole process, a few KiB each (a stream and a timer): further checks are denied, not delayed.
 const MAX_DELAYED: usize = 250_000;
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
             let (delayed, phases) = (delayed.clone(), lifecycle.phases());
             delays.spawn(async move { delayed.delay(Nanos::from_secs(1 + i % 7), phases).await.is_ok() });
         }
-        // The clock stands still until nothing else is to be done.
+        // The clock is paused, and advances only when all tasks wait.
         while delayed.count() < 100_000 {
             tokio::task::yield_now().await;
         }
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(closed, Err(ShuttingDown));
     }
 
-    /// Polls once; whether the future still waits.
+    /// Polls once. Returns whether the future is pending.
     async fn futures_poll(future: &mut (impl Future + Unpin)) -> bool {
         std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())).await
     }

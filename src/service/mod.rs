@@ -1,8 +1,8 @@
-//! What a check goes through, whatever carried it: read, decide, write.
+//! The path of a check, independent of its transport: read, decide, write.
 //!
-//! A front end asks its [`Service`] for a [`Batch`], one for the checks that arrived together, and hands each encoded check
-//! to [`Batch::decide`] with what it knows about the [`Call`]. The [`Reply`] is settled ([`Service::settle`]) before it is
-//! sent. No type of HTTP or gRPC comes in here.
+//! A front end takes a [`Batch`] from its [`Service`] for the checks that arrived together, and passes each encoded check to
+//! [`Batch::decide`] with its [`Call`]. The [`Reply`] is settled ([`Service::settle`]) before it is sent. No types of HTTP or
+//! gRPC are used here.
 
 mod batch;
 mod delayed;
@@ -20,18 +20,18 @@ use crate::runtime::lifecycle::Phases;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::otlp::CheckTracer;
 
-/// Decides about the checks of one worker.
+/// Decides the checks of one worker.
 ///
 /// Each worker has its own clone behind one `Arc`, so that cores do not share its reference count.
 #[derive(Clone, Debug)]
 pub struct Service {
-    /// Decides.
+    /// The limiter that decides.
     pub limiter: Arc<Limiter>,
-    /// Tells the time.
+    /// The clock of the process.
     pub clock: Arc<Clock>,
     /// The slot of the worker.
     pub worker: WorkerSlot,
-    /// Which checks are traced; `None`: none is.
+    /// Decides which checks are traced; `None`: no check is.
     pub tracer: Option<CheckTracer>,
     /// The delayed replies of all workers.
     pub delayed: DelayedReplies,
@@ -42,22 +42,22 @@ pub struct Service {
 }
 
 impl Service {
-    /// What checks that arrived together are decided by: one instant and one configuration.
+    /// The instant and the configuration for checks that arrived together.
     pub fn batch(&self) -> Batch<'_> {
         Batch::of_service(self)
     }
 
-    /// Whether checks may be traced: a caller that is asked for no trace need not look for its headers.
+    /// Whether checks may be traced: if not, front ends need not read the headers of traces.
     pub fn is_traced(&self) -> bool {
         self.tracer.is_some()
     }
 
-    /// Waits as long as the reply is to be delayed, and ends its span.
+    /// Waits for the delay of the reply, and ends its span.
     ///
-    /// The request should not be kept meanwhile: it may be 4 MiB, and a quarter of a million replies may wait.
+    /// Do not keep the request meanwhile: it may be 4 MiB, and a quarter of a million replies may wait.
     ///
     /// # Errors
-    /// When the process stops before that.
+    /// The process stops before that.
     pub async fn settle(&self, reply: Reply) -> Result<ResponseFrame, ShuttingDown> {
         let Reply { frame, delay, span, .. } = reply;
         if !delay.is_zero() {

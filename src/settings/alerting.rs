@@ -1,10 +1,10 @@
-//! Who is notified of alerts, and by what server.
+//! Default receivers of alerts, and the mail server.
 
 use clap::Args;
 
 use super::Secret;
 
-/// Who is notified of alerts that name no receiver of their own, and by what server mail goes out.
+/// Receivers of alerts that name none of their own, and the mail server.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Alerts")]
 pub struct AlertSettings {

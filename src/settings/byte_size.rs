@@ -1,4 +1,4 @@
-//! Numbers of bytes, as flags take them.
+//! Numbers of bytes as values of flags.
 
 use std::str::FromStr;
 
@@ -14,7 +14,7 @@ impl FromStr for ByteSize {
         let (number, suffix) = text.split_at(digits);
         let unit = byte_unit(suffix.trim()).ok_or_else(|| format!("unknown suffix '{suffix}': use KiB, MiB or GiB"))?;
         let number: u64 = number.parse().map_err(|_| "expected a number such as 512MiB".to_owned())?;
-        number.checked_mul(unit).map(Self).ok_or_else(|| "more bytes than can be counted".to_owned())
+        number.checked_mul(unit).map(Self).ok_or_else(|| "the number of bytes is too large".to_owned())
     }
 }
 

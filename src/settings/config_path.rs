@@ -1,4 +1,4 @@
-//! Where the rules are: `PATH` or `--config PATH`, the same in every subcommand.
+//! The path of the rules: `PATH` or `--config PATH`, the same in every subcommand.
 
 use std::path::PathBuf;
 
@@ -6,15 +6,15 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
-/// The place of the rules.
+/// The path of the rules.
 #[derive(Clone, Debug)]
 pub struct ConfigPath(pub PathBuf);
 
-/// The places of the rules, at least one; together they are one configuration.
+/// The paths of the rules, at least one; together they are one configuration.
 #[derive(Clone, Debug)]
 pub struct ConfigPaths(pub Vec<PathBuf>);
 
-/// What [`ConfigPath`] is read from.
+/// The arguments of [`ConfigPath`].
 #[derive(Args)]
 struct PathArgs {
     /// File or directory with the rules: of a directory, every *.yaml and *.yml file below it (dot files are skipped)
@@ -28,7 +28,7 @@ struct PathArgs {
     flag: Flag,
 }
 
-/// What [`ConfigPaths`] is read from.
+/// The arguments of [`ConfigPaths`].
 #[derive(Args)]
 struct PathsArgs {
     /// Files or directories with the rules, or - for standard input; several form one configuration
@@ -46,7 +46,7 @@ struct Flag {
     config: Option<PathBuf>,
 }
 
-/// The paths given: as arguments, by the flag, or else by the variable.
+/// The paths from the arguments, the flag, or else the variable.
 fn paths(matches: &ArgMatches) -> Result<Vec<PathBuf>, Error> {
     let arguments: Vec<PathBuf> = matches.get_many("path").into_iter().flatten().cloned().collect();
     let flag = matches.get_one::<PathBuf>("config");

@@ -1,11 +1,11 @@
-//! How checks are answered, and what counters may take.
+//! How checks are answered, and the memory of counters.
 
 use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::ByteSize;
 
-/// How checks are answered, and what counters may take.
+/// How checks are answered, and the memory of counters.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitSettings {
@@ -30,7 +30,7 @@ pub struct LimitSettings {
     pub when_full: WhenFull,
 }
 
-/// What happens to a new counter that no longer fits.
+/// What happens to a new counter when the budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum WhenFull {
     /// OVER_LIMIT: no request passes uncounted

@@ -1,4 +1,4 @@
-//! Which addresses are served, by how many threads, and how that ends.
+//! Addresses, worker threads and shutdown.
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use clap::Args;
 use super::duration;
 use crate::net::Address;
 
-/// Which addresses are served, and how that ends.
+/// Addresses, worker threads and shutdown.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
 pub struct ListenSettings {
@@ -49,7 +49,7 @@ pub struct ListenSettings {
 }
 
 impl ListenSettings {
-    /// How many threads decide; a unix socket has one listener, so one.
+    /// The number of worker threads: one for a unix socket, because it has one listener.
     pub fn worker_count(&self) -> usize {
         let cores = || available_parallelism().map_or(1, usize::from);
         match &self.grpc_addr {

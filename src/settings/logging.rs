@@ -1,8 +1,8 @@
-//! How the log is written.
+//! Format and level of the log.
 
 use clap::{Args, ValueEnum};
 
-/// How the log is written.
+/// Format and level of the log.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Log")]
 pub struct LogSettings {
@@ -17,7 +17,7 @@ pub struct LogSettings {
     pub log_level: String,
 }
 
-/// The form of the log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Lines for people to read

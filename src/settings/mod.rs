@@ -1,8 +1,8 @@
-//! Process settings: flags, environment variables and defaults side by side.
+//! Process settings: flags, environment variables and defaults.
 //!
-//! A flag wins over its variable, the variable over the default. Nothing else of the process reads the environment,
-//! except for the standard `OTEL_*` variables and those that `alerts` of the rules name. (The command line looks at the
-//! names of the others, to warn about misspelt ones.)
+//! A flag has precedence over its variable, and the variable over the default. Nothing else in the process reads the
+//! environment, except for the standard `OTEL_*` variables and those that `alerts` of the rules name. (The command line reads
+//! the names of other variables, to warn about misspelt ones.)
 
 mod alerting;
 mod byte_size;
@@ -32,7 +32,7 @@ pub use usage::{DenialLog, UsageSettings};
 /// The settings of `tidegate serve`.
 #[derive(Args, Clone, Debug)]
 pub struct Settings {
-    /// Where the rules are.
+    /// The path of the rules.
     #[command(flatten)]
     pub config: ConfigPath,
 
@@ -42,29 +42,29 @@ pub struct Settings {
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     pub merge_domains: bool,
 
-    /// Which addresses are served, and how that ends.
+    /// Addresses, worker threads and shutdown.
     #[command(flatten)]
     pub listen: ListenSettings,
 
-    /// How checks are answered, and what counters may take.
+    /// How checks are answered, and the memory of counters.
     #[command(flatten)]
     pub limits: LimitSettings,
 
-    /// What is recorded of the checks.
+    /// What is recorded about checks.
     #[command(flatten)]
     pub usage: UsageSettings,
 
-    /// Who is notified of alerts.
+    /// Default receivers of alerts.
     #[command(flatten)]
     pub alerts: AlertSettings,
 
-    /// How the log is written.
+    /// Format and level of the log.
     #[command(flatten)]
     pub log: LogSettings,
 }
 
 impl Settings {
-    /// How the configuration is loaded.
+    /// Options for loading the configuration.
     pub fn load_options(&self) -> LoadOptions {
         LoadOptions { merge_domains: self.merge_domains }
     }
@@ -73,7 +73,7 @@ impl Settings {
 /// Reads a duration such as `500ms`, `5s` or `1m30s`.
 ///
 /// # Errors
-/// What is wrong with the text, for the command line to show.
+/// What is wrong with the text, for the error of the command line.
 pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (examples: 500ms, 5s, 1m30s)"))
 }

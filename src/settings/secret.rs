@@ -1,31 +1,31 @@
-//! Values that are never shown: passwords, tokens, addresses that are tokens themselves.
+//! Values that are never shown: passwords, tokens, and URLs that contain them.
 
 use std::convert::Infallible;
 use std::str::FromStr;
 use std::{env, fmt, fs, io};
 
-/// A secret, or `@` and the path of the file that holds it.
+/// A secret, or `@` and the path of the file that contains it.
 ///
-/// It comes from a variable of the environment (or a flag, which other users of the machine can see). Neither `Debug`
-/// nor any message shows it.
+/// It comes from an environment variable (or a flag, which other users of the machine can see). Neither `Debug` nor any
+/// message shows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The secret in an environment variable, if that is set and not empty.
+    /// The secret in an environment variable, if it is set and not empty.
     pub fn from_env(name: &str) -> Option<Self> {
         env::var(name).ok().filter(|value| !value.is_empty()).map(Self)
     }
 
-    /// The secret itself. A file is read each time, so that one that is exchanged takes effect; white space around its
-    /// text is left out.
+    /// The secret itself. A file is read each time, so that a replaced one takes effect; white space around its text is
+    /// removed.
     ///
     /// # Errors
     /// The file cannot be read, is longer than 64 KiB, or is not text.
     pub fn reveal(&self) -> io::Result<String> {
         let Some(path) = self.0.strip_prefix('@') else { return Ok(self.0.clone()) };
         if fs::metadata(path)?.len() > MAX_BYTES {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than any secret"));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 64 KiB, which is not a secret"));
         }
         Ok(fs::read_to_string(path)?.trim().to_owned())
     }
@@ -45,7 +45,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A path given by mistake must not fill the memory.
+/// Bounds the memory if the path is a mistake.
 const MAX_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]

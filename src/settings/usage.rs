@@ -1,4 +1,4 @@
-//! What is recorded of the checks: usage, its history, and denials.
+//! What is recorded about checks: usage, its history, and denials.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{ByteSize, duration};
 
-/// What is recorded of the checks.
+/// What is recorded about checks.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Usage and history")]
 pub struct UsageSettings {
@@ -49,14 +49,14 @@ pub enum DenialLog {
     All,
 }
 
-/// A row of the history is a minute long: a flush belongs into one.
+/// The interval must not exceed a minute, the length of the shortest row of the history.
 fn flush_interval(text: &str) -> Result<Duration, String> {
     let interval = duration(text)?;
     let range = Duration::from_millis(100)..=Duration::from_mins(1);
     if range.contains(&interval) { Ok(interval) } else { Err("expected 100ms to 1m".to_owned()) }
 }
 
-/// Below this a day of many series has no room, and nothing older could go.
+/// With less, one day of many series would not fit, and nothing older could be removed.
 fn history_bytes(text: &str) -> Result<ByteSize, String> {
     let bytes: ByteSize = text.parse()?;
     if bytes.0 >= 16 << 20 { Ok(bytes) } else { Err("expected at least 16MiB".to_owned()) }

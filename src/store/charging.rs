@@ -1,7 +1,7 @@
-//! Charges counters, one or several, wherever they stand.
+//! Charges one or several counters, independent of how they are stored.
 //!
-//! It asks for little: shards that can be locked ([`Shards`]), and a word on room for new counters ([`Capacity`]). So the very
-//! code that serves runs under loom, on shelves of loom's locks.
+//! It needs only shards that can be locked ([`Shards`]) and a limit on new counters ([`Capacity`]). So the same code that
+//! serves is tested under loom, with loom's locks.
 
 use super::{Charge, Charged, Group};
 use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
@@ -13,7 +13,7 @@ mod state;
 use joint::Joint;
 use state::State;
 
-/// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
+/// The location of a key. Ordered: several shards are always locked in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     pub(super) stripe: usize,
@@ -21,57 +21,57 @@ pub(super) struct Location {
     pub(super) hash: u64,
 }
 
-/// States by name, in shards that are locked one by one.
+/// States by key, in shards with a lock each.
 pub(super) trait Shards<V> {
-    /// One locked shard. Everything in it stands still until it is dropped.
+    /// One locked shard. Its content does not change until it is dropped.
     type Shard<'s>: Shard<V>
     where
         Self: 's;
 
-    /// Where `key` belongs. Cost: one hash.
+    /// The location of `key`. Cost: one hash.
     fn locate(&self, key: &[u8]) -> Location;
 
-    /// Locks the shard of `location`; `None` never happens for places of this shelf.
+    /// Locks the shard of `location`; never `None` for locations of these shards.
     fn lock(&self, location: Location) -> Option<Self::Shard<'_>>;
 }
 
 /// One locked shard.
 pub(super) trait Shard<V> {
-    /// The state of `key`, if there is one, and the number of its series, if it has been given.
+    /// The state of `key`, if there is one, and the number of its series, if it has been set.
     fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, Option<u32>)>;
 
-    /// Gives `key` its first state. The caller has looked and found none.
+    /// Adds the first state of `key`, which must not have one.
     fn insert(&mut self, location: Location, key: &[u8], state: V);
 
-    /// Books a change of what states keep on the heap, in bytes.
+    /// Accounts for a change of the states' heap memory, in bytes.
     fn book_heap(&mut self, before: usize, after: usize);
 
-    /// The latest instant at which this shard was swept. What was dropped then had been spent by then, so that no earlier
-    /// instant may be charged any more: a batch whose `now` is earlier would find a counter fresh whose window it spent.
+    /// The latest instant at which this shard was swept. Counters that had expired by then have been dropped, so no earlier
+    /// instant may be charged any more: for a batch with an earlier `now`, a counter would be fresh although its window is used.
     fn swept_at(&self) -> Timestamp;
 }
 
-/// Room for new counters.
+/// The capacity for new counters.
 pub(super) trait Capacity {
-    /// Whether a new counter has to do without a place.
+    /// Whether there is no capacity for a new counter.
     fn is_exhausted(&self, step: Step) -> bool;
 
-    /// The answer in place of one by a counter.
+    /// The outcome if there is no capacity for the counter.
     fn exhausted(&self, charge: &Charge<'_>) -> Outcome;
 }
 
-/// What is to become of a counter's next state.
+/// What happens to a counter's next state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// It is kept; a new counter needs room.
+    /// It is kept; a new counter needs capacity.
     Charge,
-    /// It is not kept, but a new counter would need room.
+    /// It is not kept, but a new counter would need capacity.
     Peek,
-    /// It is kept, after a look that found room: whatever else came in between, all are charged or none.
+    /// It is kept after a peek that found capacity, so that all counters are charged, or none.
     Settle,
 }
 
-/// Charges counters on two shelves.
+/// Charges counters in two sets of shards, of cells and of logs.
 #[derive(Debug)]
 pub(super) struct Transaction<'m, C, L, R> {
     pub(super) cells: &'m C,
@@ -80,7 +80,7 @@ pub(super) struct Transaction<'m, C, L, R> {
 }
 
 impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
-    /// Asks one counter, under its shard's lock.
+    /// Charges one counter, under its shard's lock.
     pub(super) fn one(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
         let charged = if charge.limit.algorithm == Algorithm::SlidingLog {
             self.lock_and_step(self.logs, now, charge)
@@ -90,7 +90,7 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         charged.unwrap_or_else(|| Charged { outcome: self.capacity.exhausted(charge), series_id: None })
     }
 
-    /// Asks several counters, all of their shards locked, as [`super::Memory::charge_groups`] says.
+    /// Charges several counters with all of their shards locked, as specified by [`super::Memory::charge_groups`].
     pub(super) fn groups(
         &self,
         now: Timestamp,
@@ -153,10 +153,10 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         Charged { outcome, series_id: None }
     }
 
-    /// One operation on a counter that exists: it grows only where there is room for more.
+    /// One operation on an existing counter, which grows only if there is capacity.
     fn step_state<V: State>(&self, state: &mut V, now: Timestamp, charge: &Charge<'_>, step: Step) -> Outcome {
         if matches!(charge.op, Op::Charge(1..)) && state.must_grow(now) && self.capacity.is_exhausted(step) {
-            // What has expired is dropped by this, and may leave room.
+            // This drops expired hits, which may free capacity.
             let peek = state.step(charge.limit, now, charge.op, false);
             if state.must_grow(now) {
                 return self.without_capacity(peek, charge);
@@ -165,15 +165,14 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         state.step(charge.limit, now, charge.op, step != Step::Peek)
     }
 
-    /// The answer where there is no room: a denial stays what it is.
+    /// The outcome without capacity: a denial is not changed.
     fn without_capacity(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
         if outcome.admitted() { self.capacity.exhausted(charge) } else { outcome }
     }
 }
 
 impl Charge<'_> {
-    /// The limit where others decide as well: what a denied check leaves behind is then only what is to stay
-    /// whoever denied.
+    /// The limit for a joint charge: the hits of a denied check count only if they do whichever limit denies.
     fn limit_of_joint_charge(&self) -> Limit {
         let count_denied = match self.limit.count_denied {
             CountDenied::Always => CountDenied::Always,
@@ -182,7 +181,7 @@ impl Charge<'_> {
         Limit { count_denied, ..*self.limit }
     }
 
-    /// The same by another limit.
+    /// The same charge with another limit.
     fn jointly<'a>(&'a self, limit: &'a Limit) -> Charge<'a> {
         Charge { limit, ..*self }
     }

@@ -1,7 +1,7 @@
-//! What a limit is, in terms that hold in every process with the same rules.
+//! Descriptions of limits that are the same in every process with the same rules.
 //!
-//! Ids in keys are short and belong to one process; a description is the limit's identity, and its [`Fingerprint`] that
-//! identity in 16 bytes. The encoding that is hashed is a format: change it only together with [`VERSION`].
+//! Ids in keys are short and belong to one process. A description is the identity of a limit, and its [`Fingerprint`] that
+//! identity in 16 bytes. The hashed encoding is a stable format: change it only together with [`VERSION`].
 
 use std::sync::Arc;
 
@@ -32,21 +32,21 @@ pub struct LevelDescription {
     pub value_varies: bool,
 }
 
-/// One limit of a rule. Its number is no part of it: a changed number keeps the counts.
+/// One limit of a rule. Its number is not a part of it, so that a changed number keeps the counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitDescription {
     /// The rule.
     pub rule: Arc<RuleDescription>,
-    /// How it counts.
+    /// How hits are counted.
     pub kind: LimitKind,
-    /// Which of the rule's limits of this kind, from 1.
+    /// The number among the rule's limits of this kind, from 1.
     pub ordinal: u32,
 }
 
-/// What the state of a limit's counters means.
+/// The meaning of the state of a limit's counters.
 ///
-/// A count of one window means nothing in another, so the window belongs to it. The missing hits of a bucket mean the
-/// same at any rate.
+/// A count in one window has no meaning in another, so the window is a part of it. The missing hits of a bucket have the same
+/// meaning at any rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LimitKind {
     /// One count per window.
@@ -58,7 +58,7 @@ pub enum LimitKind {
     },
     /// Two adjacent windows of this length.
     SlidingWindow(Nanos),
-    /// Every hit of the last so long.
+    /// Every hit within this length.
     SlidingLog(Nanos),
     /// A bucket.
     TokenBucket,
@@ -66,8 +66,8 @@ pub enum LimitKind {
 
 /// 16 bytes that identify a rule or a limit in every process.
 ///
-/// Half of a SHA-256: two different descriptions with one fingerprint are not to be expected, and only the author of
-/// the rules could look for them.
+/// Half of a SHA-256: two different descriptions with the same fingerprint are not to be expected, and only the author of the
+/// rules could search for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 16]);
 
@@ -87,7 +87,7 @@ impl From<&Limit> for LimitKind {
 }
 
 impl RuleDescription {
-    /// The fingerprint of the rule as a whole, whatever its limits are. Cost: a SHA-256.
+    /// The fingerprint of the rule as a whole, independent of its limits. Cost: a SHA-256.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut encoding = Encoding::new(RULE);
         encoding.rule(self);
@@ -119,7 +119,7 @@ impl LimitDescription {
 }
 
 impl Fingerprint {
-    /// Request overrides, in place of a rule; no rule has it.
+    /// Used for request overrides in place of a rule; no rule has it.
     pub const OVERRIDE: Self = Self([0; 16]);
 
     /// The bytes.
@@ -127,7 +127,7 @@ impl Fingerprint {
         self.0
     }
 
-    /// A fingerprint that was written down as [`Fingerprint::to_bytes`].
+    /// A fingerprint from the bytes of [`Fingerprint::to_bytes`].
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -146,7 +146,7 @@ impl Digest {
     }
 }
 
-/// A description as it is hashed: each text is preceded by its length, so no two descriptions have one encoding.
+/// The encoding that is hashed: each text is preceded by its length, so different descriptions have different encodings.
 struct Encoding(Sha256);
 
 impl Encoding {

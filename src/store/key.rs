@@ -1,14 +1,14 @@
-//! The bytes that identify a counter: written for each check, read back by listings and persistence.
+//! The bytes that identify a counter: encoded for each check, decoded by listings and persistence.
 //!
-//! A key is the number of a limit (4 bytes) and parts, each preceded by its length in one byte. Which parts there are
-//! is the limit's matter: see `limiter::keys`, which writes and decodes them.
+//! A key is the number of a limit (4 bytes) and parts, each preceded by its length in one byte. The parts depend on the
+//! limit: see `limiter::keys`, which encodes and decodes them.
 
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use super::{Fingerprint, LimitId};
 
-/// The key of one counter: its limit's id and the entry values that the rule leaves open.
+/// The key of one counter: its limit's id and the entry values that the rule does not fix.
 ///
 /// Each part is preceded by its length, so `(a, b_c)` and `(a_b, c)` never share a key. Built on the stack; only a new
 /// counter copies it.
@@ -34,13 +34,13 @@ impl CounterKey {
     }
 }
 
-/// The keys of a check's counters, one after the other: what limits a descriptor keeps a location, not a key.
+/// The keys of a check's counters in one buffer; limits refer to them by location.
 #[derive(Clone, Debug, Default)]
 pub struct CounterKeys {
     bytes: Bytes,
 }
 
-/// Where a key is in its [`CounterKeys`].
+/// The location of a key in its [`CounterKeys`].
 #[derive(Clone, Copy, Debug)]
 pub struct KeyLocation {
     start: usize,
@@ -53,7 +53,7 @@ impl CounterKeys {
         self.add_after(&limit_id.number().to_le_bytes(), push)
     }
 
-    /// Adds a key that begins with a fingerprint in place of an id: for what outlives the ids of a process.
+    /// Adds a key that begins with a fingerprint in place of an id, for keys that are independent of the process's ids.
     pub fn add_fingerprinted(&mut self, of: Fingerprint, push: impl FnOnce(KeyWriter<'_>)) -> KeyLocation {
         self.add_after(&of.to_bytes(), push)
     }
@@ -65,7 +65,7 @@ impl CounterKeys {
         KeyLocation { start, end: self.bytes.len() }
     }
 
-    /// The key at a location that this value gave.
+    /// The key at a location of this value.
     pub fn key(&self, location: KeyLocation) -> &[u8] {
         self.bytes.get(location.start..location.end).unwrap_or_default()
     }
@@ -76,8 +76,8 @@ impl CounterKeys {
 pub struct KeyWriter<'k>(&'k mut Bytes);
 
 impl KeyWriter<'_> {
-    /// Adds a part. One that is longer than [`MAX_PART_BYTES`] is replaced by its SHA-256, so that a client's long
-    /// header costs no more memory than a short one, and is limited all the same.
+    /// Adds a part. A part longer than [`MAX_PART_BYTES`] is replaced by its SHA-256, so that a long header of a client costs no
+    /// more memory than a short one, and is still limited.
     pub fn push(&mut self, part: &[u8]) {
         if let Ok(length @ 0..=MAX_PART_BYTES) = u8::try_from(part.len()) {
             self.0.push(length);
@@ -99,7 +99,7 @@ impl KeyWriter<'_> {
     }
 }
 
-/// One part of a key, as it can be read back.
+/// One decoded part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPart<'k> {
     /// The part itself.
@@ -110,8 +110,8 @@ pub enum KeyPart<'k> {
 
 /// Reads the parts of a key in the order in which they were added.
 ///
-/// Each method gives `None`, and leaves the reader where it is, if what is left of the key does not begin with what is
-/// asked for.
+/// If the rest of the key does not begin with what a method reads, the method returns `None`, and the reader does not
+/// advance.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyReader<'k>(&'k [u8]);
 
@@ -151,9 +151,9 @@ impl<'k> KeyReader<'k> {
 
 type Bytes = SmallVec<[u8; INLINE]>;
 
-/// Keys up to this length together need no heap: one of three values of ordinary length, or two.
+/// Keys up to this total length need no heap: one with three values of usual length, or two keys.
 const INLINE: usize = 112;
-/// The longest part that is in a key as it is, in bytes: ids, paths and addresses are shorter.
+/// The longest part that is not replaced by its hash, in bytes: ids, paths and addresses are shorter.
 pub const MAX_PART_BYTES: u8 = 200;
 /// In place of a length: a digest of 32 bytes follows.
 const DIGEST_MARK: u8 = u8::MAX;

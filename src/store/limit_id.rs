@@ -1,4 +1,4 @@
-//! The numbers that stand for limits in counter keys, and the way back from a number to its limit.
+//! The numbers of limits in counter keys, and the mapping from a number back to its limit.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use super::description::{Digest, Fingerprint, LimitDescription};
 
 /// The number of one limit of one rule.
 ///
-/// It comes from the content of the limit's description, so processes with the same rules usually agree on it; where a
-/// number must mean the same in two processes, a [`Fingerprint`] does.
+/// It comes from the content of the limit's description, so processes with the same rules usually agree on it. Where they
+/// must agree, use a [`Fingerprint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LimitId(u32);
 
@@ -19,7 +19,7 @@ impl LimitId {
     /// Request overrides; their domain and window are parts of the key.
     pub const OVERRIDE: Self = Self(0);
 
-    /// The id that a counter key begins with.
+    /// The id at the beginning of a counter key.
     pub(super) fn from_key(key: &[u8]) -> Option<Self> {
         key.first_chunk().map(|number| Self(u32::from_le_bytes(*number)))
     }
@@ -30,14 +30,14 @@ impl LimitId {
     }
 }
 
-/// Gives limits their ids.
+/// Assigns ids to limits.
 ///
-/// Two limits never share an id, and a limit keeps its id when a reload removes its rule and a later one restores it.
-/// For rules that a process loads first, ids depend on their content alone, not on the order of files or rules.
+/// Two limits never share an id, and a limit keeps its id when a reload removes its rule and a later one restores it. For the
+/// first rules of a process, ids depend only on their content, not on the order of files or rules.
 #[derive(Debug, Default)]
 pub struct LimitIds {
     table: ArcSwap<LimitTable>,
-    /// Held while ids are assigned.
+    /// Locked while ids are assigned.
     assigning: Mutex<()>,
 }
 
@@ -46,9 +46,9 @@ pub struct LimitIds {
 pub struct LimitTable {
     by_id: HashMap<LimitId, Known, ahash::RandomState>,
     by_fingerprint: HashMap<Fingerprint, LimitId, ahash::RandomState>,
-    /// How many configurations were loaded.
+    /// The number of configurations that were loaded.
     loads: u64,
-    /// The bits of a number that ids have: all, but for tests.
+    /// The bits of a number that ids use: all, except in tests.
     mask: u32,
 }
 
@@ -57,23 +57,23 @@ pub struct LimitTable {
 struct Known {
     limit: Arc<LimitDescription>,
     fingerprint: Fingerprint,
-    /// The number of the last load that had it.
+    /// The number of the last load that contained it.
     last_load: u64,
 }
 
 impl LimitIds {
-    /// The ids of all limits of a configuration, in their order. The configuration that they replace may go on being
-    /// used until the next call.
+    /// The ids of all limits of a configuration, in their order. The replaced configuration may still be used until the next
+    /// call.
     ///
-    /// Limits that left the configuration keep their ids. When more than [`MAX_REMOVED`] have, those that are not in
-    /// `in_use`, which then has to find the ids of all counters, are forgotten. Bound: the limits of two
-    /// configurations, those that counters have, and [`MAX_REMOVED`].
+    /// Limits that were removed from the configuration keep their ids. If there are more than [`MAX_REMOVED`], those without
+    /// counters are forgotten; `in_use` is called only then, and returns the ids that counters have. Bound: the limits of two
+    /// configurations, those of counters, and [`MAX_REMOVED`].
     pub fn assign(&self, limits: &[LimitDescription], in_use: impl FnOnce() -> HashSet<LimitId>) -> Vec<LimitId> {
         let _assigning = self.assigning.lock();
         let mut table = LimitTable::clone(&self.table.load());
         table.loads += 1;
         let mut ordered: Vec<_> = (0..).zip(limits).map(|(place, limit)| (limit.digest(), limit, place)).collect();
-        // Where two limits collide, which of them has the first choice depends on their content alone.
+        // If two limits collide, their content alone decides which one comes first.
         ordered.sort_unstable_by_key(|(digest, ..)| *digest);
         let mut ids: Vec<(usize, LimitId)> =
             ordered.into_iter().map(|(digest, limit, place)| (place, table.add(digest, limit))).collect();
@@ -85,12 +85,12 @@ impl LimitIds {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The limits and their ids, as the last load left them. Cost: no lock.
+    /// The limits and their ids after the last load. Cost: no lock.
     pub fn table(&self) -> Arc<LimitTable> {
         self.table.load_full()
     }
 
-    /// Ids of so few bits that limits collide.
+    /// Ids with few bits, so that limits collide.
     #[cfg(test)]
     pub(crate) fn with_mask(mask: u32) -> Self {
         Self { table: ArcSwap::from_pointee(LimitTable { mask, ..LimitTable::default() }), ..Self::default() }
@@ -104,7 +104,7 @@ impl Default for LimitTable {
 }
 
 impl LimitTable {
-    /// The limit with this id; `None` for [`LimitId::OVERRIDE`] and ids that were never given.
+    /// The limit with this id; `None` for [`LimitId::OVERRIDE`] and ids that were never assigned.
     pub fn limit(&self, id: LimitId) -> Option<&LimitDescription> {
         self.by_id.get(&id).map(|known| &*known.limit)
     }
@@ -114,7 +114,7 @@ impl LimitTable {
         self.by_id.get(&id).map(|known| known.fingerprint)
     }
 
-    /// The id of the limit with this fingerprint, if a configuration had it.
+    /// The id of the limit with this fingerprint, if a configuration contained it.
     pub fn id(&self, fingerprint: Fingerprint) -> Option<LimitId> {
         self.by_fingerprint.get(&fingerprint).copied()
     }
@@ -128,19 +128,19 @@ impl LimitTable {
         id
     }
 
-    /// The first part of the hash that is free as an id; if none is, the next free number.
+    /// The first word of the hash that is free as an id; if none is, the lowest free number.
     fn free_id(&self, digest: Digest) -> LimitId {
         let is_free = |id: &LimitId| *id != LimitId::OVERRIDE && !self.by_id.contains_key(id);
         let mut words = digest.words().map(|word| LimitId(word & self.mask));
         words.find(is_free).unwrap_or_else(|| self.next_free(is_free))
     }
 
-    /// The lowest free number. There is one: four billion limits do not fit into memory.
+    /// The lowest free number. There always is one: four billion limits do not fit in memory.
     fn next_free(&self, is_free: impl Fn(&LimitId) -> bool) -> LimitId {
         (1..=self.mask).map(LimitId).find(is_free).unwrap_or(LimitId::OVERRIDE)
     }
 
-    /// Limits that neither the configuration nor the one before it has.
+    /// Limits that are neither in the configuration nor in the one before it.
     fn removed(&self) -> impl Iterator<Item = LimitId> {
         self.by_id.iter().filter(|(_, known)| known.last_load + 1 < self.loads).map(|(id, _)| *id)
     }
@@ -155,8 +155,8 @@ impl LimitTable {
     }
 }
 
-/// Removed limits that are kept without asking whether counters have them: a few MiB at most, and enough that hardly a
-/// process ever asks, since that takes a pass over all counters.
+/// Removed limits that are kept without checking whether they have counters, because that takes a pass over all counters:
+/// they take a few MiB at most, and few processes ever remove as many.
 pub const MAX_REMOVED: usize = 10_000;
 
 #[cfg(test)]

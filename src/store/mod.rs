@@ -1,12 +1,12 @@
-//! Counters: who they are, where they live, and the one way to change them.
+//! Counters: their identity, their storage, and the operations on them.
 //!
-//! [`Memory`] charges one counter, or several all or nothing, at one instant. Its promise on concurrency has one
-//! direction: **whatever the interleaving, no limit admits more than it allows**. It keeps the promise exactly: each charge
-//! is one step under its shard's lock; several counters are locked together, in one order.
+//! [`Memory`] charges one counter, or several all or nothing, at one instant. Its guarantee under concurrency has one
+//! direction: **whatever the interleaving, no limit admits more than it allows**. The guarantee is exact: each charge is one
+//! step under its shard's lock, and several shards are locked together, in a fixed order.
 //!
-//! A counter's identity is its limit, described by [`LimitDescription`] and numbered by [`LimitIds`], and the entry
-//! values that the rule leaves open. It says nothing about the rule object, so counters outlive a reload; and it can be
-//! read back: [`Memory::export`] copies counters out, [`KeyReader`] reads their keys.
+//! A counter's identity is its limit, described by [`LimitDescription`] and numbered by [`LimitIds`], and the entry values
+//! that the rule does not fix. It does not refer to the rule object, so counters are kept over a reload; and it can be
+//! decoded: [`Memory::export`] copies counters out, [`KeyReader`] reads their keys.
 
 mod charging;
 mod description;
@@ -24,37 +24,37 @@ use crate::engine::{Limit, Op, Outcome};
 /// One operation on one counter.
 #[derive(Clone, Copy, Debug)]
 pub struct Charge<'a> {
-    /// What the counter is decided by.
+    /// The limit of the counter.
     pub limit: &'a Limit,
-    /// Which counter: a key as [`CounterKeys`] makes them.
+    /// The key of the counter, as made by [`CounterKeys`].
     pub key: &'a [u8],
-    /// What is asked of it.
+    /// The operation.
     pub op: Op,
 }
 
-/// Charges of one check that stand and fall together: the limits of one descriptor.
+/// Charges of one check that are admitted or denied together: the limits of one descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// What they mean for the check.
+    /// Their effect on the check.
     pub role: Role,
-    /// How many there are. A group without charges admits.
+    /// The number of charges. A group without charges admits.
     pub charges: usize,
 }
 
-/// What a group of charges means for its check. Ordered: the order in which groups are charged.
+/// The effect of a group of charges on its check. Ordered: groups are charged in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     /// The check is denied if the group is.
     Required,
-    /// The check is denied if all quota groups are. If some admit, those that do not stay uncharged but for hits that
-    /// count though denied.
+    /// The check is denied if all quota groups are. If some admit, the others are not charged, except for hits that count
+    /// although denied.
     Quota,
     /// The group denies nothing; it is charged if the check is admitted.
     Observed,
 }
 
 impl Group {
-    /// Charges that must all admit.
+    /// A group of charges that must all admit.
     pub const fn required(charges: usize) -> Self {
         Self { role: Role::Required, charges }
     }
@@ -64,12 +64,12 @@ impl Group {
     }
 }
 
-/// The answer of a counter.
+/// The result of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Charged {
-    /// What the engine says.
+    /// The outcome from the engine.
     pub outcome: Outcome,
-    /// The number of the counter's series, as [`Memory::set_series`] gave it; `None` for a counter that has none yet, or
-    /// does not exist.
+    /// The number of the counter's series, set by [`Memory::set_series`]; `None` if it has none yet, or the counter does not
+    /// exist.
     pub series_id: Option<u32>,
 }

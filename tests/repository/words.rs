@@ -21,10 +21,10 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("refused", [2, 5, 0]),
     ("somebody", [0, 1, 3]),
     ("speaks", [0, 4, 1]),
-    ("stands", [12, 13, 2]),
-    ("tell", [5, 11, 3]),
-    ("told", [11, 16, 12]),
-    ("whoever", [4, 9, 4]),
+    ("stands", [0, 13, 2]),
+    ("tell", [4, 11, 3]),
+    ("told", [4, 16, 12]),
+    ("whoever", [0, 9, 4]),
 ];
 
 const AREAS: [&str; 3] = ["src", "tests and benches", "documents"];

@@ -1,5 +1,5 @@
-//! Random rules and random checks: what is in the store afterwards is read back from its keys alone, and compared with
-//! what the rules say of each check.
+//! Random rules and random checks: the counters in the store are decoded from their keys alone, and compared with those
+//! expected by the rules.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ struct Node {
     below: Vec<Node>,
 }
 
-/// Limits that all differ but for two of one kind, of whose numbers no check here is ever over.
+/// Limits that all differ, except for two of one kind, and that no check here exceeds.
 const LIMITS: [&str; 9] = [
     r#"{"requests_per_unit": 1000, "unit": "hour"}"#,
     r#"{"requests_per_unit": 2000, "unit": "hour"}"#,
@@ -49,7 +49,7 @@ fn node(depth: u32) -> BoxedStrategy<Node> {
     let below = if depth == 0 { Just(Vec::new()).boxed() } else { nodes(depth - 1) };
     let node = (key, value, any::<bool>(), limits, below);
     node.prop_map(|(key, value, share, limits, below)| {
-        // As the configuration wants it: only patterns are shared, and a leaf has a limit.
+        // As the configuration requires: only patterns are shared, and a leaf has a limit.
         let share = share && (key.contains('*') || value.contains('*'));
         let limits = if below.is_empty() && limits.is_empty() { vec![0] } else { limits };
         Node { key, value, share, limits, below }
@@ -102,15 +102,14 @@ fn rules(files: &[Vec<Node>], reversed: bool) -> RuleSet {
     load(&files, LoadOptions::default()).unwrap()
 }
 
-/// Texts that clients send: empty, ambiguous when joined, not ASCII, and on both sides of the longest that a key holds.
+/// Texts that clients send: empty, ambiguous when joined, not ASCII, and around the longest part of a key.
 fn sent() -> impl Strategy<Value = String> {
     let long = |length: usize| "y".repeat(length);
     let texts = ["", "x", "b_c", "k", "vz", "é\u{0}\u{1f}", "\u{fffd}"].map(str::to_owned);
     select([&texts[..], &[long(199), long(200), long(201), long(255), long(256), long(5_000)]].concat())
 }
 
-/// A check of one descriptor: a way down the nodes, what stands for each `*` and each open value, and perhaps an
-/// override.
+/// A check of one descriptor: a path down the nodes, a text for each `*` and each open value, and perhaps an override.
 #[derive(Clone, Debug)]
 struct Walk {
     domain: usize,
@@ -147,7 +146,7 @@ fn check<'a>(walk: &Walk, entries: &'a [(String, String)]) -> Check<'a> {
     Check { domain: DOMAINS[walk.domain].into(), descriptors: [descriptor].into_iter().collect(), ..Check::default() }
 }
 
-/// A counter in plain words, as the rules say it or as its key does: limit, and entries with texts as they are in keys.
+/// A counter in readable form, from the rules or from its key: limit, and entries with texts as they are in keys.
 type Plain = (String, Vec<(Vec<u8>, Vec<u8>)>);
 
 fn plain(decoded: &DecodedKey<'_>) -> Plain {
@@ -167,7 +166,7 @@ fn plain(decoded: &DecodedKey<'_>) -> Plain {
     (limit, decoded.entries.iter().map(|(key, value)| (bytes(key), bytes(value))).collect())
 }
 
-/// The counters that a check has by the rules, computed from the rules in another way than keys are made.
+/// The counters that a check has by the rules, computed in another way than keys are.
 fn expected(rules: &RuleSet, walk: &Walk, entries: &[(String, String)]) -> Vec<Plain> {
     let text = |text: &str| match text.len() {
         ..=200 => text.as_bytes().to_vec(),
@@ -204,7 +203,7 @@ fn expected(rules: &RuleSet, walk: &Walk, entries: &[(String, String)]) -> Vec<P
     rule.limits.iter().enumerate().filter(|(_, limit)| limit.enabled).map(limit).collect()
 }
 
-/// The key again, from what it was decoded to.
+/// The key, encoded again from its decoded form.
 fn encoded_again(limits: &LimitTable, decoded: &DecodedKey<'_>) -> Vec<u8> {
     fn add(key: &mut Vec<u8>, part: &KeyPart<'_>) {
         match part {
@@ -271,7 +270,7 @@ proptest! {
         prop_assert_eq!(got, want);
     }
 
-    /// A key that is cut short or longer than its limit's keys is an error, whatever it is.
+    /// A key that is shorter or longer than the keys of its limit is an error.
     #[test]
     fn what_is_no_key_is_an_error(
         files in prop::collection::vec(nodes(1), DOMAINS.len()), bytes in prop::collection::vec(any::<u8>(), 0..40),
@@ -326,8 +325,7 @@ fn counters(limiter: &Limiter) -> BTreeSet<Plain> {
     exported.iter().map(|counter| plain(&decode(&limits, counter.key()).unwrap())).collect()
 }
 
-/// The limit's number is no part of its keys, what a key has room for is; and the counters of a removed rule can still
-/// be decoded.
+/// The number of the limit is not a part of its keys; and the counters of a removed rule can still be decoded.
 #[test]
 fn counters_of_former_configurations_are_decoded_by_what_they_were() {
     let limiter = Limiter::new(Settings::default());

@@ -20,7 +20,7 @@ use crate::runtime::lifecycle::{Lifecycle, Phase};
 use crate::service::{DelayedReplies, Service};
 use crate::telemetry::DecisionTimes;
 
-/// A stream that counts what is written at once.
+/// A stream that counts writes.
 struct Counted(DuplexStream, Arc<AtomicUsize>);
 
 impl AsyncRead for Counted {
@@ -74,7 +74,7 @@ fn call() -> Request<()> {
     Request::post("http://tidegate/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit").body(()).unwrap()
 }
 
-/// The overall code of an answer, whose call has ended well.
+/// The overall code of an answer whose call has succeeded.
 async fn code(answer: ResponseFuture) -> Code {
     let mut body = answer.await.unwrap().into_body();
     let framed = body.data().await.unwrap().unwrap();
@@ -88,7 +88,7 @@ async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order(
     let (theirs, ours) = tokio::io::duplex(64 << 10);
     let served = tokio::spawn(serve(Counted(ours, Arc::clone(&writes)), services(&lifecycle), lifecycle.phases()));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
-    // Nothing is sent before the connection is driven: all checks go out together.
+    // Nothing is sent before the connection is polled, so all checks are sent together.
     let answers: Vec<_> = (0..32)
         .map(|_| {
             let (answer, mut body) = client.send_request(call(), false).unwrap();
@@ -102,11 +102,11 @@ async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order(
         codes.push(code(answer).await);
     }
     assert_eq!(codes, [[Code::Ok; 10].as_slice(), &[Code::OverLimit; 22]].concat());
-    // The settings, their acknowledgement, perhaps the peer's window, and the answers.
+    // The settings, their acknowledgement, perhaps a window update, and the answers.
     let written = writes.load(Ordering::Relaxed);
     assert!(written <= 4, "{written} writes for 32 checks that came together");
     lifecycle.advance(Phase::Stopping);
-    // It ends when the process stops; which side hangs up first is open, and told as an error if it is the peer.
+    // It ends when the process stops; either side may close it first, and it is an error if the peer does.
     let _hung_up = served.await.unwrap();
     drop(client);
     client_side.await.unwrap().unwrap();
@@ -122,14 +122,14 @@ async fn a_check_in_pieces_is_decided_when_it_is_complete() {
     for cut in [1, 5, 9, check().len() - 1] {
         let (answer, mut body) = client.send_request(call(), false).unwrap();
         body.send_data(check().slice(..cut), false).unwrap();
-        // Another check passes it meanwhile.
+        // Another check is answered meanwhile.
         let (passing, mut whole) = client.send_request(call(), false).unwrap();
         whole.send_data(check(), true).unwrap();
         assert_eq!(code(passing).await, Code::Ok, "cut at {cut}");
         body.send_data(check().slice(cut..), true).unwrap();
         assert_eq!(code(answer).await, Code::Ok, "cut at {cut}");
     }
-    // Eight of ten are used: an end that comes on its own is no piece.
+    // Eight of ten are used: an end of stream in its own frame is not a piece.
     for want in [Code::Ok, Code::Ok, Code::OverLimit] {
         let (answer, mut body) = client.send_request(call(), false).unwrap();
         body.send_data(check(), false).unwrap();
@@ -138,7 +138,7 @@ async fn a_check_in_pieces_is_decided_when_it_is_complete() {
     }
 }
 
-/// What the headers say of a message that is not compressed makes no difference, however it arrives.
+/// The encoding in the headers does not matter for a message that is not compressed, however it arrives.
 #[tokio::test]
 async fn a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces() {
     let lifecycle = Lifecycle::default();

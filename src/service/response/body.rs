@@ -6,7 +6,7 @@ use super::GoverningLimit;
 use crate::rules::{Template, TemplatePart};
 use crate::units::Nanos;
 
-/// The fixed JSON object.
+/// A fixed JSON object.
 pub(super) fn json(governing: &GoverningLimit<'_>) -> String {
     let limit = governing.limit.requests_per_unit;
     let (period, retry_after) = (seconds(governing.limit.length), governing.retry_after().to_string());
@@ -47,13 +47,13 @@ fn push(text: &mut String, number: impl std::fmt::Display) {
     let _written = write!(text, "{number}");
 }
 
-/// A length in seconds, with its fraction where it has one: `30`, `0.5`.
+/// A length in seconds, with its fraction if it has one: `30`, `0.5`.
 fn seconds(length: Nanos) -> String {
     let (whole, fraction) = (length.as_ns() / Nanos::SECOND.as_ns(), length.as_ns() % Nanos::SECOND.as_ns());
     if fraction == 0 { whole.to_string() } else { format!("{whole}.{fraction:09}").trim_end_matches('0').to_owned() }
 }
 
-/// How values are made harmless in a text of some content type.
+/// How values are escaped in a text, by its content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Escape {
     /// As in a JSON string.
@@ -95,7 +95,7 @@ impl Escape {
     }
 }
 
-/// Control characters, and the line separators that JavaScript takes for line ends.
+/// Control characters, and the line separators of JavaScript.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }

@@ -1,7 +1,7 @@
 //! The families of headers.
 //!
-//! For every algorithm: "limit" is `requests_per_unit`, "remaining" what could be spent right now without waiting, and
-//! "reset" the status's `duration_until_reset` (window end, ban end, a bucket's time to full or to the next token),
+//! For every algorithm "limit" is `requests_per_unit`, "remaining" is the number of hits that are allowed now without a delay,
+//! and "reset" is the status's `duration_until_reset` (window end, ban end, a bucket's time to full or to the next token),
 //! rounded up to a second.
 
 use super::GoverningLimit;
@@ -61,13 +61,13 @@ fn policy_name<'s>(governing: &'s GoverningLimit<'_>) -> &'s str {
     }
 }
 
-/// `;w=` in whole seconds, as the draft wants; a window that is none is left out rather than told wrongly.
+/// `;w=` in whole seconds, as in the draft; a window of fractional seconds is left out, because it would be wrong.
 fn window_parameter(length: Nanos) -> String {
     let seconds = length.as_secs_ceil();
     if Nanos::from_secs(seconds) == length { format!(";w={seconds}") } else { String::new() }
 }
 
-/// A structured-field string (RFC 9651): printable ASCII in quotes; what is not printable ASCII becomes `?`.
+/// A structured-field string (RFC 9651): printable ASCII in quotes; other characters become `?`.
 fn string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

@@ -1,4 +1,4 @@
-//! `dynamic_metadata`: what was asked, and the metadata of the rules that let it pass, as the reference tells it.
+//! `dynamic_metadata`: the request, and the metadata of the rules that admitted it, in the format of the reference.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,10 +9,9 @@ use prost_types::{ListValue, Struct, Value};
 use crate::limiter::{Check, Code, Decision, Descriptor, Override, Status};
 use crate::rules::Unit;
 
-/// The metadata of one answer: `domain`, `descriptors`, `hitsAddend`, `delay_ms` of an advised delay, and `metadata`
-/// merged from the rules whose limits let their descriptors pass (the first value of a key wins, maps are merged): one that
-/// limits nothing, such as an unlimited one, has no part in the answer. Without `wanted` only the delay is told, and
-/// without a delay nothing.
+/// The metadata of one answer: `domain`, `descriptors`, `hitsAddend`, `delay_ms` of an advised delay, and `metadata` merged
+/// from the rules whose limits admitted their descriptors (the first value of a key is used, maps are merged). Rules without
+/// a limit, such as unlimited ones, are not included. Without `wanted` there is only the delay, and without a delay nothing.
 pub fn build(check: &Check<'_>, decision: &Decision<'_>, wanted: bool) -> Option<Struct> {
     let mut fields = BTreeMap::new();
     if !decision.advice.is_zero() {
@@ -48,7 +47,7 @@ fn descriptor(descriptor: &Descriptor<'_>) -> Value {
     structure(Struct { fields })
 }
 
-/// An override in protobuf's text format, fields at their default left out.
+/// An override in protobuf's text format, without fields that have their default value.
 fn limit_text(limit: Override) -> String {
     let mut parts = Vec::new();
     if limit.requests_per_unit != 0 {
@@ -56,7 +55,7 @@ fn limit_text(limit: Override) -> String {
     }
     let mut unit = String::new();
     if let Some(period) = limit.period {
-        // The override's enum has no week: the reference, and the protocol, know it by its number alone.
+        // The enum of overrides has no name for a week, only a number, in the reference and in the protocol.
         let name = period.unit.map_or("UNKNOWN", |unit| if unit == Unit::Week { "7" } else { unit.name() });
         let _ = write!(unit, "unit:{name}");
         parts.push(unit);
@@ -78,7 +77,7 @@ fn merged(decision: &Decision<'_>) -> Option<Struct> {
     merged
 }
 
-/// Adds what `into` does not have; maps that both have are merged. The depth is that of the configuration, bounded there.
+/// Adds keys that `into` does not have, and merges maps that both have. The depth is bounded by that of a configuration.
 fn merge(into: &mut Struct, from: &serde_json::Map<String, serde_json::Value>) {
     for (key, value) in from {
         match (into.fields.get_mut(key), value) {

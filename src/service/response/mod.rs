@@ -1,4 +1,4 @@
-//! What an answer carries besides the decision: headers, and the body of a denial, as `response:` of the domain says.
+//! The parts of an answer besides the decision: headers, and the body of a denial, as `response:` of the domain configures.
 
 mod body;
 mod headers;
@@ -10,7 +10,7 @@ use crate::rules::{Body, Entry, Response};
 use crate::units::Timestamp;
 
 impl ResponseParts {
-    /// What goes with `decision`. Nothing, at no cost, for a domain without `response:` and a check that does not wait.
+    /// The parts for `decision`. Empty, at no cost, for a domain without `response:` and a check without a delay.
     pub fn new(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp) -> Self {
         let mut parts = Self::default();
         if let Some(response) = decision.domain.map(|domain| &domain.response)
@@ -53,7 +53,7 @@ struct GoverningLimit<'d> {
     entries: &'d [Entry<'d>],
     status: &'d Status<'d>,
     limit: CurrentLimit<'d>,
-    /// The check is denied.
+    /// Whether the check is denied.
     denied: bool,
 }
 
@@ -65,7 +65,7 @@ impl<'d> GoverningLimit<'d> {
         Some(Self { domain: &check.domain, entries: &descriptor.entries, status, limit: status.limit?, denied })
     }
 
-    /// Seconds until the check can succeed, rounded up, never 0: that would say "at once".
+    /// Seconds until the check can succeed, rounded up and never 0, with which clients would retry at once.
     fn retry_after(&self) -> u64 {
         self.status.reset.as_secs_ceil().max(1)
     }

@@ -1,12 +1,12 @@
-//! Charges several counters, all of their shards locked, so that a check is decided and charged in one step.
+//! Charges several counters with all of their shards locked, so that a check is decided and charged in one step.
 //!
-//! Refunds come first: they take effect whatever becomes of the check. The rest is in the order of the groups' roles:
-//! required, quota, observed; within a role in that of the check. First each group is looked at, with the hits that groups
-//! before it take from the same counters; then all are charged, or none, by the same operations in the same order, so that
-//! what a look admitted is admitted. Groups that are over come last: if their hits count all the same, or begin a ban, that
-//! comes after what was admitted.
+//! Refunds come first: they take effect whatever the decision is. The rest is in the order of the groups' roles: required,
+//! quota, observed; within a role in that of the check. First each group is peeked, with the hits that earlier groups take
+//! from the same counters. Then all are charged, or none, by the same operations in the same order, so that hits that a peek
+//! admitted are admitted. Groups that are over come last: if their hits count although denied, or begin a ban, that happens
+//! after the admitted ones.
 //!
-//! Cost: a sort of the charges by place, then a constant number of steps for each.
+//! Cost: a sort of the charges by location, then a constant number of steps for each.
 
 use std::ops::Range;
 
@@ -17,54 +17,54 @@ use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome, Reaso
 use crate::store::{Charge, Charged, Group, Role};
 use crate::units::{Nanos, Timestamp};
 
-/// The counters of one check. Shards are locked in the order of their places, those of cells first, so that no two
-/// callers ever wait for each other.
+/// The counters of one check. Shards are locked in the order of their locations, those of cells first, so that there is no
+/// deadlock.
 pub(super) struct Joint<'m, C: Shards<Cell> + 'm, L: Shards<Log> + 'm, R> {
     charging: &'m Transaction<'m, C, L, R>,
     cells: SmallVec<[C::Shard<'m>; 4]>,
     logs: SmallVec<[L::Shard<'m>; 4]>,
-    /// By charge.
+    /// One for each charge.
     counters: SmallVec<[CounterRef; 4]>,
-    /// By counter: the hits that admitted groups before take from it.
+    /// For each counter, the hits that earlier admitted groups take from it.
     taken: SmallVec<[u128; 4]>,
-    /// In place of a counter that there is not, which never happens.
+    /// Used for a counter that does not exist, which never happens.
     nowhere: u128,
 }
 
-/// Where a charge's counter stands.
+/// The counter of a charge.
 #[derive(Clone, Copy)]
 struct CounterRef {
     is_log: bool,
     location: Location,
-    /// Its shard's place among the locked ones.
+    /// The index of its shard among the locked ones.
     shard: usize,
-    /// Its place among the counters: charges of one counter share it.
+    /// The index of the counter, which charges of the same counter share.
     counter: usize,
 }
 
-/// A counter: whether it is a log, where it stands, and its name.
+/// A counter: whether it is a log, its location, and its key.
 type CounterLocation<'k> = (bool, Location, &'k [u8]);
 
-/// What a look at a charge said.
+/// The result of peeking a charge.
 #[derive(Clone, Copy)]
 struct Peek {
-    /// What was asked: the charge's hits and those that groups before take from the same counter.
+    /// The operation: the charge's hits and those that earlier groups take from the same counter.
     op: Op,
     outcome: Outcome,
     series_id: Option<u32>,
 }
 
-/// What was decided about a group and its check.
+/// The decision about a group and its check.
 #[derive(Clone, Copy)]
 #[allow(clippy::struct_excessive_bools)] // Each is a question of its own.
 struct GroupVerdict {
-    /// The check is admitted.
+    /// Whether the check is admitted.
     admitted: bool,
-    /// All of the group's limits admit.
+    /// Whether all of the group's limits admit.
     admits: bool,
-    /// The group denies the check.
+    /// Whether the group denies the check.
     denies: bool,
-    /// The group is one limit, and no other has a say in what becomes of its hits.
+    /// Whether the group is a single limit, whose hits do not depend on any other.
     alone: bool,
 }
 
@@ -82,18 +82,18 @@ impl GroupVerdict {
     }
 }
 
-/// What becomes of a charge.
+/// What happens to a charge.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    /// It was a refund.
+    /// It was a refund, which has taken effect already.
     Given,
-    /// It is charged. Was it denied, its hits count if the limit says so.
+    /// It is charged. If it is denied, its hits count if the limit is configured so.
     Charged,
-    /// It is not; a denial begins the ban that a denial begins.
+    /// It is not charged; if it is denied, that may begin a ban.
     Denied,
-    /// It is over its limit, which is not what denied the check: the answer of the look.
+    /// It is over its limit, which did not deny the check: the outcome is that of the peek.
     Over,
-    /// It is not.
+    /// It is not charged.
     Left,
 }
 
@@ -152,7 +152,7 @@ impl<'m, C: Shards<Cell>, L: Shards<Log>, R: Capacity> Joint<'m, C, L, R> {
         }
     }
 
-    /// Charges all groups that can be charged, or none; whether the check is admitted.
+    /// Charges all groups that can be charged, or none. Returns whether the check is admitted.
     pub(super) fn charge(
         mut self,
         now: Timestamp,
@@ -197,7 +197,7 @@ impl<'m, C: Shards<Cell>, L: Shards<Log>, R: Capacity> Joint<'m, C, L, R> {
         admitted
     }
 
-    /// Looks at one group. Its hits are taken from then on if all its limits admit them.
+    /// Peeks one group. If all its limits admit, its hits are taken for the following groups.
     fn peek(&mut self, now: Timestamp, charges: &[Charge<'_>], range: Range<usize>, peeks: &mut [Peek]) -> bool {
         let mut admits = true;
         for i in range.clone() {
@@ -222,13 +222,13 @@ impl<'m, C: Shards<Cell>, L: Shards<Log>, R: Capacity> Joint<'m, C, L, R> {
         admits
     }
 
-    /// The hits that are taken from the counter of charge `i`.
+    /// The hits that earlier groups take from the counter of charge `i`.
     fn taken(&mut self, i: usize) -> &mut u128 {
         let counter = self.counters.get(i).map_or(0, |counter| counter.counter);
         self.taken.get_mut(counter).unwrap_or(&mut self.nowhere)
     }
 
-    /// What becomes of a charge, once the check is decided; nothing for a refund, which has been given.
+    /// Applies the decision to a charge; `None` for a refund, which has taken effect already.
     fn settle(
         &mut self,
         now: Timestamp,
@@ -244,7 +244,7 @@ impl<'m, C: Shards<Cell>, L: Shards<Log>, R: Capacity> Joint<'m, C, L, R> {
         let (op, limit) = match verdict.fate(charge, peek) {
             Fate::Given => return None,
             Fate::Charged => (charge.op, limit),
-            // The hits of groups before it have been charged if the check was admitted.
+            // The hits of earlier groups have been charged if the check is admitted.
             Fate::Denied => {
                 let op = if verdict.admitted { charge.op } else { peek.op };
                 (op, Limit { count_denied: CountDenied::Never, ..limit })
@@ -276,7 +276,7 @@ fn admits(peeks: Option<&[Peek]>) -> bool {
     peeks.unwrap_or_default().iter().all(|peek| peek.outcome.admitted())
 }
 
-/// The groups, each with the place of its first charge, in the order in which they are charged.
+/// The groups, each with the index of its first charge, in the order in which they are charged.
 fn in_order_of_roles(groups: &[Group]) -> SmallVec<[(Group, usize); 4]> {
     let mut order: SmallVec<[(Group, usize); 4]> = SmallVec::with_capacity(groups.len());
     let mut begin = 0;
@@ -289,7 +289,7 @@ fn in_order_of_roles(groups: &[Group]) -> SmallVec<[(Group, usize); 4]> {
     order
 }
 
-/// What the groups say about the check.
+/// The votes of the groups on the check.
 #[derive(Default)]
 struct Ballot {
     required_over: bool,
@@ -313,7 +313,7 @@ impl Ballot {
         !self.required_over && !self.is_denied_by(Role::Quota)
     }
 
-    /// Whether groups of that role that are over deny the check.
+    /// Whether the groups of that role deny the check.
     fn is_denied_by(&self, role: Role) -> bool {
         match role {
             Role::Required => true,
@@ -332,7 +332,7 @@ impl Peek {
 }
 
 impl Location {
-    /// Whether both names are under one lock.
+    /// Whether both locations are under the same lock.
     fn shares_lock(self, other: Self) -> bool {
         (self.stripe, self.shard) == (other.stripe, other.shard)
     }

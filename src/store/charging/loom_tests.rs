@@ -1,4 +1,4 @@
-//! Every interleaving of two or three threads, by loom: the serving code on shelves of loom's locks.
+//! All interleavings of two or three threads, by loom: the code that serves, with loom's locks.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome, Queue
 use crate::store::{Charge, Group};
 use crate::units::{Nanos, Timestamp};
 
-/// A shelf of a few shards; a name's first byte is its shard.
+/// A few shards; the first byte of a key is its shard.
 struct Loomed<V>(Vec<Mutex<Names<V>>>);
 
-/// States by name.
+/// States by key.
 type Names<V> = BTreeMap<Vec<u8>, V>;
 
 impl<V> Loomed<V> {
@@ -106,7 +106,7 @@ fn limit(max: u32, algorithm: Algorithm) -> Limit {
 
 const NOW: Timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
 
-/// Two checks of one counter with a limit of two; how many pass.
+/// Two checks of one counter with a limit of two. Returns how many are admitted.
 fn spend(world: &World, algorithm: Algorithm) -> u64 {
     let limit = limit(2, algorithm);
     (0..2).map(|_| u64::from(world.one(&limit, b"\0a"))).sum()
@@ -131,7 +131,7 @@ fn overlapping_sets_never_over_admit_and_never_wait_for_each_other() {
         loom::model(move || {
             let world = World::shared();
             let (narrow, wide) = (limit(1, algorithm), limit(1, algorithm));
-            // Two checks that want the same two counters in opposite orders, and one of them a third.
+            // Two checks of the same two counters in opposite orders, one of them with a third.
             let other = Arc::clone(&world);
             let there = thread::spawn(move || other.all(&[(&wide, b"\x01b"), (&narrow, b"\0a")]));
             let here = world.all(&[(&narrow, b"\0a"), (&wide, b"\x01b"), (&narrow, b"\x02c")]);

@@ -1,17 +1,17 @@
-//! What a counter keeps: a cell, or a log of its hits. A charge goes the same way for both, and is compiled for each.
+//! The state of a counter: a cell, or a log of its hits. The code of a charge is generic, and compiled for both.
 
 use crate::engine::{self, Cell, Limit, Log, Op, Outcome};
 use crate::units::Timestamp;
 
 /// The state of one counter.
 pub(super) trait State: Sized {
-    /// That of a counter that has never been used.
+    /// The state of a counter that has never been used.
     const FRESH: Self;
 
-    /// One operation. With `commit` false the answer is the same, and the state as before but for what has expired.
+    /// One operation. With `commit` false the outcome is the same, but only expired hits are removed from the state.
     fn step(&mut self, limit: &Limit, now: Timestamp, op: Op, commit: bool) -> Outcome;
 
-    /// After the first operation: whether the counter need not be kept, because it equals one that was never used.
+    /// After the first operation: whether the counter need not be kept, because it equals one that has never been used.
     fn is_unused(&self, now: Timestamp) -> bool;
 
     /// Bytes on the heap.
@@ -19,7 +19,7 @@ pub(super) trait State: Sized {
         0
     }
 
-    /// Whether hits of a new instant would take more of the heap.
+    /// Whether hits at a new instant would need more heap memory.
     fn must_grow(&self, _now: Timestamp) -> bool {
         false
     }

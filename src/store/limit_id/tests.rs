@@ -1,4 +1,4 @@
-//! Ids from content, whatever the order, and whatever collides.
+//! Ids depend on content, not on order, even with collisions.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
@@ -42,7 +42,7 @@ fn assert_two_way(table: &LimitTable, limits: &[LimitDescription], ids: &[LimitI
     }
 }
 
-/// Descriptions that differ in one thing each, and some whose texts would be the same if they were joined.
+/// Descriptions that differ in one property each, and some whose texts would be the same if they were joined.
 fn similar() -> Vec<LimitDescription> {
     let hour = Nanos::from_secs(3_600);
     let clock = LimitKind::FixedWindow { starts: Starts::Clock, window: hour };
@@ -140,7 +140,7 @@ proptest! {
         prop_assert_eq!(order.iter().map(|place| ids[*place]).collect::<Vec<_>>(), other_ids);
     }
 
-    /// However often limits come and go, and however many collide: two never share an id, and each keeps its own.
+    /// However often limits are added and removed, and however many collide: two never share an id, and each keeps its own.
     #[test]
     fn two_limits_never_share_an_id(
         loads in prop::collection::vec(subsequence(numbered(30), 0..=30).prop_shuffle(), 1..8),

@@ -1,4 +1,4 @@
-//! Copies the counters out of the store, a stripe at a time, so that no decision waits longer than for the sweep.
+//! Copies the counters out of the store, one stripe at a time, so that no decision waits longer than for the sweep.
 
 use std::collections::HashSet;
 
@@ -9,20 +9,20 @@ use super::table::INLINE_NAME;
 use crate::engine::{Cell, Log};
 use crate::store::LimitId;
 
-/// Goes through all counters: each item holds those of one stripe, as they were when it was copied.
+/// Iterates over all counters: each item contains those of one stripe, at the time when it was copied.
 ///
-/// A counter that exists from the first step to the last is seen exactly once; one that is made or freed meanwhile at
-/// most once. It is no snapshot: stripes are copied one after the other, while checks go on.
+/// A counter that exists from the first step to the last is included exactly once; one that is created or freed meanwhile at
+/// most once. This is not a snapshot: stripes are copied one after the other, while checks are decided.
 ///
-/// A lock is held while the records of one shard are copied, which takes what the sweep takes to look at them; a log is
-/// copied under a lock of its own. Decode the keys afterwards.
+/// A shard is locked while its records are copied, which takes about as long as sweeping it; each log is copied under a lock
+/// of its own. Decode the keys afterwards.
 #[derive(Debug)]
 pub struct Export<'m> {
     memory: &'m Memory,
     next: ExportPosition,
 }
 
-/// Where an export is: what it has left out so far comes when it goes on from here. For one store only.
+/// The position of an export, from which it can be continued. Valid for one store only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportPosition(usize);
 
@@ -30,33 +30,33 @@ pub struct ExportPosition(usize);
 #[derive(Clone, Debug)]
 pub struct ExportedCounter {
     key: Key,
-    /// What it counts.
+    /// Its state.
     pub state: CounterState,
 }
 
 /// The state of a counter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CounterState {
-    /// Of every algorithm but the log.
+    /// For every algorithm except the log.
     Cell(Cell),
-    /// Of a sliding log.
+    /// For a sliding log.
     Log(Log),
 }
 
 type Key = SmallVec<[u8; INLINE_NAME]>;
 
 impl Memory {
-    /// All counters, in an order that has no meaning.
+    /// All counters, in no particular order.
     pub fn export(&self) -> Export<'_> {
         self.export_from(ExportPosition::default())
     }
 
-    /// The counters that an export had left to copy at that position.
+    /// The rest of the counters of an export from that position on.
     pub fn export_from(&self, position: ExportPosition) -> Export<'_> {
         Export { memory: self, next: position }
     }
 
-    /// The limits that have counters. Cost: a pass over all counters, a shard locked at a time.
+    /// The limits that have counters. Cost: a pass over all counters, with one shard locked at a time.
     pub fn limits_in_use(&self) -> HashSet<LimitId> {
         let mut found = HashSet::new();
         for stripe in 0..self.cells.stripes() {
@@ -73,7 +73,7 @@ impl Memory {
         self.cells.visit_stripe(stripe, |key, cell| {
             counters.push(ExportedCounter { key: SmallVec::from_slice(key), state: CounterState::Cell(*cell) });
         });
-        // A log may hold 65,537 instants: one at a time, so that the pause does not add up.
+        // A log may have 65,537 instants: they are copied one at a time, so that the pauses do not add up.
         let copy = |key: Key| {
             let log = self.logs.copy(&key)?;
             Some(ExportedCounter { key, state: CounterState::Log(log) })
@@ -84,7 +84,7 @@ impl Memory {
 }
 
 impl Export<'_> {
-    /// What is left to copy; see [`Memory::export_from`].
+    /// The position to continue from; see [`Memory::export_from`].
     pub fn position(&self) -> ExportPosition {
         self.next
     }
@@ -104,7 +104,7 @@ impl Iterator for Export<'_> {
 }
 
 impl ExportedCounter {
-    /// Its key, which [`KeyReader`](crate::store::KeyReader) reads.
+    /// Its key, which [`KeyReader`](crate::store::KeyReader) decodes.
     pub fn key(&self) -> &[u8] {
         &self.key
     }

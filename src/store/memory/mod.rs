@@ -24,36 +24,36 @@ pub struct Memory {
     sweeping: SweepState,
 }
 
-/// What happens to a check that needs a new counter when the budget is used up and nothing can be freed.
+/// What happens to a check that needs a new counter when the budget is exhausted and nothing can be freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum WhenFull {
-    /// It is denied: no limit ever admits more than it allows.
+    /// It is denied, so that no limit ever admits more than it allows.
     #[default]
     Deny,
-    /// It passes uncounted.
+    /// It is admitted without counting.
     Allow,
 }
 
-/// How full the store is.
+/// The occupancy of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Occupancy {
-    /// Counters that exist.
+    /// The number of counters.
     pub counters: usize,
-    /// Bytes of them, names included.
+    /// Their memory in bytes, including keys.
     pub bytes: usize,
-    /// Bytes that they may take.
+    /// The memory budget in bytes.
     pub budget_bytes: usize,
-    /// Checks that found no room for a new counter, since the start.
+    /// Checks without capacity for a new counter, since the start.
     pub no_room: u64,
 }
 
 impl Memory {
-    /// An empty store that takes at most about `budget_bytes`.
+    /// An empty store with this memory budget, which is approximate.
     pub fn new(budget_bytes: usize, when_full: WhenFull) -> Self {
         Self { cells: Table::new(), logs: Table::new(), budget_bytes, when_full, sweeping: SweepState::default() }
     }
 
-    /// How full the store is. Cost: a sum over the stripes.
+    /// The occupancy. Cost: a sum over the stripes.
     pub fn occupancy(&self) -> Occupancy {
         Occupancy {
             counters: self.cells.live() + self.logs.live(),
@@ -63,24 +63,24 @@ impl Memory {
         }
     }
 
-    /// What the sweep has done so far.
+    /// The counts of the sweep.
     pub fn sweep_stats(&self) -> SweepStats {
         self.sweeping.stats()
     }
 
-    /// Charges one counter. Never admits more than the limit allows, whatever else happens at the same time.
+    /// Charges one counter. Never admits more than the limit allows, whatever happens concurrently.
     pub fn charge(&self, now: Timestamp, charge: &Charge<'_>) -> Charged {
         self.transaction().one(now, charge)
     }
 
-    /// Charges several counters in one step: all of them, or none when one denies. Returns whether the check is admitted.
+    /// Charges several counters in one step: all of them, or none if one denies. Returns whether the check is admitted.
     ///
-    /// `charges` are those of `groups`, one group after the other. A check is denied when a required group is, or when
-    /// there are quota groups and all of them are; nothing is charged then but limits whose denied hits
-    /// [always](crate::engine::CountDenied::Always) count. Refunds take effect in any case.
+    /// `charges` are those of `groups`, one group after the other. A check is denied if a required group is, or if there are
+    /// quota groups and all of them are. Then only limits whose denied hits [always](crate::engine::CountDenied::Always) count
+    /// are charged. Refunds take effect in any case.
     ///
-    /// The outcomes line up with `charges`: after a denial those of groups that would have admitted are those of a peek
-    /// without hits. A counter that denies the check begins its ban if its limit has one: that is no charge.
+    /// The outcomes have the order of `charges`. After a denial, those of groups that would have admitted are the outcomes of a
+    /// peek without hits. A counter that denies the check begins a ban if its limit has one, without being charged.
     pub fn charge_groups(
         &self,
         now: Timestamp,
@@ -91,13 +91,13 @@ impl Memory {
         self.transaction().groups(now, groups, charges, outcomes)
     }
 
-    /// [`Memory::charge_groups`] of one required group.
+    /// [`Memory::charge_groups`] with one required group.
     pub fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) -> bool {
         self.charge_groups(now, &[Group::required(charges.len())], charges, outcomes)
     }
 
-    /// Keeps the number of a counter's series with its state, so that later charges report it. Does nothing for a counter
-    /// that does not exist. Cost: one short lock; once in a counter's life.
+    /// Stores the number of a counter's series with its state, so that later charges report it. Does nothing if the counter does
+    /// not exist. Cost: one short lock, once in the life of a counter.
     pub fn set_series(&self, limit: &Limit, key: &[u8], series_id: u32) {
         if limit.algorithm == Algorithm::SlidingLog {
             self.logs.set_series(key, series_id);

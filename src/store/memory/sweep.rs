@@ -1,4 +1,4 @@
-//! The sweep: frees counters that equal fresh ones, a stripe at a time, so that no decision waits long.
+//! The sweep: frees counters that equal fresh ones, one stripe at a time, so that no decision waits long.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,18 +10,18 @@ use crate::runtime::clock::Stopwatch;
 use crate::store::LimitId;
 use crate::units::{Nanos, Timestamp};
 
-/// What the sweep has done since the start.
+/// Counts of the sweep since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepStats {
     /// Passes over the whole store.
     pub passes: u64,
     /// Counters freed.
     pub freed: u64,
-    /// The longest that one step held a stripe: an upper bound of what a decision had to wait for it.
+    /// The longest time that one step locked a stripe: an upper bound on the wait of a decision.
     pub longest_pause: Nanos,
 }
 
-/// Where the sweep is, and what it counted.
+/// The position and the counts of the sweep.
 #[derive(Debug, Default)]
 pub(crate) struct SweepState {
     next_stripe: AtomicUsize,
@@ -50,12 +50,12 @@ impl SweepState {
 }
 
 impl Memory {
-    /// Frees what is spent in the next stripe, and tells how long to rest before the next step.
+    /// Frees expired counters of the next stripe. Returns how long to rest before the next step.
     ///
-    /// A batch of checks may be behind: its charges in that stripe then count as of `now`, so that no window that was
-    /// spent, and freed, is opened again.
+    /// A batch of checks may have an earlier instant. Its later charges in that stripe count as of `now`, so that no window that
+    /// was used and freed is opened again.
     ///
-    /// One caller at a time. With room left a pass takes [`PASS`]; at half the budget and above it does not rest.
+    /// One caller at a time. A pass takes [`PASS`], but from half the budget on it does not rest.
     pub fn sweep_step(&self, now: Timestamp) -> Duration {
         let stripe = self.sweeping.next_stripe.fetch_add(1, Ordering::Relaxed) % self.cells.stripes();
         let stopwatch = Stopwatch::start();
@@ -70,9 +70,9 @@ impl Memory {
         if occupancy.bytes > occupancy.budget_bytes / 2 { Duration::ZERO } else { PASS / STEPS_PER_PASS }
     }
 
-    /// Brings the counters of limits that a new configuration changed up to date, as a charge at `now` would find them.
+    /// Updates the counters of limits that a new configuration changed, as a charge at `now` would.
     ///
-    /// Without it a bucket that nobody asks would go on filling at its old rate. Cost: a pass over all counters, a shard
+    /// Otherwise a bucket without checks would continue to fill at its old rate. Cost: a pass over all counters, with one shard
     /// locked at a time.
     pub fn bring_up_to_date(&self, now: Timestamp, changed: &HashMap<LimitId, Limit, ahash::RandomState>) {
         self.cells.visit(|name, cell| {
@@ -82,7 +82,7 @@ impl Memory {
         });
     }
 
-    /// Frees everything that is spent, at once. For `simulate` and tests; a server takes [`Memory::sweep_step`]s.
+    /// Frees all expired counters at once. For `simulate` and tests; a server uses [`Memory::sweep_step`].
     pub fn sweep_all(&self, now: Timestamp) {
         for _ in 0..self.cells.stripes() {
             self.sweep_step(now);
@@ -90,7 +90,7 @@ impl Memory {
     }
 }
 
-/// How long a pass over all stripes takes while there is room: what a spent counter stays at most.
+/// How long a pass over all stripes takes below half the budget: the longest time that an expired counter stays.
 const PASS: Duration = Duration::from_secs(10);
 /// The number of stripes of a table.
 const STEPS_PER_PASS: u32 = 1024;

@@ -1,7 +1,7 @@
-//! A sharded map from counter names to states: one hash, one short lock, one look-up a charge.
+//! A sharded map from counter keys to states: one hash, one short lock, one look-up per charge.
 //!
-//! It is many small dashmaps ("stripes") instead of one: dashmap can only sweep a whole map at a time, and a sweep's
-//! pause is one stripe's shard. A name is hashed once; its hash picks stripe, shard and slot.
+//! It consists of many small dashmaps ("stripes"), because dashmap can only sweep a whole map at a time; so a sweep locks one
+//! shard of a stripe. A key is hashed once; its hash selects stripe, shard and slot.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -11,7 +11,7 @@ use dashmap::{DashMap, SharedValue};
 use crate::store::charging::{Location, Shard, Shards};
 use crate::units::Timestamp;
 
-/// A sharded map from counter names to states of one type.
+/// A sharded map from counter keys to states of one type.
 #[derive(Debug)]
 pub(super) struct Table<V> {
     hasher: RandomState,
@@ -19,23 +19,22 @@ pub(super) struct Table<V> {
     weight: Weight,
 }
 
-/// One of a table's maps, and when it was swept.
+/// One of a table's maps, and when it was last swept.
 #[derive(Debug)]
 struct Stripe<V> {
     map: Map<V>,
-    /// Nanoseconds since the epoch. Written before any shard is swept, so that whoever locks a shard after its sweep
-    /// knows; it only grows.
+    /// Nanoseconds since the epoch. Written before any shard is swept, so that it is visible to every lock after the sweep of a
+    /// shard; it only grows.
     swept_at_ns: AtomicU64,
 }
 
-/// Records know their own names, so the map's keys are nothing: a slot is one pointer, and the slots that a map keeps
-/// empty cost little.
+/// Records contain their keys, so the map has none: a slot is one pointer, and the empty slots of a map cost little.
 type Map<V> = DashMap<(), Box<Record<V>>, RandomState>;
-/// The slots of one shard, as dashmap keeps them.
+/// The slots of one shard in a dashmap.
 type Slots<V> = hashbrown::raw::RawTable<((), SharedValue<Box<Record<V>>>)>;
 
-/// One counter: what it counts and what it is called, side by side, so that finding it brings its state along. That of a
-/// cell with a name of ordinary length is one line of the cache.
+/// One counter: its state next to its key, so that looking it up loads both. A cell with a key of usual length is one cache
+/// line.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Record<V> {
@@ -43,7 +42,7 @@ struct Record<V> {
     named: Named,
 }
 
-/// The number of a counter's series ([`NO_SERIES`] until it has one) and its name: within the record, where it fits.
+/// The number of a counter's series ([`NO_SERIES`] until it has one) and its key, which is inside the record if it fits.
 #[derive(Debug)]
 enum Named {
     Here { length: u8, name: [u8; INLINE_NAME], series_id: u32 },
@@ -82,23 +81,23 @@ impl Named {
 }
 
 impl<V> Record<V> {
-    /// Bytes that the allocator gives for the record and a name that does not fit into it.
+    /// Bytes allocated for the record, and for a key that does not fit in it.
     fn bytes(&self) -> usize {
         let spilled = if let Named::Elsewhere { name, .. } = &self.named { name.len() } else { 0 };
         size_of::<Self>() + allocated(spilled)
     }
 }
 
-/// What a table weighs. Written when a counter comes or goes, never by a charge of one that exists.
+/// The memory of a table. Written when a counter is created or freed, never by a charge of an existing one.
 #[derive(Debug, Default)]
 struct Weight {
-    /// Bytes of slots, names and what states keep on the heap.
+    /// Bytes of slots, keys and the heap memory of states.
     bytes: AtomicUsize,
-    /// Counters.
+    /// The number of counters.
     live: AtomicUsize,
 }
 
-/// One locked shard. Everything in it stands still until it is dropped.
+/// One locked shard. Its content does not change until it is dropped.
 pub(super) struct LockedShard<'t, V> {
     table: &'t Table<V>,
     swept_at: Timestamp,
@@ -125,10 +124,10 @@ impl<V> Table<V> {
         self.weight.bytes.load(Ordering::Relaxed)
     }
 
-    /// Drops what `is_spent` says of one stripe, and gives back the room that is left over. Returns how many it dropped.
-    /// From then on nothing in the stripe is charged at an instant before `now`.
+    /// Drops the counters of one stripe for which `is_spent` is true, and frees unused slots. Returns the number of dropped
+    /// counters. From then on no counter in the stripe is charged at an instant before `now`.
     ///
-    /// One shard is locked at a time, for as long as it takes to look at its slots.
+    /// One shard is locked at a time, for as long as it takes to visit its slots.
     pub(super) fn sweep(
         &self,
         stripe: usize,
@@ -154,7 +153,7 @@ impl<V> Table<V> {
         dropped
     }
 
-    /// Gives the counter of this name the number of its series, if it exists.
+    /// Sets the number of the series of the counter with this key, if it exists.
     pub(super) fn set_series(&self, name: &[u8], series_id: u32) {
         let location = self.locate(name);
         if let Some(mut shard) = self.lock(location)
@@ -164,7 +163,7 @@ impl<V> Table<V> {
         }
     }
 
-    /// Shows each name and its state, one shard locked at a time.
+    /// Visits each key and its state, with one shard locked at a time.
     pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], &mut V)) {
         for stripe in &self.stripes {
             for mut record in stripe.map.iter_mut() {
@@ -174,19 +173,19 @@ impl<V> Table<V> {
         }
     }
 
-    /// Shows each name of one stripe and its state, one shard locked at a time.
+    /// Visits each key of one stripe and its state, with one shard locked at a time.
     pub(super) fn visit_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V)) {
         for record in self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter()) {
             visit(record.named.name(), &record.state);
         }
     }
 
-    /// How many counters one stripe has.
+    /// The number of counters in one stripe.
     pub(super) fn live_in(&self, stripe: usize) -> usize {
         self.stripes.get(stripe).map_or(0, |stripe| stripe.map.len())
     }
 
-    /// A copy of one counter's state, its shard locked for as long as that takes.
+    /// A copy of one counter's state, with its shard locked meanwhile.
     pub(super) fn copy(&self, name: &[u8]) -> Option<V>
     where
         V: Clone,
@@ -196,7 +195,7 @@ impl<V> Table<V> {
         shard.record_mut(location, name).map(|record| record.state.clone())
     }
 
-    /// Gives back slots where three quarters of a shard are empty, one shard at a time. Returns the bytes.
+    /// Frees slots if three quarters of a shard are empty, one shard at a time. Returns the bytes.
     fn shrink(&self, map: &Map<V>) -> usize {
         let mut freed = 0;
         for shard in map.shards() {
@@ -228,7 +227,7 @@ impl<V> Shards<V> for Table<V> {
     fn lock(&self, location: Location) -> Option<LockedShard<'_, V>> {
         let Stripe { map, swept_at_ns } = self.stripes.get(location.stripe)?;
         let slots = map.shards().get(location.shard)?.write();
-        // Read with the lock held: a sweep of this shard that came before has been told.
+        // Read with the lock held, so that an earlier sweep of this shard is visible.
         let swept_at = Timestamp::from_ns(swept_at_ns.load(Ordering::Relaxed));
         Some(LockedShard { table: self, swept_at, slots })
     }
@@ -271,38 +270,38 @@ impl<V> Shard<V> for LockedShard<'_, V> {
     }
 }
 
-/// Bytes of that many slots, with their control bytes.
+/// Bytes of this number of slots, with their control bytes.
 fn slot_bytes<V>(buckets: usize) -> usize {
     if buckets <= 1 { 0 } else { buckets * (size_of::<Box<Record<V>>>() + 1) }
 }
 
-/// Bytes that the allocator gives where so many are asked for: it counts in steps of 16.
+/// Bytes that the allocator uses for a request: it rounds up to a multiple of 16.
 fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of(16)
 }
 
-/// The series of a counter that has none yet. A series of this number would only cost a look-up at each check.
+/// The series of a counter without one. A series with this number would only cost a look-up for each check.
 const NO_SERIES: u32 = u32::MAX;
-/// Names up to this length stand in their record: identity, and values of 35 bytes. With a cell of 16 bytes, the tag, the
-/// length and what tells the two kinds of names apart that makes 64.
+/// Keys up to this length are inside their record: the id, and values of 35 bytes. With a cell of 16 bytes, the series, the
+/// length and the tag of the kind of key this makes 64 bytes.
 pub(super) const INLINE_NAME: usize = 42;
-/// Stripes of a table: a pass of the sweep pauses a shard of one stripe at a time, with 10,000,000 counters about 4,900,
-/// a fraction of a millisecond. Twice as many would pause half as long, and cost each decision a tenth: the heads of their
-/// shards would not stay in the processor's second cache.
+/// Stripes of a table: the sweep locks one shard of a stripe at a time, with 10,000,000 counters about 4,900 of them, for a
+/// fraction of a millisecond. Twice as many stripes would halve the pause, but cost a tenth of each decision, because the
+/// heads of their shards would not stay in the L2 cache.
 const STRIPES: usize = 1024;
 /// Shards of a stripe, each with a lock of its own.
 const SHARDS: usize = 2;
 const SHARD_BITS: u32 = SHARDS.ilog2();
-/// The map keeps the hash's upper seven bits as tags; dashmap takes the shard from the bits below.
+/// The map uses the upper seven bits of the hash as tags; dashmap selects the shard by the bits below.
 const TAG_BITS: u32 = 7;
-/// The stripe comes from bits that pick neither shard nor slot.
+/// The stripe is selected by bits that select neither shard nor slot.
 const STRIPE_SHIFT: u32 = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Names that stand in their record and names that do not: each is found, weighed, and its weight given back.
+    /// Keys inside and outside of their record: each is found, and its memory is counted and released.
     #[test]
     fn names_of_every_length() {
         let table = Table::<u64>::new();

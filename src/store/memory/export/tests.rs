@@ -1,4 +1,4 @@
-//! Exports of a store that is at rest, and of one that is charged and swept meanwhile.
+//! Exports of an idle store, and of one that is charged and swept meanwhile.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ fn by_key(counters: impl Iterator<Item = ExportedCounter>) -> HashMap<Vec<u8>, C
     found
 }
 
-/// Keys that are in their record and keys that are not, cells and logs.
+/// Keys inside and outside of their record, for cells and logs.
 #[test]
 fn every_counter_is_exported_once_wherever_the_export_goes_on() {
     let store = store();
@@ -65,7 +65,7 @@ fn an_empty_store_has_nothing_to_export() {
     assert_eq!(store().limits_in_use(), HashSet::new());
 }
 
-/// Tables grow and shrink while others are charged and freed: what is there all the time is seen, and once.
+/// Tables grow and shrink while counters are charged and freed: a counter that exists all the time is included once.
 #[test]
 fn counters_that_last_are_exported_once_while_others_come_and_go() {
     let (store, stop) = (store(), AtomicBool::new(false));
