@@ -1,11 +1,11 @@
 //! Compiles the protocol files under `proto/` without a system protoc.
 //!
-//! Three things come out of it:
+//! It generates:
 //! - message types and clients (`api::proto`), from the files as they are;
-//! - the server side of the usage service (`api::usage_service`), whose reports are encoded once for all observers that
-//!   want the same;
-//! - the server side of the rate limit service over raw frames (`api::rls_service`), because the hot path reads a
-//!   request in place and writes its answer straight into the response frame.
+//! - the server side of the usage service (`api::usage_service`), whose reports are encoded once for all observers with the
+//!   same scope;
+//! - the server side of the rate limit service over raw frames (`api::rls_service`), because the decision path reads a
+//!   request in place and writes its answer directly into the response frame.
 
 use std::path::PathBuf;
 use std::{env, fs};
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let check = tonic_build::manual::Method::builder()
         .name("should_rate_limit")
         .route_name("ShouldRateLimit")
-        .comment("Decides about one check.")
+        .comment("Decides one check.")
         .input_type("crate::api::rls::RequestFrame")
         .output_type("crate::api::rls::ResponseFrame")
         .codec_path("crate::api::rls::FrameCodec")
@@ -69,7 +69,7 @@ fn usage() -> tonic_build::manual::Service {
     tonic_build::manual::Service::builder()
         .name("UsageService")
         .package("tidegate.v1")
-        .comment("What operators and observers ask about usage.")
+        .comment("Usage for operators and observers.")
         .method(
             method("watch_usage", "WatchUsage", "WatchUsageRequest", reports, report_codec).server_streaming().build(),
         )

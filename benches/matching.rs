@@ -1,4 +1,4 @@
-//! What a search costs as the rules of a domain grow: it must not.
+//! The cost of a search with a growing number of rules in a domain, which must stay the same.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods)]
 #![allow(clippy::cast_precision_loss, clippy::indexing_slicing, clippy::format_push_string)]
 
@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use tidegate::rules::{Entry, LoadOptions, RuleSet, SourceFile, load};
 
-/// How many rules the domain has; the first is what the others are compared with.
+/// The number of rules in the domain; the others are compared with the first.
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
-/// How many searches a ratio is measured with.
+/// The number of searches to measure a ratio.
 const ROUNDS: usize = 200_000;
 
-/// One way to write many rules: a rule's value, and an entry's value that it matches.
+/// One form of many rules: the value of a rule, and the value of an entry that it matches.
 struct Shape {
     name: &'static str,
     configured: fn(usize) -> String,
@@ -37,7 +37,7 @@ fn rules(shape: &Shape, size: usize) -> RuleSet {
     load(&[file], LoadOptions::default()).unwrap()
 }
 
-/// Entries that hit rules from all over the domain.
+/// Entries that match rules from all parts of the domain.
 fn requests(shape: &Shape, size: usize) -> Vec<[Entry<'static>; 1]> {
     let value = |n: usize| Cow::Owned((shape.requested)(n * 7_919 % size));
     (0..64).map(|n| [Entry { key: Cow::Borrowed("k"), value: value(n) }]).collect()
@@ -61,7 +61,7 @@ fn matching(c: &mut Criterion) {
     }
 }
 
-/// Prints what a search costs, and how many times that of the smallest domain.
+/// Prints the cost of a search, and its ratio to that in the smallest domain.
 fn ratios(shape: &Shape) {
     let mut first = None;
     for size in SIZES {
@@ -71,7 +71,7 @@ fn ratios(shape: &Shape) {
     }
 }
 
-/// The median of some runs.
+/// The median of several runs.
 fn nanoseconds(shape: &Shape, size: usize) -> f64 {
     let set = rules(shape, size);
     let requests = requests(shape, size);

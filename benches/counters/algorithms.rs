@@ -1,4 +1,4 @@
-//! What a counter of each algorithm costs, next to a fixed window.
+//! The cost of a counter of each algorithm, compared with a fixed window.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -22,7 +22,7 @@ const LIMITS: [(&str, &str); 8] = [
     ("sliding_log of 1000", "algorithm: sliding_log, PERIOD, requests_per_unit: 1000"),
 ];
 
-/// Logged hits in all: 160 MB of them.
+/// The number of logged hits in all: 160 MB of them.
 const MOST_HITS: usize = 10_000_000;
 
 pub(crate) fn run(scale: Scale) {
@@ -46,7 +46,8 @@ fn memory_counters(limit: &str, counters: usize) -> usize {
     if limit.contains("sliding_log") { counters.min(MOST_HITS / logged_hits(limit)) } else { counters }
 }
 
-/// A log's window is a little shorter than its counter takes to fill it, so that it stays full and nearly all pass.
+/// The window of a log is a little shorter than its counter takes to fill it, so that it stays full and nearly all hits are
+/// admitted.
 fn period(limit: &str, counters: usize) -> String {
     if !limit.contains("sliding_log") {
         return "unit: hour".into();
@@ -55,7 +56,7 @@ fn period(limit: &str, counters: usize) -> String {
     format!("period: {}ms", (logged_hits(limit) as u64 * interval_us * 9 / 10 / 1_000).max(1))
 }
 
-/// Nanoseconds a decision over as many counters of each algorithm, full logs among them: a hit comes in, one falls out.
+/// Nanoseconds per decision over as many counters of each algorithm, with full logs: one hit is added, one expires.
 fn costs(scale: Scale) -> Vec<Vec<f64>> {
     let counters = (scale.counters / 100).max(100);
     let limiters = LIMITS.map(|(_, limit)| limiter(one_rule(&limit.replace("PERIOD", &period(limit, counters)))));
@@ -63,7 +64,7 @@ fn costs(scale: Scale) -> Vec<Vec<f64>> {
         fill(limiter, counters, if limit.contains("sliding_log") { logged_hits(limit) } else { 1 });
     }
     let mut values = vec![Values::default(); BATCH];
-    // Later than the fill, and a little later with each check: no two at one instant.
+    // Later than the fill, and a little later with each check, so that no two have the same instant.
     let now = Cell::new(NOW.plus(Nanos::from_secs(1)));
     in_turns(scale.rounds, LIMITS.len(), |i| {
         let timed = |values: &[Values]| checks(&limiters[i], &now, values);
@@ -81,5 +82,5 @@ fn checks(limiter: &Limiter, now: &Cell<Timestamp>, values: &[Values]) -> u128 {
     })
 }
 
-/// From one check to the next.
+/// The time between two checks.
 const STEP: Nanos = Nanos::from_ns(1_000);

@@ -1,4 +1,4 @@
-//! Decisions per second over many live counters, next to a plain dashmap that only adds to a number.
+//! Decisions per second over many live counters, compared with a plain dashmap that only adds to a number.
 
 use std::hint::black_box;
 use std::sync::Barrier;
@@ -14,10 +14,10 @@ use crate::Scale;
 use crate::numbers::{Spread, in_turns};
 use crate::traffic::{BATCH, Dice, NOW, PER_HOUR, Values, encoded, limiter, nanoseconds_each, one_rule, time};
 
-/// A map without a limiter: the names of the same counters, and a number each.
+/// A map without a limiter: the keys of the same counters, and a number each.
 struct Plain<S>(DashMap<Box<[u8]>, AtomicU64, S>);
 
-/// What is measured, in turns.
+/// The contenders, measured in turns.
 const CONTENDERS: [&str; 4] = ["View::check", "wire::answer", "dashmap, ahash", "dashmap, SipHash"];
 
 pub(crate) fn run(scale: Scale) {
@@ -46,7 +46,7 @@ pub(crate) fn run(scale: Scale) {
     }
 }
 
-/// A limiter with that many live counters of one rule.
+/// A limiter with this number of live counters of one rule.
 pub(crate) fn filled(counters: usize) -> Limiter {
     let limiter = limiter(one_rule(PER_HOUR));
     fill(&limiter, counters);
@@ -63,11 +63,11 @@ pub(crate) fn fill(limiter: &Limiter, counters: usize) {
     assert_eq!(limiter.store().occupancy().counters, counters);
 }
 
-/// Nanoseconds that it takes to decide about one check for each of `values`, read and prepared before.
+/// Nanoseconds to decide one check for each of `values`; reading and preparing them is not included.
 pub(crate) fn checks(limiter: &Limiter, worker: WorkerSlot, values: &[Values]) -> u128 {
     let checks: Vec<_> = values.iter().map(Values::check).collect();
     time(|| {
-        // As the server takes it: once for all checks that one read brought.
+        // As in the server: once for all checks of one read.
         let view = limiter.view().unwrap();
         for check in &checks {
             black_box(view.check(worker, NOW, black_box(check)));
@@ -124,7 +124,7 @@ impl<S: Default + Clone + std::hash::BuildHasher> Plain<S> {
     }
 }
 
-/// The bytes that name the same counter in the store.
+/// The key of the same counter in the store.
 fn name(values: &Values) -> CounterKey {
     let mut key = CounterKey::new(LimitId::OVERRIDE);
     values.parts().iter().for_each(|part| key.push(part.as_bytes()));

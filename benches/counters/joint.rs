@@ -1,4 +1,4 @@
-//! A check of many descriptors, charged in one step, next to the same check whose descriptors are charged one by one.
+//! A check of many descriptors, charged in one step, compared with the same check charged descriptor by descriptor.
 
 use std::borrow::Cow;
 
@@ -9,9 +9,9 @@ use crate::Scale;
 use crate::numbers::{Spread, in_turns};
 use crate::traffic::{NOW, limiter, rules, time};
 
-/// Descriptors of a check; the last is the most that one may have.
+/// Descriptors of a check, up to the maximum.
 const SIZES: [usize; 4] = [1, 10, 100, 1_000];
-/// Limits of each.
+/// Limits of each descriptor.
 const LIMITS: usize = 5;
 
 pub(crate) fn run(scale: Scale) {
@@ -28,7 +28,7 @@ pub(crate) fn run(scale: Scale) {
             let repeat = (scale.checks / 40 / size).max(1);
             time(|| (0..repeat).for_each(|_| decide(limiter, &check))) as f64 / (repeat * size) as f64 / 1e3
         });
-        // The first round makes the counters.
+        // The first round creates the counters.
         let rounds: Vec<_> = rounds.iter().map(|rounds| rounds[1..].to_vec()).collect();
         println!("  {size:>6}: {}, ratio {}", Spread::new(rounds[1].clone()), Spread::ratio(&rounds[1], &rounds[0]));
     }

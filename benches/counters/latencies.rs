@@ -1,6 +1,6 @@
 //! Percentiles of single decisions.
 
-/// Lengths of time, to tell percentiles of.
+/// Durations, to compute percentiles of.
 #[derive(Default)]
 pub(crate) struct Latencies(Vec<u32>);
 

@@ -1,8 +1,8 @@
-//! What a million live counters cost: memory, decisions per second, the sweep's pauses, and each algorithm.
+//! The cost of a million live counters: memory, decisions per second, pauses of the sweep, and each algorithm.
 //!
-//! `cargo bench --bench counters [-- PART...]`; `-- --test` (and `cargo test --bench counters`) runs every part small,
-//! to see that it works; `-- --ten-million` adds the sweep of 10,000,000 counters. Every number stands beside what it
-//! is compared with, measured in the same run, the two in turns.
+//! `cargo bench --bench counters [-- PART...]`; `-- --test` (and `cargo test --bench counters`) runs every part with small
+//! numbers as a smoke test; `-- --ten-million` adds the sweep of 10,000,000 counters. Every number is printed next to the one
+//! that it is compared with, measured in the same run, in turns.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, clippy::indexing_slicing)]
 #![allow(clippy::needless_for_each, clippy::redundant_closure_for_method_calls)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -23,16 +23,16 @@ mod sweep;
 #[path = "../measure/traffic.rs"]
 mod traffic;
 
-/// As the server has it: what is measured is what it gives.
+/// The allocator of the server, because memory is measured too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How much is measured.
+/// The scale of the measurements.
 #[derive(Clone, Copy)]
 struct Scale {
     /// Live counters.
     counters: usize,
-    /// Rounds of each comparison, of which the median and the spread are told.
+    /// Rounds of each comparison; the median and the spread are printed.
     rounds: usize,
     /// Checks of one round.
     checks: usize,
@@ -60,7 +60,7 @@ fn main() {
         return memory::child(kind, counters.parse().unwrap());
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // Cargo says `--bench` for a bench, and nothing when it runs the benches as tests.
+    // Cargo passes `--bench` to a bench, but not when it runs benches as tests.
     let small = has("--test") || !has("--bench");
     let scale = if small {
         Scale { counters: 2_000, rounds: 1, checks: 2_000, ten_million: false }

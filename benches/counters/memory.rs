@@ -1,6 +1,6 @@
-//! Bytes per counter: how much the process grows, next to what the store says.
+//! Bytes per counter: the growth of the process, compared with the store's own count.
 //!
-//! Each measurement has a process of its own: what one leaves to the allocator would help the next.
+//! Each measurement has a process of its own, because memory that one frees in the allocator would be reused by the next.
 
 use std::process::Command;
 
@@ -17,16 +17,16 @@ pub(crate) const CHILD: &str = "--one-measurement-of-memory";
 /// Bytes per counter.
 #[derive(Clone, Copy)]
 pub(crate) struct Bytes {
-    /// By the process's resident pages.
+    /// From the resident pages of the process.
     pub(crate) resident: f64,
-    /// By `Memory::occupancy`.
+    /// From `Memory::occupancy`.
     pub(crate) booked: f64,
 }
 
 pub(crate) fn run(scale: Scale) {
     println!("fixed_window; three entries whose values (32 bytes) are all in the name; aim: 140 bytes");
     let aim = 140.0;
-    // A hash table's share of empty slots goes up and down with its size: from one doubling to the next.
+    // The share of empty slots of a hash table varies with its size: from one doubling to the next.
     let sizes = [8, 5, 6, 7, 10, 12, 14, 16].map(|eighths| scale.counters * eighths / 8);
     for counters in sizes.into_iter().chain(scale.ten_million.then_some(10_000_000)) {
         let Bytes { resident, booked } = measure(PER_HOUR, counters);
@@ -38,7 +38,7 @@ pub(crate) fn run(scale: Scale) {
     }
 }
 
-/// What a counter of this limit takes, filled as full as the limit allows.
+/// The memory of a counter of this limit, filled up to the limit.
 pub(crate) fn measure(limit: &str, counters: usize) -> Bytes {
     let child =
         Command::new(std::env::current_exe().unwrap()).args([CHILD, limit, &counters.to_string()]).output().unwrap();
@@ -60,7 +60,7 @@ pub(crate) fn child(limit: &str, counters: usize) {
     println!("{} {}", each(resident_bytes().saturating_sub(before)), each(occupancy.bytes));
 }
 
-/// Every counter with that many hits, each at an instant of its own; the counters take turns, as in traffic.
+/// Charges every counter with this number of hits, each at a different instant and in turns, as in traffic.
 pub(crate) fn fill(limiter: &Limiter, counters: usize, hits: usize) {
     let view = limiter.view().unwrap();
     let mut values = Values::default();
@@ -72,12 +72,12 @@ pub(crate) fn fill(limiter: &Limiter, counters: usize, hits: usize) {
     }
 }
 
-/// When the counters get their n-th hit.
+/// The instant of the n-th hit of the counters.
 fn instant(n: usize) -> Timestamp {
     NOW.plus(Nanos::from_ns(Nanos::MILLISECOND.as_ns() * n as u64))
 }
 
-/// The number behind `requests_per_unit`.
+/// The number of `requests_per_unit`.
 pub(crate) fn logged_hits(limit: &str) -> usize {
     limit.rsplit(' ').next().unwrap().parse().unwrap()
 }

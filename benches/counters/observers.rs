@@ -1,6 +1,6 @@
-//! What decisions feel of observers: none, a hundred, and one that listens to denials and never reads.
+//! The effect of observers on decisions: none, a hundred, and a listener for denials that never reads.
 //!
-//! Every check is denied, the dearest case: each is offered to whoever listens.
+//! Every check is denied, which is the most expensive case: each is offered to the listeners.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,7 +14,7 @@ use crate::decisions::{checks, fill};
 use crate::numbers::{Spread, in_turns};
 use crate::traffic::{BATCH, Dice, Values, limiter, nanoseconds_each, one_rule};
 
-/// Who watches while decisions are measured.
+/// The observers while decisions are measured.
 const WATCHERS: [&str; 3] = ["nobody", "100 observers, ten reports a second each", "a listener that never reads"];
 
 pub(crate) fn run(scale: Scale) {
@@ -41,7 +41,7 @@ fn watched<T>(limiter: &Limiter, watcher: usize, measure: impl FnOnce() -> T) ->
             while !stop.load(Ordering::Relaxed) {
                 limiter.usage().denials().tick();
                 if watcher == 1 {
-                    // Ten in a tick: more than the hundred need, of which those that are due together share a reading.
+                    // Ten in a tick: more than a hundred observers cause, because reports that are due together share a reading.
                     (0..10).for_each(|_| drop(std::hint::black_box(limiter.usage().snapshot())));
                 }
                 thread::sleep(Duration::from_millis(TICK_MS));

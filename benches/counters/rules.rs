@@ -1,4 +1,4 @@
-//! Match and decide as the rules of a domain grow, over the same number of counters.
+//! Matching and deciding with a growing number of rules in a domain, over the same number of counters.
 
 use std::fmt::Write;
 
@@ -11,10 +11,10 @@ use crate::traffic::{BATCH, Dice, PER_HOUR, Values, limiter, rules, time};
 
 const SIZES: [usize; 3] = [10, 1_000, 10_000];
 
-/// What is measured: so many rules, and how many of them the traffic meets.
+/// The cases: the number of rules, and of those that the traffic matches.
 const CASES: [(usize, usize); 4] = [(10, 10), (1_000, 1_000), (10_000, 10_000), (10_000, 10)];
 
-/// Counters in all: every rule has some.
+/// The number of counters in all; every rule has some.
 const COUNTERS: usize = 100_000;
 
 pub(crate) fn run(scale: Scale) {
@@ -33,7 +33,7 @@ pub(crate) fn run(scale: Scale) {
         });
         Spread::new(batches.collect()).median() / BATCH as f64
     });
-    // The first round makes the counters.
+    // The first round creates the counters.
     let rounds: Vec<_> = rounds.iter().map(|rounds| rounds[1..].to_vec()).collect();
     println!("match and decide, {counters} counters, ns each and ratio to {} rules:", SIZES[0]);
     for ((size, met), ns) in CASES.iter().zip(&rounds) {
@@ -45,7 +45,7 @@ pub(crate) fn run(scale: Scale) {
     }
 }
 
-/// A rule of its own for each of so many partners.
+/// A rule for each of `size` partners.
 fn partners(size: usize) -> Limiter {
     let mut text = String::new();
     for n in 0..size {

@@ -1,4 +1,4 @@
-//! What decisions feel of the sweep, and how long it pauses a stripe.
+//! The effect of the sweep on decisions, and how long it pauses a stripe.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use crate::latencies::Latencies;
 use crate::numbers::{Spread, in_turns};
 use crate::traffic::{BATCH, Dice, NOW, Values, nanoseconds_each};
 
-/// When every counter of the bench is spent.
+/// An instant at which every counter of the bench has expired.
 const LATER: Timestamp = NOW.plus(Nanos::from_secs(7_200));
 
 pub(crate) fn run(scale: Scale) {
@@ -32,7 +32,7 @@ pub(crate) fn run(scale: Scale) {
     }
 }
 
-/// Decisions per second, the sweep going round and round without rest in another thread.
+/// Decisions per second while the sweep runs without rest in another thread.
 fn rates(limiter: &Limiter, scale: Scale) {
     let mut values = vec![Values::default(); BATCH];
     let mut dice = Dice::new(1);
@@ -48,7 +48,7 @@ fn rates(limiter: &Limiter, scale: Scale) {
     println!("  ratio {}", Spread::ratio(&rates[1], &rates[0]));
 }
 
-/// How long each decision takes. Reading the clock is in it, and told on a line of its own.
+/// The duration of each decision. It includes reading the clock, which is also printed alone.
 fn latencies(limiter: &Limiter, scale: Scale, swept_at: Timestamp, what: &str) {
     let clock = measure(scale, |_| ());
     let decide = |values: &Values| {
@@ -92,7 +92,7 @@ fn beside_the_sweep<T>(limiter: &Limiter, now: Timestamp, measure: impl FnOnce()
     })
 }
 
-/// Frees that many spent counters, and tells the steps' lengths.
+/// Frees this number of expired counters, and prints the durations of the steps.
 fn pauses(counters: usize) {
     let limiter = crate::traffic::limiter(crate::traffic::one_rule(crate::traffic::PER_HOUR));
     fill(&limiter, counters);

@@ -1,8 +1,8 @@
-//! Rounds in turns, medians and spreads.
+//! Measurements in turns, medians and spreads.
 
 use std::fmt;
 
-/// Some measurements of one thing.
+/// Several measurements of one contender.
 pub(crate) struct Spread(Vec<f64>);
 
 impl Spread {
@@ -15,7 +15,7 @@ impl Spread {
         self.0[self.0.len() / 2]
     }
 
-    /// Each measurement divided by the other's of the same turn.
+    /// Each measurement divided by the other one of the same turn.
     pub(crate) fn ratio(of: &[f64], to: &[f64]) -> Self {
         Self::new(of.iter().zip(to).map(|(of, to)| of / to).collect())
     }
@@ -29,12 +29,12 @@ impl fmt::Display for Spread {
     }
 }
 
-/// Measures `things` things in turns, so that what else the machine does meets them all. One list for each thing.
+/// Measures `things` contenders in turns, so that other load of the machine affects all of them. One list for each.
 pub(crate) fn in_turns<T>(rounds: usize, things: usize, mut measure: impl FnMut(usize) -> T) -> Vec<Vec<T>> {
     let mut all: Vec<Vec<T>> = (0..things).map(|_| Vec::new()).collect();
     for round in 0..rounds {
         for i in 0..things {
-            // Each thing is first as often as last.
+            // Each contender is first as often as last.
             let i = if round % 2 == 0 { i } else { things - 1 - i };
             all[i].push(measure(i));
         }

@@ -1,6 +1,6 @@
-//! How much memory this process has.
+//! The resident memory of this process.
 
-/// The process's resident pages; 0 where the system does not tell.
+/// The resident memory in bytes; 0 if the system does not report it.
 pub(crate) fn resident_bytes() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     statm.split_whitespace().nth(1).map_or(0, |pages| pages.parse::<usize>().unwrap() * PAGE)

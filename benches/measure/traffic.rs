@@ -17,14 +17,14 @@ use crate::numbers::Spread;
 /// An instant in the middle of an hour's window.
 pub(crate) const NOW: Timestamp = Timestamp::from_ns(1_700_000_100_000_000_000);
 
-/// Checks that are prepared together and then timed together: few enough to stay in the processor's first cache, as a
-/// request has just been read, and many enough that reading the clock costs little.
+/// Checks that are prepared together and then timed together: few enough to stay in the L1 cache, as a request that has just
+/// been read, and enough that reading the clock costs little.
 pub(crate) const BATCH: usize = 32;
 
-/// Partners, where their number does not matter.
+/// The number of partners where it does not matter.
 const PARTNERS: usize = 1_000;
 
-/// One rule that takes any partner, endpoint and tenant.
+/// One rule for any partner, endpoint and tenant.
 pub(crate) fn one_rule(limit: &str) -> RuleSet {
     rules(&format!(
         "- key: partner\n  descriptors:\n  - key: endpoint\n    descriptors:\n    - key: tenant\n      rate_limit: {{{limit}}}\n"
@@ -36,7 +36,7 @@ pub(crate) fn rules(descriptors: &str) -> RuleSet {
     load(&[SourceFile { name: "bench".into(), text }], LoadOptions::default()).unwrap()
 }
 
-/// A limiter with room for every counter of a bench.
+/// A limiter with capacity for all counters of a bench.
 pub(crate) fn limiter(rules: RuleSet) -> Limiter {
     let settings =
         Settings { counter_budget_bytes: 1 << 40, when_full: WhenFull::Deny, workers: 2, ..Settings::default() };
@@ -52,12 +52,12 @@ pub(crate) const PER_HOUR: &str = "unit: hour, requests_per_unit: 4000000000";
 pub(crate) struct Values([String; 3]);
 
 impl Values {
-    /// The values of counter `n`, in the place of what they were.
+    /// Sets the values to those of counter `n`.
     pub(crate) fn set(&mut self, n: usize) {
         self.set_among(n, PARTNERS);
     }
 
-    /// The values of counter `n` where there are so many partners.
+    /// Sets the values to those of counter `n` among `partners` partners.
     pub(crate) fn set_among(&mut self, n: usize, partners: usize) {
         let [partner, endpoint, tenant] = &mut self.0;
         for value in [&mut *partner, endpoint, tenant] {
@@ -80,7 +80,7 @@ impl Values {
     }
 }
 
-/// A check as it comes over the wire.
+/// An encoded check.
 pub(crate) fn encoded(check: &Check<'_>) -> Vec<u8> {
     let entry = |entry: &Entry<'_>| rate_limit_descriptor::Entry {
         key: entry.key.clone().into_owned(),
@@ -94,7 +94,7 @@ pub(crate) fn encoded(check: &Check<'_>) -> Vec<u8> {
     RateLimitRequest { domain: check.domain.clone().into_owned(), descriptors, hits_addend: 0 }.encode_to_vec()
 }
 
-/// Numbers of counters, all as likely (splitmix64).
+/// Uniform random numbers of counters (splitmix64).
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -111,8 +111,8 @@ impl Dice {
     }
 }
 
-/// Nanoseconds of `timed` for one of about `checks` random counters, by the median batch: what else the machine does
-/// meanwhile makes some batches long, and says nothing about the code. What prepares a batch is not in it.
+/// Nanoseconds of `timed` for one of about `checks` random counters, from the median batch, because other load of the machine
+/// makes some batches long. Preparing a batch is not included.
 pub(crate) fn nanoseconds_each(
     dice: &mut Dice,
     counters: usize,
@@ -123,7 +123,7 @@ pub(crate) fn nanoseconds_each(
     Spread::new(batches(|| dice.roll(counters), checks, values, timed)).median()
 }
 
-/// Nanoseconds of `timed` for one check, batch by batch, of about `checks` in all, for the counters that `next` names.
+/// Nanoseconds of `timed` for one check, batch by batch, of about `checks` in all, for the counters from `next`.
 pub(crate) fn batches(
     mut next: impl FnMut() -> usize,
     checks: usize,

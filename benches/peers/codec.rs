@@ -1,4 +1,4 @@
-//! Reading requests and writing answers, next to prost's decoding and encoding of the same messages.
+//! Reading requests and writing answers, compared with prost's decoding and encoding of the same messages.
 
 use std::hint::black_box;
 
@@ -50,14 +50,14 @@ fn writes(scale: Scale, requests: &[Vec<u8>]) -> Vec<Vec<f64>> {
     })
 }
 
-/// With the room that the server gives an answer at first.
+/// With the initial capacity that the server allocates for an answer.
 fn written(decision: &Decision<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     rls::write(&mut out, decision, &ResponseParts::default(), None);
     out
 }
 
-/// Nanoseconds a message, by the median batch.
+/// Nanoseconds per message, from the median batch.
 fn typical(scale: Scale, mut batch: impl FnMut()) -> f64 {
     let batches = (0..scale.checks.div_ceil(BATCH)).map(|_| time(&mut batch) as f64 / BATCH as f64);
     Spread::new(batches.collect()).median()
@@ -68,7 +68,7 @@ fn report(what: &str, descriptors: usize, ns: &[Vec<f64>]) {
     println!("  {what}, {descriptors} descriptor(s): {own}, prost {prost}, ratio {}", Spread::ratio(&ns[0], &ns[1]));
 }
 
-/// A request whose descriptors are those of counters of their own.
+/// A request whose descriptors have different counters.
 fn request(n: usize, descriptors: usize) -> Vec<u8> {
     let all: Vec<_> = (0..descriptors)
         .map(|descriptor| {

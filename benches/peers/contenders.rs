@@ -1,8 +1,8 @@
-//! Who decides: Tidegate, other libraries, and a map that only counts.
+//! The contenders: Tidegate, other libraries, and a map that only counts.
 //!
-//! Each gets the same three entries, and prepares what its call takes before the time is taken: Tidegate's a check that
-//! is read, the maps' and governor's an owned key of the same bytes that name Tidegate's counter, limitador's a context.
-//! Only Tidegate's also finds a rule among rules, counts usage and makes a complete status.
+//! Each gets the same three entries, and prepares its arguments before the time is measured: Tidegate a decoded check, the
+//! maps and governor an owned key with the bytes of Tidegate's counter, limitador a context. Only Tidegate also matches a
+//! rule, counts usage and makes a complete status.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -19,19 +19,19 @@ use tidegate::store::{CounterKey, LimitId};
 
 use crate::traffic::{NOW, PER_HOUR, Values, limiter, one_rule, time};
 
-/// One who decides.
+/// A contender.
 pub(crate) trait Contender: Sync {
-    /// Makes ready to decide about one check for each of `values`. What is returned decides.
+    /// Prepares to decide one check for each of `values`. The returned closure decides.
     fn prepare<'a>(&'a self, worker: WorkerSlot, values: &'a [Values]) -> Work<'a>;
 }
 
-/// Decides, and keeps what it decided about until it is dropped: letting go of that is no part of a decision.
+/// Decides, and keeps its arguments until it is dropped, because freeing them is not a part of a decision.
 pub(crate) type Work<'a> = Box<dyn FnMut() + 'a>;
 
-/// Makes one with room for so many counters.
+/// Creates a contender with capacity for this number of counters.
 pub(crate) type New = fn(usize) -> Box<dyn Contender>;
 
-/// Their names, and how each is made.
+/// The names of the contenders, and how each is created.
 pub(crate) const ALL: [(&str, New); 5] = [
     (TIDEGATE, |_| Box::new(limiter(one_rule(PER_HOUR)))),
     ("dashmap, ahash", |_| Box::new(Plain::<ahash::RandomState>(DashMap::default()))),
@@ -42,7 +42,7 @@ pub(crate) const ALL: [(&str, New); 5] = [
 
 pub(crate) const TIDEGATE: &str = "View::check";
 
-/// Makes one with so many counters, each of which has been asked for once.
+/// Creates a contender with this number of counters, each of which has been charged once.
 pub(crate) fn filled(new: New, counters: usize) -> Box<dyn Contender> {
     let contender = new(counters);
     let mut values = [Values::default()];
@@ -64,7 +64,7 @@ impl Contender for Limiter {
     }
 }
 
-/// A map without a limiter: the names of the same counters, and a number each.
+/// A map without a limiter: the keys of the same counters, and a number each.
 struct Plain<S>(DashMap<Box<[u8]>, AtomicU64, S>);
 
 impl<S: BuildHasher + Clone + Sync> Contender for Plain<S> {
@@ -94,10 +94,10 @@ impl Contender for DefaultKeyedRateLimiter<Box<[u8]>> {
     }
 }
 
-/// A hit every ten nanoseconds: nobody is denied.
+/// A hit every ten nanoseconds, so that no check is denied.
 const QUOTA: Quota = Quota::per_second(NonZeroU32::new(100_000_000).unwrap());
 
-/// One limit whose counters go by three variables.
+/// One limit with counters by three variables.
 struct Limitador {
     limiter: RateLimiter,
     namespace: Namespace,
@@ -105,7 +105,7 @@ struct Limitador {
 
 impl Limitador {
     fn new(counters: usize) -> Self {
-        // Its store is a cache, which drops counters that it has no room for.
+        // Its store is a cache, which drops counters beyond its capacity.
         let limiter = RateLimiter::new(2 * counters as u64);
         let variables = KEYS.map(|key| Expression::parse(key).unwrap());
         let namespace = Namespace::from("api");
@@ -127,7 +127,7 @@ impl Contender for Limitador {
     }
 }
 
-/// Nanoseconds that it takes to make limitador's contexts of the entries, as each check needs one.
+/// Nanoseconds to make limitador's contexts from the entries, of which each check needs one.
 pub(crate) fn contexts(values: &[Values]) -> u128 {
     time(|| values.iter().for_each(|values| drop(black_box(context(values)))))
 }
@@ -139,7 +139,7 @@ fn context(values: &Values) -> Context<'static> {
     entries.collect::<HashMap<_, _>>().into()
 }
 
-/// The bytes that name the same counter in Tidegate's store.
+/// The key of the same counter in Tidegate's store.
 fn name(values: &Values) -> Box<[u8]> {
     let mut key = CounterKey::new(LimitId::OVERRIDE);
     values.parts().iter().for_each(|part| key.push(part.as_bytes()));

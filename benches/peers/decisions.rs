@@ -1,4 +1,4 @@
-//! Decisions per second of each contender: one hot counter, uniform and zipf, on more and more threads.
+//! Decisions per second of each contender: one hot counter, uniform and zipf, on a growing number of threads.
 
 use std::sync::Barrier;
 use std::thread;
@@ -20,7 +20,7 @@ pub(crate) fn run(scale: Scale) {
     for picks in Picks::ALL {
         for threads in THREADS {
             let rates = in_turns(scale.rounds, ALL.len(), |i| {
-                let rate = if threads > cores { crowded } else { beside };
+                let rate = if threads > cores { more_threads_than_cores } else { one_thread_per_core };
                 rate(&*contenders[i], picks, threads, scale)
             });
             println!(
@@ -38,9 +38,9 @@ pub(crate) fn run(scale: Scale) {
     println!("limitador's context, made for each check and not in the above: {:.0} ns", Spread::new(ns).median());
 }
 
-/// Millions of decisions a second of all threads together, each on a core of its own. Of each the median batch counts,
-/// which no pause for another program is in.
-fn beside(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
+/// Millions of decisions per second of all threads together, each on a core of its own. The median batch of each thread
+/// counts, which contains no pause for another program.
+fn one_thread_per_core(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
     let barrier = Barrier::new(threads);
     let rates = on_threads(threads, |worker, dice| {
         barrier.wait();
@@ -59,9 +59,9 @@ fn beside(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale)
     rates.into_iter().sum()
 }
 
-/// The same for more threads than cores: of blocks that all threads begin together, from the first beginning to the last
-/// end, so that waiting for a core, and for another's lock, counts. The median block.
-fn crowded(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
+/// The same for more threads than cores: the median of blocks that all threads begin together, from the first beginning to
+/// the last end, so that waiting for a core or a lock is included.
+fn more_threads_than_cores(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
     let block = BLOCK.min(scale.checks / threads).max(1);
     let blocks = (scale.checks / threads / block).max(1);
     let barrier = Barrier::new(threads);
@@ -86,7 +86,7 @@ fn crowded(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale
     (threads * block) as f64 / 1e6 / Spread::new((0..blocks).map(length).collect()).median()
 }
 
-/// What each thread gives. Every contender is asked for the same counters.
+/// The result of each thread. The counters are the same for every contender.
 fn on_threads<T: Send>(threads: usize, one: impl Fn(WorkerSlot, &mut Dice) -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let one = &one;
@@ -96,5 +96,5 @@ fn on_threads<T: Send>(threads: usize, one: impl Fn(WorkerSlot, &mut Dice) -> T 
     })
 }
 
-/// Checks of a block: enough that beginning together costs little.
+/// Checks of a block: enough that starting together costs little.
 const BLOCK: usize = 2_048;

@@ -1,4 +1,4 @@
-//! One step of each algorithm: from a counter's state and a hit to the answer and the next state, with no store.
+//! One step of each algorithm: from a counter's state and a hit to the outcome and the next state, without a store.
 
 use std::hint::black_box;
 
@@ -33,7 +33,7 @@ fn cases() -> Vec<(&'static str, Limit)> {
         let queue = Queue { size, mode: QueueMode::Advise };
         limit(Algorithm::TokenBucket { burst: 1_000_000_000, queue })
     };
-    // Windows a little shorter than it takes to fill the log: one hit comes in, one falls out.
+    // Windows a little shorter than it takes to fill the log: one hit is added, one expires.
     let log = |max: u32| Limit {
         max,
         window: Nanos::from_ns(STEP.as_ns() * BATCH as u64 * u64::from(max) * 9 / 10),
@@ -54,7 +54,7 @@ fn cases() -> Vec<(&'static str, Limit)> {
     ]
 }
 
-/// Nanoseconds a step, by the median batch.
+/// Nanoseconds per step, from the median batch.
 fn typical(scale: Scale, limit: &Limit) -> f64 {
     if limit.algorithm == Algorithm::SlidingLog {
         let mut logs = vec![Log::default(); BATCH];
@@ -71,7 +71,7 @@ fn typical(scale: Scale, limit: &Limit) -> f64 {
     }
 }
 
-/// Batches before the time counts fill what is to be full.
+/// Runs batches; `before` ones are not timed, and fill the logs.
 fn batches(scale: Scale, before: usize, mut batch: impl FnMut(Timestamp)) -> f64 {
     let count = scale.checks.div_ceil(BATCH);
     let lengths = (0..before + count).map(|n| {
@@ -86,5 +86,5 @@ fn take(outcome: Outcome) {
     black_box(outcome);
 }
 
-/// From one check to the next.
+/// The time between two checks.
 const STEP: Nanos = Nanos::from_ns(1_000);

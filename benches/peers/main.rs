@@ -1,7 +1,7 @@
-//! What a decision costs next to other libraries, and what its parts cost alone, in one process and in turns.
+//! The cost of a decision compared with other libraries, and of its parts alone, in one process and in turns.
 //!
-//! `cargo bench --bench peers [-- PART...]`; `-- --test` (and `cargo test --bench peers`) runs every part small, to see
-//! that it works.
+//! `cargo bench --bench peers [-- PART...]`; `-- --test` (and `cargo test --bench peers`) runs every part with small numbers
+//! as a smoke test.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, clippy::indexing_slicing)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 #![allow(missing_docs)]
@@ -20,16 +20,16 @@ mod resident;
 #[path = "../measure/traffic.rs"]
 mod traffic;
 
-/// As the server has it; the others get it too.
+/// The allocator of the server; the others use it too.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How much is measured.
+/// The scale of the measurements.
 #[derive(Clone, Copy)]
 struct Scale {
     /// Live counters.
     counters: usize,
-    /// Rounds of each comparison, of which the median and the spread are told.
+    /// Rounds of each comparison; the median and the spread are printed.
     rounds: usize,
     /// Checks of one round.
     checks: usize,
@@ -48,7 +48,7 @@ fn main() {
         return memory::child(name, counters.parse().unwrap());
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    // Cargo says `--bench` for a bench, and nothing when it runs the benches as tests.
+    // Cargo passes `--bench` to a bench, but not when it runs benches as tests.
     let small = has("--test") || !has("--bench");
     let scale = if small {
         Scale { counters: 1_000, rounds: 1, checks: 1_000 }

@@ -1,4 +1,4 @@
-//! Bytes per counter of each contender: how much a process of its own grows.
+//! Bytes per counter of each contender: the growth of a process of its own.
 
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn measure(name: &str, counters: usize) -> f64 {
 /// Prints the bytes per counter.
 pub(crate) fn child(name: &str, counters: usize) {
     let (_, new) = ALL.iter().find(|(known, _)| *known == name).unwrap();
-    // What the first counter brings along is no counter's: code that is read, allocators that begin.
+    // One-time costs are not counted: loading code, initializing allocators.
     drop(filled(*new, 1));
     let before = resident_bytes();
     let contender = filled(*new, counters);

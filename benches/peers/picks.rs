@@ -1,13 +1,13 @@
-//! Which counters are asked for.
+//! The distribution of checks over counters.
 
 use crate::traffic::Dice;
 
-/// Which counters are asked for.
+/// The distribution of checks over counters.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Picks {
-    /// One, always.
+    /// Always the same one.
     Hot,
-    /// All as likely.
+    /// All equally likely.
     Uniform,
     /// The n-th in proportion to 1 / n.
     Zipf,
@@ -16,7 +16,7 @@ pub(crate) enum Picks {
 impl Picks {
     pub(crate) const ALL: [Self; 3] = [Self::Hot, Self::Uniform, Self::Zipf];
 
-    /// The number of one of so many counters.
+    /// The number of the next counter among `counters`.
     pub(crate) fn next(self, dice: &mut Dice, counters: usize) -> usize {
         match self {
             Self::Hot => 0,
@@ -26,8 +26,8 @@ impl Picks {
     }
 }
 
-/// From 1 to `most`, by rejection: `e^(u ln(most + 1))`, rounded down, is n with a probability in proportion to
-/// `ln(1 + 1 / n)`, which is nearly 1 / n; the difference is rejected. Exact, and no table to push others out of the
+/// A number from 1 to `most`, by rejection: `e^(u ln(most + 1))`, rounded down, is n with a probability in proportion to
+/// `ln(1 + 1 / n)`, which is nearly 1 / n; the difference is rejected. Exact, and without a table that would use the
 /// processor's caches.
 fn zipf(dice: &mut Dice, most: usize) -> usize {
     loop {

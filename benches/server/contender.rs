@@ -1,4 +1,4 @@
-//! Servers that are measured: each a process of its own, which stands still while another is measured.
+//! The measured servers: each is a process of its own, which is paused while another is measured.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -15,7 +15,7 @@ use crate::cores;
 use crate::load::{Load, TIDEGATE};
 use crate::no_op::{self, Build};
 
-/// What is measured.
+/// The kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `tidegate serve`.
@@ -46,18 +46,18 @@ impl FromStr for Kind {
 /// A running server; dropping it ends it.
 pub(crate) struct Server {
     pub(crate) kind: Kind,
-    /// Where checks are answered.
+    /// The gRPC address.
     pub(crate) grpc: String,
-    /// Metrics, and observers; empty for those that have none.
+    /// The address for metrics and observers; empty for servers without.
     http: String,
     pub(crate) admin: String,
     child: Child,
-    /// Its rules and its data.
+    /// The directory of its rules and its data.
     _dir: TempDir,
 }
 
 impl Server {
-    /// Starts a server on these cores, with a worker for each, for this load. `history`: with a data directory.
+    /// Starts a server on these cores, with a worker for each, for this load; with a data directory if `history`.
     pub(crate) fn start(kind: Kind, on: &[usize], load: &Load, history: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let workers = on.len().to_string();
@@ -87,7 +87,7 @@ impl Server {
         self.child.id()
     }
 
-    /// How many counters Tidegate has.
+    /// The number of counters in Tidegate.
     pub(crate) fn counters(&self) -> usize {
         let page = self.metrics();
         let line = page.lines().find_map(|line| line.strip_prefix("tidegate_counters "));
@@ -104,7 +104,7 @@ impl Server {
         page
     }
 
-    /// Stops it where it is: what it does by itself costs the others nothing.
+    /// Pauses it, so that its background work does not affect the others.
     pub(crate) fn pause(&self) {
         kill_process(Pid::from_child(&self.child), Signal::STOP).unwrap();
     }
@@ -136,7 +136,7 @@ fn tidegate(on: &[usize], dir: &TempDir, workers: &str, load: &Load, history: bo
     command
 }
 
-/// The addresses that the log tells. The rest of the log is read and left.
+/// The addresses in the log. The rest of the log is read and ignored.
 fn listening(log: ChildStderr) -> [String; 3] {
     let mut lines = BufReader::new(log).lines().map_while(Result::ok);
     let mut seen = Vec::new();

@@ -1,11 +1,11 @@
-//! Servers measured in turns, and what came out.
+//! Measures servers in turns, and prints the results.
 
 use crate::contender::{Kind, Server};
 use crate::load::Load;
 use crate::numbers::{Spread, in_turns};
 use crate::run::Run;
 
-/// Servers that stand still unless they are measured.
+/// Servers that are paused unless they are measured.
 pub(crate) struct Contest(pub(crate) Vec<Server>);
 
 impl Contest {
@@ -15,7 +15,7 @@ impl Contest {
         Self(servers.collect())
     }
 
-    /// Measures one thing alone.
+    /// Measures one server while the others are paused.
     pub(crate) fn alone<T>(&self, server: usize, measure: impl FnOnce(&Server) -> T) -> T {
         let server = &self.0[server];
         server.go_on();
@@ -29,7 +29,7 @@ impl Contest {
         in_turns(rounds, self.0.len(), |i| self.alone(i, |server| load.run(server)))
     }
 
-    /// Where the server stands that the others are compared with: hyper's, or else the first.
+    /// The index of the server that the others are compared with: hyper's, or else the first.
     pub(crate) fn yardstick(&self) -> usize {
         self.0.iter().position(|server| server.kind == YARDSTICK).unwrap_or(0)
     }
@@ -45,7 +45,7 @@ pub(crate) fn started(kind: Kind, cores: &[usize], load: &Load, history: bool) -
     server
 }
 
-/// What the others are compared with.
+/// The server that the others are compared with.
 pub(crate) const YARDSTICK: Kind = Kind::NoOp(crate::no_op::Build::Hyper);
 
 /// A number of each run.
@@ -61,7 +61,7 @@ pub(crate) fn rate(run: &Run) -> f64 {
     run.checks_per_second
 }
 
-/// The share of one core, in percent: a closed loop measures whoever has all of it.
+/// The share of one core, in percent: a closed loop measures the process that uses all of it.
 fn busy(run: &Run, us_per_check: f64) -> f64 {
     run.checks_per_second * us_per_check / 1e4
 }
@@ -70,7 +70,7 @@ pub(crate) fn p99(run: &Run) -> f64 {
     run.latency_us.p99
 }
 
-/// Prints what each of the `names` cost; `ratio` is the number whose ratio to the yardstick's is told.
+/// Prints the cost of each of the `names`; `ratio` is the number that is compared with the yardstick.
 pub(crate) fn print(names: &[String], yardstick: usize, runs: &[Vec<Run>], ratio: (&str, fn(&Run) -> f64)) {
     let spread = |runs: &[Run], number| Spread::new(each(runs, number));
     for (name, runs_of) in names.iter().zip(runs) {

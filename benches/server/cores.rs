@@ -1,4 +1,4 @@
-//! On which cores a program runs.
+//! Restricts programs to cores.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// What the arguments after it, cores (`0,1`) and a command, make of this binary.
+/// The first argument with which this binary runs a command on cores; cores (`0,1`) and the command follow.
 pub(crate) const ROLE: &str = "--on-cores";
 
 /// The command, on these cores.
@@ -17,7 +17,7 @@ pub(crate) fn on(cores: &[usize], program: impl AsRef<std::ffi::OsStr>) -> Comma
     command
 }
 
-/// Keeps the calling thread, or a process that has but one, on these cores; on any, where the machine has none of them.
+/// Restricts the calling thread (or a process with only one) to these cores; no effect if the machine has none of them.
 pub(crate) fn stay_on(cores: impl IntoIterator<Item = usize>) {
     let (mut wanted, allowed) = (CpuSet::new(), sched_getaffinity(None).unwrap());
     cores.into_iter().filter(|core| allowed.is_set(*core)).for_each(|core| wanted.set(core));
@@ -26,10 +26,10 @@ pub(crate) fn stay_on(cores: impl IntoIterator<Item = usize>) {
     }
 }
 
-/// Becomes the command, with the same process id, and ends with whoever started it.
+/// Becomes the command, with the same process id, and ends with the parent process.
 pub(crate) fn become_command(arguments: &[String]) {
     let [cores, program, arguments @ ..] = arguments else { panic!("cores and a command") };
-    // Also one that stands still.
+    // Also if it is paused.
     set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
     stay_on(cores.split(',').map(|core| core.parse().unwrap()));
     panic!("{program}: {}", Command::new(program).args(arguments).exec());

@@ -3,20 +3,20 @@
 use std::process::Command;
 use std::str::FromStr;
 
-/// How a server is asked.
+/// The load on a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
     pub(crate) shape: Shape,
-    /// Checks a second; `None`: as many as are answered.
+    /// Checks per second; `None`: as many as are answered.
     pub(crate) rate: Option<f64>,
     pub(crate) keys: usize,
     pub(crate) distribution: String,
     pub(crate) descriptors: usize,
     pub(crate) entries: usize,
-    /// Lengths, as `tidegate bench` reads them.
+    /// Durations in the format of `tidegate bench`.
     pub(crate) duration: String,
     pub(crate) warmup: String,
-    /// Where the generator runs.
+    /// The cores of the generator.
     pub(crate) cores: Vec<usize>,
 }
 
@@ -63,7 +63,7 @@ impl Load {
     }
 }
 
-/// What a command prints; it has to succeed.
+/// The output of a command, which must succeed.
 pub(crate) fn printed(mut command: Command) -> String {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,8 +1,8 @@
-//! The whole server over loopback, next to servers that decide nothing, in one run.
+//! The whole server over loopback, compared with servers that decide nothing, in one run.
 //!
-//! `cargo bench --bench server -- [PART...] [OPTION...]`, by default the part `closed`. Servers have the first core, the
-//! generator (`tidegate bench`) has the second. What is compared is measured in turns, the order reversed every other
-//! time, and stands still (SIGSTOP) meanwhile. `cargo test --bench server` runs every part small, to see that it works.
+//! `cargo bench --bench server -- [PART...] [OPTION...]`, by default the part `closed`. Servers run on the first core, the
+//! generator (`tidegate bench`) on the second. Servers are measured in turns, in reverse order every other time; the others
+//! are paused (SIGSTOP). `cargo test --bench server` runs every part with small numbers as a smoke test.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs)]
 
@@ -23,7 +23,7 @@ use contender::Kind;
 use load::{Load, Shape};
 use parts::Part;
 
-/// As Tidegate has it. Every no-op server is this program: tonic's too has the better allocator.
+/// The allocator of Tidegate. Every no-op server is this program, so all of them use it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -99,13 +99,13 @@ impl Options {
         }
     }
 
-    /// The sizes of a part: of a small run only the first and the last.
+    /// The sizes of a part: only the first and the last in a small run.
     fn few(&self, sizes: &[usize]) -> Vec<usize> {
         let few = [sizes[0], sizes[sizes.len() - 1]];
         if self.is_small() { few.to_vec() } else { sizes.to_vec() }
     }
 
-    /// The load of every part, as far as that does not say otherwise.
+    /// The default load of every part.
     fn load(&self) -> Load {
         Load {
             shape: self.settings[0],

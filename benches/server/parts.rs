@@ -1,4 +1,4 @@
-//! What is compared, part by part.
+//! The comparisons, part by part.
 
 use clap::ValueEnum;
 
@@ -92,7 +92,7 @@ fn cores(options: &Options) {
     let contest = Contest(servers.collect());
     let names: Vec<_> =
         contest.0.iter().zip([1, 2].iter().cycle()).map(|(server, cores)| format!("{} {cores}", server.kind)).collect();
-    // The generator has the second core; where the servers have both, it shares them.
+    // The generator runs on the second core; if the servers use both, it shares them.
     let loads = [load.clone(), Load { cores: vec![0, 1], ..load.clone() }];
     let runs = in_turns(options.rounds, 4, |i| contest.alone(i, |server| loads[i % 2].run(server)));
     println!("one core and two; with two the generator shares them: {}", reported(&load));
@@ -154,7 +154,7 @@ fn connections(options: &Options) {
     print_growth("connections", &sizes, &runs.collect::<Vec<_>>());
 }
 
-/// What each size costs, next to the first: Tidegate's runs, then the no-op's.
+/// Prints the cost of each size compared with the first: Tidegate's runs, then the no-op's.
 fn print_growth(what: &str, sizes: &[usize], all: &[Vec<Vec<Run>>]) {
     for (size, runs) in sizes.iter().zip(all) {
         let [own, no_op] = [0, 1].map(|i| Spread::ratio(&each(&runs[i], cpu), &each(&all[0][i], cpu)));
@@ -171,5 +171,5 @@ fn reported(load: &Load) -> String {
     )
 }
 
-/// Connections enough for the kernel to spread them over the listeners, more or less evenly.
+/// Enough connections for the kernel to distribute them over the listeners nearly evenly.
 const SPREAD: Shape = Shape { connections: 64, streams: 4 };

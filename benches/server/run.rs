@@ -1,4 +1,4 @@
-//! One measurement: what `tidegate bench` says about a server under a load.
+//! One measurement: the result of `tidegate bench` for a server under a load.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use crate::contender::Server;
 use crate::cores;
 use crate::load::{Load, Shape, TIDEGATE, printed};
 
-/// One run of the generator, as it prints it.
+/// One run in the output of the generator.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Run {
     pub(crate) checks: u64,
@@ -43,7 +43,7 @@ struct Report {
 }
 
 impl Load {
-    /// Asks this server, and nobody else.
+    /// Runs the load against this server.
     pub(crate) fn run(&self, server: &Server) -> Run {
         let mut command = cores::on(&self.cores, TIDEGATE);
         command.args(["bench", "--json", "--addr", &format!("http://{}", server.grpc)]);
@@ -63,7 +63,7 @@ impl Load {
         run
     }
 
-    /// Asks until nearly every key has a counter: of uniform ones, eight times as many checks leave a key out of 3,000.
+    /// Sends checks until nearly every key has a counter: eight times as many uniform checks miss one key in 3,000.
     pub(crate) fn fill(&self, server: &Server) {
         let load = Self { rate: None, distribution: "uniform".to_owned(), shape: FILLING, ..self.clone() };
         let mut asked = 0;
@@ -76,5 +76,5 @@ impl Load {
     }
 }
 
-/// What fills fastest.
+/// The shape that creates counters fastest.
 const FILLING: Shape = Shape { connections: 4, streams: 64 };

@@ -1,4 +1,4 @@
-//! Those who look on while checks are answered: observers' streams, and scrapes of the metrics.
+//! Observers while checks are answered: streams of usage, and scrapes of the metrics.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -20,7 +20,7 @@ pub(crate) struct Watchers {
 }
 
 impl Watchers {
-    /// Measures while they look on: from when each has seen something.
+    /// Measures with observers, after each has received something.
     pub(crate) fn during<T>(self, server: &Server, measure: impl FnOnce() -> T) -> T {
         let (stop, begun, scraped) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
         thread::scope(|scope| {
@@ -37,7 +37,7 @@ impl Watchers {
                     }
                 });
             }
-            for _ in 0..PATIENCE_STEPS {
+            for _ in 0..TIMEOUT_STEPS {
                 if self.see(begun, scraped) {
                     break;
                 }
@@ -50,13 +50,13 @@ impl Watchers {
         })
     }
 
-    /// Whether each has seen something.
+    /// Whether each has received something.
     fn see(self, begun: &AtomicU64, scraped: &AtomicU64) -> bool {
         begun.load(Ordering::Relaxed) == self.observers as u64 && (!self.scrapes || scraped.load(Ordering::Relaxed) > 0)
     }
 }
 
-/// Observes until it is to stop. Reports are not decoded: what that costs would be the generator's loss.
+/// Observes until it is stopped. Reports are not decoded, because the cost would slow down the generator.
 fn observe(admin: &str, observers: usize, stop: &AtomicBool, begun: &AtomicU64) {
     cores::stay_on(GENERATOR);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -81,7 +81,7 @@ async fn observer(admin: String, first: tokio::sync::mpsc::Sender<()>) {
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     let (answer, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
-    // A message of no bytes, everything by default.
+    // An empty message, with all defaults.
     body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
     let (mut reports, mut seen) = (answer.await.unwrap().into_body(), false);
     while let Some(Ok(data)) = reports.data().await {
@@ -99,9 +99,9 @@ fn rest(mut length: Duration, stop: &AtomicBool) {
     }
 }
 
-/// They look on from the generator's core: what they do with what they see is not the server's.
+/// Observers run on the generator's core, so that their cost is not counted as the server's.
 const GENERATOR: [usize; 1] = [1];
-/// Steps until those who see nothing are a failure: a minute.
-const PATIENCE_STEPS: u32 = 3_000;
-/// How soon they notice that they are to stop.
+/// Steps until an observer without data is a failure: a minute.
+const TIMEOUT_STEPS: u32 = 3_000;
+/// The time between two checks for the stop.
 const STEP: Duration = Duration::from_millis(20);

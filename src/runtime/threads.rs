@@ -184,7 +184,7 @@ mod tests {
         let own = || rustix::process::getpriority_process(None).unwrap();
         let before = own();
         let (send, receive) = std::sync::mpsc::sync_channel(1);
-        Worker::spawn("beside", move |_| send.send(own()).unwrap()).unwrap().stop();
+        Worker::spawn("background", move |_| send.send(own()).unwrap()).unwrap().stop();
         assert_eq!(receive.recv().unwrap(), (before + STEPS).min(19));
         assert_eq!(own(), before);
     }

@@ -1,4 +1,4 @@
-//! The h2 crate by hand: every request that has arrived is answered before the connection writes.
+//! A server directly on the h2 crate: every request that has arrived is answered before the connection writes.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use prost::Message;
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tokio::net::TcpStream;
 
-/// A connection of one's own: poll, collect, answer.
+/// Serves a connection: poll, collect, answer.
 pub(super) async fn serve(stream: TcpStream) {
     let mut builder = Builder::new();
     builder
@@ -25,7 +25,7 @@ pub(super) async fn serve(stream: TcpStream) {
 
 fn poll(connection: &mut Connection<TcpStream, Bytes>, calls: &mut Vec<Call>, cx: &mut Context<'_>) -> Poll<()> {
     loop {
-        // Accepting writes what is ready to be written: so all are accepted first, then all are answered.
+        // Accepting also writes what is ready, so all requests are accepted first, then all are answered.
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
@@ -43,11 +43,11 @@ fn poll(connection: &mut Connection<TcpStream, Bytes>, calls: &mut Vec<Call>, cx
     }
 }
 
-/// A request that is not answered yet.
+/// A request without an answer.
 struct Call {
     body: RecvStream,
     respond: SendResponse<Bytes>,
-    /// What of the request's frame has come.
+    /// The received part of the request's frame.
     frame: Bytes,
 }
 
@@ -65,7 +65,7 @@ impl Call {
                 Poll::Ready(None) => break,
             }
         }
-        // Whoever resets a stream gets no answer.
+        // A stream that was reset gets no answer.
         let _reset = self.answer();
         Poll::Ready(())
     }
@@ -87,5 +87,5 @@ impl Call {
     }
 }
 
-/// Before each message: whether it is compressed, and its length.
+/// The prefix of each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;

@@ -1,7 +1,7 @@
-//! Servers that decide nothing: each reads the request, and answers OK with a status for every descriptor. What they
-//! cost is the transport's; what Tidegate costs more is the decision's.
+//! Servers that decide nothing: each reads the request, and answers OK with a status for every descriptor. Their cost is that
+//! of the transport; the additional cost of Tidegate is that of the decision.
 //!
-//! Their settings are their own and not `tidegate::net`'s: a yardstick does not change with what it measures.
+//! They do not use the settings of `tidegate::net`, so that changes there do not change the yardstick.
 
 mod by_hand;
 mod per_core;
@@ -15,21 +15,21 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::{C
 use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use tokio_stream::wrappers::TcpListenerStream;
 
-/// What the argument after it makes of this binary.
+/// The first argument with which this binary is a no-op server.
 pub(crate) const ROLE: &str = "--no-op";
 
-/// How a server that decides nothing is built.
+/// The kind of a no-op server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Build {
     /// tonic's server, on a runtime of several threads.
     Tonic,
     /// The generated service on hyper's connection, a current-thread runtime for each core.
     Hyper,
-    /// The h2 crate by hand, a current-thread runtime for each core.
+    /// Directly on the h2 crate, a current-thread runtime for each core.
     H2,
 }
 
-/// Serves for ever, on a port of its own, which it prints.
+/// Serves for ever, on a free port, which it prints.
 pub(crate) fn run(build: Build, workers: usize) {
     let listeners = listeners(if build == Build::Tonic { 1 } else { workers });
     println!("{}", listeners[0].local_addr().unwrap());
@@ -49,13 +49,13 @@ fn tonic(listener: TcpListener, workers: usize) {
     });
 }
 
-/// Sockets that share one port, which the kernel spreads connections over.
+/// Sockets that share one port; the kernel distributes connections over them.
 fn listeners(count: usize) -> Vec<TcpListener> {
     let mut address = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut bind = || {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_port(true).unwrap();
-        // A connection has what its listener had.
+        // Connections inherit this from the listener.
         socket.set_tcp_nodelay(true).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket.bind(&address.into()).unwrap();
@@ -78,5 +78,5 @@ fn answer(request: &RateLimitRequest) -> RateLimitResponse {
 
 const SERVICE: &str = "envoy.service.ratelimit.v3.RateLimitService";
 const METHOD: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-/// What a connection, and each of its streams, may send before it is read.
+/// The window of a connection, and of each of its streams.
 const WINDOW_BYTES: u32 = 1 << 20;

@@ -34,7 +34,7 @@ where
     });
 }
 
-/// One connection of hyper's.
+/// Serves one connection with hyper.
 pub(super) async fn hyper(stream: TcpStream) {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

@@ -1,4 +1,4 @@
-//! The service as tonic's generator writes it for prost's messages.
+//! The service as tonic generates it for prost's messages.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use tonic::codegen::{BoxFuture, Service, StdError};
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic_prost::ProstCodec;
 
-/// ShouldRateLimit, deciding nothing.
+/// `ShouldRateLimit`, deciding nothing.
 #[derive(Clone, Copy)]
 pub(super) struct NoOp;
 
@@ -41,7 +41,7 @@ where
     }
 }
 
-/// The one method.
+/// The only method.
 struct Method;
 
 impl UnaryService<RateLimitRequest> for Method {
