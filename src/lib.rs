@@ -6,7 +6,7 @@
 // The command line.
 pub mod cli;
 
-// The composition root, and what it is told.
+// The composition root, and its settings.
 pub mod app;
 pub mod settings;
 

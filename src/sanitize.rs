@@ -41,7 +41,7 @@ fn acts_on_display(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// No name of a domain, a rule or an entry need be longer to be told from others.
+/// No name of a domain, a rule or an entry need be longer to be recognized.
 const MAX_BYTES: usize = 200;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub struct Timestamp(u64);
 impl Timestamp {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
-    /// The last instant that can be told.
+    /// The last instant that can be represented.
     pub const MAX: Self = Self(u64::MAX);
 
     /// The instant `ns` nanoseconds after the epoch.
@@ -70,7 +70,7 @@ impl Nanos {
 
     /// The length in whole seconds, rounded up.
     ///
-    /// Clients are told seconds, and 0 would tell them to retry at once, so every rounding goes up.
+    /// Clients get whole seconds, and 0 would mean to retry at once, so every rounding goes up.
     pub const fn as_secs_ceil(self) -> u64 {
         self.0.div_ceil(Self::SECOND.0)
     }

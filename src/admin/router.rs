@@ -29,7 +29,7 @@ pub fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetric
     pages.merge(observing_router(probes, metrics)).fallback(unknown)
 }
 
-/// A gRPC client is told in its own terms, a person is shown the way.
+/// A gRPC client gets a gRPC status, a person a hint.
 async fn unknown(headers: HeaderMap) -> Response {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     if content_type.starts_with(b"application/grpc") {

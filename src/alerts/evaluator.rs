@@ -131,7 +131,7 @@ impl Watched {
         counted.since_last = counted.since_last.saturating_add(denials);
     }
 
-    /// Whether another subject can be counted; those that have nothing left to tell make room.
+    /// Whether another subject can be counted; those without denials left make room.
     fn has_capacity(&mut self, now: Timestamp, subjects: &mut usize) -> bool {
         let full = |own: usize, all: usize| own >= MAX_SUBJECTS || all >= MAX_ALL_SUBJECTS;
         if full(self.counts.len(), *subjects) && now.since(self.cleared_at) >= Nanos::SECOND {

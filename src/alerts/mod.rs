@@ -5,7 +5,7 @@
 //! Denials --Listener, as they come ---+--> Evaluator --> messages --> Backlog --> Courier --> webhook, mail
 //!                                      (thread "alert")              (thread "alert-send")
 //! ```
-//! Alerts per rule count the sums, which are exact. Alerts per entry count what the listener is told, which at very high
+//! Alerts per rule count the sums, which are exact. Alerts per entry count what the listener receives, which at very high
 //! rates is not all; what was lost is counted. Neither thread is ever waited for by a decision.
 
 mod delivery_queue;
@@ -38,7 +38,7 @@ use crate::settings::AlertSettings;
 use crate::units::Nanos;
 use watch::Watch;
 
-/// Watches and tells until it is dropped.
+/// Watches and notifies until it is dropped.
 #[derive(Debug)]
 pub struct Alerts {
     sender: Arc<Sender>,

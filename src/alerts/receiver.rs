@@ -12,7 +12,7 @@ pub enum Receiver {
     Webhook {
         /// The address.
         address: Address,
-        /// Headers beside the usual ones: the name, and the variable that holds the value.
+        /// Headers in addition to the usual ones: the name, and the variable that holds the value.
         headers: Vec<(String, String)>,
     },
     /// People with mail.
@@ -31,7 +31,7 @@ pub enum Address {
     Url(String),
     /// Where that environment variable says.
     Variable(String),
-    /// Where the process was told.
+    /// As the flags say.
     Secret(Secret),
 }
 

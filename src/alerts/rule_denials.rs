@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::usage::{Measure, Usage};
 
-/// Tells what came since the last look.
+/// Reports what came since the last poll.
 #[derive(Debug, Default)]
 pub(super) struct RuleDenials {
     /// The sum of each rule at the last look.

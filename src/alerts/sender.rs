@@ -49,7 +49,7 @@ impl Counts {
         ]
     }
 
-    /// Denied checks that alerts per entry could not be told, there were so many at once.
+    /// Denied checks that were dropped before alerts per entry could process them.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }

@@ -204,7 +204,7 @@ fn a_webhook_that_fails_at_first_gets_the_message_at_last() {
 
 #[test]
 fn a_webhook_that_never_answers_well_is_given_up() {
-    // 307 is not followed: the body would go to whoever it names.
+    // 307 is not followed: the body would go to another host.
     for (status, attempts) in [(404, 1), (401, 1), (307, 1), (500, 10)] {
         let (url, received) = web_server(&[status; 20]);
         let mut scene = Scene::new(&RULE_ALERT.replace("URL", &url), AlertSettings::default());

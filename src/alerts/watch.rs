@@ -93,7 +93,7 @@ impl Watch {
             let receivers = Receiver::for_alert(alert, self.sender.settings());
             let (domain, alert) = (sanitize(domain), &alert.name);
             if receivers.is_empty() {
-                tracing::warn!(domain, alert, "nobody is told of this alert: it names no receiver, nor do the flags");
+                tracing::warn!(domain, alert, "this alert notifies nobody: neither it nor the flags name a receiver");
             }
             for (receiver, lack) in receivers.iter().filter_map(|one| Some((one, one.lacks(self.sender.settings())?))) {
                 tracing::warn!(domain, alert, "this alert cannot be delivered, {receiver}: {lack}");
@@ -115,7 +115,7 @@ impl Watch {
     }
 }
 
-/// An alert is in the log too, whether or not somebody else can be told.
+/// An alert is in the log too, whether or not it has a receiver.
 fn log(notification: &Notification) {
     let subject = match &notification.subject {
         Subject::Rule(path) => sanitize(path),

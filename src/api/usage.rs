@@ -1,4 +1,4 @@
-//! The usage as observers are told it: between the messages of `tidegate.v1` and the types of [`crate::usage`].
+//! The usage as observers receive it: conversions between the messages of `tidegate.v1` and the types of [`crate::usage`].
 
 use std::sync::Arc;
 
@@ -134,7 +134,7 @@ pub struct EncodedReport {
     body: Bytes,
 }
 
-/// Encodes the sums of a report. Cost: linear in what is told; to be done once for all who are told it.
+/// Encodes the sums of a report. Cost: linear in the report; done once for all observers with the same selection.
 pub fn encode_body(body: &Selection) -> Bytes {
     let report = v1::UsageReport {
         rules: body.rules.iter().map(rule).collect(),

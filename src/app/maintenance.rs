@@ -1,5 +1,5 @@
-//! The thread beside the decisions: frees spent counters, keeps the clock in step with the wall clock, and makes room for
-//! denials that listeners are told.
+//! The maintenance thread: frees spent counters, keeps the clock in step with the wall clock, and makes room for
+//! denials for listeners.
 
 use std::io;
 use std::sync::Arc;

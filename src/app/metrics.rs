@@ -34,7 +34,7 @@ pub(super) struct Sources {
     pub(super) connection_limit: Vec<ConnectionLimit>,
     pub(super) times: Arc<DecisionTimes>,
     pub(super) alerts: Arc<alerts::Counts>,
-    /// What the denial log could not be told.
+    /// Denials dropped before the denial log.
     pub(super) log_lost: Arc<AtomicU64>,
 }
 

@@ -1,7 +1,7 @@
 //! What header blocks mean, remembered by their bytes.
 //!
 //! A server sends the same two blocks with nearly every answer, and without a dynamic table a block means the same
-//! wherever it stands. Comparing it with those seen before costs a fraction of decoding it.
+//! wherever it is. Comparing it with those seen before costs a fraction of decoding it.
 
 use crate::http2::hpack::Decoder;
 use crate::sanitize::sanitize_within;

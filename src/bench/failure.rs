@@ -5,11 +5,11 @@ use std::fmt;
 /// Why a check has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
-    /// The server answered with this gRPC status, 1 to 16; 17 stands for any other.
+    /// The server answered with this gRPC status, 1 to 16; 17 means any other.
     Grpc(u8),
     /// The server answered with an HTTP status other than 200.
     Http(u16),
-    /// The server reset the stream, with this code of HTTP/2, 0 to 13; 14 stands for any other.
+    /// The server reset the stream, with this code of HTTP/2, 0 to 13; 14 means any other.
     Reset(u8),
     /// The server is going away and did not begin with the check.
     GoingAway,

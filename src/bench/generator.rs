@@ -109,7 +109,7 @@ async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut b
     }
 }
 
-/// Reads one connection to its end, and tells why that came.
+/// Reads one connection to its end, and returns the reason.
 async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[u8]) -> String {
     let mut buffer = begun.to_vec();
     let mut filled = buffer.len();
@@ -175,7 +175,7 @@ async fn pace(worker: &RefCell<Worker>) {
     finish(worker).await;
 }
 
-/// Waits for the answers that are still to come, and for checks that are late, for a while; then tells what is missing.
+/// Waits for the answers that are still to come, and for checks that are late, for a while; then reports what is missing.
 async fn finish(worker: &RefCell<Worker>) {
     let end_ns = worker.borrow().timing.end_ns();
     let at_end: Vec<Schedule> = {

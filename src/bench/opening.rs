@@ -19,7 +19,7 @@ pub enum StartError {
     /// There is no connection.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
-    /// There is one, and whoever answers speaks something else.
+    /// There is one, and the peer uses another protocol.
     #[error("no gRPC there (HTTP/2 without TLS): {0}")]
     Protocol(String),
     /// The runtime or the distribution of keys could not be made.
@@ -55,7 +55,7 @@ pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
 /// Sends one check for what is limited to nothing: whether it was denied, or `None` when it was not answered.
 ///
 /// # Errors
-/// There is no connection, or no server that speaks HTTP/2.
+/// There is no connection, or no HTTP/2 server.
 pub(super) async fn probe(plan: &Plan) -> Result<Option<bool>, StartError> {
     let traffic = Traffic { over_limit: 1.0, ..plan.traffic.clone() };
     let mut opened = open(&Plan { streams: 1, ..plan.clone() }).await?;

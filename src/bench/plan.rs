@@ -28,7 +28,7 @@ pub struct Plan {
     pub duration: Duration,
     /// The same seed, keys and threads give the same checks.
     pub seed: u64,
-    /// The server's process, where its cost is to be told.
+    /// The server's process, if its cost is to be measured.
     pub server: Option<Process>,
 }
 

@@ -32,7 +32,7 @@ pub struct Measured {
     pub reconnects: u64,
     /// Why, the first time.
     pub reconnected_because: Option<String>,
-    /// What the server cost, if its process was told; an error when it ended meanwhile.
+    /// What the server cost, if its process is known; an error when it ended meanwhile.
     pub server: Option<Result<ServerCost, String>>,
     /// Nanoseconds that the generator took on processors.
     pub generator_cpu_ns: u64,
@@ -75,14 +75,14 @@ pub enum RunError {
     #[error("ended before anything was measured")]
     TooEarly,
     /// A process cannot be looked at.
-    #[error("cannot tell what the generator costs: {0}")]
+    #[error("cannot measure the cost of the generator: {0}")]
     Cost(std::io::Error),
     /// A thread could not be started, or ended by itself.
     #[error("a thread of the generator {0}")]
     Thread(String),
 }
 
-/// Runs the plan. `watch` is told how far it is about once a second. When `interrupted` says so, it ends early.
+/// Runs the plan. `watch` is called about once a second with the progress. When `interrupted` says so, it ends early.
 ///
 /// Blocks for about `warmup` and `duration`, and at the end for at most some seconds more.
 ///
@@ -131,7 +131,7 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
 /// One that admits it has other rules than [`Traffic::rules`] gives, or none.
 ///
 /// # Errors
-/// There is no connection, or no server that speaks HTTP/2.
+/// There is no connection, or no HTTP/2 server.
 pub fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")));

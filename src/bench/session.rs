@@ -30,12 +30,12 @@ pub(super) struct Session {
     peer: Peer,
     /// Bytes of DATA that the peer takes.
     window: i64,
-    /// Bytes of DATA that came since the peer was last told that it may send more.
+    /// Bytes of DATA that came since the last WINDOW_UPDATE.
     taken: u32,
     /// A header block of which the end is still to come, its stream, and whether the stream ends with it.
     block: Option<(u32, bool, Vec<u8>)>,
     upload: Option<Upload>,
-    /// Whether the peer was told our headers to remember.
+    /// Whether our headers are in the peer's table.
     announced_headers: bool,
     statuses: CallStatuses,
     going_away: bool,
@@ -96,7 +96,7 @@ impl Session {
         }
     }
 
-    /// Whether the peer's SETTINGS came: it speaks HTTP/2.
+    /// Whether the peer's SETTINGS came: it uses HTTP/2.
     pub(super) fn greeted(&self) -> bool {
         self.peer.greeted
     }
@@ -154,7 +154,7 @@ impl Session {
 
     /// How the next headers are written.
     fn form(&mut self, table_bytes: usize) -> Form {
-        // One that ever shrank would have to be told so in the next block: such a peer is told all of it every time.
+        // One that ever shrank would need a size update in the next block: such a peer gets all headers every time.
         if self.peer.least_table < DEFAULT_TABLE || table_bytes > DEFAULT_TABLE {
             Form::Plain
         } else if std::mem::replace(&mut self.announced_headers, true) {
@@ -164,7 +164,7 @@ impl Session {
         }
     }
 
-    /// Takes what arrived, and tells how many bytes of it: the rest is a frame whose end is still to come.
+    /// Takes what arrived, and returns how many bytes of it: the rest is a frame whose end is still to come.
     ///
     /// # Errors
     /// The server broke the protocol; the connection is of no more use.
@@ -228,7 +228,7 @@ impl Session {
             }
             GOAWAY => self.go_away(payload, stats),
             WINDOW_UPDATE => self.window_update(head.stream, payload),
-            PUSH_PROMISE => Err("it pushes, which it was told not to"),
+            PUSH_PROMISE => Err("it pushes, although push is disabled"),
             // PRIORITY, and kinds that are not known, are to be ignored.
             _ => Ok(()),
         }
@@ -416,7 +416,7 @@ impl Session {
     }
 
     fn close(&mut self, id: u32) -> Option<u64> {
-        // What was not yet sent of it never will be, and the server is told.
+        // What was not yet sent of it never will be, and the stream is reset.
         if self.upload.take_if(|upload| upload.stream == id).is_some() {
             put_frame(&mut self.out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
         }
@@ -425,7 +425,7 @@ impl Session {
 
     /// A stream that is closed may still be spoken of; one that never was may not.
     fn check_known(&self, id: u32) -> Result<(), Violation> {
-        if self.streams.was_opened(id) { Ok(()) } else { Err("it speaks of a stream that was never opened") }
+        if self.streams.was_opened(id) { Ok(()) } else { Err("it names a stream that was never opened") }
     }
 }
 
@@ -457,7 +457,7 @@ const OUR_WINDOW: u32 = 1 << 30;
 const FIRST_WINDOW: u32 = 65_535;
 /// Checks are made only while less than this waits to be sent.
 const MAX_OUT: usize = 256 << 10;
-/// A server tells a status, a message, a few names.
+/// A server sends a status, a message, a few names.
 const MAX_BLOCK: usize = 64 << 10;
 /// An answer to a hundred descriptors takes about 5 KiB.
 const MAX_ANSWER: usize = 1 << 20;

@@ -92,5 +92,5 @@ impl Stats {
 
 /// A longer wait counts as one of an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
-/// A latency is told to a thousandth of itself.
+/// A latency is reported to a thousandth of itself.
 const SIGNIFICANT_DIGITS: u8 = 3;

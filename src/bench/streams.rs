@@ -15,7 +15,7 @@ pub(super) struct Stream {
     pub(super) body: Vec<u8>,
 }
 
-/// Streams that are open, in places that their numbers tell.
+/// Streams that are open, in places given by their numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Streams {
     /// A power of two, at least twice as many as may be open.
@@ -67,7 +67,7 @@ impl Streams {
         id % 2 == 1 && id < self.next_id
     }
 
-    /// Closes the stream of that number, and tells from when its latency counts.
+    /// Closes the stream of that number, and returns from when its latency counts.
     pub(super) fn close(&mut self, id: u32) -> Option<u64> {
         let stream = self.get_mut(id)?;
         let due_ns = stream.due_ns;
@@ -78,7 +78,7 @@ impl Streams {
         Some(due_ns)
     }
 
-    /// Closes all streams above that number, and tells from when each one's latency counts.
+    /// Closes all streams above that number, and reports from when each one's latency counts.
     pub(super) fn close_above(&mut self, last: u32) -> Vec<u64> {
         let ids: Vec<u32> = self.places.iter().map(|place| place.id).filter(|id| *id > last).collect();
         ids.into_iter().filter_map(|id| self.close(id)).collect()

@@ -51,7 +51,7 @@ impl Display for Report {
 }
 
 impl Report {
-    /// What somebody who reads the numbers should know.
+    /// Remarks for the reader of the numbers.
     pub(crate) fn remarks(&self, plan: &Plan) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.denies_what_it_should == Some(false) {
@@ -102,13 +102,13 @@ impl Run {
         if let Some(rate) = self.rate.filter(|rate| self.backlog as f64 > (rate * FELL_BEHIND_SECONDS).max(10.0)) {
             remarks.push(format!(
                 "{load}: the server, or what is between, is too slow for this rate: at the end {} checks were waiting, {:.1} s \
-                 of load, so the latencies tell how long the run was",
+                 of load, so the latencies depend on the length of the run",
                 grouped(self.backlog),
                 self.backlog as f64 / rate
             ));
         }
         if let Some(why) = &self.reconnected_because {
-            remarks.push(format!("{load}: connections were lost, and made anew {} times: {why}", self.reconnects));
+            remarks.push(format!("{load}: connections were lost and reconnected {} times: {why}", self.reconnects));
         }
         if let Some(error) = &self.server_error {
             remarks.push(format!("{load}: the server's process cannot be looked at any more: {error}"));

@@ -117,7 +117,7 @@ fn remembered(authority: &str) -> [Header<'_>; 4] {
 }
 
 fn header_block(authority: &str, form: Form) -> Vec<u8> {
-    // What it remembers is told to be forgotten before each block, in case it was told to remember something.
+    // Its table is emptied before each block, in case something was added to it.
     let mut block = if form == Form::Plain { vec![hpack::EMPTY_TABLE] } else { Vec::new() };
     // `:method: POST` and `:scheme: http` are entries 3 and 6 of the static table.
     hpack::put_indexed(&mut block, 3);
@@ -162,7 +162,7 @@ const NOTHING: [u8; DIGITS] = {
 
 /// Whether it is compressed, and the length.
 const GRPC_PREFIX: usize = 5;
-/// Where a frame's stream stands in its head.
+/// The place of the stream in a frame's header.
 const STREAM_AT: usize = 5;
 const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 

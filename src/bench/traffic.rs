@@ -35,9 +35,9 @@ pub enum Popularity {
     },
 }
 
-/// Keys are told with so many digits, always: then each check has the same bytes but for them.
+/// Keys always have so many digits: then each check has the same bytes but for them.
 pub const DIGITS: usize = 10;
-/// What [`DIGITS`] can tell.
+/// The number of keys that [`DIGITS`] can name.
 pub const MAX_KEYS: u64 = 10_u64.pow(10);
 /// The value of `k0` that is limited to nothing. As long as a key.
 pub const OVER_LIMIT: &str = "over-limit";

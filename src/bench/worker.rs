@@ -25,7 +25,7 @@ pub(super) struct Worker {
     pub(super) template: Template,
     pub(super) picks: Picks,
     pub(super) result: ThreadResult,
-    /// Until when whoever keeps the schedule sleeps; 0 while it does not.
+    /// Until when the scheduling task sleeps; 0 while it does not.
     pub(super) asleep_until_ns: u64,
     /// Wakes it earlier.
     pub(super) alarm: Rc<Notify>,
@@ -59,13 +59,13 @@ impl Worker {
                     }
                 }
                 Ok(sent) => return connection.session.sent(sent),
-                // Whoever reads the connection notices that it is gone.
+                // The reading task notices that it is gone.
                 Err(_) => return,
             }
         }
     }
 
-    /// Sends what is due, and tells how many nanoseconds later to look again; `None` when the run is over. In a closed
+    /// Sends what is due, and returns in how many nanoseconds to look again; `None` when the run is over. In a closed
     /// loop only the first checks are due by themselves.
     pub(super) fn send_what_is_due(&mut self, first: bool) -> Option<u64> {
         let now_ns = self.timing.now_ns();
@@ -163,7 +163,7 @@ impl Timing {
     }
 }
 
-/// How far a thread is, for whoever watches. Written by that thread alone.
+/// The progress of a thread. Written by that thread alone.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) answered: AtomicU64,

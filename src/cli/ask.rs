@@ -70,7 +70,7 @@ impl Ask {
         }
     }
 
-    /// Standard output is the answer: with `--json` nothing else stands there.
+    /// Standard output is the answer: with `--json` there is nothing else.
     fn show(&self, answer: &RateLimitResponse) {
         print(&if self.json { json::response_to_json(&answer.encode_to_vec()) } else { describe(answer) });
         if !answer.statuses.iter().all(matched_nothing) {

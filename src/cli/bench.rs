@@ -183,7 +183,7 @@ impl Bench {
             let plan = Plan { pace, ..plan.clone() };
             match watch.run(&plan) {
                 Ok(measured) => report.add(&plan, &measured),
-                // What was measured before is told.
+                // What was measured before is reported.
                 Err(RunError::TooEarly) if !report.is_empty() => break,
                 Err(error) => return (report, Some(describe(&error))),
             }
@@ -271,10 +271,10 @@ fn describe(error: &RunError) -> String {
 fn no_process(pid: u32, error: &io::Error) -> String {
     let hint = match error.kind() {
         io::ErrorKind::NotFound => {
-            "there is no such process here (pidof tidegate tells one; it must run on this machine)"
+            "there is no such process here (pidof tidegate prints one; it must run on this machine)"
         }
-        io::ErrorKind::PermissionDenied => "it belongs to somebody else",
-        _ => "only Linux tells what a process costs",
+        io::ErrorKind::PermissionDenied => "it belongs to another user",
+        _ => "the cost of a process is only known on Linux",
     };
     format!("--server-pid {pid}: {error}: {hint}")
 }

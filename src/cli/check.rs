@@ -34,7 +34,7 @@ pub(super) struct CheckArgs {
     quiet: bool,
 }
 
-/// Checks and tells; the exit code is 1 when anything is wrong.
+/// Checks and reports; the exit code is 1 when anything is wrong.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let ok = check(args, &mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock());
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }

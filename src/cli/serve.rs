@@ -11,7 +11,7 @@ use crate::runtime::clock::Clock;
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry::log;
 
-/// Serves until the process is told to stop.
+/// Serves until the process is asked to stop.
 pub(super) fn run(settings: &Settings) -> ExitCode {
     let format = settings.log.log_format;
     if let Err(error) = log::start(&settings.log) {

@@ -47,7 +47,7 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
         }
         io::ErrorKind::TimedOut => "; is there a firewall between, or is it the wrong host?",
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            "; it accepts no more connections, or speaks something else"
+            "; it accepts no more connections, or uses another protocol"
         }
         io::ErrorKind::PermissionDenied => "; may this user open the socket?",
         // The standard library has no kind for it that is stable.

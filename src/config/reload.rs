@@ -121,7 +121,7 @@ impl Reloader {
         self.status.load_full()
     }
 
-    /// Loads for the first time. The outcome is counted, but for the caller to tell: with [`log`](Self::log), or as an error.
+    /// Loads for the first time. The outcome is counted, but the caller reports it: with [`log`](Self::log), or as an error.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration.
@@ -146,7 +146,7 @@ impl Reloader {
         loaded
     }
 
-    /// Tells in the log what was loaded. What is switched off has fields of its own, which are not there when nothing is.
+    /// Logs what was loaded. What is switched off has fields of its own, which are not there when nothing is.
     pub fn log(&self, loaded: &Loaded) {
         let Loaded { generation, files, domains, rules, lifted } = loaded;
         let given = |count: usize| (count > 0).then_some(count);

@@ -31,7 +31,7 @@ pub(super) fn step(limit: &Limit, burst: u32, queue: Queue, cell: Cell, now: Tim
     }
 }
 
-/// A bucket as it stands at one instant. Ticks are 1 / limit nanoseconds.
+/// A bucket at one instant. Ticks are 1 / limit nanoseconds.
 #[derive(Clone, Copy)]
 struct Bucket {
     now: Timestamp,
@@ -44,7 +44,7 @@ struct Bucket {
     full: u128,
     /// Ticks of a full bucket and of the longest wait in the queue, for a caller who waits no longer than it says.
     most: u128,
-    /// Ticks of a full bucket and of a full queue. Whoever owes more is in debt.
+    /// Ticks of a full bucket and of a full queue. More is debt.
     owed_at_most: u128,
     /// What one period allows, in ticks.
     allowance: u128,
@@ -152,12 +152,12 @@ impl Bucket {
         u128::from(hits).saturating_mul(self.interval)
     }
 
-    /// Whether an arrival time that far ahead can still be told; at the end of time nothing is admitted any more.
+    /// Whether an arrival time that far ahead is representable; at the end of time nothing is admitted any more.
     fn is_representable(self, debt: u128) -> bool {
         debt.div_ceil(self.ticks_per_ns) < u128::from(Timestamp::MAX.since(self.now).as_ns())
     }
 
-    /// Hits that the debt stands for, rounded up.
+    /// Hits that the debt amounts to, rounded up.
     fn used(self) -> u64 {
         u64::try_from(self.debt.div_ceil(self.interval)).unwrap_or(u64::MAX)
     }

@@ -8,7 +8,7 @@ use crate::units::Timestamp;
 /// that has never been used, and may be dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// When the counter equals a fresh one. [`Timestamp::MAX`] stands for never: time does not go that far.
+    /// When the counter equals a fresh one. [`Timestamp::MAX`] means never: time does not go that far.
     pub(super) fresh_at: Timestamp,
     pub(super) state: u64,
 }

@@ -97,7 +97,7 @@ pub enum QueueMode {
     /// The server holds its answer, but its caller waits no longer than this: hits that would have to are denied, not
     /// charged and wasted.
     HoldAtMost(Nanos),
-    /// The caller is told how long to wait.
+    /// The caller is advised how long to wait.
     Advise,
 }
 

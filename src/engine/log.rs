@@ -18,7 +18,7 @@ pub struct Log {
     entries: VecDeque<(Timestamp, u32)>,
     /// The sum of `entries`.
     total: u64,
-    /// The end of a ban, and whether the ban still stands is decided by the clock.
+    /// The end of a ban; the clock decides whether it is still in force.
     banned_until: Option<Timestamp>,
     /// The length of the limit's window, for [`Log::is_fresh`].
     window: Nanos,
@@ -56,7 +56,7 @@ impl Log {
         }
     }
 
-    /// Whether a hit counts no more. At the end of time nothing leaves: the sum could not be told from it.
+    /// Whether a hit counts no more. At the end of time nothing leaves: it would be indistinguishable from the sum.
     fn is_out(at: Timestamp, window: Nanos, now: Timestamp) -> bool {
         let leaves = at.plus(window);
         leaves <= now && leaves < Timestamp::MAX

@@ -57,7 +57,7 @@ fn unavailable() -> HeaderMap {
     trailers
 }
 
-/// Tells the status in headers or trailers; its code alone, where its message cannot be told.
+/// Puts the status into headers or trailers; its code alone if its message cannot be encoded.
 pub(crate) fn put_status(headers: &mut HeaderMap, status: &Status) {
     if status.add_header(headers).is_err() {
         headers.insert(Status::GRPC_STATUS, (status.code() as i32).into());

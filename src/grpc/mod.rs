@@ -1,4 +1,4 @@
-//! What every gRPC port offers beside its own service: health, reflection, and an end with a status.
+//! What every gRPC port offers besides its own service: health, reflection, and an end with a status.
 
 mod ending;
 mod health;
@@ -14,7 +14,7 @@ use tonic::service::Routes;
 
 use crate::runtime::lifecycle::Phases;
 
-/// The services that every gRPC port offers beside its `own`: health and reflection.
+/// The services that every gRPC port offers besides its `own`: health and reflection.
 pub fn common_services(phases: &Phases, own: &str) -> Routes {
     reflection(Routes::new(Health::service(phases.clone())), own)
 }

@@ -7,7 +7,7 @@ use super::ACCEPTED_ENCODING;
 use crate::api::proto::DESCRIPTORS;
 
 /// Adds reflection v1 and v1alpha (grpcurl before 1.9, and Postman, ask for the latter). It lists `own`, the service that
-/// the port is for, health and itself; whoever asks for another description by name gets it.
+/// the port is for, health and itself; other descriptions are served by name.
 pub fn reflection(mut routes: Routes, own: &str) -> Routes {
     match builder(own, "grpc.reflection.v1.ServerReflection").build_v1() {
         Ok(service) => {

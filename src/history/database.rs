@@ -95,7 +95,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-/// Moves a corrupt database out of the way, for people to look at; tells where it is now.
+/// Moves a corrupt database out of the way, for people to look at; returns where it is now.
 pub(super) fn set_aside(path: &Path, second: i64) -> Result<PathBuf, Failure> {
     if set_aside_before(path).map_err(Failure::SetAside)? >= MOST_SET_ASIDE {
         return Err(Failure::AgainAndAgain);
@@ -133,5 +133,5 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// To which size the write-ahead log is cut after a checkpoint: a few flushes of ten thousand series.
 const WAL_BYTES: u64 = 16 << 20;
-/// Corrupt files beside the one in use: their sizes add up, and more of them tell nothing new.
+/// Corrupt files besides the one in use: their sizes add up, and more of them add no information.
 const MOST_SET_ASIDE: usize = 4;

@@ -47,7 +47,7 @@ impl Recorder {
 }
 
 impl RecorderState {
-    /// Reads, and writes what is new. A failure is told once, and what could not be written waits for the next time.
+    /// Reads, and writes what is new. A failure is logged once; what could not be written is written the next time.
     pub(super) fn flush(&mut self, now: Timestamp) {
         self.deltas.add(second(self.before), (self.read)());
         self.before = now;

@@ -1,4 +1,4 @@
-//! The tables and views of the database; `docs/HISTORY.md` shows them to whoever asks with a tool of their own.
+//! The tables and views of the database; `docs/HISTORY.md` documents them for other tools.
 
 use std::fmt::Write;
 

@@ -110,7 +110,7 @@ fn choose(connection: &Connection, query: &Query, segments: &[Segment]) -> rusql
     });
     let domain = name(groups.domain, "s.domain");
     let rule = match &query.requests_by {
-        // Requests belong to no rule: its place tells `other` from an empty value.
+        // Requests belong to no rule: its place distinguishes `other` from an empty value.
         Some(_) if groups.entry_key.is_some() => format!("iif(s.kind = {}, '{OTHER}', '')", Kind::OtherRequests as i64),
         Some(_) => "''".to_owned(),
         None => name(groups.rule, "s.rule").to_owned(),

@@ -339,7 +339,7 @@ fn what_fails_stops_the_history_and_it_goes_on_later() {
 
     fs::remove_file(&path).unwrap();
     lab.count(240, &[(rule, 1, 0)]);
-    assert_eq!(checks(&lab.all(&Query::default())), 1, "a removed file is begun anew");
+    assert_eq!(checks(&lab.all(&Query::default())), 1, "a removed file is begun again");
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub(super) struct Cursor {
     pub(super) last: Key,
 }
 
-/// What tells a row from all others, in the order of the rows.
+/// The identity of a row, in the order of the rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key {
     pub(super) time: i64,

@@ -25,7 +25,7 @@ impl Huffman {
         Self { symbols, lengths }
     }
 
-    /// Appends what `encoded` stands for.
+    /// Appends the decoded text.
     ///
     /// # Errors
     /// It holds the code for the end, or its padding is none.

@@ -106,7 +106,7 @@ fn labels(rule: &Rule) -> Labels {
 }
 
 /// The labels of a rule whose statistics go by value: the entries' own values where the rule asks for them, else the
-/// configured text; a shared pattern always stands for its values.
+/// configured text; a shared pattern always replaces its values.
 pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
     let text = |(level, entry): (&Level, &Entry<'_>)| match (level.share_threshold, entry.value.is_empty()) {
         (false, false) if rule.detailed_metric || level.value_to_metric => format!("{}_{}", entry.key, entry.value),

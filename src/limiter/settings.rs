@@ -5,7 +5,7 @@ use crate::store::WhenFull;
 /// What is not in the configuration but decides how a limiter answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Every check passes; statuses still tell what would have been denied.
+    /// Every check passes; statuses still report what would have been denied.
     pub shadow_mode: bool,
     /// Every descriptor is a quota descriptor: a check is denied only when all of them are over.
     pub quota_mode: bool,

@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// A body in pieces, of which nothing tells the last one before it is read.
+    /// A body in pieces, of which the last one is unknown until it is read.
     struct Pieces(VecDeque<usize>);
 
     impl Body for Pieces {

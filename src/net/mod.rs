@@ -1,4 +1,4 @@
-//! Sockets, the same for every port: addresses, listeners, bounded connections, and which HTTP a peer speaks.
+//! Sockets, the same for every port: addresses, listeners, bounded connections, and the HTTP version of a peer.
 
 mod accept;
 mod address;

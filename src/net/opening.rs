@@ -1,4 +1,4 @@
-//! The first bytes of a connection tell which HTTP the peer speaks; a peer that sends none loses its slot.
+//! The first bytes of a connection show which HTTP version the peer uses; a peer that sends none loses its slot.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-/// What a peer speaks.
+/// The protocol of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// HTTP/1, or anything that is not HTTP/2.
@@ -37,7 +37,7 @@ pub struct Opened<S> {
     stream: S,
 }
 
-/// Reads as much as it takes to tell the protocol.
+/// Reads until the protocol is known.
 ///
 /// # Errors
 /// When the peer leaves or is silent.

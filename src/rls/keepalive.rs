@@ -42,7 +42,7 @@ impl Keepalive {
             if self.asked && !self.heard {
                 return Poll::Ready(());
             }
-            // A ping that cannot be sent means that the connection is ending, which its poll tells.
+            // A ping that cannot be sent means that the connection is ending, which its poll reports.
             self.asked = !self.heard && pings.send_ping(Ping::opaque()).is_ok();
             self.heard = false;
             let next = if self.asked { PING_TIMEOUT } else { PING_INTERVAL };

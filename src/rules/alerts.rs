@@ -1,7 +1,7 @@
 //! `alerts` at the top level of a file: after how many denials in how long a notification is sent, and where.
 //!
-//! Nothing secret stands in a file: it names environment variables, all of which begin with [`VARIABLE_PREFIX`], so that
-//! whoever writes rules cannot have other variables of the process sent anywhere.
+//! Secrets do not belong in a file: it names environment variables, all of which begin with [`VARIABLE_PREFIX`], so that
+//! an author of rules cannot have other variables of the process sent anywhere.
 
 use super::field::Field;
 use super::report::Report;
@@ -44,7 +44,7 @@ pub enum Per {
 pub struct Webhook {
     /// The address.
     pub target: Target,
-    /// Headers beside the usual ones: the name, and the variable that holds the value.
+    /// Headers in addition to the usual ones: the name, and the variable that holds the value.
     pub headers: Vec<(String, String)>,
 }
 
@@ -69,7 +69,7 @@ pub struct Mail {
 /// How the variables begin that a file may name.
 pub const VARIABLE_PREFIX: &str = "TIDEGATE_ALERT_";
 
-/// An alert as it stands in a file.
+/// An alert as written in a file.
 #[derive(Clone, Debug)]
 pub(super) struct AlertSpec {
     pub(super) alert: Alert,
@@ -334,7 +334,7 @@ fn is_header(name: &str) -> bool {
 
 /// Of one file: each is looked at for every denial.
 const MAX_ALERTS: usize = 100;
-/// It stands in subjects of mails.
+/// It is in the subjects of mails.
 const MAX_NAME: usize = 100;
 const NAME: &str = "1 to 100 bytes of text";
 /// Denials are counted in memory for so long.

@@ -42,7 +42,7 @@ struct Draft {
     replaced: Vec<(String, String, ConfigError)>,
 }
 
-/// Where a descriptor stands.
+/// The place of a descriptor.
 #[derive(Clone, Copy)]
 struct Parent<'a> {
     node: usize,
@@ -144,7 +144,7 @@ impl Draft {
         set("usage", &mut self.usage_by, &spec.usage_by, &self.name, report);
     }
 
-    /// Takes in the alerts of a file, and tells the paths of the rules that they name.
+    /// Takes in the alerts of a file, and returns the paths of the rules that they name.
     fn add_alerts(
         &mut self,
         specs: Vec<AlertSpec>,

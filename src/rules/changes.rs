@@ -20,7 +20,7 @@ pub struct Changes {
 }
 
 /// Compares two configurations. A rule is the same one when its domain and the keys and values of its levels are, wherever
-/// in the files it stands. Of `alerts`, `response` and `metadata` it is said only that they changed.
+/// in the files it is. Of `alerts`, `response` and `metadata` it is said only that they changed.
 ///
 /// Cost: linear in the number of rules; off the decision path.
 pub fn changes(old: &RuleSet, new: &RuleSet) -> Changes {
@@ -278,13 +278,13 @@ mod tests {
                 "- {key: k, metadata: {a: b}, rate_limit: {unit: minute, requests_per_unit: 3, replaces: [{name: x}]}}",
                 &["rule changed: d.k: replaces none -> x, metadata changed"],
             ),
-            // Another value is another rule, and where a rule stands is no matter.
+            // Another value is another rule, and the place of a rule does not matter.
             (
                 "- {key: k, value: a, rate_limit: {unit: minute, requests_per_unit: 3}}\n- {key: j, rate_limit: {unit: day, requests_per_unit: 1}}",
                 "- {key: j, rate_limit: {unit: day, requests_per_unit: 1}}\n- {key: k, value: b, rate_limit: {unit: minute, requests_per_unit: 3}}",
                 &["rule removed: d.k_a: 3 per 1m", "rule added: d.k_b: 3 per 1m"],
             ),
-            // Paths that read the same are told apart by their levels.
+            // Paths that read the same are distinguished by their levels.
             (
                 "- {key: a_b, rate_limit: {unit: day, requests_per_unit: 1}}",
                 "- {key: a, value: b, rate_limit: {unit: day, requests_per_unit: 1}}",

@@ -62,7 +62,7 @@ pub(super) fn mismatch(node: &Node, wanted: &str, report: &mut Report<'_>) {
     report.error(line, format!("error loading config file: {cause} ({what_to_do})"));
 }
 
-/// A string: the text of any scalar, as it stands in the file; null is the empty string.
+/// A string: the text of any scalar, as written in the file; null is the empty string.
 pub(super) fn text(node: &Node, report: &mut Report<'_>) -> Field<String> {
     match &node.kind {
         Kind::Scalar(Scalar { value: Value::Null, .. }) => Field::Given(String::new(), node.line),

@@ -165,7 +165,7 @@ impl LimitSpec {
     }
 
     /// A negative number lifts a limit for a while, and the length of the window may stay for later; the rest would too,
-    /// but whoever reads it must not believe in it.
+    /// but a reader must not take it as effective.
     fn warn_where_negative(&self, report: &mut Report<'_>) {
         for (key, line) in self.about_counting() {
             report.warn(line, format!("'{key}' has no effect: a negative 'requests_per_unit' means unlimited"));
@@ -189,7 +189,7 @@ impl LimitSpec {
     /// counter is fresh when it ends.
     pub(super) fn warn_where_banned(&self, report: &mut Report<'_>) {
         if let (Some(line), Some(_)) = (self.count_denied.line(), self.ban.line()) {
-            report.warn(line, "'count_denied' has no effect beside 'ban': a denied check starts the ban, and the counter is fresh when it ends");
+            report.warn(line, "'count_denied' has no effect together with 'ban': a denied check starts the ban, and the counter is fresh when it ends");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A `rate_limit` block as it stands in the file.
+//! A `rate_limit` block as written in the file.
 
 use super::field::{self, Field, Requests};
 use super::own;
@@ -10,7 +10,7 @@ use crate::units::Nanos;
 /// A `rate_limit` block, key by key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LimitSpec {
-    /// The line that speaks for the block as a whole.
+    /// The line of errors about the block as a whole.
     pub(super) line: usize,
     pub(super) unit: Field<String>,
     pub(super) period: Field<Nanos>,

@@ -123,7 +123,7 @@ fn read(file: &SourceFile, report: &mut Report<'_>) -> Option<FileSpec> {
     }
 }
 
-/// What stands in the file and does not count: as in the reference, where nobody is told.
+/// What is in the file and has no effect: the reference ignores it silently.
 fn warn_about_losses(document: &yaml::Document, report: &mut Report<'_>) {
     for yaml::Repeated { key, line, first } in &document.repeated {
         let counts = match key.as_str() {

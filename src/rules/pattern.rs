@@ -1,6 +1,6 @@
 //! Patterns with `*`, and the search for the first of many that matches.
 //!
-//! Patterns are indexed by what stands before their first `*` and after their last one. A text has one prefix and one
+//! Patterns are indexed by the text before their first `*` and after their last one. A text has one prefix and one
 //! suffix of any given lengths, so that a search costs one hash look-up per pair of lengths in use, and a comparison
 //! with the few patterns that share both.
 
@@ -35,9 +35,9 @@ impl Text for &[u8] {
 /// The text `key_value`, which is nowhere in one piece.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Joined<'a> {
-    /// What stands before the `_`.
+    /// The text before the `_`.
     pub(super) key: &'a [u8],
-    /// What stands after it.
+    /// The text after it.
     pub(super) value: &'a [u8],
 }
 

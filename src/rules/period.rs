@@ -69,7 +69,7 @@ pub struct Period {
 }
 
 impl Period {
-    /// That many units; what is longer than can be told lasts for ever.
+    /// That many units; what is longer than can be represented lasts for ever.
     pub fn from_units(unit: Unit, multiplier: u32) -> Self {
         let length = Nanos::from_ns(unit.length().as_ns().saturating_mul(multiplier.into()));
         Self { length, unit: Some(unit), multiplier }

@@ -2,7 +2,7 @@
 
 use super::yaml::{Kind, Node, Scalar, Value};
 
-/// A quoted value is cut here: a message is one line that somebody reads.
+/// A quoted value is cut here: a message is one line for people.
 const MAX_QUOTED: usize = 1_000;
 
 /// A value as `%v` prints it: `<nil>`, `abc`, `0.25`, `[a b]`, `map[a:1 b:2]`.

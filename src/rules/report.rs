@@ -3,7 +3,7 @@
 use super::ConfigError;
 use crate::sanitize::sanitize_lines;
 
-/// How many errors of one file are told. Nobody reads more, and a file of a million mistakes must not fill the log.
+/// How many errors of one file are reported. Nobody reads more, and a file of a million mistakes must not fill the log.
 const MAX_TOLD: usize = 1_000;
 
 /// The findings of one file.

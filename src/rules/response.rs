@@ -6,12 +6,12 @@ use super::template::{self, Template};
 use super::yaml::{Kind, Node};
 use super::{own, quote};
 
-/// What an answer carries beside the decision; by default nothing.
+/// What an answer carries besides the decision; by default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// The families of headers, in the configured order, each once.
     pub headers: Vec<HeaderFamily>,
-    /// How `X-RateLimit-Reset` tells the time.
+    /// The format of `X-RateLimit-Reset`.
     pub reset: Reset,
     /// The body of an answer that denies.
     pub body: Body,
@@ -30,7 +30,7 @@ pub enum HeaderFamily {
     RetryAfter,
 }
 
-/// How `X-RateLimit-Reset` tells the time.
+/// The format of `X-RateLimit-Reset`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reset {
     /// Seconds from now.

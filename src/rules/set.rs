@@ -74,9 +74,9 @@ pub struct Domain {
     pub enabled: bool,
     /// How the descriptors of one check are charged.
     pub charge: Charge,
-    /// What answers carry beside the decision.
+    /// What answers carry besides the decision.
     pub response: Response,
-    /// Who is told when checks are denied too often; names are unique.
+    /// Who is notified when checks are denied too often; names are unique.
     pub alerts: Vec<Alert>,
     /// The entry keys by whose values requests are counted; unique, usually none.
     pub usage_by: Vec<String>,

@@ -18,7 +18,7 @@ pub struct Template {
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplatePart {
-    /// This text, as it stands.
+    /// This text, literally.
     Text(String),
     /// The limit that denied, in hits.
     Limit,

@@ -56,7 +56,7 @@ fn text(node: &Node) -> Option<&str> {
 
 /// Each key costs every check of the domain a look-up.
 const MAX_KEYS: usize = 8;
-/// It stands in metrics and reports beside every value.
+/// It is in metrics and reports next to every value.
 const MAX_KEY_BYTES: usize = 200;
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The first pass: which keys there are, and where they may stand.
 //!
-//! The reference checks every key of a file against one flat list, wherever the key stands, and so must we: `domain`
+//! The reference checks every key of a file against one flat list, wherever the key is, and so must we: `domain`
 //! inside a descriptor is accepted, and means nothing. Keys that only we have are accepted where they mean something.
 //! What is reported here is taken out of the tree, so that nothing is reported twice.
 
@@ -31,7 +31,7 @@ fn ignored(key: &str, place: Place) -> String {
     format!("'{key}' means nothing {} and is ignored", place.name())
 }
 
-/// Where a map stands.
+/// The place of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// The file's top level.

@@ -7,11 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use crate::units::{Nanos, Timestamp};
 
-/// Tells `now` for the whole process: wall-clock time that never goes backwards.
+/// Gives `now` for the whole process: wall-clock time that never goes backwards.
 ///
 /// Time runs on the monotonic clock from the wall-clock instant at which the process began. A wall clock that is set
 /// forward is followed at the next [`follow`](Clock::follow); one that is set back is not (windows would open again),
-/// and [`ahead`](Clock::ahead) tells by how much.
+/// and [`ahead`](Clock::ahead) gives the difference.
 #[derive(Debug)]
 pub struct Clock {
     origin: Instant,

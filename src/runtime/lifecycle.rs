@@ -6,7 +6,7 @@
 //! ```
 //! Health is SERVING in `Serving` only. New connections and checks are served in `Draining` too, because clients learn
 //! of the change only at their next health check. In `Stopping` listeners close and connections end when their last
-//! answer is sent; in `Closing`, shortly before the deadline, callers whose replies are delayed are told UNAVAILABLE. One
+//! answer is sent; in `Closing`, shortly before the deadline, delayed replies are answered with UNAVAILABLE. One
 //! deadline, counted from the signal, bounds it all; a second signal ends the process at once.
 
 use std::io;
@@ -14,18 +14,18 @@ use std::io;
 use tokio::signal::unix::{Signal as Receiver, SignalKind, signal};
 use tokio::sync::watch;
 
-/// Where the process stands.
+/// The phase of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Not ready yet.
     Starting,
     /// Ready.
     Serving,
-    /// Told to stop; serves on while clients look elsewhere.
+    /// Asked to stop; still serves while clients move to other servers.
     Draining,
     /// Ends what is open.
     Stopping,
-    /// The deadline is near: callers whose replies are delayed are told UNAVAILABLE.
+    /// The deadline is near: delayed replies are answered with UNAVAILABLE.
     Closing,
 }
 

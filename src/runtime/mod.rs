@@ -1,4 +1,4 @@
-//! What the process runs on: its clock, its phases, its threads, and what the kernel tells of it.
+//! What the process runs on: its clock, its phases, its threads, and what the kernel reports about it.
 
 pub mod clock;
 pub mod lifecycle;

@@ -1,4 +1,4 @@
-//! What a process costs, as Linux tells in `/proc`.
+//! What a process costs, from `/proc` of Linux.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ impl Process {
         Self { dir: "/proc/self".into() }
     }
 
-    /// What it has cost until now. The scheduler's own count to the nanosecond where the kernel tells it (it lags by up to
+    /// What it has cost until now. The scheduler's own count to the nanosecond where the kernel reports it (it lags by up to
     /// a tick, about 4 ms a thread, for what runs at this moment), otherwise in ticks of 10 ms.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-/// Bytes of memory that the process has in use; nothing where the system does not tell (only Linux does).
+/// Bytes of memory that the process has in use; nothing where the system does not report it (only Linux does).
 pub(crate) fn resident_bytes() -> Option<u64> {
     read(&fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -1,4 +1,4 @@
-//! Threads beside the decisions: they give way to the threads that decide.
+//! Background threads: they give way to the threads that decide.
 //!
 //! Reports to a hundred observers, a query of the history or a step of the sweep take up to milliseconds of a core. Where
 //! cores are few, a check that arrives meanwhile would wait until the scheduler's slice is over. At a lower priority, who
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// A thread that works beside the decisions, and gives way to them, until it is told to stop.
+/// A background thread with a lower priority than those that decide, until it is stopped.
 ///
-/// Dropped, it is told to stop and waited for, so what it does between two waits must not take long; see
+/// Dropping it stops and joins the thread, so what it does between two waits must not take long; see
 /// [`Worker::stop_within`] for one that may.
 #[derive(Debug)]
 pub struct Worker {
@@ -36,7 +36,7 @@ pub struct Waker(Arc<Signal>);
 pub enum Wait {
     /// The time has passed.
     Elapsed,
-    /// A [`Waker`] ended it; told before [`Wait::Stopped`], so that nothing it was woken for is left undone.
+    /// A [`Waker`] ended it; reported before [`Wait::Stopped`], so that nothing it was woken for is left undone.
     Woken,
     /// The thread is to end.
     Stopped,
@@ -85,7 +85,7 @@ impl Worker {
         Waker(Arc::clone(&self.signal))
     }
 
-    /// Tells the thread to stop, and waits for its end.
+    /// Asks the thread to stop, and waits for its end.
     pub fn stop(&mut self) {
         self.signal.change(|state| state.stopped = true);
         // A worker that is dropped by its own thread cannot wait for itself.
@@ -95,7 +95,7 @@ impl Worker {
         }
     }
 
-    /// Tells the thread to stop, and waits for its end, but no longer than `timeout`: then it is left to itself. Whether
+    /// Asks the thread to stop, and waits for its end, but no longer than `timeout`: then it is left to itself. Whether
     /// it has ended.
     pub fn stop_within(&mut self, timeout: Duration) -> bool {
         self.signal.change(|state| state.stopped = true);
@@ -184,7 +184,7 @@ mod tests {
         let own = || rustix::process::getpriority_process(None).unwrap();
         let before = own();
         let (send, receive) = std::sync::mpsc::sync_channel(1);
-        Worker::spawn("beside", move |_| send.send(own()).unwrap()).unwrap().stop();
+        Worker::spawn("background", move |_| send.send(own()).unwrap()).unwrap().stop();
         assert_eq!(receive.recv().unwrap(), (before + STEPS).min(19));
         assert_eq!(own(), before);
     }

@@ -68,7 +68,7 @@ mod tests {
             let (delayed, phases) = (delayed.clone(), lifecycle.phases());
             delays.spawn(async move { delayed.delay(Nanos::from_secs(1 + i % 7), phases).await.is_ok() });
         }
-        // The clock stands still until nothing else is to be done.
+        // The clock does not advance while anything else can be done.
         while delayed.count() < 100_000 {
             tokio::task::yield_now().await;
         }

@@ -27,7 +27,7 @@ use crate::telemetry::otlp::CheckTracer;
 pub struct Service {
     /// Decides.
     pub limiter: Arc<Limiter>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<Clock>,
     /// The slot of the worker.
     pub worker: WorkerSlot,

@@ -10,16 +10,16 @@ use serde_json::value::RawValue;
 use crate::api::rls::{self, json};
 use crate::limiter::Check;
 
-/// A check as `/json` takes it, and the time that may stand beside it.
+/// A check as `/json` takes it, and its optional time.
 #[derive(Debug)]
 pub(super) struct Body<'a> {
-    /// `at` as it stands in the line. `/json` knows no such field, so what was recorded from it has none.
+    /// `at` as written in the line. `/json` knows no such field, so what was recorded from it has none.
     pub(super) at: Option<&'a RawValue>,
     request: Bytes,
 }
 
 impl<'a> Body<'a> {
-    /// Reads the line; `None` when it is not written as a body: what tells one is an entry that is an object, or a field
+    /// Reads the line; `None` when it is not written as a body: a body is recognized by an entry that is an object, or a field
     /// that only a body has.
     pub(super) fn read(line: &'a str) -> Option<Result<Self, String>> {
         let Fields(fields) = serde_json::from_str(line).ok()?;

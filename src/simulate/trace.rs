@@ -26,7 +26,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// `at` as it stands in the line; only a body may lack it.
+    /// `at` as written in the line; only a body may omit it.
     pub(super) fn at(&self) -> Option<&'a RawValue> {
         match self {
             Self::Own(line) => Some(line.at),

@@ -13,7 +13,7 @@ mod state;
 use joint::Joint;
 use state::State;
 
-/// Where a name belongs. Ordered: whoever locks several shards locks them in this order.
+/// Where a name belongs. Ordered: several shards are always locked in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Location {
     pub(super) stripe: usize,
@@ -23,7 +23,7 @@ pub(super) struct Location {
 
 /// States by name, in shards that are locked one by one.
 pub(super) trait Shards<V> {
-    /// One locked shard. Everything in it stands still until it is dropped.
+    /// One locked shard. Nothing in it changes until it is dropped.
     type Shard<'s>: Shard<V>
     where
         Self: 's;
@@ -173,7 +173,7 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
 
 impl Charge<'_> {
     /// The limit where others decide as well: what a denied check leaves behind is then only what is to stay
-    /// whoever denied.
+    /// denied it.
     fn limit_of_joint_charge(&self) -> Limit {
         let count_denied = match self.limit.count_denied {
             CountDenied::Always => CountDenied::Always,

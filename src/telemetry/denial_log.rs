@@ -39,7 +39,7 @@ impl DenialLogger {
         Ok(Self { _worker: Some(worker), lost })
     }
 
-    /// Where denials are counted that it could not even be told, there were so many at once.
+    /// Counts the denials that were dropped before it could process them.
     pub fn lost(&self) -> &Arc<AtomicU64> {
         &self.lost
     }
@@ -99,7 +99,7 @@ fn descriptors(denial: &Denial) -> String {
     shown
 }
 
-/// `api.tenant 1000/1m over_limit 8815ms; ...`: the limits that denied the check beside the governing one.
+/// `api.tenant 1000/1m over_limit 8815ms; ...`: the limits that denied the check besides the governing one.
 fn others(denial: &Denial) -> Option<String> {
     let other = |limit: &DeniedLimit| {
         let DeniedLimit { rule, requests_per_unit, period, reason, retry_after, .. } = limit;
@@ -170,7 +170,7 @@ impl Second {
     }
 }
 
-/// The target by which `--log-level` tells these lines from others.
+/// The target by which `--log-level` selects these lines.
 const TARGET: &str = "tidegate::denials";
 /// Denials are kept for a third of a second at their highest rate.
 const REST: Duration = Duration::from_millis(100);

@@ -67,7 +67,7 @@ fn is_noise(target: &str, level: Level) -> bool {
 /// The crate that watches files. A level that names it shows all that it says.
 const WATCHER: &str = "notify";
 
-/// Whether the lines of that target would hold secrets: at `debug` the clients of webhooks and of mail servers tell what
+/// Whether the lines of that target would hold secrets: at `debug` the clients of webhooks and of mail servers log what
 /// they send. No level lets them through.
 fn tells_secrets(target: &str) -> bool {
     ["ureq", "lettre"].iter().any(|client| target.starts_with(client))

@@ -1,4 +1,4 @@
-//! What Tidegate tells about itself: every metric's name, a snapshot of their values, and the two ways out.
+//! Observability of the process: every metric's name, a snapshot of their values, and the two ways out.
 //!
 //! ```text
 //! limiter's atomics --> Snapshot --> prometheus: text for /metrics

@@ -10,7 +10,7 @@ use crate::usage::{Measure, Totals};
 
 /// The values of all metrics at one moment. Totals count from the start of the process.
 ///
-/// Whoever fills it keeps it bounded: series of rules and domains that exceed the bound are summed up in one that is
+/// The caller keeps it bounded: series of rules and domains that exceed the bound are summed up in one that is
 /// called `other`, so that totals stay exact.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -54,11 +54,11 @@ pub struct Snapshot {
     pub saturation: Vec<(String, String, f64)>,
     /// How long decisions take.
     pub decisions: Times,
-    /// Denied checks that could not be told, by who was to be told.
+    /// Denied checks that were dropped, by consumer.
     pub denials_dropped: Vec<(&'static str, u64)>,
     /// Alerts.
     pub alerts: AlertValues,
-    /// The memory of the process; `None` where the system does not tell.
+    /// The memory of the process; `None` where the system does not report it.
     pub resident_bytes: Option<u64>,
 }
 
@@ -160,12 +160,12 @@ pub struct SweepValues {
     pub longest_pause: Nanos,
 }
 
-/// Those who watch the usage, and what they can be told.
+/// Observers of the usage, and its capacity.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ObservingValues {
     /// Observers connected now.
     pub observers: u64,
-    /// Denied checks that no listener could be told.
+    /// Denied checks that were dropped before any listener.
     pub denials_skipped: u64,
     /// Counters tracked individually.
     pub series: u64,

@@ -1,8 +1,8 @@
-//! Every denied check, once, live, for whoever listens: observers, the denial log, alerts.
+//! Every denied check, once, live, for its listeners: observers, the denial log, alerts.
 //!
-//! The decision path only offers: while nobody listens an offer costs one load; while somebody does, denials up to
+//! The decision path only offers: without listeners an offer costs one load; with listeners, denials up to
 //! [`PER_TICK`] in each tick are kept in a ring, those above are counted. A listener reads at its own pace from where it
-//! was; what the ring has lost by then it is told as a number. Totals never depend on any of this.
+//! was; it gets the number of those that the ring has dropped by then. Totals never depend on any of this.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ pub struct Denials {
     listeners: AtomicUsize,
     /// Room left in this tick.
     room: AtomicU32,
-    /// Denials that nobody could be told: above the rate.
+    /// Denials dropped because they were above the rate.
     skipped: AtomicU64,
     ring: Mutex<Ring>,
 }
@@ -120,12 +120,12 @@ impl Default for Denials {
 }
 
 impl Denials {
-    /// Whether somebody listens.
+    /// Whether there is a listener.
     pub fn is_watched(&self) -> bool {
         self.listeners() > 0
     }
 
-    /// Offers a denial; `make` is called only if somebody listens and the rate allows it.
+    /// Offers a denial; `make` is called only if there is a listener and the rate allows it.
     pub fn offer(&self, make: impl FnOnce() -> Option<Denial>) {
         if !self.is_watched() {
             return;
@@ -154,7 +154,7 @@ impl Denials {
         self.listeners.load(Ordering::Relaxed)
     }
 
-    /// Denials since the start that were above the rate, so that no listener could be told.
+    /// Denials since the start that were above the rate, and dropped.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
     }
@@ -170,7 +170,7 @@ impl Denials {
 }
 
 impl Listener {
-    /// The denials since the last call, at most `most`, oldest first, and how many could not be told since then.
+    /// The denials since the last call, at most `most`, oldest first, and how many were dropped since then.
     pub fn poll(&mut self, most: usize) -> (Vec<Arc<Denial>>, u64) {
         let skipped = self.denials.skipped();
         let mut lost = skipped - self.skipped;

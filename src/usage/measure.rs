@@ -20,7 +20,7 @@ pub enum Measure {
     HitsShadowAllowed,
     /// Hits between 80 % of the limit and the limit.
     HitsNearLimit,
-    /// Checks that waited, or were told to wait, in a queue.
+    /// Checks that waited, or were advised to wait, in a queue.
     RequestsQueued,
     /// Checks that no limit was asked about: unlimited or disabled.
     RequestsUnlimited,
@@ -42,7 +42,7 @@ pub enum Measure {
     RequestsUnmatched,
     /// All checks: those admitted and those denied.
     Requests,
-    /// Hits of the checks admitted, whoever admitted them.
+    /// Hits of the checks admitted, by whatever rule.
     HitsAllowed,
     /// All hits asked for.
     Hits,
@@ -69,7 +69,7 @@ pub struct Column {
 
 /// The measures that the history stores, in the order of its columns, which databases on disk already have.
 ///
-/// It does not tell apart who admitted a hit: [`Measure::HitsWithinLimit`] and [`Measure::HitsShadowAllowed`] are stored
+/// It does not distinguish what admitted a hit: [`Measure::HitsWithinLimit`] and [`Measure::HitsShadowAllowed`] are stored
 /// as [`Measure::HitsAllowed`], and [`Measure::HitsDenied`] is the rest of [`Measure::Hits`].
 pub const COLUMNS: [Column; 16] = [
     requests("checks", Measure::Requests),

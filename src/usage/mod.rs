@@ -1,7 +1,7 @@
 //! What was counted: per rule always and exactly, in atomics that the decision path only adds to.
 //!
-//! Every worker adds to a [`WorkerSlot`] of its own, so that no cache line is written by all; whoever reads sums the worker slots up.
-//! Single counters are counted beside their rules, as many as there are series for. Whatever depends on what clients send
+//! Every worker adds to a [`WorkerSlot`] of its own, so that no cache line is written by all; readers sum the worker slots up.
+//! Single counters are counted in addition to their rules, as many as there are series for. Whatever depends on what clients send
 //! (single counters, metrics by value, unknown domains) is bounded; what does not fit goes into `other`, so totals stay
 //! exact.
 

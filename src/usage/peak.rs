@@ -6,7 +6,7 @@ use crate::units::Timestamp;
 
 /// The largest share of a limit that a check has found used, in each of the latest two minutes.
 ///
-/// Two places, one for even minutes and one for odd ones; in each the minute stands above the share, so that a later
+/// Two places, one for even minutes and one for odd ones; in each the minute is in the bits above the share, so that a later
 /// minute takes the place of an earlier one, and a larger share that of a smaller.
 #[derive(Debug, Default)]
 pub(super) struct Peak([AtomicU64; 2]);

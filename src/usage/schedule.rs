@@ -18,7 +18,7 @@ pub struct Schedule {
 pub struct Place {
     /// How many whole intervals have passed since the server's start.
     pub sequence: u64,
-    /// Reports that this one stands in for.
+    /// Reports that this one replaces.
     pub merged: u64,
 }
 
@@ -37,7 +37,7 @@ impl Schedule {
         }
     }
 
-    /// When the interval began that a report stands for.
+    /// The start of the interval that a report covers.
     pub fn begun(&self, place: Place) -> Nanos {
         Nanos::from_ns(place.sequence.saturating_mul(self.interval.as_ns()))
     }

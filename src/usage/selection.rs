@@ -1,4 +1,4 @@
-//! What of a snapshot an observer is told.
+//! The part of a snapshot that an observer selects.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub struct Scope {
     pub top: usize,
 }
 
-/// What of a snapshot an observer is told.
+/// The part of a snapshot that an observer selects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// The rules, sorted by name; with entries in the filter sums over the counters that it takes.
@@ -36,7 +36,7 @@ pub struct Selection {
 impl Selection {
     /// What the filter takes, and of the counters the `top` with the most hits.
     ///
-    /// Cost: linear in the snapshot; only what is told is copied.
+    /// Cost: linear in the snapshot; only what is selected is copied.
     pub fn new(snapshot: &UsageSnapshot, scope: &Scope) -> Self {
         let Scope { filter, requests_by, top } = scope;
         let keys = requests_of(snapshot, filter, requests_by);
@@ -126,7 +126,7 @@ fn busiest(mut counters: Vec<&CounterCounts>, top: usize) -> Vec<CounterCounts> 
 /// Rules in one report, so that it stays below the 4 MiB that gRPC clients read by default.
 const MAX_RULES_TOLD: usize = 10_000;
 
-/// Values of entry keys in one report, beside an `other` for each key: as many as counters, for the same reason.
+/// Values of entry keys in one report, besides an `other` for each key: as many as counters, for the same reason.
 const MAX_REQUESTS_REPORTED: usize = 1_000;
 
 #[cfg(test)]

@@ -90,7 +90,7 @@ impl Usage {
         self.find(&self.behind_values, (MAX_RULES, &self.other_behind_values), labels)
     }
 
-    /// The counts of all request overrides in a domain, beside those of [`Usage::for_values`].
+    /// The counts of all request overrides in a domain, in addition to those of [`Usage::for_values`].
     pub fn for_overrides(&self, domain: &str) -> Arc<RuleUsage> {
         let RuleName { domain, path } = RuleName::for_overrides(domain);
         self.for_rule_by_value(&Labels { domain, rule: path, ..Labels::default() })
@@ -119,7 +119,7 @@ impl Usage {
 
     /// The series of a counter of `rule`: its own for as long as there are any left, from then on always the same.
     ///
-    /// `key` tells the counter from every other of every rule; `entries` are asked for only when it is new. Cost: one
+    /// `key` is unique to the counter among all rules; `entries` are asked for only when it is new. Cost: one
     /// look-up; for a counter that is made, not for each check.
     pub fn series(&self, rule: &RuleUsage, key: &[u8], entries: impl FnOnce() -> Vec<(String, String)>) -> Series {
         let name = || CounterName { rule: Arc::clone(rule.name()), entries: entries() };

@@ -1,7 +1,7 @@
 //! Series by name: a bounded number, given to counters, or to values of an entry key, as they are first seen.
 //!
 //! A series outlives its counter, so that totals survive the counter's expiry, and is never given to another: a number,
-//! once told, only grows. What comes when all are taken is counted with its rule or key, as `other`.
+//! once reported, only grows. What comes when all are taken is counted with its rule or key, as `other`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl SeriesName for CounterName {
 
 /// All series with names of one kind.
 ///
-/// Whoever counts takes the lock of one shard of `by_key`, to read; only a new series takes that of `all`, which readers
+/// Counting takes the lock of one shard of `by_key`, to read; only a new series takes that of `all`, which readers
 /// of the usage hold while they copy it.
 #[derive(Debug)]
 pub(super) struct SeriesTable<N = CounterName> {

@@ -1,4 +1,4 @@
-//! The usage at one moment, as observers, the history and whoever else sums it up read it.
+//! The usage at one moment, as observers, the history and others read it.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -9,9 +9,9 @@ use crate::files::{self, File};
 
 /// A word, and how often it still is in `src/`, in `tests/` and `benches/`, and in documents.
 const KEPT_OUT: [(&str, [usize; 3]); 16] = [
-    ("anew", [6, 1, 0]),
-    ("beside", [25, 13, 34]),
-    ("brings along", [0, 2, 1]),
+    ("anew", [4, 0, 0]),
+    ("beside", [3, 12, 2]),
+    ("brings along", [0, 1, 0]),
     ("in general", [0, 0, 0]),
     ("lane", [0, 1, 0]),
     ("legible", [0, 0, 0]),
@@ -19,12 +19,12 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("refusal", [0, 0, 0]),
     ("refuse", [0, 0, 0]),
     ("refused", [2, 5, 0]),
-    ("somebody", [10, 1, 4]),
-    ("speaks", [12, 4, 2]),
-    ("stands", [47, 13, 12]),
-    ("tell", [24, 11, 11]),
-    ("told", [87, 17, 29]),
-    ("whoever", [25, 9, 8]),
+    ("somebody", [0, 1, 1]),
+    ("speaks", [0, 2, 0]),
+    ("stands", [0, 13, 1]),
+    ("tell", [1, 10, 0]),
+    ("told", [11, 12, 2]),
+    ("whoever", [0, 8, 0]),
 ];
 
 const AREAS: [&str; 3] = ["src", "tests and benches", "documents"];

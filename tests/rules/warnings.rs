@@ -175,7 +175,7 @@ fn what_has_no_effect_is_warned_of() {
         ("key: a\nrate_limit: {requests_per_unit: -1, count_denied: true}".to_owned(), format!("4: 'count_denied' {negative}")),
         (
             "key: a\nrate_limit: {unit: day, requests_per_unit: 5, ban: 5s, count_denied: true}".to_owned(),
-            "4: 'count_denied' has no effect beside 'ban': a denied check starts the ban, and the counter is fresh when it ends".to_owned(),
+            "4: 'count_denied' has no effect together with 'ban': a denied check starts the ban, and the counter is fresh when it ends".to_owned(),
         ),
         (
             format!("key: a\nshadow_mode: true\ndescriptors:\n- {{key: b, {GOOD}}}"),

@@ -14,7 +14,7 @@ use crate::api::proto::tidegate::v1::DenialReport;
 use crate::api::usage::denial;
 use crate::usage::{Filter, Listener};
 
-/// The denied checks that one observer is told.
+/// The denied checks that one observer receives.
 pub(super) struct DenialReports {
     observed: Arc<Observed>,
     _permit: Permit,

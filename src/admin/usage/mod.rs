@@ -27,7 +27,7 @@ use denials::DenialReports;
 use observers::Observed;
 use watch::UsageReports;
 
-/// Tells the usage.
+/// Serves the usage.
 #[derive(Clone, Debug)]
 pub struct Usage {
     observed: Arc<Observed>,

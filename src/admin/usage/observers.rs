@@ -45,7 +45,7 @@ pub(super) struct Reading {
     body: Arc<Mutex<Vec<EncodedBody>>>,
 }
 
-/// What of a reading the observers that want the same are told, encoded.
+/// The report of one reading for all observers with the same selection, encoded.
 #[derive(Debug)]
 struct EncodedBody {
     scope: Scope,
@@ -53,7 +53,7 @@ struct EncodedBody {
 }
 
 impl Reading {
-    /// What of it an observer that wants this is told, encoded.
+    /// The report of it for this selection, encoded.
     pub(super) fn body(&self, scope: &Scope) -> Bytes {
         let mut body = self.body.lock();
         if let Some(same) = body.iter().find(|body| body.scope == *scope) {

@@ -26,7 +26,7 @@ pub struct Queries {
     permits: Arc<Semaphore>,
 }
 
-/// Tells a query that nobody waits for it any more.
+/// Cancels a query whose caller has left.
 struct Wanted(Arc<AtomicBool>);
 
 impl Drop for Wanted {
@@ -138,7 +138,7 @@ fn read_groups(request: &proto::QueryUsageRequest) -> Result<Groups, Status> {
             Ok(GroupBy::Domain) => groups.domain = true,
             Ok(GroupBy::Rule) => groups.rule = true,
             Ok(GroupBy::Entry) => match [&request.entry_key, &request.requests_by].map(String::as_str) {
-                ["", ""] => return Err(Status::invalid_argument("group_by has ENTRY: tell the entry_key")),
+                ["", ""] => return Err(Status::invalid_argument("group_by has ENTRY: set entry_key")),
                 ["", key] | [key, _] => groups.entry_key = Some(key.to_owned()),
             },
             Ok(GroupBy::Unspecified) | Err(_) => {
@@ -209,7 +209,7 @@ fn write_row(row: Row) -> proto::UsageRow {
     }
 }
 
-/// Rows of a page unless the request tells.
+/// Rows of a page unless the request sets it.
 const USUAL_PAGE: usize = 100;
 /// Rows of a page at most: some hundred kilobytes with long names.
 const MAX_PAGE: usize = 1_000;

@@ -1,4 +1,4 @@
-//! Scripts of denials, and what is told of them.
+//! Scripts of denials, and the notifications that follow.
 
 use super::*;
 use crate::rules::{LoadOptions, RuleSet, SourceFile, load};
@@ -41,7 +41,7 @@ fn fired(evaluator: &mut Evaluator, seconds: u64) -> Vec<(Subject, u64, u64, u64
 
 #[test]
 fn a_rule_fires_when_its_count_is_reached_within_the_time() {
-    // Second, denials in it, and what is told.
+    // Second, denials in it, and the notification.
     let script = [
         (0, 9, None),
         (30, 0, None),

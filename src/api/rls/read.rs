@@ -32,7 +32,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The gRPC status that tells the error.
+    /// The gRPC status of the error.
     pub fn status(&self) -> tonic::Status {
         match self {
             Self::NoConfiguration => tonic::Status::unavailable(self.to_string()),
@@ -121,7 +121,7 @@ fn entry(bytes: &[u8]) -> Result<Entry<'_>, RequestError> {
 
 /// The text that the bytes are, decoded lossily where they are none.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    // What is text is told at once; the lossy decoder goes from piece to piece.
+    // Valid UTF-8 is recognized at once; the lossy decoder goes from piece to piece.
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 

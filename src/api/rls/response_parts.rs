@@ -1,4 +1,4 @@
-//! What an answer says beside its statuses.
+//! What an answer carries besides its statuses.
 
 /// Headers and body of one answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

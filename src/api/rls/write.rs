@@ -58,7 +58,7 @@ fn put_limit(out: &mut Vec<u8>, limit: &CurrentLimit<'_>) {
     }
 }
 
-/// A denied check is never told to come back at once, though what it asked for can never be had (more than a full bucket).
+/// The answer to a denied check never says to retry at once, though what it asked for can never be had (more than a full bucket).
 fn reset(status: &Status<'_>) -> Nanos {
     match status.code {
         Code::Ok => status.reset,
@@ -66,7 +66,7 @@ fn reset(status: &Status<'_>) -> Nanos {
     }
 }
 
-/// A duration in whole seconds, rounded up: Envoy truncates, and 0 would tell the client to retry at once.
+/// A duration in whole seconds, rounded up: Envoy truncates, and 0 would make the client retry at once.
 fn put_seconds(out: &mut Vec<u8>, length: Nanos) {
     put_varint_field(out, 1, length.as_secs_ceil());
 }

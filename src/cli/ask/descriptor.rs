@@ -1,7 +1,7 @@
 //! Parses a descriptor as the command line has it: `KEY=VALUE,KEY=VALUE`.
 //!
 //! A comma inside a value is written `\,`, or the whole value is quoted: `KEY="a,b"`. A backslash takes the special
-//! meaning from `,`, `=`, `"` and `\`, and stands for itself before anything else; a quote is special only where a value
+//! meaning from `,`, `=`, `"` and `\`, and is itself before anything else; a quote is special only where a value
 //! begins.
 
 use std::iter::Peekable;

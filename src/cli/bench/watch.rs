@@ -1,4 +1,4 @@
-//! A run as somebody watches it: progress on a terminal, and Ctrl-C.
+//! What is shown during a run: progress on a terminal, and Ctrl-C.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::process::exit;
@@ -9,7 +9,7 @@ use std::thread;
 use crate::bench::table::grouped;
 use crate::bench::{self, Measured, Pace, Plan, Progress, RunError};
 
-/// Whoever watches.
+/// Shows a run.
 #[derive(Debug)]
 pub(super) struct Watch {
     interrupted: Arc<AtomicBool>,
@@ -18,7 +18,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// From now on, the first Ctrl-C ends the run, whose result is still told, and the second one the process.
+    /// From now on, the first Ctrl-C ends the run, whose result is still printed, and the second one the process.
     pub(super) fn start() -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
         let reported = Arc::clone(&interrupted);
@@ -69,5 +69,5 @@ fn line(plan: &Plan, progress: Progress) -> String {
     format!("{load}: {seconds} of {total} s, {} checks{errors}", grouped(progress.answered))
 }
 
-/// As shells tell a process that SIGINT ended.
+/// As shells report a process that SIGINT ended.
 const ENDED_BY_SIGNAL: i32 = 130;

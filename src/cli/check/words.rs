@@ -1,4 +1,4 @@
-//! Rules in words, as `check` tells them.
+//! Rules in words, as `check` prints them.
 
 use crate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
 use crate::rules::{Rule, RuleLimit};

@@ -66,7 +66,7 @@ fn lossy(text: &OsString) -> String {
 const PREFIX: &str = "TIDEGATE_";
 /// Two slips; more is another word.
 const MAX_DISTANCE: usize = 2;
-/// Whoever has more has one mistake many times.
+/// More than that is one mistake many times.
 const MAX_WARNINGS: usize = 20;
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
             ("TIDEGATE_PORT_8081_TCP_ADDR", "10.0.0.1", None),
             ("TIDEGATE_PORT_53_UDP_PROTO", "udp", None),
             ("TIDEGATE_ADMIN_PORT_8082_TCP_PORT", "8082", None),
-            // A port that somebody wrote is a mistake.
+            // A port that a person wrote is a mistake.
             (
                 "TIDEGATE_PORT",
                 "8081",

@@ -1,4 +1,4 @@
-//! Which files make up the configuration, and which directories tell when that changes.
+//! Which files make up the configuration, and which directories show when that changes.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -25,7 +25,7 @@ impl Found {
     }
 }
 
-/// Which file something is. Whoever writes into a file keeps this; whoever puts another in its place does not.
+/// The identity of a file: writing into it keeps it, replacing it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId(pub(super) [i128; 2]);
 

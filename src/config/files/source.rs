@@ -21,7 +21,7 @@ pub struct Files {
     pub passed_over: Vec<String>,
     /// Which file on disk each of `files` was.
     pub(super) ids: Vec<FileId>,
-    /// The hash of each of `files`, once somebody has asked for it.
+    /// The hash of each of `files`, computed on first use.
     hashes: OnceLock<Vec<ContentHash>>,
 }
 
@@ -96,7 +96,7 @@ impl Files {
         self.ids.append(&mut other.ids);
     }
 
-    /// What tells this content from another. Cost: at first a pass of SHA-256 over every byte, later one over the hashes.
+    /// The identity of this content. Cost: at first a pass of SHA-256 over every byte, later one over the hashes.
     pub fn hash(&self) -> ContentHash {
         ContentHash::new(self.hashes().iter().map(|hash| &hash.0[..]))
     }
@@ -119,7 +119,7 @@ impl Files {
     }
 }
 
-/// What tells one content from another: a hash of names and bytes, of one file or of all of them in order.
+/// The identity of a content: a hash of names and bytes, of one file or of all of them in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentHash([u8; 32]);
 
@@ -134,11 +134,11 @@ impl ContentHash {
     }
 }
 
-/// A directory swap takes microseconds: whoever still changes files at the third reading is writing, not swapping.
+/// A directory swap takes microseconds: files that still change at the third reading are being written, not swapped.
 const READ_ATTEMPTS: usize = 3;
 
 /// The pauses between attempts to read what is missing; together long enough for a slow copy over the old file, and
-/// short enough that a lost configuration is told at once.
+/// short enough that a lost configuration is reported at once.
 const RETRY_AFTER: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -147,7 +147,7 @@ const RETRY_AFTER: [Duration; 5] = [
     Duration::from_millis(800),
 ];
 
-/// Who has more than that beside the rules gave a wrong path, and learns it from these.
+/// More than that next to the rules means a wrong path, which these show.
 const MAX_PASSED_OVER: usize = 100;
 
 /// 64 MiB of YAML is more than 500,000 rules, and the text is held in memory while it is parsed.

@@ -65,7 +65,7 @@ pub struct Watch {
 
 impl Watch {
     /// Begins to watch. `on_change` is called on the watch's own thread, with the files whenever their content differs from
-    /// the last that it (or `loaded`) told, and with the error when they can no longer be read, once. Content that it
+    /// the last that it (or `loaded`) reported, and with the error when they can no longer be read, once. Content that it
     /// defers is shown to it again, with `true`, once it has been stable for [`Pace::deferral`].
     ///
     /// # Errors
@@ -104,7 +104,7 @@ struct Guard<'s, F> {
     stop: &'s Stop,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
-    /// The content last told, or the error.
+    /// The content last reported, or the error.
     reported: Option<Result<ContentHash, String>>,
     /// The content that was deferred, and when it is due.
     deferred: Option<(ContentHash, Timestamp)>,
@@ -132,7 +132,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Whether the files could be read. While they cannot, every look reads them: what stands in the way need not show on disk.
+    /// Whether the files could be read. While they cannot, every poll reads them: the cause need not be visible on disk.
     fn is_good(&self) -> bool {
         matches!(self.reported, Some(Ok(_)))
     }
@@ -148,7 +148,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         self.deferred.is_some_and(|(_, due)| self.clock.now() >= due)
     }
 
-    /// Waits until events cease, and what is on disk stands still: a file that is being written is first emptied.
+    /// Waits until events cease and the files no longer change: a file that is being written is first emptied.
     fn settle(&self) {
         let begin = self.clock.now();
         let longest = Nanos::from(self.pace.longest);
@@ -163,7 +163,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Reads the files and tells what is new. The look that is returned was taken before the reading.
+    /// Reads the files and returns what is new. The look that is returned was taken before the reading.
     fn check(&mut self) -> Look {
         let seen = self.watch_anew();
         let read = self.source.read_patiently();

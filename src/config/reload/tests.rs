@@ -29,11 +29,11 @@ impl Bed {
     fn new(path: &str, pace: Pace, lay_out: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         lay_out(dir.path());
-        let (tell, tried) = channel();
+        let (send, tried) = channel();
         let source = Source::open(dir.path().join(path), LoadOptions::default());
         let load = move |files: &[SourceFile], _: LoadOptions| {
             let text: Vec<_> = files.iter().map(|file| String::from_utf8(file.text.clone()).unwrap()).collect();
-            tell.send(text.join("+")).unwrap();
+            send.send(text.join("+")).unwrap();
             let bad = files.iter().filter(|file| file.text.starts_with(b"bad"));
             let errors: Vec<_> =
                 bad.map(|file| ConfigError { file: file.name.clone(), line: 1, message: "bad".into() }).collect();
@@ -81,7 +81,7 @@ impl Bed {
     }
 }
 
-/// No looks at the disk within the time of a test: only events tell.
+/// No looks at the disk within the time of a test: only events count.
 fn events_only() -> Pace {
     Pace { poll: Duration::from_hours(1), ..quick() }
 }

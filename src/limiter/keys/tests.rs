@@ -109,7 +109,7 @@ fn sent() -> impl Strategy<Value = String> {
     select([&texts[..], &[long(199), long(200), long(201), long(255), long(256), long(5_000)]].concat())
 }
 
-/// A check of one descriptor: a way down the nodes, what stands for each `*` and each open value, and perhaps an
+/// A check of one descriptor: a way down the nodes, a text for each `*` and each open value, and perhaps an
 /// override.
 #[derive(Clone, Debug)]
 struct Walk {

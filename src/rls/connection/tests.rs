@@ -106,7 +106,7 @@ async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order(
     let written = writes.load(Ordering::Relaxed);
     assert!(written <= 4, "{written} writes for 32 checks that came together");
     lifecycle.advance(Phase::Stopping);
-    // It ends when the process stops; which side hangs up first is open, and told as an error if it is the peer.
+    // It ends when the process stops; either side may close first; it is an error if it is the peer.
     let _hung_up = served.await.unwrap();
     drop(client);
     client_side.await.unwrap().unwrap();

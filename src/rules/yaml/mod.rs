@@ -32,7 +32,7 @@ pub(super) enum Kind {
     List(Vec<Node>),
     /// A mapping.
     Map(Vec<Pair>),
-    /// Something that has been reported as wrong: whoever meets it says nothing more about it.
+    /// Something that has been reported as wrong: no further error is reported for it.
     Invalid,
 }
 

@@ -7,7 +7,7 @@
 use saphyr_parser::ScanError;
 
 /// How often one file is repaired. Each time it is parsed from its beginning, so this bounds how much longer than others a
-/// file takes; one that has more such places is told where the next one is.
+/// file takes; a file with more such places gets an error at the next one.
 const MAX_REPAIRS: usize = 200;
 
 /// A text that is being repaired.
@@ -57,7 +57,7 @@ impl Repair {
         let indent = " ".repeat(column.min(MAX_COLUMN) + 1);
         let mut indented = String::with_capacity(scalar.len());
         for line in scalar.split_inclusive(['\n', '\r']) {
-            // A marker of documents ends the text here as there; what stands between `\r` and `\n` is no line.
+            // A marker of documents ends the text here as there; the text between `\r` and `\n` is no line.
             let is_line = line != "\n" || !indented.ends_with('\r');
             if !indented.is_empty() && is_line && !line.starts_with("---") && !line.starts_with("...") {
                 indented.push_str(&indent);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// A leaf: its text, and what the text means.
 #[derive(Clone, Debug)]
 pub(in crate::rules) struct Scalar {
-    /// The text as it stands in the file, unquoted and unescaped.
+    /// The text of the file, unquoted and unescaped.
     pub(in crate::rules) text: String,
     /// What it means.
     pub(in crate::rules) value: Value,
@@ -35,7 +35,7 @@ pub(in crate::rules) enum Value {
 pub(super) enum Tag {
     /// None, in plain style.
     Plain,
-    /// None but quotes, or `!`: the text is meant as it stands.
+    /// None but quotes, or `!`: the text is taken literally.
     Quoted,
     /// That one, in short form.
     Explicit(String),

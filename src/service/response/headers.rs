@@ -61,7 +61,7 @@ fn policy_name<'s>(governing: &'s GoverningLimit<'_>) -> &'s str {
     }
 }
 
-/// `;w=` in whole seconds, as the draft wants; a window that is none is left out rather than told wrongly.
+/// `;w=` in whole seconds, as the draft wants; a window that is none is left out rather than reported wrongly.
 fn window_parameter(length: Nanos) -> String {
     let seconds = length.as_secs_ceil();
     if Nanos::from_secs(seconds) == length { format!(";w={seconds}") } else { String::new() }

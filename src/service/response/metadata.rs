@@ -1,4 +1,4 @@
-//! `dynamic_metadata`: what was asked, and the metadata of the rules that let it pass, as the reference tells it.
+//! `dynamic_metadata`: what was asked, and the metadata of the rules that let it pass, as the reference reports it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use crate::rules::Unit;
 
 /// The metadata of one answer: `domain`, `descriptors`, `hitsAddend`, `delay_ms` of an advised delay, and `metadata`
 /// merged from the rules whose limits let their descriptors pass (the first value of a key wins, maps are merged): one that
-/// limits nothing, such as an unlimited one, has no part in the answer. Without `wanted` only the delay is told, and
+/// limits nothing, such as an unlimited one, has no part in the answer. Without `wanted` only the delay is reported, and
 /// without a delay nothing.
 pub fn build(check: &Check<'_>, decision: &Decision<'_>, wanted: bool) -> Option<Struct> {
     let mut fields = BTreeMap::new();

@@ -31,7 +31,7 @@ pub(super) struct Joint<'m, C: Shards<Cell> + 'm, L: Shards<Log> + 'm, R> {
     nowhere: u128,
 }
 
-/// Where a charge's counter stands.
+/// The place of a charge's counter.
 #[derive(Clone, Copy)]
 struct CounterRef {
     is_log: bool,
@@ -42,7 +42,7 @@ struct CounterRef {
     counter: usize,
 }
 
-/// A counter: whether it is a log, where it stands, and its name.
+/// A counter: whether it is a log, its place, and its key.
 type CounterLocation<'k> = (bool, Location, &'k [u8]);
 
 /// What a look at a charge said.

@@ -50,7 +50,7 @@ impl SweepState {
 }
 
 impl Memory {
-    /// Frees what is spent in the next stripe, and tells how long to rest before the next step.
+    /// Frees what is spent in the next stripe, and returns how long to rest before the next step.
     ///
     /// A batch of checks may be behind: its charges in that stripe then count as of `now`, so that no window that was
     /// spent, and freed, is opened again.

@@ -23,7 +23,7 @@ pub(super) struct Table<V> {
 #[derive(Debug)]
 struct Stripe<V> {
     map: Map<V>,
-    /// Nanoseconds since the epoch. Written before any shard is swept, so that whoever locks a shard after its sweep
+    /// Nanoseconds since the epoch. Written before any shard is swept, so that a charge that locks a shard after its sweep
     /// knows; it only grows.
     swept_at_ns: AtomicU64,
 }
@@ -98,7 +98,7 @@ struct Weight {
     live: AtomicUsize,
 }
 
-/// One locked shard. Everything in it stands still until it is dropped.
+/// One locked shard. Nothing in it changes until it is dropped.
 pub(super) struct LockedShard<'t, V> {
     table: &'t Table<V>,
     swept_at: Timestamp,
@@ -228,7 +228,7 @@ impl<V> Shards<V> for Table<V> {
     fn lock(&self, location: Location) -> Option<LockedShard<'_, V>> {
         let Stripe { map, swept_at_ns } = self.stripes.get(location.stripe)?;
         let slots = map.shards().get(location.shard)?.write();
-        // Read with the lock held: a sweep of this shard that came before has been told.
+        // Read with the lock held: a sweep of this shard that came before has written it.
         let swept_at = Timestamp::from_ns(swept_at_ns.load(Ordering::Relaxed));
         Some(LockedShard { table: self, swept_at, slots })
     }
@@ -284,7 +284,7 @@ fn allocated(bytes: usize) -> usize {
 /// The series of a counter that has none yet. A series of this number would only cost a look-up at each check.
 const NO_SERIES: u32 = u32::MAX;
 /// Names up to this length stand in their record: identity, and values of 35 bytes. With a cell of 16 bytes, the tag, the
-/// length and what tells the two kinds of names apart that makes 64.
+/// length and the discriminant of the two kinds of names that makes 64.
 pub(super) const INLINE_NAME: usize = 42;
 /// Stripes of a table: a pass of the sweep pauses a shard of one stripe at a time, with 10,000,000 counters about 4,900,
 /// a fraction of a millisecond. Twice as many would pause half as long, and cost each decision a tenth: the heads of their

@@ -1,4 +1,4 @@
-//! Against real collectors on this machine: one that speaks gRPC, one that speaks HTTP, and one that does not answer.
+//! Against real collectors on this machine: one for gRPC, one for HTTP, and one that does not answer.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -117,7 +117,7 @@ impl Collector {
     }
 }
 
-/// Exporters as these variables, beside the endpoint, ask for.
+/// Exporters with these variables besides the endpoint.
 fn otlp(addr: SocketAddr, variables: &[(&str, &str)]) -> Otlp {
     let settings = Settings::read(|name| match name {
         "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{addr}")),

@@ -121,7 +121,7 @@ impl<'de> DeserializeSeed<'de> for Element<'_, '_> {
     }
 }
 
-/// The field of a message such as `google.protobuf.UInt64Value`, which stands in JSON as the bare value.
+/// The field of a message such as `google.protobuf.UInt64Value`, which is the bare value in JSON.
 fn wrapped(kind: &MessageDescriptor) -> Option<FieldDescriptor> {
     let is_wrapper = kind.package_name() == "google.protobuf" && kind.name().ends_with("Value");
     is_wrapper.then(|| kind.get_field(1)).flatten()
