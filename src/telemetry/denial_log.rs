@@ -1,9 +1,9 @@
-//! The denial log: denied checks, each one line with all its entries, bounded by rule.
+//! The denial log: one line per denied check, with all its entries. The number of lines is bounded per rule.
 //!
 //! ```text
-//! Denials --Listener--> thread of its own: Bounds says which lines, and how many were left out --> the log
+//! Denials --Listener--> a thread: Bounds decides which denials get a line, and counts the others --> the log
 //! ```
-//! While it is off nobody listens, and a denial costs the decision one load.
+//! While the log is off it has no listener, and a denial costs the decision path one load.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -30,7 +30,7 @@ impl DenialLogger {
     /// Starts the thread; none for [`DenialLog::Off`].
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system cannot start another thread.
     pub fn start(which: DenialLog, denials: &Arc<Denials>) -> io::Result<Self> {
         let lost = Arc::new(AtomicU64::new(0));
         let Some(bounds) = Bounds::new(which) else { return Ok(Self { _worker: None, lost }) };
@@ -39,7 +39,7 @@ impl DenialLogger {
         Ok(Self { _worker: Some(worker), lost })
     }
 
-    /// Counts the denials that were dropped before it could process them.
+    /// Counts the denials that were dropped before the log could process them.
     pub fn lost(&self) -> &Arc<AtomicU64> {
         &self.lost
     }
@@ -56,7 +56,7 @@ fn run(mut listener: Listener, mut bounds: Bounds, lost: &AtomicU64, stop: &Stop
         }
         if dropped > 0 {
             lost.fetch_add(dropped, Ordering::Relaxed);
-            tracing::warn!(target: TARGET, denials = dropped, "more denials at once than can be logged");
+            tracing::warn!(target: TARGET, denials = dropped, "denials dropped: more at once than the log can process");
         }
         if ended {
             return;
@@ -99,7 +99,7 @@ fn descriptors(denial: &Denial) -> String {
     shown
 }
 
-/// `api.tenant 1000/1m over_limit 8815ms; ...`: the limits that denied the check besides the governing one.
+/// `api.tenant 1000/1m over_limit 8815ms; ...`: the other limits that denied the check, without the governing one.
 fn others(denial: &Denial) -> Option<String> {
     let other = |limit: &DeniedLimit| {
         let DeniedLimit { rule, requests_per_unit, period, reason, retry_after, .. } = limit;
@@ -111,23 +111,23 @@ fn others(denial: &Denial) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join("; "))
 }
 
-/// How many lines there may be.
+/// Bounds on the number of lines.
 #[derive(Debug)]
 struct Bounds {
-    /// In a second, of one rule.
+    /// Lines per second for one rule.
     for_rule: u32,
     rules: HashMap<String, Second, ahash::RandomState>,
-    /// The rules beyond [`MAX_RULES`], together.
+    /// Shared by all rules beyond [`MAX_RULES`].
     other: Second,
     all: Second,
 }
 
-/// What was written in one second.
+/// The lines of the current second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Second {
     begun: Timestamp,
     written: u32,
-    /// Since the last line, whenever that was.
+    /// Denials without a line since the last line, however long ago that was.
     left_out: u64,
 }
 
@@ -141,7 +141,7 @@ impl Bounds {
         Some(Self { for_rule, rules: HashMap::default(), other: Second::default(), all: Second::default() })
     }
 
-    /// Whether the denial gets a line, and how many of its rule had none since the last one.
+    /// `Some` if the denial gets a line, with the number of denials of its rule that were left out since the last line.
     fn admit(&mut self, denial: &Denial) -> Option<u64> {
         let rule = &denial.governing.rule;
         if !self.rules.contains_key(rule) && self.rules.len() < MAX_RULES {
@@ -160,7 +160,7 @@ impl Bounds {
 }
 
 impl Second {
-    /// Whether another line may be written `now`. Time that goes back begins no new second.
+    /// Whether another line may be written at `now`. A clock that goes back does not start a new second.
     fn has_room(&mut self, now: Timestamp, most: u32) -> bool {
         if self.begun == Timestamp::EPOCH || now.since(self.begun) >= Nanos::SECOND {
             self.begun = now;
@@ -170,13 +170,13 @@ impl Second {
     }
 }
 
-/// The target by which `--log-level` selects these lines.
+/// The target of these lines, by which `--log-level` selects them.
 const TARGET: &str = "tidegate::denials";
-/// Denials are kept for a third of a second at their highest rate.
+/// Between two polls. Shorter than the time for which denials are kept at the highest rate, a third of a second.
 const REST: Duration = Duration::from_millis(100);
-/// Rules with a bound of their own; request overrides have as many names as there are values.
+/// Rules with a bound of their own. Request overrides can produce as many names as there are values.
 const MAX_RULES: usize = 10_000;
-/// Lines in a second, of all rules: what a disk and a collector of logs still take.
+/// Lines per second for all rules together: what a disk and a log collector can take.
 const MAX_LINES: u32 = 1_000;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The labels of metrics, and names as the reference service's metrics spell them.
+//! The labels of metrics, and the spelling of names in the reference service's metrics.
 
 use std::borrow::Cow;
 
@@ -14,15 +14,15 @@ pub(super) const RULE: &str = "rule";
 pub(super) const ERR_TYPE: &str = "err_type";
 /// The method of a request.
 pub(super) const GRPC_METHOD: &str = "grpc_method";
-/// The place of a limit among those of its rule, from 1.
+/// The position of a limit within its rule, from 1.
 pub(super) const LIMIT: &str = "limit";
 /// Why limits are lifted.
 pub(super) const REASON: &str = "reason";
 /// The length of a window in seconds.
 pub(super) const PERIOD: &str = "period";
-/// Who is notified of denied checks: `log` or `alerts`.
+/// The consumer of denied checks: `log` or `alerts`.
 pub(super) const CONSUMER: &str = "consumer";
-/// What became of a message.
+/// The outcome of a delivery.
 pub(super) const RESULT: &str = "result";
 /// The upper bound of a histogram's bucket, in seconds.
 pub(super) const LE: &str = "le";
@@ -30,15 +30,15 @@ pub(super) const LE: &str = "le";
 pub(super) const KEY: &str = "key";
 /// The value of an entry.
 pub(super) const VALUE: &str = "value";
-/// Whether a series is of all values that have none of their own.
+/// `true` for the series that aggregates the values without a series of their own.
 pub(super) const OTHER: &str = "other";
 /// The version of the program.
 pub(super) const VERSION: &str = "version";
 
-/// A domain, or a level of a rule, as the label that dashboards made for the reference service look for: `:` and `|` become
-/// `_`, and so do the dots of what looks like an IPv4 address. Its statistics go by names in which these have a meaning.
+/// A domain or a level of a rule as the label that dashboards made for the reference service expect: `:` and `|` become `_`,
+/// and so do the dots of what looks like an IPv4 address, because these characters have a meaning in its statistics' names.
 ///
-/// The label `rule` keeps the true text, and keeps apart what is the same otherwise.
+/// The label `rule` keeps the original text, which distinguishes rules that are spelled the same after this.
 pub(super) fn sanitized(text: &str) -> Cow<'_, str> {
     if !text.contains([':', '|', '.']) {
         return Cow::Borrowed(text);
@@ -58,8 +58,8 @@ pub(super) fn sanitized(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Four numbers of one to three digits with dots between, if `text` begins with them, and what is behind. That may be a digit,
-/// as it may there: of the last number no more than three are taken.
+/// Splits `text` behind four numbers of one to three digits with dots between, if it begins with them. The rest may begin
+/// with a digit, as in the reference: the last number takes no more than three digits.
 fn split_ipv4(text: &str) -> Option<(&str, &str)> {
     let mut taken = 0;
     for number in 0..4 {
@@ -104,7 +104,7 @@ mod tests {
             ("ip_1.2.3.4,5.6.7.8", "ip_1_2_3_4,5_6_7_8"),
             ("é1.2.3.4é", "é1_2_3_4é"),
             ("1.2.3.\u{664}", "1.2.3.\u{664}"),
-            // What `:` leaves may become an address only with it gone.
+            // No address: a `:` is between its numbers.
             ("1.2.3:4", "1.2.3_4"),
         ] {
             assert_eq!(sanitized(text), expected, "{text}");

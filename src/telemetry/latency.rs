@@ -1,4 +1,4 @@
-//! How long decisions take: of fast traffic one in [`ONE_IN`] is measured, of slow traffic every one.
+//! How long decisions take: at high rates one in [`ONE_IN`] is measured, at low rates every one.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -22,7 +22,7 @@ struct Row {
     since: AtomicU32,
     /// When that was, in nanoseconds since the epoch.
     sampled_ns: AtomicU64,
-    /// Sampled decisions that took at most so long, and not the bound before; the last: longer than any bound.
+    /// Sampled decisions that took at most this bound and more than the one before; the last bucket has no upper bound.
     buckets: [AtomicU64; BOUNDS_NS.len() + 1],
     sum_ns: AtomicU64,
 }
@@ -30,25 +30,25 @@ struct Row {
 /// A histogram at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// The upper bound of each bucket, and how many were at most so long; the longest bound last.
+    /// The upper bound of each bucket and the number of decisions that took at most that long, in ascending order.
     pub at_most: Vec<(Nanos, u64)>,
-    /// How many there were.
+    /// The number of decisions.
     pub count: u64,
-    /// How long all of them took together.
+    /// Their total duration.
     pub sum: Nanos,
 }
 
 impl DecisionTimes {
-    /// No times yet, for that many worker slots.
+    /// No measurements yet, for that many worker slots.
     pub fn new(workers: usize) -> Self {
         Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
     }
 
-    /// Begins a decision, at the `now` by which it is decided: a stopwatch for one in [`ONE_IN`] of each worker slot, and for
-    /// the first after [`REST`] without one.
+    /// Begins a decision with its `now`. Returns a stopwatch for one decision in [`ONE_IN`] of each worker slot, and for the
+    /// first one after [`REST`] without a sample.
     pub fn begin(&self, worker: WorkerSlot, now: Timestamp) -> Option<Stopwatch> {
         let row = self.row(worker)?;
-        // Of two threads on one worker slot one may count for both: a little less is sampled.
+        // Two threads on one worker slot may overwrite each other's count: then slightly fewer decisions are sampled.
         let count = row.since.load(Ordering::Relaxed) + 1;
         let sampled = Timestamp::from_ns(row.sampled_ns.load(Ordering::Relaxed));
         if count < ONE_IN && now.since(sampled) < REST {
@@ -98,10 +98,10 @@ impl DecisionTimes {
 /// still 60 a minute.
 pub const ONE_IN: u32 = 1_024;
 
-/// At up to ten checks a second of a worker slot each is measured; above ten thousand this asks for none that [`ONE_IN`] does not.
+/// Up to ten checks a second of a worker slot are all measured; above ten thousand a second only [`ONE_IN`] matters.
 const REST: Nanos = Nanos::from_ns(100_000_000);
 
-/// From a decision among few rules to one that the system has put to sleep.
+/// From a decision among few rules to one during which the system suspended the thread.
 const BOUNDS_NS: [u64; 13] = [
     1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000,
 ];

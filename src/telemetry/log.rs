@@ -14,30 +14,30 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::settings::{LogFormat, LogSettings};
 use crate::units::Timestamp;
 
-/// A log that cannot be set up.
+/// Why logging cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// `--log-level` is none.
+    /// `--log-level` is not a valid filter.
     #[error("--log-level {level}: {cause} (examples: warn, info,tidegate::grpc=debug)")]
     Level {
-        /// What was given.
+        /// The value that was given.
         level: String,
         /// What is wrong with it.
         cause: tracing_subscriber::filter::ParseError,
     },
-    /// The process has a log already.
-    #[error("the log is set up already")]
+    /// The process has a logger already.
+    #[error("logging is already set up in this process")]
     Twice,
 }
 
-/// Starts the log of the process.
+/// Sets up logging for the process.
 ///
 /// # Errors
-/// When the level cannot be read, or the process has a log already.
+/// The level is not valid, or the process has a logger already.
 pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&settings.log_level)
         .map_err(|cause| LogError::Level { level: settings.log_level.clone(), cause })?;
-    let discreet = filter_fn(|metadata| !tells_secrets(metadata.target()));
+    let discreet = filter_fn(|metadata| !may_contain_secrets(metadata.target()));
     let is_asked_for = settings.log_level.contains(WATCHER);
     let relevant = filter_fn(move |metadata| is_asked_for || !is_noise(metadata.target(), *metadata.level()));
     let registry = tracing_subscriber::registry().with(filter).with(discreet).with(relevant);
@@ -51,24 +51,24 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     started.map_err(|_| LogError::Twice)
 }
 
-/// A line in the form of the JSON log that no level holds back: why the process ends.
+/// A line in the format of the JSON log, whatever the level: the reason why the process ends.
 pub fn fatal_json(now: Timestamp, message: &str) -> String {
     let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(now.as_ns());
     let timestamp = humantime::format_rfc3339_micros(at).to_string();
     json!({"timestamp": timestamp, "level": "ERROR", "message": message, "target": env!("CARGO_PKG_NAME")}).to_string()
 }
 
-/// Whether a line says what its reader cannot use: the file watcher warns that it has lost the watch of a directory that
-/// was swapped for another, which is how a ConfigMap is updated, and was watched again.
+/// Whether a line is of no use to operators: when a directory is swapped for another, as an update of a ConfigMap does, the
+/// file watcher warns that it has lost the old one, although the new one is watched by then.
 fn is_noise(target: &str, level: Level) -> bool {
     target.starts_with(WATCHER) && level != Level::ERROR
 }
 
-/// The crate that watches files. A level that names it shows all that it says.
+/// The crate that watches files. A level that names it shows all its lines.
 const WATCHER: &str = "notify";
 
-/// Whether the lines of that target would hold secrets: at `debug` the clients of webhooks and of mail servers log what
-/// they send. No level lets them through.
-fn tells_secrets(target: &str) -> bool {
+/// Whether lines of that target may contain secrets: at `debug` the clients of webhooks and mail servers log what they send.
+/// No level lets them through.
+fn may_contain_secrets(target: &str) -> bool {
     ["ureq", "lettre"].iter().any(|client| target.starts_with(client))
 }

@@ -1,10 +1,10 @@
-//! Observability of the process: every metric's name, a snapshot of their values, and the two ways out.
+//! Observability: the table of metrics, a snapshot of their values, the two ways to export it, and the log.
 //!
 //! ```text
 //! limiter's atomics --> Snapshot --> prometheus: text for /metrics
 //!                               '--> otlp: pushed to a collector, with sampled spans, when an endpoint is set
 //! ```
-//! Nothing here runs on the decision path, except the choice whether a check is traced.
+//! Nothing here runs on the decision path, except the choice which checks are traced and which are timed.
 
 pub mod denial_log;
 mod labels;

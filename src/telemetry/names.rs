@@ -1,7 +1,7 @@
-//! Every metric that Tidegate has: a row of one table, with its name, its meaning and how it is read from a [`Snapshot`].
+//! Every metric of Tidegate is one row of a table: its name, its meaning and how it is read from a [`Snapshot`].
 //!
 //! The names that begin with `ratelimit_service_` are those of envoyproxy/ratelimit's Prometheus mapping, so that its
-//! dashboards and alerts go on working; the others are Tidegate's own.
+//! dashboards and alerts keep working; the others are Tidegate's own.
 
 use super::Times;
 use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, LE, RESULT, VERSION};
@@ -13,11 +13,11 @@ use crate::usage::Measure;
 pub struct Metric {
     /// The name, the same in Prometheus' text and in OTLP.
     pub name: &'static str,
-    /// Whether it only grows.
+    /// How it moves.
     pub kind: Kind,
     /// The unit, as UCUM spells it.
     pub unit: &'static str,
-    /// What it means.
+    /// Its help text.
     pub help: &'static str,
     /// How its series are read.
     pub(super) read: Read,
@@ -35,8 +35,8 @@ pub(super) enum Read {
 }
 
 impl Metric {
-    /// Calls `emit` with the labels and the value of each series; of a histogram one for each bucket. No series has an
-    /// empty label: it would mean the same as none. Domains and levels are spelled as the reference service does.
+    /// Calls `emit` with the labels and the value of each series, for a histogram with each bucket. A label without a value is
+    /// left out, because the two mean the same. Domains and levels are spelled as in the reference service.
     pub(super) fn visit(&self, snapshot: &Snapshot, emit: Emit<'_>) {
         match self.read {
             Read::Value(value) => emit(&[], value(snapshot)),
@@ -46,7 +46,7 @@ impl Metric {
     }
 }
 
-/// The buckets, each with all that are shorter.
+/// Emits the cumulative buckets.
 fn visit_buckets(Times { at_most, count, .. }: &Times, emit: Emit<'_>) {
     for (bound, count) in at_most {
         emit(&[(LE, &seconds(*bound).to_string())], float(*count));
@@ -61,7 +61,7 @@ pub enum Kind {
     Counter,
     /// It goes up and down.
     Gauge,
-    /// How many took how long; over OTLP the counter `NAME_bucket`, by the label `le`.
+    /// A distribution of durations; over OTLP it is the counter `NAME_bucket` with the label `le`.
     Histogram,
 }
 
@@ -82,7 +82,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "ratelimit_service_rate_limit_near_limit",
         "{hit}",
-        "Hits within the rule's limit, but above the near-limit share of it.",
+        "Hits within the rule's limit, but above its near-limit threshold.",
         Read::Series(|s, emit| s.visit_rules(Measure::HitsNearLimit, emit)),
     ),
     counter(
@@ -94,7 +94,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "ratelimit_service_rate_limit_shadow_mode",
         "{hit}",
-        "Hits above the limit of a rule in shadow mode, admitted all the same.",
+        "Hits above the limit of a rule in shadow mode; they were admitted.",
         Read::Series(|s, emit| s.visit_rules(Measure::HitsShadowDenied, emit)),
     ),
     counter(
@@ -118,7 +118,7 @@ pub const METRICS: &[Metric] = &[
     counter(
         "ratelimit_service_global_shadow_mode",
         "{check}",
-        "Checks over a limit that global shadow mode admitted.",
+        "Checks over a limit that were admitted because of global shadow mode.",
         Read::Value(|s| float(s.global_shadow_mode)),
     ),
     counter(
@@ -134,23 +134,23 @@ pub const METRICS: &[Metric] = &[
         Read::Series(|s, emit| visit_by(GRPC_METHOD, &s.requests, emit)),
     ),
     gauge("tidegate_counters", "{counter}", "Counters in memory.", Read::Value(|s| float(s.counters.live))),
-    gauge("tidegate_counter_bytes", "By", "Memory that the counters take.", Read::Value(|s| float(s.counters.bytes))),
+    gauge("tidegate_counter_bytes", "By", "Memory used by counters.", Read::Value(|s| float(s.counters.bytes))),
     gauge(
         "tidegate_counter_budget_bytes",
         "By",
-        "Memory that the counters may take.",
+        "Memory budget for counters.",
         Read::Value(|s| float(s.counters.budget_bytes)),
     ),
     counter(
         "tidegate_new_keys_denied_total",
         "{key}",
-        "New keys denied because the counters' memory was used up.",
+        "New keys denied because the memory budget for counters was exhausted.",
         Read::Value(|s| float(s.counters.denied)),
     ),
     counter(
         "tidegate_new_keys_admitted_total",
         "{key}",
-        "New keys admitted uncounted because the counters' memory was used up.",
+        "New keys admitted without counting because the memory budget for counters was exhausted.",
         Read::Value(|s| float(s.counters.admitted)),
     ),
     counter(
@@ -168,32 +168,32 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "tidegate_sweep_longest_pause_seconds",
         "s",
-        "The longest time that a sweep held one shard of the counters.",
+        "Longest time that a sweep held the lock of one shard of the counters.",
         Read::Value(|s| seconds(s.sweep.longest_pause)),
     ),
     gauge("tidegate_connections", "{connection}", "Open connections.", Read::Value(|s| float(s.connections.open))),
     counter(
         "tidegate_connections_rejected_total",
         "{connection}",
-        "Connections rejected because too many were open.",
+        "Connections rejected because the connection limit was reached.",
         Read::Value(|s| float(s.connections.rejected)),
     ),
     gauge(
         "tidegate_delayed_replies",
         "{answer}",
-        "Replies that are delayed until their hits have their turn in a queue.",
+        "Replies that are waiting for their turn in a queue.",
         Read::Value(|s| float(s.delayed_replies)),
     ),
     gauge(
         "tidegate_observers",
         "{observer}",
-        "Observers of the usage that are connected.",
+        "Connected clients that stream usage or denials.",
         Read::Value(|s| float(s.observing.observers)),
     ),
     counter(
         "tidegate_denials_skipped_total",
         "{check}",
-        "Denied checks above the rate at which listeners are notified; usage counts them.",
+        "Denied checks not passed on to listeners because their rate is bounded; usage still counts them.",
         Read::Value(|s| float(s.observing.denials_skipped)),
     ),
     gauge(
@@ -217,25 +217,25 @@ pub const METRICS: &[Metric] = &[
     counter(
         "tidegate_requests_by_entry_total",
         "{request}",
-        "Requests by the values of the keys in `usage: by`, each once per key; other=\"true\": all values beyond the bound.",
+        "Requests by the values of the keys in `usage: by`, once per key; other=\"true\": all values not tracked individually.",
         Read::Series(|s, emit| s.visit_requests(Measure::Requests, emit)),
     ),
     counter(
         "tidegate_denied_requests_by_entry_total",
         "{request}",
-        "Those of them that were denied.",
+        "Denied requests by the values of the keys in `usage: by`, as for tidegate_requests_by_entry_total.",
         Read::Series(|s, emit| s.visit_requests(Measure::RequestsDenied, emit)),
     ),
     gauge(
         "tidegate_config_generation",
         "1",
-        "The number of the configuration in force, from 1; 0: none is loaded.",
+        "Generation of the configuration in force, from 1; 0: none is loaded.",
         Read::Value(|s| float(s.config.generation)),
     ),
     counter(
         "tidegate_config_reload_failures_total",
         "{load}",
-        "Loads that failed; the configuration in force stayed.",
+        "Failed loads; each kept the configuration that was in force.",
         Read::Value(|s| float(s.config.failures)),
     ),
     gauge(
@@ -247,73 +247,73 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "tidegate_clock_ahead_seconds",
         "s",
-        "How far the clock is ahead of a wall clock that was set back.",
+        "How far the service's clock is ahead of the wall clock, after that was set back.",
         Read::Value(|s| seconds(s.clock_ahead)),
     ),
     counter(
         "tidegate_overrides_ignored_total",
         "{override}",
-        "Limits in requests that were ignored because their unit is unknown.",
+        "Request overrides ignored because their unit is unknown.",
         Read::Value(|s| float(s.overrides_ignored)),
     ),
     gauge(
         "tidegate_history_rows",
         "{row}",
-        "Rows in the history of usage: minutes, hours and days of all series.",
+        "Rows in the usage history: minutes, hours and days of all series.",
         Read::Value(|s| float(s.history.rows)),
     ),
     gauge(
         "tidegate_history_bytes",
         "By",
-        "Size of the history's file, or of its memory, without the write-ahead log.",
+        "Size of the usage history, on disk or in memory, without the write-ahead log.",
         Read::Value(|s| float(s.history.bytes)),
     ),
     counter(
         "tidegate_history_flushes_total",
         "{flush}",
-        "Times that the history was written.",
+        "Successful writes of the usage history.",
         Read::Value(|s| float(s.history.flushes)),
     ),
     counter(
         "tidegate_history_flush_failures_total",
         "{flush}",
-        "Times that the history could not be written; decisions went on.",
+        "Failed writes of the usage history; decisions are not affected.",
         Read::Value(|s| float(s.history.failures)),
     ),
     gauge(
         "tidegate_history_last_flush_age_seconds",
         "s",
-        "Time since the history was last written, or since the start.",
+        "Time since the usage history was last written; before the first write, since the start.",
         Read::Value(|s| seconds(s.history.last_flush_age)),
     ),
     gauge(
         "tidegate_rule_limit",
         "{hit}",
-        "Hits that a limit in force allows in each of its periods.",
+        "Hits that a limit in force allows per period.",
         Read::Series(Snapshot::visit_limits),
     ),
     gauge(
         "tidegate_lifted_rules",
         "{rule}",
-        "Rules whose limits are configured and deny nothing, or not all of them; none: no series.",
+        "Rules with limits that deny nothing because they are disabled or in shadow mode; no series if there are none.",
         Read::Series(Snapshot::visit_lifted),
     ),
     gauge(
         "tidegate_shadow_mode",
         "1",
-        "1: the process is in shadow mode, and denies nothing; 0: it is not.",
+        "1: the process is in shadow mode and denies nothing; 0: it is not.",
         Read::Value(|s| truth(s.shadow_mode)),
     ),
     gauge(
         "tidegate_rule_saturation_ratio",
         "1",
-        "The largest share of its limit that a check of the rule found used in the last one to two minutes.",
+        "Largest used share of the rule's limit that a check found in the last one to two minutes.",
         Read::Series(Snapshot::visit_saturation),
     ),
     histogram(
         "tidegate_decision_seconds",
         "s",
-        "How long it took to read, decide and write a check over gRPC; a sample, which has all of slow traffic.",
+        "Time to read, decide and write a check over gRPC; all checks at low rates, a sample at high rates.",
         Read::Times(|s| &s.decisions),
     ),
     counter(
@@ -325,25 +325,25 @@ pub const METRICS: &[Metric] = &[
     counter(
         "tidegate_alerts_fired_total",
         "{message}",
-        "Messages that alerts fired, each once, however many receivers it has.",
+        "Notifications fired by alerts, each counted once, however many receivers it has.",
         Read::Value(|s| float(s.alerts.fired)),
     ),
     counter(
         "tidegate_alert_deliveries_total",
         "{message}",
-        "Messages of alerts by what became of them, receiver by receiver.",
+        "Deliveries of notifications by result, counted for each receiver.",
         Read::Series(|s, emit| visit_by(RESULT, &s.alerts.deliveries, emit)),
     ),
     gauge(
         "process_resident_memory_bytes",
         "By",
-        "Memory of the process, as the system counts it.",
+        "Resident memory of the process.",
         Read::Series(|s, emit| s.resident_bytes.into_iter().for_each(|n| emit(&[], float(n)))),
     ),
     gauge(
         "tidegate_build_info",
         "1",
-        "Always 1; the version is in the label.",
+        "Always 1; the label has the version.",
         Read::Series(|_, emit| emit(&[(VERSION, env!("CARGO_PKG_VERSION"))], 1.0)),
     ),
 ];

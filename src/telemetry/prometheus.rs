@@ -1,4 +1,4 @@
-//! Metrics as Prometheus reads them.
+//! Metrics in Prometheus' text format.
 
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
@@ -12,7 +12,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The snapshot in Prometheus' text format. Metrics without a series are left out.
 ///
-/// Cost: a few hundred bytes per rule; for the thread that serves `/metrics`, never for one that decides.
+/// Cost: a few hundred bytes per rule, on the thread that serves `/metrics`, never on one that decides.
 pub fn render(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for metric in METRICS {
@@ -21,7 +21,7 @@ pub fn render(snapshot: &Snapshot) -> String {
             continue;
         }
         if let Err(error) = TextEncoder::new().encode_utf8(&[family], &mut text) {
-            tracing::error!(metric = metric.name, %error, "metric not shown");
+            tracing::error!(metric = metric.name, %error, "metric left out: it cannot be encoded");
         }
     }
     text

@@ -1,4 +1,4 @@
-//! The values of all metrics at one moment: plain data, filled from the atomics that the hot path left behind.
+//! The values of all metrics at one moment: plain data, filled from the atomics that the decision path updates.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::usage::{Measure, Totals};
 
 /// The values of all metrics at one moment. Totals count from the start of the process.
 ///
-/// The caller keeps it bounded: series of rules and domains that exceed the bound are summed up in one that is
-/// called `other`, so that totals stay exact.
+/// The code that fills it keeps it bounded: series of rules and domains beyond the bound are summed up in one called `other`,
+/// so that totals stay exact.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The counts of each rule; no two with the same path.
@@ -36,7 +36,7 @@ pub struct Snapshot {
     pub sweep: SweepValues,
     /// The connections.
     pub connections: ConnectionValues,
-    /// Those who watch the usage.
+    /// Observers, and what they can see.
     pub observing: ObservingValues,
     /// Delayed replies in queues.
     pub delayed_replies: u64,
@@ -54,11 +54,11 @@ pub struct Snapshot {
     pub saturation: Vec<(String, String, f64)>,
     /// How long decisions take.
     pub decisions: Times,
-    /// Denied checks that were dropped, by consumer.
+    /// Denied checks dropped before a consumer could process them, by consumer.
     pub denials_dropped: Vec<(&'static str, u64)>,
     /// Alerts.
     pub alerts: AlertValues,
-    /// The memory of the process; `None` where the system does not report it.
+    /// The memory of the process; `None` if the system does not report it.
     pub resident_bytes: Option<u64>,
 }
 
@@ -69,20 +69,20 @@ pub struct LimitValue {
     pub domain: String,
     /// The rule's path.
     pub rule: String,
-    /// The limit's place in the rule, from 1.
+    /// The limit's position in the rule, from 1.
     pub place: usize,
     /// The length of its window.
     pub period: Nanos,
-    /// Hits that it allows in each.
+    /// Hits that it allows per window.
     pub requests: u32,
 }
 
 /// Alerts, since the start.
 #[derive(Clone, Debug, Default)]
 pub struct AlertValues {
-    /// Messages fired.
+    /// Notifications fired.
     pub fired: u64,
-    /// What became of them, by result.
+    /// Deliveries, by result.
     pub deliveries: Vec<(&'static str, u64)>,
 }
 
@@ -91,7 +91,7 @@ pub struct AlertValues {
 pub struct RuleSeries {
     /// The domain.
     pub domain: String,
-    /// The rule's path, domain included; with values where the rule asks for them.
+    /// The rule's path, domain included; with the values that the rule adds to it.
     pub rule: String,
     /// The first level as `key_value`.
     pub key1: String,
@@ -110,14 +110,14 @@ pub struct EntryRequests {
     pub key: String,
     /// The value; `None`: all values that have no series of their own.
     pub value: Option<String>,
-    /// Their sums.
+    /// The counts.
     pub totals: Totals,
 }
 
 /// How loading the configuration went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ConfigValues {
-    /// The configuration in force, from 1; 0: none.
+    /// The generation of the configuration in force, from 1; 0: none.
     pub generation: u64,
     /// Loads that succeeded.
     pub successes: u64,
@@ -160,12 +160,12 @@ pub struct SweepValues {
     pub longest_pause: Nanos,
 }
 
-/// Observers of the usage, and its capacity.
+/// Observers, and what they can see.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ObservingValues {
     /// Observers connected now.
     pub observers: u64,
-    /// Denied checks that were dropped before any listener.
+    /// Denied checks not passed on to listeners, because their rate is bounded.
     pub denials_skipped: u64,
     /// Counters tracked individually.
     pub series: u64,
@@ -195,7 +195,7 @@ pub struct HistoryValues {
     pub flushes: u64,
     /// Flushes that failed.
     pub failures: u64,
-    /// Since the last flush that succeeded.
+    /// Time since the last flush that succeeded.
     pub last_flush_age: Nanos,
 }
 
@@ -215,7 +215,8 @@ impl Snapshot {
         }
     }
 
-    /// A value that happens to be `other` is not taken for the others, nor is an empty one, which is without the label.
+    /// The label `other` marks the sum of all other values, so that a value that is itself `other`, or empty, is not mistaken
+    /// for it.
     pub(super) fn visit_requests(&self, measure: Measure, emit: Emit<'_>) {
         for series in &self.requests_by_entry {
             let EntryRequests { domain, key, value, totals } = series;
@@ -240,7 +241,7 @@ impl Snapshot {
         }
     }
 
-    /// Nothing but the domain is in a label: those that read the same are one series.
+    /// The domain is the only label: domains that are spelled the same in it share one series.
     pub(super) fn visit_domains_not_found(&self, emit: Emit<'_>) {
         let mut sums: BTreeMap<_, u64> = BTreeMap::new();
         for (domain, count) in &self.domains_not_found {

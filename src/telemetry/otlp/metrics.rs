@@ -1,4 +1,4 @@
-//! Metrics as observable instruments: nothing is counted twice, the SDK asks for the values when it exports.
+//! Metrics as observable instruments: nothing is counted twice, because the SDK asks for the values when it exports.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ pub(super) fn register(meter: &Meter, metrics: &'static [Metric], take: impl Fn(
                 instrument.observe(value, &labels);
             });
         };
-        // The SDK keeps the callback; the instrument itself is but a handle.
+        // The SDK keeps the callback; the instrument itself is only a handle.
         match metric.kind {
             Kind::Counter => {
                 let builder = meter.f64_observable_counter(metric.name).with_callback(callback);
                 let _ = builder.with_unit(metric.unit).with_description(metric.help).build();
             }
-            // The SDK's histograms measure by themselves; what is summed up already goes out as its buckets.
+            // The SDK's histograms take single measurements; these are aggregated already, and are exported as buckets.
             Kind::Histogram => {
                 let name = format!("{}_bucket", metric.name);
                 let builder = meter.f64_observable_counter(name).with_callback(callback);
@@ -42,7 +42,7 @@ pub(super) fn register(meter: &Meter, metrics: &'static [Metric], take: impl Fn(
     }
 }
 
-/// One snapshot for all instruments of one export: each asks once per export, so one that asks again begins the next.
+/// One snapshot for all instruments of one export. Each asks once per export, so one that asks again begins the next export.
 struct Shared<F> {
     take: F,
     current: Mutex<Current>,
@@ -51,7 +51,7 @@ struct Shared<F> {
 #[derive(Default)]
 struct Current {
     snapshot: Option<Arc<Snapshot>>,
-    /// The instruments that have read it, by their index.
+    /// The instruments that have read it, by index.
     readers: HashSet<usize>,
 }
 

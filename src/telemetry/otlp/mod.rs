@@ -1,8 +1,8 @@
-//! Pushes metrics and sampled spans to an OpenTelemetry collector, when one is named by the standard `OTEL_*` variables.
+//! Pushes metrics and sampled spans to an OpenTelemetry collector, if the standard `OTEL_*` variables name one.
 //!
-//! Without an endpoint nothing here exists and nothing costs. With one, spans go through a bounded queue (2,048 by default,
-//! `OTEL_BSP_MAX_QUEUE_SIZE`) to a thread of their own: a collector that is slow or down loses spans, which the SDK counts
-//! and logs, and never holds up a decision.
+//! Without an endpoint nothing is started, and nothing costs time. With one, spans go through a bounded queue (2,048 by
+//! default, `OTEL_BSP_MAX_QUEUE_SIZE`) to a thread of their own: when a collector is slow or down, spans are lost, which the
+//! SDK counts and logs, but no decision waits.
 
 mod metrics;
 mod settings;
@@ -35,24 +35,24 @@ pub struct Otlp {
     metrics: Option<SdkMeterProvider>,
 }
 
-/// Why telemetry cannot be exported as the environment asks.
+/// Why telemetry cannot be exported as the environment configures it.
 #[derive(Debug, thiserror::Error)]
 pub enum OtlpError {
-    /// A variable has a value that means nothing here.
+    /// A variable has a value that is not supported.
     #[error("{name}={value:?}: expected {expected}")]
     Setting {
         /// The variable.
         name: &'static str,
         /// Its value.
         value: String,
-        /// What it may be.
+        /// The supported values.
         expected: &'static str,
     },
     /// The SDK rejects the endpoint or another of its variables.
     #[error("telemetry cannot be exported: {0}; check the OTEL_EXPORTER_OTLP_* variables")]
     Exporter(#[from] ExporterBuildError),
-    /// The system has no thread left.
-    #[error("telemetry cannot be exported: no thread for it: {0}")]
+    /// The system cannot start another thread.
+    #[error("telemetry cannot be exported: no thread could be started: {0}")]
     Thread(#[from] io::Error),
 }
 
@@ -65,7 +65,7 @@ impl Otlp {
     /// `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_EXPORTER_OTLP_HEADERS`, `_TIMEOUT`, and the `OTEL_BSP_*` of the span queue.
     ///
     /// # Errors
-    /// A variable has a value that cannot be followed.
+    /// A variable has a value that is not supported, or the SDK rejects one.
     pub fn from_env() -> Result<Option<Self>, OtlpError> {
         Settings::read(|name| std::env::var(name).ok())?.map(Self::start).transpose()
     }
@@ -78,7 +78,7 @@ impl Otlp {
             let exporter = span_exporter(&target)?;
             let provider = SdkTracerProvider::builder()
                 .with_resource(resource())
-                // Whether a check is sampled is decided before there is a span.
+                // Sampling is decided before a span exists.
                 .with_sampler(Sampler::AlwaysOn)
                 .with_batch_exporter(exporter)
                 .build();
@@ -97,7 +97,7 @@ impl Otlp {
         Ok(Self { runtime: Some(runtime), traces, metrics })
     }
 
-    /// What decides which checks are traced; `None` when no endpoint takes traces.
+    /// Decides which checks are traced, and makes their spans; `None` if no endpoint takes traces.
     pub fn check_spans(&self) -> Option<CheckTracer> {
         self.traces.as_ref().map(|(_, tracer)| tracer.clone())
     }
@@ -109,13 +109,13 @@ impl Otlp {
         }
     }
 
-    /// Sends what is left and stops; gives up after `deadline`. Whether everything was sent. Blocks, so not on a thread that
-    /// runs tasks.
+    /// Sends what is left and stops, within `deadline`. Returns whether everything was sent. Blocks: not for a thread that runs
+    /// tasks.
     pub fn shutdown(mut self, deadline: Duration) -> bool {
         let (done, wait) = sync_channel(1);
         let (traces, metrics) = (self.traces.take(), self.metrics.take());
         let flush = move || {
-            // Metrics first: they are one message, while spans of a collector that is down may take the whole deadline.
+            // Metrics first: they are one message, while spans for a collector that is down may take the whole deadline.
             let metrics = metrics.is_none_or(|provider| provider.shutdown().is_ok());
             let traces = traces.is_none_or(|(provider, _)| provider.shutdown_with_timeout(deadline).is_ok());
             let _ = done.send(metrics && traces);
@@ -127,7 +127,7 @@ impl Otlp {
 
 impl Drop for Otlp {
     fn drop(&mut self) {
-        // A runtime that is dropped the plain way waits, and must not be dropped by a task.
+        // Dropping a runtime waits for its threads, which a task must not do.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -141,7 +141,7 @@ impl fmt::Debug for Otlp {
     }
 }
 
-/// Series per metric: as many as there may be rules in a snapshot; above it the SDK keeps one series for the rest.
+/// Series per metric: as many as a snapshot may have rules. The SDK aggregates the rest in one series.
 const MAX_SERIES: usize = 20_000;
 
 fn span_exporter(target: &Target) -> Result<SpanExporter, ExporterBuildError> {
@@ -160,7 +160,7 @@ fn metric_exporter(target: &Target) -> Result<MetricExporter, ExporterBuildError
     }
 }
 
-/// Who sends: what the environment says, and `tidegate` where it names no service.
+/// The identity of the sender: what the environment says, with `tidegate` as the default service name.
 fn resource() -> Resource {
     let found = Resource::builder().build();
     let name = found.get(&opentelemetry::Key::from_static_str("service.name"));

@@ -72,11 +72,11 @@ fn target(signal: &Signal, get: &impl Fn(&'static str) -> Option<String>) -> Res
         return Ok(None);
     };
     if endpoint.starts_with("https:") {
-        let expected = "http://host:port of a collector on this machine or network (it can speak TLS further on)";
+        let expected = "http://host:port of a collector on this machine or network (which can forward over TLS)";
         return Err(OtlpError::Setting { name, value: endpoint, expected });
     }
     let protocol = protocol(signal.protocol, get)?;
-    // A signal's own endpoint is taken as it is, the common one is the base of both signals' paths.
+    // A signal's own endpoint is taken as it is; the path of the signal is appended to the common one.
     if protocol != Protocol::Grpc && !is_own {
         endpoint.truncate(endpoint.trim_end_matches('/').len());
         endpoint.push_str(signal.http_path);

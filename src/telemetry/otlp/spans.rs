@@ -1,4 +1,4 @@
-//! Spans of checks: which to make is decided from one header or one random number, before anything is built.
+//! Spans of checks: one header or one random number decides whether a check has one, before anything is built.
 
 use std::fmt;
 
@@ -20,10 +20,10 @@ impl CheckTracer {
         Self { tracer, sampling }
     }
 
-    /// Begins the span of a check that came with this context; `None` when the check is not sampled.
+    /// Begins the span of a check with this trace context; `None` when the check is not sampled.
     ///
-    /// Cost when not sampled: `traceparent` is parsed, and a random number made where a share is sampled. A `traceparent`
-    /// that breaks the W3C format counts as none.
+    /// Cost when not sampled: parsing `traceparent`, and a random number if a share of checks is sampled. A `traceparent` that
+    /// does not follow the W3C format is ignored.
     pub fn begin(&self, trace: TraceContext<'_>) -> Option<CheckSpan> {
         let parent = trace.traceparent.and_then(Parent::parse);
         self.sampling.decide(parent.as_ref()).then(|| self.build(parent, trace.tracestate))
@@ -50,7 +50,7 @@ impl fmt::Debug for CheckTracer {
     }
 }
 
-/// The trace that a call is part of, as its W3C headers say.
+/// The trace that a call is part of, by its W3C headers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TraceContext<'c> {
     /// The header `traceparent`.
@@ -62,7 +62,7 @@ pub struct TraceContext<'c> {
 /// The span of one sampled check. It ends when it is dropped.
 #[derive(Debug)]
 pub struct CheckSpan {
-    /// Boxed: a check that is not sampled should not make room for it.
+    /// Boxed, so that a check that is not sampled does not reserve space for it.
     span: Box<Span>,
 }
 
@@ -73,7 +73,7 @@ impl CheckSpan {
         self.span.set_attribute(KeyValue::new("ratelimit.code", code));
     }
 
-    /// Adds the check's domain, as far as it was read, and the error that was answered instead of a decision.
+    /// Adds the check's domain, if it could be read, and the error that was returned instead of a decision.
     pub fn failed(&mut self, domain: &str, error: &str) {
         self.decided(domain, "UNKNOWN");
         self.span.set_status(Status::error(error.to_owned()));
@@ -88,9 +88,9 @@ fn cut(domain: &str) -> String {
 /// Which checks are sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sampling {
-    /// A check that is part of a trace is sampled if the trace is.
+    /// A check that is part of a trace is sampled if and only if the trace is.
     parent_based: bool,
-    /// The share of the others, in units of 2^-63.
+    /// The share of other checks that is sampled, in units of 2^-63.
     share: u64,
 }
 
@@ -106,8 +106,8 @@ impl Sampling {
         Self { parent_based, share: (share * WHOLE as f64) as u64 }
     }
 
-    /// Ratios are compared to the lower half of the trace's id, as the SDK does it: services that sample the same share
-    /// of the same traces choose the same ones.
+    /// Ratios are compared with the lower half of the trace id, as the SDK does: services that sample the same share of the
+    /// same traces choose the same ones.
     fn decide(self, parent: Option<&Parent>) -> bool {
         match (parent, self.share) {
             (Some(parent), _) if self.parent_based => parent.sampled,
@@ -152,7 +152,7 @@ impl Parent {
 
 const SPAN_NAME: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// Long enough for any domain that people give names to, short enough for a queue of 2,048 spans.
+/// Long enough for the name of any real domain, short enough for a queue of 2,048 spans.
 const MAX_DOMAIN: usize = 256;
 
 /// All checks.

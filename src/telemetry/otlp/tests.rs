@@ -1,4 +1,4 @@
-//! Against real collectors on this machine: one for gRPC, one for HTTP, and one that does not answer.
+//! Against real collectors on this machine: one over gRPC, one over HTTP, and one that does not answer.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -117,7 +117,7 @@ impl Collector {
     }
 }
 
-/// Exporters with these variables besides the endpoint.
+/// Exporters configured by these variables and the endpoint.
 fn otlp(addr: SocketAddr, variables: &[(&str, &str)]) -> Otlp {
     let settings = Settings::read(|name| match name {
         "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{addr}")),
@@ -227,7 +227,7 @@ fn every_instrument_of_an_export_sees_the_same_snapshot() {
     assert!(otlp.shutdown(DEADLINE));
 }
 
-/// There is no number of metrics above which some would be left out, or would see another snapshot.
+/// Any number of metrics is exported, all from one snapshot.
 #[test]
 fn a_hundred_metrics_see_the_same_snapshot() {
     let collector = Collector::grpc();
@@ -257,7 +257,7 @@ fn a_hundred_metrics_see_the_same_snapshot() {
 #[test]
 fn a_collector_that_does_not_answer_holds_nobody_up() {
     for protocol in ["grpc", "http/protobuf"] {
-        // Connections are taken by the system, and never answered.
+        // The system accepts connections, and nothing answers.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let otlp = otlp(silent.local_addr().unwrap(), &[("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)]);
         let tracer = otlp.check_spans().unwrap();
