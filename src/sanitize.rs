@@ -4,17 +4,17 @@
 
 /// The text on one line: characters that act on a display escaped, and cut after 200 bytes. It can neither end a line nor
 /// steer the terminal that shows it.
-pub fn sanitize(text: &str) -> String {
+pub(crate) fn sanitize(text: &str) -> String {
     sanitize_within(MAX_BYTES, text)
 }
 
 /// As [`sanitize`], but cut after `max_bytes`: for texts that hold several names.
-pub fn sanitize_within(max_bytes: usize, text: &str) -> String {
+pub(crate) fn sanitize_within(max_bytes: usize, text: &str) -> String {
     escaped(max_bytes, text, acts_on_display)
 }
 
 /// As [`sanitize`], but line ends stay, and nothing is cut: for messages of our own that quote bounded parts of a text.
-pub fn sanitize_lines(text: &str) -> String {
+pub(crate) fn sanitize_lines(text: &str) -> String {
     escaped(usize::MAX, text, |c| c != '\n' && acts_on_display(c))
 }
 

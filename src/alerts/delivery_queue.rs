@@ -7,7 +7,7 @@ use crate::units::{Nanos, Timestamp};
 
 /// One message on its way to one receiver.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// The message.
     pub notification: Arc<Notification>,
     /// Whom it is for.
@@ -20,39 +20,34 @@ pub struct Delivery {
 
 /// Everything that waits to be sent.
 #[derive(Debug, Default)]
-pub struct DeliveryQueue {
+pub(crate) struct DeliveryQueue {
     /// Oldest first.
     waiting: Vec<Delivery>,
 }
 
 impl DeliveryQueue {
     /// Takes in a parcel. What no longer fits, the oldest first, is handed back.
-    pub fn push(&mut self, delivery: Delivery) -> Option<Delivery> {
+    pub(crate) fn push(&mut self, delivery: Delivery) -> Option<Delivery> {
         let oldest = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
         self.waiting.push(delivery);
         oldest
     }
 
     /// Takes out the parcel that has been due for the longest time.
-    pub fn take_due(&mut self, now: Timestamp) -> Option<Delivery> {
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Delivery> {
         let due = self.waiting.iter().enumerate().filter(|(_, delivery)| delivery.due <= now);
         let (at, _) = due.min_by_key(|(_, delivery)| delivery.due)?;
         Some(self.waiting.remove(at))
     }
 
     /// When the next one is due.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.waiting.iter().map(|delivery| delivery.due).min()
     }
 
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
-    }
-
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 }
 
@@ -61,7 +56,7 @@ impl Delivery {
     ///
     /// The wait doubles with each failure, up to five minutes. `chance`, of which every number is as likely as any
     /// other, takes up to half of it off, so that parcels that failed together are not tried together.
-    pub fn again(mut self, now: Timestamp, chance: u64) -> Option<Self> {
+    pub(crate) fn again(mut self, now: Timestamp, chance: u64) -> Option<Self> {
         self.failures += 1;
         if self.failures >= ATTEMPTS {
             return None;

@@ -17,7 +17,7 @@ use crate::settings::Secret;
 
 /// Sends messages, one at a time, each within [`TIMEOUT`].
 #[derive(Debug)]
-pub struct Notifier {
+pub(crate) struct Notifier {
     agent: Agent,
     smtp_url: Option<Secret>,
     instance: Instance,
@@ -25,7 +25,7 @@ pub struct Notifier {
 
 /// Why a message was not taken. Its text holds no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// It may be taken later.
     #[error("{0}")]
     ForNow(String),
@@ -36,7 +36,7 @@ pub enum Failure {
 
 impl Notifier {
     /// A courier who sends mail by the server at `smtp_url`, in the name of `instance`.
-    pub fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
+    pub(crate) fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -56,7 +56,7 @@ impl Notifier {
     ///
     /// # Errors
     /// Why the receiver did not take it.
-    pub fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
+    pub(crate) fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
         match receiver {
             Receiver::Webhook { address, headers } => self.post(notification, address, headers),
             Receiver::Mail { to, from } => self.mail(notification, to, from.as_deref()),
@@ -146,4 +146,4 @@ fn not_mailed(error: &lettre::transport::smtp::Error) -> Failure {
 }
 
 /// A receiver that takes longer has not understood that it only takes a note.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);

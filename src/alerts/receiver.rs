@@ -7,7 +7,7 @@ use crate::settings::{AlertSettings, Secret};
 
 /// One who is notified of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Receiver {
+pub(crate) enum Receiver {
     /// An address that takes a POST.
     Webhook {
         /// The address.
@@ -26,7 +26,7 @@ pub enum Receiver {
 
 /// Where a webhook is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// Here.
     Url(String),
     /// Where that environment variable says.
@@ -37,7 +37,7 @@ pub enum Address {
 
 impl Receiver {
     /// The receivers of an alert: its own, or if it names none those of the process.
-    pub fn for_alert(alert: &Alert, settings: &AlertSettings) -> Vec<Self> {
+    pub(crate) fn for_alert(alert: &Alert, settings: &AlertSettings) -> Vec<Self> {
         let webhook = alert.webhook.as_ref().map(|webhook| Self::Webhook {
             address: match &webhook.target {
                 Target::Url(url) => Address::Url(url.clone()),
@@ -64,7 +64,7 @@ impl Receiver {
     }
 
     /// What is missing for it to work at all, as far as that shows beforehand.
-    pub fn lacks(&self, settings: &AlertSettings) -> Option<String> {
+    pub(crate) fn lacks(&self, settings: &AlertSettings) -> Option<String> {
         match self {
             Self::Webhook { address, headers } => {
                 let variable = match address {

@@ -17,7 +17,7 @@ use crate::telemetry::otlp::Otlp;
 
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// As asked, by the deadline at the latest.
     Orderly,
     /// By a second signal.

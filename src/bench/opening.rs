@@ -15,7 +15,7 @@ use super::traffic::{Picks, Traffic};
 
 /// A server that checks cannot be sent to.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// There is no connection.
     #[error("cannot connect: {0}")]
     Connect(io::Error),

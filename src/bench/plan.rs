@@ -9,7 +9,7 @@ use crate::runtime::Process;
 
 /// What to ask, how often, and whom.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The server.
     pub target: Address,
     /// What each check asks for.

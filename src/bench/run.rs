@@ -19,7 +19,7 @@ use crate::units::Nanos;
 
 /// What a run came to.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// How checks followed each other.
     pub pace: Pace,
     /// The time in which checks counted, in seconds: less than planned when the run was ended early.
@@ -40,7 +40,7 @@ pub struct Measured {
 
 /// What the server cost while checks counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerCost {
+pub(crate) struct ServerCost {
     /// Nanoseconds on processors.
     pub cpu_ns: u64,
     /// Bytes of memory in use when checks began to count, and at the end.
@@ -49,7 +49,7 @@ pub struct ServerCost {
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// The time since it began.
     pub elapsed: Nanos,
     /// Whether checks count already.
@@ -62,7 +62,7 @@ pub struct Progress {
 
 /// A run that did not come to anything.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// The server cannot be asked.
     #[error("{target}: {error}")]
     Start {
@@ -88,7 +88,11 @@ pub enum RunError {
 ///
 /// # Errors
 /// There is no connection at the beginning, or nothing was measured.
-pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Progress)) -> Result<Measured, RunError> {
+pub(crate) fn run(
+    plan: &Plan,
+    interrupted: &dyn Fn() -> bool,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Measured, RunError> {
     let common = Arc::new(plan.clone());
     let (ready, greeted) = sync_channel(plan.threads);
     let mut threads = Vec::new();
@@ -132,7 +136,7 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
 ///
 /// # Errors
 /// There is no connection, or no HTTP/2 server.
-pub fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
+pub(crate) fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")));
     let denied = runtime.and_then(|runtime| runtime.block_on(probe(plan)));

@@ -10,7 +10,7 @@ use rand_distr::{Distribution, Exp1};
 
 /// How checks follow each other.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// Each answer is followed by the next check at once.
     Closed,
     /// So many checks a second, whatever the answers do.
@@ -24,7 +24,7 @@ pub enum Pace {
 
 /// How the checks of an open loop are spread over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrivals {
+pub(crate) enum Arrivals {
     /// All at the same distance.
     Even,
     /// As independent callers come: distances by the exponential distribution.

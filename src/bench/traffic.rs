@@ -8,7 +8,7 @@ use rand_distr::{Distribution, Zipf};
 
 /// What each check asks for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// The domain of the rules.
     pub domain: String,
     /// Descriptors of each check, from 1; each picks a key of its own.
@@ -25,7 +25,7 @@ pub struct Traffic {
 
 /// Which keys are picked how often.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Popularity {
+pub(crate) enum Popularity {
     /// All alike.
     Uniform,
     /// The n-th key in proportion to 1 / n^exponent.
@@ -36,18 +36,18 @@ pub enum Popularity {
 }
 
 /// Keys always have so many digits: then each check has the same bytes but for them.
-pub const DIGITS: usize = 10;
+pub(crate) const DIGITS: usize = 10;
 /// The number of keys that [`DIGITS`] can name.
-pub const MAX_KEYS: u64 = 10_u64.pow(10);
+pub(crate) const MAX_KEYS: u64 = 10_u64.pow(10);
 /// The value of `k0` that is limited to nothing. As long as a key.
-pub const OVER_LIMIT: &str = "over-limit";
+pub(crate) const OVER_LIMIT: &str = "over-limit";
 
 impl Traffic {
     /// The rules, in YAML, that a server needs for this traffic: one limit that nobody reaches, at the depth of the
     /// entries, all of whose values vary, and one of nothing for [`OVER_LIMIT`].
     ///
     /// Windows are a day long, so that counters outlive a run.
-    pub fn rules(&self) -> String {
+    pub(crate) fn rules(&self) -> String {
         let mut yaml = format!(
             "# What `tidegate bench` asks for with --domain {0} --entries {1}: any value counts on its own,\n\
              # and a check whose k0 is {OVER_LIMIT} is always denied.\n\

@@ -5,68 +5,28 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::files::{InForce, Verdict};
+use super::publish::{Loaded, Publisher, ReloadStatus};
 use super::{ContentHash, Files, Pace, ReadError, Source, Watch};
-use crate::rules::{self, ConfigError, LiftedCounts, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::Clock;
-use crate::units::Timestamp;
 
 /// Loads the configuration of one [`Source`], at the start and whenever it changes.
-pub struct Reloader {
+pub(crate) struct Reloader {
     source: Source,
     clock: Arc<Clock>,
     /// Whether the process is in shadow mode, for the log.
     shadow_mode: bool,
-    status: ArcSwap<ReloadStatus>,
+    publisher: Publisher,
     /// One load at a time: the watch and a signal may come together.
     work: Mutex<Work>,
 }
 
-/// How loading has gone so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReloadStatus {
-    /// The number of the configuration in force: 1 for the first, 0 for none.
-    pub generation: u64,
-    /// When it was loaded.
-    pub loaded_at: Option<Timestamp>,
-    /// The failure since then, if the last load failed: the configuration in force is not the one on disk.
-    pub last_error: Option<FailedLoad>,
-    /// Loads that succeeded.
-    pub successes: u64,
-    /// Loads that failed.
-    pub failures: u64,
-}
-
-/// A load that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedLoad {
-    /// When.
-    pub at: Timestamp,
-    /// Every error, `file:line: message`; of more than 1,000 the first, and how many more there are.
-    pub errors: Vec<String>,
-}
-
-/// What was loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loaded {
-    /// The number of this configuration, from 1.
-    pub generation: u64,
-    /// Its files.
-    pub files: usize,
-    /// Its domains.
-    pub domains: usize,
-    /// Its rules.
-    pub rules: usize,
-    /// What of it is switched off.
-    pub lifted: LiftedCounts,
-}
-
 /// Why a configuration was not loaded. Shown, it has one line per error.
 #[derive(Debug)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The files could not be read.
     Read(ReadError),
     /// The files are wrong.
@@ -83,7 +43,7 @@ impl std::error::Error for LoadError {}
 
 impl LoadError {
     /// Each error on a line.
-    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let (read, rules) = match self {
             Self::Read(error) => (Some(error.to_string()), [].as_slice()),
             Self::Rules(errors) => (None, errors.as_slice()),
@@ -95,7 +55,7 @@ impl LoadError {
 impl Reloader {
     /// A reloader that has not loaded anything yet. `apply` receives each good configuration, usually to
     /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
-    pub fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
+    pub(crate) fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
         Self::with_loader(source, clock, rules::load, apply)
     }
 
@@ -105,27 +65,26 @@ impl Reloader {
         load: impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static,
         apply: impl FnMut(RuleSet) + Send + 'static,
     ) -> Self {
-        let work =
-            Work { load: Box::new(load), apply: Box::new(apply), tried: None, in_force: None, logged: Vec::new() };
-        Self { source, clock, shadow_mode: false, status: ArcSwap::default(), work: Mutex::new(work) }
+        let work = Work { load: Box::new(load), tried: None, in_force: None, logged: Vec::new() };
+        Self { source, clock, shadow_mode: false, publisher: Publisher::new(apply), work: Mutex::new(work) }
     }
 
     /// The same for a process that denies nothing, which the log then says at every load.
     #[must_use]
-    pub fn with_shadow_mode(self, shadow_mode: bool) -> Self {
+    pub(crate) fn with_shadow_mode(self, shadow_mode: bool) -> Self {
         Self { shadow_mode, ..self }
     }
 
     /// How loading has gone so far. Cost: one atomic load; never waits.
-    pub fn status(&self) -> Arc<ReloadStatus> {
-        self.status.load_full()
+    pub(crate) fn status(&self) -> Arc<ReloadStatus> {
+        self.publisher.status()
     }
 
     /// Loads for the first time. The outcome is counted, but the caller reports it: with [`log`](Self::log), or as an error.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration.
-    pub fn load(&self) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read());
         self.take(&mut work, parsed)
@@ -135,7 +94,7 @@ impl Reloader {
     ///
     /// # Errors
     /// Everything that is wrong with the configuration; the one in force stays.
-    pub fn reload(&self) -> Result<Loaded, LoadError> {
+    pub(crate) fn reload(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read_patiently());
         let loaded = self.take(&mut work, parsed);
@@ -147,7 +106,7 @@ impl Reloader {
     }
 
     /// Logs what was loaded. What is switched off has fields of its own, which are not there when nothing is.
-    pub fn log(&self, loaded: &Loaded) {
+    pub(crate) fn log(&self, loaded: &Loaded) {
         let Loaded { generation, files, domains, rules, lifted } = loaded;
         let given = |count: usize| (count > 0).then_some(count);
         tracing::info!(
@@ -168,7 +127,7 @@ impl Reloader {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn watch(self: &Arc<Self>, pace: Pace) -> io::Result<Watch> {
+    pub(crate) fn watch(self: &Arc<Self>, pace: Pace) -> io::Result<Watch> {
         let (reloader, tried) = (self.clone(), self.work.lock().tried);
         let wait = pace.deferral;
         let on_change = move |read, is_stable: bool| reloader.change(read, (!is_stable).then_some(wait));
@@ -214,48 +173,28 @@ impl Reloader {
             }
             Err((tried, error)) => {
                 work.tried = tried;
-                self.fail(&error);
+                self.publisher.reject(kept(&error));
                 Err(error)
             }
         }
     }
 
     fn succeed(&self, work: &mut Work, files: &Files, rules: RuleSet) -> Loaded {
-        let before = self.status.load();
-        let loaded = Loaded {
-            generation: before.generation + 1,
-            files: files.files.len(),
-            domains: rules.domains().count(),
-            rules: rules.rules().len(),
-            lifted: rules.lifted_counts(),
-        };
         for warning in warnings(files, &rules).take(MAX_KEPT_ERRORS) {
             tracing::warn!("{warning}");
         }
         work.in_force = Some(InForce::new(files, &rules));
-        (work.apply)(rules);
         work.logged.clear();
-        self.status.store(Arc::new(ReloadStatus {
-            generation: loaded.generation,
-            loaded_at: Some(self.clock.now()),
-            last_error: None,
-            successes: before.successes + 1,
-            failures: before.failures,
-        }));
-        loaded
-    }
-
-    fn fail(&self, error: &LoadError) {
-        let mut status = ReloadStatus::clone(&self.status.load());
-        status.failures += 1;
-        status.last_error = Some(FailedLoad { at: self.clock.now(), errors: kept(error) });
-        self.status.store(Arc::new(status));
+        self.publisher.publish(files.files.len(), rules)
     }
 }
 
 impl fmt::Debug for Reloader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloader").field("source", &self.source).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Reloader")
+            .field("source", &self.source)
+            .field("publisher", &self.publisher)
+            .finish_non_exhaustive()
     }
 }
 
@@ -263,7 +202,7 @@ impl fmt::Debug for Reloader {
 type Parsed = Result<(Files, RuleSet), (Option<ContentHash>, LoadError)>;
 
 /// A line for each thing that loads but is hardly meant.
-pub fn warnings<'l>(files: &'l Files, rules: &'l RuleSet) -> impl Iterator<Item = String> + 'l {
+pub(crate) fn warnings<'l>(files: &'l Files, rules: &'l RuleSet) -> impl Iterator<Item = String> + 'l {
     files.passed_over.iter().cloned().chain(rules.warnings().iter().map(ConfigError::to_string))
 }
 
@@ -272,7 +211,6 @@ type Load = dyn Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigErro
 /// What only one load at a time may use.
 struct Work {
     load: Box<Load>,
-    apply: Box<dyn FnMut(RuleSet) + Send>,
     /// The content that was last tried, good or bad.
     tried: Option<ContentHash>,
     /// What is in force, as far as the next change is compared with it.

@@ -13,7 +13,7 @@ use crate::runtime::lifecycle::Phases;
 
 /// Gives the response a body that ends with UNAVAILABLE (so that clients go elsewhere) once the process stops and the
 /// stream has nothing more to send at once.
-pub fn end_with(phases: &Phases, response: Response<Body>) -> Response<Body> {
+pub(crate) fn end_with(phases: &Phases, response: Response<Body>) -> Response<Body> {
     if response.body().is_end_stream() {
         return response;
     }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// A data directory that this process holds; it is free again when this is dropped, or the process is gone.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum DataDirError {
+pub(crate) enum DataDirError {
     /// Another process has it.
     #[error("cannot use --data-dir {0}: another tidegate process does; give each process a directory of its own")]
     Taken(PathBuf),
@@ -32,7 +32,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When another process has it, or it cannot be made or written.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |error| DataDirError::Unusable { path: path.into(), error };
         fs::create_dir_all(path).map_err(unusable)?;
         let lock = File::create(path.join(LOCK)).map_err(unusable)?;
@@ -44,7 +44,7 @@ impl DataDir {
     }
 
     /// Where the history is.
-    pub fn usage(&self) -> PathBuf {
+    pub(crate) fn usage(&self) -> PathBuf {
         self.path.join(USAGE)
     }
 }

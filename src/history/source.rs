@@ -8,7 +8,7 @@ use crate::usage::{CounterCounts, Measure, RequestCounts, RuleCounts, Totals, Us
 /// The cumulative counts of every series that counted anything.
 ///
 /// Cost: a snapshot, and about 150 bytes for each series; there are as many as `usage` has, which is bounded.
-pub fn readings(usage: &Usage) -> Vec<Reading> {
+pub(crate) fn readings(usage: &Usage) -> Vec<Reading> {
     let UsageSnapshot { rules, counters, requests, unmatched } = usage.snapshot();
     let unmatched =
         Reading { series: Series::Unmatched, counts: Totals::default().with(Measure::RequestsUnmatched, unmatched) };

@@ -8,7 +8,7 @@ use crate::units::Timestamp;
 
 /// How recording goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// Why nothing is written at present.
     pub failure: Option<String>,
     /// Rows in the history.

@@ -17,7 +17,7 @@ use crate::service::{Call, Reply, Service};
 
 /// Decides about checks that come as JSON.
 #[derive(Clone, Debug)]
-pub struct JsonChecks {
+pub(crate) struct JsonChecks {
     /// Decides.
     pub service: Arc<Service>,
     /// What incomplete bodies hold.

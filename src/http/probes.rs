@@ -15,7 +15,7 @@ use crate::sanitize::sanitize;
 
 /// What the probes look at.
 #[derive(Clone, Debug)]
-pub struct Probes {
+pub(crate) struct Probes {
     /// The phase of the process.
     pub phases: Phases,
     /// How loading the configuration goes.

@@ -16,56 +16,47 @@ use crate::runtime::lifecycle::Phases;
 
 /// How many connections one port may have, and how many there were. Shared by all that accept on the port.
 #[derive(Clone, Debug)]
-pub struct ConnectionLimit(Arc<LimitState>);
+pub(crate) struct ConnectionLimit(Arc<LimitState>);
 
 #[derive(Debug)]
 struct LimitState {
     free: Arc<Semaphore>,
     max: usize,
-    accepted: AtomicU64,
     rejected: AtomicU64,
+    /// Calls of accept that failed (no file descriptor left, or the peer was gone already), for the log.
     failed: AtomicU64,
 }
 
 impl ConnectionLimit {
     /// Room for `max` connections.
-    pub fn new(max: u32) -> Self {
+    pub(crate) fn new(max: u32) -> Self {
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let (accepted, rejected, failed) = Default::default();
-        Self(Arc::new(LimitState { free: Arc::new(Semaphore::new(max)), max, accepted, rejected, failed }))
+        let (rejected, failed) = Default::default();
+        Self(Arc::new(LimitState { free: Arc::new(Semaphore::new(max)), max, rejected, failed }))
     }
 
     /// Connections open now.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.0.max.saturating_sub(self.0.free.available_permits())
     }
 
-    /// Connections that were given a slot since the start.
-    pub fn accepted(&self) -> u64 {
-        self.0.accepted.load(Ordering::Relaxed)
-    }
-
     /// Connections closed at once since the start, because every slot was taken.
-    pub fn rejected(&self) -> u64 {
+    pub(crate) fn rejected(&self) -> u64 {
         self.0.rejected.load(Ordering::Relaxed)
-    }
-
-    /// Calls of accept that failed since the start (no file descriptor left, or the peer was gone already).
-    pub fn failed(&self) -> u64 {
-        self.0.failed.load(Ordering::Relaxed)
     }
 
     fn take(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.0.free).try_acquire_owned().ok();
-        let counter = if permit.is_some() { &self.0.accepted } else { &self.0.rejected };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if permit.is_none() {
+            self.0.rejected.fetch_add(1, Ordering::Relaxed);
+        }
         permit
     }
 }
 
 /// One listening socket of a runtime.
 #[derive(Debug)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     listener: Listener,
     connection_limit: ConnectionLimit,
 }
@@ -78,7 +69,7 @@ enum Listener {
 
 /// A connection that has a slot.
 #[derive(Debug)]
-pub enum Peer {
+pub(crate) enum Peer {
     /// Over TCP, with TCP_NODELAY: an answer must not wait for the next one.
     Tcp(TcpStream),
     /// Over a unix socket.
@@ -90,7 +81,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the runtime cannot take the socket.
-    pub fn new(socket: Socket, connection_limit: ConnectionLimit) -> io::Result<Self> {
+    pub(crate) fn new(socket: Socket, connection_limit: ConnectionLimit) -> io::Result<Self> {
         let listener = match socket {
             Socket::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
             Socket::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
@@ -99,7 +90,7 @@ impl Acceptor {
     }
 
     /// Serves each connection in a task of its own until the process stops, then waits for those that are left.
-    pub async fn serve<F>(self, mut phases: Phases, connection: impl Fn(Peer) -> F)
+    pub(crate) async fn serve<F>(self, mut phases: Phases, connection: impl Fn(Peer) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// The protocol of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1, or anything that is not HTTP/2.
     Http1,
     /// HTTP/2 with prior knowledge.
@@ -19,7 +19,7 @@ pub enum Protocol {
 
 /// Why a connection never began.
 #[derive(Debug, thiserror::Error)]
-pub enum OpeningError {
+pub(crate) enum OpeningError {
     /// It said nothing, or not enough, for ten seconds.
     #[error("the peer was silent")]
     Silent,
@@ -30,7 +30,7 @@ pub enum OpeningError {
 
 /// A connection of which the first bytes were read; they are read again.
 #[derive(Debug)]
-pub struct Opened<S> {
+pub(crate) struct Opened<S> {
     first: [u8; PREFACE.len()],
     /// What of `first` is still to be read again.
     unread: std::ops::Range<usize>,
@@ -41,7 +41,7 @@ pub struct Opened<S> {
 ///
 /// # Errors
 /// When the peer leaves or is silent.
-pub async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
+pub(crate) async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
     open_within(DEADLINE, stream).await
 }
 

@@ -17,7 +17,7 @@ use crate::service::Service;
 
 /// What every worker works with.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// Decides; each worker takes a clone with a slot of its own.
     pub service: Service,
     /// How many connections all workers together may have.
@@ -26,7 +26,7 @@ pub struct Context {
 
 /// The running workers.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     ended: Vec<oneshot::Receiver<()>>,
 }
 
@@ -35,14 +35,14 @@ impl Workers {
     ///
     /// # Errors
     /// When the system has no thread, or no event queue, for one of them.
-    pub fn start(sockets: Vec<Socket>, context: &Context) -> io::Result<Self> {
+    pub(crate) fn start(sockets: Vec<Socket>, context: &Context) -> io::Result<Self> {
         let workers = sockets.into_iter().enumerate();
         let ended = workers.map(|(index, socket)| start(index, socket, context.clone())).collect::<io::Result<_>>()?;
         Ok(Self { ended })
     }
 
     /// Waits until one worker has ended: before the process stops that is a failure. Cancel safe.
-    pub async fn any_ended(&mut self) {
+    pub(crate) async fn any_ended(&mut self) {
         poll_fn(|cx| {
             let is_over = |worker: &mut oneshot::Receiver<()>| pin!(worker).poll(cx).is_ready();
             if self.ended.iter_mut().any(is_over) { Poll::Ready(()) } else { Poll::Pending }
@@ -51,7 +51,7 @@ impl Workers {
     }
 
     /// Waits until every worker has sent its last answer.
-    pub async fn all_ended(self) {
+    pub(crate) async fn all_ended(self) {
         for worker in self.ended {
             // An error means that the thread is gone, which is an end too.
             let _gone = worker.await;

@@ -17,7 +17,7 @@ use crate::usage::{Listener, RuleName, Scope, Selection, UsageSnapshot};
 
 /// How many observers there are.
 #[derive(Clone, Debug, Default)]
-pub struct Observers(Arc<AtomicUsize>);
+pub(crate) struct Observers(Arc<AtomicUsize>);
 
 /// The place of one observer, given back when it is dropped.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Reading {
 
 impl Observers {
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 

@@ -272,8 +272,7 @@ fn the_same_errors_are_logged_once_and_many_are_cut() {
     let kept = kept(&errors);
     assert_eq!((kept.len(), kept[1_000].as_str()), (1_001, "and 2 more errors"));
 
-    let mut work =
-        Work { load: Box::new(rules::load), apply: Box::new(|_| ()), tried: None, in_force: None, logged: Vec::new() };
+    let mut work = Work { load: Box::new(rules::load), tried: None, in_force: None, logged: Vec::new() };
     let lines = Arc::new(Mutex::new(Vec::new()));
     let out = Lines(lines.clone());
     let subscriber = tracing_subscriber::fmt().with_writer(move || out.clone()).with_ansi(false).finish();
