@@ -1,24 +1,24 @@
-//! PURE: what is to be sent, when, and for how long it is tried.
+//! PURE: what is to be sent and when, and how often it is tried.
 
 use std::sync::Arc;
 
 use super::{Notification, Receiver};
 use crate::units::{Nanos, Timestamp};
 
-/// One message on its way to one receiver.
+/// One notification for one receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivery {
-    /// The message.
+    /// The notification.
     pub notification: Arc<Notification>,
-    /// Whom it is for.
+    /// The receiver.
     pub receiver: Arc<Receiver>,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     pub failures: u32,
-    /// Not before then.
+    /// The time of the next attempt.
     pub due: Timestamp,
 }
 
-/// Everything that waits to be sent.
+/// The deliveries that wait to be sent.
 #[derive(Debug, Default)]
 pub(crate) struct DeliveryQueue {
     /// Oldest first.
@@ -26,36 +26,36 @@ pub(crate) struct DeliveryQueue {
 }
 
 impl DeliveryQueue {
-    /// Takes in a parcel. What no longer fits, the oldest first, is handed back.
+    /// Adds a delivery. Returns the oldest one if the queue is full.
     pub(crate) fn push(&mut self, delivery: Delivery) -> Option<Delivery> {
         let oldest = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
         self.waiting.push(delivery);
         oldest
     }
 
-    /// Takes out the parcel that has been due for the longest time.
+    /// Takes out the delivery that has been due for the longest time.
     pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Delivery> {
         let due = self.waiting.iter().enumerate().filter(|(_, delivery)| delivery.due <= now);
         let (at, _) = due.min_by_key(|(_, delivery)| delivery.due)?;
         Some(self.waiting.remove(at))
     }
 
-    /// When the next one is due.
+    /// When the next delivery is due.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.waiting.iter().map(|delivery| delivery.due).min()
     }
 
-    /// How many wait.
+    /// The number of deliveries that wait.
     pub(crate) fn len(&self) -> usize {
         self.waiting.len()
     }
 }
 
 impl Delivery {
-    /// The parcel for another attempt, after one at `now` failed; nothing when it was tried often enough.
+    /// The delivery for another attempt after one failed at `now`; `None` after [`ATTEMPTS`].
     ///
-    /// The wait doubles with each failure, up to five minutes. `chance`, of which every number is as likely as any
-    /// other, takes up to half of it off, so that parcels that failed together are not tried together.
+    /// The wait doubles with each failure, up to five minutes. `chance`, a uniform random number, shortens it by up to half, so
+    /// that deliveries that failed together are not tried again together.
     pub(crate) fn again(mut self, now: Timestamp, chance: u64) -> Option<Self> {
         self.failures += 1;
         if self.failures >= ATTEMPTS {
@@ -68,9 +68,9 @@ impl Delivery {
     }
 }
 
-/// Of a KiB or two each. Who has not read a thousand messages does not miss the oldest.
+/// A KiB or two each. With a thousand messages unread, the oldest is the least useful.
 const MAX_WAITING: usize = 1_000;
-/// With the waits between them: five to ten minutes, longer than a receiver takes to restart.
+/// With the waits in between they take five to ten minutes, longer than a receiver takes to restart.
 const ATTEMPTS: u32 = 10;
 const FIRST_WAIT: Nanos = Nanos::SECOND;
 const LONGEST_WAIT: Nanos = Nanos::from_secs(300);

@@ -1,4 +1,4 @@
-//! PURE: denials in, messages out. No clock, no thread, no network.
+//! PURE: denials in, notifications out. No clock, no thread, no network.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,13 +10,13 @@ use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Denial;
 
-/// Counts denials for every alert, and says when a notification is due.
+/// Counts denials for every alert, and decides when a notification is due.
 ///
-/// When a count is reached it begins again: a denial belongs to one message, sent or suppressed.
+/// A count that has reached its threshold starts from zero: each denial belongs to one notification, sent or suppressed.
 #[derive(Debug, Default)]
 pub(crate) struct Evaluator {
     watched: Vec<Watched>,
-    /// Subjects of all alerts together.
+    /// The number of subjects, of all alerts together.
     subjects: usize,
 }
 
@@ -26,11 +26,11 @@ struct Watched {
     domain: String,
     alert: Arc<Alert>,
     counts: HashMap<Subject, Counted, ahash::RandomState>,
-    /// When room was last made, which looks at every subject.
+    /// When subjects were last cleared, which reads all of them.
     cleared_at: Timestamp,
 }
 
-/// What was counted of one subject.
+/// The counts of one subject.
 #[derive(Debug, Default)]
 struct Counted {
     window: Window,
@@ -40,7 +40,7 @@ struct Counted {
 }
 
 impl Evaluator {
-    /// Takes over the alerts of a configuration. Those that are as they were go on counting.
+    /// Takes over the alerts of a configuration. Unchanged alerts keep their counts.
     pub(crate) fn configure<'d>(&mut self, domains: impl Iterator<Item = &'d Domain>) {
         let mut before = std::mem::take(&mut self.watched);
         for domain in domains {
@@ -57,17 +57,17 @@ impl Evaluator {
         self.watched.iter().map(|watched| (&*watched.domain, &*watched.alert))
     }
 
-    /// Whether an alert counts rules, so that [`count_rule`](Self::count_rule) is to be called.
+    /// Whether an alert counts by rule, so that [`count_rule`](Self::count_rule) has to be called.
     pub(crate) fn counts_rules(&self) -> bool {
         self.watched.iter().any(|watched| watched.alert.per == Per::Rule)
     }
 
-    /// Whether an alert counts by entry, so that [`count_denial`](Self::count_denial) is to be called.
+    /// Whether an alert counts by entry, so that [`count_denial`](Self::count_denial) has to be called.
     pub(crate) fn counts_entries(&self) -> bool {
         self.watched.iter().any(|watched| watched.alert.per != Per::Rule)
     }
 
-    /// Counts checks that a rule denied, for the alerts per rule.
+    /// Counts checks that a rule denied, for alerts per rule.
     pub(crate) fn count_rule(&mut self, now: Timestamp, domain: &str, rule: &str, denials: u64) {
         let left = &mut self.subjects;
         for watched in &mut self.watched {
@@ -77,8 +77,8 @@ impl Evaluator {
         }
     }
 
-    /// Counts a denied check once, for each alert per entry whose rule is among those that denied it. What shadow mode let
-    /// pass is not denied.
+    /// Counts a denied check once for each alert per entry, if the alert's rule is one that denied it. A check that shadow mode
+    /// admitted is not denied.
     pub(crate) fn count_denial(&mut self, denial: &Denial) {
         if denial.shadow {
             return;
@@ -93,7 +93,7 @@ impl Evaluator {
         }
     }
 
-    /// The messages that are due `now`. Called about once a second.
+    /// The notifications that are due at `now`. Called about once a second.
     pub(crate) fn fire(&mut self, now: Timestamp) -> Vec<Notification> {
         let mut fired = Vec::new();
         for watched in &mut self.watched {
@@ -131,7 +131,7 @@ impl Watched {
         counted.since_last = counted.since_last.saturating_add(denials);
     }
 
-    /// Whether another subject can be counted; those without denials left make room.
+    /// Whether another subject can be counted, if necessary after those without denials are cleared.
     fn has_capacity(&mut self, now: Timestamp, subjects: &mut usize) -> bool {
         let full = |own: usize, all: usize| own >= MAX_SUBJECTS || all >= MAX_ALL_SUBJECTS;
         if full(self.counts.len(), *subjects) && now.since(self.cleared_at) >= Nanos::SECOND {
@@ -178,15 +178,15 @@ impl Counted {
         self.notified_at.is_some_and(|notified_at| now.since(notified_at) < alert.repeat_interval)
     }
 
-    /// Nothing is counted, and nothing is to be kept quiet about.
+    /// No denial is counted, and the repeat interval has passed.
     fn is_over(&mut self, now: Timestamp, alert: &Alert) -> bool {
         self.window.count(now, alert.window) == 0 && !self.is_within_repeat_interval(now, alert)
     }
 }
 
-/// Of one alert; the others are one. An alert that is about more partners than that at once is about all of them.
+/// Subjects of one alert; further ones are counted together. An alert for more partners than that at once concerns them all.
 const MAX_SUBJECTS: usize = 10_000;
-/// Of all alerts: about 700 bytes each.
+/// Subjects of all alerts, about 700 bytes each.
 const MAX_ALL_SUBJECTS: usize = 100_000;
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Alerts: when rules deny too often, a notification is sent.
+//! Alerts: a notification is sent when checks are denied too often.
 //!
 //! ```text
 //! sums of every rule, once a second --.
-//! Denials --Listener, as they come ---+--> Evaluator --> messages --> Backlog --> Courier --> webhook, mail
-//!                                      (thread "alert")              (thread "alert-send")
+//! Denials --Listener, as they come ---+--> Evaluator --> DeliveryQueue --> Notifier --> webhook, mail
+//!                                      (thread "alert")  (thread "alert-send")
 //! ```
-//! Alerts per rule count the sums, which are exact. Alerts per entry count what the listener receives, which at very high
-//! rates is not all; what was lost is counted. Neither thread is ever waited for by a decision.
+//! Alerts per rule count by the sums, which are exact. Alerts per entry count the denials that the listener receives; at very
+//! high rates some are dropped, and their number is counted. No decision ever waits for either thread.
 
 mod delivery_queue;
 mod evaluator;
@@ -37,7 +37,7 @@ use crate::settings::AlertSettings;
 use crate::units::Nanos;
 use watch::Watch;
 
-/// Watches and notifies until it is dropped.
+/// Counts denials and sends notifications until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Alerts {
     sender: Arc<Sender>,
@@ -46,10 +46,10 @@ pub(crate) struct Alerts {
 }
 
 impl Alerts {
-    /// Starts both threads. They follow every configuration that the limiter is given; messages name `instance`.
+    /// Starts both threads. They follow every configuration that the limiter is given; notifications name `instance`.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system cannot start another thread.
     pub(crate) fn start(
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
@@ -65,25 +65,25 @@ impl Alerts {
         Ok(Self { sender, watching, sending })
     }
 
-    /// What became of alerts so far.
+    /// Counts of notifications and deliveries so far.
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         self.sender.counts()
     }
 }
 
-/// Waits for the attempt under way, but not as long as a receiver may take.
+/// Waits for the current attempt, but not for as long as a receiver may take.
 impl Drop for Alerts {
     fn drop(&mut self) {
         self.watching.stop();
         self.sending.stop_within(STOP_TIMEOUT);
         let waiting = self.sender.waiting();
         if waiting > 0 {
-            tracing::warn!(waiting, "messages of alerts are given up with the process");
+            tracing::warn!(waiting, "alert notifications dropped: the process ends before they were delivered");
         }
     }
 }
 
-/// Sends what is due.
+/// Sends deliveries when they are due.
 fn send(sender: &Sender, clock: &Clock, stop: &Stop) {
     loop {
         let now = clock.now();
@@ -95,9 +95,9 @@ fn send(sender: &Sender, clock: &Clock, stop: &Stop) {
     }
 }
 
-/// Nothing is due for so long that it would matter.
+/// The longest wait while no delivery is due; a new one ends it.
 const LONGEST_REST: Nanos = Nanos::from_secs(3_600);
-/// How long the end of the process waits for the attempt under way.
+/// How long the end of the process waits for the current attempt.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A message: that something was denied too often.
+//! The notification of an alert.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::rules::{Alert, Per};
 use crate::sanitize::sanitize;
 use crate::units::Timestamp;
 
-/// One message of an alert.
+/// One notification of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Notification {
     /// When the count was reached.
@@ -22,27 +22,27 @@ pub(crate) struct Notification {
     pub alert: Arc<Alert>,
     /// What it is about.
     pub subject: Subject,
-    /// Denials within the alert's time, at least as many as it asks for.
+    /// Denials within the alert's window, at least the alert's threshold.
     pub denials: u64,
-    /// Denials since the last message about the same.
+    /// Denials since the last notification about the same subject.
     pub since_last: u64,
-    /// Messages about the same that the repeat interval has suppressed since the last one.
+    /// Notifications about the same subject that the repeat interval has suppressed since the last one.
     pub suppressed: u64,
 }
 
-/// What an alert counts on its own.
+/// What an alert counts individually.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Subject {
     /// A rule, by its path.
     Rule(String),
-    /// A value of the entries that the alert counts by, [sanitized](crate::sanitize::sanitize).
+    /// A value of the entry that the alert counts by, [sanitized](crate::sanitize::sanitize).
     Value(String),
-    /// All values beyond those that are counted on their own.
+    /// All values that are not counted individually.
     Other,
 }
 
 impl Notification {
-    /// What a webhook is sent.
+    /// The body of a webhook request.
     pub(crate) fn json(&self, instance: &Instance) -> Value {
         let entry = match (&self.alert.per, &self.subject) {
             (Per::Entry(key), Subject::Value(value)) => json!({"key": key, "value": value}),
@@ -86,7 +86,7 @@ impl Notification {
         format!("[tidegate] {} {} at {}", self.alert.name, self.about(), instance.host)
     }
 
-    /// When, as RFC 3339 writes it.
+    /// The time in RFC 3339 format.
     pub(crate) fn time(&self) -> String {
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.at.as_ns());
         humantime::format_rfc3339_millis(at).to_string()
@@ -106,7 +106,7 @@ impl Notification {
         };
         match (&self.alert.per, &self.subject) {
             (Per::Entry(key), Subject::Value(value)) => format!("{place}, {}={value}", sanitize(key)),
-            (Per::Entry(key), _) => format!("{place}, {} (values beyond those counted singly)", sanitize(key)),
+            (Per::Entry(key), _) => format!("{place}, {} (values not counted individually)", sanitize(key)),
             (Per::Rule, _) => place,
         }
     }

@@ -1,4 +1,4 @@
-//! One attempt to send one message: a POST, or a mail.
+//! One attempt to send one notification: a POST or a mail.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{Instance, Notification, Receiver};
 use crate::sanitize::sanitize;
 use crate::settings::Secret;
 
-/// Sends messages, one at a time, each within [`TIMEOUT`].
+/// Sends notifications, one at a time, each within [`TIMEOUT`].
 #[derive(Debug)]
 pub(crate) struct Notifier {
     agent: Agent,
@@ -23,20 +23,20 @@ pub(crate) struct Notifier {
     instance: Instance,
 }
 
-/// Why a message was not taken. Its text holds no secret.
+/// Why an attempt failed. The text contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Failure {
-    /// It may be taken later.
+pub(super) enum Failure {
+    /// Another attempt may succeed.
     #[error("{0}")]
     ForNow(String),
-    /// It will never be taken.
+    /// No attempt will succeed.
     #[error("{0}")]
     ForGood(String),
 }
 
 impl Notifier {
-    /// A courier who sends mail by the server at `smtp_url`, in the name of `instance`.
-    pub(crate) fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
+    /// A notifier that sends mail through the server at `smtp_url`; notifications name `instance`.
+    pub(super) fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -45,18 +45,18 @@ impl Notifier {
         let agent = Agent::config_builder()
             .tls_config(tls.build())
             .timeout_global(Some(TIMEOUT))
-            // A redirected POST may become a GET, and its headers may go to another host.
+            // A redirected POST may become a GET, and its secret headers may go to another host.
             .max_redirects(0)
             .http_status_as_error(false)
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
         Self { agent: agent.build().into(), smtp_url, instance }
     }
 
-    /// Tries once. Waits for the receiver, at most [`TIMEOUT`].
+    /// Makes one attempt. Waits for the receiver, at most [`TIMEOUT`].
     ///
     /// # Errors
-    /// Why the receiver did not take it.
-    pub(crate) fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
+    /// Why the attempt failed.
+    pub(super) fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
         match receiver {
             Receiver::Webhook { address, headers } => self.post(notification, address, headers),
             Receiver::Mail { to, from } => self.mail(notification, to, from.as_deref()),
@@ -81,19 +81,20 @@ impl Notifier {
         let answer = request.send(notification.json(&self.instance).to_string()).map_err(|error| not_posted(&error))?;
         match answer.status().as_u16() {
             200..=299 => Ok(()),
-            // Too early, too many, or a server that gave up waiting: RFC 9110, RFC 8470, RFC 6585.
-            status @ (408 | 425 | 429 | 500..) => Err(Failure::ForNow(format!("it answered {status}"))),
-            status => Err(Failure::ForGood(format!("it answered {status}"))),
+            // Request timeout, too early, too many requests, and errors of the server: RFC 9110, RFC 8470, RFC 6585.
+            status @ (408 | 425 | 429 | 500..) => Err(Failure::ForNow(format!("HTTP status {status}"))),
+            status => Err(Failure::ForGood(format!("HTTP status {status}"))),
         }
     }
 
     fn mail(&self, notification: &Notification, to: &[String], from: Option<&str>) -> Result<(), Failure> {
         let secret = self.smtp_url.as_ref().ok_or_else(|| Failure::ForGood("--smtp-url is not set".to_owned()))?;
-        let from = from.ok_or_else(|| Failure::ForGood("nobody is set to send it".to_owned()))?;
+        let from = from
+            .ok_or_else(|| Failure::ForGood("no sender: set 'from' in the alert, or --alert-mail-from".to_owned()))?;
         let mail = compose(notification, &self.instance, to, from)?;
         let url = reveal(secret, "--smtp-url")?;
-        // What is wrong with the URL may quote it, and the password in it.
-        let unusable = |_| Failure::ForGood("--smtp-url cannot be used: smtps://USER:PASSWORD@HOST".to_owned());
+        // The error may quote the URL, and the password in it.
+        let unusable = |_| Failure::ForGood("--smtp-url is not valid: expected smtps://USER:PASSWORD@HOST".to_owned());
         let transport = SmtpTransport::from_url(&url).map_err(unusable)?.timeout(Some(TIMEOUT)).build();
         transport.send(&mail).map(|_| ()).map_err(|error| not_mailed(&error))
     }
@@ -102,7 +103,7 @@ impl Notifier {
 fn compose(notification: &Notification, instance: &Instance, to: &[String], from: &str) -> Result<Message, Failure> {
     let address = |text: &str| {
         let parsed: Result<_, AddressError> = text.parse();
-        let wrong = |_| Failure::ForGood(format!("'{}' is no mail address", sanitize(text)));
+        let wrong = |_| Failure::ForGood(format!("'{}' is not a mail address", sanitize(text)));
         parsed.map(|address| Mailbox::new(None, address)).map_err(wrong)
     };
     let recipients = to.iter().map(|text| address(text)).collect::<Result<Mailboxes, _>>()?;
@@ -111,14 +112,14 @@ fn compose(notification: &Notification, instance: &Instance, to: &[String], from
     let text = format!("{}\n\n{:#}\n", notification.text(instance), notification.json(instance));
     builder
         .subject(notification.subject_line(instance))
-        // Nobody's answering machine is to answer: RFC 3834.
+        // Keeps out-of-office software from replying: RFC 3834.
         .raw_header(lettre::message::header::HeaderValue::new(
             lettre::message::header::HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),
         ))
         .header(ContentType::TEXT_PLAIN)
         .body(text)
-        .map_err(|error| Failure::ForGood(format!("no mail can be made of it: {error}")))
+        .map_err(|error| Failure::ForGood(format!("the mail cannot be composed: {error}")))
 }
 
 fn revealed(variable: &str) -> Result<String, Failure> {
@@ -126,7 +127,7 @@ fn revealed(variable: &str) -> Result<String, Failure> {
     reveal(&secret, variable)
 }
 
-/// A file that cannot be read now may be there later.
+/// A file that cannot be read now may be readable later.
 fn reveal(secret: &Secret, name: &str) -> Result<String, Failure> {
     secret.reveal().map_err(|error| Failure::ForNow(format!("the file that {name} names cannot be read: {error}")))
 }
@@ -134,8 +135,8 @@ fn reveal(secret: &Secret, name: &str) -> Result<String, Failure> {
 fn not_posted(error: &ureq::Error) -> Failure {
     match error {
         // These quote the URL or the header, which may be secret.
-        ureq::Error::BadUri(_) => Failure::ForGood("its URL cannot be used".to_owned()),
-        ureq::Error::Http(_) => Failure::ForGood("its URL or one of its headers cannot be used".to_owned()),
+        ureq::Error::BadUri(_) => Failure::ForGood("the URL is not valid".to_owned()),
+        ureq::Error::Http(_) => Failure::ForGood("the URL or one of the headers is not valid".to_owned()),
         other => Failure::ForNow(sanitize(&other.to_string())),
     }
 }
@@ -145,5 +146,5 @@ fn not_mailed(error: &lettre::transport::smtp::Error) -> Failure {
     if error.is_permanent() { Failure::ForGood(what) } else { Failure::ForNow(what) }
 }
 
-/// A receiver that takes longer has not understood that it only takes a note.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+/// A receiver has only to accept a notification, which takes far less.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,42 +1,42 @@
-//! Who is notified of an alert.
+//! The receivers of an alert.
 
 use std::fmt;
 
 use crate::rules::{Alert, Target};
 use crate::settings::{AlertSettings, Secret};
 
-/// One who is notified of an alert.
+/// One receiver of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Receiver {
-    /// An address that takes a POST.
+    /// A URL that accepts a POST.
     Webhook {
         /// The address.
         address: Address,
-        /// Headers in addition to the usual ones: the name, and the variable that holds the value.
+        /// Additional headers: the name, and the environment variable that contains the value.
         headers: Vec<(String, String)>,
     },
-    /// People with mail.
+    /// Mail addresses.
     Mail {
-        /// Their addresses, at least one.
+        /// The recipients, at least one.
         to: Vec<String>,
-        /// The sender; `None`: nobody said who, and no mail can be sent.
+        /// The sender; `None` if none is configured, and no mail can be sent.
         from: Option<String>,
     },
 }
 
-/// Where a webhook is.
+/// Where the URL of a webhook comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// Here.
+    /// From the rules file.
     Url(String),
-    /// Where that environment variable says.
+    /// From that environment variable.
     Variable(String),
-    /// As the flags say.
+    /// From the settings of the process.
     Secret(Secret),
 }
 
 impl Receiver {
-    /// The receivers of an alert: its own, or if it names none those of the process.
+    /// The receivers of an alert: its own, or if it names none, those of the process.
     pub(crate) fn for_alert(alert: &Alert, settings: &AlertSettings) -> Vec<Self> {
         let webhook = alert.webhook.as_ref().map(|webhook| Self::Webhook {
             address: match &webhook.target {
@@ -63,7 +63,7 @@ impl Receiver {
         webhook.into_iter().chain(mail).collect()
     }
 
-    /// What is missing for it to work at all, as far as that shows beforehand.
+    /// What is missing for a delivery, as far as that can be known beforehand.
     pub(crate) fn lacks(&self, settings: &AlertSettings) -> Option<String> {
         match self {
             Self::Webhook { address, headers } => {
@@ -75,13 +75,15 @@ impl Receiver {
                 named.find(|name| Secret::from_env(name).is_none()).map(|name| format!("{name} is not set"))
             }
             Self::Mail { .. } if settings.smtp_url.is_none() => Some("--smtp-url is not set".to_owned()),
-            Self::Mail { from: None, .. } => Some("no sender: set 'from', or --alert-mail-from".to_owned()),
+            Self::Mail { from: None, .. } => {
+                Some("no sender: set 'from' in the alert, or --alert-mail-from".to_owned())
+            }
             Self::Mail { .. } => None,
         }
     }
 }
 
-/// Without what may be secret: of an address the scheme and the host.
+/// Without parts that may be secret: of a URL only the host.
 impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

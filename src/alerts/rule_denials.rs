@@ -1,21 +1,21 @@
-//! How often each rule has denied, exactly, from the sums that are never dropped.
+//! The exact number of denials of each rule, from sums that are never dropped.
 
 use std::collections::HashMap;
 
 use crate::usage::{Measure, Usage};
 
-/// Reports what came since the last poll.
+/// Reports the denials since the last poll.
 #[derive(Debug, Default)]
 pub(super) struct RuleDenials {
-    /// The sum of each rule at the last look.
+    /// The sum of each rule at the last poll.
     seen: HashMap<String, u64, ahash::RandomState>,
-    /// Nobody has looked for a while: what came meanwhile is nobody's.
+    /// Polls were skipped: the denials in between are not reported.
     stale: bool,
 }
 
 impl RuleDenials {
-    /// Calls `report` with the domain, the path and the number of denials of each rule that has denied since the last
-    /// look; the first look sees all since the process began. Cost: that of [`Usage::rule_totals`].
+    /// Calls `report` with the domain, the path and the number of denials of each rule that has denied since the last poll; the
+    /// first poll reports all since the process started. Cost: that of [`Usage::rule_totals`].
     pub(super) fn poll(&mut self, usage: &Usage, mut report: impl FnMut(&str, &str, u64)) {
         for (rule, totals) in usage.rule_totals() {
             let denied = totals.get(Measure::RequestsDenied);
@@ -30,7 +30,7 @@ impl RuleDenials {
         self.stale = false;
     }
 
-    /// Takes the place of a look when nobody wants to know.
+    /// Called in place of a poll when no alert needs the numbers.
     pub(super) fn skip(&mut self) {
         self.stale = true;
     }

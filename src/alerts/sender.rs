@@ -1,4 +1,4 @@
-//! What the sending thread does: takes what is due, tries it, and puts it back when that failed.
+//! The work of the sending thread: it takes a delivery that is due, tries it, and puts it back if the attempt failed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use super::{Delivery, DeliveryQueue, Instance, Notification, Receiver};
 use crate::settings::AlertSettings;
 use crate::units::Timestamp;
 
-/// Sends messages, and knows which wait.
+/// Sends notifications, and keeps those that wait.
 #[derive(Debug)]
 pub(crate) struct Sender {
     settings: AlertSettings,
@@ -20,7 +20,7 @@ pub(crate) struct Sender {
     counts: Arc<Counts>,
 }
 
-/// What became of alerts, since the start.
+/// Counts of notifications and deliveries, since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     fired: AtomicU64,
@@ -32,13 +32,13 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Messages that alerts fired, each once, however many receivers it has.
+    /// Notifications fired by alerts, each counted once, however many receivers it has.
     pub(crate) fn fired(&self) -> u64 {
         self.fired.load(Ordering::Relaxed)
     }
 
-    /// What became of messages, receiver by receiver: `delivered`, `retried` (an attempt that failed, and is made
-    /// again), `failed` (given up) and `dropped` (for want of room).
+    /// Deliveries by result, counted for each receiver: `delivered`, `retried` (an attempt failed, another follows), `failed`
+    /// (given up) and `dropped` (the queue was full).
     pub(crate) fn deliveries(&self) -> [(&'static str, u64); 4] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
@@ -49,20 +49,20 @@ impl Counts {
         ]
     }
 
-    /// Denied checks that were dropped before alerts per entry could process them.
+    /// Denied checks that were dropped before alerts per entry could count them.
     pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 }
 
 impl Sender {
-    /// A sender with nothing to send; its messages name `instance`.
+    /// A sender with an empty queue; its notifications name `instance`.
     pub(crate) fn new(settings: AlertSettings, instance: Instance) -> Self {
         let notifier = Notifier::new(settings.smtp_url.clone(), instance);
         Self { settings, notifier, queue: Mutex::default(), chance: ahash::RandomState::new(), counts: Arc::default() }
     }
 
-    /// What became of alerts.
+    /// Counts of notifications and deliveries.
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
@@ -72,7 +72,7 @@ impl Sender {
         &self.settings
     }
 
-    /// Takes in a message for all its receivers. Never waits.
+    /// Queues a notification for all its receivers. Never waits.
     pub(crate) fn accept(&self, notification: Notification) {
         count(&self.counts.fired, 1);
         let (due, notification) = (notification.at, Arc::new(notification));
@@ -83,7 +83,7 @@ impl Sender {
         }
     }
 
-    /// Tries the parcel that has been due for the longest time, if one is. Waits for its receiver.
+    /// Tries the delivery that has been due for the longest time. Waits for its receiver. Returns false if none is due.
     pub(crate) fn send_one(&self, now: Timestamp) -> bool {
         let Some(delivery) = self.queue.lock().take_due(now) else { return false };
         let (receiver, alert) = (&delivery.receiver, &delivery.notification.alert.name);
@@ -91,19 +91,19 @@ impl Sender {
             Ok(()) => count(&self.counts.delivered, 1),
             Err(Failure::ForGood(why)) => {
                 count(&self.counts.failed, 1);
-                tracing::error!(alert, "alert not delivered, {receiver}: {why}");
+                tracing::error!(alert, "alert not delivered: {receiver}: {why}");
             }
             Err(Failure::ForNow(why)) => self.try_again(delivery, now, &why),
         }
         true
     }
 
-    /// When the next parcel is due.
+    /// When the next delivery is due.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.queue.lock().next_due()
     }
 
-    /// How many parcels wait.
+    /// The number of deliveries that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.lock().len()
     }
@@ -114,11 +114,11 @@ impl Sender {
         let chance = self.chance.hash_one((alert, failures, now));
         if let Some(delivery) = delivery.again(now, chance) {
             count(&self.counts.retried, 1);
-            tracing::warn!(alert, failures, "alert not delivered yet, {receiver}: {why}");
+            tracing::warn!(alert, failures, "alert not delivered, will retry: {receiver}: {why}");
             self.put(delivery);
         } else {
             count(&self.counts.failed, 1);
-            tracing::error!(alert, failures, "alert not delivered, {receiver}: {why}");
+            tracing::error!(alert, failures, "alert not delivered: {receiver}: {why}");
         }
     }
 
@@ -127,7 +127,7 @@ impl Sender {
             count(&self.counts.dropped, 1);
             tracing::error!(
                 alert = dropped.notification.alert.name,
-                "alert not delivered, {}: too many are waiting",
+                "alert not delivered: {}: too many deliveries are waiting",
                 dropped.receiver
             );
         }

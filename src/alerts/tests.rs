@@ -17,7 +17,7 @@ use crate::limiter::{Check, Descriptor, Settings, WorkerSlot};
 use crate::rules::{Entry, LoadOptions, SourceFile, load};
 use crate::units::Timestamp;
 
-/// A limiter that denies, and all that follows it.
+/// A limiter that denies, with its alerts.
 struct Scene {
     limiter: Arc<Limiter>,
     sender: Arc<Sender>,
@@ -44,7 +44,7 @@ impl Scene {
         self.watch.step(self.now);
     }
 
-    /// One partner asks so often.
+    /// That many checks of one partner.
     fn ask(&mut self, partner: &str, times: usize) {
         self.limiter.usage().denials().tick();
         let entries = [Entry { key: "partner".into(), value: partner.into() }].into_iter().collect();
@@ -204,7 +204,7 @@ fn a_webhook_that_fails_at_first_gets_the_message_at_last() {
 
 #[test]
 fn a_webhook_that_never_answers_well_is_given_up() {
-    // 307 is not followed: the body would go to another host.
+    // 307 is not followed: the body would go to any host that it names.
     for (status, attempts) in [(404, 1), (401, 1), (307, 1), (500, 10)] {
         let (url, received) = web_server(&[status; 20]);
         let mut scene = Scene::new(&RULE_ALERT.replace("URL", &url), AlertSettings::default());
@@ -287,7 +287,7 @@ fn a_variable_that_is_not_set_is_reported_and_given_up() {
     assert_eq!(receiver.lacks(&AlertSettings::default()).unwrap(), "TIDEGATE_ALERT_NOT_SET is not set");
 }
 
-/// Neither handshake can succeed, neither may end the thread.
+/// Neither handshake can succeed, and neither may end the thread.
 #[test]
 fn servers_that_cannot_speak_tls_are_tried_again() {
     let (url, _said) = mail_server(&[]);

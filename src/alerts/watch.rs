@@ -1,4 +1,4 @@
-//! The thread that counts denials, and fires.
+//! The thread that counts denials and fires alerts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,15 +13,15 @@ use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Listener;
 
-/// Counts denials by the configuration in force, and hands messages to the sender.
+/// Counts denials for the alerts of the configuration in force, and passes notifications to the sender.
 #[derive(Debug)]
 pub(super) struct Watch {
     limiter: Arc<Limiter>,
     sender: Arc<Sender>,
     evaluator: Evaluator,
-    /// The configuration that the evaluator has.
+    /// The generation of the configuration that the evaluator has.
     generation: u64,
-    /// There while an alert counts by entry.
+    /// Present while an alert counts by entry.
     listener: Option<Listener>,
     denials: RuleDenials,
     fired_at: Timestamp,
@@ -40,7 +40,7 @@ impl Watch {
         }
     }
 
-    /// Watches until it is stopped; `sending` is woken for every message.
+    /// Runs until it is stopped; `sending` is woken for every notification.
     pub(super) fn run(mut self, clock: &Clock, sending: &Waker, stop: &Stop) {
         loop {
             if self.step(clock.now()) > 0 {
@@ -52,7 +52,7 @@ impl Watch {
         }
     }
 
-    /// One look: how many messages there were.
+    /// One step. Returns the number of notifications.
     pub(super) fn step(&mut self, now: Timestamp) -> usize {
         if self.limiter.generation() != self.generation {
             self.configure();
@@ -79,7 +79,7 @@ impl Watch {
     }
 
     fn configure(&mut self) {
-        // Read before the rules: if these are newer, the next step looks again.
+        // Read before the rules: if the rules are newer, the next step configures them again.
         self.generation = self.limiter.generation();
         let Some(view) = self.limiter.view() else { return };
         let Some(rules) = view.rules() else { return };
@@ -93,14 +93,20 @@ impl Watch {
             let receivers = Receiver::for_alert(alert, self.sender.settings());
             let (domain, alert) = (sanitize(domain), &alert.name);
             if receivers.is_empty() {
-                tracing::warn!(domain, alert, "this alert notifies nobody: neither it nor the flags name a receiver");
+                tracing::warn!(
+                    domain,
+                    alert,
+                    "alert has no receiver, it is only logged: give it a webhook or mail, or set --alert-webhook or --alert-mail-to"
+                );
             }
-            for (receiver, lack) in receivers.iter().filter_map(|one| Some((one, one.lacks(self.sender.settings())?))) {
-                tracing::warn!(domain, alert, "this alert cannot be delivered, {receiver}: {lack}");
+            for (receiver, lack) in
+                receivers.iter().filter_map(|receiver| Some((receiver, receiver.lacks(self.sender.settings())?)))
+            {
+                tracing::warn!(domain, alert, "alert cannot be delivered: {receiver}: {lack}");
             }
         }
         if self.limiter.settings().shadow_mode && self.evaluator.alerts().next().is_some() {
-            tracing::warn!("in shadow mode nothing is denied, so no alert will fire");
+            tracing::warn!("no alert will fire: the process is in shadow mode and denies nothing");
         }
     }
 
@@ -115,7 +121,7 @@ impl Watch {
     }
 }
 
-/// An alert is in the log too, whether or not it has a receiver.
+/// Every notification is logged, whether or not it can be delivered.
 fn log(notification: &Notification) {
     let subject = match &notification.subject {
         Subject::Rule(path) => sanitize(path),
@@ -127,5 +133,5 @@ fn log(notification: &Notification) {
     tracing::warn!(domain, alert = alert.name, subject, denials, %window, since_last, suppressed, "alert");
 }
 
-/// Denials are kept for a third of a second at their highest rate.
+/// Between two polls. Shorter than the time for which denials are kept at the highest rate, a third of a second.
 const REST: Duration = Duration::from_millis(100);

@@ -1,21 +1,21 @@
-//! A count over the time just past.
+//! A count over a sliding window.
 
 use std::collections::VecDeque;
 
 use crate::units::{Nanos, Timestamp};
 
-/// Counts what happened within the last while, in steps of a twentieth of it.
+/// Counts events within the last window, in steps of a twentieth of its length.
 ///
-/// What it counts reaches back at least the whole length, and at most a twentieth longer: nothing within it is missed.
+/// The count reaches back at least the whole length and at most a twentieth more: no event within the window is missed.
 /// Bound: 21 steps of 16 bytes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Window {
-    /// The number of each step in which something happened, and how often; oldest first.
+    /// The number of each step with events, and how many; oldest first.
     steps: VecDeque<(u64, u64)>,
 }
 
 impl Window {
-    /// Counts `n` at `now`. A `now` before the last one counts as the last one.
+    /// Counts `n` events at `now`. A `now` before the last one counts as the last one.
     pub(super) fn add(&mut self, now: Timestamp, length: Nanos, n: u64) {
         let step = step(now, length);
         self.forget(step);
@@ -25,13 +25,13 @@ impl Window {
         }
     }
 
-    /// How often it happened within the time before `now`.
+    /// The number of events within the window before `now`.
     pub(super) fn count(&mut self, now: Timestamp, length: Nanos) -> u64 {
         self.forget(step(now, length));
         self.steps.iter().fold(0, |sum, (_, n)| sum.saturating_add(*n))
     }
 
-    /// Begins again.
+    /// Forgets all events.
     pub(super) fn clear(&mut self) {
         self.steps.clear();
     }
@@ -47,7 +47,7 @@ fn step(now: Timestamp, length: Nanos) -> u64 {
     now.as_ns() / (length.as_ns() / STEPS).max(1)
 }
 
-/// An alert need not be sharper than five parts in a hundred of its time.
+/// An alert need not be more precise than a twentieth of its window.
 const STEPS: u64 = 20;
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Puts a configuration in force, and logs what that changes.
+//! Puts a configuration in force, and logs what it changes.
 
 use crate::limiter::{Limiter, View};
 use crate::rules::{self, Changes, RuleSet};
 use crate::sanitize::sanitize_within;
 use crate::units::Timestamp;
 
-/// Replaces the rules in force, and logs the difference if there were any before.
+/// Replaces the rules in force, and logs the differences, except at the first load.
 pub(super) fn replace(limiter: &Limiter, now: Timestamp, rules: RuleSet) {
     let changes = limiter.view().as_ref().and_then(View::rules).map(|before| rules::changes(before, &rules));
     limiter.replace_rules(now, rules);
@@ -25,5 +25,5 @@ fn log(changes: &Changes) {
     }
 }
 
-/// Room for a rule with a deep path of which every value is another.
+/// Enough for a rule with a deep path of which every value changed.
 const MAX_LINE_BYTES: usize = 2_000;

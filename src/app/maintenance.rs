@@ -1,5 +1,5 @@
-//! The maintenance thread: frees spent counters, keeps the clock in step with the wall clock, and makes room for
-//! denials for listeners.
+//! The maintenance thread: frees expired counters, keeps the clock in step with the wall clock, and renews the number of
+//! denials that listeners may receive.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::usage::TICK_MS;
 
-/// Starts the thread, which works until the [`Worker`] is dropped.
+/// Starts the thread, which runs until the [`Worker`] is dropped.
 ///
 /// # Errors
-/// The system has no thread left.
+/// The system cannot start another thread.
 pub(super) fn start(limiter: Arc<Limiter>, clock: Arc<Clock>) -> io::Result<Worker> {
     Worker::spawn("tidegate-sweep", move |stop| run(&limiter, &clock, stop))
 }
@@ -29,7 +29,7 @@ fn run(limiter: &Limiter, clock: &Clock, stop: &Stop) {
     }
 }
 
-/// Between two steps even when memory is short: decisions come first.
+/// The shortest rest between two steps, even when memory is short: decisions come first.
 const LEAST_REST: Duration = Duration::from_micros(100);
-/// A tick of the denials.
+/// The longest rest between two steps: one tick of the denials.
 const MOST_REST: Duration = Duration::from_millis(TICK_MS);

@@ -1,4 +1,4 @@
-//! Fills the metrics' snapshot from what the decision path left behind.
+//! Fills the snapshot of the metrics from the counts that the decision path keeps.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) struct Sources {
     pub(super) connection_limit: Vec<ConnectionLimit>,
     pub(super) times: Arc<DecisionTimes>,
     pub(super) alerts: Arc<alerts::Counts>,
-    /// Denials dropped before the denial log.
+    /// Denials that were dropped before the denial log could process them.
     pub(super) log_lost: Arc<AtomicU64>,
 }
 
@@ -70,7 +70,7 @@ impl Sources {
         }
     }
 
-    /// The limits in force. Two rules whose paths read the same share one series, as they do everywhere in the metrics.
+    /// The limits in force. Two rules with the same path share one series, as in all metrics.
     fn limits(&self) -> Vec<LimitValue> {
         let Some(view) = self.limiter.view() else { return Vec::new() };
         let Some(rules) = view.rules() else { return Vec::new() };
@@ -159,7 +159,7 @@ fn limit_value(rule: &Rule, limit: &RuleLimit, place: usize) -> LimitValue {
     }
 }
 
-/// The series, sorted, those of one path summed up: a rule's, and that of a value which makes the same path.
+/// The series, sorted. Series with the same path are summed up: that of a rule, and that of a value with the same spelling.
 fn merged(series: impl Iterator<Item = RuleSeries>) -> Vec<RuleSeries> {
     let mut merged: Vec<RuleSeries> = Vec::new();
     for one in series {

@@ -1,4 +1,4 @@
-//! The composition root: loads, binds, runs, and ends everything in order.
+//! The composition root: loads, binds, runs and stops everything in order.
 
 mod in_force;
 mod maintenance;
@@ -32,10 +32,10 @@ use process::Process;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
 
-/// Why the process could not start, or could not go on.
+/// Why the process could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AppError {
-    /// The configuration does not load: all that is wrong with it.
+    /// The configuration does not load, with all of its errors.
     #[error(transparent)]
     Config(#[from] LoadError),
     /// An address cannot be bound.
@@ -44,19 +44,19 @@ pub(crate) enum AppError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The environment asks for telemetry that cannot be sent.
+    /// The environment configures telemetry that cannot be exported.
     #[error(transparent)]
     Telemetry(#[from] OtlpError),
     /// The system has no threads, or no event queue.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
-    /// A thread that decides has ended: a fault of this program.
+    /// A worker thread has ended, which is a bug.
     #[error("a worker has ended unexpectedly; see the log")]
     WorkerEnded,
 }
 
 impl AppError {
-    /// Each thing that is wrong, on a line of its own.
+    /// The errors, each as one line.
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Self::Config(error) => error.lines().collect(),
@@ -65,10 +65,10 @@ impl AppError {
     }
 }
 
-/// Serves until a signal says to stop.
+/// Serves until a signal stops the process.
 ///
 /// # Errors
-/// When the configuration does not load, an address is taken, or the system lacks what it takes.
+/// The configuration does not load, an address is taken, or the system has too few resources.
 pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
     let (drain, deadline) = (settings.listen.drain, settings.listen.shutdown_deadline);
     if drain >= deadline {
@@ -104,13 +104,13 @@ struct App<'a> {
     settings: &'a Settings,
     process: Process,
     running: Running,
-    /// What is undone at the end, such as the file of a unix socket.
+    /// What is cleaned up at the end, such as the file of a unix socket.
     _guards: Vec<Box<dyn Send>>,
 }
 
 impl<'a> App<'a> {
-    /// Loads, binds, starts. The order matters: nothing is bound for a configuration that does not load, and health is
-    /// SERVING only when every port is served.
+    /// Loads, binds and starts, in this order: nothing is bound for a configuration that does not load, and health is SERVING
+    /// only when every port is served.
     ///
     /// The admin port is served by the runtime `operators`.
     fn start(settings: &'a Settings, operators: &Handle) -> Result<Self, AppError> {
@@ -165,7 +165,7 @@ impl<'a> App<'a> {
         Ok(Self { settings, process, running, _guards: guards })
     }
 
-    /// Serves until the first signal that says to stop.
+    /// Serves until the first signal that stops the process.
     async fn run_until_stopped(&mut self, signals: &mut Signals) -> Result<(), AppError> {
         loop {
             let request = tokio::select! {
@@ -192,13 +192,13 @@ impl<'a> App<'a> {
         let _outcome = tokio::task::spawn_blocking(move || config.reload().is_ok()).await;
     }
 
-    /// Drains, and ends what is open.
+    /// Drains, and ends what is still open.
     async fn stop(self, signals: &mut Signals) -> End {
         stop::stop(self.running, &self.settings.listen, &self.process.lifecycle, signals).await
     }
 }
 
-/// Starts what the standard `OTEL_*` variables ask for.
+/// Starts the export that the standard `OTEL_*` variables configure.
 fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
     let telemetry = Otlp::from_env()?;
     if let Some(otlp) = &telemetry {
@@ -208,7 +208,7 @@ fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
     Ok(telemetry)
 }
 
-/// For `/json` and probes; the decisions for Envoy have threads of their own.
+/// For `/json` and probes; decisions for Envoy are made by the workers.
 const MAIN_THREADS: usize = 2;
-/// For the admin port: observers, queries and metrics, which come last.
+/// For the admin port: observers, queries and metrics, which have the lowest priority.
 const ADMIN_THREADS: usize = 2;

@@ -1,4 +1,4 @@
-//! The addresses that are served, and how many connections each may have.
+//! The bound addresses, and the number of connections that each accepts.
 
 use crate::net::{BindError, Bound, ConnectionLimit, bind};
 use crate::settings::ListenSettings;
@@ -10,7 +10,7 @@ pub(super) struct Ports {
     pub(super) admin: Bound,
 }
 
-/// How many connections each port may have.
+/// The number of connections that each port accepts.
 pub(super) struct PortLimits {
     pub(super) grpc: ConnectionLimit,
     pub(super) http: ConnectionLimit,
@@ -33,11 +33,13 @@ impl PortLimits {
     }
 }
 
-/// Every connection is an open file; the soft limit is usually far below what the system allows.
+/// Raises the limit on open files, because every connection is one and the soft limit is usually far below the hard one.
 pub(super) fn raise_open_files(listen: &ListenSettings) {
     let wanted = u64::from(listen.max_connections);
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) if limit < wanted => tracing::warn!("{limit} open files allowed, --max-connections is {wanted}"),
+        Ok(limit) if limit < wanted => tracing::warn!(
+            "the limit on open files, {limit}, is below --max-connections {wanted}: raise it (ulimit -n) or lower the flag"
+        ),
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "cannot raise the limit on open files"),
     }

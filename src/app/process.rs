@@ -25,7 +25,7 @@ use crate::telemetry::DecisionTimes;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::CheckTracer;
 
-/// What the front ends share. They cannot see this type, which is above them: each is given what it needs of it.
+/// What the ports share. They do not depend on this type, which is above them: each is given the parts that it needs.
 pub(super) struct Process {
     pub(super) limiter: Arc<Limiter>,
     pub(super) clock: Arc<Clock>,
@@ -52,13 +52,13 @@ impl Process {
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, delayed, observers) = (Lifecycle::default(), DelayedReplies::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
-        // Seeded by the system again for each process: two that start in the same nanosecond differ too.
+        // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
         Ok((Self { limiter, clock, config, history, lifecycle, delayed, observers, times, instance }, loaded, recorder))
     }
 
-    /// Where the metrics are.
+    /// Where the metrics get their values.
     pub(super) fn sources(
         &self,
         connection_limit: &PortLimits,
@@ -92,7 +92,7 @@ impl Process {
             history: Arc::clone(&self.history),
             limiter: Arc::clone(&self.limiter),
         };
-        // The workers have the worker slots before this one.
+        // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
         let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: PartialBytes::default() };
         let public = public_router(json, probes.clone(), Arc::clone(&metrics));
@@ -104,7 +104,7 @@ impl Process {
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
 
-    /// What decides about the checks of a worker.
+    /// The service that decides the checks of one worker.
     pub(super) fn service(&self, worker: WorkerSlot, tracer: Option<CheckTracer>) -> Service {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));

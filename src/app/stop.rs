@@ -1,4 +1,4 @@
-//! Ends everything in order, under one deadline.
+//! Stops everything in order, within one deadline.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -18,18 +18,18 @@ use crate::telemetry::otlp::Otlp;
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// As asked, by the deadline at the latest.
+    /// In order, within the deadline.
     Orderly,
-    /// By a second signal.
+    /// At once, because of a second signal.
     Forced,
 }
 
-/// The threads that do not decide, and what the last of them writes to.
+/// The threads that do not decide, and the directory that the last of them writes to.
 pub(super) struct Threads {
     pub(super) _watch: Watch,
     pub(super) _sweeper: Worker,
     pub(super) _recorder: Recorder,
-    /// Given back when the recorder has ended: fields are dropped in this order.
+    /// Released after the recorder has ended: fields are dropped in the order of their declaration.
     pub(super) _data_dir: Option<DataDir>,
     pub(super) _alerts: Alerts,
     pub(super) _denial_logger: DenialLogger,
@@ -40,11 +40,11 @@ pub(super) struct Running {
     pub(super) workers: Workers,
     pub(super) servers: JoinSet<()>,
     pub(super) telemetry: Option<Otlp>,
-    /// They end when they are dropped.
+    /// Each ends when it is dropped.
     pub(super) threads: Threads,
 }
 
-/// Drains, and ends what is open, all under the deadline.
+/// Drains, then ends what is still open, all within the deadline.
 pub(super) async fn stop(
     running: Running,
     listen: &ListenSettings,
@@ -69,7 +69,7 @@ pub(super) async fn stop(
             if ended.is_ok() {
                 tracing::info!("stopped");
             } else {
-                tracing::warn!("the shutdown deadline has passed: closing what is still open");
+                tracing::warn!("shutdown deadline passed: closing the connections that are still open");
             }
             End::Orderly
         }
@@ -80,7 +80,7 @@ pub(super) async fn stop(
     }
 }
 
-/// Waits for the last answer; after `closing` those that are still delayed are given at once.
+/// Waits for the last reply. After `closing`, replies that are still delayed are sent at once.
 async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Future<Output = ()>) {
     let mut all_ended = pin!(all_ended);
     if tokio::time::timeout(closing, all_ended.as_mut()).await.is_err() {
@@ -89,7 +89,7 @@ async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Fut
     }
 }
 
-/// Ends the threads that do not decide, and sends what telemetry is left. Both block, so not on a thread that runs tasks.
+/// Ends the threads that do not decide, and sends the remaining telemetry. Both block: not for a thread that runs tasks.
 async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
     let finished = tokio::task::spawn_blocking(move || {
         drop(threads);
@@ -100,5 +100,5 @@ async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
     }
 }
 
-/// The share of the shutdown deadline after which delayed replies are given: the rest is for sending them.
+/// The share of the shutdown deadline after which delayed replies are released; the rest is for sending them.
 const CLOSING_SHARE: f32 = 0.8;

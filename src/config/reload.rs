@@ -1,4 +1,4 @@
-//! Keeps the rules in step with the disk: a good change takes effect whole, a bad one not at all.
+//! Reloads the rules when they change on disk: a valid configuration takes effect as a whole, an invalid one not at all.
 
 use std::fmt;
 use std::io;
@@ -29,7 +29,7 @@ pub(crate) struct Reloader {
 pub(crate) enum LoadError {
     /// The files could not be read.
     Read(ReadError),
-    /// The files are wrong.
+    /// The files have errors.
     Rules(Vec<ConfigError>),
 }
 
@@ -53,7 +53,7 @@ impl LoadError {
 }
 
 impl Reloader {
-    /// A reloader that has not loaded anything yet. `apply` receives each good configuration, usually to
+    /// A reloader that has not loaded anything yet. `apply` receives each valid configuration, usually to
     /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
     pub(crate) fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
         Self::with_loader(source, clock, rules::load, apply)
@@ -69,7 +69,7 @@ impl Reloader {
         Self { source, clock, shadow_mode: false, publisher: Publisher::new(apply), work: Mutex::new(work) }
     }
 
-    /// The same for a process that denies nothing, which the log then says at every load.
+    /// Marks the process as being in shadow mode, which the log then shows at every load.
     #[must_use]
     pub(crate) fn with_shadow_mode(self, shadow_mode: bool) -> Self {
         Self { shadow_mode, ..self }
@@ -83,20 +83,20 @@ impl Reloader {
     /// Loads for the first time. The outcome is counted, but the caller reports it: with [`log`](Self::log), or as an error.
     ///
     /// # Errors
-    /// Everything that is wrong with the configuration.
+    /// All errors of the configuration.
     pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read());
         self.take(&mut work, parsed)
     }
 
-    /// Loads again, changed or not, as a signal asks for. The outcome is logged. Blocks for as long as reading takes.
+    /// Loads again because of a signal, even without a change. The outcome is logged. Blocks for as long as reading takes.
     ///
     /// # Errors
-    /// Everything that is wrong with the configuration; the one in force stays.
+    /// All errors of the configuration; the one in force is kept.
     pub(crate) fn reload(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
-        let parsed = self.parse(&work, self.source.read_patiently());
+        let parsed = self.parse(&work, self.source.read_with_retries());
         let loaded = self.take(&mut work, parsed);
         match &loaded {
             Ok(loaded) => self.log(loaded),
@@ -123,7 +123,7 @@ impl Reloader {
         );
     }
 
-    /// Begins to load at every change, until the watch is dropped.
+    /// Loads at every change from now on, until the watch is dropped.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -134,8 +134,8 @@ impl Reloader {
         Watch::start(self.source.clone(), self.clock.clone(), pace, tried, on_change)
     }
 
-    /// Takes what the watch saw, unless a signal was faster and the very same content has been tried, or it may be partially
-    /// written and can `wait` for so long.
+    /// Loads a change that the watch has seen, unless the same content has been tried already because of a signal, or it may be
+    /// partially written and can be deferred by `wait`.
     fn change(&self, read: Result<Files, ReadError>, wait: Option<Duration>) -> Verdict {
         let mut work = self.work.lock();
         if read.as_ref().is_ok_and(|files| work.tried == Some(files.hash())) {
@@ -146,7 +146,7 @@ impl Reloader {
             && let Some(suspicion) = work.in_force.as_ref().and_then(|before| before.suspicion(files, rules))
         {
             tracing::warn!(
-                "{suspicion}: it may be partially written, loading it after {wait:?} without further changes (SIGHUP loads it now)"
+                "{suspicion}: the file may be partially written; loading it after {wait:?} without further changes (SIGHUP loads it now)"
             );
             return Verdict::Deferred;
         }
@@ -198,29 +198,29 @@ impl fmt::Debug for Reloader {
     }
 }
 
-/// Files and what they say, or what is wrong with them and the content that was tried.
+/// Files and their rules, or their errors and the content that was tried.
 type Parsed = Result<(Files, RuleSet), (Option<ContentHash>, LoadError)>;
 
-/// A line for each thing that loads but is hardly meant.
+/// A line for each part that loads but is probably a mistake.
 pub(crate) fn warnings<'l>(files: &'l Files, rules: &'l RuleSet) -> impl Iterator<Item = String> + 'l {
-    files.passed_over.iter().cloned().chain(rules.warnings().iter().map(ConfigError::to_string))
+    files.skipped.iter().cloned().chain(rules.warnings().iter().map(ConfigError::to_string))
 }
 
 type Load = dyn Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send;
 
-/// What only one load at a time may use.
+/// State for one load at a time.
 struct Work {
     load: Box<Load>,
     /// The content that was last tried, good or bad.
     tried: Option<ContentHash>,
-    /// What is in force, as far as the next change is compared with it.
+    /// Properties of the configuration in force, to compare the next change with.
     in_force: Option<InForce>,
     /// The errors last logged.
     logged: Vec<String>,
 }
 
 impl Work {
-    /// Logs every error, unless they are the very ones that were logged last.
+    /// Logs every error, unless the same errors were logged last.
     fn log(&mut self, error: &LoadError) {
         let errors = kept(error);
         if errors == self.logged {
@@ -234,7 +234,7 @@ impl Work {
     }
 }
 
-/// Nobody reads more errors than this in one go, and they stay in memory until the next load.
+/// More errors than that help nobody, and they stay in memory until the next load.
 const MAX_KEPT_ERRORS: usize = 1_000;
 
 fn kept(error: &LoadError) -> Vec<String> {

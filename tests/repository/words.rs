@@ -9,8 +9,8 @@ use crate::files::{self, File};
 
 /// A word, and how often it still is in `src/`, in `tests/` and `benches/`, and in documents.
 const KEPT_OUT: [(&str, [usize; 3]); 16] = [
-    ("anew", [4, 0, 0]),
-    ("beside", [3, 12, 2]),
+    ("anew", [2, 0, 0]),
+    ("beside", [1, 11, 2]),
     ("brings along", [0, 1, 0]),
     ("in general", [0, 0, 0]),
     ("lane", [0, 1, 0]),

@@ -21,10 +21,9 @@ fn a_good_configuration_is_reported_rule_by_rule() {
         [("a/rules.yaml", THREE_A_MINUTE), ("b.yml", "domain: b"), (".hidden.yaml", "nonsense: ["), ("config", "[")];
     let (code, stdout, stderr) = check(&files, &[]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
-    let passed_over =
-        "only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away";
+    let skipped = "only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away";
     let warnings = format!(
-        "warning: DIR/config: passed over: {passed_over}\nwarning: DIR/b.yml:1: domain 'b' has no rules: its checks are not limited\n"
+        "warning: DIR/config: skipped: {skipped}\nwarning: DIR/b.yml:1: domain 'b' has no rules: its checks are not limited\n"
     );
     assert_eq!(stdout, format!("ok: 2 files, 2 domains, 1 rule\n{warnings}  api.key: 3 per minute\n"));
     assert_eq!(check(&files, &["--quiet"]), (Some(0), String::new(), String::new()));
@@ -105,7 +104,7 @@ fn what_cannot_be_read_is_reported() {
     let (code, _, stderr) = run(&["check", "/nonexistent"], "");
     assert!(code == Some(1) && stderr.starts_with("/nonexistent: "), "{stderr}");
     let (code, _, stderr) = check(&[("a.txt", "domain: a")], &[]);
-    assert!(code == Some(1) && stderr.starts_with("DIR: holds no *.yaml or *.yml file"), "{stderr}");
+    assert!(code == Some(1) && stderr.starts_with("DIR: contains no *.yaml or *.yml file"), "{stderr}");
     let (code, _, stderr) = run(&["check"], "");
     assert!(code == Some(2) && stderr.contains("<PATH>"), "{stderr}");
 }

@@ -1,4 +1,4 @@
-//! Scripts of denials, and the notifications that follow.
+//! Scripts of denials, and the notifications that they cause.
 
 use super::*;
 use crate::rules::{LoadOptions, RuleSet, SourceFile, load};
@@ -153,7 +153,7 @@ fn values_beyond_the_bound_are_one_until_others_are_over() {
         count(&mut evaluator, 120, "new");
     }
     assert_eq!(fired(&mut evaluator, 120), [(Subject::Value("new".into()), 10, 10, 0)]);
-    // `other` is quiet still, and so is kept.
+    // `other` is still within its repeat interval, so it is kept.
     assert_eq!(evaluator.subjects, 2);
 }
 

@@ -19,8 +19,8 @@ pub(super) fn object(checked: &Checked, ok: bool) -> Value {
         Err(LoadError::Read(error)) => (&no_rules, vec![of_file(&error.to_string())]),
         Err(LoadError::Rules(errors)) => (&no_rules, errors.iter().map(finding).collect()),
     };
-    let passed_over = files.passed_over.iter().map(|line| of_file(line));
-    let warnings: Vec<_> = passed_over.chain(rules.warnings().iter().map(finding)).collect();
+    let skipped = files.skipped.iter().map(|line| of_file(line));
+    let warnings: Vec<_> = skipped.chain(rules.warnings().iter().map(finding)).collect();
     json!({
         "ok": ok,
         "errors": errors,

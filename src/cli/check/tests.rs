@@ -44,14 +44,14 @@ fn warnings_fail_when_strict() {
     assert_eq!(said(&files, |args| args.strict = true), (false, String::new(), rejected));
     assert!(said(&files[..1], |args| args.strict = true).0);
     let (ok, _, err) = said(&[("a.yaml", A), ("config", A)], |args| args.strict = true);
-    assert!(!ok && err.starts_with("warning: R/config: passed over: only *.yaml and *.yml files"), "{err}");
+    assert!(!ok && err.starts_with("warning: R/config: skipped: only *.yaml and *.yml files"), "{err}");
 }
 
 #[test]
 fn a_bad_path_is_reported_with_a_count() {
     let (ok, out, err) = said(&[], |_| {});
     assert!(!ok && out.is_empty());
-    assert!(err.starts_with("R: holds no *.yaml or *.yml file") && err.ends_with("\nnot ok: 1 error\n"), "{err}");
+    assert!(err.starts_with("R: contains no *.yaml or *.yml file") && err.ends_with("\nnot ok: 1 error\n"), "{err}");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn json_for_programs() {
     };
     let good = object(&[("a.yaml", A), EMPTY, ("c.txt", "")]);
     let warnings = json!([
-        {"file": "R/c.txt", "line": null, "message": "passed over: only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away"},
+        {"file": "R/c.txt", "line": null, "message": "skipped: only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away"},
         {"file": "R/b.yaml", "line": 1, "message": "domain 'b' has no rules: its checks are not limited"},
     ]);
     let rules = json!([{

@@ -1,4 +1,4 @@
-//! Which files make up the configuration, and which directories show when that changes.
+//! The files of the configuration, and the directories to watch for changes of them.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::read_error::ReadError;
 
-/// One file of the configuration, and what of it changes when its content does.
+/// One file of the configuration, with metadata that changes when its content does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Found {
     pub(super) path: PathBuf,
@@ -18,37 +18,37 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Which file this is, whatever is in it: device and inode.
+    /// The identity of the file, independent of its content: device and inode.
     pub(super) fn identity(&self) -> FileId {
         let [device, inode, ..] = self.stamp;
         FileId([device, inode])
     }
 }
 
-/// The identity of a file: writing into it keeps it, replacing it does not.
+/// The identity of a file. Writing into the file keeps it; replacing the file by another changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileId(pub(super) [i128; 2]);
 
-/// What is on disk.
+/// The files on disk.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
     /// The files to read, in the order of their paths.
     pub(super) files: Vec<Found>,
-    /// What lies others them and is not read, in the order of the paths.
-    pub(super) passed_over: Vec<PathBuf>,
+    /// Other files next to them, which are not read, in the order of their paths.
+    pub(super) skipped: Vec<PathBuf>,
 }
 
-/// What a look at the disk shows. Two equal looks: nothing has changed (within the resolution of file times).
+/// What a look at the disk shows. If two looks are equal, nothing has changed (within the resolution of file times).
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Look {
     /// The files, or why there are none.
     pub(super) files: Result<Vec<Found>, String>,
-    /// The directories in which a change can change the files: those of the tree, and those that hold a link on the way to it.
-    /// Free of links themselves.
+    /// The directories in which a change can affect the files: those of the tree, and those with a link on the way to it. The
+    /// paths contain no links themselves.
     pub(super) dirs: BTreeSet<PathBuf>,
 }
 
-/// What is at or below `path`.
+/// The files at or below `path`.
 pub(super) fn list(path: &Path) -> Result<Listing, ReadError> {
     Walk::default().run(path)
 }
@@ -63,10 +63,10 @@ pub(super) fn look(path: &Path) -> Look {
 #[derive(Default)]
 struct Walk {
     files: Vec<Found>,
-    passed_over: Vec<PathBuf>,
+    skipped: Vec<PathBuf>,
     dirs: BTreeSet<PathBuf>,
     entries: u64,
-    /// The directories that the walk is inside of, by device and inode: a link back to one of them is a loop.
+    /// The directories around the current position, by device and inode: a link back to one of them is a loop.
     inside: Vec<(u64, u64)>,
 }
 
@@ -79,16 +79,16 @@ impl Walk {
         })?;
         if meta.is_dir() {
             self.directory(root, &meta)?;
-            self.passed_over.sort_unstable();
+            self.skipped.sort_unstable();
             if self.files.is_empty() {
-                let others = self.passed_over.iter().take(MAX_BESIDE).cloned().collect();
+                let others = self.skipped.iter().take(MAX_NAMED).cloned().collect();
                 return Err(ReadError::NoFiles { path: root.to_owned(), others });
             }
         } else {
             self.file(root, &meta)?;
         }
         self.files.sort_unstable();
-        Ok(Listing { files: std::mem::take(&mut self.files), passed_over: std::mem::take(&mut self.passed_over) })
+        Ok(Listing { files: std::mem::take(&mut self.files), skipped: std::mem::take(&mut self.skipped) })
     }
 
     fn directory(&mut self, path: &Path, meta: &Metadata) -> Result<(), ReadError> {
@@ -96,7 +96,7 @@ impl Walk {
         if self.inside.contains(&id) {
             return Ok(());
         }
-        at_most(MAX_DEPTH, self.inside.len() as u64 + 1, "directories inside each other", path)?;
+        at_most(MAX_DEPTH, self.inside.len() as u64 + 1, "levels of directories", path)?;
         if let Ok(real) = fs::canonicalize(path) {
             self.dirs.insert(real);
         }
@@ -120,14 +120,14 @@ impl Walk {
         if kind.is_symlink() {
             self.follow(&path);
         } else if !kind.is_dir() && !is_rules {
-            self.passed_over.push(path);
+            self.skipped.push(path);
             return Ok(());
         }
         match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => return self.directory(&path, &meta),
             Ok(meta) if is_rules => return self.file(&path, &meta),
             Err(error) if is_rules => return Err(ReadError::unreadable(&path, error)),
-            _ => self.passed_over.push(path),
+            _ => self.skipped.push(path),
         }
         Ok(())
     }
@@ -141,8 +141,8 @@ impl Walk {
         Ok(())
     }
 
-    /// Notes the directory of every link on the way to `path`, and the one that holds its end; where the way breaks off,
-    /// the directory in which the rest has to appear.
+    /// Records the directory of every link on the way to `path` and the directory that contains its end or, if a part of the
+    /// path is missing, the directory in which that part has to appear.
     fn follow(&mut self, path: &Path) {
         let Ok(path) = std::path::absolute(path) else { return };
         let mut real = PathBuf::from("/");
@@ -166,7 +166,7 @@ impl Walk {
                     }
                     rest.append(&mut names(&target));
                 }
-                // Not a link; its directory matters only where the way ends.
+                // Not a link; its directory matters only at the end of the path.
                 Err(error) if error.kind() == ErrorKind::InvalidInput && !rest.is_empty() => real = next,
                 Err(_) => {
                     self.dirs.insert(real);
@@ -177,17 +177,17 @@ impl Walk {
     }
 }
 
-/// More files than anyone keeps rules in; a path given by mistake (a home directory) ends here and not in hours of reading.
+/// More than any set of rules needs. A path given by mistake (a home directory) ends with an error, not in hours of reading.
 const MAX_FILES: u64 = 10_000;
 
 /// Entries of any kind: ten times the files, for the same reason.
 const MAX_ENTRIES: u64 = 100_000;
 
-/// Deeper than any tree that people keep in their heads; it bounds the recursion too.
+/// Deeper than any tree of rules in practice; it bounds the recursion too.
 const MAX_DEPTH: u64 = 32;
 
-/// How many of the files that are passed over an error names: it is one line.
-const MAX_BESIDE: usize = 5;
+/// The number of skipped files that an error names: it is one line.
+const MAX_NAMED: usize = 5;
 
 /// Links on the way to one file, as Linux itself allows.
 const MAX_LINKS: usize = 40;
@@ -247,7 +247,7 @@ mod tests {
         for (path, expected) in cases {
             let dirs = look(&root.join(path)).dirs;
             let expected: BTreeSet<_> = expected.iter().map(|dir| root.join(dir)).collect();
-            // Links on the way to the temporary directory itself are no part of the case.
+            // Links on the way to the temporary directory itself are not part of the case.
             let dirs: BTreeSet<_> = dirs.into_iter().filter(|dir| dir.starts_with(&root)).collect();
             assert_eq!(dirs, expected, "{path}");
         }

@@ -1,9 +1,9 @@
-//! PURE: whether a changed file may be partially written.
+//! PURE: detects files that may be partially written.
 //!
-//! A program that writes into a file, and pauses, leaves a part of it on disk. Often that is a valid configuration, with
-//! fewer or other limits: `requests_per_unit: 10` where `1000000` is being written. It looks the same as what an operator
-//! may want, so such a change is loaded only once it has been stable for [longer](super::Pace::deferral). Where a whole file
-//! replaces another (a rename, a swapped link, a ConfigMap), nothing is ever partial and nothing waits.
+//! A program that pauses while it writes into a file leaves a part of it on disk. Often that part is a valid configuration
+//! with fewer or other limits: `requests_per_unit: 10` while `1000000` is being written. It cannot be distinguished from an
+//! intended change, so it is loaded only once it has been stable for [longer](super::Pace::deferral). When a whole file
+//! replaces another (a rename, a swapped link, a ConfigMap), it is never partial, and is loaded without this delay.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,11 +11,11 @@ use super::listing::FileId;
 use super::{ContentHash, Files};
 use crate::rules::RuleSet;
 
-/// What of the configuration in force is compared with the next one.
+/// The properties of the configuration in force that are compared with those of the next one.
 #[derive(Debug)]
 pub(crate) struct InForce {
     files: HashMap<String, Mark>,
-    /// How many rules each domain has.
+    /// The number of rules of each domain.
     rules: HashMap<String, usize>,
 }
 
@@ -29,13 +29,13 @@ struct Mark {
 }
 
 impl InForce {
-    /// Notes what is about to be in force. Cost: that of [`Files::hash`].
+    /// Records a configuration that is about to be in force. Cost: that of [`Files::hash`].
     pub(crate) fn new(files: &Files, rules: &RuleSet) -> Self {
         let marks = Mark::all(files).map(|(name, mark)| (name.to_owned(), mark));
         Self { files: marks.collect(), rules: rules_by_domain(rules) }
     }
 
-    /// Why one of these files may be partially written; nothing where they look complete.
+    /// Why one of these files may be partially written; `None` if they look complete.
     pub(crate) fn suspicion(&self, files: &Files, rules: &RuleSet) -> Option<String> {
         let (mut written_into, mut added, mut stayed) = (None, None, 0_usize);
         for (name, now) in Mark::all(files) {
@@ -65,27 +65,27 @@ impl InForce {
             let file = Some(&*warning.file);
             (file == written_into || file == added) && warning.message.starts_with("'requests_per_unit' is missing")
         }) {
-            return Some(format!("{} has a limit without 'requests_per_unit' in line {}", lacking.file, lacking.line));
+            return Some(format!("{} has a limit without 'requests_per_unit' at line {}", lacking.file, lacking.line));
         }
         let names: HashSet<&str> = files.files.iter().map(|file| &*file.name).collect();
-        // Where no file stayed, the whole directory was replaced.
+        // If no file is the same one, the whole directory was replaced.
         let gone = self.files.keys().find(|name| !names.contains(&***name)).filter(|_| stayed > 0);
         let name = written_into.or(gone.map(String::as_str))?;
-        self.lost(rules).map(|lost| format!("{lost} with the change of {name}"))
+        self.lost(rules).map(|lost| format!("{lost} in the change of {name}"))
     }
 
     fn lost(&self, rules: &RuleSet) -> Option<String> {
         let now = rules_by_domain(rules);
         self.rules.iter().find_map(|(domain, before)| match now.get(domain) {
             None => Some(format!("domain '{domain}' is removed")),
-            Some(now) if now < before => Some(format!("domain '{domain}' drops from {before} rules to {now}")),
+            Some(now) if now < before => Some(format!("domain '{domain}' shrank from {before} rules to {now}")),
             Some(_) => None,
         })
     }
 }
 
 impl Mark {
-    /// Each file's name and mark.
+    /// The name and the properties of each file.
     fn all(files: &Files) -> impl Iterator<Item = (&str, Self)> {
         let found = files.files.iter().zip(&files.ids).zip(files.hashes());
         found.map(|((file, &id), &hash)| {
@@ -138,18 +138,18 @@ mod tests {
             (&[("a", 1, ONE)], &[("a", 1, ONE)], None),
             (&[("a", 1, ONE)], &[("a", 2, cut)], Some("a ends in the middle of a line")),
             (&[("a", 1, cut)], &[("a", 2, cut)], None),
-            // Written into, whatever it ended with before; or new.
+            // Written into, however it ended before; or new.
             (&[("a", 1, cut)], &[("a", 1, wide)], Some("a ends in the middle of a line")),
             (
                 &[("a", 1, whole)],
                 &[("a", 1, whole), ("b", 2, "domain: b")],
                 Some("b is new and ends in the middle of a line"),
             ),
-            (&[("a", 1, whole)], &[("a", 1, lacking)], Some("a has a limit without 'requests_per_unit' in line 4")),
+            (&[("a", 1, whole)], &[("a", 1, lacking)], Some("a has a limit without 'requests_per_unit' at line 4")),
             (&[("a", 1, whole)], &[("a", 2, lacking)], None),
-            (&[("a", 1, TWO)], &[("a", 1, LONG)], Some("domain 'a' drops from 2 rules to 1 with the change of a")),
+            (&[("a", 1, TWO)], &[("a", 1, LONG)], Some("domain 'a' shrank from 2 rules to 1 in the change of a")),
             (&[("a", 1, TWO)], &[("a", 2, LONG)], None),
-            (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 1, ONE)], Some("domain 'b' is removed with the change of b")),
+            (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 1, ONE)], Some("domain 'b' is removed in the change of b")),
             (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 3, ONE)], None),
             (&[("a", 1, ONE), ("b", 2, OTHER)], &[("a", 1, ONE), ("c", 2, OTHER)], None),
         ] {

@@ -1,4 +1,4 @@
-//! A file or a directory of configuration, and how it is read as one consistent whole.
+//! A file or a directory of configuration, read as one consistent whole.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,24 +12,24 @@ use super::listing::{FileId, Found, Listing, list};
 use super::read_error::ReadError;
 use crate::rules::{LoadOptions, SourceFile};
 
-/// What was read: every file of the configuration, as they were at one moment.
+/// All files of the configuration, as they were at one moment.
 #[derive(Debug, Default)]
 #[allow(clippy::struct_field_names, reason = "the files themselves, next to what is known of them")]
 pub(crate) struct Files {
     /// The files, in the order of their paths.
     pub files: Vec<SourceFile>,
-    /// What lies in the directory and was not read, a line for each: its path, and why.
-    pub passed_over: Vec<String>,
-    /// Which file on disk each of `files` was.
+    /// A warning for each file of the directory that was not read: its path, and why.
+    pub skipped: Vec<String>,
+    /// The identity of each of `files` on disk.
     pub(super) ids: Vec<FileId>,
-    /// The hash of each of `files`, computed on first use.
+    /// The hash of each of `files`, computed at the first use.
     hashes: OnceLock<Vec<ContentHash>>,
 }
 
-/// Where the configuration is: a file, or a directory of which every `*.yaml` and `*.yml` below it counts.
+/// Where the configuration is: a file, or a directory of which every `*.yaml` and `*.yml` file at any depth is read.
 ///
 /// Files and directories whose name begins with a dot are skipped; symbolic links are followed, so a Kubernetes ConfigMap
-/// (`a.yaml -> ..data/a.yaml`, `..data -> ..2024_x`) is read once and not three times.
+/// (`a.yaml -> ..data/a.yaml`, `..data -> ..2024_x`) is read once, not three times.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     path: PathBuf,
@@ -37,7 +37,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Names the place; nothing is read yet, and nothing needs to exist yet.
+    /// A source at that path. Nothing is read yet, and the path need not exist yet.
     pub(crate) fn open(path: impl Into<PathBuf>, options: LoadOptions) -> Self {
         Self { path: path.into(), options }
     }
@@ -52,13 +52,13 @@ impl Source {
         self.options
     }
 
-    /// Reads every file, in the order of their paths. A file's name is the path as a user would type it from here.
+    /// Reads every file, in the order of their paths. A file's name is its path as a user would type it.
     ///
-    /// What is returned was on disk all at once: files that change while they are read are read again, so a swap of a
-    /// directory never yields half of the old and half of the new one. Cost: two walks and one read of every file; blocks.
+    /// All the returned content was on disk at the same time: files that change while they are read are read again, so that a
+    /// swap of a directory never yields a mixture of the old and the new one. Cost: two walks and one read of every file; blocks.
     ///
     /// # Errors
-    /// The first thing that keeps the configuration from being read whole.
+    /// The first error that prevents reading the whole configuration.
     pub(crate) fn read(&self) -> Result<Files, ReadError> {
         let mut listed = list(&self.path)?;
         for _ in 0..READ_ATTEMPTS {
@@ -72,12 +72,12 @@ impl Source {
         Err(ReadError::Changing { path: self.path.clone() })
     }
 
-    /// As [`read`](Self::read), but a failure is tried again for about a second and a half: in the moment between the
-    /// unlink and the rename of a swap, a file that is about to be there is missing.
+    /// As [`read`](Self::read), but after an error it tries again for about a second and a half: between the unlink and the
+    /// rename of a swap, a file is missing for a moment.
     ///
     /// # Errors
-    /// The failure that stayed.
-    pub(crate) fn read_patiently(&self) -> Result<Files, ReadError> {
+    /// The error of the last attempt.
+    pub(crate) fn read_with_retries(&self) -> Result<Files, ReadError> {
         for wait in RETRY_AFTER {
             match self.read() {
                 Err(_) => std::thread::sleep(wait),
@@ -89,38 +89,38 @@ impl Source {
 }
 
 impl Files {
-    /// Adds what another source holds.
+    /// Adds the files of another source.
     pub(crate) fn append(&mut self, mut other: Self) {
         self.hashes.take();
         self.files.append(&mut other.files);
-        self.passed_over.append(&mut other.passed_over);
+        self.skipped.append(&mut other.skipped);
         self.ids.append(&mut other.ids);
     }
 
-    /// The identity of this content. Cost: at first a pass of SHA-256 over every byte, later one over the hashes.
+    /// Identifies this content. Cost: the first time a SHA-256 of every byte, later one of the hashes.
     pub(crate) fn hash(&self) -> ContentHash {
         ContentHash::new(self.hashes().iter().map(|hash| &hash.0[..]))
     }
 
-    /// The hash of the name and the bytes of each file, in their order. The files no longer change once it is asked for.
+    /// The hash of the name and the bytes of each file, in their order. The files must not change after the first call.
     pub(super) fn hashes(&self) -> &[ContentHash] {
         let hash = |file: &SourceFile| ContentHash::new([file.name.as_bytes(), &file.text].into_iter());
         self.hashes.get_or_init(|| self.files.iter().map(hash).collect())
     }
 
     fn new(files: Vec<SourceFile>, listing: &Listing) -> Self {
-        let shown = listing.passed_over.iter().take(MAX_PASSED_OVER);
+        let shown = listing.skipped.iter().take(MAX_SKIPPED);
         let why = "only *.yaml and *.yml files of a directory are read; rename it if it holds rules, or move it away";
-        let mut passed_over: Vec<_> = shown.map(|path| format!("{}: passed over: {why}", path.display())).collect();
-        let more = listing.passed_over.len().saturating_sub(MAX_PASSED_OVER);
+        let mut skipped: Vec<_> = shown.map(|path| format!("{}: skipped: {why}", path.display())).collect();
+        let more = listing.skipped.len().saturating_sub(MAX_SKIPPED);
         if more > 0 {
-            passed_over.push(format!("and {more} more that are passed over"));
+            skipped.push(format!("and {more} more skipped files"));
         }
-        Self { files, passed_over, ids: listing.files.iter().map(Found::identity).collect(), hashes: OnceLock::new() }
+        Self { files, skipped, ids: listing.files.iter().map(Found::identity).collect(), hashes: OnceLock::new() }
     }
 }
 
-/// The identity of a content: a hash of names and bytes, of one file or of all of them in order.
+/// Identifies content: a hash of names and bytes, of one file or of all of them in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ContentHash([u8; 32]);
 
@@ -138,8 +138,8 @@ impl ContentHash {
 /// A directory swap takes microseconds: files that still change at the third reading are being written, not swapped.
 const READ_ATTEMPTS: usize = 3;
 
-/// The pauses between attempts to read what is missing; together long enough for a slow copy over the old file, and
-/// short enough that a lost configuration is reported at once.
+/// The pauses between attempts to read what is missing: together long enough for a slow copy over the old file, and short
+/// enough that a missing configuration is reported promptly.
 const RETRY_AFTER: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -148,10 +148,10 @@ const RETRY_AFTER: [Duration; 5] = [
     Duration::from_millis(800),
 ];
 
-/// More than that next to the rules means a wrong path, which these show.
-const MAX_PASSED_OVER: usize = 100;
+/// With more other files than that next to the rules, the path is probably wrong, which these warnings show.
+const MAX_SKIPPED: usize = 100;
 
-/// 64 MiB of YAML is more than 500,000 rules, and the text is held in memory while it is parsed.
+/// 64 MiB of YAML is more than 500,000 rules, and the text is kept in memory while it is parsed.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 fn read_all(root: &Path, listed: &[Found]) -> Result<Vec<SourceFile>, ReadError> {
@@ -169,7 +169,7 @@ fn read_all(root: &Path, listed: &[Found]) -> Result<Vec<SourceFile>, ReadError>
     Ok(files)
 }
 
-/// The file's content, cut one byte above `most`: its length then shows that it is too long.
+/// The file's content, cut one byte above `most`, so that its length shows when it is too long.
 fn read_one(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut text)?;
@@ -237,17 +237,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         lay_out(dir.path(), tree);
         let files = Source::open(dir.path().join("d"), LoadOptions::default()).read().unwrap();
-        let named: Vec<_> =
-            files.passed_over.iter().map(|line| line.split(": passed over: ").next().unwrap()).collect();
+        let named: Vec<_> = files.skipped.iter().map(|line| line.split(": skipped: ").next().unwrap()).collect();
         let expected = ["d/B.YAML", "d/config", "d/s/c.json", "d/x"].map(|path| dir.path().join(path));
         assert_eq!(named, expected.iter().map(|path| path.to_str().unwrap()).collect::<Vec<_>>());
 
-        for name in 0..MAX_PASSED_OVER + 5 {
+        for name in 0..MAX_SKIPPED + 5 {
             fs::write(dir.path().join(format!("d/{name}.txt")), "").unwrap();
         }
         let files = Source::open(dir.path().join("d"), LoadOptions::default()).read().unwrap();
-        assert_eq!(files.passed_over.len(), MAX_PASSED_OVER + 1);
-        assert_eq!(files.passed_over.last().unwrap(), "and 9 more that are passed over");
+        assert_eq!(files.skipped.len(), MAX_SKIPPED + 1);
+        assert_eq!(files.skipped.last().unwrap(), "and 9 more skipped files");
     }
 
     #[test]
@@ -257,9 +256,9 @@ mod tests {
             (
                 "d/x.txt = 1\nd/config = 1",
                 "d",
-                "R/d: holds no *.yaml or *.yml file; passed over: 'R/d/config', 'R/d/x.txt' (names",
+                "R/d: contains no *.yaml or *.yml file; skipped: 'R/d/config', 'R/d/x.txt' (names",
             ),
-            ("d/", "d", "R/d: holds no *.yaml or *.yml file (names"),
+            ("d/", "d", "R/d: contains no *.yaml or *.yml file (names"),
             ("d/x.yaml -> gone", "d", "R/d/x.yaml: cannot be read: No such file"),
             ("x.yaml -> gone", "x.yaml", "R/x.yaml: no such file or directory"),
             ("a -> b\nb -> a", "a", "R/a: cannot be read: Too many levels of symbolic links"),
@@ -283,7 +282,7 @@ mod tests {
         let deep = tempfile::tempdir().unwrap();
         fs::create_dir_all(deep.path().join(["s"; 40].join("/"))).unwrap();
         let error = Source::open(deep.path(), LoadOptions::default()).read().unwrap_err();
-        assert!(error.to_string().contains("more than 32 directories inside each other"), "{error}");
+        assert!(error.to_string().contains("more than 32 levels of directories"), "{error}");
     }
 
     #[test]

@@ -1,9 +1,9 @@
-//! Notices that the configuration on disk has changed, however it was changed.
+//! Detects changes of the configuration on disk, however they were made.
 //!
 //! An edit in place, a `mv` over the file, a directory swapped by a link (`current -> v2`) and the `..data` swap of a
-//! Kubernetes ConfigMap all change an entry of a directory that the [`Look`] names: those directories are watched, and
-//! watched again after each change, because a swap puts other directories in their place. Where events do not arrive
-//! (network file systems, no inotify instance left), a look every few seconds does.
+//! Kubernetes ConfigMap all change an entry of a directory that the [`Look`] names. These directories are watched, and
+//! the watches are renewed after each change, because a swap puts other directories in their place. Where events do not
+//! arrive (network file systems, no inotify instance left), a look at the disk every few seconds detects the change.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,27 +20,27 @@ use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Waker, Worker};
 use crate::units::{Nanos, Timestamp};
 
-/// How soon a change is noticed.
+/// How soon a change is detected and loaded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// A change is read once nothing has happened for this long: most changes are several events.
+    /// A change is read after this long without further events: most changes cause several.
     pub quiet: Duration,
-    /// But a change is read at the latest after this long, though events go on.
+    /// A change is read at the latest after this long, even if events continue.
     pub longest: Duration,
-    /// The time between looks at the disk.
+    /// The time between two looks at the disk.
     pub poll: Duration,
     /// How long a change that may be partially written has to be stable before it is loaded.
     pub deferral: Duration,
-    /// Whether the system is asked for events; without, there are only the looks.
+    /// Whether file events are used; without them, changes are detected only by looks at the disk.
     pub events: bool,
 }
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It was loaded or rejected.
     Taken,
-    /// It may be partially written: it is to be shown again once it is stable.
+    /// It may be partially written: it has to be passed again once it is stable.
     Deferred,
 }
 
@@ -50,7 +50,7 @@ impl Default for Pace {
             quiet: Duration::from_millis(100),
             longest: Duration::from_secs(1),
             poll: Duration::from_secs(5),
-            // Longer than copies over a network usually stall; an operator who removes rules can wait so long, or send SIGHUP.
+            // Longer than copies over a network usually stall; an operator who removes rules can wait that long, or send SIGHUP.
             deferral: Duration::from_secs(10),
             events: true,
         }
@@ -64,12 +64,12 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Begins to watch. `on_change` is called on the watch's own thread, with the files whenever their content differs from
-    /// the last that it (or `loaded`) reported, and with the error when they can no longer be read, once. Content that it
-    /// defers is shown to it again, with `true`, once it has been stable for [`Pace::deferral`].
+    /// Begins to watch. `on_change` is called on the thread of the watch: with the files whenever their content differs from
+    /// that of the last call (at first from `loaded`), and once with the error when they can no longer be read. Content that it
+    /// defers is passed again, with `true`, once it has been stable for [`Pace::deferral`].
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system cannot start another thread.
     pub(crate) fn start(
         source: Source,
         clock: Arc<Clock>,
@@ -96,7 +96,7 @@ impl Watch {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Guard<'s, F> {
     source: Source,
     clock: Arc<Clock>,
@@ -104,18 +104,18 @@ struct Guard<'s, F> {
     stop: &'s Stop,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
-    /// The content last reported, or the error.
+    /// The content last passed to `on_change`, or the error.
     reported: Option<Result<ContentHash, String>>,
     /// The content that was deferred, and when it is due.
     deferred: Option<(ContentHash, Timestamp)>,
-    /// Since when one content after the other has been deferred.
+    /// When the current series of deferrals began.
     deferred_since: Option<Timestamp>,
     on_change: F,
 }
 
 impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
     fn run(mut self) {
-        // The first check comes at once: between loading and watching, something may have changed.
+        // The first check comes at once: the files may have changed between loading and watching.
         loop {
             self.settle();
             if self.stop.is_stopped() {
@@ -132,12 +132,12 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Whether the files could be read. While they cannot, every poll reads them: the cause need not be visible on disk.
+    /// Whether the files could be read. If not, every look reads them again: the cause may go away without a visible change.
     fn is_good(&self) -> bool {
         matches!(self.reported, Some(Ok(_)))
     }
 
-    /// How long nothing need be looked at.
+    /// The time until the next look.
     fn next_look(&self) -> Duration {
         let left = self.deferred.map(|(_, due)| Duration::from(due.since(self.clock.now())));
         left.map_or(self.pace.poll, |left| left.min(self.pace.poll))
@@ -148,7 +148,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         self.deferred.is_some_and(|(_, due)| self.clock.now() >= due)
     }
 
-    /// Waits until events cease and the files no longer change: a file that is being written is first emptied.
+    /// Waits until there are no more events and the files no longer change: a file that is rewritten is empty at first.
     fn settle(&self) {
         let begin = self.clock.now();
         let longest = Nanos::from(self.pace.longest);
@@ -163,10 +163,10 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Reads the files and returns what is new. The look that is returned was taken before the reading.
+    /// Reads the files and reports a change. The returned look was taken before they were read.
     fn check(&mut self) -> Look {
-        let seen = self.watch_anew();
-        let read = self.source.read_patiently();
+        let seen = self.renew_watches();
+        let read = self.source.read_with_retries();
         let new = match &read {
             Ok(files) => Ok(files.hash()),
             Err(error) => Err(error.to_string()),
@@ -183,7 +183,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
     fn show(&mut self, read: Result<Files, ReadError>, new: Result<ContentHash, String>) {
         let known = self.deferred.filter(|(content, _)| new.as_ref() == Ok(content));
         let now = self.clock.now();
-        // A file that never rests must not keep the others out of force.
+        // A file that keeps changing must not delay changes of the others for ever.
         let longest = Nanos::from(self.pace.deferral.saturating_mul(MOST_DEFERRALS));
         let is_overdue = self.deferred_since.is_some_and(|since| now.since(since) >= longest);
         let is_stable = is_overdue || known.is_some() && self.is_stable();
@@ -203,8 +203,8 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Watches what is on disk now. The look comes after the watching: what changes later makes an event.
-    fn watch_anew(&mut self) -> Look {
+    /// Watches the directories that are on disk now. The look comes after the watches are set: later changes cause events.
+    fn renew_watches(&mut self) -> Look {
         let mut seen = look(self.source.path());
         for _ in 0..WATCH_ATTEMPTS {
             self.watch(&seen.dirs);
@@ -217,7 +217,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         seen
     }
 
-    /// Every watch is made again: a directory of the same name may be another one.
+    /// Sets all watches again: a directory with the same name may be a different one.
     fn watch(&mut self, dirs: &BTreeSet<PathBuf>) {
         let Some(watcher) = &mut self.watcher else { return };
         for dir in std::mem::take(&mut self.watched) {
@@ -228,20 +228,20 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
                 Ok(()) => {
                     self.watched.insert(dir.clone());
                 }
-                Err(error) => tracing::debug!(dir = %dir.display(), %error, "not watched, only polled"),
+                Err(error) => tracing::debug!(dir = %dir.display(), %error, "directory not watched: it is only polled"),
             }
         }
     }
 }
 
-/// Of the watches that the system grants a user (8,192 on small machines), at most half; what is not watched is polled.
+/// At most half of the watches that the system allows a user (8,192 on small machines); other directories are polled.
 const MAX_WATCHED: usize = 4_096;
 
-/// Deferrals in a row after which a change is loaded although files go on changing: a minute by default, by which any
-/// copy has ended.
+/// After this many deferrals in a row a change is loaded even if files are still changing: by default after a minute, by when
+/// any copy has ended.
 const MOST_DEFERRALS: u32 = 6;
 
-/// Directories that change between looking and watching do so once; a tree in constant change is left to the poll.
+/// Directories that change between the look and the watch usually change once; a tree that keeps changing is polled.
 const WATCH_ATTEMPTS: usize = 4;
 
 fn watcher(waker: Waker) -> Option<RecommendedWatcher> {
@@ -250,10 +250,10 @@ fn watcher(waker: Waker) -> Option<RecommendedWatcher> {
             waker.wake();
         }
     });
-    made.inspect_err(|error| tracing::warn!(%error, "no file events: the configuration is polled")).ok()
+    made.inspect_err(|error| tracing::warn!(%error, "file events are not available: polling the configuration")).ok()
 }
 
-/// Reading makes events too; our own would wake us for ever.
+/// Reading causes events too, and those of our own reading would wake the thread for ever.
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),

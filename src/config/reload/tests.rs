@@ -1,4 +1,4 @@
-//! Every way in which people and Kubernetes change files, on a real file system.
+//! All the ways in which people and Kubernetes change files, on a real file system.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -53,13 +53,13 @@ impl Bed {
         self.dir.path().join(path)
     }
 
-    /// Changes a file at once: nobody ever sees half of it.
+    /// Replaces a file atomically: no reader ever sees half of it.
     fn write(&self, path: &str, text: &str) {
         fs::write(self.path("..written"), text).unwrap();
         fs::rename(self.path("..written"), self.path(path)).unwrap();
     }
 
-    /// Waits for the content to be tried; what a slow change showed before that is passed over.
+    /// Waits for the content to be tried; intermediate content of a slow change is skipped.
     fn expect(&self, text: &str) {
         loop {
             let tried = self.tried.recv_timeout(DEADLINE).unwrap_or_else(|_| panic!("never loaded {text:?}"));
@@ -81,7 +81,7 @@ impl Bed {
     }
 }
 
-/// No looks at the disk within the time of a test: only events count.
+/// No looks at the disk within the time of a test: changes are detected only by events.
 fn events_only() -> Pace {
     Pace { poll: Duration::from_hours(1), ..quick() }
 }
@@ -90,7 +90,7 @@ fn polled_only() -> Pace {
     Pace { poll: Duration::from_millis(20), events: false, ..quick() }
 }
 
-/// Defers a file that may be partially written no longer than others.
+/// Loads a file that may be partially written as soon as others.
 fn quick() -> Pace {
     Pace { deferral: Duration::from_millis(1), ..Pace::default() }
 }
@@ -398,7 +398,7 @@ impl io::Write for Lines {
     }
 }
 
-/// A file that never rests, and is never whole, does not keep the others out of force.
+/// A file that keeps changing, and is never whole, does not delay the others for ever.
 #[test]
 fn a_file_that_never_rests_holds_nothing_back_for_good() {
     let dir = tempfile::tempdir().unwrap();
