@@ -1,4 +1,4 @@
-//! Opening the database: for the one that writes, and for those that ask.
+//! Opens the database, for the writer and for queries.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -14,42 +14,42 @@ use super::schema;
 /// Why the history cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// SQLite says so, or the system through it.
+    /// An error of SQLite, or of the system through it.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// A later Tidegate has made it.
-    #[error("the database has schema version {0}, this program knows {version}: move it away or run the later program", version = schema::VERSION)]
+    /// A newer version of Tidegate created it.
+    #[error("the database has schema version {0}, but this program supports {version}: run the newer program or move the file away", version = schema::VERSION)]
     Later(i64),
-    /// A corrupt file cannot be set aside.
-    #[error("the database is corrupt, and cannot be set aside: {0}")]
+    /// A corrupt file cannot be renamed.
+    #[error("the database is corrupt and cannot be set aside: {0}")]
     SetAside(io::Error),
-    /// Corruption again and again.
+    /// The database was corrupt too often.
     #[error(
-        "the database is corrupt, as were {MOST_SET_ASIDE} before it: the disk wants a look; then move the files *.corrupt-* away"
+        "the database is corrupt, as were {MOST_SET_ASIDE} before it: check the disk, then move the *.corrupt-* files away"
     )]
     AgainAndAgain,
 }
 
 impl Failure {
-    /// Whether the file's content is at fault.
+    /// Whether the content of the file is the cause.
     pub(super) fn is_corrupt(&self) -> bool {
         let Self::Sqlite(error) = self else { return false };
         matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
     }
 }
 
-/// What a writer is opened with.
+/// Options for opening the database as its writer.
 #[derive(Clone, Debug)]
 pub(super) struct OpenOptions {
-    /// Where it is; `None`: in memory.
+    /// The file; `None`: in memory.
     pub(super) path: Option<PathBuf>,
     /// The resolutions that are kept.
     pub(super) resolutions: Vec<Resolution>,
-    /// A bound on the size.
+    /// The maximum size.
     pub(super) max_bytes: u64,
 }
 
-/// Opens the database for writing; makes it when it is not there.
+/// Opens the database for writing; creates it if it does not exist.
 pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Connection, Failure> {
     let mut connection = match &options.path {
         Some(path) => Connection::open(path)?,
@@ -61,7 +61,7 @@ pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Connection, Fai
         return Err(Failure::Later(version));
     }
     connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
-    // With every commit on the disk a power cut loses no more than a `kill -9`; a commit every few seconds can afford it.
+    // With every commit synced, a power failure loses no more than a `kill -9`; at one commit every few seconds this is cheap.
     connection.execute_batch(&format!(
         "PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; PRAGMA journal_size_limit = {WAL_BYTES};"
     ))?;
@@ -87,7 +87,7 @@ pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Connection, Fai
     Ok(connection)
 }
 
-/// Opens the database for one who asks: nothing can be changed through it.
+/// Opens the database for queries, read-only.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -95,7 +95,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, rusqlite::Error> {
     Ok(connection)
 }
 
-/// Moves a corrupt database out of the way, for people to look at; returns where it is now.
+/// Renames a corrupt database, so that it can be examined. Returns its new path.
 pub(super) fn set_aside(path: &Path, second: i64) -> Result<PathBuf, Failure> {
     if set_aside_before(path).map_err(Failure::SetAside)? >= MOST_SET_ASIDE {
         return Err(Failure::AgainAndAgain);
@@ -129,9 +129,9 @@ fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// How long to wait for another program that holds the database: decisions do not wait, but a shutdown does.
+/// How long to wait for another program that has locked the database: decisions do not wait, but a shutdown does.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// To which size the write-ahead log is cut after a checkpoint: a few flushes of ten thousand series.
+/// The size to which the write-ahead log is truncated after a checkpoint: a few flushes of ten thousand series.
 const WAL_BYTES: u64 = 16 << 20;
-/// Corrupt files besides the one in use: their sizes add up, and more of them add no information.
+/// Corrupt files next to the one in use: their sizes add up, and more of them are of no further use.
 const MOST_SET_ASIDE: usize = 4;

@@ -1,4 +1,4 @@
-//! From cumulative counts to what was used in each minute.
+//! Computes the usage of each minute from cumulative counts.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,10 +6,10 @@ use super::resolution::Resolution;
 use super::{Reading, Series};
 use crate::usage::Totals;
 
-/// What is not written yet, by minute.
+/// The usage that is not written yet, by minute.
 pub(super) type Pending = BTreeMap<i64, HashMap<Series, Totals>>;
 
-/// The last reading, and what was used since the last write.
+/// The last reading, and the usage since the last write.
 #[derive(Debug, Default)]
 pub(super) struct Deltas {
     last: HashMap<Series, Totals>,
@@ -17,12 +17,12 @@ pub(super) struct Deltas {
 }
 
 impl Deltas {
-    /// Takes a reading; what is new in it was used in the minute of `second`.
+    /// Adds a reading. Its difference to the last one is the usage of the minute of `second`.
     pub(super) fn add(&mut self, second: i64, readings: Vec<Reading>) {
         let minute = Resolution::Minute.floor(second);
         let mut now: HashMap<Series, Totals> = HashMap::with_capacity(readings.len());
         for Reading { series, counts } in readings {
-            // Two readings of one name are one series.
+            // Two readings with the same name belong to one series.
             now.entry(series).or_default().add(&counts);
         }
         for (series, counts) in &now {
@@ -35,17 +35,17 @@ impl Deltas {
         self.bound();
     }
 
-    /// What is to be written.
+    /// The usage that has to be written.
     pub(super) fn pending(&self) -> &Pending {
         &self.pending
     }
 
-    /// It is written.
+    /// Marks the pending usage as written.
     pub(super) fn written(&mut self) {
         self.pending.clear();
     }
 
-    /// While nothing can be written the oldest minutes flow together: times blur, sums stay.
+    /// Merges the oldest minutes while nothing can be written: their times become less precise, the sums stay exact.
     fn bound(&mut self) {
         while self.pending.len() > MAX_PENDING_MINUTES {
             let (Some((minute, oldest)), Some(next)) = (self.pending.pop_first(), self.pending.pop_first()) else {
@@ -60,7 +60,7 @@ impl Deltas {
     }
 }
 
-/// Minutes that wait for a disk that cannot be written, each of them up to all series at about 200 bytes.
+/// Minutes that are kept while the disk cannot be written, each with up to all series at about 200 bytes.
 const MAX_PENDING_MINUTES: usize = 10;
 
 #[cfg(test)]

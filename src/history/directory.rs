@@ -1,10 +1,10 @@
-//! The data directory: made if missing, and held by one process at a time.
+//! The data directory: created if missing, and locked by one process at a time.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A data directory that this process holds; it is free again when this is dropped, or the process is gone.
+/// A data directory that this process has locked. The lock is released when this is dropped, or the process ends.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     path: PathBuf,
@@ -13,26 +13,26 @@ pub(crate) struct DataDir {
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DataDirError {
-    /// Another process has it.
-    #[error("cannot use --data-dir {0}: another tidegate process does; give each process a directory of its own")]
+pub enum DataDirError {
+    /// Another process has locked it.
+    #[error("cannot use --data-dir {0}: another tidegate process is using it; give each process its own directory")]
     Taken(PathBuf),
-    /// It cannot be made or written.
+    /// It cannot be created or written.
     #[error("cannot use --data-dir {path}: {error}")]
     Unusable {
         /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
 impl DataDir {
-    /// Makes the directory if it is missing, and takes it.
+    /// Creates the directory if it is missing, and locks it.
     ///
     /// # Errors
-    /// When another process has it, or it cannot be made or written.
-    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+    /// Another process has locked the directory, or it cannot be created or written.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |error| DataDirError::Unusable { path: path.into(), error };
         fs::create_dir_all(path).map_err(unusable)?;
         let lock = File::create(path.join(LOCK)).map_err(unusable)?;
@@ -43,13 +43,13 @@ impl DataDir {
         }
     }
 
-    /// Where the history is.
-    pub(crate) fn usage(&self) -> PathBuf {
+    /// The path of the history.
+    pub fn usage(&self) -> PathBuf {
         self.path.join(USAGE)
     }
 }
 
-/// Locked, never written: the database itself stays open to other programs that read.
+/// Locked, never written, so that other programs can still read the database itself.
 const LOCK: &str = "lock";
 const USAGE: &str = "usage.sqlite";
 

@@ -1,11 +1,11 @@
-//! The history of usage: what was used in each minute, hour and day, on disk or for an hour in memory.
+//! The history of usage per minute, hour and day: on disk, or for an hour in memory.
 //!
 //! ```text
 //! cumulative counts --every few seconds--> differences --> rows of minutes, hours and days (SQLite, one writer)
 //!                                                              '--> queries, each on a connection of its own
 //! ```
-//! Nothing here is on the decision path: one thread reads the counts that decisions left behind, and a disk that fails
-//! stops the history only. `docs/HISTORY.md` describes the database.
+//! Nothing here is on the decision path: one thread reads the counts that decisions update, and a failing disk stops only the
+//! history. `docs/HISTORY.md` describes the database.
 
 mod database;
 mod deltas;
@@ -53,38 +53,38 @@ use select::{Coverage, select};
 use status::Shared;
 use token::Cursor;
 
-/// How the history is kept.
+/// Settings of the history.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// The database; `None`: the last hour in memory.
+pub struct Settings {
+    /// The database file; `None`: the last hour in memory.
     pub path: Option<PathBuf>,
-    /// The time between two flushes: what a crash can lose.
+    /// The time between two flushes, which is the usage that a crash can lose.
     pub flush: Duration,
-    /// The most that the database may take; in memory no more than [`MEMORY_BYTES`] whatever this says.
+    /// The maximum size of the database; in memory at most [`MEMORY_BYTES`].
     pub max_bytes: u64,
 }
 
-/// Answers what was used when, and how recording goes.
+/// Answers queries, and reports the status of recording.
 #[derive(Debug)]
 pub(crate) struct History {
     shared: Arc<Shared>,
     rows: Rows,
 }
 
-/// Where queries find the rows.
+/// Where queries read.
 #[derive(Debug)]
 enum Rows {
     File(PathBuf),
-    /// The writer's own connection: while a query runs, the writer waits; in memory there is little to read.
+    /// The connection of the writer, which waits while a query runs: in memory there is little to read.
     Memory(Arc<Mutex<Connection>>),
 }
 
 impl History {
-    /// Opens the history and starts to record what `read` reads. A database that cannot be opened is tried again at each flush.
+    /// Opens the history and starts to record what `read` returns. If the database cannot be opened, each flush tries again.
     ///
     /// # Errors
-    /// The system has no thread, or no memory, left.
-    pub(crate) fn start(settings: &Settings, read: ReadUsage, clock: Arc<Clock>) -> io::Result<(Arc<Self>, Recorder)> {
+    /// The system cannot start another thread, or has no memory.
+    pub fn start(settings: &Settings, read: ReadUsage, clock: Arc<Clock>) -> io::Result<(Arc<Self>, Recorder)> {
         let (history, state) = Self::open(settings, read, clock.now())?;
         let recorder = Recorder::start(state, clock, settings.flush)?;
         Ok((Arc::new(history), recorder))
@@ -111,24 +111,24 @@ impl History {
         Ok((Self { shared, rows }, state))
     }
 
-    /// How recording goes.
-    pub(crate) fn status(&self) -> Status {
+    /// The status of recording.
+    pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// Whether the history ends with the process.
-    pub(crate) fn in_memory(&self) -> bool {
+    /// Whether the history is only in memory.
+    pub fn in_memory(&self) -> bool {
         matches!(self.rows, Rows::Memory(_))
     }
 
-    /// One page of the answer. What was used since the last flush is not in it yet.
+    /// One page of the result. Usage since the last flush is not in it yet.
     ///
-    /// Blocks: for a thread of its own, never one that decides. It takes 20 seconds at most, and ends early once
-    /// `unwanted` is set.
+    /// Blocks: for a thread that may, never one that decides. It takes at most 20 seconds, and ends early when `unwanted` is
+    /// set.
     ///
     /// # Errors
-    /// An empty range, a foreign token, an answer that takes too long, or a database that cannot be read.
-    pub(crate) fn query(&self, query: &Query, now: Timestamp, unwanted: &Arc<AtomicBool>) -> Result<Page, QueryError> {
+    /// The range is empty, the token is not valid, the query takes too long, or the database cannot be read.
+    pub fn query(&self, query: &Query, now: Timestamp, unwanted: &Arc<AtomicBool>) -> Result<Page, QueryError> {
         let (from, to) = (query.from.unwrap_or(Timestamp::EPOCH), query.to.unwrap_or(now));
         if from >= to {
             return Err(QueryError::EmptyRange);
@@ -161,7 +161,7 @@ impl History {
         })?
     }
 
-    /// Whether a domain or a rule, whichever is given, has ever used anything. Blocks, as [`query`](Self::query) does.
+    /// Whether there is any usage of the given domain or rule. Blocks, as [`query`](Self::query) does.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -169,8 +169,8 @@ impl History {
         self.has_series(&Kind::OF_RULES, domain, rule)
     }
 
-    /// Whether requests were ever counted by this entry key, in the domain if one is given. Blocks as
-    /// [`query`](Self::query) does.
+    /// Whether requests were ever counted by this entry key, in the domain if one is given. Blocks, as [`query`](Self::query)
+    /// does.
     ///
     /// # Errors
     /// The database cannot be read.
@@ -189,7 +189,7 @@ impl History {
         })
     }
 
-    /// Calls `query` with one unchanging view of the database.
+    /// Calls `query` with one consistent view of the database.
     fn read<T>(
         &self,
         unwanted: &Arc<AtomicBool>,
@@ -199,7 +199,7 @@ impl History {
             let (unwanted, began) = (Arc::clone(unwanted), Stopwatch::start());
             let too_long = move || unwanted.load(Ordering::Relaxed) || began.elapsed() > Nanos::from_secs(MAX_SECONDS);
             connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(too_long))?;
-            // Nothing is changed but the query's own table, which goes with the transaction.
+            // Only the query's temporary table changes, which the rollback of the transaction removes.
             let worked = connection.transaction().and_then(|transaction| query(&transaction));
             connection.progress_handler(0, None::<fn() -> bool>)?;
             worked
@@ -215,8 +215,8 @@ impl History {
     }
 }
 
-/// The most that a history in memory takes: an hour of the minutes of 20,000 series.
-pub(crate) const MEMORY_BYTES: u64 = 128 << 20;
+/// The maximum size of a history in memory: an hour of minutes of 20,000 series.
+pub const MEMORY_BYTES: u64 = 128 << 20;
 
-/// Steps of SQLite's machine between two looks at the time: some tens of microseconds.
+/// Steps of SQLite's virtual machine between two checks of the time: some tens of microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;

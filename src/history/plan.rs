@@ -1,10 +1,11 @@
-//! Which rows answer a query: as coarse as the range and the buckets allow, and as the rows that are left demand.
+//! Chooses the rows that answer a query: as coarse as the range and the buckets allow, and coarser where finer rows have
+//! been removed.
 //!
-//! A row counts where it begins: a range holds the rows that begin in it, so that adjacent ranges share none.
+//! A row belongs to the range in which it begins, so that adjacent ranges have no row in common.
 
 use super::resolution::{ALL, Resolution};
 
-/// A table, and from where (inclusive) to where (exclusive) its rows are read.
+/// A table, and the range of its rows to read: `from` is inclusive, `to` exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) resolution: Resolution,
@@ -12,12 +13,12 @@ pub(super) struct Segment {
     pub(super) to: i64,
 }
 
-/// A resolution, and since when its rows are complete.
+/// Each resolution, and the time since which its rows are complete.
 pub(super) type Kept = Vec<(Resolution, i64)>;
 
-/// The pieces of the range, ascending, without gap or overlap. `bucket` is the length of the buckets in seconds.
+/// The segments of the range, ascending, without gaps or overlaps. `bucket` is the length of the buckets in seconds.
 ///
-/// Before the first hour that is left there are only days, before the first minute only hours, whatever the bucket.
+/// Before the first remaining hour there are only days, and before the first remaining minute only hours, whatever the bucket.
 pub(super) fn plan(kept: &Kept, from: i64, to: i64, bucket: Option<i64>) -> Vec<Segment> {
     let mut segments = Vec::new();
     let mut begin = from;
@@ -32,7 +33,7 @@ pub(super) fn plan(kept: &Kept, from: i64, to: i64, bucket: Option<i64>) -> Vec<
     segments
 }
 
-/// Reads the middle of a piece from the table of `coarser`, if that may be, and its ends from finer ones.
+/// Reads the middle of a segment from the table of `coarser`, if that is possible, and the ends from finer tables.
 fn split(kept: &Kept, segment: Segment, coarser: Resolution, bucket: Option<i64>, segments: &mut Vec<Segment>) {
     let Segment { resolution, from, to } = segment;
     if from >= to {

@@ -1,32 +1,32 @@
-//! What can be asked of the history.
+//! Queries of the history, and their results.
 
 use crate::units::Timestamp;
 use crate::usage::{Filter, Totals};
 
-/// A question.
+/// A query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Query {
-    /// The first instant; `None`: as far back as there is history.
+pub struct Query {
+    /// The first instant; `None`: the beginning of the history.
     pub from: Option<Timestamp>,
     /// The instant after the last; `None`: now.
     pub to: Option<Timestamp>,
-    /// Which usage; `only_denied` is about the range.
+    /// The usage to select; `only_denied` applies to the whole range.
     pub filter: Filter,
-    /// Requests, not rules and counters: those that were counted by the values of this entry key. The filter has no rule
-    /// then, and no entry with another key.
+    /// Selects requests in place of rules and counters: those counted by the values of this entry key. Then the filter has no
+    /// rule, and no entry with another key.
     pub requests_by: Option<String>,
-    /// How rows are made.
+    /// How the usage is grouped in rows.
     pub groups: Groups,
-    /// Rows of one page, at least one.
+    /// The number of rows of one page, at least one.
     pub page_size: usize,
-    /// `next_page_token` of the page before; empty for the first.
+    /// `next_page_token` of the previous page; empty for the first one.
     pub page_token: String,
 }
 
-/// How rows are made; nothing: one row for everything.
+/// How the usage is grouped in rows; without any group, one row for everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Groups {
-    /// A row for each time bucket of so many minutes, aligned to the epoch.
+pub struct Groups {
+    /// A row for each time bucket of this many minutes, aligned to the epoch.
     pub bucket_minutes: Option<u32>,
     /// A row for each domain.
     pub domain: bool,
@@ -36,20 +36,20 @@ pub(crate) struct Groups {
     pub entry_key: Option<String>,
 }
 
-/// A part of the answer.
+/// A page of the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     /// The rows, by time, domain, rule and value.
     pub rows: Vec<Row>,
-    /// For the next page; empty after the last.
+    /// The token for the next page; empty on the last one.
     pub next_page_token: String,
-    /// The first instant that the history knows.
+    /// The beginning of the history.
     pub history_from: Timestamp,
-    /// The history ends with the process.
+    /// The history is only in memory.
     pub in_memory: bool,
 }
 
-/// The usage of one group; fields that are not grouped by are empty.
+/// The usage of one group. Fields that are not grouped by are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Row {
     /// The beginning of the bucket.
@@ -60,23 +60,23 @@ pub(crate) struct Row {
     pub rule: String,
     /// The entry's value; empty for counters without the key, and for `other`.
     pub value: String,
-    /// The requests of all values without a series of their own.
+    /// Whether these are the requests of all values that are not tracked individually.
     pub other: bool,
-    /// What was used.
+    /// The usage.
     pub counts: Totals,
 }
 
-/// Why there is no answer.
+/// Why a query cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum QueryError {
     /// The range is empty or inverted.
     #[error("the range is empty: from must be before to")]
     EmptyRange,
-    /// A token that this database did not give for this question.
-    #[error("page_token is not one of this history for this query: ask for the first page again")]
+    /// The token is not from this database, or for another query.
+    #[error("page_token is not valid for this query and history: start again with the first page")]
     Token,
-    /// Reading took too long, or nobody waits for the answer any more.
-    #[error("the query took longer than {MAX_SECONDS} s: ask for a shorter range or fewer groups")]
+    /// Reading took too long, or the caller has gone away.
+    #[error("the query took longer than {MAX_SECONDS} s: use a shorter range or fewer groups")]
     TooLong,
     /// The history cannot be read.
     #[error("the history cannot be read: {0}")]
@@ -94,22 +94,22 @@ impl Groups {
 }
 
 impl Query {
-    /// What a token belongs to: all of the question but the token and the page's size.
+    /// Identifies the query that a token belongs to: everything except the token and the page size.
     pub(super) fn text(&self) -> String {
         format!("{:?} {:?} {:?} {:?} {:?}", self.from, self.to, self.filter, self.requests_by, self.groups)
     }
 
-    /// Whether rows are of single counters, not of whole rules.
+    /// Whether rows are about single counters, not whole rules.
     pub(super) fn is_of_counters(&self) -> bool {
         self.groups.entry_key.is_some() || !self.filter.entries.is_empty()
     }
 
-    /// Whether what matched no rule is a part of the answer: it has no domain, rule or entry.
+    /// Whether checks that matched no rule are a part of the result: they have no domain, rule or entry.
     pub(super) fn is_of_everything(&self) -> bool {
         let Groups { domain, rule, entry_key, .. } = &self.groups;
         self.filter.takes_all() && self.requests_by.is_none() && !domain && !rule && entry_key.is_none()
     }
 }
 
-/// The longest that a page may take, in seconds: a pass over a full database of the default size.
+/// The longest time for a page, in seconds: enough for a pass over a full database of the default size.
 pub(super) const MAX_SECONDS: u64 = 20;

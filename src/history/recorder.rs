@@ -1,4 +1,4 @@
-//! The thread that reads the usage every few seconds and writes down what is new.
+//! The thread that reads the usage every few seconds and writes what is new.
 
 use std::io;
 use std::path::Path;
@@ -16,13 +16,13 @@ use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::units::{Nanos, Timestamp};
 
-/// Records until it is dropped; then once more.
+/// Records until it is dropped, and a last time then.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     _worker: Worker,
 }
 
-/// What the thread works with. Time is an argument.
+/// The state of the thread. The time is an argument of its methods.
 pub(super) struct RecorderState {
     pub(super) read: ReadUsage,
     pub(super) options: OpenOptions,
@@ -30,7 +30,7 @@ pub(super) struct RecorderState {
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Option<Writer>,
     pub(super) deltas: Deltas,
-    /// The last reading: what is new since then was used in its minute.
+    /// The time of the last reading: usage since then belongs to its minute.
     pub(super) before: Timestamp,
 }
 
@@ -47,7 +47,8 @@ impl Recorder {
 }
 
 impl RecorderState {
-    /// Reads, and writes what is new. A failure is logged once; what could not be written is written the next time.
+    /// Reads the usage, and writes what is new. A failure is logged once, and usage that could not be written is kept for the
+    /// next flush.
     pub(super) fn flush(&mut self, now: Timestamp) {
         self.deltas.add(second(self.before), (self.read)());
         self.before = now;
@@ -55,13 +56,13 @@ impl RecorderState {
         if written.is_ok() {
             self.deltas.written();
         } else if self.options.path.is_some() {
-            // The next time begins from what is on the disk.
+            // The next flush reads the state from disk.
             self.writer = None;
         }
         self.shared.flushed(now, written);
     }
 
-    /// Opens the database, so that it can be asked before the first flush.
+    /// Opens the database, so that it can be queried before the first flush.
     pub(super) fn open(&mut self, now: Timestamp) {
         let opened = self.write_or_set_aside(second(now));
         self.shared.opened(now, opened);
@@ -76,7 +77,7 @@ impl RecorderState {
         self.writer = None;
         let aside = set_aside(path, now)?;
         tracing::error!(
-            "the history {} is corrupt ({failure}): it is kept as {}, and a new one begins",
+            "the history {} is corrupt ({failure}): it was renamed to {}, and a new one is started",
             path.display(),
             aside.display()
         );
@@ -85,7 +86,7 @@ impl RecorderState {
 
     fn write(&mut self, now: i64) -> Result<Size, Failure> {
         if self.writer.is_some() && self.options.path.as_deref().is_some_and(is_gone) {
-            tracing::warn!("the history's file was removed: a new one begins");
+            tracing::warn!("the history file was removed: a new one is started");
             self.writer = None;
         }
         let writer = match &mut self.writer {
@@ -102,7 +103,7 @@ fn is_gone(path: &Path) -> bool {
     matches!(path.try_exists(), Ok(false))
 }
 
-/// Waits for the next flush, at the latest until the minute is over; whether to go on.
+/// Waits for the next flush, at most until the end of the minute. Returns whether to go on.
 fn rest(stop: &Stop, interval: Duration, now: Timestamp) -> bool {
     let minute = Nanos::from_secs(Resolution::Minute.seconds().cast_unsigned()).as_ns();
     let left = Duration::from_nanos(minute - now.as_ns() % minute);

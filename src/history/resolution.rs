@@ -1,8 +1,8 @@
-//! How long the rows of a table are. Instants here are whole seconds since the epoch, as the database has them.
+//! The lengths of time of rows. Instants are whole seconds since the epoch, as in the database.
 
 use crate::units::{Nanos, Timestamp};
 
-/// How long a row is.
+/// The length of time of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Resolution {
     Minute,

@@ -1,8 +1,8 @@
-//! What is removed: rows that are too old, and the oldest ones when the database grows too large.
+//! Removes rows that are too old, and the oldest ones when the database grows too large.
 //!
-//! Whatever is removed, days reach back at least as far as hours, and hours as far as minutes; and the rows that are
-//! left of one length begin where one of the next length begins. So a query can be answered from rows of all lengths
-//! without a gap, and without counting anything twice.
+//! Two invariants hold: days reach back at least as far as hours, and hours as far as minutes; and the remaining rows of one
+//! length begin at the beginning of a row of the next length. So a query can be answered from rows of all lengths without
+//! gaps, and without counting anything twice.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
@@ -19,9 +19,9 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// On disk: minutes for what happened yesterday, hours for a comparison with last month, days for one with last year.
+    /// On disk: minutes to examine yesterday, hours to compare with last month, days to compare with last year.
     pub(super) const ON_DISK: Self = Self { minutes: 48 * 3_600, hours: 60 * 86_400, days: 731 * 86_400 };
-    /// In memory there are minutes only.
+    /// In memory: only minutes.
     pub(super) const IN_MEMORY: Self = Self { minutes: 3_600, hours: 0, days: 0 };
 
     const fn of(self, resolution: Resolution) -> i64 {
@@ -34,7 +34,7 @@ impl Retention {
 }
 
 impl Writer {
-    /// Removes what is too old by `retention`, then what is too much.
+    /// Removes rows that are older than `retention`, then the oldest ones if the database is too large.
     pub(super) fn trim(&mut self, retention: Retention, now: i64) -> Result<(), Failure> {
         let mut names_are_left = false;
         let coarsest = self.resolutions.last().copied();
@@ -63,13 +63,13 @@ impl Writer {
         Ok(bytes.saturating_sub(free_bytes) > self.max_bytes / 100 * FULL_PERCENT)
     }
 
-    /// What is removed at a time: as much as one row of the next length holds.
+    /// The rows removed in one step: those within one row of the next length.
     fn step(&self, resolution: Resolution) -> Resolution {
         let coarser = resolution.coarser().filter(|coarser| self.resolutions.contains(coarser));
         coarser.unwrap_or(resolution)
     }
 
-    /// Of the table with the most rows the oldest ones, if they may go; else of the next one.
+    /// The oldest rows of the table with the most rows, if they may be removed; otherwise those of the next table.
     fn next_to_go(&self, now: i64) -> Result<Option<(Resolution, i64)>, Failure> {
         let connection = self.connection.lock();
         let mut candidates = Vec::new();
@@ -105,7 +105,7 @@ impl Writer {
         Ok(removed)
     }
 
-    /// Removes the names of series that have no row any more. Cost: a pass over the coarsest table.
+    /// Removes the names of series without rows. Cost: a pass over the coarsest table.
     fn remove_names(&mut self) -> Result<(), Failure> {
         let Some(coarsest) = self.resolutions.last() else { return Ok(()) };
         let unused = format!("NOT IN (SELECT series FROM {})", coarsest.table());
@@ -121,7 +121,7 @@ impl Writer {
     }
 }
 
-/// Since when no row of that length has been removed.
+/// The time since which no row of that length has been removed.
 fn since(connection: &Connection, resolution: Resolution) -> rusqlite::Result<i64> {
     let sql = "SELECT since FROM kept WHERE resolution = ?1";
     Ok(connection.query_row(sql, [resolution.seconds()], |row| row.get(0)).optional()?.unwrap_or(i64::MIN))
@@ -136,9 +136,9 @@ fn oldest(connection: &Connection, resolution: Resolution) -> rusqlite::Result<O
     connection.query_row(&format!("SELECT min(time) FROM {}", resolution.table()), (), |row| row.get(0))
 }
 
-/// From this share of the bound on there is too much: the rest is for the next flush, and for the tree's own pages.
+/// The share of the maximum size above which rows are removed: the rest is for the next flush, and for pages of the tree.
 const FULL_PERCENT: u64 = 90;
-/// Steps of one trim, so that a flush does not wait long for it: the next one goes on.
+/// Steps of one trim, so that a flush does not wait long for it; the next trim continues.
 const MAX_STEPS: usize = 24;
-/// Between two removals of names: they are small, and finding them is a pass over a table.
+/// The time between two removals of names: they are small, and finding them takes a pass over a table.
 const CLEAN_SECONDS: i64 = 3_600;

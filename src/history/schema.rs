@@ -1,14 +1,14 @@
-//! The tables and views of the database; `docs/HISTORY.md` documents them for other tools.
+//! The tables and views of the database; `docs/HISTORY.md` documents them for users who query it with their own tools.
 
 use std::fmt::Write;
 
 use super::resolution::{ALL, Resolution};
 use crate::usage::COLUMNS;
 
-/// The number in `user_version`. It changes when a table does, never for a view.
+/// The number in `user_version`. It changes with the tables, never with the views.
 pub(super) const VERSION: i64 = 1;
 
-/// Everything that a new database is made of.
+/// The statements that create a new database.
 pub(super) fn tables() -> String {
     let counts = COLUMNS.map(|column| format!("  {} INTEGER NOT NULL", column.name)).join(",\n");
     let usage = ALL.map(|resolution| {
@@ -25,7 +25,7 @@ pub(super) fn tables() -> String {
     format!("{NAMES}{}{}", usage.concat(), views())
 }
 
-/// A view for each question; they are made again at every start.
+/// The views for common questions; they are created again at every start.
 pub(super) fn views() -> String {
     let views = ALL.into_iter().flat_map(views_by).chain(views_of_days());
     views.fold(String::new(), |mut sql, (name, select)| {
@@ -126,7 +126,7 @@ fn known_of_counters() -> impl Iterator<Item = &'static str> {
     COLUMNS.iter().filter(|column| column.per_counter).map(|column| column.name)
 }
 
-/// Sums that are known of counters too.
+/// Sums of the columns that counters have too.
 fn sums() -> String {
     known_of_counters().map(|name| format!("sum(u.{name}) AS {name}")).collect::<Vec<_>>().join(", ")
 }
@@ -139,11 +139,11 @@ fn length(resolution: Resolution) -> &'static str {
     }
 }
 
-/// An instant for people to read.
+/// An instant in readable form.
 const TIME: &str = "datetime(u.time, 'unixepoch')";
 const DAY: &str = "date(u.time, 'unixepoch')";
 
-/// Of requests: who made them.
+/// The columns that identify requests.
 const REQUESTS: &str = "s.domain, s.rule AS key, e.value, s.kind = 5 AS other";
 const VALUE: &str = "LEFT JOIN entry e ON e.series = s.id WHERE s.kind IN (4, 5)";
 

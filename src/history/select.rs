@@ -1,4 +1,4 @@
-//! From a question to rows.
+//! Selects the rows that answer a query.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -10,12 +10,12 @@ use super::resolution::{ALL, Resolution, floor, instant};
 use super::token::Key;
 use crate::usage::{COLUMNS, Column, Filter, Totals};
 
-/// What a database holds.
+/// The coverage of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Coverage {
-    /// Its own number.
+    /// The random id of the database.
     pub(super) id: i64,
-    /// The first second that it knows.
+    /// The first second of the history.
     pub(super) from: i64,
     kept: Kept,
     /// The beginnings of the first and the last row.
@@ -23,7 +23,7 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    /// Reads it. Cost: a dozen look-ups.
+    /// Reads the coverage. Cost: a dozen look-ups.
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
         let about = |name| connection.query_row("SELECT value FROM about WHERE name = ?1", [name], |row| row.get(0));
         let (id, began): (i64, i64) = (about("id")?, about("began")?);
@@ -43,18 +43,18 @@ impl Coverage {
         Ok(Self { id, from: began.max(since), kept, rows: first.zip(last) })
     }
 
-    /// The pieces that hold the rows of a range.
+    /// The segments with the rows of a range.
     fn plan(&self, from: i64, to: i64, bucket: Option<i64>) -> Vec<Segment> {
         let Some((first, last)) = self.rows else { return Vec::new() };
-        // Beyond the last row all rows are whole.
+        // After the last row, coarse rows are complete too.
         let to = if to > last { Resolution::Day.ceil(last.saturating_add(1)) } else { to };
         plan(&self.kept, from.max(first), to, bucket)
     }
 }
 
-/// The rows after `after`, at most `most`, in their order.
+/// The rows after `after`, at most `most`, in order.
 ///
-/// With time buckets the range is read in windows that grow, so that a page costs about the rows it is made of; without,
+/// With time buckets the range is read in growing windows, so that the cost of a page is about that of its rows. Without,
 /// each page costs a pass over the range.
 pub(super) fn select(
     connection: &Connection,
@@ -82,7 +82,7 @@ pub(super) fn select(
     Ok(rows)
 }
 
-/// A row as it is shown.
+/// A row of the result.
 pub(super) fn row(query: &Query, key: Key, counts: Totals) -> Row {
     let time = query.groups.bucket_minutes.map(|_| instant(key.time));
     let Key { domain, rule, value, .. } = key;
@@ -95,7 +95,7 @@ fn clip(segment: Segment, begin: i64, until: i64) -> Option<Segment> {
     (from < to).then_some(Segment { from, to, ..segment })
 }
 
-/// Fills the table of the series that the query is about, each with the names that make its group.
+/// Fills a table with the series that the query selects, each with the names of its group.
 fn choose(connection: &Connection, query: &Query, segments: &[Segment]) -> rusqlite::Result<()> {
     connection.execute_batch(
         "DROP TABLE IF EXISTS temp.chosen;
@@ -110,7 +110,7 @@ fn choose(connection: &Connection, query: &Query, segments: &[Segment]) -> rusql
     });
     let domain = name(groups.domain, "s.domain");
     let rule = match &query.requests_by {
-        // Requests belong to no rule: its place distinguishes `other` from an empty value.
+        // Requests belong to no rule, so this column distinguishes `other` from an empty value.
         Some(_) if groups.entry_key.is_some() => format!("iif(s.kind = {}, '{OTHER}', '')", Kind::OtherRequests as i64),
         Some(_) => "''".to_owned(),
         None => name(groups.rule, "s.rule").to_owned(),
@@ -199,12 +199,12 @@ fn read(
     rows.collect()
 }
 
-/// Hits are summed in two halves: SQLite ends a query whose sum does not fit its integers.
+/// Hits are summed in two halves, because SQLite aborts a query whose sum overflows its integers.
 fn sum(Column { name, is_hits, .. }: &Column) -> String {
     if *is_hits { format!("sum({name} >> 32), sum({name} & 4294967295)") } else { format!("sum({name})") }
 }
 
-/// Of requests: the values without a series of their own.
+/// Requests of the values that are not tracked individually.
 const OTHER: &str = "other";
 
 fn range(segment: &Segment) -> String {

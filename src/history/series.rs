@@ -1,4 +1,4 @@
-//! What is counted apart.
+//! The series of the history.
 
 use std::sync::Arc;
 
@@ -8,34 +8,34 @@ use crate::usage::{CounterName, RequestName, RuleName, Totals};
 
 /// What a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    /// What belongs to no rule: checks that matched none.
+pub enum Kind {
+    /// Checks that matched no rule.
     Unmatched = 0,
-    /// A rule, always and exactly.
+    /// A rule, always with exact counts.
     Rule = 1,
     /// A counter: one rule for one set of entry values.
     Counter = 2,
-    /// The counters of a rule that have no series of their own.
+    /// The counters of a rule that are not tracked individually.
     Other = 3,
-    /// Requests with one value of an entry key that their domain names in `usage: by`.
+    /// Requests with one value of an entry key in `usage: by` of the domain.
     Request = 4,
-    /// The requests of an entry key whose values have no series of their own.
+    /// Requests with values of an entry key that are not tracked individually.
     OtherRequests = 5,
 }
 
 impl Kind {
-    /// Those that are about rules.
+    /// The kinds about rules.
     pub(super) const OF_RULES: [Self; 3] = [Self::Rule, Self::Counter, Self::Other];
-    /// Those that are about requests by entry.
+    /// The kinds about requests by entry.
     pub(super) const OF_REQUESTS: [Self; 2] = [Self::Request, Self::OtherRequests];
 
-    /// Kinds as a list of SQL.
+    /// Kinds as a list in SQL.
     pub(super) fn list(kinds: &[Self]) -> String {
         kinds.iter().map(|kind| (*kind as i64).to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// What has rows of its own. The names are those that the usage keeps: a copy shares them.
+/// A series, which has rows of its own. Its names are shared with the usage, so copies are cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Series {
     /// See [`Kind::Unmatched`].
@@ -44,11 +44,11 @@ pub(crate) enum Series {
     Rule(Arc<RuleName>),
     /// See [`Kind::Counter`].
     Counter(Arc<CounterName>),
-    /// See [`Kind::Other`]; only the rule counts.
+    /// See [`Kind::Other`]; only the rule of the name matters.
     Other(Arc<CounterName>),
     /// See [`Kind::Request`].
     Request(Arc<RequestName>),
-    /// See [`Kind::OtherRequests`]; only the key counts.
+    /// See [`Kind::OtherRequests`]; only the key of the name matters.
     OtherRequests(Arc<RequestName>),
 }
 
@@ -61,10 +61,10 @@ pub(crate) struct Reading {
     pub counts: Totals,
 }
 
-/// Reads the cumulative counts of every series that counted anything; called by one thread, off the decision path.
+/// Reads the cumulative counts of every series with any; called by one thread, off the decision path.
 ///
-/// A series that is missing in one reading begins at 0 when it is back. The reader bounds the number of series.
-pub(crate) type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
+/// If a series is missing in one reading, its counts start from 0 when it returns. The reader bounds the number of series.
+pub type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
 
 impl Series {
     /// What the series counts.
@@ -89,8 +89,8 @@ impl Series {
         }
     }
 
-    /// The configured path of the rule, domain included; empty for [`Kind::Unmatched`]. Of requests the entry key.
-    pub(crate) fn rule(&self) -> &str {
+    /// The configured path of the rule, domain included; for requests the entry key; empty for [`Kind::Unmatched`].
+    pub fn rule(&self) -> &str {
         match self {
             Self::Unmatched => "",
             Self::Rule(name) => &name.path,

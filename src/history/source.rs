@@ -1,14 +1,14 @@
-//! From the usage that decisions left behind to readings.
+//! Makes readings of the usage.
 
 use std::sync::Arc;
 
 use super::{Reading, Series};
 use crate::usage::{CounterCounts, Measure, RequestCounts, RuleCounts, Totals, Usage, UsageSnapshot};
 
-/// The cumulative counts of every series that counted anything.
+/// The cumulative counts of every series with any.
 ///
-/// Cost: a snapshot, and about 150 bytes for each series; there are as many as `usage` has, which is bounded.
-pub(crate) fn readings(usage: &Usage) -> Vec<Reading> {
+/// Cost: a snapshot, and about 150 bytes for each series; their number is bounded by `usage`.
+pub fn readings(usage: &Usage) -> Vec<Reading> {
     let UsageSnapshot { rules, counters, requests, unmatched } = usage.snapshot();
     let unmatched =
         Reading { series: Series::Unmatched, counts: Totals::default().with(Measure::RequestsUnmatched, unmatched) };

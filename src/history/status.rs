@@ -1,4 +1,4 @@
-//! How recording goes, for `/readyz` and the metrics.
+//! The status of recording, for `/readyz` and the metrics.
 
 use parking_lot::Mutex;
 
@@ -6,20 +6,20 @@ use super::database::Failure;
 use super::writer::Size;
 use crate::units::Timestamp;
 
-/// How recording goes.
+/// The status of recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Status {
-    /// Why nothing is written at present.
+pub struct Status {
+    /// Why the history cannot be written at present.
     pub failure: Option<String>,
     /// Rows in the history.
     pub rows: u64,
-    /// The size of the history's file, or of its memory, without the write-ahead log.
+    /// The size of the history, on disk or in memory, without the write-ahead log.
     pub bytes: u64,
     /// Flushes that succeeded.
     pub flushes: u64,
     /// Flushes that failed.
     pub failures: u64,
-    /// When one last succeeded; until then, when the history was opened.
+    /// When a flush last succeeded; before the first one, when the history was opened.
     pub last_flush: Timestamp,
 }
 
@@ -49,19 +49,19 @@ impl Shared {
     }
 }
 
-/// A failure is logged when it begins, changes and ends.
+/// Logs a failure when it begins, changes and ends.
 fn note(status: &mut Status, result: Result<Size, Failure>) {
     match result {
         Ok(size) => {
             (status.rows, status.bytes) = (size.rows, size.bytes);
             if status.failure.take().is_some() {
-                tracing::info!("the history is written again");
+                tracing::info!("the history can be written again");
             }
         }
         Err(failure) => {
             let failure = failure.to_string();
             if status.failure.as_ref() != Some(&failure) {
-                tracing::error!("the history cannot be written, decisions go on without it: {failure}");
+                tracing::error!("the history cannot be written; decisions are not affected: {failure}");
             }
             status.failure = Some(failure);
         }

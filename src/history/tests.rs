@@ -1,4 +1,4 @@
-//! Recording and asking, on a virtual clock.
+//! Recording and queries, on a virtual clock.
 
 mod requests;
 
@@ -19,7 +19,7 @@ fn at(second: u64) -> Timestamp {
     Timestamp::from_ns((START + second) * 1_000_000_000)
 }
 
-/// A history whose counts the test sets, and whose thread the test is.
+/// A history whose counts the test sets, and which the test runs in place of a thread.
 struct Lab {
     history: History,
     state: RecorderState,
@@ -182,7 +182,7 @@ fn sums_beyond_what_sqlite_counts_saturate() {
     assert_eq!(hits, [u64::MAX]);
 }
 
-/// Two domains with a rule of the same name, single counters of one of them, and what matched nothing.
+/// Two domains with a rule of the same name, single counters of one of them, and checks that matched no rule.
 fn lab_of_two_domains() -> Lab {
     let mut lab = Lab::open(None, 1 << 30);
     let rule = |domain: &str, name: &str| Series::for_rule(domain, &format!("{domain}.{name}"));
@@ -385,7 +385,7 @@ fn a_file_that_is_damaged_while_it_is_used_is_set_aside_too() {
     }
     assert_eq!(lab.history.status().failure, None);
     assert_eq!(aside(dir.path()).len(), 1);
-    // A flush that was written before the damage showed went with the damaged file.
+    // A flush that was written before the damage was detected is in the damaged file.
     let rows = lab.all(&Query::default());
     assert!((1..=3).contains(&checks(&rows)), "{rows:?}");
 }

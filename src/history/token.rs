@@ -1,19 +1,19 @@
-//! Page tokens: where an answer left off, readable by the database that gave them only.
+//! Page tokens: the position after a page, valid only for the database that issued them.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Where the last page ended.
+/// The end of the last page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
     /// The range, as the first page resolved it.
     pub(super) from: i64,
     pub(super) to: i64,
-    /// The last row's key.
+    /// The key of the last row.
     pub(super) last: Key,
 }
 
-/// The identity of a row, in the order of the rows.
+/// The key of a row, which defines the order of rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Key {
     pub(super) time: i64,
@@ -23,13 +23,13 @@ pub(super) struct Key {
 }
 
 impl Cursor {
-    /// The cursor as a token for the same `question` to the same database.
+    /// The cursor as a token for the same `question` and database.
     pub(super) fn token(&self, database: i64, question: &str) -> String {
         let text = serde_json::to_string(self).unwrap_or_default();
         hex(seal(database, question, &text).iter().chain(text.as_bytes()))
     }
 
-    /// Reads a token; `None` for what this database did not give for this question.
+    /// Reads a token; `None` if this database did not issue it for this `question`.
     pub(super) fn read(token: &str, database: i64, question: &str) -> Option<Self> {
         let bytes = unhex(token)?;
         let (sealed, text) = bytes.split_at_checked(SEAL_BYTES)?;
@@ -61,7 +61,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect())?
 }
 
-/// As much of the digest as nobody hits by chance.
+/// Enough of the digest to detect any accidental change.
 const SEAL_BYTES: usize = 8;
 
 #[cfg(test)]

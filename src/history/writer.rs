@@ -1,5 +1,5 @@
-//! Writing: what was used in a minute is added to the rows of its minute, its hour and its day in one transaction, so
-//! that a row of a day is the sum of its hours, and of its minutes, at any moment.
+//! Writes usage: that of a minute is added to the rows of its minute, hour and day in one transaction, so that the row of a
+//! day is the sum of its hours, and of its minutes, at any time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use super::deltas::Pending;
 use super::resolution::Resolution;
 use crate::usage::{COLUMNS, Column, Totals};
 
-/// The one that writes.
+/// The only writer of the database.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) connection: Arc<Mutex<Connection>>,
@@ -21,16 +21,16 @@ pub(super) struct Writer {
     pub(super) max_bytes: u64,
     /// When names without rows were last removed.
     pub(super) cleaned: i64,
-    /// The numbers of the series seen so far.
+    /// The ids of the series seen so far.
     ids: HashMap<Series, i64>,
 }
 
-/// How much there is.
+/// The size of the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) rows: u64,
     pub(super) bytes: u64,
-    /// Bytes of the file that hold nothing.
+    /// Unused bytes of the file.
     pub(super) free_bytes: u64,
 }
 
@@ -41,13 +41,13 @@ impl Writer {
         Ok(Self { connection, resolutions, max_bytes, cleaned: second, ids: HashMap::new() })
     }
 
-    /// Adds all that is pending, or nothing of it.
+    /// Adds all pending usage, or none of it.
     pub(super) fn write(&mut self, pending: &Pending) -> Result<(), Failure> {
         if pending.is_empty() {
             return Ok(());
         }
         let written = self.write_rows(pending);
-        // A transaction that was undone has also undone new numbers.
+        // A transaction that was rolled back has also rolled back new ids.
         if written.is_err() || self.ids.len() > MAX_IDS {
             self.ids.clear();
         }
@@ -77,7 +77,7 @@ impl Writer {
     }
 }
 
-/// How much there is. Cost: three look-ups.
+/// The size of the database. Cost: three look-ups.
 pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
     let one =
         |sql: &str| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map(|n| u64::try_from(n).unwrap_or(0));
@@ -89,7 +89,7 @@ pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
     })
 }
 
-/// Everything pending with the numbers of its series; new series are given one.
+/// The pending usage with the ids of its series; new series are added.
 fn number(
     transaction: &Transaction,
     ids: &mut HashMap<Series, i64>,
@@ -128,11 +128,11 @@ fn id_of(series: &Series, find: &mut Statement, name: &mut Statement, entry: &mu
     Ok(id)
 }
 
-/// Adds to the rows of one table, and keeps their number.
+/// Adds usage to the rows of one table, and updates their number.
 fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i64), Totals>) -> rusqlite::Result<()> {
     let (table, most) = (resolution.table(), i64::MAX);
     let numbered = || (3..).zip(COLUMNS);
-    // An integer that overflows would turn into a floating-point number.
+    // SQLite turns an integer that overflows into a floating-point number.
     let set: Vec<_> =
         numbered().map(|(n, Column { name, .. })| format!("{name} = min({name}, {most} - ?{n}) + ?{n}")).collect();
     let values: Vec<_> = numbered().map(|(n, _)| format!("?{n}")).collect();
@@ -152,5 +152,5 @@ fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i
     Ok(())
 }
 
-/// Numbers kept at hand, about 200 bytes each: far more than the series of one process; what is over is looked up again.
+/// Cached ids, about 200 bytes each: far more than the series of one process; others are looked up again.
 const MAX_IDS: usize = 250_000;

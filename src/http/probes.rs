@@ -48,7 +48,7 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     let place = if probes.history.in_memory() { "in memory" } else { "on disk" };
     // Writing to a String does not fail.
     let _written = match probes.history.status().failure {
-        Some(failure) => writeln!(text, "history: not written, decisions go on without it: {failure}"),
+        Some(failure) => writeln!(text, "history: not written (decisions are not affected): {failure}"),
         None => writeln!(text, "history: {place}"),
     };
     write_lifted(&mut text, &probes.limiter);

@@ -1,7 +1,7 @@
-//! `alerts` at the top level of a file: after how many denials in how long a notification is sent, and where.
+//! `alerts` at the top level of a file: how many denials in which window cause a notification, and where it is sent.
 //!
-//! Secrets do not belong in a file: it names environment variables, all of which begin with [`VARIABLE_PREFIX`], so that
-//! an author of rules cannot have other variables of the process sent anywhere.
+//! Files contain no secrets: they name environment variables, which must begin with [`VARIABLE_PREFIX`], so that the author
+//! of a rules file cannot make the process send its other variables anywhere.
 
 use super::field::Field;
 use super::report::Report;
@@ -9,28 +9,28 @@ use super::yaml::{Kind, Node};
 use super::{own, quote};
 use crate::units::Nanos;
 
-/// Notifies when checks are denied too often.
+/// Sends a notification when checks are denied too often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
     /// Its name, unique in the domain.
     pub name: String,
-    /// The path of the one rule that it is about, domain included; `None`: every rule of the domain.
+    /// The path of the one rule that it watches, domain included; `None`: every rule of the domain.
     pub rule: Option<String>,
-    /// What is counted on its own.
+    /// What is counted individually.
     pub per: Per,
-    /// So many denied checks, at least one ...
+    /// The number of denied checks, at least one ...
     pub denials: u32,
-    /// ... in so long.
+    /// ... within this time, that causes a notification.
     pub window: Nanos,
-    /// How long nothing is sent after a message, for each that is counted on its own.
+    /// After a notification, the time without further ones about the same subject.
     pub repeat_interval: Nanos,
-    /// Where it is POSTed.
+    /// Where notifications are POSTed.
     pub webhook: Option<Webhook>,
-    /// Whom it is mailed to.
+    /// Where notifications are mailed.
     pub mail: Option<Mail>,
 }
 
-/// What is counted on its own, and alerted about on its own.
+/// What is counted individually, and has notifications of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Per {
     /// Each rule.
@@ -39,34 +39,34 @@ pub enum Per {
     Entry(String),
 }
 
-/// Where an alert is POSTed.
+/// Where a notification is POSTed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Webhook {
-    /// The address.
+    /// The URL.
     pub target: Target,
-    /// Headers in addition to the usual ones: the name, and the variable that holds the value.
+    /// Additional headers: the name, and the environment variable that contains the value.
     pub headers: Vec<(String, String)>,
 }
 
-/// An address, or where it is found.
+/// A URL, or where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// This one, `http` or `https`, without a password.
+    /// This URL, `http` or `https`, without a password.
     Url(String),
-    /// The one in that environment variable.
+    /// The URL in that environment variable.
     Variable(String),
 }
 
-/// Whom an alert is mailed to.
+/// Where a notification is mailed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mail {
     /// The recipients, at least one.
     pub to: Vec<String>,
-    /// The sender; `None`: the one of the process.
+    /// The sender; `None`: the sender configured for the process.
     pub from: Option<String>,
 }
 
-/// How the variables begin that a file may name.
+/// The beginning of the names of variables that a file may name.
 pub const VARIABLE_PREFIX: &str = "TIDEGATE_ALERT_";
 
 /// An alert as written in a file.
@@ -75,11 +75,11 @@ pub(super) struct AlertSpec {
     pub(super) alert: Alert,
     /// The line it begins in.
     pub(super) line: usize,
-    /// The rule as it is written, and the line.
+    /// The rule as written, and the line.
     pub(super) rule: Field<String>,
 }
 
-/// Reads the value of `alerts`. Alerts that are wrong have been reported, and are left out.
+/// Reads the value of `alerts`. Invalid alerts are reported and left out.
 pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Vec<AlertSpec> {
     let Kind::List(items) = &node.kind else {
         let _: Field<()> = own::unfit(node, "alerts", "a list of alerts", report);
@@ -110,7 +110,9 @@ impl Keys {
 
     fn take(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
         match key {
-            "name" => self.name = fit(own::text(value, key, report), value, key, NAME, |name| is_name(name), report),
+            "name" => {
+                self.name = validated(own::text(value, key, report), value, key, NAME, |name| is_name(name), report)
+            }
             "rule" => self.rule = own::text(value, key, report),
             "per" => self.per = per(value, report),
             "denials" => self.denials = own::whole(value, key, 1, report),
@@ -183,8 +185,8 @@ fn per(node: &Node, report: &mut Report<'_>) -> Field<Per> {
 }
 
 fn window(node: &Node, key: &str, report: &mut Report<'_>) -> Field<Nanos> {
-    let is_fit = |length: &Nanos| (Nanos::SECOND..=LONGEST).contains(length);
-    fit(own::length(node, key, report), node, key, "from 1s to 7d", is_fit, report)
+    let is_valid = |length: &Nanos| (Nanos::SECOND..=LONGEST).contains(length);
+    validated(own::length(node, key, report), node, key, "from 1s to 7d", is_valid, report)
 }
 
 /// `webhook: URL` or `webhook: {url: URL, headers_env: {NAME: VARIABLE}}`, with `url_env` in place of `url`.
@@ -210,7 +212,7 @@ fn webhook(node: &Node, report: &mut Report<'_>) -> Field<Webhook> {
         (Field::Invalid, _) | (_, Field::Invalid) => return Field::Invalid,
         (Field::Given(target, _), Field::Absent) => target,
         (Field::Absent, Field::Given(name, _)) => Target::Variable(name),
-        _ => return own::unfit(node, "webhook", "given one of url and url_env", report),
+        _ => return own::unfit(node, "webhook", "a map with either url or url_env", report),
     };
     if headers.is_invalid() {
         return Field::Invalid;
@@ -220,7 +222,7 @@ fn webhook(node: &Node, report: &mut Report<'_>) -> Field<Webhook> {
 
 fn url(node: &Node, key: &str, report: &mut Report<'_>) -> Field<Target> {
     const WANTED: &str = "an http or https URL without a password (url_env keeps one that is secret out of the file)";
-    match fit(own::text(node, key, report), node, key, WANTED, |url: &String| is_url(url), report) {
+    match validated(own::text(node, key, report), node, key, WANTED, |url: &String| is_url(url), report) {
         Field::Given(url, line) => Field::Given(Target::Url(url), line),
         Field::Absent => Field::Absent,
         Field::Invalid => Field::Invalid,
@@ -253,7 +255,7 @@ fn variable(node: &Node, key: &str, report: &mut Report<'_>) -> Field<String> {
             !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
         })
     };
-    fit(own::text(node, key, report), node, key, &wanted, is_variable, report)
+    validated(own::text(node, key, report), node, key, &wanted, is_variable, report)
 }
 
 /// `mail: {to: ADDRESS or [ADDRESS, ...], from: ADDRESS}`.
@@ -285,7 +287,7 @@ fn mail(node: &Node, report: &mut Report<'_>) -> Field<Mail> {
         return Field::Invalid;
     }
     if to.is_empty() || to.len() > MAX_RECIPIENTS {
-        return own::unfit(node, "mail", &format!("given 'to' with 1 to {MAX_RECIPIENTS} addresses"), report);
+        return own::unfit(node, "mail", &format!("a map with 'to', 1 to {MAX_RECIPIENTS} addresses"), report);
     }
     Field::Given(Mail { to, from: from.given().cloned() }, node.line)
 }
@@ -295,20 +297,20 @@ fn address(node: &Node, key: &str, report: &mut Report<'_>) -> Field<String> {
         let parts = text.rsplit_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
         parts && text.len() <= MAX_ADDRESS && text.chars().all(|c| !c.is_control() && !" <>,;\"".contains(c))
     };
-    fit(own::text(node, key, report), node, key, "a mail address such as ops@example.com", is_address, report)
+    validated(own::text(node, key, report), node, key, "a mail address such as ops@example.com", is_address, report)
 }
 
-/// The field, if its value is fit; else that is reported.
-fn fit<T>(
+/// The field, if its value is valid; otherwise that is reported.
+fn validated<T>(
     field: Field<T>,
     node: &Node,
     key: &str,
     wanted: &str,
-    is_fit: impl Fn(&T) -> bool,
+    is_valid: impl Fn(&T) -> bool,
     report: &mut Report<'_>,
 ) -> Field<T> {
     match field {
-        Field::Given(value, _) if !is_fit(&value) => {
+        Field::Given(value, _) if !is_valid(&value) => {
             report.error(node.line, format!("'{key}' must be {wanted}, found '{}'", quote::value(node)));
             Field::Invalid
         }
@@ -326,20 +328,20 @@ fn is_url(url: &str) -> bool {
     scheme && url.authority().is_some_and(|authority| !authority.as_str().contains('@') && !authority.host().is_empty())
 }
 
-/// A token (RFC 9110, section 5.6.2) that is not for the client itself to set.
+/// A token (RFC 9110, section 5.6.2) other than the headers that the HTTP client sets itself.
 fn is_header(name: &str) -> bool {
     let ours = ["content-type", "content-length", "transfer-encoding", "connection", "host"];
     name.parse::<http::HeaderName>().is_ok_and(|name| !ours.contains(&name.as_str()))
 }
 
-/// Of one file: each is looked at for every denial.
+/// Alerts of one file: each is evaluated for every denial.
 const MAX_ALERTS: usize = 100;
-/// It is in the subjects of mails.
+/// The name is a part of mail subjects.
 const MAX_NAME: usize = 100;
 const NAME: &str = "1 to 100 bytes of text";
-/// Denials are counted in memory for so long.
+/// The longest window: denials are counted in memory for that long.
 const LONGEST: Nanos = Nanos::from_secs(7 * 86_400);
-/// More is a mailing list's business.
+/// More recipients need a mailing list.
 const MAX_RECIPIENTS: usize = 20;
-/// RFC 5321, section 4.5.3.1: 64 and 255 bytes, and the sign between them.
+/// RFC 5321, section 4.5.3.1: 64 bytes, the `@`, and 255 bytes.
 const MAX_ADDRESS: usize = 320;

@@ -1,4 +1,4 @@
-//! Files as they stand -> domains, their trees and rules.
+//! Files as written -> domains, their trees and rules.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,20 +11,20 @@ use super::spec::{DescriptorSpec, FileSpec};
 use super::tree::{ROOT, Tree};
 use super::{Alert, Charge, ConfigError, Domain, Level, LoadOptions, Response, Rule, RuleSet, Varies};
 
-/// The configuration so far.
+/// The configuration that is being built.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
     options: LoadOptions,
     drafts: Vec<Draft>,
     by_name: HashMap<String, usize>,
     rules: Vec<Rule>,
-    /// The rules that alerts name, and what is wrong if they are not there: another file may have them.
+    /// The rules that alerts name, each with the error to report if no file has it.
     named: Vec<(String, ConfigError)>,
-    /// The domain and the name of each limit that is replaced, and what to warn of if nobody has it.
+    /// The domain and the name of each limit that is replaced, with the warning to report if no limit has that name.
     replaced: Vec<(String, String, ConfigError)>,
 }
 
-/// A domain so far.
+/// A domain that is being built.
 #[derive(Debug, Default)]
 struct Draft {
     name: String,
@@ -34,7 +34,7 @@ struct Draft {
     alerts: Vec<Alert>,
     usage_by: Option<Vec<String>>,
     tree: Tree,
-    /// What to warn of if the domain has no rule in the end.
+    /// The warning to report if the domain has no rules in the end.
     without_rules: Option<ConfigError>,
     /// The texts `key` and `key_value` below each node, which must be unique there.
     taken: HashSet<(usize, String)>,
@@ -42,7 +42,7 @@ struct Draft {
     replaced: Vec<(String, String, ConfigError)>,
 }
 
-/// The place of a descriptor.
+/// The parent of a descriptor.
 #[derive(Clone, Copy)]
 struct Parent<'a> {
     node: usize,
@@ -56,7 +56,7 @@ impl Builder {
         Self { options, ..Self::default() }
     }
 
-    /// Adds a file. What cannot be added is checked all the same.
+    /// Adds a file. Parts that cannot be added are still checked.
     pub(super) fn add(&mut self, mut spec: FileSpec, report: &mut Report<'_>) {
         let mut aside = Draft::default();
         let name = spec.domain.given().cloned().unwrap_or_default();
@@ -81,7 +81,7 @@ impl Builder {
         named.filter(|(path, _)| !known.contains(&**path)).map(|(_, error)| error).collect()
     }
 
-    /// What only shows once all files are added: domains that no file gives a rule, and names that nobody has.
+    /// Warnings that are known only once all files are added: domains without rules, and replaced names that no limit has.
     pub(super) fn losses(&mut self) -> Vec<ConfigError> {
         let limited: HashSet<&str> = self.rules.iter().map(|rule| &*rule.domain).collect();
         let empty = self.drafts.iter_mut().filter(|draft| !limited.contains(&*draft.name));
@@ -136,7 +136,7 @@ impl Builder {
 }
 
 impl Draft {
-    /// Takes in the keys of the top level. Files that share a domain may repeat each other there, not contradict.
+    /// Sets the keys of the top level. Files that share a domain may repeat them, with the same values.
     fn set_keys(&mut self, spec: &FileSpec, report: &mut Report<'_>) {
         set("enabled", &mut self.enabled, &spec.enabled, &self.name, report);
         set("charge", &mut self.charge, &spec.charge, &self.name, report);
@@ -144,7 +144,7 @@ impl Draft {
         set("usage", &mut self.usage_by, &spec.usage_by, &self.name, report);
     }
 
-    /// Takes in the alerts of a file, and returns the paths of the rules that they name.
+    /// Adds the alerts of a file, and returns the paths of the rules that they name.
     fn add_alerts(
         &mut self,
         specs: Vec<AlertSpec>,
@@ -154,12 +154,16 @@ impl Draft {
         let mut named = Vec::new();
         for AlertSpec { mut alert, line, rule } in specs {
             if self.alerts.iter().any(|known| known.name == alert.name) {
-                report.error(line, format!("two alerts of domain '{domain}' have the name '{}'", alert.name));
+                report.error(
+                    line,
+                    format!("two alerts of domain '{domain}' have the name '{}': rename one of them", alert.name),
+                );
             }
             if let Field::Given(path, line) = rule {
                 let below = path.strip_prefix(domain).is_some_and(|rest| rest.starts_with('.'));
                 let full = if below { path } else { format!("{domain}.{path}") };
-                let wrong = format!("no rule '{full}' for alert '{}': write its path as /rlconfig does", alert.name);
+                let wrong =
+                    format!("no rule '{full}' exists for alert '{}': write the path as /rlconfig shows it", alert.name);
                 named.push((full.clone(), report.finding(line, &wrong)));
                 alert.rule = Some(full);
             }
@@ -227,7 +231,7 @@ impl Draft {
         }
     }
 
-    /// Whether the descriptor has a key, and none of its siblings has its text.
+    /// Whether the descriptor has a key, and no sibling has the same key and value.
     fn is_new(
         &mut self,
         at: usize,
@@ -261,8 +265,10 @@ fn set<T: Clone + PartialEq>(
 ) {
     let Field::Given(value, line) = field else { return };
     if known.as_ref().is_some_and(|known| known != value) {
-        report
-            .error(*line, format!("'{key}' of domain '{domain}' is given otherwise in another file: keep one of them"));
+        report.error(
+            *line,
+            format!("'{key}' of domain '{domain}' has a different value in another file: keep one of them"),
+        );
     }
     *known = Some(value.clone());
 }
@@ -331,7 +337,7 @@ fn rule(
     Some(rule)
 }
 
-/// Flags that are set where they change nothing.
+/// Warns about flags that are set where they have no effect.
 fn warn_about_flags(descriptor: &DescriptorSpec, why: &str, report: &mut Report<'_>) {
     let flags = [
         ("shadow_mode", &descriptor.shadow_mode),
@@ -345,7 +351,7 @@ fn warn_about_flags(descriptor: &DescriptorSpec, why: &str, report: &mut Report<
     }
 }
 
-/// A block that is switched off is checked like any other, but neither lifts limits nor replaces any.
+/// A disabled block is checked like any other, but it neither makes the rule unlimited nor replaces other limits.
 fn add_limits(rule: &mut Rule, specs: &[LimitSpec], report: &mut Report<'_>) {
     for spec in specs {
         let replaced = spec.replaced(report);

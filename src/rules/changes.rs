@@ -1,4 +1,4 @@
-//! What a new configuration changes: domains and rules added and removed, and values from old to new.
+//! The differences between two configurations: domains and rules added and removed, and values from old to new.
 
 use std::collections::HashMap;
 
@@ -12,15 +12,14 @@ pub struct Changes {
     pub added: usize,
     /// Rules that are gone.
     pub removed: usize,
-    /// Rules that have other values.
+    /// Rules with different values.
     pub changed: usize,
-    /// What changed, one thing a line: what is gone, what is different, what is new. Of more than [`MAX_LINES`] the
-    /// first, and how many more there are.
+    /// The changes, one per line: removed, changed, added. At most [`MAX_LINES`], then the number of further ones.
     pub lines: Vec<String>,
 }
 
-/// Compares two configurations. A rule is the same one when its domain and the keys and values of its levels are, wherever
-/// in the files it is. Of `alerts`, `response` and `metadata` it is said only that they changed.
+/// Compares two configurations. Rules are the same if their domain and the keys and values of their levels are, wherever in
+/// the files they are. For `alerts`, `response` and `metadata` only the fact that they changed is reported.
 ///
 /// Cost: linear in the number of rules; off the decision path.
 pub fn changes(old: &RuleSet, new: &RuleSet) -> Changes {
@@ -39,7 +38,7 @@ pub fn changes(old: &RuleSet, new: &RuleSet) -> Changes {
     Changes { added: added.len(), removed: removed.len(), changed: changed.len(), lines }
 }
 
-/// The rules of one configuration, by what makes them the same rule in another.
+/// The rules of one configuration, by the identity that they have in both.
 struct Index<'r>(HashMap<Key<'r>, &'r Rule>);
 
 /// A domain, and the keys and values of a rule's levels.
@@ -101,7 +100,7 @@ fn changed_rules(before: &Index<'_>, new: &RuleSet) -> Vec<String> {
     rules.filter_map(|rule| line("rule", &rule.path, &found(before.find(rule)?, rule))).collect()
 }
 
-/// Limits are compared place by place; of a list that has become longer or shorter both are shown whole.
+/// Limits are compared by position. If the number of limits changed, both lists are shown in full.
 fn limit_changes(old: &Rule, new: &Rule) -> Vec<String> {
     if old.limits.len() != new.limits.len() {
         return vec![format!("{} -> {}", summary(old), summary(new))];
@@ -115,7 +114,7 @@ fn limit_changes(old: &Rule, new: &Rule) -> Vec<String> {
     found.collect()
 }
 
-/// Most limits of a reload are as they were: texts are made for the others only.
+/// Most limits do not change at a reload: texts are made only for those that do.
 fn is_same(old: &RuleLimit, new: &RuleLimit) -> bool {
     (&old.name, old.enabled, old.period, old.limit) == (&new.name, new.enabled, new.period, new.limit)
 }
@@ -172,7 +171,7 @@ fn limit_values(limit: &RuleLimit) -> Vec<Value> {
 fn count_denied_text(count_denied: CountDenied) -> String {
     match count_denied {
         CountDenied::Never => "false",
-        // Not said, and true as long as the limit is charged on its own.
+        // Not configured: true as long as the limit is charged on its own.
         CountDenied::Alone => NONE,
         CountDenied::Always => "true",
     }
@@ -194,10 +193,10 @@ fn ban_text(ban: Ban) -> String {
     }
 }
 
-/// A key and what it says.
+/// A key and its value.
 type Value = (&'static str, String);
 
-/// What two lists of the same keys say differently: `requests_per_unit 3 -> 5`.
+/// The keys whose values differ: `requests_per_unit 3 -> 5`.
 fn differences(of: &str, old: &[Value], new: &[Value]) -> Vec<String> {
     let changed = old.iter().zip(new).filter(|(old, new)| old != new);
     changed.map(|((key, old), (_, new))| format!("{of}{key} {old} -> {new}")).collect()
@@ -218,7 +217,7 @@ fn summary(rule: &Rule) -> String {
 
 const NONE: &str = "none";
 
-/// A log that nobody reads to its end hides what matters; `check` of both files shows all.
+/// More lines would hide what matters in the log; `check` of both files shows everything.
 const MAX_LINES: usize = 20;
 
 #[cfg(test)]
@@ -278,13 +277,13 @@ mod tests {
                 "- {key: k, metadata: {a: b}, rate_limit: {unit: minute, requests_per_unit: 3, replaces: [{name: x}]}}",
                 &["rule changed: d.k: replaces none -> x, metadata changed"],
             ),
-            // Another value is another rule, and the place of a rule does not matter.
+            // A different value makes a different rule; the position of a rule does not matter.
             (
                 "- {key: k, value: a, rate_limit: {unit: minute, requests_per_unit: 3}}\n- {key: j, rate_limit: {unit: day, requests_per_unit: 1}}",
                 "- {key: j, rate_limit: {unit: day, requests_per_unit: 1}}\n- {key: k, value: b, rate_limit: {unit: minute, requests_per_unit: 3}}",
                 &["rule removed: d.k_a: 3 per 1m", "rule added: d.k_b: 3 per 1m"],
             ),
-            // Paths that read the same are distinguished by their levels.
+            // Rules with the same path are distinguished by their levels.
             (
                 "- {key: a_b, rate_limit: {unit: day, requests_per_unit: 1}}",
                 "- {key: a, value: b, rate_limit: {unit: day, requests_per_unit: 1}}",

@@ -1,11 +1,11 @@
-//! Lengths of time as configuration spells them: `500ms`, `30s`, `1h30m`, `7d`.
+//! Lengths of time as written in a configuration: `500ms`, `30s`, `1h30m`, `7d`.
 
 use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node};
 use crate::units::Nanos;
 
-/// The longest length: 10 years of 365 days. Twice that from now still fits a timestamp, and nobody means more.
+/// The longest length: 10 years of 365 days. Twice that from now still fits a timestamp, and no limit needs more.
 const LONGEST: Nanos = Nanos::from_secs(10 * 365 * 86_400);
 
 /// The units, longest first, in nanoseconds.
@@ -23,7 +23,7 @@ const UNITS: [(&str, u64); 8] = [
 /// Reads a length of time: numbers with units, longest unit first, each unit once; not zero and at most 10 years.
 ///
 /// # Errors
-/// What is wrong with it, in words that follow a colon.
+/// What is wrong, as text to follow a colon.
 pub(super) fn parse(text: &str) -> Result<Nanos, &'static str> {
     let mut rest = text;
     let mut units = UNITS.iter();
@@ -43,13 +43,13 @@ pub(super) fn parse(text: &str) -> Result<Nanos, &'static str> {
         rest = after;
     }
     match total {
-        0 => Err("it must be longer than nothing"),
+        0 => Err("it must be longer than 0"),
         _ if total > LONGEST.as_ns() => Err(TOO_LONG),
         _ => Ok(Nanos::from_ns(total)),
     }
 }
 
-/// Reads the length of time that is the value of `key`, and reports what is wrong with it.
+/// Reads the length of time that is the value of `key`, or reports why it is not one.
 pub(super) fn read(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Nanos> {
     let fault = match &node.kind {
         Kind::Invalid => return None,
@@ -60,13 +60,13 @@ pub(super) fn read(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Na
         _ => FORM,
     };
     let found = quote::value(node);
-    report.error(node.line, format!("'{key}' is not a length of time that can be used, '{found}': {fault}"));
+    report.error(node.line, format!("'{key}' must be a length of time, found '{found}': {fault}"));
     None
 }
 
 const FORM: &str =
     "write whole numbers with units w, d, h, m, s, ms, us or ns, the longest first, such as 30s or 1h30m";
-const TOO_LONG: &str = "10 years (3650d) is the longest";
+const TOO_LONG: &str = "at most 10 years (3650d) are allowed";
 
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !belongs(c)).unwrap_or(text.len());
@@ -93,7 +93,7 @@ mod tests {
             ("3650d1ns", Err(TOO_LONG)),
             ("99999999999999999999s", Err(TOO_LONG)),
             ("18446744073709551615s", Err(TOO_LONG)),
-            ("0s", Err("it must be longer than nothing")),
+            ("0s", Err("it must be longer than 0")),
             ("", Err(FORM)),
             ("30", Err(FORM)),
             ("s", Err(FORM)),

@@ -1,23 +1,23 @@
-//! The second pass: values as the types they must have, in the reference's words where they have not.
+//! The second pass: values of the required types, or errors in the words of the reference.
 
 use super::report::Report;
 use super::yaml::{Kind, Node, Scalar, Value};
 use super::{hint, quote};
 
-/// The value of a key, as far as there is one.
+/// The value of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum Field<T> {
-    /// The key is not there.
+    /// The key is absent.
     #[default]
     Absent,
-    /// The value is wrong, and has been reported: nothing more is to be said about it.
+    /// The value is invalid, which has been reported: no further error is needed.
     Invalid,
-    /// This value, in that line.
+    /// A valid value, and its line.
     Given(T, usize),
 }
 
 impl<T> Field<T> {
-    /// The value, if a good one is there.
+    /// The value, if there is a valid one.
     pub(super) fn given(&self) -> Option<&T> {
         match self {
             Self::Given(value, _) => Some(value),
@@ -25,7 +25,7 @@ impl<T> Field<T> {
         }
     }
 
-    /// The line of the value, if a good one is there.
+    /// The line of the value, if there is a valid one.
     pub(super) fn line(&self) -> Option<usize> {
         match self {
             Self::Given(_, line) => Some(*line),
@@ -33,12 +33,12 @@ impl<T> Field<T> {
         }
     }
 
-    /// Whether the value is wrong, and has been reported.
+    /// Whether the value is invalid, which has been reported.
     pub(super) fn is_invalid(&self) -> bool {
         matches!(self, Self::Invalid)
     }
 
-    /// The value at `line`, or nothing where its fault has been reported.
+    /// The value at `line`; `None` is an invalid one that has been reported.
     pub(super) fn from(value: Option<T>, line: usize) -> Self {
         value.map_or(Self::Invalid, |value| Self::Given(value, line))
     }
@@ -71,7 +71,7 @@ pub(super) fn text(node: &Node, report: &mut Report<'_>) -> Field<String> {
     }
 }
 
-/// A truth value; null is false.
+/// A boolean; null is false.
 pub(super) fn flag(node: &Node, report: &mut Report<'_>) -> Field<bool> {
     match &node.kind {
         Kind::Scalar(Scalar { value: Value::Null, .. }) => Field::Given(false, node.line),
@@ -80,7 +80,7 @@ pub(super) fn flag(node: &Node, report: &mut Report<'_>) -> Field<bool> {
     }
 }
 
-/// Hits per unit; null is 0, and a negative number, which the reference rejects, is no limit.
+/// Hits per unit; null is 0. A negative number, which the reference rejects, means unlimited.
 pub(super) fn requests(node: &Node, report: &mut Report<'_>) -> Field<Requests> {
     let Kind::Scalar(scalar) = &node.kind else { return reject(node, "uint32", report) };
     let requests = match scalar.value {
@@ -95,10 +95,10 @@ pub(super) fn requests(node: &Node, report: &mut Report<'_>) -> Field<Requests> 
     }
 }
 
-/// What `requests_per_unit` says.
+/// The value of `requests_per_unit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Requests {
-    /// So many.
+    /// At most that many.
     AtMost(u32),
     /// No limit.
     Unlimited,

@@ -1,20 +1,20 @@
-//! Texts of errors: the reference's own, which tools may look for, and behind it what to do.
+//! Texts of errors: that of the reference, which tools may look for, followed by what to do.
 
 use super::yaml::Node;
 use super::{Unit, quote};
 
-/// A key that is no string.
+/// A key that is not a string.
 pub(super) fn key_is_no_text(key: &Node) -> String {
     format!("config error, key is not of type string: {} (put quotes around it)", quote::value(key))
 }
 
-/// A key that there is not; `known` are those of its place.
+/// A key that does not exist; `known` are the keys that do.
 pub(super) fn unknown_key<'k>(key: &str, known: impl Iterator<Item = &'k str>) -> String {
     let hint = nearest(key, known).map(|word| format!(" (did you mean '{word}'?)"));
     format!("config error, unknown key '{key}'{}", hint.unwrap_or_default())
 }
 
-/// An element of a list that ought to be a map.
+/// An element of a list that is not a map.
 pub(super) fn element_is_no_map(item: &Node) -> String {
     let shown = quote::value(item);
     format!(
@@ -23,7 +23,7 @@ pub(super) fn element_is_no_map(item: &Node) -> String {
     )
 }
 
-/// A number that is no integer of 64 bits.
+/// A number that is not a 64-bit integer.
 pub(super) fn unusable_number(key: &str, found: &str) -> String {
     let hint = match key {
         "requests_per_unit" => {
@@ -35,7 +35,7 @@ pub(super) fn unusable_number(key: &str, found: &str) -> String {
     format!("error checking config ({hint})")
 }
 
-/// A unit that there is not, or none.
+/// A missing unit, or one that does not exist.
 pub(super) fn no_unit(found: &str) -> String {
     let all = Unit::ALL.map(|unit| unit.name().to_ascii_lowercase());
     let (last, others) = all.split_last().map_or(("", &[][..]), |(last, others)| (last, others));
@@ -45,10 +45,10 @@ pub(super) fn no_unit(found: &str) -> String {
         return format!("{text} (give a 'unit': {units}; or a 'period' such as 30s)");
     }
     let near = nearest(found, all.iter().map(String::as_str)).map(|word| format!("did you mean '{word}'? "));
-    format!("{text} ({}there are {units}, or 'period' for other lengths)", near.unwrap_or_default())
+    format!("{text} ({}use {units}, or 'period' for other lengths)", near.unwrap_or_default())
 }
 
-/// What is to be written where the reference wants a value of one of its types.
+/// What to write where the reference expects a value of one of its types.
 pub(super) fn of_type(wanted: &str, is_list: bool) -> &'static str {
     match wanted {
         "uint32" => "write a whole number from 0 to 4294967295 without quotes, or -1 for no limit",
@@ -63,10 +63,10 @@ pub(super) fn of_type(wanted: &str, is_list: bool) -> &'static str {
     }
 }
 
-/// The word that was probably meant, where one is near.
+/// The word that was probably meant, if one is similar.
 fn nearest<'k>(found: &str, words: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     let plain = found.to_lowercase().replace(['-', ' '], "_");
     let (distance, word) = words.map(|word| (strsim::osa_distance(&plain, word), word)).min_by_key(|near| near.0)?;
-    // Two slips, or one in a short word; more is another word.
+    // Two typing errors, or one in a short word; with more it is a different word.
     (distance <= 2 && distance * 3 <= word.len()).then_some(word)
 }

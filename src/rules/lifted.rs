@@ -1,10 +1,10 @@
-//! What is configured and limits nothing: `enabled: false`, and rules in shadow mode.
+//! Limits that are configured but deny nothing: `enabled: false`, and rules in shadow mode.
 
 use std::fmt;
 
 use super::{Rule, RuleSet};
 
-/// Why limits that are configured deny nothing.
+/// Why configured limits deny nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lift {
     /// `enabled: false` of the domain.
@@ -18,7 +18,7 @@ pub enum Lift {
 }
 
 impl Lift {
-    /// Its name, as the metrics have it.
+    /// Its name in the metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::DomainDisabled => "domain_disabled",
@@ -36,13 +36,13 @@ pub struct Lifted<'r> {
     pub domain: &'r str,
     /// The rule; `None` for a whole domain, whose rules are not listed one by one.
     pub rule: Option<&'r Rule>,
-    /// Rules that it is about.
+    /// The number of rules concerned.
     pub rules: usize,
-    /// Why.
+    /// The reason.
     pub lift: Lift,
 }
 
-/// How much is lifted.
+/// The number of domains and rules whose limits are lifted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LiftedCounts {
     /// Domains with `enabled: false`.
@@ -54,10 +54,10 @@ pub struct LiftedCounts {
 }
 
 impl RuleSet {
-    /// Everything whose limits are lifted: domains first, then rules, in the order of the configuration. A rule is listed
-    /// once, for what lifts most of it.
+    /// All domains and rules whose limits are lifted: domains first, then rules, in the order of the configuration. A rule is
+    /// listed once, with the reason that lifts most of it.
     ///
-    /// Cost: a look at every rule; off the decision path.
+    /// Cost: linear in the number of rules; off the decision path.
     pub fn lifted(&self) -> Vec<Lifted<'_>> {
         let disabled = self.domains().filter(|domain| !domain.enabled).map(|domain| {
             let rules = self.rules().iter().filter(|rule| rule.domain == domain.name).count();
@@ -71,7 +71,7 @@ impl RuleSet {
         disabled.chain(rules).collect()
     }
 
-    /// How much is lifted.
+    /// The number of domains and rules whose limits are lifted.
     pub fn lifted_counts(&self) -> LiftedCounts {
         let mut counts = LiftedCounts::default();
         for lifted in self.lifted() {
@@ -85,7 +85,7 @@ impl RuleSet {
     }
 }
 
-/// As a user would write it: `rule api.key: shadow_mode: true`.
+/// As in the configuration: `rule api.key: shadow_mode: true`.
 impl fmt::Display for Lifted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(rule) = self.rule else {
@@ -103,7 +103,7 @@ impl fmt::Display for Lifted<'_> {
     }
 }
 
-/// What lifts the limits of a rule whose domain is enabled; a rule without a limit has none to lift.
+/// The reason why the limits of a rule in an enabled domain are lifted; `None` for a rule without limits.
 fn lift(rule: &Rule) -> Option<Lift> {
     let disabled = rule.limits.iter().filter(|limit| !limit.enabled).count();
     if rule.limits.is_empty() {

@@ -1,4 +1,4 @@
-//! A `rate_limit` block -> what the engine decides by, or what is wrong with it.
+//! A `rate_limit` block -> the limit for the engine, or errors.
 
 use super::field::{Field, Requests};
 use super::limit_spec::{Kin, LimitSpec};
@@ -9,22 +9,22 @@ use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Queue, QueueMode, St
 /// The largest limit of a `sliding_log`: a counter keeps 16 bytes for every hit, so 1 MiB at most.
 const MAX_LOG: u32 = 65_536;
 
-/// A block that says how much is allowed.
+/// A valid block.
 #[derive(Debug)]
 pub(super) enum Block {
-    /// So much.
+    /// A limit.
     Limited(RuleLimit),
-    /// Anything.
+    /// No limit.
     Unlimited,
 }
 
 impl LimitSpec {
-    /// Whether the block counts at all.
+    /// Whether the block is not disabled.
     pub(super) fn is_enabled(&self) -> bool {
         self.enabled.given().copied().unwrap_or(true)
     }
 
-    /// The block, checked; nothing where something is wrong with it, which has been reported.
+    /// The limit of the block; `None` if the block has errors, which have been reported.
     pub(super) fn build(&self, report: &mut Report<'_>) -> Option<Block> {
         let period = self.window(report);
         let algorithm = self.algorithm(report);
@@ -44,7 +44,7 @@ impl LimitSpec {
             Field::Given(Requests::AtMost(max), _) => max,
             Field::Invalid => return None,
             Field::Absent => {
-                report.warn(self.line, "'requests_per_unit' is missing, which is 0: every request will be denied");
+                report.warn(self.line, "'requests_per_unit' is missing, which means 0: every request will be denied");
                 0
             }
         };
@@ -68,13 +68,13 @@ impl LimitSpec {
         }
     }
 
-    /// The window's length. An unlimited block has none, and the reference minds only a valid unit there.
+    /// The length of the window. An unlimited block has none; there the reference rejects only a valid unit.
     fn window(&self, report: &mut Report<'_>) -> Option<Period> {
         let text = self.unit.given().map_or("", String::as_str);
         let line = self.unit.line().unwrap_or(self.line);
         let unit = Unit::named(text);
         if let Some(period_line) = self.period.line().filter(|_| !text.is_empty()) {
-            report.error(period_line, "'unit' and 'period' both say how long the window is: keep one of them");
+            report.error(period_line, "'unit' and 'period' both set the length of the window: keep one of them");
             return None;
         }
         if self.unlimited.is_set() {
@@ -96,7 +96,7 @@ impl LimitSpec {
         unit.map(|unit| Period::from_units(unit, 1))
     }
 
-    /// The algorithm, with the keys that it does not take reported.
+    /// The algorithm. Keys of other algorithms are reported.
     fn algorithm(&self, report: &mut Report<'_>) -> Option<Algorithm> {
         let kin = match self.algorithm {
             Field::Invalid => return None,
@@ -113,7 +113,7 @@ impl LimitSpec {
                 let (home, name) = (home.name(), kin.name());
                 report.error(
                     line,
-                    format!("'{key}' is for algorithm {home}, this is {name}: change it or remove '{key}'"),
+                    format!("'{key}' belongs to algorithm {home}, but this limit has {name}: change the algorithm or remove '{key}'"),
                 );
             }
         }
@@ -139,7 +139,7 @@ impl LimitSpec {
             let length = ban.length;
             report.error(
                 *line,
-                format!("token_bucket takes a ban only when exceeded: write ban: {{for: {length}, when: exceeded}}"),
+                format!("token_bucket supports a ban only with 'when: exceeded': write ban: {{for: {length}, when: exceeded}}"),
             );
         }
     }
@@ -154,7 +154,7 @@ impl LimitSpec {
         }
     }
 
-    /// Nothing is counted for an unlimited block, so that a key about counting is a misunderstanding.
+    /// An unlimited block counts nothing, so a key about counting is a mistake.
     fn reject_where_unlimited(&self, report: &mut Report<'_>) {
         if let Some(line) = self.period.line() {
             report.error(line, "should not specify period when unlimited");
@@ -164,15 +164,15 @@ impl LimitSpec {
         }
     }
 
-    /// A negative number lifts a limit for a while, and the length of the window may stay for later; the rest would too,
-    /// but a reader must not take it as effective.
+    /// A negative number lifts a limit temporarily, so the length of the window may stay for later. Other keys may stay too, but
+    /// readers should know that they have no effect.
     fn warn_where_negative(&self, report: &mut Report<'_>) {
         for (key, line) in self.about_counting() {
             report.warn(line, format!("'{key}' has no effect: a negative 'requests_per_unit' means unlimited"));
         }
     }
 
-    /// The keys of the block that say how hits are counted, and their lines.
+    /// The keys of the block about how hits are counted, and their lines.
     fn about_counting(&self) -> impl Iterator<Item = (&'static str, usize)> {
         let keys = [
             ("algorithm", self.algorithm.line()),
@@ -185,11 +185,11 @@ impl LimitSpec {
         keys.into_iter().filter_map(|(key, line)| line.map(|line| (key, line)))
     }
 
-    /// Charged on its own, a block with a ban never keeps the hits of a denied check: that check starts the ban, and the
-    /// counter is fresh when it ends.
+    /// Charged on its own, a limit with a ban never keeps the hits of a denied check: that check starts the ban, and the counter
+    /// starts from zero when the ban ends.
     pub(super) fn warn_where_banned(&self, report: &mut Report<'_>) {
         if let (Some(line), Some(_)) = (self.count_denied.line(), self.ban.line()) {
-            report.warn(line, "'count_denied' has no effect together with 'ban': a denied check starts the ban, and the counter is fresh when it ends");
+            report.warn(line, "'count_denied' has no effect with 'ban': a denied check starts the ban, and the counter starts from zero when it ends");
         }
     }
 
@@ -209,10 +209,10 @@ impl LimitSpec {
     }
 }
 
-/// The one algorithm that the reference has: there the hits of a denied check count.
+/// The only algorithm of the reference, in which the hits of a denied check count.
 const AS_THE_REFERENCE: Algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
 
-/// A bucket of that size, of one token at least; other algorithms have none.
+/// Sets the size of a token bucket, at least one token; other algorithms have no bucket.
 fn with_burst(algorithm: Algorithm, size: u32) -> Algorithm {
     match algorithm {
         Algorithm::TokenBucket { queue, .. } => Algorithm::TokenBucket { burst: size.max(1), queue },

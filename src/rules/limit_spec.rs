@@ -10,7 +10,7 @@ use crate::units::Nanos;
 /// A `rate_limit` block, key by key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LimitSpec {
-    /// The line of errors about the block as a whole.
+    /// The line to report for the block as a whole.
     pub(super) line: usize,
     pub(super) unit: Field<String>,
     pub(super) period: Field<Nanos>,
@@ -45,17 +45,17 @@ const ALGORITHMS: [(&str, Kin); 4] = [
 ];
 
 impl Kin {
-    /// The word for it.
+    /// Its name.
     pub(super) fn name(self) -> &'static str {
         ALGORITHMS.iter().find(|(_, kin)| *kin == self).map_or("", |(name, _)| name)
     }
 }
 
 impl LimitSpec {
-    /// Takes in the keys of one more map. A block that is given twice is read into the same structure by the
-    /// reference, so that the second adds to the first: what `<<` gives and the descriptor repeats depends on it.
+    /// Adds the keys of one more map. The reference reads a block that is given twice into the same structure, so that the
+    /// second adds to the first. Blocks that come from `<<` and are repeated in the descriptor depend on this.
     ///
-    /// Returns false when the node is no map, which has been reported.
+    /// Returns false if the node is not a map, which has been reported.
     pub(super) fn take(&mut self, node: &Node, report: &mut Report<'_>) -> bool {
         let Kind::Map(pairs) = &node.kind else {
             field::mismatch(node, "config.YamlRateLimit", report);
@@ -127,7 +127,7 @@ fn queue(node: &Node, report: &mut Report<'_>) -> Field<Queue> {
     });
     match (size, mode) {
         (Field::Invalid, _) | (_, Field::Invalid) => Field::Invalid,
-        (Field::Absent, _) => own::unfit(node, "queue", "given a size: {size: N}", report),
+        (Field::Absent, _) => own::unfit(node, "queue", "a map with a size, such as {size: 5}", report),
         (Field::Given(size, line), mode) => {
             Field::Given(Queue { size, mode: mode.given().copied().unwrap_or(QueueMode::Hold) }, line)
         }
@@ -155,7 +155,7 @@ fn ban(node: &Node, report: &mut Report<'_>) -> Field<Ban> {
     });
     match (length, when) {
         (Field::Invalid, _) | (_, Field::Invalid) => Field::Invalid,
-        (Field::Absent, _) => own::unfit(node, "ban", "given a length: {for: 10s}", report),
+        (Field::Absent, _) => own::unfit(node, "ban", "a map with a length, such as {for: 10s}", report),
         (Field::Given(length, line), when) => {
             Field::Given(Ban { length, when: when.given().copied().unwrap_or(BanWhen::Reached) }, line)
         }

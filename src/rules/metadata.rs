@@ -1,4 +1,4 @@
-//! `metadata`: a free map that goes out as a `google.protobuf.Struct`.
+//! `metadata`: a free-form map that is sent as a `google.protobuf.Struct`.
 
 use serde_json::{Map, Number, Value as Json};
 
@@ -6,10 +6,10 @@ use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Scalar, Value};
 use super::{field, quote};
 
-/// The value of `metadata` as a JSON object; nothing where it is null, empty or wrong, which has been reported.
+/// The value of `metadata` as a JSON object; `None` if it is null or empty, or invalid, which has been reported.
 ///
-/// Keys need not be strings: the reference takes those of `metadata` itself by their text, and those further in as it
-/// prints their values, so that `on: 1` is `on` here and `true` there.
+/// Keys need not be strings. The reference takes the text of the keys of `metadata` itself, and the printed value of keys
+/// of nested maps: `on: 1` is `on` in `metadata`, and `true` inside.
 pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Option<Json> {
     if node.is_null() {
         return None;
@@ -27,7 +27,7 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Option<Json> {
     }
 }
 
-/// The line and the words of what cannot go out.
+/// The line and the description of what cannot be sent.
 type Fault = (usize, String);
 
 fn object(pairs: &[Pair], name: fn(&Node) -> String) -> Result<Json, Fault> {

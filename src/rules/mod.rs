@@ -1,4 +1,4 @@
-//! PURE: configuration text in, every error with file and line or an immutable [`RuleSet`] out; then matching.
+//! PURE: parses a configuration to an immutable [`RuleSet`], or all errors with file and line; and matches descriptors.
 //!
 //! ```text
 //! text --yaml--> nodes with lines --vocabulary--> keys that are known --spec--> values of the right types
@@ -55,14 +55,14 @@ pub struct SourceFile {
     pub text: Vec<u8>,
 }
 
-/// What is not in the files but decides how they load.
+/// Options for loading that are not in the files.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LoadOptions {
-    /// Several files may extend one domain.
+    /// Several files may define parts of one domain.
     pub merge_domains: bool,
 }
 
-/// One thing that is wrong with the configuration.
+/// One error of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[error("{file}:{line}: {message}")]
 pub struct ConfigError {
@@ -70,11 +70,11 @@ pub struct ConfigError {
     pub file: String,
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong, in the reference service's words where it knows the error.
+    /// What is wrong, in the words of the reference service for errors that it has too.
     pub message: String,
 }
 
-/// Reads a whole configuration: every error it has, or the rules.
+/// Reads a whole configuration.
 ///
 /// # Errors
 /// Every error of every file, in the order of files and lines.
@@ -108,7 +108,7 @@ pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<C
     Ok(builder.finish(warnings))
 }
 
-/// One file as far as it can be read.
+/// Reads one file, as far as possible.
 fn read(file: &SourceFile, report: &mut Report<'_>) -> Option<FileSpec> {
     match yaml::read(&file.text) {
         Ok(mut document) => {
@@ -123,19 +123,19 @@ fn read(file: &SourceFile, report: &mut Report<'_>) -> Option<FileSpec> {
     }
 }
 
-/// What is in the file and has no effect: the reference ignores it silently.
+/// Warns about parts of a file that are ignored. The reference ignores them too, without a warning.
 fn warn_about_losses(document: &yaml::Document, report: &mut Report<'_>) {
     for yaml::Repeated { key, line, first } in &document.repeated {
         let counts = match key.as_str() {
-            "rate_limit" | "metadata" => "both are joined, and of a key in both the last counts",
-            _ => "only the last one counts",
+            "rate_limit" | "metadata" => "both are merged, and the last value of each key is used",
+            _ => "only the last one is used",
         };
         report.warn(*line, format!("'{key}' is given twice in one map, first in line {first}: {counts}"));
     }
     if let Some(line) = document.more {
         report.warn(
             line,
-            "only the first YAML document of a file is read, what follows is ignored: give each domain its own file",
+            "only the first YAML document of a file is read, the rest is ignored: put each domain in its own file",
         );
     }
 }

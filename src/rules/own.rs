@@ -1,4 +1,4 @@
-//! The values of the keys that only we have. Null is as if the key were not there.
+//! The values of the keys that the reference does not have. Null is the same as an absent key.
 
 use super::field::Field;
 use super::report::Report;
@@ -6,7 +6,7 @@ use super::yaml::{Kind, Node, Pair, Value};
 use super::{duration, hint, quote};
 use crate::units::Nanos;
 
-/// One of some words.
+/// One of the given words.
 pub(super) fn word<T: Copy>(node: &Node, key: &str, words: &[(&str, T)], report: &mut Report<'_>) -> Field<T> {
     let wanted = || format!("one of {}", words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", "));
     let found = node.as_text().and_then(|text| words.iter().find(|(word, _)| *word == text));
@@ -24,7 +24,7 @@ pub(super) fn whole(node: &Node, key: &str, least: u32, report: &mut Report<'_>)
     }
 }
 
-/// True or false.
+/// A boolean.
 pub(super) fn flag(node: &Node, key: &str, report: &mut Report<'_>) -> Field<bool> {
     match &node.kind {
         Kind::Scalar(scalar) if let Value::Bool(set) = scalar.value => Field::Given(set, node.line),
@@ -57,7 +57,7 @@ pub(super) fn map<'n>(
     map_of(pairs, &[], report, take);
 }
 
-/// As [`map`], with the names of the keys that `take` takes, for those that are misspelt.
+/// As [`map`], with the names of the keys that `take` takes, to suggest one for a misspelt key.
 pub(super) fn map_of<'n>(
     pairs: &'n [Pair],
     known: &[&str],
@@ -70,9 +70,7 @@ pub(super) fn map_of<'n>(
                 if value.is_null() {
                     report.warn(
                         key.line,
-                        format!(
-                            "'{text}' has no value, so it is as if it were not there: give it one, or remove the key"
-                        ),
+                        format!("'{text}' has no value, so it has no effect: give it one, or remove the key"),
                     );
                 }
             }
@@ -82,7 +80,7 @@ pub(super) fn map_of<'n>(
     }
 }
 
-/// Reports a value that is not what its key wants; null only counts as absent.
+/// Reports a value that is not valid for its key; null is absent, and not reported.
 pub(super) fn unfit<T>(node: &Node, key: &str, wanted: &str, report: &mut Report<'_>) -> Field<T> {
     if node.is_null() {
         return Field::Absent;
@@ -93,7 +91,7 @@ pub(super) fn unfit<T>(node: &Node, key: &str, wanted: &str, report: &mut Report
     Field::Invalid
 }
 
-/// The integer that a node is.
+/// The value of a node that is an integer.
 pub(super) fn integer(node: &Node) -> Option<i64> {
     match &node.kind {
         Kind::Scalar(scalar) => match scalar.value {

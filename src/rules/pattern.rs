@@ -1,12 +1,12 @@
-//! Patterns with `*`, and the search for the first of many that matches.
+//! Patterns with `*`, and the search for the first that matches.
 //!
-//! Patterns are indexed by the text before their first `*` and after their last one. A text has one prefix and one
-//! suffix of any given lengths, so that a search costs one hash look-up per pair of lengths in use, and a comparison
-//! with the few patterns that share both.
+//! Patterns are indexed by the text before their first `*` and after their last one. A text has one prefix and one suffix of
+//! given lengths, so a search costs one hash look-up for each pair of lengths in use, and a comparison with the few patterns
+//! that share both.
 
 use std::collections::HashMap;
 
-/// A pattern: literal texts with `*`, any number of bytes, between them.
+/// A pattern: literal texts separated by `*`, each for any number of bytes.
 #[derive(Debug)]
 pub(super) struct Pattern {
     prefix: Box<[u8]>,
@@ -14,11 +14,11 @@ pub(super) struct Pattern {
     suffix: Box<[u8]>,
 }
 
-/// A text to match, a part of which may stand elsewhere in memory.
+/// A text to match, which need not be contiguous in memory.
 pub(super) trait Text: Copy {
     /// Its length in bytes.
     fn len(self) -> usize;
-    /// The byte at `at`; nothing beyond the end.
+    /// The byte at `at`; `None` beyond the end.
     fn byte(self, at: usize) -> Option<u8>;
 }
 
@@ -32,12 +32,12 @@ impl Text for &[u8] {
     }
 }
 
-/// The text `key_value`, which is nowhere in one piece.
+/// The text `key_value`, without joining the two in memory.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Joined<'a> {
-    /// The text before the `_`.
+    /// The part before the `_`.
     pub(super) key: &'a [u8],
-    /// The text after it.
+    /// The part after the `_`.
     pub(super) value: &'a [u8],
 }
 
@@ -56,7 +56,7 @@ impl Text for Joined<'_> {
 }
 
 impl Pattern {
-    /// The pattern of a text; nothing where it has no `*`.
+    /// The pattern of a text; `None` if it has no `*`.
     pub(super) fn new(text: &str) -> Option<Self> {
         let (prefix, rest) = text.split_once('*')?;
         let (middles, suffix) = rest.rsplit_once('*').unwrap_or(("", rest));
@@ -68,7 +68,7 @@ impl Pattern {
         })
     }
 
-    /// Whether the whole text matches. Middles are found leftmost first, which finds a match wherever there is one.
+    /// Whether the whole text matches. Each middle part is matched as far left as possible, which finds a match if there is one.
     pub(super) fn matches(&self, text: impl Text) -> bool {
         let Some(end) = text.len().checked_sub(self.suffix.len()) else { return false };
         let mut at = self.prefix.len();
@@ -92,7 +92,7 @@ impl Pattern {
 #[derive(Debug, Default)]
 pub(super) struct Patterns {
     patterns: Vec<(Pattern, usize)>,
-    /// By the order of the earliest pattern of each group.
+    /// Ordered by the first pattern of each group.
     groups: Vec<Group>,
 }
 
@@ -102,12 +102,12 @@ struct Group {
     prefix_len: usize,
     suffix_len: usize,
     earliest: usize,
-    /// Hash of prefix and suffix -> the patterns of that hash, in order. That they match is still to be seen.
+    /// Hash of prefix and suffix -> the patterns with that hash, in order. They still have to be compared.
     by_ends: HashMap<u64, Vec<usize>, ahash::RandomState>,
 }
 
 impl Patterns {
-    /// Adds a pattern after all others.
+    /// Adds a pattern at the end.
     pub(super) fn push(&mut self, pattern: Pattern, node: usize) {
         let order = self.patterns.len();
         let (prefix_len, suffix_len) = pattern.lengths();
@@ -148,7 +148,7 @@ impl Patterns {
 }
 
 impl Group {
-    /// The hash of the text's ends, of the lengths of this group.
+    /// The hash of the prefix and the suffix of a text, with the lengths of this group.
     fn hash(&self, text: impl Text) -> u64 {
         let suffix = text.len().saturating_sub(self.suffix_len)..text.len();
         let hash = (0..self.prefix_len).filter_map(|at| text.byte(at)).fold(FNV_BASIS, fnv);
@@ -156,8 +156,8 @@ impl Group {
     }
 }
 
-/// FNV-1a over prefix and suffix. It need not resist an attacker: the keys are the operator's, and a client whose text
-/// meets one of them by its hash alone costs one comparison.
+/// FNV-1a over prefix and suffix. It need not resist attacks: the patterns are the operator's, and a text that only collides
+/// with one costs one comparison.
 fn hash_ends(prefix: &[u8], suffix: &[u8]) -> u64 {
     prefix.iter().chain(suffix).copied().fold(FNV_BASIS, fnv)
 }

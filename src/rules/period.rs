@@ -1,4 +1,4 @@
-//! The length of a limit's window, and how the wire names it.
+//! The length of a limit's window, and its unit in the protocol.
 
 use crate::units::Nanos;
 
@@ -51,32 +51,32 @@ impl Unit {
         }
     }
 
-    /// The unit of that name, in whatever case.
+    /// The unit of that name, in upper or lower case.
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|unit| unit.name().eq_ignore_ascii_case(name))
     }
 }
 
-/// The length of a window, with the unit that the wire names it by.
+/// The length of a window, with its unit in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Period {
     /// The length, never zero.
     pub length: Nanos,
-    /// The unit of which `length` is a whole multiple; `None` where there is none.
+    /// The unit of which `length` is a whole multiple; `None` if there is none.
     pub unit: Option<Unit>,
-    /// How many units `length` is; 1 where there is no unit.
+    /// `length` in units; 1 if there is no unit.
     pub multiplier: u32,
 }
 
 impl Period {
-    /// That many units; what is longer than can be represented lasts for ever.
+    /// A number of units, saturating at the longest length.
     pub fn from_units(unit: Unit, multiplier: u32) -> Self {
         let length = Nanos::from_ns(unit.length().as_ns().saturating_mul(multiplier.into()));
         Self { length, unit: Some(unit), multiplier }
     }
 
-    /// So long, in the largest of second, minute, hour, day and week that divides it: 90 s is 90 seconds, 120 s is 2
-    /// minutes. Months and years are left out, whose lengths are conventions: 30d is 30 days.
+    /// A length in the largest of second, minute, hour, day and week that divides it: 90 s is 90 seconds, 120 s is 2 minutes.
+    /// Months and years are not used, because their lengths are conventions: 30d is 30 days.
     pub fn from_length(length: Nanos) -> Self {
         let units = [Unit::Week, Unit::Day, Unit::Hour, Unit::Minute, Unit::Second];
         let whole = units.into_iter().find_map(|unit| {

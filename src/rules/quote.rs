@@ -1,8 +1,8 @@
-//! How the reference's messages quote values: the `%v` of its language, and the backquoted start of a scalar.
+//! Quotes values as the messages of the reference do: the `%v` of Go, and the beginning of a scalar in backquotes.
 
 use super::yaml::{Kind, Node, Scalar, Value};
 
-/// A quoted value is cut here: a message is one line for people.
+/// Quoted values are cut at this length, because a message is one line.
 const MAX_QUOTED: usize = 1_000;
 
 /// A value as `%v` prints it: `<nil>`, `abc`, `0.25`, `[a b]`, `map[a:1 b:2]`.
@@ -16,7 +16,7 @@ pub(super) fn value(node: &Node) -> String {
     quoted
 }
 
-/// A node's tag, and the start of its text where it is a scalar: ``!!str `abc` ``, `!!seq`.
+/// A node's tag, and for a scalar the beginning of its text: ``!!str `abc` ``, `!!seq`.
 pub(super) fn tagged(node: &Node) -> String {
     match &node.kind {
         Kind::Scalar(Scalar { text, tag, .. }) if text.len() > 10 => {
@@ -68,7 +68,7 @@ fn leaf(scalar: &Scalar) -> String {
     }
 }
 
-/// The shortest digits; with an exponent of at least two digits where it is below -4 or above 20.
+/// The shortest decimal digits; with an exponent of at least two digits if it is below -4 or above 20.
 fn float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();

@@ -1,10 +1,10 @@
-//! What is wrong with one file, collected while it is read.
+//! The errors and warnings of one file, collected while it is read.
 
 use super::ConfigError;
 use crate::sanitize::sanitize_lines;
 
-/// How many errors of one file are reported. Nobody reads more, and a file of a million mistakes must not fill the log.
-const MAX_TOLD: usize = 1_000;
+/// The number of errors of one file that are reported. More help nobody, and a file with a million must not fill the log.
+const MAX_REPORTED: usize = 1_000;
 
 /// The findings of one file.
 #[derive(Debug)]
@@ -21,23 +21,23 @@ impl<'f> Report<'f> {
         Self { file, errors: Vec::new(), warnings: Vec::new(), omitted: 0 }
     }
 
-    /// Notes what makes the file unusable.
+    /// Adds an error, which makes the file unusable.
     pub(super) fn error(&mut self, line: usize, message: impl Into<String>) {
-        if self.errors.len() < MAX_TOLD {
+        if self.errors.len() < MAX_REPORTED {
             self.errors.push(self.finding(line, &message.into()));
         } else {
             self.omitted = self.omitted.saturating_add(1);
         }
     }
 
-    /// Notes what is allowed but hardly meant.
+    /// Adds a warning about a part that is allowed but probably a mistake.
     pub(super) fn warn(&mut self, line: usize, message: impl Into<String>) {
-        if self.warnings.len() < MAX_TOLD {
+        if self.warnings.len() < MAX_REPORTED {
             self.warnings.push(self.finding(line, &message.into()));
         }
     }
 
-    /// The errors and the warnings, by line, each once: what an alias repeats has the line and the fault of its anchor.
+    /// The errors and the warnings, by line, each once: those repeated by an alias have the line and the text of its anchor.
     pub(super) fn finish(mut self) -> (Vec<ConfigError>, Vec<ConfigError>) {
         for findings in [&mut self.errors, &mut self.warnings] {
             findings.sort();
@@ -50,8 +50,8 @@ impl<'f> Report<'f> {
         (self.errors, self.warnings)
     }
 
-    /// What would be noted by [`error`](Self::error). The file's own words must not steer the terminal that shows them; line
-    /// ends stay, because some of the reference's texts have several lines.
+    /// The finding that [`error`](Self::error) would add. Text quoted from the file is made safe for terminals; line ends stay,
+    /// because some texts of the reference have several lines.
     pub(super) fn finding(&self, line: usize, message: &str) -> ConfigError {
         ConfigError { file: self.file.to_owned(), line, message: sanitize_lines(message) }
     }

@@ -1,4 +1,4 @@
-//! `response` at the top level of a file: which headers and which body an answer carries.
+//! `response` at the top level of a file: the headers and the body of an answer.
 
 use super::field::Field;
 use super::report::Report;
@@ -6,14 +6,14 @@ use super::template::{self, Template};
 use super::yaml::{Kind, Node};
 use super::{own, quote};
 
-/// What an answer carries besides the decision; by default nothing.
+/// The parts of an answer besides the decision; by default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Response {
     /// The families of headers, in the configured order, each once.
     pub headers: Vec<HeaderFamily>,
-    /// The format of `X-RateLimit-Reset`.
+    /// The form of the time in `X-RateLimit-Reset`.
     pub reset: Reset,
-    /// The body of an answer that denies.
+    /// The body of an answer that denies the check.
     pub body: Body,
 }
 
@@ -26,11 +26,11 @@ pub enum HeaderFamily {
     Draft03,
     /// RateLimit-Policy and RateLimit, structured fields.
     Ietf,
-    /// Retry-After, when the answer denies.
+    /// Retry-After, if the answer denies the check.
     RetryAfter,
 }
 
-/// The format of `X-RateLimit-Reset`.
+/// The form of the time in `X-RateLimit-Reset`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reset {
     /// Seconds from now.
@@ -40,15 +40,15 @@ pub enum Reset {
     Epoch,
 }
 
-/// The body of an answer that denies.
+/// The body of an answer that denies the check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Body {
     /// None.
     #[default]
     None,
-    /// The fixed JSON object.
+    /// A fixed JSON object.
     Json,
-    /// A text of the operator's.
+    /// A text written by the operator.
     Template {
         /// The value of `content-type`; visible ASCII and spaces only.
         content_type: String,
@@ -87,7 +87,7 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Response> {
     }
     let headers: Vec<_> = headers.given().cloned().unwrap_or_default();
     if let Some(line) = reset.line().filter(|_| !headers.contains(&HeaderFamily::XRateLimit)) {
-        report.error(line, "'reset' is about x_ratelimit only: add x_ratelimit to 'headers', or remove 'reset'");
+        report.error(line, "'reset' applies to x_ratelimit only: add x_ratelimit to 'headers', or remove 'reset'");
         return Field::Invalid;
     }
     let reset = reset.given().copied().unwrap_or_default();
@@ -104,7 +104,7 @@ fn families(node: &Node, report: &mut Report<'_>) -> Field<Vec<HeaderFamily>> {
     for item in items {
         match own::word(item, "headers", &FAMILIES, report) {
             Field::Given(family, line) if families.contains(&family) => {
-                report.error(line, format!("'headers' names {} twice", quote::value(item)));
+                report.error(line, format!("'headers' lists {} twice", quote::value(item)));
                 invalid = true;
             }
             Field::Given(family, _) => families.push(family),
@@ -143,11 +143,11 @@ fn read_body(node: &Node, report: &mut Report<'_>) -> Field<Body> {
         (Field::Given(content_type, line), Field::Given(template, _)) => {
             Field::Given(Body::Template { content_type, template }, line)
         }
-        _ => own::unfit(node, "body", "given both content_type and template", report),
+        _ => own::unfit(node, "body", "a map with both content_type and template", report),
     }
 }
 
-/// The bodies that are one word.
+/// The bodies that are configured by one word.
 #[derive(Clone, Copy)]
 enum WordBody {
     None,
@@ -166,10 +166,10 @@ fn read_content_type(node: &Node, report: &mut Report<'_>) -> Field<String> {
     }
 }
 
-/// A content type is a header value: this bounds it to what any client takes.
+/// A content type is a header value: this length is accepted by every client.
 const MAX_CONTENT_TYPE: usize = 256;
 
-/// `type/subtype` of token characters (RFC 9110, section 5.6.2), then maybe parameters in visible ASCII.
+/// `type/subtype` of token characters (RFC 9110, section 5.6.2), with optional parameters in visible ASCII.
 fn is_content_type(text: &str) -> bool {
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let token = |text: &str| {

@@ -3,23 +3,23 @@
 use super::Period;
 use crate::engine::Limit;
 
-/// A node of the configuration that carries a limit (or says that there is none).
+/// A node of the configuration that carries a limit, or is explicitly unlimited.
 #[allow(clippy::struct_excessive_bools)] // They are the switches of the configuration, each on its own.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The domain's name.
     pub domain: String,
-    /// The configured path, as `/rlconfig` and the metrics spell it: `api.partner_acme.endpoint`.
+    /// The configured path, as in `/rlconfig` and the metrics: `api.partner_acme.endpoint`.
     pub path: String,
-    /// The rule's place in [`RuleSet::rules`](super::RuleSet::rules).
+    /// The rule's index in [`RuleSet::rules`](super::RuleSet::rules).
     pub index: usize,
     /// The levels from the domain down to this node, one for each entry of a matching descriptor.
     pub levels: Vec<Level>,
-    /// The limits, all of which must allow; those that say unlimited are left out, disabled ones are not.
+    /// The limits, all of which must allow a check. Unlimited ones are left out, disabled ones are not.
     pub limits: Vec<RuleLimit>,
-    /// Every limit of this node says unlimited (`limits` is empty then).
+    /// Every limit of this node is unlimited (then `limits` is empty).
     pub unlimited: bool,
-    /// The names of the limits that say unlimited: they can be replaced like any other.
+    /// The names of the unlimited limits: they can be replaced like others.
     pub unlimited_names: Vec<String>,
     /// Names of the limits that this rule's limits, unlimited ones included, replace when both match one check.
     pub replaces: Vec<String>,
@@ -27,14 +27,14 @@ pub struct Rule {
     pub shadow_mode: bool,
     /// Takes part in the quota rule: OVER_LIMIT only when every quota descriptor is over.
     pub quota_mode: bool,
-    /// Metrics by the values of every entry, not by the path.
+    /// The metrics are by the values of every entry, not by the path.
     pub detailed_metric: bool,
     /// Returned in `dynamic_metadata` when the descriptor passes; a JSON object.
     pub metadata: Option<serde_json::Value>,
 }
 
 impl Rule {
-    /// The names of the rule's limits, by which others can replace them.
+    /// The names of the rule's limits, by which other rules can replace them.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let limited = self.limits.iter().map(|limit| &*limit.name).filter(|name| !name.is_empty());
         limited.chain(self.unlimited_names.iter().map(|name| &**name))
@@ -44,15 +44,15 @@ impl Rule {
 /// One of a rule's limits.
 #[derive(Clone, Debug)]
 pub struct RuleLimit {
-    /// `name`, echoed in `current_limit.name`; empty when it has none.
+    /// `name`, returned in `current_limit.name`; empty if it has none.
     pub name: String,
-    /// False: as if it were not there (the rule's usage is still counted).
+    /// False: the limit is ignored (but the rule's usage is still counted).
     pub enabled: bool,
     /// `requests_per_unit`, as statuses show it.
     pub requests_per_unit: u32,
     /// The window's length.
     pub period: Period,
-    /// What the engine decides by.
+    /// The limit for the engine.
     pub limit: Limit,
 }
 
@@ -63,9 +63,9 @@ pub struct Level {
     pub key: String,
     /// The configured value or pattern; empty when the level takes any value.
     pub value: String,
-    /// What of the entry belongs to the counter's identity, being not fixed by the rule.
+    /// The parts of the entry that belong to the counter's key, because the rule does not fix them.
     pub varies: Varies,
-    /// The entry's value becomes part of the metric's name.
+    /// The entry's value becomes a part of the metric's name.
     pub value_to_metric: bool,
     /// All values that match the pattern share one counter.
     pub share_threshold: bool,
@@ -78,12 +78,12 @@ impl Level {
     }
 }
 
-/// What of an entry the rule leaves open, so that each has a counter of its own.
+/// The parts of an entry that the rule does not fix, each of which has a counter of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Varies {
     /// Nothing: an exact value, or a shared pattern.
     Nothing,
-    /// The key: it is a pattern, whose values are shared.
+    /// The key: it is a pattern, and its values share a counter.
     Key,
     /// The value.
     Value,
@@ -92,12 +92,12 @@ pub enum Varies {
 }
 
 impl Varies {
-    /// Whether the entry's key belongs to the counter's identity.
+    /// Whether the entry's key belongs to the counter's key.
     pub const fn key(self) -> bool {
         matches!(self, Self::Key | Self::KeyAndValue)
     }
 
-    /// Whether the entry's value does.
+    /// Whether the entry's value belongs to the counter's key.
     pub const fn value(self) -> bool {
         matches!(self, Self::Value | Self::KeyAndValue)
     }

@@ -1,4 +1,4 @@
-//! A whole configuration, immutable, and the search in it.
+//! A whole configuration, immutable, and matching of descriptors with it.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub struct Entry<'a> {
     pub value: std::borrow::Cow<'a, str>,
 }
 
-/// Everything a configuration says.
+/// The content of a whole configuration.
 #[derive(Debug, Default)]
 pub struct RuleSet {
     domains: Vec<Domain>,
@@ -24,13 +24,13 @@ pub struct RuleSet {
 }
 
 impl RuleSet {
-    /// A set of these domains and rules; names are unique, and each rule's index is its place.
+    /// A set of these domains and rules. The names must be unique, and each rule's index must be its position.
     pub(super) fn new(domains: Vec<Domain>, rules: Vec<Rule>, warnings: Vec<ConfigError>) -> Self {
         let by_name = domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
         Self { domains, by_name, rules, warnings }
     }
 
-    /// The domain of that name. Cost: one hash look-up, or a comparison where there is one domain.
+    /// The domain of that name. Cost: one hash look-up, or one comparison if there is only one domain.
     pub fn domain(&self, name: &str) -> Option<&Domain> {
         match &*self.domains {
             [only] => (only.name == name).then_some(only),
@@ -48,8 +48,8 @@ impl RuleSet {
         &self.rules
     }
 
-    /// What is allowed but hardly meant, in the order of files and lines: a key where it means nothing, a limit
-    /// without a number.
+    /// Parts that are allowed but probably mistakes, in the order of files and lines: a key that has no meaning where it is, a
+    /// limit without a number.
     pub fn warnings(&self) -> &[ConfigError] {
         &self.warnings
     }
@@ -58,7 +58,7 @@ impl RuleSet {
 /// How the descriptors of one check are charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Charge {
-    /// Each on its own, whatever the others say (as the reference).
+    /// Each on its own, whatever the outcome of the others (as in the reference).
     #[default]
     Independent,
     /// All or none.
@@ -70,15 +70,15 @@ pub enum Charge {
 pub struct Domain {
     /// The name.
     pub name: String,
-    /// False: every rule is as if it had no limit.
+    /// False: no rule of the domain limits anything.
     pub enabled: bool,
     /// How the descriptors of one check are charged.
     pub charge: Charge,
-    /// What answers carry besides the decision.
+    /// The parts of answers besides the decision.
     pub response: Response,
-    /// Who is notified when checks are denied too often; names are unique.
+    /// The alerts about checks that are denied too often; names are unique.
     pub alerts: Vec<Alert>,
-    /// The entry keys by whose values requests are counted; unique, usually none.
+    /// The entry keys by whose values requests are counted: unique, usually none.
     pub usage_by: Vec<String>,
     pub(super) tree: Tree,
 }
@@ -86,12 +86,11 @@ pub struct Domain {
 impl Domain {
     /// The rule for a descriptor's entries, if one matches. `rules` are the [`RuleSet::rules`] that the domain is part of.
     ///
-    /// At each level the exact value is looked for, then the first pattern in the order of the configuration, then the
-    /// key's default; what is found first is final, and the last entry must end at the node of the rule.
+    /// At each level the exact value is looked up, then the first pattern in the order of the configuration, then the key's
+    /// default. What is found first is final, and the last entry must lead to the node of the rule.
     ///
-    /// Cost: hash look-ups per level, however many rules there are, and no allocation. Patterns add one look-up for each
-    /// pair of lengths that their literal beginnings and ends have, and a comparison for each pattern that has the
-    /// text's own beginning and end.
+    /// Cost: hash look-ups per level, however many rules there are, and no allocation. Patterns add one look-up for each pair of
+    /// lengths of their literal prefixes and suffixes, and a comparison for each pattern with the prefix and suffix of the text.
     pub fn find<'r>(&'r self, rules: &'r [Rule], entries: &[Entry<'_>]) -> Option<Match<'r>> {
         let index = self.tree.find(entries.iter().map(|entry| (&*entry.key, &*entry.value)))?;
         rules.get(index).map(|rule| Match { rule })

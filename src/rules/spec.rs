@@ -1,4 +1,4 @@
-//! A file's domain and descriptors as they stand in it.
+//! The domain and the descriptors of a file as written.
 
 use serde_json::Value as Json;
 
@@ -19,7 +19,7 @@ pub(super) struct FileSpec {
     pub(super) charge: Field<Charge>,
     pub(super) response: Field<Response>,
     pub(super) alerts: Vec<AlertSpec>,
-    /// The line in which text follows the first document of the file.
+    /// The line of text after the first document of the file.
     pub(super) more: Option<usize>,
     pub(super) usage_by: Field<Vec<String>>,
 }
@@ -45,7 +45,7 @@ pub(super) struct DescriptorSpec {
 const CHARGES: [(&str, Charge); 2] = [("independent", Charge::Independent), ("all_or_nothing", Charge::AllOrNothing)];
 
 impl FileSpec {
-    /// Reads a whole file; nothing where its root is neither a map nor null, which has been reported.
+    /// Reads a whole file; `None` if its root is neither a map nor null, which has been reported.
     pub(super) fn read(root: &Node, report: &mut Report<'_>) -> Option<Self> {
         let mut spec = Self::default();
         match &root.kind {
@@ -113,7 +113,7 @@ impl DescriptorSpec {
         self.rate_limit = limit.take(value, report).then_some(limit);
     }
 
-    /// Metadata given twice is joined, as the reference's reader does it.
+    /// Metadata that is given twice is merged, as in the reference.
     fn take_metadata(&mut self, value: &Node, report: &mut Report<'_>) {
         match (&mut self.metadata, metadata::read(value, report)) {
             (Some(Json::Object(known)), Some(Json::Object(more))) => known.extend(more),
@@ -136,7 +136,7 @@ fn limits(node: &Node, report: &mut Report<'_>) -> Field<Vec<LimitSpec>> {
         return Field::Invalid;
     }
     if items.len() > MAX_LIMITS {
-        report.error(node.line, format!("'rate_limits' has {} blocks, of at most {MAX_LIMITS}", items.len()));
+        report.error(node.line, format!("'rate_limits' has {} blocks, at most {MAX_LIMITS} are allowed", items.len()));
         return Field::Invalid;
     }
     let blocks = items.iter().filter_map(|item| {
@@ -146,6 +146,6 @@ fn limits(node: &Node, report: &mut Report<'_>) -> Field<Vec<LimitSpec>> {
     Field::Given(blocks.collect(), node.line)
 }
 
-/// Limits of one descriptor. A check has at most 1,000 descriptors, and those of one rule, or of all under
-/// `charge: all_or_nothing`, are charged with all of their shards locked.
+/// Limits of one descriptor. They are charged with all of their shards locked, and under `charge: all_or_nothing` so are
+/// those of all descriptors of a check, of which there are at most 1,000.
 const MAX_LIMITS: usize = 16;

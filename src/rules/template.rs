@@ -1,15 +1,15 @@
-//! The text of an operator's own over-limit body, with placeholders.
+//! The text of a custom over-limit body, with placeholders.
 
 use super::field::Field;
 use super::own;
 use super::report::Report;
 use super::yaml::Node;
 
-/// The longest template, in bytes: it goes out with every denial, which must stay cheaper than what it denies.
+/// The longest template, in bytes: it is sent with every denial, which must stay cheaper than the request that it denies.
 const MAX_TEMPLATE: usize = 16_384;
 
-/// A text with placeholders: `{limit}` and the like. A brace that begins none of that form is an ordinary brace, so
-/// that JSON and CSS need no escapes; `{{` is an ordinary brace too, for a text such as `{limit}` itself.
+/// A text with placeholders such as `{limit}`. A brace that does not begin a placeholder is literal, so that JSON and CSS
+/// need no escapes; `{{` is a literal brace too, for a text such as `{limit}` itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<TemplatePart>,
@@ -18,21 +18,21 @@ pub struct Template {
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TemplatePart {
-    /// This text, literally.
+    /// Literal text.
     Text(String),
-    /// The limit that denied, in hits.
+    /// The limit that denied the check, in hits.
     Limit,
     /// That limit's window, in seconds.
     PeriodSeconds,
     /// Seconds until the same check can succeed, rounded up.
     RetryAfter,
-    /// What could be spent right now.
+    /// The hits that are still allowed now.
     Remaining,
     /// The domain.
     Domain,
-    /// The path of the rule that denied.
+    /// The path of the rule that denied the check.
     Rule,
-    /// The value of the denied descriptor's entry of that key.
+    /// The value of the entry with that key in the denied descriptor.
     Entry(String),
 }
 
@@ -45,7 +45,7 @@ impl Template {
     /// Reads a template.
     ///
     /// # Errors
-    /// The name of a placeholder that there is not.
+    /// The name of a placeholder that does not exist.
     fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -94,10 +94,10 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Template> {
     }
 }
 
-const KNOWN: &str = "there are {limit}, {period_seconds}, {retry_after}, {remaining}, {domain}, {rule} and {entry.KEY}; \
+const KNOWN: &str = "use {limit}, {period_seconds}, {retry_after}, {remaining}, {domain}, {rule} or {entry.KEY}; \
                      write {{ for a brace";
 
-/// The name up to the closing brace, and what follows; nothing where this is no placeholder at all.
+/// The name up to the closing brace, and the rest; `None` if this is not a placeholder.
 fn placeholder(text: &str) -> Option<(&str, &str)> {
     let (name, after) = text.split_once('}')?;
     let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')

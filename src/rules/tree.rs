@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::pattern::{Joined, Pattern, Patterns};
 
-/// Up to so many keys below one node are compared one by one: that is quicker than hashing the entry's key.
+/// Up to this number of keys below a node, comparing them one by one is faster than hashing the entry's key.
 const FEW_KEYS: usize = 8;
 
 /// The nodes of one domain; the first is the domain itself.
@@ -24,7 +24,7 @@ struct Node {
 #[derive(Debug, Default)]
 struct Children {
     keys: Vec<KeyChildren>,
-    /// Key -> its place in `keys`, once there are many.
+    /// Key -> its index in `keys`, if there are many.
     by_key: HashMap<Box<str>, usize, ahash::RandomState>,
     /// The patterns whose key has a `*`: they match `key_value`.
     key_patterns: Patterns,
@@ -34,11 +34,11 @@ struct Children {
 #[derive(Debug)]
 struct KeyChildren {
     key: Box<str>,
-    /// Every value as it is configured, patterns included: an entry may spell a pattern literally.
+    /// Every configured value, patterns included: an entry may have the pattern as its literal value.
     values: HashMap<Box<str>, usize, ahash::RandomState>,
     /// The patterns whose value has a `*`.
     patterns: Patterns,
-    /// The child that takes any value.
+    /// The child for any value.
     default: Option<usize>,
 }
 
@@ -54,8 +54,8 @@ impl Default for Tree {
 impl Tree {
     /// The rule of the node that the entries lead to.
     ///
-    /// As in the reference: at each level the exact value, else the first pattern, else the key's default; whichever is
-    /// found is final, and the depth must be the same.
+    /// As in the reference: at each level the exact value, else the first pattern, else the key's default. What is found first is
+    /// final, and the depth must be the same.
     pub(super) fn find<'e>(&self, entries: impl Iterator<Item = (&'e str, &'e str)>) -> Option<usize> {
         let mut at = self.nodes.first()?;
         for (key, value) in entries {
@@ -64,13 +64,13 @@ impl Tree {
         at.rule
     }
 
-    /// Adds a node that nothing leads to (yet).
+    /// Adds a node without attaching it to a parent.
     pub(super) fn detached(&mut self, rule: Option<usize>) -> usize {
         self.nodes.push(Node { rule, children: Children::default() });
         self.nodes.len().saturating_sub(1)
     }
 
-    /// Makes `child` the child of `parent` for a configured key and value, after all others.
+    /// Makes `child` the last child of `parent`, for a configured key and value.
     pub(super) fn attach(&mut self, parent: usize, key: &str, value: &str, child: usize) {
         if let Some(node) = self.nodes.get_mut(parent) {
             node.children.add(key, value, child);
@@ -87,7 +87,7 @@ impl Children {
         self.first_pattern(of_key, key, value).or_else(|| of_key?.default)
     }
 
-    /// Patterns of values and patterns of keys stand in one order, that of the configuration, which is the nodes'.
+    /// Patterns of values and of keys have a common order, that of the configuration, which is the order of the nodes.
     fn first_pattern(&self, of_key: Option<&KeyChildren>, key: &str, value: &str) -> Option<usize> {
         let by_value = of_key.and_then(|of_key| of_key.patterns.find(value.as_bytes()));
         let by_key = self.key_patterns.find(Joined { key: key.as_bytes(), value: value.as_bytes() });

@@ -19,7 +19,7 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Vec<String>> {
     match by {
         Field::Given(keys, _) => Field::Given(keys, node.line),
         Field::Invalid => Field::Invalid,
-        Field::Absent => own::unfit(node, "usage", "given 'by' with a list of entry keys", report),
+        Field::Absent => own::unfit(node, "usage", "a map with 'by', a list of entry keys", report),
     }
 }
 
@@ -32,7 +32,7 @@ fn keys(node: &Node, report: &mut Report<'_>) -> Field<Vec<String>> {
     for item in items {
         match text(item).filter(|key| (1..=MAX_KEY_BYTES).contains(&key.len())) {
             Some(key) if keys.iter().any(|known| known == key) => {
-                report.error(item.line, format!("'by' names the entry key '{key}' twice"));
+                report.error(item.line, format!("'by' lists the entry key '{key}' twice"));
                 invalid = true;
             }
             Some(key) => keys.push(key.to_owned()),
@@ -54,9 +54,9 @@ fn text(node: &Node) -> Option<&str> {
     }
 }
 
-/// Each key costs every check of the domain a look-up.
+/// Each key costs one look-up in every check of the domain.
 const MAX_KEYS: usize = 8;
-/// It is in metrics and reports next to every value.
+/// The key is in metrics and reports with every value.
 const MAX_KEY_BYTES: usize = 200;
 
 #[cfg(test)]
@@ -84,12 +84,12 @@ mod tests {
         let each = "'by' must list entry keys of 1 to 200 bytes";
         for (text, error) in [
             ("[user]".to_owned(), "'usage' must be a map with by, found '[user]'".to_owned()),
-            ("{}".to_owned(), "'usage' must be given 'by' with a list of entry keys, found 'map[]'".to_owned()),
+            ("{}".to_owned(), "'usage' must be a map with 'by', a list of entry keys, found 'map[]'".to_owned()),
             ("{by: [user], per: 1}".to_owned(), "config error, unknown key 'per'".to_owned()),
             ("{by: user}".to_owned(), format!("{list}, found 'user'")),
             ("{by: []}".to_owned(), format!("{list}, found '[]'")),
             ("{by: [a, b, c, d, e, f, g, h, i]}".to_owned(), format!("{list}, found '[a b c d e f g h i]'")),
-            ("{by: [user, tenant, user]}".to_owned(), "'by' names the entry key 'user' twice".to_owned()),
+            ("{by: [user, tenant, user]}".to_owned(), "'by' lists the entry key 'user' twice".to_owned()),
             ("{by: ['']}".to_owned(), format!("{each}, found ''")),
             ("{by: [{user: x}]}".to_owned(), format!("{each}, found 'map[user:x]'")),
             (format!("{{by: [{long}]}}"), format!("{each}, found '{long}'")),
@@ -99,7 +99,7 @@ mod tests {
         }
         assert_eq!(
             load_files(&["domain: d\ndescriptors:\n- key: a\n  usage: {by: [a]}"]).err().unwrap(),
-            ["f:4: 'usage' does not belong in a descriptor: it is a key of the top level of a file"]
+            ["f:4: 'usage' is not allowed in a descriptor: it is a key of the top level of a file"]
         );
     }
 
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(set.domain("d").unwrap().usage_by, ["user"]);
         assert_eq!(
             load_files(&[user, tenant]).err().unwrap(),
-            ["f:2: 'usage' of domain 'd' is given otherwise in another file: keep one of them"]
+            ["f:2: 'usage' of domain 'd' has a different value in another file: keep one of them"]
         );
     }
 }

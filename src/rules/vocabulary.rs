@@ -1,8 +1,8 @@
-//! The first pass: which keys there are, and where they may stand.
+//! The first pass: the keys that exist, and where they are allowed.
 //!
-//! The reference checks every key of a file against one flat list, wherever the key is, and so must we: `domain`
-//! inside a descriptor is accepted, and means nothing. Keys that only we have are accepted where they mean something.
-//! What is reported here is taken out of the tree, so that nothing is reported twice.
+//! The reference checks every key of a file against one flat list, wherever the key is, and Tidegate has to accept the same
+//! files: `domain` in a descriptor is accepted, and has no meaning. Keys that the reference does not have are accepted only
+//! where they have a meaning. Keys that are reported here are removed from the tree, so that nothing is reported twice.
 
 use std::collections::HashSet;
 
@@ -18,7 +18,7 @@ pub(super) fn check(root: &mut Node, report: &mut Report<'_>) {
     }
 }
 
-/// A `name` at the top that repeats the domain is habit in files of the reference, and loses nothing; another one does.
+/// Many files for the reference repeat the domain as `name` at the top level, which is harmless; a different name is reported.
 fn warn_about_name(pairs: &[Pair], report: &mut Report<'_>) {
     let last = |key: &str| pairs.iter().rev().find(|pair| pair.key.as_text() == Some(key));
     let Some(name) = last("name") else { return };
@@ -28,10 +28,10 @@ fn warn_about_name(pairs: &[Pair], report: &mut Report<'_>) {
 }
 
 fn ignored(key: &str, place: Place) -> String {
-    format!("'{key}' means nothing {} and is ignored", place.name())
+    format!("'{key}' has no meaning {} and is ignored", place.name())
 }
 
-/// The place of a map.
+/// The position of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// The file's top level.
@@ -40,7 +40,7 @@ enum Place {
     Descriptor,
     /// `rate_limit`, or an element of `rate_limits`.
     RateLimit,
-    /// Where no key means anything, or only the reference's do.
+    /// Anywhere else: no key has a meaning here, or only keys of the reference are allowed.
     Elsewhere,
 }
 
@@ -55,7 +55,7 @@ impl Place {
     }
 }
 
-/// The reference's keys, and where each means something.
+/// The keys of the reference, and where each has a meaning.
 const REFERENCE: [(&str, &[Place]); 16] = [
     ("domain", &[Place::Top]),
     ("key", &[Place::Descriptor]),
@@ -75,7 +75,7 @@ const REFERENCE: [(&str, &[Place]); 16] = [
     ("metadata", &[Place::Descriptor]),
 ];
 
-/// The keys that only we have, where each may stand, and the same in words.
+/// The keys that the reference does not have, where each is allowed, and the same in words.
 const OURS: [(&str, &[Place], &str); 13] = [
     ("rate_limits", &[Place::Descriptor], "a descriptor"),
     ("period", &[Place::RateLimit], "rate_limit"),
@@ -92,13 +92,13 @@ const OURS: [(&str, &[Place], &str); 13] = [
     ("usage", &[Place::Top], "the top level of a file"),
 ];
 
-/// The keys that mean something in a place.
+/// The keys that have a meaning in a place.
 fn keys_of(place: Place) -> impl Iterator<Item = &'static str> {
     let reference = REFERENCE.iter().filter(move |(_, places)| places.contains(&place)).map(|(key, _)| *key);
     reference.chain(OURS.iter().filter(move |(_, places, _)| places.contains(&place)).map(|(key, ..)| *key))
 }
 
-/// What a key is, in one place.
+/// The kind of a key in a place.
 enum Word {
     Reference { meant: bool },
     Ours,
@@ -117,7 +117,7 @@ fn look_up(key: &str, place: Place) -> Word {
     }
 }
 
-/// Of a key given twice only the last is looked at, as in the reference: the others are overridden.
+/// If a key is given twice, only the last one is checked, as in the reference: it overrides the others.
 fn check_map(pairs: &mut Vec<Pair>, place: Place, report: &mut Report<'_>) {
     let mut seen = HashSet::new();
     let mut kept: Vec<bool> = pairs
@@ -131,7 +131,7 @@ fn check_map(pairs: &mut Vec<Pair>, place: Place, report: &mut Report<'_>) {
     pairs.retain(|_| kept.pop().unwrap_or(true));
 }
 
-/// Whether the pair may stay.
+/// Whether to keep the pair.
 fn check_pair(pair: &mut Pair, place: Place, report: &mut Report<'_>) -> bool {
     let line = pair.key.line;
     let Some(key) = pair.key.as_text() else {
@@ -159,7 +159,7 @@ fn check_pair(pair: &mut Pair, place: Place, report: &mut Report<'_>) -> bool {
             true
         }
         Word::Misplaced(home) => {
-            report.error(line, format!("'{key}' does not belong {}: it is a key of {home}", place.name()));
+            report.error(line, format!("'{key}' is not allowed {}: it is a key of {home}", place.name()));
             false
         }
         Word::Unknown => {
@@ -169,7 +169,7 @@ fn check_pair(pair: &mut Pair, place: Place, report: &mut Report<'_>) -> bool {
     }
 }
 
-/// A key without a value is as if it were not there, which is what a template leaves that found nothing to put in.
+/// A key without a value is ignored. Template engines leave such keys when a variable is empty.
 fn warn_if_empty(key: &str, value: &Node, report: &mut Report<'_>) {
     let consequence = match key {
         "value" => "so the descriptor matches any value",
@@ -177,10 +177,10 @@ fn warn_if_empty(key: &str, value: &Node, report: &mut Report<'_>) {
         "descriptors" => "so there are no descriptors here",
         // Errors of their own.
         "domain" | "key" | "unit" => return,
-        _ => "so it is as if it were not there",
+        _ => "so it has no effect",
     };
     if value.is_null() && key == "requests_per_unit" {
-        report.warn(value.line, "'requests_per_unit' has no value, which is 0: every request will be denied");
+        report.warn(value.line, "'requests_per_unit' has no value, which means 0: every request will be denied");
     } else if value.is_null() {
         report.warn(value.line, format!("'{key}' has no value, {consequence}: give it one, or remove the key"));
     } else if key == "value" && value.as_text().is_some_and(str::is_empty) {
@@ -188,7 +188,7 @@ fn warn_if_empty(key: &str, value: &Node, report: &mut Report<'_>) {
     }
 }
 
-/// The place that the value of a key is.
+/// The place of a key's value.
 fn inside(key: &str, place: Place) -> Place {
     match (place, key) {
         (Place::Top | Place::Descriptor, "descriptors") => Place::Descriptor,

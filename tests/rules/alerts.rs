@@ -98,11 +98,11 @@ fn what_is_wrong_with_an_alert_is_reported_with_its_line() {
         ("who: me", "8: config error, unknown key 'who'"),
         ("per: partner", "8: 'per' must be rule or {entry: KEY}, found 'partner'"),
         ("per: {entry: ''}", "8: 'per' must be rule or {entry: KEY}, found 'map[entry:]'"),
-        ("rule: tenant", "8: no rule 'api.tenant' for alert 'a': write its path as /rlconfig does"),
+        ("rule: tenant", "8: no rule 'api.tenant' exists for alert 'a': write the path as /rlconfig shows it"),
         ("webhook: ftp://example.com/", URL),
         ("webhook: http://user:hunter2@example.com/", URL),
         ("webhook: /hook", URL),
-        ("webhook: {}", "8: 'webhook' must be given one of url and url_env, found 'map[]'"),
+        ("webhook: {}", "8: 'webhook' must be a map with either url or url_env, found 'map[]'"),
         (
             "webhook: {url_env: HOME}",
             "8: 'url_env' must be the name of an environment variable that begins with \
@@ -112,7 +112,7 @@ fn what_is_wrong_with_an_alert_is_reported_with_its_line() {
             "webhook: {url: 'http://a/', headers_env: {Host: TIDEGATE_ALERT_A}}",
             "8: 'headers_env' cannot set the header 'Host'",
         ),
-        ("mail: {to: []}", "8: 'mail' must be given 'to' with 1 to 20 addresses, found 'map[to:[]]'"),
+        ("mail: {to: []}", "8: 'mail' must be a map with 'to', 1 to 20 addresses, found 'map[to:[]]'"),
         ("mail: {to: ops}", "8: 'to' must be a mail address such as ops@example.com, found 'ops'"),
         (
             "mail: {to: \"a@b\\nBcc: c@d\"}",
@@ -132,8 +132,8 @@ const URL: &str = "8: 'webhook' must be an http or https URL without a password"
 fn alerts_belong_at_the_top_level_only() {
     let text = "domain: api\ndescriptors:\n- key: a\n  alerts: []\n  rate_limit:\n    unit: day\n    requests_per_unit: 1\n    alerts: []\n";
     let expected = [
-        "f:4: 'alerts' does not belong in a descriptor: it is a key of the top level of a file",
-        "f:8: 'alerts' does not belong in rate_limit: it is a key of the top level of a file",
+        "f:4: 'alerts' is not allowed in a descriptor: it is a key of the top level of a file",
+        "f:8: 'alerts' is not allowed in rate_limit: it is a key of the top level of a file",
     ];
     assert_eq!(read(&[("f", text)]).unwrap_err(), expected);
     let keys = "domain: api\ndenials: 1\nwindow: 1m\n";
@@ -159,8 +159,8 @@ fn files_of_one_domain_add_up_and_may_name_each_others_rules() {
     assert_eq!(
         read(&[("1", &one), ("2", &two), ("3", &again)]).unwrap_err(),
         [
-            "3:3: two alerts of domain 'api' have the name 'a'",
-            "3:4: no rule 'api.nobody' for alert 'c': write its path as /rlconfig does",
+            "3:3: two alerts of domain 'api' have the name 'a': rename one of them",
+            "3:4: no rule 'api.nobody' exists for alert 'c': write the path as /rlconfig shows it",
         ]
     );
 }

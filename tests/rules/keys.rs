@@ -190,24 +190,21 @@ fn periods() {
             (Nanos::from_ns(ms * 1_000_000), Nanos::from_ns(ms * 1_000_000))
         );
     }
-    rejected("period: 1s, unit: second", &["'unit' and 'period' both say how long the window is: keep one of them"]);
+    rejected("period: 1s, unit: second", &["'unit' and 'period' both set the length of the window: keep one of them"]);
     rejected("unlimited: true, period: 1s", &["should not specify period when unlimited"]);
     let form = "write whole numbers with units w, d, h, m, s, ms, us or ns, the longest first, such as 30s or 1h30m";
     for found in ["30", "fast", "1.5h"] {
         rejected(
             &format!("period: {found}"),
-            &[&format!("'period' is not a length of time that can be used, '{found}': {form}")],
+            &[&format!("'period' must be a length of time, found '{found}': {form}")],
         );
     }
-    rejected(
-        "period: 0s",
-        &["'period' is not a length of time that can be used, '0s': it must be longer than nothing"],
-    );
+    rejected("period: 0s", &["'period' must be a length of time, found '0s': it must be longer than 0"]);
     rejected(
         "period: 11000d",
-        &["'period' is not a length of time that can be used, '11000d': 10 years (3650d) is the longest"],
+        &["'period' must be a length of time, found '11000d': at most 10 years (3650d) are allowed"],
     );
-    rejected("period: [1]", &[&format!("'period' is not a length of time that can be used, '[1]': {form}")]);
+    rejected("period: [1]", &[&format!("'period' must be a length of time, found '[1]': {form}")]);
 }
 
 #[test]
@@ -245,7 +242,9 @@ fn algorithms() {
 #[test]
 fn keys_of_algorithms_in_the_wrong_company() {
     let wrong = |key: &str, home: &str, this: &str| {
-        format!("'{key}' is for algorithm {home}, this is {this}: change it or remove '{key}'")
+        format!(
+            "'{key}' belongs to algorithm {home}, but this limit has {this}: change the algorithm or remove '{key}'"
+        )
     };
     for (keys, message) in [
         ("starts: clock, algorithm: sliding_log", wrong("starts", "fixed_window", "sliding_log")),
@@ -275,7 +274,7 @@ fn keys_of_algorithms_in_the_wrong_company() {
         ),
         (
             "algorithm: token_bucket, queue: {mode: hold}",
-            "'queue' must be given a size: {size: N}, found 'map[mode:hold]'".to_owned(),
+            "'queue' must be a map with a size, such as {size: 5}, found 'map[mode:hold]'".to_owned(),
         ),
         (
             "algorithm: token_bucket, queue: {size: 1, mode: wait}",
@@ -316,9 +315,9 @@ fn bans() {
     for (keys, message) in [
         (
             "algorithm: token_bucket, ban: 10s",
-            "token_bucket takes a ban only when exceeded: write ban: {for: 10s, when: exceeded}",
+            "token_bucket supports a ban only with 'when: exceeded': write ban: {for: 10s, when: exceeded}",
         ),
-        ("ban: {when: reached}", "'ban' must be given a length: {for: 10s}, found 'map[when:reached]'"),
+        ("ban: {when: reached}", "'ban' must be a map with a length, such as {for: 10s}, found 'map[when:reached]'"),
         ("ban: {for: 10s, when: never}", "'when' must be one of reached, exceeded, found 'never'"),
         ("ban: {for: 10s, long: yes}", "config error, unknown key 'long'"),
     ] {
@@ -331,24 +330,24 @@ fn keys_in_the_wrong_place() {
     for (text, error) in [
         (
             "domain: d\nperiod: 1s".to_owned(),
-            "2: 'period' does not belong at the top level of a file: it is a key of rate_limit",
+            "2: 'period' is not allowed at the top level of a file: it is a key of rate_limit",
         ),
-        (descriptor("key: a\nburst: 1"), "4: 'burst' does not belong in a descriptor: it is a key of rate_limit"),
+        (descriptor("key: a\nburst: 1"), "4: 'burst' is not allowed in a descriptor: it is a key of rate_limit"),
         (
             descriptor("key: a\nenabled: no"),
-            "4: 'enabled' does not belong in a descriptor: it is a key of rate_limit or the top level of a file",
+            "4: 'enabled' is not allowed in a descriptor: it is a key of rate_limit or the top level of a file",
         ),
         (
             descriptor("key: a\nrate_limit: {unit: day, charge: independent}"),
-            "4: 'charge' does not belong in rate_limit: it is a key of the top level of a file",
+            "4: 'charge' is not allowed in rate_limit: it is a key of the top level of a file",
         ),
         (
             "domain: d\nrate_limits: []".to_owned(),
-            "2: 'rate_limits' does not belong at the top level of a file: it is a key of a descriptor",
+            "2: 'rate_limits' is not allowed at the top level of a file: it is a key of a descriptor",
         ),
         (
             "domain: d\nrate_limit: {period: 1s}".to_owned(),
-            "2: 'period' does not belong here: it is a key of rate_limit",
+            "2: 'period' is not allowed here: it is a key of rate_limit",
         ),
     ] {
         assert_eq!(load_files(&[&text]).err(), Some(vec![error.to_owned()]), "\n{text}\n");
@@ -378,7 +377,7 @@ fn several_limits() {
         ),
         (
             &format!("key: a\nrate_limits: [{}]", ["{unit: day}"; 17].join(", ")),
-            &["4: 'rate_limits' has 17 blocks, of at most 16"],
+            &["4: 'rate_limits' has 17 blocks, at most 16 are allowed"],
         ),
         (
             "key: a\nrate_limits: [1]",
@@ -393,7 +392,7 @@ fn several_limits() {
         (
             "key: a\nrate_limits:\n- {unit: foo}\n- {foo: 1, unit: day}",
             &[
-                "5: invalid rate limit unit 'foo' (there are second, minute, hour, day, week, month or year, or 'period' for other lengths)",
+                "5: invalid rate limit unit 'foo' (use second, minute, hour, day, week, month or year, or 'period' for other lengths)",
                 "6: config error, unknown key 'foo'",
             ],
         ),
@@ -420,7 +419,7 @@ fn top_level_keys() {
     );
     assert_eq!(
         load_files(&["domain: d\ncharge: independent", "domain: d\ncharge: all_or_nothing"]).err().unwrap(),
-        ["2: 'charge' of domain 'd' is given otherwise in another file: keep one of them"]
+        ["2: 'charge' of domain 'd' has a different value in another file: keep one of them"]
     );
     assert!(
         load_files(&["domain: d\ncharge: all_or_nothing", "domain: d", "domain: d\ncharge: all_or_nothing"]).is_ok()
@@ -455,16 +454,16 @@ fn responses() {
         ("{header: []}", "config error, unknown key 'header' (did you mean 'headers'?)".to_owned()),
         ("{headers: [x_limit]}", "'headers' must be one of x_ratelimit, draft_03, ietf, retry_after, found 'x_limit'".to_owned()),
         ("{headers: ietf}", "'headers' must be a list of x_ratelimit, draft_03, ietf, retry_after, found 'ietf'".to_owned()),
-        ("{headers: [ietf, ietf]}", "'headers' names ietf twice".to_owned()),
+        ("{headers: [ietf, ietf]}", "'headers' lists ietf twice".to_owned()),
         ("{headers: [x_ratelimit], reset: soon}", "'reset' must be one of delta, epoch, found 'soon'".to_owned()),
-        ("{reset: epoch}", "'reset' is about x_ratelimit only: add x_ratelimit to 'headers', or remove 'reset'".to_owned()),
+        ("{reset: epoch}", "'reset' applies to x_ratelimit only: add x_ratelimit to 'headers', or remove 'reset'".to_owned()),
         ("{body: xml}", "'body' must be none, json or {content_type: ..., template: ...}, found 'xml'".to_owned()),
-        ("{body: {template: a}}", "'body' must be given both content_type and template, found 'map[template:a]'".to_owned()),
+        ("{body: {template: a}}", "'body' must be a map with both content_type and template, found 'map[template:a]'".to_owned()),
         ("{body: {content_type: \"a/b\\r\\nx\", template: a}}", format!("'content_type' must be {media}, found 'a/b\\r\nx'")),
         ("{body: {content_type: json, template: a}}", format!("'content_type' must be {media}, found 'json'")),
         (
             "{body: {content_type: a/b, template: '{limits}'}}",
-            "'template' has an unknown placeholder {limits}: there are {limit}, {period_seconds}, {retry_after}, {remaining}, {domain}, {rule} and {entry.KEY}; write {{ for a brace".to_owned(),
+            "'template' has an unknown placeholder {limits}: use {limit}, {period_seconds}, {retry_after}, {remaining}, {domain}, {rule} or {entry.KEY}; write {{ for a brace".to_owned(),
         ),
     ] {
         let got = load_files(&[&format!("domain: d\nresponse: {text}")]).err().unwrap_or_default();

@@ -239,7 +239,7 @@ fn every_error_of_every_file_is_reported_once() {
 
 #[test]
 fn errors_say_what_to_do() {
-    let units = "there are second, minute, hour, day, week, month or year, or 'period' for other lengths";
+    let units = "use second, minute, hour, day, week, month or year, or 'period' for other lengths";
     let whole = "'requests_per_unit' must be a whole number from 0 to 4294967295, or -1 for no limit, found";
     for (text, hint) in [
         (limit("unit: day\nrequests_per_unit: 10.5"), format!("{whole} 10.5")),

@@ -32,14 +32,14 @@ fn oddities_are_warned_of() {
     warned(
         "key: a\nunit: day\nrate_limit: {unit: day}",
         &[
-            "4: 'unit' means nothing in a descriptor and is ignored",
-            "5: 'requests_per_unit' is missing, which is 0: every request will be denied",
+            "4: 'unit' has no meaning in a descriptor and is ignored",
+            "5: 'requests_per_unit' is missing, which means 0: every request will be denied",
         ],
     );
     warned(&format!("key: a\n{GOOD}"), &[]);
     let named = |name: &str| warnings(&[&format!("{}\nname: {name}", descriptor(&format!("key: a\n{GOOD}")))]);
     assert_eq!(named("d"), [""; 0]);
-    assert_eq!(named("other"), ["a:5: 'name' means nothing at the top level of a file and is ignored"]);
+    assert_eq!(named("other"), ["a:5: 'name' has no meaning at the top level of a file and is ignored"]);
 }
 
 #[test]
@@ -47,32 +47,27 @@ fn a_value_that_is_not_there_is_warned_of() {
     let edit = "give it one, or remove the key";
     warned(
         "key: a\nrate_limit:\n  unit: day\n  requests_per_unit:",
-        &["6: 'requests_per_unit' has no value, which is 0: every request will be denied"],
+        &["6: 'requests_per_unit' has no value, which means 0: every request will be denied"],
     );
     for (lines, line, key, consequence) in [
         (format!("key: a\nvalue:\n{GOOD}"), 4, "value", "so the descriptor matches any value"),
         (format!("key: a\nvalue: ~\n{GOOD}"), 4, "value", "so the descriptor matches any value"),
         (format!("key: a\n{GOOD}\ndescriptors:"), 5, "descriptors", "so there are no descriptors here"),
-        (format!("key: a\n{GOOD}\nshadow_mode: null"), 5, "shadow_mode", "so it is as if it were not there"),
-        (format!("key: a\n{GOOD}\nmetadata:"), 5, "metadata", "so it is as if it were not there"),
-        (
-            "key: a\nrate_limit: {unit: day, requests_per_unit: 1, ban: }".to_owned(),
-            4,
-            "ban",
-            "so it is as if it were not there",
-        ),
+        (format!("key: a\n{GOOD}\nshadow_mode: null"), 5, "shadow_mode", "so it has no effect"),
+        (format!("key: a\n{GOOD}\nmetadata:"), 5, "metadata", "so it has no effect"),
+        ("key: a\nrate_limit: {unit: day, requests_per_unit: 1, ban: }".to_owned(), 4, "ban", "so it has no effect"),
         (
             "key: a\nrate_limit: {unit: day, requests_per_unit: 1, algorithm: token_bucket, queue: {size: 1, mode: }}"
                 .to_owned(),
             4,
             "mode",
-            "so it is as if it were not there",
+            "so it has no effect",
         ),
         (
             "key: a\nrate_limit: {unit: day, requests_per_unit: 1, replaces: }".to_owned(),
             4,
             "replaces",
-            "so it is as if it were not there",
+            "so it has no effect",
         ),
     ] {
         warned(&lines, &[&format!("{line}: '{key}' has no value, {consequence}: {edit}")]);
@@ -90,8 +85,8 @@ fn a_value_that_is_not_there_is_warned_of() {
 
 #[test]
 fn a_key_that_is_there_twice_is_warned_of() {
-    let last = "only the last one counts";
-    let joined = "both are joined, and of a key in both the last counts";
+    let last = "only the last one is used";
+    let joined = "both are merged, and the last value of each key is used";
     for (text, expected) in [
         (
             format!("domain: d\ndescriptors:\n- {{key: a, {GOOD}}}\ndescriptors:\n- {{key: b, {GOOD}}}"),
@@ -121,7 +116,7 @@ fn a_key_that_is_there_twice_is_warned_of() {
 fn text_behind_the_first_document_is_warned_of() {
     let good = descriptor(&format!("key: a\n{GOOD}"));
     let reported =
-        "only the first YAML document of a file is read, what follows is ignored: give each domain its own file";
+        "only the first YAML document of a file is read, the rest is ignored: put each domain in its own file";
     for behind in ["---\ndomain: e", "...\ndomain: e", "---\n[not yaml"] {
         let text = format!("{good}\n{behind}");
         let line = if behind.starts_with("...") { 6 } else { 5 };
@@ -175,7 +170,7 @@ fn what_has_no_effect_is_warned_of() {
         ("key: a\nrate_limit: {requests_per_unit: -1, count_denied: true}".to_owned(), format!("4: 'count_denied' {negative}")),
         (
             "key: a\nrate_limit: {unit: day, requests_per_unit: 5, ban: 5s, count_denied: true}".to_owned(),
-            "4: 'count_denied' has no effect together with 'ban': a denied check starts the ban, and the counter is fresh when it ends".to_owned(),
+            "4: 'count_denied' has no effect with 'ban': a denied check starts the ban, and the counter starts from zero when it ends".to_owned(),
         ),
         (
             format!("key: a\nshadow_mode: true\ndescriptors:\n- {{key: b, {GOOD}}}"),

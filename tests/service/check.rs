@@ -76,7 +76,7 @@ fn every_error_of_every_file_is_reported_with_its_line() {
         "c.yaml:1: error loading config file: ",
         "d.yaml:1: duplicate domain 'a' in config file",
         "d.yaml:2: config error, unknown key 'unknown'",
-        "e.yaml:3: 'unit' and 'period' both say how long the window is",
+        "e.yaml:3: 'unit' and 'period' both set the length of the window",
     ];
     for error in expected {
         assert!(stderr.lines().any(|line| line.contains(error)), "no {error} in\n{stderr}");

@@ -96,7 +96,7 @@ fn a_history_that_cannot_be_written_shows_and_stops_no_decision() {
     };
     until("a failure is counted", || metric("tidegate_history_flush_failures_total") > 0.0);
     let (status, detail) = server.http("GET", "/readyz", b"");
-    assert!(status == 200 && detail.contains("\nhistory: not written, decisions go on without it: "), "{detail}");
+    assert!(status == 200 && detail.contains("\nhistory: not written (decisions are not affected): "), "{detail}");
     check(&server, 4);
     assert_eq!(server.http("POST", "/json", CHECK).0, 429);
 

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Two keys in two domains, values without a series, an empty value, and a rule with counters.
+/// Two keys in two domains, values without a series, an empty value, and a rule with counters besides.
 fn used() -> Vec<(Series, u64, u64)> {
     vec![
         (Series::for_request("d", "user", "ann"), 6, 3),

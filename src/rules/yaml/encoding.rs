@@ -1,20 +1,20 @@
-//! The bytes of a file -> its characters, as the reference's YAML library decodes them.
+//! The bytes of a file -> its characters, decoded as by the reference's YAML library.
 
 use std::borrow::Cow;
 
 use super::Fault;
 
-/// A file's characters, and how to find a place of them in the file as an editor shows it.
+/// The characters of a file, with a mapping of lines to those that an editor shows.
 #[derive(Debug)]
 pub(super) struct Decoded<'f> {
     /// The characters, without a byte order mark, and with `\n` for each U+0085.
     pub(super) text: Cow<'f, str>,
-    /// The lines of `text`, from 1, that a U+0085 ends: editors see no line end there.
+    /// The lines of `text`, from 1, that end with a U+0085: editors show no line end there.
     joined: Vec<usize>,
 }
 
 impl Decoded<'_> {
-    /// The line of the file, as an editor counts it, that holds a line of the text.
+    /// The line in the file, as an editor counts, of a line of the text.
     pub(super) fn line_in_file(&self, line: usize) -> usize {
         line.saturating_sub(self.joined.partition_point(|&joined| joined < line))
     }
@@ -23,7 +23,7 @@ impl Decoded<'_> {
 /// Decodes UTF-8, with a byte order mark or without, and UTF-16 with one.
 ///
 /// # Errors
-/// The first byte that is none of it, or a character that YAML does not allow.
+/// The first byte that is not valid, or a character that YAML does not allow.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded<'_>, Fault> {
     let text = match bytes {
         [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)?),
@@ -63,7 +63,7 @@ fn broken_utf16(before: &str) -> Fault {
     Fault { line: line_at(before, before.len()), cause: "invalid UTF-16: save the file as UTF-8".to_owned() }
 }
 
-/// U+0085 is a line end of YAML 1.1, and of no text since; to the parser it is a character like any other.
+/// U+0085 ends a line in YAML 1.1 only; the parser treats it as any other character.
 fn with_line_ends(text: Cow<'_, str>) -> Decoded<'_> {
     if !text.contains(NEXT_LINE) {
         return Decoded { text, joined: Vec::new() };

@@ -1,10 +1,10 @@
-//! The text as the parser sees it, with what libyaml does not mind left out of its sight.
+//! The input of the parser, which hides forms that libyaml accepts and the parser does not.
 
 use saphyr_parser::input::SkipTabs;
 use saphyr_parser::{Input, StrInput};
 
-/// As the parser's own input, but a comment may stand right behind a closing quote or bracket, a comma or a header of a
-/// block, and a tab between a key's colon and its value is white space: so libyaml has it, and YAML 1.2 has not.
+/// As the parser's own input, except that a comment may follow a closing quote or bracket, a comma or a block header without
+/// a space, and a tab between the colon of a key and its value is white space. libyaml accepts both, YAML 1.2 does not.
 pub(super) struct Lenient<'t>(StrInput<'t>);
 
 impl<'t> Lenient<'t> {
@@ -18,7 +18,7 @@ impl Input for Lenient<'_> {
         let (skipped, result) = self.0.skip_ws_to_eol(skip_tabs);
         let tabs = match result {
             Ok(found) => found.found_tabs(),
-            // The only error there is: the next character begins a comment.
+            // The only possible error: the next character begins a comment.
             Err(_) => return (skipped + self.0.skip_while_non_breakz(), Ok(SkipTabs::Result(false, true))),
         };
         (skipped, Ok(SkipTabs::Result(tabs, true)))

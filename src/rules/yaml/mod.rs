@@ -1,10 +1,10 @@
-//! YAML text -> a tree of nodes with lines, read the way the reference's YAML library reads it.
+//! YAML text -> a tree of nodes with lines, with the meaning that the reference's YAML library gives it.
 //!
-//! Anchors, aliases and `<<` are resolved here; pairs stay in the order of the file with later duplicates behind the
-//! earlier ones they override, so that a reader who assigns in order gets the reference's result. Only the first
-//! document of a file counts; what is silently lost that way is in [`Document`].
+//! Anchors, aliases and `<<` are resolved here. Pairs keep the order of the file, with duplicates after the pairs that they
+//! override, so that assigning in order gives the result of the reference. Only the first document of a file is read;
+//! [`Document`] records what is ignored.
 //!
-//! The parser reads YAML 1.2, the reference's libyaml 1.1: [`encoding`], [`input`] and [`repair`] make up for that.
+//! The parser reads YAML 1.2, the reference's libyaml reads 1.1: [`encoding`], [`input`] and [`repair`] handle the differences.
 
 mod encoding;
 mod input;
@@ -32,7 +32,7 @@ pub(super) enum Kind {
     List(Vec<Node>),
     /// A mapping.
     Map(Vec<Pair>),
-    /// Something that has been reported as wrong: no further error is reported for it.
+    /// A value that has been reported as invalid: no further error is needed.
     Invalid,
 }
 
@@ -46,12 +46,12 @@ pub(super) struct Pair {
 }
 
 impl Node {
-    /// Whether this is `null`, `~` or nothing at all.
+    /// Whether this is `null`, `~` or empty.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar(scalar) if scalar.value == Value::Null)
     }
 
-    /// The text, where the node is a scalar that resolves to a string.
+    /// The text, if the node is a scalar that resolves to a string.
     pub(super) fn as_text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar(scalar) if scalar.value == Value::Text => Some(&scalar.text),
@@ -60,7 +60,7 @@ impl Node {
     }
 }
 
-/// Why a text is no YAML that can be used.
+/// Why a text is not usable YAML.
 #[derive(Debug)]
 pub(super) struct Fault {
     /// The line, from 1.
@@ -69,35 +69,35 @@ pub(super) struct Fault {
     pub(super) cause: String,
 }
 
-/// A file as far as it counts, and what of it does not.
+/// The first document of a file, and what is ignored of the file.
 #[derive(Debug)]
 pub(super) struct Document {
     /// The first document; an empty file is a null node.
     pub(super) root: Node,
-    /// Keys that a map holds twice, other than by `<<`.
+    /// Keys that occur twice in a map, other than through `<<`.
     pub(super) repeated: Vec<Repeated>,
-    /// The line in which text follows the first document.
+    /// The line of text after the first document.
     pub(super) more: Option<usize>,
 }
 
-/// A key that its map has already.
+/// A repeated key of a map.
 #[derive(Debug)]
 pub(super) struct Repeated {
     /// The key.
     pub(super) key: String,
-    /// The line of this one.
+    /// The line of the repeated key.
     pub(super) line: usize,
-    /// The line of the one before.
+    /// The line of the previous one.
     pub(super) first: usize,
 }
 
 /// Reads a file.
 ///
 /// # Errors
-/// The first fault of the text: what follows a syntax error means nothing.
+/// The first error of the text: what follows a syntax error cannot be interpreted.
 pub(super) fn read(bytes: &[u8]) -> Result<Document, Fault> {
     let decoded = encoding::decode(bytes)?;
-    // The parser puts what is missing at the end behind the last line.
+    // The parser reports what is missing at the end in the line after the last.
     let last = decoded.text.lines().count().max(1);
     let in_file = |line: usize| decoded.line_in_file(line.min(last));
     tree::build(&decoded.text, &in_file).map_err(|fault| Fault { line: in_file(fault.line), ..fault })

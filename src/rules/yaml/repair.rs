@@ -1,13 +1,13 @@
-//! Forms that libyaml takes and the parser rejects, made into such as both take.
+//! Rewrites forms that libyaml accepts and the parser rejects into forms that both accept.
 //!
-//! The parser is stricter than libyaml about white space that means nothing. It says where; at that very place the text
-//! gets white space that means nothing either, and is parsed again. So nothing has to be guessed about what surrounds the
-//! place, and lines stay where they are.
+//! The parser is stricter than libyaml about insignificant white space. It reports a position; white space that is equally
+//! insignificant is inserted there, and the text is parsed again. Nothing about the context has to be guessed, and line
+//! numbers do not change.
 
 use saphyr_parser::ScanError;
 
-/// How often one file is repaired. Each time it is parsed from its beginning, so this bounds how much longer than others a
-/// file takes; a file with more such places gets an error at the next one.
+/// The number of repairs of one file. Each parses the file from its beginning, so this bounds the time; a file with more such
+/// places is rejected with an error at the next one.
 const MAX_REPAIRS: usize = 200;
 
 /// A text that is being repaired.
@@ -18,17 +18,17 @@ pub(super) struct Repair {
 }
 
 impl Repair {
-    /// Begins with a text that has not been repaired yet.
+    /// Starts with the original text.
     pub(super) fn new(text: &str) -> Self {
         Self { text: text.to_owned(), repairs: 0 }
     }
 
-    /// The text as it is now.
+    /// The text with the repairs so far.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether the text has been changed so that the error does not occur again where it did.
+    /// Repairs the position of the error. Returns false if that is not possible.
     pub(super) fn mend(&mut self, error: &ScanError) -> bool {
         let within = self.repairs < MAX_REPAIRS;
         let at = self.text.char_indices().map(|(at, _)| at).nth(error.marker().index());
@@ -41,8 +41,8 @@ impl Repair {
         }
     }
 
-    /// Indents the line further, in which a list or map in brackets goes on: blanks at the beginning of a line mean nothing
-    /// there. How far is not known: if it was not enough, this is done again.
+    /// Indents a line inside a list or map in brackets, where leading spaces are insignificant. The necessary amount is not
+    /// known: if it was not enough, the line is indented again.
     fn indent(&mut self, at: usize) -> bool {
         let before = self.text.get(..at).unwrap_or_default();
         let line = before.rfind(['\n', '\r']).map_or(0, |end| end + 1);
@@ -50,14 +50,14 @@ impl Repair {
         true
     }
 
-    /// Indents every line in which the quoted scalar that begins at `at`, in that column, goes on: blanks at the beginning
-    /// of a line are no part of it.
+    /// Indents the continuation lines of the quoted scalar that begins at `at`, in that column: leading spaces of a line are not
+    /// part of it.
     fn indent_scalar(&mut self, at: usize, column: usize) -> bool {
         let Some(scalar) = self.text.get(at..).and_then(|rest| rest.get(..quoted_length(rest)?)) else { return false };
         let indent = " ".repeat(column.min(MAX_COLUMN) + 1);
         let mut indented = String::with_capacity(scalar.len());
         for line in scalar.split_inclusive(['\n', '\r']) {
-            // A marker of documents ends the text here as there; the text between `\r` and `\n` is no line.
+            // A document marker must stay at the beginning of its line; between `\r` and `\n` there is no line.
             let is_line = line != "\n" || !indented.ends_with('\r');
             if !indented.is_empty() && is_line && !line.starts_with("---") && !line.starts_with("...") {
                 indented.push_str(&indent);
@@ -71,10 +71,10 @@ impl Repair {
     }
 }
 
-/// As far as one level of a configuration is usually.
+/// The usual indentation of one level.
 const INDENT: &str = "    ";
 
-/// A key is in the first 1,024 characters of its line, for libyaml too.
+/// A key must be in the first 1,024 characters of its line, for libyaml too.
 const MAX_COLUMN: usize = 1_024;
 
 /// The length of the quoted scalar that a text begins with.

@@ -1,43 +1,43 @@
-//! What a scalar means: the rules of YAML 1.1 as the reference's YAML library applies them.
+//! The meaning of a scalar: the rules of YAML 1.1 as applied by the reference's YAML library.
 
 use std::borrow::Cow;
 
-/// A leaf: its text, and what the text means.
+/// A leaf: its text and the meaning of the text.
 #[derive(Clone, Debug)]
 pub(in crate::rules) struct Scalar {
-    /// The text of the file, unquoted and unescaped.
+    /// The text in the file, without quotes and escapes.
     pub(in crate::rules) text: String,
-    /// What it means.
+    /// Its meaning.
     pub(in crate::rules) value: Value,
-    /// Its tag in short form, such as `!!int`, as error texts show it.
+    /// Its tag in short form, such as `!!int`, for error messages.
     pub(in crate::rules) tag: Cow<'static, str>,
 }
 
-/// What a scalar's text means.
+/// The meaning of a scalar's text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::rules) enum Value {
-    /// Nothing.
+    /// Null.
     Null,
-    /// A truth value; `yes`, `on` and `y` are some.
+    /// A boolean; `yes`, `on` and `y` are booleans too.
     Bool(bool),
-    /// An integer that fits 64 bits with a sign.
+    /// An integer that fits an `i64`.
     Int(i64),
-    /// An integer that fits 64 bits only without a sign.
+    /// An integer that fits only a `u64`.
     Uint(u64),
-    /// A number that is no such integer.
+    /// Any other number.
     Float(f64),
     /// The text itself.
     Text,
 }
 
-/// The tag that a scalar was written with.
+/// The tag of a scalar in the file.
 #[derive(Clone, Debug)]
 pub(super) enum Tag {
     /// None, in plain style.
     Plain,
-    /// None but quotes, or `!`: the text is taken literally.
+    /// None, but quoted or with `!`: the text is a string.
     Quoted,
-    /// That one, in short form.
+    /// An explicit tag, in short form.
     Explicit(String),
 }
 
@@ -59,12 +59,12 @@ impl Scalar {
         Ok(Self { text, value, tag })
     }
 
-    /// Nothing at all.
+    /// An empty scalar.
     pub(super) fn null() -> Self {
         Self { text: String::new(), value: Value::Null, tag: Cow::Borrowed(Value::Null.tag()) }
     }
 
-    /// Whether this, as a key, is `<<`: the value's pairs belong into the map around it.
+    /// Whether this, as a key, is `<<`: the pairs of its value are merged into the map around it.
     pub(super) fn is_merge(&self) -> bool {
         self.tag == MERGE_TAG
     }
@@ -148,14 +148,14 @@ fn magnitude(text: &str) -> Option<u64> {
         [b'0', _, ..] => (8, lower.get(1..)?),
         _ => (10, lower.as_str()),
     };
-    // `from_str_radix` would take a sign.
+    // `from_str_radix` would accept a sign.
     if !digits.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return None;
     }
     u64::from_str_radix(digits, radix).ok()
 }
 
-/// A decimal number; one that is too large for a float is none.
+/// A decimal number; `None` if it is too large for a float.
 fn float(text: &str) -> Option<Value> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {

@@ -9,18 +9,18 @@ use super::repair::Repair;
 use super::scalar::{Tag, Value};
 use super::{Document, Fault, Kind, Node, Pair, Repeated, Scalar};
 
-/// How deep lists and maps may nest. What reads the tree recurses, and so does freeing it: this bounds the stack. One
-/// level of descriptors takes two, so rules may be 31 levels deep, far beyond any descriptor seen in practice.
+/// The nesting depth of lists and maps. Reading and freeing the tree recurse, so this bounds the stack. One level of
+/// descriptors takes two, so rules may be 31 levels deep, far beyond any descriptor seen in practice.
 const MAX_DEPTH: usize = 64;
 
-/// How many nodes a file may have once its aliases are written out. A rule takes 6 to 20, so this is room for 50,000
-/// rules and more in one file; it stops a short file of aliases of aliases that would fill the memory.
+/// The number of nodes of a file with its aliases written out. A rule takes 6 to 20, so one file can contain 50,000 rules and
+/// more; it stops a short file of aliases of aliases from filling the memory.
 const MAX_NODES: usize = 1_000_000;
 
-/// Builds the tree of the first document. `in_file` gives a line its number in the file.
+/// Builds the tree of the first document. `in_file` maps a line of the text to its number in the file.
 ///
 /// # Errors
-/// The first fault met.
+/// The first error found.
 pub(super) fn build(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, Fault> {
     let error = match attempt(text, in_file) {
         Err(Failure::Syntax(error)) => error,
@@ -39,11 +39,11 @@ pub(super) fn build(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Docu
     Err(syntax(&last))
 }
 
-/// Why a text is not read.
+/// Why a text cannot be read.
 enum Failure {
-    /// It is none that the parser takes.
+    /// The parser rejects it.
     Syntax(ScanError),
-    /// It is, but what it says cannot be used.
+    /// The parser accepts it, but the content cannot be used.
     Content(Fault),
 }
 
@@ -73,7 +73,7 @@ fn attempt(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, Fai
     Ok(Document { root, repeated: tree.repeated, more: text_behind(&mut parser).map(in_file) })
 }
 
-/// The line in which something but comments follows the document that has just ended. What cannot be parsed is something.
+/// The line of text after the document that has just ended; comments do not count, but text that cannot be parsed does.
 fn text_behind(parser: &mut Parser<'_, Lenient<'_>>) -> Option<usize> {
     let mut begin = None;
     while let Some(event) = parser.next_event() {
@@ -89,7 +89,7 @@ fn text_behind(parser: &mut Parser<'_, Lenient<'_>>) -> Option<usize> {
     None
 }
 
-/// The tree so far.
+/// The tree that is being built.
 #[derive(Default)]
 struct Tree {
     open: Vec<Open>,
@@ -99,7 +99,7 @@ struct Tree {
     repeated: Vec<Repeated>,
 }
 
-/// A list or map whose end has not come yet.
+/// A list or map that has not ended yet.
 struct Open {
     line: usize,
     anchor: usize,
@@ -109,13 +109,13 @@ struct Open {
     depth: usize,
 }
 
-/// A node whose end has come.
+/// A complete node.
 #[derive(Clone)]
 struct Finished {
     node: Node,
-    /// How many nodes it consists of.
+    /// The number of nodes that it consists of.
     nodes: usize,
-    /// How deep it nests: 0 for a scalar.
+    /// Its nesting depth: 0 for a scalar.
     depth: usize,
 }
 
@@ -179,8 +179,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Keys and values in turn -> pairs. The pairs of a `<<` stand in its place; of several maps the earlier one wins, so
-    /// it comes last.
+    /// Alternating keys and values -> pairs. The pairs of a `<<` take its place. Of several merged maps the first one wins, so it
+    /// comes last.
     fn pairs(&mut self, items: Vec<Node>) -> Result<Vec<Pair>, Fault> {
         let mut pairs = Vec::with_capacity(items.len() / 2);
         let mut lines = HashMap::new();
@@ -206,21 +206,21 @@ impl Tree {
         }
     }
 
-    /// Counts nodes that are about to take memory.
+    /// Counts nodes before they take memory.
     fn count(&mut self, nodes: usize, line: usize) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes > MAX_NODES {
-            let cause = format!("more than {MAX_NODES} values, those that aliases repeat included");
+            let cause = format!("more than {MAX_NODES} values, including those repeated by aliases");
             return Err(Fault { line, cause });
         }
         Ok(())
     }
 }
 
-/// Nobody reads more of them than of other findings.
+/// As many as of other findings.
 const MAX_REPEATED: usize = 1_000;
 
-/// What makes two keys of a map the same one: `0x10` is 16, and `"16"` is neither.
+/// The identity of a key in a map: `0x10` is the same as 16, `"16"` is not.
 fn identity(key: &Scalar) -> (&'static str, String) {
     match key.value {
         Value::Null => ("null", String::new()),
@@ -232,7 +232,7 @@ fn identity(key: &Scalar) -> (&'static str, String) {
     }
 }
 
-/// What the parser calls the absence of an anchor.
+/// The parser's id for no anchor.
 const NO_ANCHOR: usize = 0;
 
 fn too_deep(line: usize) -> Fault {
@@ -273,7 +273,7 @@ fn merge(value: Node, into: &mut Vec<Pair>) -> Result<(), Fault> {
 mod tests {
     use super::super::{Kind, Node, read};
 
-    /// The tree in one line: `{key: value, ...}`, `[...]`, texts as they stand.
+    /// The tree in one line: `{key: value, ...}`, `[...]`, literal texts.
     fn show(node: &Node) -> String {
         match &node.kind {
             Kind::Scalar(scalar) => scalar.text.clone(),
