@@ -5,7 +5,7 @@ use crate::usage::{Filter, Totals};
 
 /// A query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
+pub(crate) struct Query {
     /// The first instant; `None`: the beginning of the history.
     pub from: Option<Timestamp>,
     /// The instant after the last; `None`: now.
@@ -25,7 +25,7 @@ pub struct Query {
 
 /// How the usage is grouped in rows; without any group, one row for everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// A row for each time bucket of this many minutes, aligned to the epoch.
     pub bucket_minutes: Option<u32>,
     /// A row for each domain.

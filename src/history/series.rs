@@ -8,7 +8,7 @@ use crate::usage::{CounterName, RequestName, RuleName, Totals};
 
 /// What a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Checks that matched no rule.
     Unmatched = 0,
     /// A rule, always with exact counts.
@@ -64,7 +64,7 @@ pub(crate) struct Reading {
 /// Reads the cumulative counts of every series with any; called by one thread, off the decision path.
 ///
 /// If a series is missing in one reading, its counts start from 0 when it returns. The reader bounds the number of series.
-pub type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
+pub(crate) type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
 
 impl Series {
     /// What the series counts.
@@ -90,7 +90,7 @@ impl Series {
     }
 
     /// The configured path of the rule, domain included; for requests the entry key; empty for [`Kind::Unmatched`].
-    pub fn rule(&self) -> &str {
+    pub(crate) fn rule(&self) -> &str {
         match self {
             Self::Unmatched => "",
             Self::Rule(name) => &name.path,
