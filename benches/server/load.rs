@@ -16,6 +16,8 @@ pub(crate) struct Load {
     /// Lengths, as `tidegate bench` reads them.
     pub(crate) duration: String,
     pub(crate) warmup: String,
+    /// It only shows that everything works.
+    pub(crate) is_small: bool,
     /// Where the generator runs.
     pub(crate) cores: Vec<usize>,
 }

@@ -37,7 +37,7 @@ pub(super) struct Ask {
     descriptors: Vec<RateLimitDescriptor>,
 
     /// Number of hits that the check costs; 0 reads the counters without charging them
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, allow_negative_numbers = true)]
     hits: u32,
 
     /// Address of the service: http://HOST:PORT or unix:/PATH

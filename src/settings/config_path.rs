@@ -49,6 +49,9 @@ struct Flag {
 /// The paths given: as arguments, by the flag, or else by the variable.
 fn paths(matches: &ArgMatches) -> Result<Vec<PathBuf>, Error> {
     let arguments: Vec<PathBuf> = matches.get_many("path").into_iter().flatten().cloned().collect();
+    if arguments.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+        return Err(Error::raw(ErrorKind::ArgumentConflict, "- is standard input, which can be read only once\n"));
+    }
     let flag = matches.get_one::<PathBuf>("config");
     let is_typed = matches.value_source("config") == Some(ValueSource::CommandLine);
     match flag {
