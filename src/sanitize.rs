@@ -1,19 +1,19 @@
-//! Untrusted text, made safe to show: what clients, files, peers and the system say, in logs, on pages and terminals.
+//! Makes untrusted text safe to show in logs, on pages and terminals: text from clients, files, peers and the system.
 //!
-//! What is written into a format of its own (JSON, HTML, YAML) is escaped as that format asks for, not here.
+//! Text in a structured format (JSON, HTML, YAML) is escaped by the rules of that format, not here.
 
-/// The text on one line: characters that act on a display escaped, and cut after 200 bytes. It can neither end a line nor
-/// steer the terminal that shows it.
+/// The text as one line of at most 200 bytes, with control characters escaped: it can neither end the line nor control the
+/// terminal that shows it.
 pub(crate) fn sanitize(text: &str) -> String {
     sanitize_within(MAX_BYTES, text)
 }
 
-/// As [`sanitize`], but cut after `max_bytes`: for texts that hold several names.
+/// As [`sanitize`], with at most `max_bytes`: for texts with several names.
 pub(crate) fn sanitize_within(max_bytes: usize, text: &str) -> String {
     escaped(max_bytes, text, acts_on_display)
 }
 
-/// As [`sanitize`], but line ends stay, and nothing is cut: for messages of our own that quote bounded parts of a text.
+/// As [`sanitize`], but with line ends and of any length: for our own messages that quote bounded parts of a text.
 pub(crate) fn sanitize_lines(text: &str) -> String {
     escaped(usize::MAX, text, |c| c != '\n' && acts_on_display(c))
 }
@@ -36,12 +36,12 @@ fn escaped(max_bytes: usize, text: &str, is_escaped: impl Fn(char) -> bool) -> S
     shown
 }
 
-/// Besides the control characters, those that turn the direction of a text around or end a line.
+/// Control characters, and those that change the direction of text or end a line.
 fn acts_on_display(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// No name of a domain, a rule or an entry need be longer to be recognized.
+/// Enough to identify a domain, a rule or an entry.
 const MAX_BYTES: usize = 200;
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Nanos {
 
     /// The length in whole seconds, rounded up.
     ///
-    /// Clients get whole seconds, and 0 would mean to retry at once, so every rounding goes up.
+    /// Clients receive seconds, and 0 would make them retry at once, so times are always rounded up.
     pub const fn as_secs_ceil(self) -> u64 {
         self.0.div_ceil(Self::SECOND.0)
     }

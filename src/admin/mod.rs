@@ -1,4 +1,4 @@
-//! The operators' port: what is configured and what is used, over plain HTTP and gRPC.
+//! The admin port: configuration and usage, over plain HTTP and gRPC.
 
 mod router;
 mod usage;

@@ -1,4 +1,4 @@
-//! The admin port: what operators ask, HTTP/1 and gRPC on one port.
+//! The router of the admin port: HTTP/1 and gRPC on one port.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::http::{Probes, RenderMetrics, observing_router};
 use crate::limiter::{Limiter, View};
 use crate::rules::{Rule, RuleLimit, RuleSet};
 
-/// What the admin port serves: `services` over gRPC, and the pages.
+/// The router of the admin port: `services` over gRPC, and the pages.
 pub(crate) fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetrics, services: Routes) -> Router {
     let phases = probes.phases.clone();
     let end = move |response: Response| {
@@ -29,7 +29,7 @@ pub(crate) fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: Rende
     pages.merge(observing_router(probes, metrics)).fallback(unknown)
 }
 
-/// A gRPC client gets a gRPC status, a person a hint.
+/// Unknown paths: a gRPC client receives a gRPC status, others a list of pages.
 async fn unknown(headers: HeaderMap) -> Response {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     if content_type.starts_with(b"application/grpc") {
@@ -38,7 +38,7 @@ async fn unknown(headers: HeaderMap) -> Response {
     (StatusCode::NOT_FOUND, "Pages: /rlconfig /metrics /readyz /livez /healthcheck\n").into_response()
 }
 
-/// One line for each rule, in the order of the configuration, as envoyproxy/ratelimit writes them.
+/// One line for each rule, in the order of the configuration and the format of envoyproxy/ratelimit.
 fn rlconfig(limiter: &Limiter) -> String {
     let view = limiter.view();
     let rules = view.as_ref().and_then(View::rules);
@@ -50,7 +50,8 @@ fn rlconfig(limiter: &Limiter) -> String {
     text
 }
 
-/// What is off beyond a rule. It is written behind what envoyproxy/ratelimit writes, and only where it is.
+/// What is switched off for a rule by its domain or the process. It is appended to the format of envoyproxy/ratelimit, only
+/// where it applies.
 #[derive(Clone, Copy)]
 struct Off {
     /// The domain has `enabled: false`.

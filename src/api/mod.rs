@@ -1,9 +1,9 @@
-//! The messages of every port: generated types, and every conversion between them and the domain types.
+//! The messages of all ports: generated types, and the conversions between them and the domain types.
 //!
-//! A request is read in place: [`rls::read`] walks the protobuf message and borrows keys and values from the frame. An
-//! answer is written straight into the response frame by [`rls::write()`]. Both are held against the generated types of
-//! [`proto`] in tests. Keys and values that are not UTF-8 are decoded lossily and limited like any other: an error
-//! would let every such request pass a fail-open Envoy.
+//! A request is read in place: [`rls::read`] walks the protobuf message and borrows keys and values from the frame. An answer
+//! is written directly into the response frame by [`rls::write()`]. Tests compare both with the generated types of
+//! [`proto`]. Keys and values that are not UTF-8 are decoded lossily and limited like any other: with an error, a fail-open
+//! Envoy would let every such request pass.
 
 mod protobuf;
 pub mod rls;

@@ -1,7 +1,7 @@
-//! Protocol buffers as bytes: just enough to read a request in place and to write an answer.
+//! A minimal protocol buffer codec, to read a request in place and to write an answer.
 //!
-//! Source: <https://protobuf.dev/programming-guides/encoding/>. Unknown fields are skipped, the last of a repeated
-//! scalar wins, and a message field that comes twice is merged by its reader, as the specification wants.
+//! Source: <https://protobuf.dev/programming-guides/encoding/>. As specified there, unknown fields are skipped, the last of
+//! several values of a scalar is used, and a message field that occurs twice is merged by its reader.
 
 /// Reads the fields of one message, borrowing from it.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(super) enum Value<'a> {
     Varint(u64),
     /// A string, bytes or message.
     Bytes(&'a [u8]),
-    /// Eight bytes, four bytes or a group: no field of ours.
+    /// Eight bytes, four bytes or a group: none of our fields.
     Other,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Fields<'a> {
     /// The next field's number and value; `None` at the end.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, Malformed> {
-        // Nearly all are short texts and messages: a byte for number and type, a byte for the length.
+        // Nearly all fields are short texts and messages: one byte for number and type, one byte for the length.
         if let [key @ 0x08..=0x7f, length @ 0..=0x7f, rest @ ..] = self.rest
             && key & 7 == 2
             && let Some((taken, rest)) = rest.split_at_checked(usize::from(*length))
@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
         let mut value = 0;
         for (i, byte) in self.rest.iter().copied().enumerate().take(MAX_VARINT_BYTES) {
             let bits = u64::from(byte & 0x7f);
-            // The tenth byte holds only the topmost bit.
+            // The tenth byte has only the topmost bit.
             if i == MAX_VARINT_BYTES - 1 && bits > 1 {
                 return Err("varint too long");
             }
@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
         Ok(taken)
     }
 
-    /// Skips a group, however deep, without recursion.
+    /// Skips a group of any depth, without recursion.
     fn skip_group(&mut self, group: u32) -> Result<(), Malformed> {
         let mut open = vec![group];
         while let Some(innermost) = open.last().copied() {
@@ -110,7 +110,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Writes an integer field; 0 is left out, as proto3 wants.
+/// Writes an integer field; 0 is left out, as in proto3.
 pub(super) fn put_varint_field(out: &mut Vec<u8>, field: u32, value: u64) {
     if value != 0 {
         put_varint(out, u64::from(field << 3));
@@ -118,7 +118,7 @@ pub(super) fn put_varint_field(out: &mut Vec<u8>, field: u32, value: u64) {
     }
 }
 
-/// Writes a string, bytes or message field, an empty one too.
+/// Writes a string, bytes or message field, even if it is empty.
 pub(super) fn put_bytes_field(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     put_varint(out, u64::from(field << 3 | 2));
     put_varint(out, bytes.len() as u64);
@@ -127,7 +127,7 @@ pub(super) fn put_bytes_field(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
 
 /// Writes a message field whose content `write` appends, without a second buffer.
 ///
-/// The content is written first and its length put before it: one byte for what is shorter than 128, as nearly all is.
+/// The content is written first, then its length is inserted before it: one byte if it is below 128, as in nearly all cases.
 pub(super) fn put_message(out: &mut Vec<u8>, field: u32, write: impl FnOnce(&mut Vec<u8>)) {
     put_varint(out, u64::from(field << 3 | 2));
     let at = out.len();
@@ -153,6 +153,6 @@ fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 
 /// The bytes of a varint of 64 bits.
 const MAX_VARINT_BYTES: usize = 10;
-/// Groups within groups: none of ours has one.
+/// Nested groups: our messages have none.
 const MAX_GROUPS: usize = 64;
 const TRUNCATED: Malformed = "message ends in the middle of a field";

@@ -1,4 +1,4 @@
-//! The usage as observers receive it: conversions between the messages of `tidegate.v1` and the types of [`crate::usage`].
+//! Conversions between the messages of `tidegate.v1` and the types of [`crate::usage`].
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::usage::{
     Selection, Totals,
 };
 
-/// Why a question about usage cannot be answered.
+/// Why a request for usage cannot be answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuestion {
     /// The interval is out of range.
@@ -29,10 +29,10 @@ pub enum BadQuestion {
     /// The filter has too many entries.
     #[error("filter.entries: at most {MAX_ENTRIES} are allowed")]
     TooManyEntries,
-    /// Nothing has this name.
+    /// The domain or the rule does not exist.
     #[error("filter.{what}: there is no {what} {name:?}")]
     Unknown {
-        /// What kind of thing.
+        /// Which of the two.
         what: &'static str,
         /// The name.
         name: String,
@@ -50,16 +50,16 @@ pub enum BadQuestion {
     NotCounted {
         /// The key.
         key: String,
-        /// By which keys they are, and how to add one.
+        /// The keys by which they are counted, and how to add one.
         known: String,
     },
-    /// Requests by no key, or by too many.
+    /// Requests by no or an empty key, or by too many.
     #[error("requests_by: 1 to {MAX_REQUEST_KEYS} entry keys, none of them empty")]
     RequestKeys,
-    /// Requests of a rule.
+    /// A rule in the filter of requests.
     #[error("filter.rule: requests belong to no rule; leave out the rule, or requests_by")]
     RequestsOfRule,
-    /// Requests by one key, filtered by another.
+    /// An entry with another key in the filter of requests.
     #[error("filter.entries: requests are counted by one key at a time; {key:?} is not in requests_by")]
     RequestsOfEntry {
         /// The key of the filter.
@@ -73,7 +73,7 @@ impl From<BadQuestion> for Status {
     }
 }
 
-/// Reads a filter. Whether its names exist is for the caller to check.
+/// Reads a filter. The caller checks whether its names exist.
 ///
 /// # Errors
 /// An entry without a key, or too many entries.
@@ -90,11 +90,11 @@ pub fn read_filter(filter: Option<v1::UsageFilter>) -> Result<Filter, BadQuestio
     Ok(Filter { domain: given(domain), rule: given(rule), entries, only_denied })
 }
 
-/// Reads the entry keys by which requests are asked for; none: requests are not asked for. Whether they are counted by
-/// these keys is for the caller to check.
+/// Reads the entry keys by which requests are reported; without any, requests are not reported. The caller checks whether
+/// requests are counted by these keys.
 ///
 /// # Errors
-/// An empty key, too many, or a filter that requests have no answer to.
+/// An empty key, too many keys, or a filter that does not apply to requests.
 pub fn read_requests_by(keys: Vec<String>, filter: &Filter) -> Result<Vec<String>, BadQuestion> {
     if keys.is_empty() {
         return Ok(keys);
@@ -117,7 +117,7 @@ pub fn read_requests_by(keys: Vec<String>, filter: &Filter) -> Result<Vec<String
 /// It is out of range.
 pub fn read_interval(interval: Option<Duration>) -> Result<Nanos, BadQuestion> {
     let Some(Duration { seconds, nanos }) = interval else { return Ok(DEFAULT_INTERVAL) };
-    // Not prost's conversion, which overflows on a number of seconds that cannot be negated.
+    // Not prost's conversion, which overflows for the smallest number of seconds.
     let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u64::try_from(nanos)) else {
         return Err(BadQuestion::Interval);
     };
@@ -125,16 +125,16 @@ pub fn read_interval(interval: Option<Duration>) -> Result<Nanos, BadQuestion> {
     if (LEAST_INTERVAL..=MOST_INTERVAL).contains(&length) { Ok(length) } else { Err(BadQuestion::Interval) }
 }
 
-/// A `UsageReport`, encoded: what is the observer's own, and the sums, which observers who want the same share.
+/// An encoded `UsageReport`: the fields of one observer, and the sums, which observers with the same scope share.
 ///
-/// Fields of a message may come in any order, so the two parts are one message when they stand side by side.
+/// Fields of a message may be in any order, so the two parts make one message when they are joined.
 #[derive(Clone, Debug)]
 pub struct EncodedReport {
     own: Vec<u8>,
     body: Bytes,
 }
 
-/// Encodes the sums of a report. Cost: linear in the report; done once for all observers with the same selection.
+/// Encodes the sums of a report. Cost: linear in their number; to be called once for all observers with the same scope.
 pub fn encode_body(body: &Selection) -> Bytes {
     let report = v1::UsageReport {
         rules: body.rules.iter().map(rule).collect(),
@@ -147,7 +147,7 @@ pub fn encode_body(body: &Selection) -> Bytes {
     report.encode_to_vec().into()
 }
 
-/// Writes a report around the sums that [`encode_body`] encoded.
+/// Writes a report with the sums that [`encode_body`] encoded.
 pub fn report(instance: &v1::ServerInstance, place: Place, resumed: bool, at: Timestamp, body: Bytes) -> EncodedReport {
     let own = v1::UsageReport {
         instance: Some(instance.clone()),
@@ -160,7 +160,7 @@ pub fn report(instance: &v1::ServerInstance, place: Place, resumed: bool, at: Ti
     EncodedReport { own: own.encode_to_vec(), body }
 }
 
-/// Takes requests of WatchUsage in, and reports out as they are.
+/// Decodes requests of `WatchUsage`, and passes encoded reports through.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReportCodec;
 
@@ -299,11 +299,11 @@ fn entries(entries: &[(String, String)]) -> Vec<v1::Entry> {
     entries.iter().map(|(key, value)| v1::Entry { key: key.clone(), value: value.clone() }).collect()
 }
 
-/// As many as a domain can name.
+/// As many as a domain can configure.
 const MAX_REQUEST_KEYS: usize = 8;
-/// Entries of a filter: no configuration is as deep.
+/// Entries of a filter: no configuration is that deep.
 const MAX_ENTRIES: usize = 16;
-/// People read no faster, and each report costs about a millisecond.
+/// People cannot read faster, and each report costs about a millisecond.
 const LEAST_INTERVAL: Nanos = Nanos::from_ns(100_000_000);
 const MOST_INTERVAL: Nanos = Nanos::from_secs(3_600);
 const DEFAULT_INTERVAL: Nanos = Nanos::SECOND;

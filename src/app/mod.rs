@@ -85,7 +85,7 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
     let admin = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(ADMIN_THREADS)
         .thread_name("tidegate-admin")
-        .on_thread_start(threads::come_last)
+        .on_thread_start(threads::use_lowest_priority)
         .enable_all()
         .build()?;
     let end = main.block_on(async {

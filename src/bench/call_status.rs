@@ -1,28 +1,28 @@
-//! What header blocks mean, remembered by their bytes.
+//! Decodes header blocks, with a cache by their bytes.
 //!
-//! A server sends the same two blocks with nearly every answer, and without a dynamic table a block means the same
-//! wherever it is. Comparing it with those seen before costs a fraction of decoding it.
+//! A server sends the same two blocks with nearly every answer, and without a dynamic table equal blocks have equal meanings.
+//! Comparing a block with earlier ones costs a fraction of decoding it.
 
 use crate::http2::hpack::Decoder;
 use crate::sanitize::sanitize_within;
 
-/// What a block says of the call.
+/// The status of a call in a header block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::bench) struct CallStatus {
     /// `:status`; trailers have none.
     pub(in crate::bench) status: Option<u16>,
-    /// `grpc-status`; [`u16::MAX`] for one that is no number.
+    /// `grpc-status`; [`u16::MAX`] if it is not a number.
     pub(in crate::bench) grpc: Option<u16>,
-    /// `grpc-message` for people, at most [`MAX_MESSAGE`] bytes of it.
+    /// `grpc-message` in readable form, at most [`MAX_MESSAGE`] bytes.
     pub(in crate::bench) message: Box<str>,
 }
 
-/// Verdicts of the latest blocks.
+/// A cache of the latest blocks.
 #[derive(Clone, Debug)]
 pub(in crate::bench) struct CallStatuses {
     decoder: Decoder,
     known: Vec<(Box<[u8]>, CallStatus)>,
-    /// The next to be forgotten.
+    /// The next one to replace.
     oldest: usize,
 }
 
@@ -31,10 +31,10 @@ impl CallStatuses {
         Self { decoder: Decoder::new(), known: Vec::with_capacity(REMEMBERED), oldest: 0 }
     }
 
-    /// What `block` says.
+    /// The status in `block`.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// It cannot be decoded.
     pub(in crate::bench) fn get(&mut self, block: &[u8]) -> Result<&CallStatus, &'static str> {
         let at = match self.known.iter().position(|(bytes, _)| **bytes == *block) {
             Some(at) => at,
@@ -61,7 +61,7 @@ impl CallStatuses {
     }
 }
 
-/// Percent-decoded, as gRPC wants messages to be read, and safe to show.
+/// A message, percent-decoded as specified by gRPC, and safe to show.
 fn plain(message: &[u8]) -> String {
     let (mut bytes, mut rest) = (Vec::with_capacity(message.len()), message);
     while let Some((first, after)) = rest.split_first() {
@@ -73,9 +73,9 @@ fn plain(message: &[u8]) -> String {
     sanitize_within(MAX_MESSAGE, &String::from_utf8_lossy(&bytes))
 }
 
-/// Beginnings and ends of admitted, denied and rejected calls, with a `date` that changes once a second.
+/// Headers and trailers of admitted, denied and rejected calls, with a `date` that changes once a second.
 const REMEMBERED: usize = 16;
-/// A line for people.
+/// One readable line.
 const MAX_MESSAGE: usize = 300;
 
 #[cfg(test)]

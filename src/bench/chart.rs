@@ -1,4 +1,4 @@
-//! Latency over load, drawn.
+//! Draws a chart of latency over load.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub(crate) fn write(path: &Path, report: &Report) -> Result<(), String> {
     std::fs::write(path, svg).map_err(|error| format!("--chart {}: {error}", path.display()))
 }
 
-/// The chart as SVG. A run without answers is left out.
+/// The chart as SVG, without runs that have no answers.
 pub(super) fn draw(report: &Report) -> Result<String, String> {
     let mut runs: Vec<&Run> = report.runs.iter().filter(|run| run.rate.is_some() && run.latency_us.max > 0.0).collect();
     runs.sort_by(|a, b| a.rate.unwrap_or(0.0).total_cmp(&b.rate.unwrap_or(0.0)));
@@ -37,7 +37,7 @@ fn draw_into(svg: &mut String, report: &Report, runs: &[&Run], most: Option<f64>
     let of = |run: &Run, line: &Line| ((line.of)(&run.latency_us) / 1e3).max(LEAST_MS);
     let values = || runs.iter().flat_map(|run| LINES.iter().map(|line| of(run, line)));
     let (low, high) = values().fold((f64::MAX, LEAST_MS), |(low, high), ms| (low.min(ms), high.max(ms)));
-    // Whole decades, so that the scale reads 0.1, 1, 10.
+    // Whole decades, so that the labels of the scale are 0.1, 1, 10.
     let (low, high) = (10_f64.powf(low.log10().floor()), 10_f64.powf((high * 1.05).log10().ceil()));
     let right = runs.iter().filter_map(|run| run.rate).chain(most).fold(0.0, f64::max) * 1.03;
 
@@ -88,14 +88,14 @@ fn draw_into(svg: &mut String, report: &Report, runs: &[&Run], most: Option<f64>
     Ok(())
 }
 
-/// What is drawn of each run.
+/// One line of the chart.
 struct Line {
     name: &'static str,
     of: fn(&Latency) -> f64,
     color: RGBColor,
 }
 
-/// Names stand at the end of their lines, the lowest line first, and never on each other.
+/// Places names at the ends of their lines, the lowest line first, without overlap.
 #[derive(Default)]
 struct Labels {
     last: Option<i32>,
@@ -130,5 +130,5 @@ const INK: RGBColor = RGBColor(0x22, 0x2b, 0x33);
 const FAINT: RGBColor = RGBColor(0x66, 0x70, 0x7a);
 const GRID: RGBColor = RGBColor(0xdd, 0xe2, 0xe6);
 const LINE_HEIGHT: i32 = 16;
-/// What no answer over a socket comes below.
+/// Below the latency of any answer over a socket.
 const LEAST_MS: f64 = 0.001;

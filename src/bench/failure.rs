@@ -5,23 +5,23 @@ use std::fmt;
 /// Why a check has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Failure {
-    /// The server answered with this gRPC status, 1 to 16; 17 means any other.
+    /// The server answered with this gRPC status, 1 to 16; 17 is any other.
     Grpc(u8),
     /// The server answered with an HTTP status other than 200.
     Http(u16),
-    /// The server reset the stream, with this code of HTTP/2, 0 to 13; 14 means any other.
+    /// The server reset the stream with this HTTP/2 error code, 0 to 13; 14 is any other.
     Reset(u8),
-    /// The server is going away and did not begin with the check.
+    /// The server is going away, and did not process the check.
     GoingAway,
     /// The connection ended before the answer.
     ConnectionLost,
-    /// What came is no answer of a rate limit service.
+    /// The answer is not one of a rate limit service.
     Malformed,
     /// The answer is neither OK nor OVER_LIMIT.
     NoCode,
-    /// No answer came, even after the run.
+    /// There was no answer until the end of the run, and for some time after it.
     Unanswered,
-    /// The check was due, and never sent: the server was still busy with earlier ones, or not there.
+    /// The check was due but never sent: the server was still busy with earlier ones, or not reachable.
     NeverSent,
 }
 

@@ -23,7 +23,7 @@ use super::worker::{Connection, Counts, ThreadResult, Timing, Worker};
 use crate::runtime::clock::Stopwatch;
 use crate::units::Nanos;
 
-/// A thread's connections, made and greeted.
+/// The open connections of a thread.
 pub(super) struct Generator {
     plan: Arc<Plan>,
     opened: Vec<(usize, Opened)>,
@@ -34,7 +34,7 @@ pub(super) struct Generator {
 }
 
 impl Generator {
-    /// Connects thread number `thread`: every connection whose number leaves that rest.
+    /// Opens the connections of thread number `thread`: those whose number modulo the number of threads is `thread`.
     pub(super) fn connect(plan: Arc<Plan>, thread: usize) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")))?;
@@ -48,7 +48,7 @@ impl Generator {
         Ok(Self { plan, opened, local: LocalSet::new(), runtime, template, picks })
     }
 
-    /// Sends what is due until the end, and waits for the answers, for a while.
+    /// Sends checks when they are due until the end, then waits for the remaining answers for some time.
     pub(super) fn run(self, timing: &Arc<Timing>, counts: &Arc<Counts>) -> ThreadResult {
         let Self { plan, opened, local, runtime, template, picks } = self;
         let (mut connections, mut readers) = (Vec::new(), Vec::new());
@@ -77,7 +77,7 @@ impl Generator {
             local.spawn_local(serve(Rc::clone(&worker), at, reader, begun));
         }
         runtime.block_on(local.run_until(pace(&worker)));
-        // The tasks end here; they hold the worker too.
+        // This ends the tasks, which share the worker.
         drop(local);
         let mut worker = worker.borrow_mut();
         worker.count();
@@ -85,7 +85,7 @@ impl Generator {
     }
 }
 
-/// Reads one connection, and makes it again when it is lost, until the run is over.
+/// Reads one connection, and opens it again when it is lost, until the run is over.
 async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut begun: Vec<u8>) {
     loop {
         let lived = Stopwatch::start();
@@ -109,7 +109,7 @@ async fn serve(worker: Rc<RefCell<Worker>>, at: usize, mut reader: Reader, mut b
     }
 }
 
-/// Reads one connection to its end, and returns the reason.
+/// Reads one connection to its end. Returns why it ended.
 async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[u8]) -> String {
     let mut buffer = begun.to_vec();
     let mut filled = buffer.len();
@@ -149,10 +149,10 @@ async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[
     }
 }
 
-/// Keeps the schedule of a thread's connections, to the end.
+/// Sends the checks of a thread's connections on schedule, until the end.
 ///
-/// The runtime's timer is good to a millisecond, so the last two before a check is due are spent looking at the sockets
-/// again and again. That is exact to a few microseconds, and takes the whole core at more than 500 checks a second.
+/// The timer of the runtime has a resolution of a millisecond, so for the last two before a check is due the thread polls its
+/// sockets without pause. This is precise to a few microseconds, and uses a whole core above 500 checks a second.
 async fn pace(worker: &RefCell<Worker>) {
     let alarm = Rc::clone(&worker.borrow().alarm);
     let mut first = true;
@@ -161,7 +161,7 @@ async fn pace(worker: &RefCell<Worker>) {
         let Some(wait_ns) = next else { break };
         first = false;
         if wait_ns < SPIN_NS {
-            // Leaves the core to its other thread, if it has one, for half a microsecond or so.
+            // Leaves the core to its other hyper-thread, if it has one, for about half a microsecond.
             (0..PAUSES).for_each(|_| spin_loop());
             yield_now().await;
         } else {
@@ -175,7 +175,7 @@ async fn pace(worker: &RefCell<Worker>) {
     finish(worker).await;
 }
 
-/// Waits for the answers that are still to come, and for checks that are late, for a while; then reports what is missing.
+/// Waits some time for outstanding answers and late checks, then counts those that are missing.
 async fn finish(worker: &RefCell<Worker>) {
     let end_ns = worker.borrow().timing.end_ns();
     let at_end: Vec<Schedule> = {
@@ -207,14 +207,14 @@ async fn finish(worker: &RefCell<Worker>) {
     }
 }
 
-/// Holds the answers to some hundred checks.
+/// Enough for the answers to some hundred checks.
 const READ_BYTES: usize = 128 << 10;
-/// How long before a check is due the thread stops sleeping.
+/// How long before a check is due the thread starts to poll.
 const SPIN_NS: u64 = 2_000_000;
 const PAUSES: u32 = 16;
-/// The longest sleep: the end may be drawn near.
+/// The longest sleep, because the end of the run may be moved forward.
 const LOOK_NS: u64 = 5_000_000;
-/// How long answers are awaited after the end.
+/// How long to wait for answers after the end.
 const GRACE: Nanos = Nanos::from_secs(5);
-/// Between two attempts at a connection that does not last.
+/// Between two attempts to open a connection again.
 const RECONNECT_PAUSE: Nanos = Nanos::from_ns(100_000_000);

@@ -1,15 +1,15 @@
-//! Load for any rate limit service: many checks, and how they were answered.
+//! A load generator for any rate limit service.
 //!
 //! ```text
-//! run: threads, their beginning and end, what server and generator cost
-//!   `- generator: one thread; a task for each connection that reads, one that keeps the schedule; worker: what they share
+//! run: threads, the start and the end, the cost of server and generator
+//!   `- generator: one thread, with a reading task for each connection and a task for the schedule; worker: their state
 //!        |- session: one connection, bytes in, bytes out (pure) --- streams, http2, template, stats
 //!        `- schedule: when checks are due (pure)
 //! ```
 //!
-//! The generator must not be what is measured. So a check is bytes that were made once, in which a stream's number and a few
-//! digits are written; the answers of one read are taken apart in place; one write carries all checks that are due; and the
-//! clock is read once for each batch.
+//! The generator must not be the bottleneck. So a check is a template of bytes, in which only a stream's number and a few
+//! digits change; the answers of one read are parsed in place; one write sends all checks that are due; and the clock is read
+//! once for each batch.
 
 mod call_status;
 pub(crate) mod chart;

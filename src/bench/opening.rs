@@ -1,4 +1,4 @@
-//! Connections as they begin: the socket, the greeting, and one check to see what the server has.
+//! Opens connections: the socket, the HTTP/2 preface, and one check to probe the server's rules.
 
 use std::io;
 
@@ -13,30 +13,30 @@ use super::stats::Stats;
 use super::template::Template;
 use super::traffic::{Picks, Traffic};
 
-/// A server that checks cannot be sent to.
+/// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    /// There is no connection.
+    /// The connection failed.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
-    /// There is one, and the peer uses another protocol.
-    #[error("no gRPC there (HTTP/2 without TLS): {0}")]
+    /// The server uses another protocol.
+    #[error("not a gRPC server (HTTP/2 without TLS): {0}")]
     Protocol(String),
-    /// The runtime or the distribution of keys could not be made.
+    /// The runtime or the distribution of keys could not be created.
     #[error("{0}")]
     Setup(String),
 }
 
-/// A connection whose server has greeted.
+/// A connection on which the server has sent its preface.
 pub(super) struct Opened {
     pub(super) session: Session,
     pub(super) reader: Reader,
     pub(super) writer: Writer,
-    /// What arrived and is the beginning of a frame.
+    /// Received bytes of an incomplete frame.
     pub(super) buffer: Vec<u8>,
 }
 
-/// Opens a connection, and waits until the server has greeted.
+/// Opens a connection, and waits for the server's preface.
 pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
     let (reader, writer) = connect(&plan.target).await.map_err(StartError::Connect)?;
     let mut opened = Opened { session: Session::new(plan.streams), reader, writer, buffer: Vec::new() };
@@ -48,14 +48,14 @@ pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
     };
     match timeout(CONNECT_TIMEOUT, greeting).await {
         Ok(greeted) => greeted.map(|()| opened),
-        Err(_) => Err(StartError::Protocol("it says nothing".to_owned())),
+        Err(_) => Err(StartError::Protocol("the server sends nothing".to_owned())),
     }
 }
 
-/// Sends one check for what is limited to nothing: whether it was denied, or `None` when it was not answered.
+/// Sends one check for the limit of 0. Returns whether it was denied, or `None` if it was not answered.
 ///
 /// # Errors
-/// There is no connection, or no HTTP/2 server.
+/// The connection fails, or the server does not use HTTP/2.
 pub(super) async fn probe(plan: &Plan) -> Result<Option<bool>, StartError> {
     let traffic = Traffic { over_limit: 1.0, ..plan.traffic.clone() };
     let mut opened = open(&Plan { streams: 1, ..plan.clone() }).await?;
@@ -63,7 +63,7 @@ pub(super) async fn probe(plan: &Plan) -> Result<Option<bool>, StartError> {
     let mut picks = Picks::new(&traffic, plan.seed).map_err(StartError::Setup)?;
     let mut template = Template::new(&traffic, &plan.authority());
     opened.session.fill(0, &mut schedule, &mut template, &mut picks);
-    // Nothing is due any more.
+    // No further check is due.
     schedule.end_at(0);
     let mut stats = Stats::new(0, u64::MAX);
     let asking = async {
@@ -77,7 +77,7 @@ pub(super) async fn probe(plan: &Plan) -> Result<Option<bool>, StartError> {
 }
 
 impl Opened {
-    /// Sends what is to be sent, and takes what comes.
+    /// Sends pending bytes, and processes received ones.
     async fn exchange(&mut self, stats: &mut Stats) -> Result<(), StartError> {
         while !self.session.pending().is_empty() {
             match self.writer.try_write(self.session.pending()) {
@@ -89,7 +89,7 @@ impl Opened {
             }
         }
         if self.reader.read_buf(&mut self.buffer).await.map_err(StartError::Connect)? == 0 {
-            return Err(StartError::Protocol("it closed the connection".to_owned()));
+            return Err(StartError::Protocol("the server closed the connection".to_owned()));
         }
         let taken = self.session.receive(&self.buffer, 0, stats);
         let taken = taken.map_err(|violation| StartError::Protocol(violation.to_owned()))?;

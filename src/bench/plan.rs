@@ -1,4 +1,4 @@
-//! What to ask, how often, and whom.
+//! The plan of a run.
 
 use std::time::Duration;
 
@@ -7,33 +7,33 @@ use super::traffic::Traffic;
 use crate::net::Address;
 use crate::runtime::Process;
 
-/// What to ask, how often, and whom.
+/// The plan of a run: the server, the checks and their rate.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// The server.
     pub target: Address,
-    /// What each check asks for.
+    /// The content of checks.
     pub traffic: Traffic,
-    /// How checks follow each other.
+    /// The rate of checks.
     pub pace: Pace,
-    /// Connections, from 1.
+    /// The number of connections, from 1.
     pub connections: usize,
-    /// Checks that may be under way on each connection, from 1.
+    /// The maximum number of checks in flight on each connection, from 1.
     pub streams: usize,
-    /// Threads, from 1 to the number of connections, which are dealt out to them.
+    /// The number of threads, from 1 to the number of connections, which are distributed over them.
     pub threads: usize,
-    /// The time before checks count.
+    /// The warm-up time, in which checks do not count.
     pub warmup: Duration,
-    /// The time in which they do.
+    /// The time in which checks count.
     pub duration: Duration,
-    /// The same seed, keys and threads give the same checks.
+    /// The seed of random choices: the same seed, keys and threads give the same checks.
     pub seed: u64,
     /// The server's process, if its cost is to be measured.
     pub server: Option<Process>,
 }
 
 impl Plan {
-    /// What the server is called in requests.
+    /// The `:authority` of requests.
     pub(super) fn authority(&self) -> String {
         match &self.target {
             Address::Tcp(address) => address.clone(),

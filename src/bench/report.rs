@@ -1,4 +1,4 @@
-//! What was measured, for people and for programs.
+//! The result of a measurement, for people and for programs.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Measured, Pace, Plan, Popularity};
 
-/// All runs of one call.
+/// The result of all runs of one command.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) target: String,
@@ -17,12 +17,12 @@ pub(crate) struct Report {
     pub(crate) keys: u64,
     pub(crate) distribution: &'static str,
     pub(crate) runs: Vec<Run>,
-    /// Whether the server denies what the rules of `--print-rules` limit to nothing, if it said so.
+    /// Whether the server denies checks for the limit of 0 in the rules of `--print-rules`, if it answered.
     #[serde(skip)]
     pub(crate) denies_what_it_should: Option<bool>,
 }
 
-/// One run. The names are an interface: programs read them.
+/// The result of one run. The names of the fields are a stable interface for programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Run {
     pub(crate) mode: &'static str,
@@ -31,7 +31,7 @@ pub(crate) struct Run {
     pub(crate) streams: usize,
     pub(crate) seconds: f64,
     pub(crate) checks: u64,
-    /// Answers before the end.
+    /// Answers per second until the end.
     pub(crate) checks_per_second: f64,
     pub(crate) ok: u64,
     pub(crate) over_limit: u64,
@@ -44,10 +44,10 @@ pub(crate) struct Run {
     pub(crate) latency_us: Latency,
     pub(crate) server: Option<Server>,
     pub(crate) generator: Generator,
-    /// Why a connection was made again, the first time.
+    /// The reason why a connection was opened again the first time.
     #[serde(skip)]
     pub(crate) reconnected_because: Option<String>,
-    /// Why the server's cost is not known, though it was asked for.
+    /// Why the server's cost is unknown although it was requested.
     #[serde(skip)]
     pub(crate) server_error: Option<String>,
     /// The share of the time in which the generator's threads were busy.
@@ -58,7 +58,7 @@ pub(crate) struct Run {
 #[derive(Debug, Serialize)]
 pub(crate) struct Errors {
     pub(crate) count: u64,
-    /// What was said with the first one.
+    /// The message of the first one.
     pub(crate) said: String,
 }
 
@@ -120,7 +120,7 @@ impl Report {
         self.runs.is_empty()
     }
 
-    /// The answers a second of the last run.
+    /// The answers per second of the last run.
     pub(crate) fn checks_per_second(&self) -> f64 {
         self.runs.last().map_or(0.0, |run| run.checks_per_second)
     }
@@ -135,7 +135,7 @@ impl Run {
     #[allow(clippy::cast_precision_loss)] // Counts far below 2^53.
     fn new(plan: &Plan, measured: &Measured) -> Self {
         let stats = &measured.stats;
-        // What was answered later was paid for later.
+        // Later answers caused their cost later.
         let (checks, answered) = (stats.checks(), stats.in_time);
         let each_us = |ns: u64| if answered == 0 { 0.0 } else { ns as f64 / 1e3 / answered as f64 };
         let server = measured.server.as_ref().and_then(|server| server.as_ref().ok()).map(|server| Server {

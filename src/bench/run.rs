@@ -1,4 +1,4 @@
-//! A whole run: threads that generate, the moments between which it counts, and what both sides cost.
+//! A whole run: the threads of the generator, the time that counts, and the cost of both sides.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,77 +17,78 @@ use crate::runtime::clock::Stopwatch;
 use crate::runtime::{Cost, Process};
 use crate::units::Nanos;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
-    /// How checks followed each other.
+    /// The rate of checks.
     pub pace: Pace,
-    /// The time in which checks counted, in seconds: less than planned when the run was ended early.
+    /// The time in which checks counted, in seconds: less than planned if the run was ended early.
     pub seconds: f64,
-    /// What became of the checks.
+    /// The outcomes of the checks.
     pub stats: Stats,
     /// Open loop: checks that were due at the end and had not been sent.
     pub backlog: u64,
-    /// Connections that were made again.
+    /// The number of connections that were opened again.
     pub reconnects: u64,
-    /// Why, the first time.
+    /// The reason, the first time.
     pub reconnected_because: Option<String>,
-    /// What the server cost, if its process is known; an error when it ended meanwhile.
+    /// The cost of the server, if its process is known; an error if the process ended during the run.
     pub server: Option<Result<ServerCost, String>>,
-    /// Nanoseconds that the generator took on processors.
+    /// CPU time of the generator in nanoseconds.
     pub generator_cpu_ns: u64,
 }
 
-/// What the server cost while checks counted.
+/// The cost of the server while checks counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ServerCost {
-    /// Nanoseconds on processors.
+    /// CPU time in nanoseconds.
     pub cpu_ns: u64,
-    /// Bytes of memory in use when checks began to count, and at the end.
+    /// Resident memory in bytes when checks began to count, and at the end.
     pub resident_bytes: (u64, u64),
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Progress {
-    /// The time since it began.
+    /// The time since its start.
     pub elapsed: Nanos,
     /// Whether checks count already.
     pub warm: bool,
-    /// Checks that were answered since they count.
+    /// Checks answered since checks count.
     pub answered: u64,
-    /// Checks without an answer since they count.
+    /// Checks without an answer since checks count.
     pub errors: u64,
 }
 
-/// A run that did not come to anything.
+/// Why a run has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    /// The server cannot be asked.
+    /// No checks can be sent to the server.
     #[error("{target}: {error}")]
     Start {
         /// The server.
         target: Address,
-        /// Why not.
+        /// The reason.
         error: StartError,
     },
-    /// It was ended before checks counted.
+    /// The run was ended before checks counted.
     #[error("ended before anything was measured")]
     TooEarly,
-    /// A process cannot be looked at.
-    #[error("cannot measure the cost of the generator: {0}")]
+    /// The cost of a process cannot be read.
+    #[error("cannot read the cost of the generator: {0}")]
     Cost(std::io::Error),
-    /// A thread could not be started, or ended by itself.
+    /// A thread could not be started, or ended unexpectedly.
     #[error("a thread of the generator {0}")]
     Thread(String),
 }
 
-/// Runs the plan. `watch` is called about once a second with the progress. When `interrupted` says so, it ends early.
+/// Runs the plan. `watch` is called with the progress about once a second. The run ends early when `interrupted` returns
+/// true.
 ///
-/// Blocks for about `warmup` and `duration`, and at the end for at most some seconds more.
+/// Blocks for about `warmup` and `duration`, and at most some seconds more at the end.
 ///
 /// # Errors
-/// There is no connection at the beginning, or nothing was measured.
+/// A connection fails at the beginning, or nothing was measured.
 pub(crate) fn run(
     plan: &Plan,
     interrupted: &dyn Fn() -> bool,
@@ -110,7 +111,7 @@ pub(crate) fn run(
         let meaning = greeted.recv().map_err(|_| RunError::Thread("ended".to_owned()))?;
         meaning.map_err(|error| RunError::Start { target: plan.target.clone(), error })?;
     }
-    // All connections are there.
+    // All connections are open.
     let warm_ns = Nanos::from(plan.warmup).as_ns();
     let end_ns = AtomicU64::new(warm_ns.saturating_add(Nanos::from(plan.duration).as_ns()));
     let timing = Arc::new(Timing { began: Stopwatch::start(), warm_ns, end_ns });
@@ -130,12 +131,12 @@ pub(crate) fn run(
     Ok(measured(plan, seconds, &results, costs?))
 }
 
-/// Asks the server for what its rules limit to nothing: whether it denies that, or `None` when it gave no answer.
+/// Sends a check for the limit of 0. Returns whether the server denies it, or `None` if there was no answer.
 ///
-/// One that admits it has other rules than [`Traffic::rules`] gives, or none.
+/// A server that admits it has other rules than [`Traffic::rules`], or none.
 ///
 /// # Errors
-/// There is no connection, or no HTTP/2 server.
+/// The connection fails, or the server does not use HTTP/2.
 pub(crate) fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")));
@@ -160,7 +161,7 @@ fn generate(
     match Generator::connect(plan, number) {
         Ok(generator) => {
             let _gone = ready.send(Ok(()));
-            // Nobody starts when another thread could not connect.
+            // No thread starts if another one could not connect.
             Some(generator.run(&started.recv().ok()?, counts))
         }
         Err(error) => {
@@ -170,14 +171,14 @@ fn generate(
     }
 }
 
-/// What both processes cost while checks counted.
+/// The cost of both processes while checks counted.
 struct Costs {
     generator: (Cost, Cost),
     server: Option<Result<(Cost, Cost), String>>,
 }
 
 impl Costs {
-    /// Waits until the run is over, looking at the processes when checks begin to count and at the end.
+    /// Waits until the run is over, and reads the cost of the processes when checks begin to count and at the end.
     fn until(
         timing: &Timing,
         plan: &Plan,
@@ -248,5 +249,5 @@ fn measured(plan: &Plan, seconds: f64, results: &[ThreadResult], costs: Costs) -
     }
 }
 
-/// How soon the end of a run, or its interruption, is noticed at the latest.
+/// The longest time until the end of a run, or its interruption, is noticed.
 const LOOK_NS: u64 = 20_000_000;

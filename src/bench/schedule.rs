@@ -1,40 +1,40 @@
-//! When checks are to be sent, settled beforehand.
+//! The schedule of checks, fixed before the run.
 //!
-//! In an open loop the next check is due whether or not the last one was answered. Its latency counts from when it was
-//! due: a server that stalls for a second is charged that second by every check that was due in it, not only by those
-//! that happened to be under way (the «coordinated omission» that Gil Tene named).
+//! In an open loop the next check is due whether or not the last one was answered, and its latency counts from the time when
+//! it was due. So a server that stalls for a second delays every check that was due in this second, not only those that were
+//! in flight ("coordinated omission", as Gil Tene calls it, is avoided).
 
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Exp1};
 
-/// How checks follow each other.
+/// The rate of checks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Pace {
-    /// Each answer is followed by the next check at once.
+    /// Each answer is followed by the next check immediately.
     Closed,
-    /// So many checks a second, whatever the answers do.
+    /// A fixed rate, independent of the answers.
     Open {
-        /// Checks a second over all connections, above 0.
+        /// Checks per second over all connections, above 0.
         rate: f64,
-        /// How they are spread over time.
+        /// Their distribution over time.
         arrivals: Arrivals,
     },
 }
 
-/// How the checks of an open loop are spread over time.
+/// The distribution of the checks of an open loop over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrivals {
-    /// All at the same distance.
+    /// At equal intervals.
     Even,
-    /// As independent callers come: distances by the exponential distribution.
+    /// As from independent callers: with exponentially distributed intervals.
     Poisson,
 }
 
-/// What is due on one connection, and when. Instants are nanoseconds since the run began.
+/// The schedule of one connection. Instants are nanoseconds since the start of the run.
 #[derive(Clone, Debug)]
 pub(super) struct Schedule {
-    /// The next one; never, once it is not before `end_ns`.
+    /// The next check; none if it is not before `end_ns`.
     next_ns: u64,
     end_ns: u64,
     steps: Steps,
@@ -43,7 +43,7 @@ pub(super) struct Schedule {
 #[derive(Clone, Debug)]
 enum Steps {
     Closed,
-    /// The n-th check of this connection, of which the first is `offset` steps after the beginning.
+    /// The n-th check of this connection, the first of which is `offset` steps after the start.
     Even {
         taken: f64,
         offset_ns: f64,
@@ -57,7 +57,7 @@ enum Steps {
 }
 
 impl Schedule {
-    /// The part of connection number `index` of `connections`, from the beginning until `end_ns`.
+    /// The schedule of connection number `index` of `connections`, from the start until `end_ns`.
     pub(super) fn new(pace: Pace, index: usize, connections: usize, end_ns: u64, seed: u64) -> Self {
         #[allow(clippy::cast_precision_loss)] // A few thousand connections.
         let (index, connections) = (index as f64, connections.max(1) as f64);
@@ -77,12 +77,12 @@ impl Schedule {
         schedule
     }
 
-    /// When the next check is due; `None` when there is none any more. In a closed loop one always is.
+    /// When the next check is due; `None` if there are no more. In a closed loop one is always due.
     pub(super) fn next_due(&self) -> Option<u64> {
         Some(self.next_ns).filter(|next| *next < self.end_ns)
     }
 
-    /// Takes the next check if it is due: the instant from which its latency counts.
+    /// Takes the next check if it is due. Returns the instant from which its latency counts.
     pub(super) fn take(&mut self, now_ns: u64) -> Option<u64> {
         if let Steps::Closed = self.steps {
             return Some(now_ns).filter(|now| *now < self.end_ns);
@@ -92,17 +92,17 @@ impl Schedule {
         Some(due)
     }
 
-    /// No check is due from `end_ns` on, if that is before the end there was.
+    /// Ends the schedule at `end_ns`, if that is before the current end.
     pub(super) fn end_at(&mut self, end_ns: u64) {
         self.end_ns = self.end_ns.min(end_ns);
     }
 
-    /// Whether checks wait that were due before the end. In a closed loop none ever does.
+    /// Whether checks that were due before the end are still waiting. Never in a closed loop.
     pub(super) fn has_left(&self) -> bool {
         !matches!(self.steps, Steps::Closed) && self.next_due().is_some()
     }
 
-    /// How many checks are due from `from_ns` on, and were not taken. In a closed loop none ever is.
+    /// The number of checks that are due from `from_ns` on and were not taken. Always 0 in a closed loop.
     pub(super) fn left_from(&self, from_ns: u64) -> u64 {
         if let Steps::Closed = self.steps {
             return 0;

@@ -1,7 +1,8 @@
-//! One HTTP/2 connection, on bytes alone: what arrives becomes counted answers, what is due becomes bytes to send.
+//! One HTTP/2 connection as a state machine on bytes: received bytes become counted answers, checks that are due become bytes
+//! to send.
 //!
-//! Nothing here reads a clock or a socket. Whatever a server sends, the memory is bounded: a frame, a header block and an
-//! answer have their longest, and what is to be sent is made only while the peer takes it.
+//! Nothing here reads a clock or a socket. Memory is bounded, whatever a server sends: frames, header blocks and answers have
+//! maximum lengths, and bytes to send are made only while the peer reads them.
 
 use super::call_status::CallStatuses;
 use super::failure::Failure;
@@ -18,43 +19,43 @@ use crate::http2::frame::{
     SETTINGS_MAX_FRAME_SIZE, WINDOW_UPDATE, put_frame, put_head, unpadded,
 };
 
-/// What a server may not do on a connection: it ends, with all checks on it.
+/// A protocol error of the server, which ends the connection with all checks on it.
 pub(super) type Violation = &'static str;
 
 /// One connection.
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     streams: Streams,
-    /// How many streams may be open, by the user.
+    /// The maximum number of open streams set by the user.
     allowed: usize,
     peer: Peer,
-    /// Bytes of DATA that the peer takes.
+    /// The send window of the connection.
     window: i64,
-    /// Bytes of DATA that came since the last WINDOW_UPDATE.
+    /// Bytes of DATA received since the last WINDOW_UPDATE.
     taken: u32,
-    /// A header block of which the end is still to come, its stream, and whether the stream ends with it.
+    /// An incomplete header block, its stream, and whether it ends the stream.
     block: Option<(u32, bool, Vec<u8>)>,
     upload: Option<Upload>,
-    /// Whether our headers are in the peer's table.
+    /// Whether our headers are in the peer's dynamic table.
     announced_headers: bool,
     statuses: CallStatuses,
     going_away: bool,
     out: Vec<u8>,
 }
 
-/// What the peer's SETTINGS say.
+/// The SETTINGS of the peer.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
-    /// Whether they came.
+    /// Whether they have been received.
     greeted: bool,
     max_streams: usize,
     max_frame: usize,
     initial_window: i64,
-    /// Bytes that its table of headers holds, the least it ever said.
+    /// The smallest size of its header table so far, in bytes.
     least_table: usize,
 }
 
-/// A check whose message is longer than the peer takes at once.
+/// A check whose message exceeds the peer's window.
 #[derive(Clone, Debug)]
 struct Upload {
     stream: u32,
@@ -63,12 +64,12 @@ struct Upload {
 }
 
 impl Session {
-    /// A connection on which up to `streams` checks are under way at a time; its greeting is ready to be sent.
+    /// A connection with up to `streams` checks in flight; its preface is ready to be sent.
     pub(super) fn new(streams: usize) -> Self {
         Self::starting_with(streams, 1)
     }
 
-    /// The same, with another number for the first stream than 1.
+    /// The same, with another first stream than number 1.
     fn starting_with(streams: usize, first_id: u32) -> Self {
         let mut out = PREFACE.to_vec();
         let setting = |(name, value): (u16, u32)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat();
@@ -96,22 +97,22 @@ impl Session {
         }
     }
 
-    /// Whether the peer's SETTINGS came: it uses HTTP/2.
+    /// Whether the peer has sent its SETTINGS, so that it uses HTTP/2.
     pub(super) fn greeted(&self) -> bool {
         self.peer.greeted
     }
 
-    /// Checks that are under way.
+    /// The number of checks in flight.
     pub(super) fn under_way(&self) -> usize {
         self.streams.open_count()
     }
 
-    /// Whether no check can be sent on this connection any more, and none is under way: there must be a new one.
+    /// Whether no more check can be sent on this connection, and none is in flight: it has to be replaced.
     pub(super) fn is_spent(&self) -> bool {
         (self.going_away || self.streams.used_up()) && self.streams.open_count() == 0
     }
 
-    /// Whether a check that is due could be sent now.
+    /// Whether a check could be sent now.
     pub(super) fn has_room(&self) -> bool {
         self.peer.greeted
             && !self.going_away
@@ -121,17 +122,17 @@ impl Session {
             && self.out.len() < MAX_OUT
     }
 
-    /// What is to be sent.
+    /// The bytes to send.
     pub(super) fn pending(&self) -> &[u8] {
         &self.out
     }
 
-    /// The first `count` bytes of [`pending`](Self::pending) were sent.
+    /// Removes the first `count` bytes of [`pending`](Self::pending), which were sent.
     pub(super) fn sent(&mut self, count: usize) {
         self.out.drain(..count.min(self.out.len()));
     }
 
-    /// Makes the checks that are due and have room.
+    /// Makes the checks that are due, as far as they can be sent.
     pub(super) fn fill(&mut self, now_ns: u64, schedule: &mut Schedule, template: &mut Template, picks: &mut Picks) {
         while self.has_room() {
             let Some(due_ns) = schedule.take(now_ns) else { return };
@@ -152,9 +153,9 @@ impl Session {
         }
     }
 
-    /// How the next headers are written.
+    /// The form of the next headers.
     fn form(&mut self, table_bytes: usize) -> Form {
-        // One that ever shrank would need a size update in the next block: such a peer gets all headers every time.
+        // A table that has shrunk would need an update in the next block: such a peer gets all headers in full.
         if self.peer.least_table < DEFAULT_TABLE || table_bytes > DEFAULT_TABLE {
             Form::Plain
         } else if std::mem::replace(&mut self.announced_headers, true) {
@@ -164,10 +165,10 @@ impl Session {
         }
     }
 
-    /// Takes what arrived, and returns how many bytes of it: the rest is a frame whose end is still to come.
+    /// Processes received bytes. Returns how many: the rest is an incomplete frame.
     ///
     /// # Errors
-    /// The server broke the protocol; the connection is of no more use.
+    /// The server violated the protocol; the connection cannot be used any more.
     pub(super) fn receive(&mut self, bytes: &[u8], now_ns: u64, stats: &mut Stats) -> Result<usize, Violation> {
         let mut rest = bytes;
         while let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
@@ -176,19 +177,19 @@ impl Session {
                 return Err("a frame is longer than allowed, or this is not HTTP/2");
             }
             if !self.peer.greeted && (head.kind != SETTINGS || head.has(ACK)) {
-                return Err("it does not begin with SETTINGS, so this is not HTTP/2");
+                return Err("the connection does not begin with SETTINGS, so this is not HTTP/2");
             }
             let Some((payload, after)) = after.split_at_checked(head.length) else { break };
             self.frame(head, payload, now_ns, stats)?;
             rest = after;
         }
         if self.out.len() > 2 * MAX_OUT {
-            return Err("it asks for more acknowledgements than it reads");
+            return Err("the server requests more acknowledgements than it reads");
         }
         Ok(bytes.len() - rest.len())
     }
 
-    /// Counts all checks that are under way as failed: the connection is gone, or nobody waits any longer.
+    /// Counts all checks in flight as failed: the connection is lost, or the time is over.
     pub(super) fn abandon(&mut self, failure: Failure, said: &str, stats: &mut Stats) {
         for due_ns in self.streams.close_above(0) {
             stats.fail(due_ns, failure, said);
@@ -228,14 +229,14 @@ impl Session {
             }
             GOAWAY => self.go_away(payload, stats),
             WINDOW_UPDATE => self.window_update(head.stream, payload),
-            PUSH_PROMISE => Err("it pushes, although push is disabled"),
-            // PRIORITY, and kinds that are not known, are to be ignored.
+            PUSH_PROMISE => Err("a PUSH_PROMISE although push is disabled"),
+            // PRIORITY and unknown kinds are ignored.
             _ => Ok(()),
         }
     }
 
     fn continuation(&mut self, head: Head, payload: &[u8], now_ns: u64, stats: &mut Stats) -> Result<(), Violation> {
-        let (stream, ends, mut block) = self.block.take().ok_or("a CONTINUATION frame continues nothing")?;
+        let (stream, ends, mut block) = self.block.take().ok_or("a CONTINUATION frame without a header block")?;
         block.extend_from_slice(payload);
         if block.len() > MAX_BLOCK {
             return Err("a header block is longer than 64 KiB");
@@ -252,25 +253,25 @@ impl Session {
         let payload = unpadded(head, payload).ok_or(BAD_PADDING)?;
         let Some(stream) = self.streams.get_mut(head.stream) else { return self.check_known(head.stream) };
         let read = if !stream.opened {
-            Err("it begins without headers")
+            Err("the answer begins without headers")
         } else if stream.body.is_empty() && stream.code.is_none() && is_whole(payload) {
             read_message(payload).map(|code| stream.code = Some(code))
         } else {
             stream.body.extend_from_slice(payload);
             match (stream.code, is_whole(&stream.body)) {
-                (Some(_), _) if !stream.body.is_empty() => Err("it has more than one message"),
+                (Some(_), _) if !stream.body.is_empty() => Err("the answer has more than one message"),
                 (_, true) => read_message(&stream.body).map(|code| {
                     stream.code = Some(code);
                     stream.body.clear();
                 }),
-                _ if stream.body.len() > MAX_ANSWER => Err("it is longer than 1 MiB"),
+                _ if stream.body.len() > MAX_ANSWER => Err("the answer is longer than 1 MiB"),
                 _ => Ok(()),
             }
         };
         match read {
             Err(what) => self.fail_stream(head.stream, Failure::Malformed, what, stats),
             Ok(()) if head.has(END_STREAM) => {
-                self.fail(head.stream, Failure::Malformed, "it ends without a gRPC status", stats);
+                self.fail(head.stream, Failure::Malformed, "the answer ends without a gRPC status", stats);
             }
             Ok(()) => {}
         }
@@ -283,7 +284,7 @@ impl Session {
         if !stream.opened {
             match call_status.status {
                 Some(200) => stream.opened = true,
-                // What is only informational comes before the answer.
+                // Informational responses precede the answer.
                 Some(100..=199) if !ends => return Ok(()),
                 Some(http_status) => {
                     self.fail_stream(id, Failure::Http(http_status), "", stats);
@@ -305,12 +306,12 @@ impl Session {
                 }
             }
             (Some(0), Some(_)) if whole => self.fail(id, Failure::NoCode, "", stats),
-            (Some(0), _) => self.fail(id, Failure::Malformed, "its message is not whole", stats),
+            (Some(0), _) => self.fail(id, Failure::Malformed, "the message is incomplete", stats),
             (Some(grpc_status), _) => {
                 let said = call_status.message.clone();
                 self.fail(id, Failure::from_grpc_status(grpc_status), &said, stats);
             }
-            (None, _) => self.fail(id, Failure::Malformed, "it ends without a gRPC status", stats),
+            (None, _) => self.fail(id, Failure::Malformed, "the answer ends without a gRPC status", stats),
         }
         Ok(())
     }
@@ -363,18 +364,18 @@ impl Session {
         let window = match &mut self.upload {
             _ if stream == 0 => &mut self.window,
             Some(upload) if upload.stream == stream => &mut upload.window,
-            // All of that stream has been sent.
+            // The stream has been sent completely.
             _ => return Ok(()),
         };
         *window += more;
         if more == 0 || *window > MAX_WINDOW {
-            return Err("a window is opened by nothing, or too far");
+            return Err("a WINDOW_UPDATE of 0, or beyond the maximum");
         }
         self.send_upload();
         Ok(())
     }
 
-    /// Sends as much of a long message as the peer takes.
+    /// Sends as much of a long message as the window allows.
     fn send_upload(&mut self) {
         let Some(upload) = &mut self.upload else { return };
         while !upload.rest.is_empty() {
@@ -394,7 +395,7 @@ impl Session {
         self.upload = None;
     }
 
-    /// The connection's window is opened again when half of it was used; a stream's holds more than an answer may have.
+    /// Renews the connection's window when half of it is used. That of a stream is larger than the longest answer.
     fn take_in(&mut self, bytes: usize) {
         self.taken += u32::try_from(bytes).unwrap_or(0);
         if self.taken >= OUR_WINDOW / 2 {
@@ -403,7 +404,7 @@ impl Session {
         }
     }
 
-    /// The check failed, and the server is not yet done with it.
+    /// Fails a check that the server has not finished yet.
     fn fail_stream(&mut self, id: u32, failure: Failure, said: &str, stats: &mut Stats) {
         put_frame(&mut self.out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
         self.fail(id, failure, said, stats);
@@ -416,20 +417,20 @@ impl Session {
     }
 
     fn close(&mut self, id: u32) -> Option<u64> {
-        // What was not yet sent of it never will be, and the stream is reset.
+        // The rest of its message will not be sent, so the stream is reset.
         if self.upload.take_if(|upload| upload.stream == id).is_some() {
             put_frame(&mut self.out, RST_STREAM, 0, id, &CANCEL.to_be_bytes());
         }
         self.streams.close(id)
     }
 
-    /// A stream that is closed may still be spoken of; one that never was may not.
+    /// Frames for closed streams are allowed, those for streams that were never opened are not.
     fn check_known(&self, id: u32) -> Result<(), Violation> {
-        if self.streams.was_opened(id) { Ok(()) } else { Err("it names a stream that was never opened") }
+        if self.streams.was_opened(id) { Ok(()) } else { Err("a frame for a stream that was never opened") }
     }
 }
 
-/// Whether this is a gRPC message with its prefix, and nothing more.
+/// Whether this is exactly one gRPC message with its prefix.
 fn is_whole(bytes: &[u8]) -> bool {
     number(bytes, 1).is_some_and(|length| bytes.len() - PREFIX_BYTES == length as usize)
 }
@@ -438,7 +439,7 @@ fn is_whole(bytes: &[u8]) -> bool {
 fn read_message(bytes: &[u8]) -> Result<u64, &'static str> {
     match bytes.split_at_checked(PREFIX_BYTES) {
         Some(([0, ..], message)) => overall_code(message),
-        _ => Err("it is compressed, which was not asked for"),
+        _ => Err("the message is compressed, which was not requested"),
     }
 }
 
@@ -449,15 +450,15 @@ fn number(payload: &[u8], at: usize) -> Option<u32> {
 const OK: u64 = 1;
 const OVER_LIMIT: u64 = 2;
 
-/// No table for header blocks, so that the same block always has the same bytes; no pushing; and streams that never wait
-/// for a WINDOW_UPDATE.
+/// No dynamic table, so that equal blocks have equal bytes; no push; and windows so large that streams never wait for a
+/// WINDOW_UPDATE.
 const OUR_SETTINGS: [(u16, u32); 3] =
     [(SETTINGS_HEADER_TABLE_SIZE, 0), (SETTINGS_ENABLE_PUSH, 0), (SETTINGS_INITIAL_WINDOW_SIZE, OUR_WINDOW)];
 const OUR_WINDOW: u32 = 1 << 30;
 const FIRST_WINDOW: u32 = 65_535;
-/// Checks are made only while less than this waits to be sent.
+/// Checks are made only while fewer bytes than this wait to be sent.
 const MAX_OUT: usize = 256 << 10;
-/// A server sends a status, a message, a few names.
+/// Enough for a status, a message and a few other headers.
 const MAX_BLOCK: usize = 64 << 10;
 /// An answer to a hundred descriptors takes about 5 KiB.
 const MAX_ANSWER: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! The sockets that checks go out by: TCP or unix, read and written independently.
+//! Client sockets: TCP or unix, read and written independently.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 use crate::net::Address;
 
-/// What is read from a connection.
+/// The read half of a connection.
 pub(super) type Reader = Box<dyn AsyncRead + Unpin>;
 
-/// The half of a connection that is written.
+/// The write half of a connection.
 #[derive(Debug)]
 pub(super) enum Writer {
     Tcp(tcp::OwnedWriteHalf),
@@ -19,7 +19,7 @@ pub(super) enum Writer {
 }
 
 impl Writer {
-    /// Writes what the kernel takes at once.
+    /// Writes as much as the kernel takes without waiting.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(half) => half.try_write(bytes),

@@ -1,4 +1,4 @@
-//! What became of the checks.
+//! The outcomes of checks.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,35 @@ use hdrhistogram::Histogram;
 
 use super::failure::Failure;
 
-/// What became of the checks that count: those that were due from a certain instant on.
+/// The outcomes of the checks that count: those that were due from a certain instant on.
 #[derive(Clone, Debug)]
 pub(crate) struct Stats {
     from_ns: u64,
     until_ns: u64,
-    /// Answers that came before the end.
+    /// Answers before the end.
     pub in_time: u64,
-    /// Checks that were admitted.
+    /// Admitted checks.
     pub ok: u64,
-    /// Checks that were denied.
+    /// Denied checks.
     pub over_limit: u64,
-    /// Checks without an answer, by the reason, and what was said with the first of each.
+    /// Checks without an answer by the reason, with the message of the first of each.
     pub failures: BTreeMap<Failure, (u64, String)>,
-    /// From when a check was due to its answer, in nanoseconds; checks without an answer are not in it.
+    /// The time from when a check was due to its answer, in nanoseconds, without checks that have no answer.
     pub latency_ns: Histogram<u64>,
 }
 
 impl Stats {
-    /// Counts what is due from `from_ns` on, and is in time until `until_ns`.
+    /// Counts checks that are due from `from_ns` on; answers until `until_ns` are in time.
     ///
     /// # Panics
-    /// Never: the bounds of the histogram are constants that it accepts, which a test shows.
+    /// Never: the bounds of the histogram are constants that it accepts, as a test shows.
     pub(super) fn new(from_ns: u64, until_ns: u64) -> Self {
         #[allow(clippy::expect_used)] // Constants that a test holds.
         let latency_ns = Histogram::new_with_bounds(1, LONGEST_NS, SIGNIFICANT_DIGITS).expect("bounds that fit");
         Self { from_ns, until_ns, in_time: 0, ok: 0, over_limit: 0, failures: BTreeMap::new(), latency_ns }
     }
 
-    /// Nothing is in time from `until_ns` on, if that is before the end there was.
+    /// Ends the time for answers at `until_ns`, if that is before the current end.
     pub(super) fn end_at(&mut self, until_ns: u64) {
         self.until_ns = self.until_ns.min(until_ns);
     }
@@ -60,7 +60,7 @@ impl Stats {
         }
     }
 
-    /// Counts so many checks that have no answer.
+    /// Counts `count` checks without an answer.
     pub(super) fn fail_many(&mut self, count: u64, failure: Failure, said: &str) {
         if count > 0 {
             self.failures.entry(failure).or_insert_with(|| (0, said.to_owned())).0 += count;
@@ -77,7 +77,7 @@ impl Stats {
         self.ok + self.over_limit + self.errors()
     }
 
-    /// Adds what another one counted.
+    /// Adds the counts of another one.
     pub(super) fn add(&mut self, other: &Self) {
         self.in_time += other.in_time;
         self.ok += other.ok;
@@ -85,12 +85,12 @@ impl Stats {
         for (failure, (count, said)) in &other.failures {
             self.fail_many(*count, *failure, said);
         }
-        // Both have the same bounds, so it fits.
+        // Both have the same bounds, so this cannot fail.
         let _fits = self.latency_ns.add(&other.latency_ns);
     }
 }
 
-/// A longer wait counts as one of an hour.
+/// Longer times count as an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
-/// A latency is reported to a thousandth of itself.
+/// Latencies have a precision of one thousandth.
 const SIGNIFICANT_DIGITS: u8 = 3;

@@ -1,21 +1,21 @@
-//! The checks that are under way on one connection, found by their stream's number without hashing.
+//! The checks in flight on one connection, found by the number of their stream without hashing.
 
-/// A check that is under way.
+/// A check in flight.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stream {
-    /// 0 when the place is free.
+    /// 0 if the place is free.
     id: u32,
-    /// From when its latency counts.
+    /// The instant from which its latency counts.
     pub(super) due_ns: u64,
-    /// Whether the answer's first headers came.
+    /// Whether the first headers of the answer have been received.
     pub(super) opened: bool,
-    /// The code of a whole message, when one came.
+    /// The code of a complete message, once it has been received.
     pub(super) code: Option<u64>,
-    /// The beginning of a message that comes in pieces.
+    /// The beginning of an incomplete message.
     pub(super) body: Vec<u8>,
 }
 
-/// Streams that are open, in places given by their numbers.
+/// Open streams, in places computed from their numbers.
 #[derive(Clone, Debug)]
 pub(super) struct Streams {
     /// A power of two, at least twice as many as may be open.
@@ -25,7 +25,7 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    /// Room for `capacity` open streams; the first one is number `first_id`, which is odd.
+    /// Places for `capacity` open streams; the first one has the number `first_id`, which is odd.
     pub(super) fn new(capacity: usize, first_id: u32) -> Self {
         let places = vec![Stream::default(); capacity.max(1).saturating_mul(2).next_power_of_two()];
         Self { places, open: 0, next_id: first_id }
@@ -35,13 +35,13 @@ impl Streams {
         self.open
     }
 
-    /// Whether no number is left for another stream: 2^31 - 1 is the last.
+    /// Whether all stream numbers are used up: 2^31 - 1 is the last one.
     pub(super) fn used_up(&self) -> bool {
         self.next_id > LAST_ID
     }
 
-    /// Opens the next stream. A number whose place is still taken by an old stream is left out, which HTTP/2 allows.
-    /// `None` when there is no number left, or all places are taken.
+    /// Opens the next stream. A number whose place is still in use by an old stream is skipped, which HTTP/2 allows. `None` if
+    /// no number is left, or all places are in use.
     pub(super) fn open(&mut self, due_ns: u64) -> Option<u32> {
         for _ in 0..self.places.len() {
             let id = Some(self.next_id).filter(|id| *id <= LAST_ID)?;
@@ -62,23 +62,23 @@ impl Streams {
         self.places.get_mut(at).filter(|place| place.id == id && id != 0)
     }
 
-    /// Whether a stream of that number was ever opened, or left out.
+    /// Whether a stream of that number was ever opened, or skipped.
     pub(super) fn was_opened(&self, id: u32) -> bool {
         id % 2 == 1 && id < self.next_id
     }
 
-    /// Closes the stream of that number, and returns from when its latency counts.
+    /// Closes the stream of that number. Returns the instant from which its latency counts.
     pub(super) fn close(&mut self, id: u32) -> Option<u64> {
         let stream = self.get_mut(id)?;
         let due_ns = stream.due_ns;
-        // The memory of a body that came in pieces is used again by the next.
+        // The memory of the body is reused by the next one.
         stream.body.clear();
         (stream.id, stream.opened, stream.code) = (0, false, None);
         self.open -= 1;
         Some(due_ns)
     }
 
-    /// Closes all streams above that number, and reports from when each one's latency counts.
+    /// Closes all streams above that number. Returns the instants from which their latencies count.
     pub(super) fn close_above(&mut self, last: u32) -> Vec<u64> {
         let ids: Vec<u32> = self.places.iter().map(|place| place.id).filter(|id| *id > last).collect();
         ids.into_iter().filter_map(|id| self.close(id)).collect()

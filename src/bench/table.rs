@@ -1,4 +1,4 @@
-//! What was measured, as a table for people, and what they should know about it.
+//! The result as a table, with remarks about its validity.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -51,7 +51,7 @@ impl Display for Report {
 }
 
 impl Report {
-    /// Remarks for the reader of the numbers.
+    /// Remarks about the validity of the numbers.
     pub(crate) fn remarks(&self, plan: &Plan) -> Vec<String> {
         let mut remarks = Vec::new();
         if self.denies_what_it_should == Some(false) {
@@ -67,7 +67,7 @@ impl Report {
 }
 
 impl Run {
-    /// The load that was offered, in a word.
+    /// The offered load, in a word.
     pub(crate) fn load(&self) -> String {
         self.rate.map_or_else(|| "closed".to_owned(), |rate| format!("{}/s", grouped_rate(rate)))
     }
@@ -86,9 +86,9 @@ impl Run {
             let kinds = kinds.collect::<Vec<_>>().join(", ");
             let of_kind = |begin: &str| self.errors_by_kind.keys().any(|kind| kind.starts_with(begin));
             let hint = if of_kind("gRPC UNIMPLEMENTED") {
-                ": this is no rate limit service of version 3"
+                ": this is not a rate limit service of version 3"
             } else if of_kind("HTTP ") {
-                ": this is no gRPC service; does --addr name the gRPC port?"
+                ": this is not a gRPC service; does --addr name the gRPC port?"
             } else {
                 ""
             };
@@ -101,29 +101,29 @@ impl Run {
         }
         if let Some(rate) = self.rate.filter(|rate| self.backlog as f64 > (rate * FELL_BEHIND_SECONDS).max(10.0)) {
             remarks.push(format!(
-                "{load}: the server, or what is between, is too slow for this rate: at the end {} checks were waiting, {:.1} s \
-                 of load, so the latencies depend on the length of the run",
+                "{load}: the server or the network is too slow for this rate: at the end {} checks were waiting, {:.1} s \
+                 of load, so the latencies only reflect the length of the run",
                 grouped(self.backlog),
                 self.backlog as f64 / rate
             ));
         }
         if let Some(why) = &self.reconnected_because {
-            remarks.push(format!("{load}: connections were lost and reconnected {} times: {why}", self.reconnects));
+            remarks.push(format!("{load}: connections were lost and reopened {} times: {why}", self.reconnects));
         }
         if let Some(error) = &self.server_error {
-            remarks.push(format!("{load}: the server's process cannot be looked at any more: {error}"));
+            remarks.push(format!("{load}: the cost of the server's process can no longer be read: {error}"));
         }
         if self.server.is_some_and(|server| server.cpu_us_per_check < IDLE_US) && self.checks_per_second > 0.0 {
-            remarks.push(format!("{load}: the process of --server-pid did nothing: is it the server's?"));
+            remarks.push(format!("{load}: the process of --server-pid used no CPU time: is it the server?"));
         }
         if self.rate.is_none() && self.generator_busy > BUSY {
             remarks.push(format!(
-                "{load}: the generator was busy {:.0} % of the time, so the server may be able to do more: give it more --threads",
+                "{load}: the generator was busy {:.0} % of the time, so the server may be faster than measured: use more --threads",
                 self.generator_busy * 100.0
             ));
         }
         if plan.traffic.over_limit == 0.0 && self.over_limit > 0 {
-            remarks.push(format!("{load}: checks were denied, though none was to be: the server has other limits"));
+            remarks.push(format!("{load}: checks were denied although none should be: the server has other limits"));
         }
     }
 }
@@ -147,7 +147,7 @@ pub(crate) fn grouped_rate(rate: f64) -> String {
     if rate < 10.0 { format!("{rate:.2}") } else { grouped(rate.round() as u64) }
 }
 
-/// Microseconds as milliseconds, with as many digits as fit.
+/// Microseconds as milliseconds, with as many digits as fit the column.
 fn milliseconds(us: f64) -> String {
     let ms = us / 1e3;
     let decimals = if ms < 100.0 { 3 } else { usize::from(ms < 10_000.0) };
@@ -159,9 +159,9 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }
 
-/// So much may wait at any moment, where a machine has other things to do; and a few checks of a low rate.
+/// Checks of this time, or a few at a low rate, may wait at any moment on a machine with other tasks.
 const FELL_BEHIND_SECONDS: f64 = 0.05;
-/// No server answers for less.
+/// Less than any server needs for an answer.
 const IDLE_US: f64 = 0.05;
 /// A generator's thread that is busier than this may be what limits the throughput.
 const BUSY: f64 = 0.9;

@@ -1,4 +1,4 @@
-//! A check as bytes, made once: only the stream's number and the keys are written into it.
+//! A check as a template of bytes, in which only the stream's number and the keys change.
 
 use prost::Message;
 
@@ -9,40 +9,40 @@ use crate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use crate::http2::frame::{DATA, END_HEADERS, END_STREAM, HEAD_BYTES, HEADERS, put_frame, put_head};
 use crate::http2::hpack;
 
-/// A check's frames, HEADERS and DATA, and where they vary.
+/// The frames of a check, HEADERS and DATA, and the positions that vary.
 #[derive(Clone, Debug)]
 pub(super) struct Template {
     headers: [Vec<u8>; 3],
-    /// Bytes that the server's table of headers must hold for [`Form::First`] and [`Form::Later`].
+    /// The size of the server's header table that [`Form::First`] and [`Form::Later`] need, in bytes.
     table_bytes: usize,
-    /// As if it fitted the peer's bounds.
+    /// One DATA frame, even if it exceeds the peer's bounds.
     data: Vec<u8>,
-    /// Where keys stand in `data`, in order.
+    /// The positions of keys in `data`, in order.
     keys_at: Vec<usize>,
-    /// Keys that stand for one descriptor.
+    /// The number of keys of one descriptor.
     entries: usize,
 }
 
-/// How the headers of a check are written. All say the same.
+/// The encoding of a check's headers. All encode the same headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// In full, for the server to remember.
+    /// In full, to be added to the server's table.
     First,
-    /// As the server remembers them: a few bytes, as from any long-lived client such as Envoy.
+    /// As indices into the server's table: a few bytes, as from any long-lived client such as Envoy.
     Later,
-    /// In full, for a server that remembers nothing.
+    /// In full, for a server without a table.
     Plain,
 }
 
 impl Template {
-    /// The checks of this traffic, to a server that is called `authority`.
+    /// The template of checks with this traffic, for a server with this `authority`.
     pub(super) fn new(traffic: &Traffic, authority: &str) -> Self {
         let headers = [Form::First, Form::Later, Form::Plain].map(|form| {
             let mut frame = Vec::new();
             put_frame(&mut frame, HEADERS, END_HEADERS, 0, &header_block(authority, form));
             frame
         });
-        // Where two messages of the same keys differ, there are the keys.
+        // The positions where two messages with different keys differ are those of the keys.
         let (zeros, nines) = (message(traffic, '0'), message(traffic, '9'));
         let length = u32::try_from(zeros.len()).unwrap_or(u32::MAX);
         let mut data = Vec::new();
@@ -56,12 +56,12 @@ impl Template {
         Self { headers, table_bytes, data, keys_at, entries: traffic.entries }
     }
 
-    /// Bytes of the DATA frame's payload.
+    /// The length of the DATA frame's payload.
     pub(super) fn body_bytes(&self) -> usize {
         self.data.len() - HEAD_BYTES
     }
 
-    /// Bytes that the server's table of headers must hold to remember ours.
+    /// The size of the server's header table that our headers need, in bytes.
     pub(super) fn table_bytes(&self) -> usize {
         self.table_bytes
     }
@@ -99,9 +99,9 @@ fn put<const N: usize>(frame: &mut [u8], at: usize, bytes: [u8; N]) {
     }
 }
 
-/// A header that the static table does not hold.
+/// A header that is not in the static table.
 struct Header<'a> {
-    /// The name's place in the static table, if it has one.
+    /// The index of the name in the static table, if it is there.
     index: Option<usize>,
     name: &'static str,
     value: &'a str,
@@ -117,7 +117,7 @@ fn remembered(authority: &str) -> [Header<'_>; 4] {
 }
 
 fn header_block(authority: &str, form: Form) -> Vec<u8> {
-    // Its table is emptied before each block, in case something was added to it.
+    // Clears the table before each block, in case something was added to it.
     let mut block = if form == Form::Plain { vec![hpack::EMPTY_TABLE] } else { Vec::new() };
     // `:method: POST` and `:scheme: http` are entries 3 and 6 of the static table.
     hpack::put_indexed(&mut block, 3);
@@ -126,7 +126,7 @@ fn header_block(authority: &str, form: Form) -> Vec<u8> {
     let count = headers.len();
     for (at, header) in headers.into_iter().enumerate() {
         if form == Form::Later {
-            // The latest one is the first of the table.
+            // The latest header is the first one in the table.
             hpack::put_indexed(&mut block, hpack::STATIC_ENTRIES + count - at);
         } else {
             hpack::put_literal(&mut block, form == Form::First, header.index, header.name, header.value);
@@ -160,9 +160,9 @@ const NOTHING: [u8; DIGITS] = {
     value
 };
 
-/// Whether it is compressed, and the length.
+/// The flag for compression, and the length.
 const GRPC_PREFIX: usize = 5;
-/// The place of the stream in a frame's header.
+/// The position of the stream's number in the head of a frame.
 const STREAM_AT: usize = 5;
 const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 

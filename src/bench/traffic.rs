@@ -1,4 +1,4 @@
-//! What checks ask for: keys, their distribution, and the rules that answer them.
+//! The content of checks: keys and their distribution, and the rules for them.
 
 use std::fmt::Write;
 
@@ -6,45 +6,45 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Zipf};
 
-/// What each check asks for.
+/// The content of each check.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Traffic {
     /// The domain of the rules.
     pub domain: String,
-    /// Descriptors of each check, from 1; each picks a key of its own.
+    /// The number of descriptors of each check, from 1; each has a key of its own.
     pub descriptors: usize,
-    /// Entries of each descriptor, from 1: `k0`, `k1` and so on, all with the picked key as their value.
+    /// The number of entries of each descriptor, from 1: `k0`, `k1` and so on, all with the key as their value.
     pub entries: usize,
-    /// How many keys there are, from 1 to [`MAX_KEYS`]: so many counters are met in the long run.
+    /// The number of keys, from 1 to [`MAX_KEYS`], and so in the long run of counters.
     pub keys: u64,
-    /// Which keys are picked how often.
+    /// The distribution of checks over keys.
     pub popularity: Popularity,
-    /// The share of checks, from 0 to 1, whose first descriptor is one that is limited to nothing.
+    /// The share of checks, from 0 to 1, whose first descriptor has a limit of 0.
     pub over_limit: f64,
 }
 
-/// Which keys are picked how often.
+/// The distribution of checks over keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Popularity {
-    /// All alike.
+    /// All equally often.
     Uniform,
     /// The n-th key in proportion to 1 / n^exponent.
     Zipf {
-        /// How steep: 0 is uniform, 1 the classic.
+        /// The exponent: 0 is uniform, 1 the classic distribution.
         exponent: f64,
     },
 }
 
-/// Keys always have so many digits: then each check has the same bytes but for them.
-pub(crate) const DIGITS: usize = 10;
-/// The number of keys that [`DIGITS`] can name.
+/// The number of digits of every key, so that checks differ only in them.
+pub(super) const DIGITS: usize = 10;
+/// The number of keys with [`DIGITS`] digits.
 pub(crate) const MAX_KEYS: u64 = 10_u64.pow(10);
-/// The value of `k0` that is limited to nothing. As long as a key.
-pub(crate) const OVER_LIMIT: &str = "over-limit";
+/// The value of `k0` with a limit of 0. As long as a key.
+pub(super) const OVER_LIMIT: &str = "over-limit";
 
 impl Traffic {
-    /// The rules, in YAML, that a server needs for this traffic: one limit that nobody reaches, at the depth of the
-    /// entries, all of whose values vary, and one of nothing for [`OVER_LIMIT`].
+    /// The rules in YAML that a server needs for this traffic: a limit that is never reached, at the depth of the entries and for
+    /// any of their values, and a limit of 0 for [`OVER_LIMIT`].
     ///
     /// Windows are a day long, so that counters outlive a run.
     pub(crate) fn rules(&self) -> String {
@@ -77,7 +77,7 @@ impl Traffic {
     }
 }
 
-/// A plain word as it is, anything else as a quoted scalar: what JSON escapes, YAML reads.
+/// A plain word unchanged, anything else as a quoted scalar in JSON syntax, which YAML reads.
 fn quoted(domain: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     if domain.starts_with(|c: char| c.is_ascii_alphabetic()) && domain.chars().all(plain) {
@@ -87,7 +87,7 @@ fn quoted(domain: &str) -> String {
     }
 }
 
-/// Picks keys, by chance that a seed settles.
+/// Picks keys at random, reproducibly by the seed.
 #[derive(Clone, Debug)]
 pub(super) struct Picks {
     random: SmallRng,
@@ -98,21 +98,23 @@ pub(super) struct Picks {
 
 impl Picks {
     /// # Errors
-    /// The exponent or the number of keys is none that a distribution can have.
+    /// The exponent or the number of keys is not valid for the distribution.
     pub(super) fn new(traffic: &Traffic, seed: u64) -> Result<Self, String> {
         let zipf = match traffic.popularity {
             Popularity::Uniform => None,
             #[allow(clippy::cast_precision_loss)] // MAX_KEYS is far below 2^53.
             Popularity::Zipf { exponent } => {
                 let zipf = Zipf::new(traffic.keys as f64, exponent);
-                Some(zipf.map_err(|error| format!("no zipf distribution has exponent {exponent}: {error}"))?)
+                Some(zipf.map_err(|error| {
+                    format!("the exponent {exponent} is not valid for a zipf distribution: {error}")
+                })?)
             }
         };
         let (keys, over_limit) = (traffic.keys.max(1), traffic.over_limit);
         Ok(Self { random: SmallRng::seed_from_u64(seed), keys, zipf, over_limit })
     }
 
-    /// A key, below the number of keys.
+    /// The next key, below the number of keys.
     pub(super) fn key(&mut self) -> u64 {
         match &self.zipf {
             None => self.random.random_range(0..self.keys),
@@ -122,7 +124,7 @@ impl Picks {
         }
     }
 
-    /// Whether the next check is one for nothing.
+    /// Whether the next check is for the limit of 0.
     pub(super) fn is_over_limit(&mut self) -> bool {
         self.over_limit > 0.0 && self.random.random::<f64>() < self.over_limit
     }

@@ -1,4 +1,4 @@
-//! What the tasks of one thread share: its connections, and what was counted.
+//! The shared state of the tasks of one thread: its connections and counts.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::template::Template;
 use super::traffic::Picks;
 use crate::runtime::clock::Stopwatch;
 
-/// What the tasks of a thread share; none holds it while it waits.
+/// The shared state of the tasks of a thread; no task borrows it while it waits.
 pub(super) struct Worker {
     pub(super) plan: Arc<Plan>,
     pub(super) timing: Arc<Timing>,
@@ -31,20 +31,20 @@ pub(super) struct Worker {
     pub(super) alarm: Rc<Notify>,
 }
 
-/// A connection and its part of the schedule, which goes on when it is made again.
+/// A connection and its schedule, which continues when the connection is opened again.
 pub(super) struct Connection {
     pub(super) session: Session,
-    /// Nothing while there is no connection.
+    /// `None` while there is no connection.
     pub(super) writer: Option<Rc<Writer>>,
     pub(super) schedule: Schedule,
 }
 
 impl Worker {
-    /// Makes what is due on one connection, and writes what the kernel takes.
+    /// Makes the checks that are due on one connection, and writes as much as the kernel takes.
     pub(super) fn flush_due(&mut self, at: usize, now_ns: u64) {
         let Some(connection) = self.connections.get_mut(at) else { return };
         let Some(writer) = &connection.writer else { return };
-        // What the kernel does not take is offered again when there is more to say, or it can be written.
+        // The rest is written with the next checks, or when the socket is writable.
         loop {
             connection.session.fill(now_ns, &mut connection.schedule, &mut self.template, &mut self.picks);
             let pending = connection.session.pending();
@@ -59,14 +59,14 @@ impl Worker {
                     }
                 }
                 Ok(sent) => return connection.session.sent(sent),
-                // The reading task notices that it is gone.
+                // The reading task notices that the connection is lost.
                 Err(_) => return,
             }
         }
     }
 
-    /// Sends what is due, and returns in how many nanoseconds to look again; `None` when the run is over. In a closed
-    /// loop only the first checks are due by themselves.
+    /// Sends the checks that are due. Returns the nanoseconds until the next call, or `None` when the run is over. In a closed
+    /// loop only the first checks are due without an answer.
     pub(super) fn send_what_is_due(&mut self, first: bool) -> Option<u64> {
         let now_ns = self.timing.now_ns();
         if now_ns >= self.timing.end_ns() {
@@ -84,7 +84,7 @@ impl Worker {
         Some(if self.plan.is_open() { next_ns.saturating_sub(now_ns) } else { u64::MAX })
     }
 
-    /// Takes what arrived: how much of it, or why the connection is of no more use.
+    /// Processes received bytes. Returns how many, or why the connection cannot be used any more.
     pub(super) fn take(&mut self, at: usize, bytes: &[u8]) -> Result<usize, String> {
         let now_ns = self.timing.now_ns();
         let Some(connection) = self.connections.get_mut(at) else { return Ok(bytes.len()) };
@@ -94,7 +94,7 @@ impl Worker {
         }
         self.flush_due(at, now_ns);
         self.count();
-        // What is due next on a connection that has room again may be due earlier than it was known.
+        // The next check of a connection that can send again may be due earlier than the known one.
         let next_ns = self.connections.get(at).and_then(Connection::next_ns);
         if next_ns.is_some_and(|next_ns| next_ns < self.asleep_until_ns) {
             self.asleep_until_ns = 0;
@@ -109,7 +109,7 @@ impl Worker {
         self.counts.errors.store(stats.errors(), Ordering::Relaxed);
     }
 
-    /// The connection is gone, and so are the checks on it.
+    /// Fails the checks on a lost connection.
     pub(super) fn lose(&mut self, at: usize, why: &str) {
         let Some(connection) = self.connections.get_mut(at) else { return };
         connection.session.abandon(Failure::ConnectionLost, why, &mut self.result.stats);
@@ -132,24 +132,24 @@ impl Worker {
 }
 
 impl Connection {
-    /// Whether answers are still to come, or checks that are late still to go out.
+    /// Whether answers are outstanding, or late checks have not been sent yet.
     pub(super) fn is_unfinished(&self) -> bool {
         self.writer.is_some() && (self.session.under_way() > 0 || self.schedule.has_left())
     }
 
-    /// When the next check is due that there is room for. One without room goes on when an answer comes.
+    /// When the next check is due on a connection that can send. Others continue when an answer comes.
     pub(super) fn next_ns(&self) -> Option<u64> {
         self.schedule.next_due().filter(|_| self.writer.is_some() && self.session.has_room())
     }
 }
 
-/// When a run begins and ends. Instants are nanoseconds since `began`.
+/// The start and the end of a run. Instants are nanoseconds since `began`.
 #[derive(Debug)]
 pub(super) struct Timing {
     pub(super) began: Stopwatch,
     /// From here on checks count.
     pub(super) warm_ns: u64,
-    /// No check is due from here on; may be drawn near while the run goes on.
+    /// No check is due from here on; may be moved forward during the run.
     pub(super) end_ns: AtomicU64,
 }
 
@@ -163,22 +163,22 @@ impl Timing {
     }
 }
 
-/// The progress of a thread. Written by that thread alone.
+/// The progress of a thread. Written only by that thread.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) answered: AtomicU64,
     pub(super) errors: AtomicU64,
 }
 
-/// What a thread measured.
+/// The result of a thread.
 #[derive(Debug)]
 pub(super) struct ThreadResult {
     pub(super) stats: Stats,
     /// Checks that were due at the end and had not been sent.
     pub(super) backlog: u64,
-    /// Connections that were made again.
+    /// The number of connections that were opened again.
     pub(super) reconnects: u64,
-    /// Why, the first time.
+    /// The reason, the first time.
     pub(super) reconnected_because: Option<String>,
 }
 

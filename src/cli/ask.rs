@@ -1,4 +1,4 @@
-//! `tidegate ask`: one check, and its answer for people or programs.
+//! `tidegate ask`: sends one check, and prints its answer for people or programs.
 
 mod descriptor;
 
@@ -20,7 +20,7 @@ use crate::api::rls::json;
 use crate::net::Address;
 use crate::settings::duration;
 
-/// What to ask.
+/// The check to send.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Ask {
     /// The domain of the rules
@@ -54,7 +54,7 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// Asks and shows the answer. Exit status: 0 for OK, 1 for OVER_LIMIT, 2 when there is no such answer.
+    /// Sends the check and prints the answer. Exit status: 0 for OK, 1 for OVER_LIMIT, 2 without such an answer.
     pub(super) fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let answer = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(self.ask()));
@@ -70,7 +70,7 @@ impl Ask {
         }
     }
 
-    /// Standard output is the answer: with `--json` there is nothing else.
+    /// Prints the answer to standard output; with `--json` nothing else.
     fn show(&self, answer: &RateLimitResponse) {
         print(&if self.json { json::response_to_json(&answer.encode_to_vec()) } else { describe(answer) });
         if !answer.statuses.iter().all(matched_nothing) {
@@ -93,7 +93,7 @@ impl Ask {
         };
         let endpoint = Endpoint::from_shared(url).map_err(|error| format!("--addr {addr}: {error}"))?;
         let mut request = tonic::Request::new(self.request());
-        // So that the service denies what it would have to hold for longer, instead of charging it.
+        // With the timeout the service denies a check that it would have to delay for longer, in place of charging it.
         request.set_timeout(self.timeout);
         let asking = async {
             let channel = endpoint.connect().await.map_err(|error| target::describe(addr, "cannot connect", &error))?;
@@ -108,7 +108,7 @@ impl Ask {
     fn request(&self) -> RateLimitRequest {
         let mut descriptors = self.descriptors.clone();
         if self.hits == 0 {
-            // At the request's level 0 means 1; only a descriptor can say that nothing is to be counted.
+            // In the request 0 means 1; only a descriptor can have 0 hits.
             for descriptor in &mut descriptors {
                 descriptor.hits_addend = Some(0);
             }
@@ -116,11 +116,11 @@ impl Ask {
         RateLimitRequest { domain: self.domain.clone(), descriptors, hits_addend: self.hits }
     }
 
-    /// Why there is no answer: the status that the service gave, or what went wrong on the way to it.
+    /// Why there is no answer: the status from the service, or the error of the connection.
     fn failure(&self, status: &tonic::Status) -> String {
         let addr = &self.addr;
         match (status.code(), status.source()) {
-            // The client keeps the request's own time too, and may be the first to notice.
+            // The client enforces the timeout too, and may be the first to notice.
             (tonic::Code::DeadlineExceeded, _) => self.too_late(),
             (_, Some(error)) if target::causes(error).any(<dyn Error>::is::<tonic::TimeoutExpired>) => self.too_late(),
             (_, Some(error)) => target::describe(addr, "connection lost", error),
@@ -174,7 +174,7 @@ fn exit_code(overall: Code) -> ExitCode {
     }
 }
 
-/// Whether the service found neither a limit nor a rule that says that there is none.
+/// Whether the service found neither a limit nor an unlimited rule.
 fn matched_nothing(status: &DescriptorStatus) -> bool {
     status.current_limit.is_none() && status.limit_remaining != u32::MAX
 }

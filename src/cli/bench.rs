@@ -167,7 +167,7 @@ impl Bench {
         }
     }
 
-    /// All runs, one after the other, as far as they come.
+    /// All runs, one after the other, until one fails.
     fn measure(&self, plan: &Plan) -> (Report, Option<String>) {
         let mut report = Report::new(plan);
         let watch = Watch::start();
@@ -183,7 +183,7 @@ impl Bench {
             let plan = Plan { pace, ..plan.clone() };
             match watch.run(&plan) {
                 Ok(measured) => report.add(&plan, &measured),
-                // What was measured before is reported.
+                // Earlier results are still reported.
                 Err(RunError::TooEarly) if !report.is_empty() => break,
                 Err(error) => return (report, Some(describe(&error))),
             }
@@ -240,15 +240,15 @@ impl Bench {
         })
     }
 
-    /// Options that make no sense together.
+    /// Rejects options that cannot be combined.
     fn check(&self) -> Result<(), String> {
         let open = !self.rate.is_empty() || self.chart.is_some();
         let wrong = if self.threads > self.connections {
-            "--threads: each thread needs a connection of its own, so there are at most as many as --connections"
+            "--threads must not be more than --connections, because each thread needs a connection of its own"
         } else if self.exponent.is_some() && self.distribution == Distribution::Uniform {
-            "--exponent belongs to --distribution zipf"
+            "--exponent applies only to --distribution zipf"
         } else if self.arrivals == Spread::Poisson && !open {
-            "--arrivals belongs to an open loop: give --rate"
+            "--arrivals applies only to an open loop: add --rate"
         } else if self.chart.is_some() && self.rate.len() == 1 {
             "--chart needs several rates to draw a line: --rate 10000,20000,40000, or none at all"
         } else {
@@ -258,7 +258,7 @@ impl Bench {
     }
 }
 
-/// What was wrong, and what to do about it.
+/// The error, with a hint.
 fn describe(error: &RunError) -> String {
     let hint = match error {
         RunError::Start { error: StartError::Connect(error), .. } => target::hint(error),
@@ -270,16 +270,14 @@ fn describe(error: &RunError) -> String {
 
 fn no_process(pid: u32, error: &io::Error) -> String {
     let hint = match error.kind() {
-        io::ErrorKind::NotFound => {
-            "there is no such process here (pidof tidegate prints one; it must run on this machine)"
-        }
-        io::ErrorKind::PermissionDenied => "it belongs to another user",
-        _ => "the cost of a process is only known on Linux",
+        io::ErrorKind::NotFound => "no such process on this machine (pidof tidegate prints the id)",
+        io::ErrorKind::PermissionDenied => "the process belongs to another user",
+        _ => "the cost of a process is available only on Linux",
     };
     format!("--server-pid {pid}: {error}: {hint}")
 }
 
-/// The standard library keys each of its maps by chance.
+/// A random number: the standard library makes random keys for each of its maps.
 fn by_chance() -> u64 {
     RandomState::new().build_hasher().finish() >> 32
 }

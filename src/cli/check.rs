@@ -1,4 +1,4 @@
-//! `tidegate check`: every error and warning of a configuration, or what it says.
+//! `tidegate check`: prints every error and warning of a configuration, or a summary of its rules.
 
 mod json;
 mod words;
@@ -34,19 +34,19 @@ pub(super) struct CheckArgs {
     quiet: bool,
 }
 
-/// Checks and reports; the exit code is 1 when anything is wrong.
+/// Checks and reports; the exit code is 1 if there is an error.
 pub(super) fn run(args: &CheckArgs) -> ExitCode {
     let ok = check(args, &mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock());
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// What was read, and what came of it.
+/// The files that were read, and the result.
 struct Checked {
     files: Files,
     loaded: Result<RuleSet, LoadError>,
 }
 
-/// Whether the configuration is good. A reader that went away (`| head`) changes nothing about that.
+/// Whether the configuration is valid. A closed output (`| head`) does not change the result.
 fn check(args: &CheckArgs, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> bool {
     let checked = Checked::load(args, input);
     let ok = match &checked.loaded {
@@ -104,7 +104,7 @@ fn complain(error: &LoadError, err: &mut dyn Write) -> io::Result<()> {
     writeln!(err, "not ok: {}", counted(error.lines().count(), "error"))
 }
 
-/// What `--strict` does not let pass.
+/// Reports the warnings that `--strict` rejects.
 fn reject(files: &Files, rules: &RuleSet, err: &mut dyn Write) -> io::Result<()> {
     warnings(files, rules).try_for_each(|warning| writeln!(err, "warning: {warning}"))?;
     writeln!(err, "not ok: {} (--strict)", counted(warnings(files, rules).count(), "warning"))

@@ -79,7 +79,7 @@ impl Command {
     }
 }
 
-/// Reads the command line and does what it says. Exit status 2: the command line itself is wrong.
+/// Runs the command line. Exit status 2: the command line is not valid.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
         Ok(cli) => cli.command.run(),
@@ -95,10 +95,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// As clap has it.
+/// The exit status that clap uses.
 const WRONG_COMMAND_LINE: u8 = 2;
 
-/// Writes a line to standard output; a reader that went away (such as `head`) is no error.
+/// Writes a line to standard output; a closed output (`| head`) is not an error.
 fn print(line: &str) {
     let _gone = writeln!(std::io::stdout(), "{line}");
 }

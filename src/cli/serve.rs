@@ -11,7 +11,7 @@ use crate::runtime::clock::Clock;
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry::log;
 
-/// Serves until the process is asked to stop.
+/// Serves until a signal stops the process.
 pub(super) fn run(settings: &Settings) -> ExitCode {
     let format = settings.log.log_format;
     if let Err(error) = log::start(&settings.log) {
@@ -31,16 +31,16 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
     }
 }
 
-/// Reports a command line that is wrong, in JSON if that is the log's form: what collects the log reads the reason too.
+/// Reports an invalid command line, in JSON if that is the log's format, so that a log collector can read the reason.
 pub(super) fn fail_to_parse(error: &clap::Error) {
     let text = error.to_string();
-    // Usage and hints come behind an empty line.
+    // Usage and hints follow after an empty line.
     let what = text.split("\n\n").next().unwrap_or_default();
     let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
     fail(LogFormat::Json, &[what.trim_start_matches("error: ").to_owned()]);
 }
 
-/// Whether a command line that need not be right asks for `serve` with a log in JSON.
+/// Whether a command line, which may be invalid, requests `serve` with a log in JSON.
 pub(super) fn wants_json<A: AsRef<OsStr>>(arguments: &[A], variable: Option<&OsStr>) -> bool {
     let arguments: Vec<_> = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect();
     let values = arguments.iter().zip(arguments.iter().skip(1).map(|next| &**next).chain([""]));
@@ -52,7 +52,7 @@ pub(super) fn wants_json<A: AsRef<OsStr>>(arguments: &[A], variable: Option<&OsS
     is_serve && given.last().map_or_else(|| variable == Some(OsStr::new("json")), |format| format == "json")
 }
 
-/// Says why the process ends, a line for each reason, whatever the log's level is.
+/// Reports why the process ends, one line per reason, whatever the log level.
 fn fail(format: LogFormat, reasons: &[String]) {
     let now = Clock::start().now();
     for reason in reasons {
@@ -63,7 +63,7 @@ fn fail(format: LogFormat, reasons: &[String]) {
     }
 }
 
-/// As a shell reports a process that an interrupt ended.
+/// The exit status that shells report for a process that an interrupt ended.
 const FORCED: u8 = 130;
 
 #[cfg(test)]

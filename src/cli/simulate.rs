@@ -15,11 +15,11 @@ use crate::settings::ConfigPath;
 use crate::simulate::{self, Output, SimulateError};
 use crate::units::Timestamp;
 
-/// What to decide about, and by which rules.
+/// The trace, and the rules.
 #[derive(Clone, Debug, clap::Args)]
 #[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
 pub(super) struct Simulate {
-    /// By which rules
+    /// The rules
     #[command(flatten)]
     config: ConfigPath,
 
@@ -61,7 +61,7 @@ impl Simulate {
         let out = BufWriter::new(io::stdout().lock());
         let output = if self.summary { Output::Summary } else { Output::Decisions };
         match simulate::run(&limiter, trace, out, output) {
-            // A reader that went away (such as `head`) has all it wanted.
+            // A closed output (`| head`) is not an error.
             Err(SimulateError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(|error| format!("error: {name}: {error}")),
         }
@@ -73,7 +73,7 @@ impl Simulate {
         let loaded = rules::load(&files.files, source.options());
         let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
         warnings(&files, &rules).for_each(|warning| complain(&format!("warning: {warning}")));
-        // Only a summary shows who made the requests.
+        // Only a summary shows single counters and values.
         let usage_series = if self.summary { SUMMARY_SERIES } else { 0 };
         let (shadow_mode, quota_mode) = (self.shadow_mode, self.quota_mode);
         let settings = Settings { shadow_mode, quota_mode, usage_series, ..Settings::default() };

@@ -1,4 +1,4 @@
-//! The service that `ask` and `bench` call: its address, and why a call does not get through.
+//! The service that `ask` and `bench` call: its address, and descriptions of failed calls.
 
 use std::error::Error;
 use std::io;
@@ -8,13 +8,11 @@ use crate::net::Address;
 /// Parses the value of `--addr`: `http://HOST:PORT`, `HOST:PORT` or `unix:/PATH`.
 ///
 /// # Errors
-/// What is wrong with the address. `https://` is an error: a call that was meant to be encrypted is never sent in plain text.
+/// What is wrong with the address. `https://` is an error, so that a call is never sent in plain text by mistake.
 pub(super) fn parse(text: &str) -> Result<Address, String> {
     let addr = match text.split_once("://") {
         Some((scheme, _)) if scheme.eq_ignore_ascii_case("https") => {
-            return Err(
-                "there is no TLS here yet: give http://HOST:PORT or unix:/PATH of a port without TLS".to_owned()
-            );
+            return Err("TLS is not supported yet: use http://HOST:PORT or unix:/PATH of a port without TLS".to_owned());
         }
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest.strip_suffix('/').unwrap_or(rest),
         Some((scheme, _)) if !text.starts_with("unix:") => {
@@ -25,38 +23,38 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     addr.parse()
 }
 
-/// Describes a call that failed on its way, in one sentence with a hint; `what` failed if the system says why.
+/// Describes a failed call in one sentence with a hint; `what` names the failed step if the system reports an error.
 pub(super) fn describe(target: &Address, what: &str, error: &(dyn Error + 'static)) -> String {
     if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
         return format!("{target}: {what}: {error}{}", hint(error));
     }
     let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-    format!("{target}: no gRPC there (HTTP/2 without TLS): {cause}{NOT_GRPC}")
+    format!("{target}: not a gRPC server (HTTP/2 without TLS): {cause}{NOT_GRPC}")
 }
 
-/// The error and its causes, the innermost last: the outer ones only say that something went wrong.
+/// The error and its causes, the innermost last; the outer ones are unspecific.
 pub(super) fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (*error).source())
 }
 
-/// What to look at when a connection failed like this; begins with the punctuation that joins it to the error.
+/// A hint for a failed connection; it begins with the punctuation that joins it to the error.
 pub(super) fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
             "; is the service running, and does --addr name its gRPC port?"
         }
-        io::ErrorKind::TimedOut => "; is there a firewall between, or is it the wrong host?",
+        io::ErrorKind::TimedOut => "; is the host right, and is no firewall in between?",
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            "; it accepts no more connections, or uses another protocol"
+            "; the server accepts no more connections, or uses another protocol"
         }
-        io::ErrorKind::PermissionDenied => "; may this user open the socket?",
-        // The standard library has no kind for it that is stable.
+        io::ErrorKind::PermissionDenied => "; does this user have permission to open the socket?",
+        // The standard library has no stable kind for this error.
         _ if error.to_string().starts_with("failed to lookup address") => "; is the host name right?",
         _ => "",
     }
 }
 
-/// What to look at when the other side does not speak gRPC.
+/// A hint for a server that does not use gRPC.
 pub(super) const NOT_GRPC: &str = "; does --addr name the gRPC port, and is it without TLS?";
 
 #[cfg(test)]
@@ -72,9 +70,9 @@ mod tests {
             ("http://[::1]:8081", Ok("[::1]:8081")),
             ("unix:/run/t.sock", Ok("unix:/run/t.sock")),
             ("unix:///run/t.sock", Ok("unix:/run/t.sock")),
-            ("https://localhost:8081", Err("there is no TLS here")),
-            ("HTTPS://localhost:8081", Err("there is no TLS here")),
-            ("https://", Err("there is no TLS here")),
+            ("https://localhost:8081", Err("TLS is not supported yet")),
+            ("HTTPS://localhost:8081", Err("TLS is not supported yet")),
+            ("https://", Err("TLS is not supported yet")),
             ("dns:///localhost:8081", Err("unknown scheme 'dns'")),
             ("grpc://localhost:8081", Err("unknown scheme 'grpc'")),
             ("http://localhost", Err("expected HOST:PORT")),

@@ -1,4 +1,4 @@
-//! Long streams end when the process stops, so that no observer holds up a shutdown.
+//! Ends long streams when the process stops, so that observers do not delay a shutdown.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,8 +11,8 @@ use tonic::{Code, Status};
 
 use crate::runtime::lifecycle::Phases;
 
-/// Gives the response a body that ends with UNAVAILABLE (so that clients go elsewhere) once the process stops and the
-/// stream has nothing more to send at once.
+/// Wraps the body of the response: it ends with UNAVAILABLE (so that clients use another replica) when the process stops and
+/// the stream has nothing ready to send.
 pub(crate) fn end_with(phases: &Phases, response: Response<Body>) -> Response<Body> {
     if response.body().is_end_stream() {
         return response;
@@ -57,7 +57,7 @@ fn unavailable() -> HeaderMap {
     trailers
 }
 
-/// Puts the status into headers or trailers; its code alone if its message cannot be encoded.
+/// Writes the status to headers or trailers; only its code, if the message cannot be encoded.
 pub(crate) fn put_status(headers: &mut HeaderMap, status: &Status) {
     if status.add_header(headers).is_err() {
         headers.insert(Status::GRPC_STATUS, (status.code() as i32).into());

@@ -1,4 +1,4 @@
-//! grpc.health.v1: what the process says about itself.
+//! The health service, `grpc.health.v1`.
 
 use std::pin::Pin;
 
@@ -11,9 +11,9 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use super::ACCEPTED_ENCODING;
 use crate::runtime::lifecycle::{Phase, Phases};
 
-/// Health by the phase of the process, for the services `""` and `ratelimit` (the name envoyproxy/ratelimit uses).
+/// Health by the phase of the process, for the services `""` and `ratelimit` (the name that envoyproxy/ratelimit uses).
 ///
-/// Not `tonic_health`'s reporter, which would be a second place that holds the phase.
+/// `tonic_health`'s reporter is not used: it would be a second copy of the phase.
 #[derive(Clone, Debug)]
 pub(crate) struct Health(Phases);
 
@@ -39,7 +39,7 @@ impl HealthService for Health {
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         if !is_known(&request.get_ref().service) {
-            // The protocol asks for this, not for an error: the service may appear.
+            // As specified, this is not an error: the service may appear later.
             let unknown = tokio_stream::once(Ok(response(ServingStatus::ServiceUnknown)));
             return Ok(Response::new(Box::pin(unknown.chain(tokio_stream::pending()))));
         }
@@ -69,5 +69,5 @@ fn is_known(service: &str) -> bool {
     matches!(service, "" | "ratelimit")
 }
 
-/// A request holds one service name.
+/// A request contains one service name.
 const MAX_REQUEST_BYTES: usize = 4096;

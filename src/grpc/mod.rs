@@ -1,4 +1,4 @@
-//! What every gRPC port offers besides its own service: health, reflection, and an end with a status.
+//! What all gRPC ports have in common: health, reflection, and streams that end with a status.
 
 mod ending;
 mod health;
@@ -14,10 +14,10 @@ use tonic::service::Routes;
 
 use crate::runtime::lifecycle::Phases;
 
-/// The services that every gRPC port offers besides its `own`: health and reflection.
+/// The services of every gRPC port in addition to its `own`: health and reflection.
 pub(crate) fn common_services(phases: &Phases, own: &str) -> Routes {
     reflection(Routes::new(Health::service(phases.clone())), own)
 }
 
-/// What requests may be compressed with, on every port: what the clients of the reference service know.
+/// The compression that requests may use on every port: the one that clients of the reference service use.
 pub(crate) const ACCEPTED_ENCODING: CompressionEncoding = CompressionEncoding::Gzip;

@@ -1,4 +1,4 @@
-//! `/json`: one check in protojson, with any method, answered as envoyproxy/ratelimit does.
+//! `/json`: one check in protojson, with any method, answered as by envoyproxy/ratelimit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::net::{MAX_MESSAGE_BYTES, PartialBytes};
 use crate::sanitize::sanitize;
 use crate::service::{Call, Reply, Service};
 
-/// Decides about checks that come as JSON.
+/// Decides checks in JSON.
 #[derive(Clone, Debug)]
 pub(crate) struct JsonChecks {
-    /// Decides.
+    /// The service that decides.
     pub service: Arc<Service>,
-    /// What incomplete bodies hold.
+    /// The bound on incomplete bodies.
     pub partial: PartialBytes,
 }
 
-/// 200 for OK, 429 for OVER_LIMIT, 400 for everything that was not decided. The first line of a 400 is the reference
-/// service's, the second says why.
+/// 200 for OK, 429 for OVER_LIMIT, 400 for checks that were not decided. The first line of a 400 is that of the reference
+/// service, the second one is the reason.
 pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Response {
     match checks.answer(body).await {
         Ok((code, frame)) => {
@@ -37,7 +37,7 @@ pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Respon
             (status, [(CONTENT_TYPE, "application/json")], json).into_response()
         }
         Err(reason) => {
-            // It may repeat what the client sent: as long as a line, and no browser shall take it for a page.
+            // The reason may quote the client: it is limited to a line, and a browser must not interpret it as a page.
             let reason = sanitize(&reason);
             tracing::debug!(reason, "/json rejected");
             let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
@@ -54,19 +54,19 @@ impl JsonChecks {
         );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
         let reply = self.decide(&body)?;
-        // A reply that waits does not hold its request, which may be large.
+        // A delayed reply does not keep its request in memory, which may be large.
         drop(body);
         let code = reply.code;
         let frame = self.service.settle(reply).await.map_err(|error| error.to_string())?;
         Ok((code, frame))
     }
 
-    /// Plain HTTP has no header for a deadline: the caller waits as long as it takes.
+    /// Plain HTTP has no header for a deadline, so there is none.
     fn decide(&self, body: &[u8]) -> Result<Reply, String> {
         let request = protojson::request_from_json(body)?;
         self.service.batch().decide(Call::default(), &request).map_err(|error| error.to_string())
     }
 }
 
-/// A check is small; who needs longer to send one only occupies a connection.
+/// A check is small; a client that needs longer to send one only occupies a connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
-//! Plain HTTP: the public port (`/json`, probes, metrics) and the admin port.
+//! Plain HTTP: the public port (`/json`, probes, metrics), and pages that the admin port has too.
 //!
-//! Both run on the main runtime, away from the threads that decide for Envoy.
+//! Nothing here runs on the threads that decide for Envoy.
 
 mod json;
 mod probes;
@@ -16,7 +16,7 @@ pub(crate) use probes::Probes;
 /// Writes the metrics in the Prometheus text format.
 pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// What the public port serves.
+/// The router of the public port.
 pub(crate) fn public_router(checks: JsonChecks, probes: Probes, metrics: RenderMetrics) -> Router {
     Router::new().route("/json", any(json::json).with_state(checks)).merge(observing_router(probes, metrics))
 }

@@ -13,20 +13,20 @@ use crate::rules::RuleSet;
 use crate::runtime::lifecycle::{Phase, Phases};
 use crate::sanitize::sanitize;
 
-/// What the probes look at.
+/// The state that the probes report.
 #[derive(Clone, Debug)]
 pub(crate) struct Probes {
     /// The phase of the process.
     pub phases: Phases,
-    /// How loading the configuration goes.
+    /// The status of reloads.
     pub config: Arc<Reloader>,
-    /// How recording the usage goes.
+    /// The status of the history.
     pub history: Arc<History>,
-    /// What is in force.
+    /// The rules in force.
     pub limiter: Arc<Limiter>,
 }
 
-/// As envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
+/// As in envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
 pub(super) async fn healthcheck(State(probes): State<Probes>) -> (StatusCode, &'static str) {
     match probes.phases.now() {
         Phase::Serving => (StatusCode::OK, "OK"),
@@ -34,12 +34,12 @@ pub(super) async fn healthcheck(State(probes): State<Probes>) -> (StatusCode, &'
     }
 }
 
-/// The process answers, so it lives.
+/// The process is alive, because it answers.
 pub(super) async fn livez() -> &'static str {
     "OK\n"
 }
 
-/// 200 when serving, else 503; either way what is and what is not in order.
+/// 200 when serving, else 503; in both cases with the state of the configuration and the history.
 pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String) {
     let phase = probes.phases.now();
     let status = if phase == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -55,12 +55,12 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     if let Some(failed) = &config.last_error {
         let errors = failed.errors.join("\n");
         // Writing to a String does not fail.
-        let _written = write!(text, "last reload failed, the rules before it are in force:\n{errors}\n");
+        let _written = write!(text, "last reload failed, the previous rules are in force:\n{errors}\n");
     }
     (status, text)
 }
 
-/// What is configured and denies nothing, a line each: it must not look as if it did.
+/// A line for each part of the configuration that denies nothing, so that it does not go unnoticed.
 fn write_lifted(text: &mut String, limiter: &Limiter) {
     let view = limiter.view();
     let lifted = view.as_ref().and_then(View::rules).map(RuleSet::lifted).unwrap_or_default();
@@ -79,5 +79,5 @@ fn write_lifted(text: &mut String, limiter: &Limiter) {
     }
 }
 
-/// A probe's answer is read by people in passing.
+/// People only glance at the answer of a probe.
 const MAX_LIFTED: usize = 20;

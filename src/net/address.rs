@@ -1,4 +1,4 @@
-//! Where to listen or whom to call.
+//! Addresses to listen on or to connect to.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// `HOST:PORT`, or `unix:/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Address {
-    /// Host name or IP address, and port; an IPv6 address in brackets.
+    /// Host name or IP address, and port; an IPv6 address is in brackets.
     Tcp(String),
     /// The path of a unix socket.
     Unix(PathBuf),

@@ -19,10 +19,10 @@ pub(crate) enum Socket {
     Unix(UnixListener),
 }
 
-/// What was bound.
+/// The sockets bound to one address.
 #[derive(Debug)]
 pub(crate) struct Bound {
-    /// The address really bound: with its port.
+    /// The actual address, with its port.
     pub address: Address,
     /// One socket for each worker.
     pub sockets: Vec<Socket>,
@@ -31,7 +31,7 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// The sockets, and what must live as long as they are served.
+    /// The sockets, and a guard that must live as long as they are served.
     pub(crate) fn into_parts(self) -> (Vec<Socket>, impl Send + use<>) {
         (self.sockets, self.file)
     }
@@ -45,16 +45,16 @@ pub(crate) struct BindError {
     pub address: Address,
     /// The flag that gave it.
     pub flag: &'static str,
-    /// Why not.
+    /// The error of the system.
     pub cause: io::Error,
 }
 
-/// Binds `count` sockets to one address, which the kernel spreads new connections over (SO_REUSEPORT).
+/// Binds `count` sockets to one address; the kernel distributes new connections over them (SO_REUSEPORT).
 ///
 /// With port 0 the first socket chooses the port. A unix socket has one listener, whatever `count` says.
 ///
 /// # Errors
-/// When the address is taken, not local, or cannot be resolved; for a unix socket also when the path is another file.
+/// The address is in use, not local, or cannot be resolved; for a unix socket also if the path is another kind of file.
 pub(crate) fn bind(address: &Address, count: usize, flag: &'static str) -> Result<Bound, BindError> {
     let bound = match address {
         Address::Tcp(name) => bind_tcp(name, count),
@@ -67,7 +67,7 @@ fn bind_tcp(name: &str, count: usize) -> io::Result<Bound> {
     let wanted = name.to_socket_addrs()?.next().ok_or_else(|| io::Error::from(ErrorKind::AddrNotAvailable))?;
     let shared = count > 1;
     if shared && wanted.port() != 0 {
-        // Sockets that share a port would also share it with another process of this user, unnoticed.
+        // Without this check, the sockets would silently share the port with another process of this user.
         drop(tcp_socket(wanted, false)?);
     }
     let first = tcp_socket(wanted, shared)?;
@@ -97,7 +97,7 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound { address: Address::Unix(path.to_owned()), sockets: vec![Socket::Unix(listener)], file })
 }
 
-/// Removes the file that a killed process left behind; one that is served, or is no socket, is rejected.
+/// Removes the socket file of a killed process. A socket in use, or a file that is not a socket, is an error.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -124,7 +124,7 @@ impl Drop for SocketFile {
     }
 }
 
-/// Connections that wait to be accepted: a restart of all clients comes at once. The kernel caps it (net.core.somaxconn).
+/// Connections that wait to be accepted: all clients may reconnect at once. The kernel caps this (net.core.somaxconn).
 pub(super) const BACKLOG: i32 = 4096;
 
 #[cfg(test)]

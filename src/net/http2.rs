@@ -5,7 +5,7 @@ use std::time::Duration;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
-/// HTTP/2 as operators' tools need it, for hyper; connections run on the caller's runtime.
+/// HTTP/2 for the ports that hyper serves; connections run on the caller's runtime.
 pub(crate) fn http2_builder() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -21,7 +21,7 @@ pub(crate) fn http2_builder() -> http2::Builder<TokioExecutor> {
     builder
 }
 
-/// HTTP/2 as Envoy needs it, without hyper between; who drives the connection pings an idle peer.
+/// HTTP/2 for Envoy, without hyper; the code that drives the connection pings idle peers.
 pub(crate) fn h2_builder() -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
@@ -39,26 +39,26 @@ pub(crate) fn h2_builder() -> h2::server::Builder {
 /// connection; each stream beyond the bound is an error that it does not retry. Four times that leaves room.
 const MAX_STREAMS: u32 = 4096;
 
-/// Envoy resets each stream that times out. After a pause of this process all that were open may have been reset, and
-/// more than this number, in one read, would end the connection: as many as may be open, twice over.
+/// Envoy resets each stream that times out, so after a pause of this process all open streams may have been reset. More than
+/// this number in one read ends the connection, so it is twice the number of open streams.
 const MAX_RESETS: usize = 2 * MAX_STREAMS as usize;
 
-/// Envoy sends about 400 bytes, but a client may add whatever it has: cookies, tokens, tracing. A check that is rejected for
-/// its headers passes a fail-open Envoy, whose own bound for a request is 60 KiB: this is twice that. The reference service
-/// takes 16 MiB, which each connection could leave unfinished. Until a request is complete its headers are counted with the
-/// incomplete requests; a peer that stops within a header block cannot answer a ping, and is gone after two of them.
+/// Envoy sends about 400 bytes, but clients may add cookies, tokens and tracing headers. A fail-open Envoy admits requests
+/// whose check is rejected for its headers; its own bound for a request is 60 KiB, and this is twice that. The reference
+/// service takes 16 MiB, which each connection could leave incomplete. The headers of a request count as incomplete requests
+/// until it is complete; a peer that stops within a header block cannot answer a ping, and is disconnected after two of them.
 const MAX_HEADER_BYTES: u32 = 128 << 10;
 
-/// The same where operators and scrapers ask: no check is lost there, and nobody counts what they leave unfinished.
+/// The same for operators and scrapers: no check is lost there, and their incomplete requests are not counted.
 const MAX_PAGE_HEADER_BYTES: u32 = 64 << 10;
 
-/// What one connection, and each of its streams, may send before it is read. Checks are small: this holds hundreds.
+/// The window of a connection and of each of its streams. Checks are small: this is enough for hundreds.
 const WINDOW_BYTES: u32 = 1 << 20;
 
-/// What one stream buffers beyond what its peer is ready to take. Only long streams get there, and they wait.
+/// The bytes that one stream buffers while its peer does not read. Only long streams reach this, and they wait.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
-/// A peer that vanished without a word frees its slot after the two together.
+/// A peer that disappeared is disconnected after this time and [`PING_TIMEOUT`].
 pub(crate) const PING_INTERVAL: Duration = Duration::from_mins(1);
 /// How long an answer to a ping may take.
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);

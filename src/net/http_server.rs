@@ -1,4 +1,4 @@
-//! The HTTP server of a port: bounded connections, and a timeout for peers that send nothing.
+//! The HTTP server of a port: a limit on connections, and a timeout for peers that send nothing.
 
 use std::io;
 use std::pin::pin;
@@ -22,10 +22,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves `router` on the socket, HTTP/1 and HTTP/2 alike. Call it inside the runtime that is to serve.
+    /// Serves `router` on the socket, over HTTP/1 and HTTP/2. Must be called within the runtime that serves.
     ///
     /// # Errors
-    /// When the runtime cannot take the socket.
+    /// The runtime cannot register the socket.
     pub(crate) fn new(
         socket: Socket,
         connection_limit: ConnectionLimit,
@@ -35,7 +35,7 @@ impl Server {
         Ok(Self { acceptor: Acceptor::new(socket, connection_limit)?, router, phases })
     }
 
-    /// Accepts until the process stops, then waits for the connections that are left.
+    /// Accepts until the process stops, then waits for the remaining connections.
     pub(crate) async fn run(self) {
         let Self { acceptor, router, phases } = self;
         let connection = |peer| {
@@ -103,11 +103,11 @@ where
     }
 }
 
-/// Also how long an idle connection is kept.
+/// The time for the headers of a request, and for which an idle connection is kept.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What one connection buffers, and so the longest header block: as long as on the gRPC port, for `/json` answers checks too.
+/// The buffer of one connection, and so the longest header block: as on the gRPC port, because `/json` answers checks too.
 const HEADER_BYTES: usize = 128 << 10;
 
-/// Headers of one request. The reference service counts bytes only; each of these takes a few dozen.
+/// Headers of one request. The reference service bounds only their bytes; each has a few dozen.
 const HEADERS: usize = 1_000;

@@ -1,7 +1,7 @@
-//! A bound on requests that have begun to arrive and are not complete.
+//! A bound on the memory of incomplete requests.
 //!
-//! Without it a client could open thousands of streams, and leave on each all but the last byte of 4 MiB, or nothing but
-//! headers of 128 KiB.
+//! Without it a client could open thousands of streams and send on each all but the last byte of 4 MiB, or only 128 KiB of
+//! headers.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-/// What the incomplete requests of one worker, or of one port, hold together.
+/// The bytes of all incomplete requests of one worker or port.
 #[derive(Clone, Debug)]
 pub(crate) struct PartialBytes {
     held: Arc<AtomicUsize>,
@@ -27,24 +27,24 @@ impl Default for PartialBytes {
 }
 
 impl PartialBytes {
-    /// The body, which fails once the incomplete requests hold too much; one that arrives in one piece is not counted.
+    /// Wraps a body, which fails when the incomplete requests exceed the bound. A body that arrives in one piece is not counted.
     pub(crate) fn bound<B>(&self, inner: B) -> Bounded<B> {
         Bounded { inner, share: Share { all: self.clone(), held: 0 } }
     }
 
-    /// The request with a body that is bound, its headers counted as the first piece.
+    /// Wraps the body of a request, and counts its headers as the first piece.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED: the incomplete requests hold too much already.
+    /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
     pub(crate) fn bound_request<B>(&self, request: Request<B>) -> Result<Request<Bounded<B>>, Status> {
         let share = self.headers(request.headers())?;
         Ok(request.map(|inner| Bounded { inner, share }))
     }
 
-    /// The headers of a request, counted until the share is dropped.
+    /// Counts the headers of a request until the share is dropped.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED: the incomplete requests hold too much already.
+    /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
     pub(crate) fn headers(&self, headers: &HeaderMap) -> Result<Share, Status> {
         let mut share = Share { all: self.clone(), held: 0 };
         share.hold(headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum())?;
@@ -52,7 +52,7 @@ impl PartialBytes {
     }
 }
 
-/// What one request holds, given back when this is dropped.
+/// The bytes of one request, released when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Share {
     all: PartialBytes,
@@ -116,10 +116,10 @@ where
     }
 }
 
-/// Of each worker: sixteen of the largest requests at once. Envoy sends each check in one piece.
+/// Per worker: sixteen of the largest requests. Envoy sends each check in one piece.
 const MAX_PARTIAL_BYTES: usize = 16 * MAX_MESSAGE_BYTES;
 
-/// The largest request that is read. gRPC's usual bound; a hundred descriptors of Envoy take about 10 KiB.
+/// The largest request: gRPC's usual bound; a hundred descriptors of Envoy take about 10 KiB.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// A body in pieces, of which the last one is unknown until it is read.
+    /// A body in pieces, whose last piece is not known before it is read.
     struct Pieces(VecDeque<usize>);
 
     impl Body for Pieces {

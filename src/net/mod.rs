@@ -1,4 +1,4 @@
-//! Sockets, the same for every port: addresses, listeners, bounded connections, and the HTTP version of a peer.
+//! Sockets, the same for every port: addresses, listeners, the limit on connections, and detection of HTTP/1 or HTTP/2.
 
 mod accept;
 mod address;

@@ -1,4 +1,4 @@
-//! The first bytes of a connection show which HTTP version the peer uses; a peer that sends none loses its slot.
+//! Detects HTTP/1 or HTTP/2 by the first bytes of a connection, and closes the connection of a peer that sends none.
 
 use std::io;
 use std::pin::Pin;
@@ -17,30 +17,30 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-/// Why a connection never began.
+/// Why no protocol was detected.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpeningError {
-    /// It said nothing, or not enough, for ten seconds.
-    #[error("the peer was silent")]
+    /// The peer sent nothing, or too little, for ten seconds.
+    #[error("the peer sent nothing in time")]
     Silent,
-    /// It ended.
-    #[error("the peer left: {0}")]
+    /// The peer closed the connection.
+    #[error("the peer closed the connection: {0}")]
     Left(#[from] io::Error),
 }
 
-/// A connection of which the first bytes were read; they are read again.
+/// A connection whose first bytes were read; reading it returns them again.
 #[derive(Debug)]
 pub(crate) struct Opened<S> {
     first: [u8; PREFACE.len()],
-    /// What of `first` is still to be read again.
+    /// The part of `first` that has not been read again.
     unread: std::ops::Range<usize>,
     stream: S,
 }
 
-/// Reads until the protocol is known.
+/// Reads as much as is necessary to detect the protocol.
 ///
 /// # Errors
-/// When the peer leaves or is silent.
+/// The peer closes the connection, or sends nothing.
 pub(crate) async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
     open_within(DEADLINE, stream).await
 }

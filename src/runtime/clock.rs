@@ -1,4 +1,4 @@
-//! The only place that reads time.
+//! The clock: the only module that reads the time.
 
 #![allow(clippy::disallowed_methods)] // This is the place that reads time.
 
@@ -7,11 +7,11 @@ use std::time::{Instant, SystemTime};
 
 use crate::units::{Nanos, Timestamp};
 
-/// Gives `now` for the whole process: wall-clock time that never goes backwards.
+/// The clock of the process: wall-clock time that never goes backwards.
 ///
-/// Time runs on the monotonic clock from the wall-clock instant at which the process began. A wall clock that is set
-/// forward is followed at the next [`follow`](Clock::follow); one that is set back is not (windows would open again),
-/// and [`ahead`](Clock::ahead) gives the difference.
+/// It adds monotonic time to the wall-clock time at the start of the process. If the wall clock is set forward, the clock
+/// follows at the next [`follow`](Clock::follow). If it is set back, the clock does not follow (old windows would open
+/// again), and [`ahead`](Clock::ahead) returns the difference.
 #[derive(Debug)]
 pub struct Clock {
     origin: Instant,
@@ -25,13 +25,13 @@ impl Clock {
         Self { origin: Instant::now(), base_ns: AtomicU64::new(wall_ns()) }
     }
 
-    /// The present instant. Cost: one read of the monotonic clock, no shared write.
+    /// The current instant. Cost: one read of the monotonic clock, no shared write.
     pub fn now(&self) -> Timestamp {
         let elapsed = Nanos::from(self.origin.elapsed());
         Timestamp::from_ns(self.base_ns.load(Ordering::Relaxed)).plus(elapsed)
     }
 
-    /// Catches up with a wall clock that was set forward. Called now and then, off the decision path.
+    /// Catches up with a wall clock that was set forward. Called regularly, off the decision path.
     pub fn follow(&self) {
         let base = wall_ns().saturating_sub(Nanos::from(self.origin.elapsed()).as_ns());
         self.base_ns.fetch_max(base, Ordering::Relaxed);
@@ -49,12 +49,12 @@ fn wall_ns() -> u64 {
     since.map_or(0, |length| Nanos::from(length).as_ns())
 }
 
-/// Measures how long something took, for metrics; no decision depends on it.
+/// Measures durations for metrics; no decision depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);
 
 impl Stopwatch {
-    /// Begins to measure.
+    /// Starts to measure.
     pub fn start() -> Self {
         Self(Instant::now())
     }

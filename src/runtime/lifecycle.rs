@@ -1,13 +1,13 @@
-//! The phases of the process, from start to the last answer, and the signals that move it on.
+//! The phases of the process, from the start to the last answer, and the signals that change them.
 //!
 //! ```text
 //! Starting --configuration loaded, all listeners bound--> Serving --SIGTERM or SIGINT--> Draining
 //!     --drain delay--> Stopping --deadline near--> Closing
 //! ```
-//! Health is SERVING in `Serving` only. New connections and checks are served in `Draining` too, because clients learn
-//! of the change only at their next health check. In `Stopping` listeners close and connections end when their last
-//! answer is sent; in `Closing`, shortly before the deadline, delayed replies are answered with UNAVAILABLE. One
-//! deadline, counted from the signal, bounds it all; a second signal ends the process at once.
+//! Health is SERVING only in `Serving`. New connections and checks are served in `Draining` too, because clients notice the
+//! change only at their next health check. In `Stopping` listeners close, and connections end when their last answer is
+//! sent. In `Closing`, shortly before the deadline, delayed replies are answered UNAVAILABLE. One deadline, counted from the
+//! signal, bounds all phases; a second signal ends the process at once.
 
 use std::io;
 
@@ -21,15 +21,15 @@ pub enum Phase {
     Starting,
     /// Ready.
     Serving,
-    /// Asked to stop; still serves while clients move to other servers.
+    /// A signal stops the process; it still serves while clients move to other replicas.
     Draining,
-    /// Ends what is open.
+    /// Listeners and connections end.
     Stopping,
-    /// The deadline is near: delayed replies are answered with UNAVAILABLE.
+    /// The deadline is near: delayed replies are answered UNAVAILABLE.
     Closing,
 }
 
-/// Moves the process from phase to phase, never back.
+/// Advances the phase of the process, never back.
 #[derive(Debug)]
 pub struct Lifecycle(watch::Sender<Phase>);
 
@@ -40,7 +40,7 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// Moves on to `phase`, and wakes all who wait for it; nothing when it is past already.
+    /// Advances to `phase`, and wakes all tasks that wait for it. Does nothing if the phase has passed already.
     pub fn advance(&self, phase: Phase) {
         self.0.send_if_modified(|now| {
             let later = *now < phase;
@@ -49,7 +49,7 @@ impl Lifecycle {
         });
     }
 
-    /// A view of the phase for those who follow it.
+    /// A handle to read and await the phase.
     pub fn phases(&self) -> Phases {
         Phases(self.0.subscribe())
     }
@@ -60,25 +60,25 @@ impl Lifecycle {
 pub struct Phases(watch::Receiver<Phase>);
 
 impl Phases {
-    /// The phase now.
+    /// The current phase.
     pub fn now(&self) -> Phase {
         *self.0.borrow()
     }
 
-    /// Waits until the process stops; returns at once when it does already. Cancel safe.
+    /// Waits for `Stopping`; returns at once if that has begun already. Cancel safe.
     pub async fn stopping(&mut self) {
-        // An error means that the sender is gone, so the process ends.
+        // An error means that the sender was dropped, because the process ends.
         let _ended = self.0.wait_for(|phase| *phase >= Phase::Stopping).await;
     }
 
-    /// Waits until the deadline of a shutdown is near. Cancel safe.
+    /// Waits for `Closing`. Cancel safe.
     pub async fn closing(&mut self) {
-        // An error means that the sender is gone, so the process ends.
+        // An error means that the sender was dropped, because the process ends.
         let _ended = self.0.wait_for(|phase| *phase >= Phase::Closing).await;
     }
 
-    /// The same phases through a value of the caller's own runtime: what a thread's connections wait on, and look at each
-    /// time they wake, is then on cache lines that no other thread writes.
+    /// The same phases through a channel in the caller's runtime, so that the connections of a thread, which read the phase each
+    /// time they wake, use cache lines that no other thread writes.
     pub fn relayed(&self) -> Self {
         let (mut all, local) = (self.clone(), Lifecycle(watch::Sender::new(self.now())));
         let relayed = local.phases();
@@ -86,7 +86,7 @@ impl Phases {
             loop {
                 local.advance(all.now());
                 if all.0.changed().await.is_err() {
-                    // The sender is gone: so is this one, with the task.
+                    // The sender was dropped: this one ends with the task.
                     return;
                 }
             }
@@ -100,7 +100,7 @@ impl Phases {
     }
 }
 
-/// What a signal asks for.
+/// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// SIGTERM or SIGINT.
@@ -109,7 +109,7 @@ pub enum Request {
     Reload,
 }
 
-/// The signals that the process listens to.
+/// The signals that the process handles.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Receiver,
@@ -118,10 +118,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes the signals over from the system, which would end the process.
+    /// Installs handlers for the signals, which would otherwise end the process.
     ///
     /// # Errors
-    /// When the system fails.
+    /// The system reports an error.
     pub fn listen() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -140,7 +140,7 @@ impl Signals {
         }
     }
 
-    /// Waits for SIGTERM or SIGINT, whatever comes before. Cancel safe.
+    /// Waits for SIGTERM or SIGINT, and ignores other signals. Cancel safe.
     pub async fn stop(&mut self) -> &'static str {
         loop {
             if let Request::Stop(name) = self.next().await {

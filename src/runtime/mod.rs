@@ -1,4 +1,4 @@
-//! What the process runs on: its clock, its phases, its threads, and what the kernel reports about it.
+//! The clock, the phases and the threads of the process, and its cost as the kernel reports it.
 
 pub mod clock;
 pub mod lifecycle;

@@ -1,10 +1,10 @@
-//! What a process costs, from `/proc` of Linux.
+//! The cost of a process, from Linux's `/proc`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::{fs, io};
 
-/// A process whose cost is looked at.
+/// A process whose cost is measured.
 #[derive(Clone, Debug)]
 pub struct Process {
     dir: PathBuf,
@@ -13,17 +13,17 @@ pub struct Process {
 /// The cost of a process so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Time on a processor in nanoseconds, of each thread that lives, or of the process as number 0.
+    /// CPU time in nanoseconds of each running thread, or of the process as thread 0.
     cpu_ns: BTreeMap<u32, u64>,
-    /// Bytes of memory in use.
+    /// Resident memory in bytes.
     pub resident_bytes: u64,
 }
 
 impl Process {
-    /// The process of that number.
+    /// The process with that id.
     ///
     /// # Errors
-    /// There is none, it may not be looked at, or the system has no `/proc`.
+    /// There is none, permission is denied, or the system has no `/proc`.
     pub fn with_pid(pid: u32) -> io::Result<Self> {
         let process = Self { dir: format!("/proc/{pid}").into() };
         process.cost().map(|_| process)
@@ -34,11 +34,11 @@ impl Process {
         Self { dir: "/proc/self".into() }
     }
 
-    /// What it has cost until now. The scheduler's own count to the nanosecond where the kernel reports it (it lags by up to
-    /// a tick, about 4 ms a thread, for what runs at this moment), otherwise in ticks of 10 ms.
+    /// The cost until now. CPU time is the scheduler's nanosecond count if the kernel provides it (for running threads it lags by
+    /// up to a tick, about 4 ms per thread), otherwise in ticks of 10 ms.
     ///
     /// # Errors
-    /// The process has ended, or may not be looked at.
+    /// The process has ended, or permission is denied.
     pub fn cost(&self) -> io::Result<Cost> {
         let read = |name: &str| fs::read_to_string(self.dir.join(name));
         let cpu_ns = match self.threads() {
@@ -48,12 +48,12 @@ impl Process {
         Ok(Cost { cpu_ns, resident_bytes: parse(&read("status")?, resident_bytes)? })
     }
 
-    /// Nothing when one of them has no count.
+    /// `None` if a thread has no count.
     fn threads(&self) -> Option<BTreeMap<u32, u64>> {
         let mut threads = BTreeMap::new();
         for thread in fs::read_dir(self.dir.join("task")).ok()? {
             let dir = thread.ok()?.path();
-            // A thread may end at any moment.
+            // A thread may end at any time.
             let Ok(reported) = fs::read_to_string(dir.join("schedstat")) else { continue };
             let id = dir.file_name()?.to_str()?.parse().ok()?;
             threads.insert(id, reported.split(' ').next()?.parse().ok()?);
@@ -63,7 +63,7 @@ impl Process {
 }
 
 impl Cost {
-    /// Nanoseconds on a processor since `earlier`. Those of a thread that has ended since then are lost.
+    /// CPU time in nanoseconds since `earlier`. That of threads that have ended since then is lost.
     pub fn cpu_ns_since(&self, earlier: &Self) -> u64 {
         let since = |(id, ns): (&u32, &u64)| ns.saturating_sub(earlier.cpu_ns.get(id).copied().unwrap_or(0));
         self.cpu_ns.iter().map(since).sum()
@@ -74,7 +74,7 @@ fn parse(text: &str, reader: impl Fn(&str) -> Option<u64>) -> io::Result<u64> {
     reader(text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown format"))
 }
 
-/// `utime` and `stime`, the 14th and 15th field; the second one, a name in parentheses, may hold anything.
+/// `utime` and `stime`, the 14th and 15th field; the second one, a name in parentheses, may contain anything.
 fn stat_ns(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
     let mut ticks = || fields.next()?.parse::<u64>().ok();
@@ -87,7 +87,7 @@ fn resident_bytes(status: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
 }
 
-/// USER_HZ is 100 on every Linux that has an interface for other programs.
+/// USER_HZ, which is 100 in the interface of every Linux.
 const TICK_NS: u64 = 10_000_000;
 
 #[cfg(test)]

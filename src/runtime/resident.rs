@@ -1,8 +1,8 @@
-//! The memory of the process, as the system counts it.
+//! The resident memory of the process.
 
 use std::fs;
 
-/// Bytes of memory that the process has in use; nothing where the system does not report it (only Linux does).
+/// Resident memory of the process in bytes; `None` if the system does not report it (only Linux does).
 pub(crate) fn resident_bytes() -> Option<u64> {
     read(&fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -1,9 +1,9 @@
-//! Background threads: they give way to the threads that decide.
+//! Background threads, with a lower priority than the threads that decide.
 //!
-//! Reports to a hundred observers, a query of the history or a step of the sweep take up to milliseconds of a core. Where
-//! cores are few, a check that arrives meanwhile would wait until the scheduler's slice is over. At a lower priority, who
-//! decides goes first as soon as there is something to decide, and the rest has what is left: a quarter of a core that is
-//! otherwise busy, or next to nothing for those who only look on.
+//! Reports to a hundred observers, a query of the history or a step of the sweep take up to milliseconds of a core. On few
+//! cores, a check that arrives meanwhile would wait until the scheduler's time slice is over. With a lower priority for these
+//! threads, checks are decided first. On a busy core, background threads still get a quarter of it, and threads for observers
+//! nearly nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -12,33 +12,33 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// A background thread with a lower priority than those that decide, until it is stopped.
+/// A background thread, with a lower priority than decisions, that runs until it is stopped.
 ///
-/// Dropping it stops and joins the thread, so what it does between two waits must not take long; see
-/// [`Worker::stop_within`] for one that may.
+/// Dropping it stops the thread and waits for its end, so its work between two waits must be short; see
+/// [`Worker::stop_within`] otherwise.
 #[derive(Debug)]
 pub struct Worker {
     signal: Arc<Signal>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the thread of a [`Worker`] waits on.
+/// The signal on which the thread of a [`Worker`] waits.
 #[derive(Debug)]
 pub struct Stop(Arc<Signal>);
 
-/// Ends the waits of a [`Worker`] before their time.
+/// Ends a wait of a [`Worker`] early.
 #[derive(Clone, Debug)]
 pub struct Waker(Arc<Signal>);
 
-/// Why a wait is over.
+/// Why a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Wait {
     /// The time has passed.
     Elapsed,
-    /// A [`Waker`] ended it; reported before [`Wait::Stopped`], so that nothing it was woken for is left undone.
+    /// A [`Waker`] ended it. Reported before [`Wait::Stopped`], so that the work it was woken for is still done.
     Woken,
-    /// The thread is to end.
+    /// The thread has to end.
     Stopped,
 }
 
@@ -63,10 +63,11 @@ impl Signal {
 }
 
 impl Worker {
-    /// Starts a thread with the name that the system shows (15 bytes of it). `body` returns once [`Stop::wait`] says so.
+    /// Starts a thread with this name (the system shows 15 bytes of it). `body` must return when [`Stop::wait`] returns
+    /// [`Wait::Stopped`].
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The system cannot start another thread.
     pub fn spawn<F>(name: &str, body: F) -> io::Result<Self>
     where
         F: FnOnce(&Stop) + Send + 'static,
@@ -80,23 +81,23 @@ impl Worker {
         Ok(Self { signal, thread: Some(thread) })
     }
 
-    /// What wakes this worker.
+    /// A waker for this worker.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.signal))
     }
 
-    /// Asks the thread to stop, and waits for its end.
+    /// Stops the thread, and waits for its end.
     pub fn stop(&mut self) {
         self.signal.change(|state| state.stopped = true);
         // A worker that is dropped by its own thread cannot wait for itself.
         if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != current().id()) {
-            // A thread that panicked has said so itself.
+            // A panic of the thread was reported already.
             let _ended = thread.join();
         }
     }
 
-    /// Asks the thread to stop, and waits for its end, but no longer than `timeout`: then it is left to itself. Whether
-    /// it has ended.
+    /// Stops the thread, and waits for its end for at most `timeout`; after that the thread is detached. Returns whether it has
+    /// ended.
     pub fn stop_within(&mut self, timeout: Duration) -> bool {
         self.signal.change(|state| state.stopped = true);
         let mut state = self.signal.state.lock();
@@ -132,18 +133,18 @@ impl Stop {
         }
     }
 
-    /// Whether the thread is to end, without a wait.
+    /// Whether the thread has to end. Does not wait.
     pub fn is_stopped(&self) -> bool {
         self.0.state.lock().stopped
     }
 
-    /// What wakes this worker.
+    /// A waker for this worker.
     pub fn waker(&self) -> Waker {
         Waker(Arc::clone(&self.0))
     }
 }
 
-/// The thread has ended, by a panic or not.
+/// Marks the thread as ended, also after a panic.
 impl Drop for Stop {
     fn drop(&mut self) {
         self.0.change(|state| state.ended = true);
@@ -151,26 +152,25 @@ impl Drop for Stop {
 }
 
 impl Waker {
-    /// Ends the wait under way, or else the next one.
+    /// Ends the current wait, or else the next one.
     pub fn wake(&self) {
         self.0.change(|state| state.woken = true);
     }
 }
 
-/// Makes the calling thread, for good, one that works for those who look on: it has next to nothing of a core that is
-/// otherwise busy.
-pub fn come_last() {
+/// Gives the calling thread the lowest priority, for the rest of its life. On a busy core it gets nearly nothing.
+pub fn use_lowest_priority() {
     lower_priority(LAST);
 }
 
 fn lower_priority(steps: i32) {
-    // On Linux a thread has a priority of its own. Lowering it is never rejected; where it were, all would be as before.
+    // On Linux each thread has its own priority. Lowering it always succeeds; if not, the priority is unchanged.
     let _as_before = rustix::process::nice(steps);
 }
 
-/// Of niceness: each step is worth a fifth less of a contended core, so five leave a quarter to three quarters.
+/// Steps of niceness: each reduces the share of a contended core by a fifth, so after five the shares are 1 to 3.
 const STEPS: i32 = 5;
-/// The least that there is: a seventieth of a contended core.
+/// The lowest priority: a seventieth of a contended core.
 const LAST: i32 = 19;
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub(crate) struct ConfigPaths(pub Vec<PathBuf>);
 
 /// What [`ConfigPath`] is read from.
 #[derive(Args)]
-struct One {
+struct PathArgs {
     /// File or directory with the rules: of a directory, every *.yaml and *.yml file below it (dot files are skipped)
     ///
     /// `serve` reloads it when it changes and on SIGHUP; if the new rules do not load, the current ones stay in force.
@@ -30,7 +30,7 @@ struct One {
 
 /// What [`ConfigPaths`] is read from.
 #[derive(Args)]
-struct Several {
+struct PathsArgs {
     /// Files or directories with the rules, or - for standard input; several form one configuration
     #[arg(value_name = "PATH", required_unless_present = "config")]
     path: Vec<PathBuf>,
@@ -49,9 +49,6 @@ struct Flag {
 /// The paths given: as arguments, by the flag, or else by the variable.
 fn paths(matches: &ArgMatches) -> Result<Vec<PathBuf>, Error> {
     let arguments: Vec<PathBuf> = matches.get_many("path").into_iter().flatten().cloned().collect();
-    if arguments.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
-        return Err(Error::raw(ErrorKind::ArgumentConflict, "- is standard input, which can be read only once\n"));
-    }
     let flag = matches.get_one::<PathBuf>("config");
     let is_typed = matches.value_source("config") == Some(ValueSource::CommandLine);
     match flag {
@@ -77,17 +74,22 @@ impl FromArgMatches for ConfigPath {
 
 impl Args for ConfigPath {
     fn augment_args(command: Command) -> Command {
-        One::augment_args(command)
+        PathArgs::augment_args(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        One::augment_args_for_update(command)
+        PathArgs::augment_args_for_update(command)
     }
 }
 
 impl FromArgMatches for ConfigPaths {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        paths(matches).map(Self)
+        let paths = paths(matches)?;
+        if paths.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+            let text = "PATH - is given twice, but standard input can be read only once: give it once\n";
+            return Err(Error::raw(ErrorKind::ArgumentConflict, text));
+        }
+        Ok(Self(paths))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -98,11 +100,11 @@ impl FromArgMatches for ConfigPaths {
 
 impl Args for ConfigPaths {
     fn augment_args(command: Command) -> Command {
-        Several::augment_args(command)
+        PathsArgs::augment_args(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        Several::augment_args_for_update(command)
+        PathsArgs::augment_args_for_update(command)
     }
 }
 
@@ -136,5 +138,10 @@ mod tests {
                 assert_eq!(given::<ConfigPath>(line).map(|path| vec![path.0]), expected, "{line}");
             }
         }
+    }
+    #[test]
+    fn standard_input_is_read_once() {
+        let paths = |line| given::<ConfigPaths>(line).map(|paths| paths.0.len());
+        assert_eq!((paths("a - b"), paths("a - -")), (Ok(3), Err(ErrorKind::ArgumentConflict)));
     }
 }

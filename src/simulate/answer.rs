@@ -1,4 +1,4 @@
-//! Writes one decision as a line.
+//! Writes a decision as one line.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Reads a line that is a `/json` body: a `RateLimitRequest` in protojson.
+//! Reads a line with a `/json` body: a `RateLimitRequest` in protojson.
 
 use std::fmt;
 
@@ -10,17 +10,16 @@ use serde_json::value::RawValue;
 use crate::api::rls::{self, json};
 use crate::limiter::Check;
 
-/// A check as `/json` takes it, and its optional time.
+/// A check in the format of `/json`, with an optional time.
 #[derive(Debug)]
 pub(super) struct Body<'a> {
-    /// `at` as written in the line. `/json` knows no such field, so what was recorded from it has none.
+    /// The field `at` of the line. `/json` has no such field, so recorded bodies do not have it.
     pub(super) at: Option<&'a RawValue>,
     request: Bytes,
 }
 
 impl<'a> Body<'a> {
-    /// Reads the line; `None` when it is not written as a body: a body is recognized by an entry that is an object, or a field
-    /// that only a body has.
+    /// Reads the line; `None` if it is not a body. A body has an entry that is an object, or a field that only bodies have.
     pub(super) fn read(line: &'a str) -> Option<Result<Self, String>> {
         let Fields(fields) = serde_json::from_str(line).ok()?;
         let is_body = fields.iter().any(|(name, raw)| match name.as_str() {
@@ -38,7 +37,7 @@ impl<'a> Body<'a> {
         if times.next().is_some() {
             return Err("is not a check: duplicate field `at`".to_owned());
         }
-        // The others as they stand, for the reader of `/json` to judge.
+        // The other fields are left to the reader of `/json`.
         let others = fields.iter().filter(|(name, _)| name != "at");
         let others: Vec<_> =
             others.map(|(name, raw)| format!("{}:{}", Value::from(name.as_str()), raw.get())).collect();
@@ -60,10 +59,10 @@ fn has_body_form(descriptors: &Value) -> bool {
     descriptors.as_array().is_some_and(|descriptors| descriptors.iter().any(of_body))
 }
 
-/// What a trace's own lines call `hits` and `negative`.
+/// The fields that the trace's own format calls `hits` and `negative`.
 const BODY_FIELDS: [&str; 4] = ["hitsAddend", "hits_addend", "isNegativeHits", "is_negative_hits"];
 
-/// The fields of an object in their order, repeated ones too.
+/// The fields of an object in their order, including repeated ones.
 struct Fields<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Fields<'de> {

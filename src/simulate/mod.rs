@@ -1,7 +1,7 @@
-//! The engine that serves, on a virtual clock: one check a line in, one decision a line out.
+//! Replays a trace of checks on a virtual clock, with the limiter of the service: one check per line in, one decision out.
 //!
-//! The trace's format is the contract's section 5, and bodies of `/json` ([`body`]) are taken as well; [`trace`] reads it,
-//! [`answer`] writes it, [`summary`] and [`unmatched`] sum it up.
+//! `docs/CLI.md` describes the format of traces; bodies of `/json` ([`body`]) are accepted too. [`trace`] reads checks,
+//! [`answer`] writes decisions, [`summary`] and [`unmatched`] sum them up.
 
 mod answer;
 mod body;
@@ -19,7 +19,7 @@ use crate::units::Timestamp;
 
 use summary::Summary;
 
-/// Why a run stopped.
+/// Why a run stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
     /// A line could not be read as a check.
@@ -30,24 +30,25 @@ pub enum SimulateError {
         /// What is wrong with it.
         what: String,
     },
-    /// The trace could not be read or the answer not be written.
+    /// The trace could not be read, or a decision could not be written.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// What a run prints.
+/// The output of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// One decision a line.
+    /// One decision per line.
     Decisions,
-    /// Sums per rule, and the busiest counters, at the end.
+    /// The sums per rule and the busiest counters, at the end.
     Summary,
 }
 
-/// Decides about every check of `trace`, in its order.
+/// Decides every check of `trace`, in order.
 ///
 /// # Errors
-/// The first line that is no check or goes back in time; what was decided before it is written. A failing reader or writer.
+/// The first line that is not a check or goes back in time (decisions before it are written), or an error of the reader or
+/// the writer.
 pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: Output) -> Result<(), SimulateError> {
     let mut summary = Summary::default();
     let mut last = Last { at: to_raw_value(&0).map_err(io::Error::from)?, now: Timestamp::EPOCH };
@@ -84,9 +85,9 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
     result
 }
 
-/// The time of the line before: that of a line without one, and the least that the next may have.
+/// The time of the previous line: that of the next line if it has none, and its lower bound otherwise.
 struct Last {
-    /// As the line had it.
+    /// As written in the line.
     at: Box<RawValue>,
     now: Timestamp,
 }
@@ -102,5 +103,5 @@ impl Last {
     }
 }
 
-/// How often spent counters are freed: a long trace over many keys takes the memory of its live ones.
+/// How often expired counters are freed, so that a long trace with many keys needs only the memory of its live ones.
 const LINES_PER_SWEEP: u64 = 1_000_000;

@@ -1,4 +1,4 @@
-//! What a configuration would have done to a trace: sums per rule, and the busiest counters.
+//! The effect of a configuration on a trace: sums per rule, and the busiest counters.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use crate::rules::{Charge, RuleLimit, RuleSet};
 use crate::sanitize::sanitize;
 use crate::usage::{Measure, RequestCounts, Usage};
 
-/// Sums over a run. Those per rule are the usage's own; those per counter are kept here.
+/// Sums over a run. Those per rule come from the usage; those per counter are kept here.
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     checks: u64,
@@ -18,7 +18,7 @@ pub(super) struct Summary {
     unmatched: Unmatched,
 }
 
-/// How busy one counter was.
+/// The sums of one counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Busy {
     hits: u64,
@@ -31,7 +31,7 @@ impl Summary {
         self.checks += 1;
         self.denied += u64::from(decision.code == Code::OverLimit);
         self.unmatched.add(check, decision, rules.map(RuleSet::rules).unwrap_or_default());
-        // What a check denied all or nothing leaves uncharged is in no counter, as in the sums per rule.
+        // Descriptors that an all-or-nothing denial left uncharged are in no counter, as in the sums per rule.
         let all_or_nothing = decision.domain.is_some_and(|domain| domain.charge == Charge::AllOrNothing);
         let rolled_back = all_or_nothing && decision.code == Code::OverLimit;
         for (descriptor, status) in check.descriptors.iter().zip(&decision.statuses) {
@@ -94,13 +94,13 @@ impl Summary {
     }
 }
 
-/// Whether a descriptor of a check that others denied was charged nothing.
+/// Whether a descriptor of a check that other descriptors denied was not charged.
 fn leaves_nothing(status: &Status<'_>) -> bool {
     let keeps = |limit: &RuleLimit| limit.limit.keeps_denied();
     status.denied.is_none() && !status.rule.is_some_and(|rule| rule.limits.iter().any(keeps))
 }
 
-/// The requests of the values of one entry key, most first, and `other`, which no value is taken for.
+/// The requests by the values of one entry key, most first, and `(other)`, which cannot be mistaken for a value.
 fn write_requests(out: &mut impl Write, values: &[RequestCounts]) -> io::Result<()> {
     let Some(key) = values.first().map(|first| &first.name.key) else { return Ok(()) };
     let mut busiest: Vec<_> = values.iter().filter(|value| !value.other).collect();
@@ -141,7 +141,7 @@ fn write_table(out: &mut impl Write, rows: &[Vec<String>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Counters that are tracked individually, 200 bytes each: beyond that the busiest have long shown.
+/// Counters that are tracked individually, 200 bytes each: the busiest ones appear among far fewer.
 const MAX_COUNTERS: usize = 1_000_000;
 /// Counters, and values of each entry key, that a summary shows.
 const BUSIEST: usize = 10;

@@ -1,4 +1,4 @@
-//! Reads one line of a trace: a check in the trace's own form, or a `/json` body.
+//! Reads one line of a trace: a check in the trace's own format, or a `/json` body.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,9 +11,9 @@ use crate::units::Timestamp;
 /// One line of a trace.
 #[derive(Debug)]
 pub(super) enum Line<'a> {
-    /// In the trace's own form.
+    /// In the trace's own format.
     Own(OwnLine<'a>),
-    /// As `/json` takes it.
+    /// In the format of `/json`.
     Body(Body<'a>),
 }
 
@@ -26,7 +26,7 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// `at` as written in the line; only a body may omit it.
+    /// The field `at` of the line; it is optional only in a body.
     pub(super) fn at(&self) -> Option<&'a RawValue> {
         match self {
             Self::Own(line) => Some(line.at),
@@ -42,7 +42,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// One check, in the trace's own form.
+/// One check in the trace's own format.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct OwnLine<'a> {
@@ -110,7 +110,7 @@ impl LineOverride {
     }
 }
 
-/// The instant that a line's `at` names.
+/// The instant of the field `at`.
 pub(super) fn instant(at: &RawValue) -> Result<Timestamp, String> {
     let text = at.get();
     let inner = serde_json::from_str::<String>(text);
@@ -120,7 +120,7 @@ pub(super) fn instant(at: &RawValue) -> Result<Timestamp, String> {
     })
 }
 
-/// Decimal seconds to the nanosecond, without the detour over a double; what is finer is cut off.
+/// Decimal seconds with nanosecond precision, without conversion to a double; further digits are cut off.
 fn seconds(text: &str) -> Option<Timestamp> {
     if let Some((mantissa, exponent)) = text.split_once(['e', 'E']) {
         return scaled(mantissa, exponent.parse::<i32>().ok()?);

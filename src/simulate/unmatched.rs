@@ -1,15 +1,15 @@
-//! What of a trace matched nothing: a mistyped domain or key limits nobody, and no rule's sums show it.
+//! The checks of a trace that matched no rule: a mistyped domain or key limits nothing, which no rule's sums would show.
 
 use std::collections::HashMap;
 
 use crate::limiter::{Check, Decision};
 use crate::rules::Rule;
 
-/// Checks and descriptors that no rule was found for, by domain.
+/// Checks and descriptors that matched no rule, by domain.
 #[derive(Debug, Default)]
 pub(super) struct Unmatched {
     domains: HashMap<String, Counts>,
-    /// Of the domains beyond [`MAX_DOMAINS`].
+    /// Shared by all domains beyond [`MAX_DOMAINS`].
     others: Counts,
 }
 
@@ -23,8 +23,8 @@ struct Counts {
 }
 
 impl Unmatched {
-    /// Counts the descriptors that neither match a rule nor bring a limit of their own. One whose rule another rule
-    /// replaces has matched.
+    /// Counts the descriptors that neither match a rule nor have a request override. A descriptor whose rule is replaced by
+    /// another rule has matched.
     pub(super) fn add(&mut self, check: &Check<'_>, decision: &Decision<'_>, rules: &[Rule]) {
         let descriptors = check.descriptors.iter().zip(&decision.statuses);
         let unmatched = descriptors.filter(|(descriptor, status)| {
@@ -43,7 +43,7 @@ impl Unmatched {
         counts.unknown = decision.domain.is_none();
     }
 
-    /// A row for each domain with its counts and the reason, most descriptors first; nothing when everything matched.
+    /// A row for each domain with its counts and the reason, most descriptors first; none if everything matched.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let mut domains: Vec<_> = self.domains.iter().collect();
         domains.sort_by(|(a, x), (b, y)| y.descriptors.cmp(&x.descriptors).then_with(|| a.cmp(b)));

@@ -1,5 +1,5 @@
-//! Requests by the values of the entry keys that `usage: by` of a domain names: once per check, whichever descriptor
-//! carries the entry, and however many of them denied.
+//! Requests by the values of the entry keys in `usage: by` of a domain. Each check is counted once, whichever of its
+//! descriptors has the entry, and however many of them were denied.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::series_table::{SeriesName, SeriesTable, Slot};
 use super::{Counts, Series, Totals, WorkerSlot};
 
-/// An entry key that a domain counts requests by.
+/// An entry key by which a domain counts requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryKey {
     /// The domain.
@@ -19,7 +19,7 @@ pub struct EntryKey {
     pub key: String,
 }
 
-/// Which requests are counted together: those with one value of an entry key. Ordered by domain, key, value.
+/// The identity of a series of requests: one value of an entry key. Ordered by domain, key, value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestName {
     /// The key.
@@ -31,30 +31,30 @@ pub struct RequestName {
 /// The requests with one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestCounts {
-    /// Which requests.
+    /// The identity of the series.
     pub name: Arc<RequestName>,
-    /// All values of the key without a series of their own.
+    /// Whether these are all values of the key that are not tracked individually.
     pub other: bool,
-    /// Their sums; only requests and hits, admitted and denied, are known.
+    /// Their sums: only requests and hits, admitted and denied, are counted.
     pub totals: Totals,
 }
 
-/// Where the requests of one entry key are counted.
+/// The counts of requests of one entry key.
 #[derive(Debug)]
 pub struct KeyUsage {
     number: usize,
     other_name: Arc<RequestName>,
-    /// What has no series of its own.
+    /// The values that are not tracked individually.
     other: Counts,
 }
 
-/// All requests that are counted by an entry key.
+/// The counts of requests by entry keys.
 #[derive(Debug)]
 pub(super) struct ByEntry {
     workers: usize,
-    /// They outlive reloads, so that counts never go back.
+    /// Kept over reloads, so that counts never decrease.
     keys: DashMap<EntryKey, Arc<KeyUsage>, ahash::RandomState>,
-    /// The keys beyond [`MAX_KEYS`], together.
+    /// Shared by all keys beyond [`MAX_KEYS`].
     other: Arc<KeyUsage>,
     next: AtomicUsize,
     values: SeriesTable<RequestName>,
@@ -90,7 +90,7 @@ impl ByEntry {
         }
     }
 
-    /// Where requests of a configured key are counted; the same place after a reload.
+    /// The counts of a configured key; the same ones after a reload.
     pub(super) fn for_key(&self, domain: &str, key: &str) -> Arc<KeyUsage> {
         let name = EntryKey { domain: domain.into(), key: key.into() };
         if let Some(found) = self.keys.get(&name) {
@@ -117,12 +117,12 @@ impl ByEntry {
         self.values.series(&id, key.number, name)
     }
 
-    /// How many values have a series.
+    /// The number of values that have a series.
     pub(super) fn values(&self) -> usize {
         self.values.used()
     }
 
-    /// Every value that was counted, by domain, key and value; after those of a key its `other`, if it has any.
+    /// Every value that was counted, by domain, key and value; the values of a key are followed by its `other`, if there is one.
     pub(super) fn read(&self) -> Vec<RequestCounts> {
         let counts = |name: &Arc<RequestName>, slot: Option<&Slot>| RequestCounts {
             name: Arc::clone(name),
@@ -138,17 +138,17 @@ impl ByEntry {
                 all.push(RequestCounts { name: Arc::clone(&key.other_name), other: true, totals });
             }
         }
-        // Nearly sorted already, which the stable sort makes use of.
+        // Nearly sorted already, which makes the stable sort fast.
         all.sort_by(|a, b| (&a.name.key, a.other, &a.name.value).cmp(&(&b.name.key, b.other, &b.name.value)));
         all
     }
 }
 
-/// The name of what takes the keys that do not fit.
+/// The name of the series for keys beyond the bound.
 const OTHER: &str = "other";
-/// Keys of all domains, over all reloads: ten times as many domains as the largest configuration known has, with 8 each.
+/// Keys of all domains, over all reloads: 8 keys each for ten times the domains of the largest known configuration.
 const MAX_KEYS: usize = 10_000;
-/// The longest value with a series of its own: names of people, tenants and partners are shorter.
+/// The longest value that is tracked individually: names of people, tenants and partners are shorter.
 const MAX_VALUE_BYTES: usize = 256;
-/// A number and a value of ordinary length need no heap.
+/// A number and a value of usual length need no heap allocation.
 const INLINE: usize = 64;

@@ -1,7 +1,7 @@
 //! The counters of one rule.
 //!
-//! What has a series of its own ([`super::series_table`]) is counted there, the rest here: so a rule's sums are sums of
-//! what only grows, they are exact, and they never go back.
+//! Counters that are tracked individually are counted in their series ([`super::series_table`]), the others here. The sums of
+//! a rule add up numbers that only grow, so they are exact and never decrease.
 
 use super::measure::{COUNTED, Counters};
 use super::series_table::Slot;
@@ -9,7 +9,7 @@ use super::{Measure, Peak, Totals, WorkerSlot};
 use crate::engine::{Outcome, Reason, Verdict};
 use crate::units::Timestamp;
 
-/// The counters of one rule, a row of them for each worker slot.
+/// The counters of one rule, one set for each worker slot.
 #[derive(Debug)]
 pub struct Counts {
     workers: Box<[Row]>,
@@ -29,27 +29,27 @@ impl Counts {
         Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
     }
 
-    /// Counts a check that no limit was asked about. Cost: three atomic additions to a line that only this worker slot writes.
+    /// Counts a check without a limit. Cost: three atomic additions to a cache line that only this worker slot writes.
     pub fn record_unlimited(&self, worker: WorkerSlot, hits: u64) {
         let Some(row) = self.row(worker) else { return };
         row.counters.allow(hits);
         row.counters.add(Measure::RequestsUnlimited, 1);
     }
 
-    /// Counts hits that are given back.
+    /// Counts refunded hits.
     pub fn record_refund(&self, worker: WorkerSlot, hits: u64) {
         if let Some(row) = self.row(worker) {
             row.counters.add(Measure::HitsRefunded, hits);
         }
     }
 
-    /// Counts one check of `hits` hits that was answered with `outcome`, as the reference splits them; in `slot`, if the
-    /// counter has a series of its own.
+    /// Counts one check of `hits` hits with this `outcome`, split as in the reference; in `slot` if the counter is tracked
+    /// individually.
     ///
-    /// `capacity` is the limit that `outcome.before` and `outcome.after` are measured against.
+    /// `capacity` is the limit to which `outcome.before` and `outcome.after` refer.
     ///
-    /// Cost: two atomic additions for an admitted check that is neither near the limit nor queued, and one more where it
-    /// finds more of the limit used than any check before it in this minute.
+    /// Cost: two atomic additions for an admitted check that is neither near the limit nor queued, and one more if it finds more
+    /// of the limit used than any earlier check in this minute.
     pub fn record(&self, check: Recorded<'_>) {
         let Some(row) = self.row(check.worker) else { return };
         row.peak.raise(check.now, check.outcome.after, check.capacity);
@@ -71,7 +71,7 @@ impl Counts {
         }
     }
 
-    /// Counts a request by a value of one of its entries, in `slot` or here. Cost: two atomic additions.
+    /// Counts a request by the value of one of its entries, in `slot` or here. Cost: two atomic additions.
     pub(super) fn record_request(&self, worker: WorkerSlot, slot: Option<&Slot>, hits: u64, denied: bool) {
         match (slot, self.row(worker)) {
             (Some(slot), _) if denied => slot.0.deny(hits),
@@ -82,7 +82,7 @@ impl Counts {
         }
     }
 
-    /// The sums over all worker slots; what has a series of its own is not in the numbers of checks and hits.
+    /// The sums over all worker slots, without the checks and hits of counters that are tracked individually.
     pub(super) fn totals(&self) -> Totals {
         let mut sum = [0_u64; COUNTED];
         for row in &self.workers {
@@ -91,7 +91,7 @@ impl Counts {
         Totals::from_counted(sum.into_iter())
     }
 
-    /// The largest share of a limit that a check has found used in this minute or the one before, over all worker slots: from 0
+    /// The largest used share of a limit that a check has found in this minute or the one before, over all worker slots: from 0
     /// to 1.
     pub(super) fn saturation(&self, now: Timestamp) -> f64 {
         self.workers.iter().map(|row| row.peak.share(now)).fold(0.0, f64::max)
@@ -102,20 +102,20 @@ impl Counts {
     }
 }
 
-/// One decided check, as [`Counts::record`] counts it.
+/// One decided check, for [`Counts::record`].
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
-    /// Who counts.
+    /// The worker that decided it.
     pub worker: WorkerSlot,
-    /// When.
+    /// The time of the decision.
     pub now: Timestamp,
-    /// The counter's own series.
+    /// The series of the counter, if it is tracked individually.
     pub slot: Option<&'a Slot>,
-    /// The hits asked for.
+    /// The requested hits.
     pub hits: u64,
-    /// The answer.
+    /// The outcome.
     pub outcome: &'a Outcome,
-    /// What the outcome's hits are measured against.
+    /// The limit to which the hits of the outcome refer.
     pub capacity: u64,
     /// The rule is in shadow mode: nothing is denied.
     pub shadow: bool,
@@ -148,12 +148,12 @@ impl Row {
     }
 }
 
-/// The hits of a denied check that still fell between near and limit.
+/// The hits of a denied check between the near-limit threshold and the limit.
 fn near_share(outcome: &Outcome, capacity: u64) -> u64 {
     if outcome.before >= capacity { 0 } else { capacity - near_limit(capacity).max(outcome.before) }
 }
 
-/// From where hits are near the limit: 80 % of it, in the reference's single precision.
+/// The near-limit threshold: 80 % of the limit, in the single precision of the reference.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn near_limit(capacity: u64) -> u64 {
     (capacity as f32 * NEAR_LIMIT_RATIO).floor() as u64

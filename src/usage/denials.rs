@@ -1,8 +1,8 @@
-//! Every denied check, once, live, for its listeners: observers, the denial log, alerts.
+//! A live feed of every denied check for listeners: observers, the denial log, alerts.
 //!
-//! The decision path only offers: without listeners an offer costs one load; with listeners, denials up to
-//! [`PER_TICK`] in each tick are kept in a ring, those above are counted. A listener reads at its own pace from where it
-//! was; it gets the number of those that the ring has dropped by then. Totals never depend on any of this.
+//! The decision path only offers denials. Without a listener an offer costs one load. With listeners, up to [`PER_TICK`]
+//! denials in each tick are kept in a ring, and further ones are only counted. Each listener reads at its own pace, and
+//! receives the number of denials that the ring has lost in the meantime. Totals do not depend on any of this.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use crate::units::{Nanos, Timestamp};
 /// One denied check: its answer was OVER_LIMIT, or would have been without shadow mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// When.
+    /// The time of the decision.
     pub at: Timestamp,
     /// The domain.
     pub domain: String,
-    /// The descriptors, in their order; of very many, or very long ones, a part, that of the governing limit included.
+    /// The descriptors, in their order. If they are many or long, only a part, which includes that of the governing limit.
     pub descriptors: Vec<DeniedDescriptor>,
-    /// Entries of the check that are left out of these.
+    /// The number of entries that are left out of `descriptors`.
     pub entries_omitted: u32,
-    /// The governing limit: of those that denied the one to wait for longest.
+    /// The governing limit: of the limits that denied, the one with the longest wait.
     pub governing: DeniedLimit,
     /// The other limits that denied, in the order of descriptors; at most 16.
     pub others: Vec<DeniedLimit>,
-    /// Limits that denied and are left out of these.
+    /// The number of limits that denied and are left out of `others`.
     pub limits_omitted: u32,
-    /// Shadow mode let it pass all the same.
+    /// The check was admitted because of shadow mode.
     pub shadow: bool,
 }
 
 /// A descriptor of a denied check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeniedDescriptor {
-    /// Its place in the check, from 0.
+    /// Its index in the check, from 0.
     pub index: usize,
     /// Its entries, key and value; long ones are cut.
     pub entries: Vec<(String, String)>,
@@ -48,17 +48,17 @@ pub struct DeniedDescriptor {
 pub struct DeniedLimit {
     /// The configured path of its rule; see [`super::RuleName::for_overrides`].
     pub rule: String,
-    /// The place of the descriptor that it limits, from 0.
+    /// The index of the descriptor that it limits, from 0.
     pub descriptor: usize,
-    /// The hits that the descriptor asked for.
+    /// The hits that the descriptor requested.
     pub hits: u64,
     /// The limit, in hits per `period`.
     pub requests_per_unit: u32,
     /// The length of its window.
     pub period: Nanos,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// After how long it admits the same hits.
+    /// The time until it admits the same hits.
     pub retry_after: Nanos,
 }
 
@@ -73,7 +73,7 @@ impl Denial {
         self.descriptors.iter().any(|descriptor| descriptor.entries.contains(entry))
     }
 
-    /// The value of a key: in the descriptor that `limit` is about, else the first one of the check.
+    /// The value of a key: in the descriptor of `limit`, otherwise the first one in the check.
     pub fn value(&self, limit: &DeniedLimit, key: &str) -> Option<&str> {
         let own = self.descriptors.iter().filter(|descriptor| descriptor.index == limit.descriptor);
         let mut entries = own.chain(&self.descriptors).flat_map(|descriptor| &descriptor.entries);
@@ -81,13 +81,13 @@ impl Denial {
     }
 }
 
-/// Where denials pass by.
+/// The feed of denials.
 #[derive(Debug)]
 pub struct Denials {
     listeners: AtomicUsize,
-    /// Room left in this tick.
+    /// The number of further denials in this tick.
     room: AtomicU32,
-    /// Denials dropped because they were above the rate.
+    /// Denials above the rate, which no listener receives.
     skipped: AtomicU64,
     ring: Mutex<Ring>,
 }
@@ -99,7 +99,7 @@ struct Ring {
     kept: VecDeque<Arc<Denial>>,
 }
 
-/// Reads denials from when it was made.
+/// Reads denials from its creation on.
 #[derive(Debug)]
 pub struct Listener {
     denials: Arc<Denials>,
@@ -108,7 +108,7 @@ pub struct Listener {
 }
 
 impl Default for Denials {
-    /// There is room before the first tick too: what is denied right after the start is reported.
+    /// Denials are accepted before the first tick too, so that those right after the start are reported.
     fn default() -> Self {
         Self {
             listeners: AtomicUsize::new(0),
@@ -144,12 +144,12 @@ impl Denials {
         ring.kept.push_back(denial);
     }
 
-    /// Begins a new tick: there is room for [`PER_TICK`] denials again. Called every [`TICK_MS`] while the process runs.
+    /// Begins a new tick, in which [`PER_TICK`] denials are accepted. Called every [`TICK_MS`] while the process runs.
     pub fn tick(&self) {
         self.room.store(PER_TICK, Ordering::Relaxed);
     }
 
-    /// Denials since the start that were above the rate, and dropped.
+    /// Denials since the start that were above the rate, so that no listener received them.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
     }
@@ -165,7 +165,7 @@ impl Denials {
 }
 
 impl Listener {
-    /// The denials since the last call, at most `most`, oldest first, and how many were dropped since then.
+    /// The denials since the last call, at most `most`, oldest first, and the number of denials that were lost since then.
     pub fn poll(&mut self, most: usize) -> (Vec<Arc<Denial>>, u64) {
         let skipped = self.denials.skipped();
         let mut lost = skipped - self.skipped;
@@ -193,9 +193,9 @@ impl Drop for Listener {
     }
 }
 
-/// Denials that are kept for listeners, about 700 bytes each, and 8 KiB at most: a third of a second at the highest rate.
+/// Denials that are kept for listeners, about 700 bytes each and at most 8 KiB: a third of a second at the highest rate.
 const RING: usize = 16_384;
-/// Denials in one tick: 50,000 a second, more than anybody reads.
+/// Denials in one tick: 50,000 a second, more than a person or a log can use.
 const PER_TICK: u32 = 500;
 /// The length of a tick in milliseconds.
 pub const TICK_MS: u64 = 10;

@@ -1,8 +1,8 @@
-//! Which part of the usage an observer wants.
+//! A filter of usage.
 
 use super::{CounterCounts, CounterName, Denial, Measure, RequestCounts, RuleName, Totals};
 
-/// Which part of the usage is meant. All given conditions must hold; an empty filter takes everything.
+/// Selects a part of the usage. All given conditions must hold; an empty filter selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only this domain.
@@ -11,39 +11,39 @@ pub struct Filter {
     pub rule: Option<String>,
     /// Only counters with these entries, key and value.
     pub entries: Vec<(String, String)>,
-    /// Only what denied something.
+    /// Only rules, counters and values with denials.
     pub only_denied: bool,
 }
 
 impl Filter {
-    /// Whether it takes everything, so that what belongs to no rule is part of it.
+    /// Whether it selects everything, including checks that matched no rule.
     pub fn takes_all(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether a rule of this name can be part of it.
+    /// Whether it may select a rule of this name.
     pub fn takes_rule(&self, rule: &RuleName) -> bool {
         self.takes_name(&rule.domain, &rule.path)
     }
 
-    /// Whether something with these sums can be part of it.
+    /// Whether it may select a series with these sums.
     pub fn takes_totals(&self, totals: &Totals) -> bool {
         !self.only_denied || totals.get(Measure::RequestsDenied) > 0
     }
 
-    /// Whether a counter is part of it.
+    /// Whether it selects a counter.
     pub fn takes_counter(&self, counter: &CounterCounts) -> bool {
         self.takes_totals(&counter.totals) && self.takes_name_of(&counter.name)
     }
 
-    /// Whether the requests with one value are part of it: a value of one key has no entries but that one.
+    /// Whether it selects the requests with one value of a key, which is their only entry.
     pub fn takes_request(&self, requests: &RequestCounts) -> bool {
         let RequestCounts { name, other, totals } = requests;
         let is_it = |(key, value): &(String, String)| !other && *key == name.key.key && *value == name.value;
         self.takes_totals(totals) && self.takes_name(&name.key.domain, "") && self.entries.iter().all(is_it)
     }
 
-    /// Whether a denied check is part of it: a limit of the rule denied it, and its descriptors have the entries.
+    /// Whether it selects a denied check: a limit of the rule denied it, and its descriptors have the entries.
     pub fn takes_denial(&self, denial: &Denial) -> bool {
         denial.limits().any(|limit| self.takes_name(&denial.domain, &limit.rule))
             && self.entries.iter().all(|wanted| denial.has_entry(wanted))

@@ -1,28 +1,28 @@
-//! What is counted: the one list of measures, which everything that counts, sums, stores or shows them goes by.
+//! The list of measures. All code that counts, sums, stores or shows usage is driven by it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One measure of usage. A check is counted once for each of its descriptors that matched; all measures only grow.
 ///
-/// The order is that of the memory: what an admitted check adds to shares a cache line, the measures of single counters
-/// come first, and those that follow from others last.
+/// The order is that in memory: the measures of an admitted check share a cache line, those of single counters come first,
+/// and those derived from others last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// Checks admitted, those in a queue, without a limit, or let pass by shadow mode included.
+    /// Checks admitted, including those in a queue, without a limit, or admitted only because of shadow mode.
     RequestsAllowed,
-    /// Hits of the checks that the limits admitted: without those that only shadow mode let pass.
+    /// Hits of checks that the limits admitted, without those admitted only because of shadow mode.
     HitsWithinLimit,
     /// Checks denied.
     RequestsDenied,
-    /// Hits of the checks denied.
+    /// Hits of denied checks.
     HitsDenied,
-    /// Hits of the checks that only shadow mode let pass.
+    /// Hits of checks admitted only because of shadow mode.
     HitsShadowAllowed,
     /// Hits between 80 % of the limit and the limit.
     HitsNearLimit,
-    /// Checks that waited, or were advised to wait, in a queue.
+    /// Checks with a delay because of a queue.
     RequestsQueued,
-    /// Checks that no limit was asked about: unlimited or disabled.
+    /// Checks without a limit: unlimited or disabled.
     RequestsUnlimited,
     /// Hits above the limit.
     HitsOverLimit,
@@ -32,26 +32,26 @@ pub enum Measure {
     DeniedOverLimit,
     /// Checks denied because of a ban.
     DeniedBanned,
-    /// Checks denied because the queue was full, or longer than the caller waits.
+    /// Checks denied because the queue was full, or the wait longer than the caller's timeout.
     DeniedQueueFull,
-    /// Checks denied because the store had no room for another counter.
+    /// Checks denied because the store's capacity for counters was exhausted.
     DeniedNoRoom,
-    /// Hits given back.
+    /// Refunded hits.
     HitsRefunded,
-    /// Checks that matched no rule; of the process as a whole, 0 for rules and counters.
+    /// Checks that matched no rule: for the process as a whole, 0 for rules and counters.
     RequestsUnmatched,
-    /// All checks: those admitted and those denied.
+    /// All checks, admitted and denied.
     Requests,
-    /// Hits of the checks admitted, by whatever rule.
+    /// Hits of admitted checks, including those admitted only because of shadow mode.
     HitsAllowed,
-    /// All hits asked for.
+    /// All requested hits.
     Hits,
 }
 
-/// How many measures are known of single counters, and of requests by entry: the first ones, and those that follow.
+/// The number of measures counted for single counters and for requests by entry: the first ones.
 pub(super) const PER_COUNTER: usize = Measure::HitsShadowAllowed as usize + 1;
 
-/// How many measures are counted, two cache lines of them; the others follow from these.
+/// The number of counted measures, which fill two cache lines; the others are derived from these.
 pub(super) const COUNTED: usize = Measure::RequestsUnmatched as usize + 1;
 
 /// A measure as the history stores it.
@@ -61,16 +61,16 @@ pub struct Column {
     pub measure: Measure,
     /// The name of its column in the database.
     pub name: &'static str,
-    /// It is also known of single counters, and of requests by entry.
+    /// It also exists for single counters, and for requests by entry.
     pub per_counter: bool,
-    /// It counts hits: one check may ask for so many that the sum of a few rows exceeds SQLite's integers.
+    /// It counts hits: a check may request so many that the sum of a few rows overflows SQLite's integers.
     pub is_hits: bool,
 }
 
-/// The measures that the history stores, in the order of its columns, which databases on disk already have.
+/// The measures that the history stores, in the order of its columns, which is fixed by existing databases.
 ///
-/// It does not distinguish what admitted a hit: [`Measure::HitsWithinLimit`] and [`Measure::HitsShadowAllowed`] are stored
-/// as [`Measure::HitsAllowed`], and [`Measure::HitsDenied`] is the rest of [`Measure::Hits`].
+/// [`Measure::HitsWithinLimit`] and [`Measure::HitsShadowAllowed`] are stored as their sum, [`Measure::HitsAllowed`], and
+/// [`Measure::HitsDenied`] is the rest of [`Measure::Hits`].
 pub const COLUMNS: [Column; 16] = [
     requests("checks", Measure::Requests),
     requests("allowed", Measure::RequestsAllowed),
@@ -123,25 +123,25 @@ impl<const N: usize> Counters<N> {
         }
     }
 
-    /// A check that the limits admitted. Cost: two atomic additions.
+    /// Counts a check that the limits admitted. Cost: two atomic additions.
     pub(super) fn allow(&self, hits: u64) {
         self.add(Measure::RequestsAllowed, 1);
         self.add(Measure::HitsWithinLimit, hits);
     }
 
-    /// A check denied. Cost: two atomic additions.
+    /// Counts a denied check. Cost: two atomic additions.
     pub(super) fn deny(&self, hits: u64) {
         self.add(Measure::RequestsDenied, 1);
         self.add(Measure::HitsDenied, hits);
     }
 
-    /// A check that only shadow mode let pass. Cost: two atomic additions.
+    /// Counts a check admitted only because of shadow mode. Cost: two atomic additions.
     pub(super) fn shadow(&self, hits: u64) {
         self.add(Measure::RequestsAllowed, 1);
         self.add(Measure::HitsShadowAllowed, hits);
     }
 
-    /// What was counted so far, in the order of [`Measure`].
+    /// The counts so far, in the order of [`Measure`].
     pub(super) fn values(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|counter| counter.load(Ordering::Relaxed))
     }

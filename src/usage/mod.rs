@@ -1,9 +1,8 @@
-//! What was counted: per rule always and exactly, in atomics that the decision path only adds to.
+//! Usage: exact counts for every rule, in atomics that the decision path only adds to.
 //!
-//! Every worker adds to a [`WorkerSlot`] of its own, so that no cache line is written by all; readers sum the worker slots up.
-//! Single counters are counted in addition to their rules, as many as there are series for. Whatever depends on what clients send
-//! (single counters, metrics by value, unknown domains) is bounded; what does not fit goes into `other`, so totals stay
-//! exact.
+//! Every worker adds to a [`WorkerSlot`] of its own, so that workers do not write to the same cache lines; readers sum up the
+//! slots. A bounded number of counters is tracked individually as well. Everything that depends on what clients send (single
+//! counters, metrics by value, unknown domains) is bounded, and the rest is aggregated as `other`, so totals stay exact.
 
 mod by_entry;
 mod counts;
@@ -39,7 +38,7 @@ pub use totals::Totals;
 
 use peak::Peak;
 
-/// Which worker counts. Worker slots are only a matter of speed: any worker slot may be used by any thread.
+/// The slot in which a worker counts. Slots matter only for speed: any thread may use any slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkerSlot(pub usize);
 

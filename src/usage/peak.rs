@@ -1,19 +1,19 @@
-//! How much of its limit a rule has used at most, lately.
+//! The largest used share of a rule's limit in the last minutes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::units::Timestamp;
 
-/// The largest share of a limit that a check has found used, in each of the latest two minutes.
+/// The largest used share of a limit that a check has found, in each of the last two minutes.
 ///
-/// Two places, one for even minutes and one for odd ones; in each the minute is in the bits above the share, so that a later
-/// minute takes the place of an earlier one, and a larger share that of a smaller.
+/// There are two words, for even and for odd minutes. In each the minute is in the higher bits and the share in the lower
+/// ones, so that the maximum prefers a later minute, and then a larger share.
 #[derive(Debug, Default)]
 pub(super) struct Peak([AtomicU64; 2]);
 
 impl Peak {
-    /// Notes that a check found `used` of `capacity` hits used, itself included. Cost: a division and a load; a write only
-    /// where it is more than before.
+    /// Records that a check found `used` of `capacity` hits used, itself included. Cost: a division and a load; a write only if
+    /// the share is larger than before.
     pub(super) fn raise(&self, now: Timestamp, used: u64, capacity: u64) {
         let minute = minute(now);
         let peak = minute << SHARE_BITS | share(used, capacity);
@@ -40,7 +40,7 @@ fn minute(now: Timestamp) -> u64 {
     now.as_ns() / 60_000_000_000
 }
 
-/// The share in millionths; more than all of it is all of it.
+/// The share in millionths, at most all of them.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A share needs no 24 bits.
 fn share(used: u64, capacity: u64) -> u64 {
     if used >= capacity {
@@ -67,7 +67,7 @@ mod tests {
             (0, 1, 4, 0.25),
             (1, 3, 4, 0.75),
             (2, 1, 4, 0.75),
-            // The next minute remembers the one before, the one after that does not.
+            // The next minute still has the share, the one after that does not.
             (60, 1, 4, 0.75),
             (120, 1, 2, 0.5),
             (180, 9, 4, 1.0),

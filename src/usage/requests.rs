@@ -1,10 +1,10 @@
-//! What is counted of the process as a whole.
+//! Counts for the process as a whole.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::WorkerSlot;
 
-/// Requests, whatever became of them.
+/// Requests, with any outcome.
 #[derive(Debug)]
 pub(super) struct Requests {
     workers: Box<[Row]>,

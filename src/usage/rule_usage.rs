@@ -1,4 +1,4 @@
-//! One rule's counts.
+//! The counts of one rule.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use super::{CounterName, Counts, Labels, RuleName};
 /// The counters of one rule, or of one path of values.
 #[derive(Debug)]
 pub struct RuleUsage {
-    /// How metrics name the series.
+    /// The labels of the series in the metrics.
     pub labels: Labels,
     /// Its counters.
     pub counts: Counts,
     /// Unique in this process.
     pub(super) number: usize,
-    /// The rule's name, and that of what is counted without a series.
+    /// The rule's name, as the name of its counters that are not tracked individually.
     pub(super) other_name: Arc<CounterName>,
 }
 

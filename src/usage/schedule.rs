@@ -1,30 +1,30 @@
-//! When an observer gets its reports, and how many it has missed.
+//! When an observer receives reports, and how many it has missed.
 
 use crate::units::Nanos;
 
-/// The reports of one observer: one for each whole `interval` since the server's start.
+/// The schedule of reports for one observer: one for each whole `interval` since the server's start.
 ///
-/// Time is the length of time since then, so that the numbers of reports mean the same to every stream.
+/// Times are lengths of time since the start, so that the numbers of reports have the same meaning in every stream.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
     interval: Nanos,
-    /// The number of the last report; before the first one, that of the stream that it resumes.
+    /// The number of the last report; before the first one, the last number of the resumed stream.
     last: Option<u64>,
     begun: bool,
 }
 
-/// The place of one report in its stream.
+/// The position of one report in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// How many whole intervals have passed since the server's start.
+    /// The number of whole intervals since the server's start.
     pub sequence: u64,
-    /// Reports that this one replaces.
+    /// The number of missed reports that this one replaces.
     pub merged: u64,
 }
 
 impl Schedule {
-    /// Reports at once, then after every `interval`; `last` is the number of the last report that the observer has of
-    /// this very server process.
+    /// Reports at once, then at every `interval`; `last` is the number of the last report that the observer received from this
+    /// server process.
     pub fn new(interval: Nanos, last: Option<u64>) -> Self {
         Self { interval, last, begun: false }
     }
@@ -37,18 +37,18 @@ impl Schedule {
         }
     }
 
-    /// The start of the interval that a report covers.
+    /// The beginning of the interval of a report.
     pub fn begun(&self, place: Place) -> Nanos {
         Nanos::from_ns(place.sequence.saturating_mul(self.interval.as_ns()))
     }
 
-    /// The report that is made now, or `None` when none is due.
+    /// The report that is due now, or `None`.
     pub fn next(&mut self, elapsed: Nanos) -> Option<Place> {
         if elapsed < self.due() {
             return None;
         }
         let sequence = elapsed.as_ns() / self.interval.as_ns().max(1);
-        // A number from the future is no number of this server: nothing was missed.
+        // A number from the future is not from this server: no report was missed.
         let merged = self.last.map_or(0, |last| sequence.saturating_sub(last).saturating_sub(1));
         *self = Self { last: Some(sequence), begun: true, ..*self };
         Some(Place { sequence, merged })

@@ -1,42 +1,42 @@
-//! The part of a snapshot that an observer selects.
+//! Selects the part of a snapshot that an observer receives.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::{CounterCounts, EntryKey, Filter, Measure, RequestCounts, RuleCounts, Totals, UsageSnapshot};
 
-/// What of the usage an observer wants.
+/// The part of the usage that an observer requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Which usage.
+    /// The filter of usage.
     pub filter: Filter,
-    /// The entry keys by whose values requests are wanted; the filter has no rule then.
+    /// The entry keys by whose values requests are reported; then the filter has no rule.
     pub requests_by: Vec<String>,
-    /// So many counters, and so many values of each key, at most.
+    /// The maximum number of counters, and of values of each key.
     pub top: usize,
 }
 
-/// The part of a snapshot that an observer selects.
+/// The part of a snapshot that an observer receives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
-    /// The rules, sorted by name; with entries in the filter sums over the counters that it takes.
+    /// The rules, sorted by name. If the filter has entries, with the sums of the counters that it selects.
     pub rules: Vec<RuleCounts>,
-    /// The counters, most hits first.
+    /// The counters, those with the most hits first.
     pub counters: Vec<CounterCounts>,
-    /// The sums over all rules that the filter takes.
+    /// The sums over all selected rules.
     pub total: Totals,
-    /// Checks that matched no rule, if the filter takes everything; else 0.
+    /// Checks that matched no rule, if the filter selects everything, otherwise 0.
     pub unmatched: u64,
-    /// The requests by entry, key by key; of each most requests first, then `other`.
+    /// The requests by entry, key by key: the values with the most requests first, then `other`.
     pub requests: Vec<RequestCounts>,
-    /// The sums over all values of each key that the filter takes.
+    /// The sums over all selected values of each key.
     pub request_totals: Vec<(Arc<EntryKey>, Totals)>,
 }
 
 impl Selection {
-    /// What the filter takes, and of the counters the `top` with the most hits.
+    /// The part that the filter selects, with the `top` counters that have the most hits.
     ///
-    /// Cost: linear in the snapshot; only what is selected is copied.
+    /// Cost: linear in the snapshot; only the result is copied.
     pub fn new(snapshot: &UsageSnapshot, scope: &Scope) -> Self {
         let Scope { filter, requests_by, top } = scope;
         let keys = requests_of(snapshot, filter, requests_by);
@@ -58,7 +58,7 @@ impl Selection {
     }
 }
 
-/// The requests that are wanted, a list for each key of each domain. The snapshot's are sorted by key.
+/// The selected requests, a list for each key of each domain. Those of the snapshot are sorted by key.
 fn requests_of<'s>(snapshot: &'s UsageSnapshot, filter: &Filter, by: &[String]) -> Vec<Vec<&'s RequestCounts>> {
     let wanted = |requests: &&RequestCounts| by.contains(&requests.name.key.key) && filter.takes_request(requests);
     let taken: Vec<_> = snapshot.requests.iter().filter(wanted).collect();
@@ -70,8 +70,8 @@ fn total_of(values: &[&RequestCounts]) -> Option<(Arc<EntryKey>, Totals)> {
     values.first().map(|first| (Arc::clone(&first.name.key), totals))
 }
 
-/// Of each key the values with the most requests, or the most denied ones, those with equally many by name, and `other`.
-/// Where there are too many keys, each has its share of what one report takes.
+/// For each key the values with the most requests, or the most denied ones, with ties ordered by name, and `other`. If there
+/// are too many keys, each has an equal share of the report.
 fn top_requests(keys: Vec<Vec<&RequestCounts>>, top: usize, by_denied: bool) -> Vec<RequestCounts> {
     let share = (MAX_REQUESTS_REPORTED / keys.len().max(1)).max(1);
     let count = |totals: &Totals| if by_denied { totals.get(Measure::RequestsDenied) } else { totals.requests() };
@@ -98,15 +98,15 @@ fn rules_of(counters: &[&CounterCounts]) -> Vec<RuleCounts> {
 }
 
 fn busiest_rules(mut rules: Vec<RuleCounts>) -> Vec<RuleCounts> {
-    if rules.len() > MAX_RULES_TOLD {
-        rules.select_nth_unstable_by_key(MAX_RULES_TOLD, |rule| Reverse(rule.totals.hits()));
-        rules.truncate(MAX_RULES_TOLD);
+    if rules.len() > MAX_RULES_REPORTED {
+        rules.select_nth_unstable_by_key(MAX_RULES_REPORTED, |rule| Reverse(rule.totals.hits()));
+        rules.truncate(MAX_RULES_REPORTED);
         rules.sort_unstable_by(|a, b| a.rule.cmp(&b.rule));
     }
     rules
 }
 
-/// The counters with the most hits, those with equally many by name: the same ones in every report.
+/// The counters with the most hits, with ties ordered by name, so that every report has the same ones.
 fn busiest(mut counters: Vec<&CounterCounts>, top: usize) -> Vec<CounterCounts> {
     let by_hits = |a: &&CounterCounts, b: &&CounterCounts| {
         let by_name = || a.name.cmp(&b.name).then(a.other.cmp(&b.other));
@@ -124,9 +124,9 @@ fn busiest(mut counters: Vec<&CounterCounts>, top: usize) -> Vec<CounterCounts> 
 }
 
 /// Rules in one report, so that it stays below the 4 MiB that gRPC clients read by default.
-const MAX_RULES_TOLD: usize = 10_000;
+const MAX_RULES_REPORTED: usize = 10_000;
 
-/// Values of entry keys in one report, besides an `other` for each key: as many as counters, for the same reason.
+/// Values of entry keys in one report, without an `other` for each key: as many as counters, for the same reason.
 const MAX_REQUESTS_REPORTED: usize = 1_000;
 
 #[cfg(test)]

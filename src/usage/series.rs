@@ -1,4 +1,4 @@
-//! Series by name: one for each rule, and a bounded number for values.
+//! Series by name: one for each rule, and a bounded number by value.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::units::Timestamp;
 pub struct Usage {
     workers: usize,
     requests: Requests,
-    /// By full path. They outlive reloads, so that counts never go back.
+    /// By full path. Kept over reloads, so that counts never decrease.
     rules: ByPath,
-    /// The same for rules whose metrics are by value, and for overrides: what `values` counts, by its rule.
+    /// The same for rules whose metrics are by value, and for overrides: the counts of `values`, by rule.
     behind_values: ByPath,
-    /// Paths made of values that clients sent; for metrics only.
+    /// By paths with values that clients sent; only for metrics.
     values: ByPath,
     other: Arc<RuleUsage>,
     other_behind_values: Arc<RuleUsage>,
@@ -52,8 +52,8 @@ pub struct SeriesUsage {
 }
 
 impl Usage {
-    /// Nothing is counted yet; rules will have that many worker slots, and at most `series` single counters a series, and as
-    /// many values of the entry keys that requests are counted by.
+    /// Without any counts yet. Rules will have this number of worker slots; at most `series` counters, and as many values of
+    /// entry keys, are tracked individually.
     pub fn new(workers: usize, series: u32) -> Self {
         let other = |number| {
             let labels = Labels { rule: OTHER.into(), domain: OTHER.into(), ..Labels::default() };
@@ -84,8 +84,8 @@ impl Usage {
         self.find(&self.rules, (MAX_RULES, &self.other), labels)
     }
 
-    /// The counts of a configured rule whose metrics are by value: whatever [`Usage::for_values`] counts of it is also
-    /// counted here.
+    /// The counts of a configured rule whose metrics are by value: checks counted in [`Usage::for_values`] are also counted
+    /// here.
     pub fn for_rule_by_value(&self, labels: &Labels) -> Arc<RuleUsage> {
         self.find(&self.behind_values, (MAX_RULES, &self.other_behind_values), labels)
     }
@@ -96,8 +96,8 @@ impl Usage {
         self.for_rule_by_value(&Labels { domain, rule: path, ..Labels::default() })
     }
 
-    /// The metrics' counts of a path of values, or `other` once there are [`MAX_VALUES`], and for a path that is too
-    /// long for a name.
+    /// The counts of a path of values for the metrics; those of `other` once there are [`MAX_VALUES`], or if the path is too long
+    /// for a name.
     pub fn for_values(&self, labels: &Labels) -> Arc<RuleUsage> {
         if labels.rule.len() > MAX_PATH_BYTES {
             return Arc::clone(&self.other_values);
@@ -117,26 +117,26 @@ impl Usage {
         Arc::clone(&map.entry(labels.rule.clone()).or_insert_with(made))
     }
 
-    /// The series of a counter of `rule`: its own for as long as there are any left, from then on always the same.
+    /// The series of a counter of `rule`: always the same one, or none if no series was left for a new counter.
     ///
-    /// `key` is unique to the counter among all rules; `entries` are asked for only when it is new. Cost: one
-    /// look-up; for a counter that is made, not for each check.
+    /// `key` is unique among the counters of all rules; `entries` is called only for a new one. Cost: one look-up, when a counter
+    /// is created and not for each check.
     pub fn series(&self, rule: &RuleUsage, key: &[u8], entries: impl FnOnce() -> Vec<(String, String)>) -> Series {
         let name = || CounterName { rule: Arc::clone(rule.name()), entries: entries() };
         self.series.series(key, rule.number, name)
     }
 
-    /// Where a series counts.
+    /// The counts of a series.
     pub fn slot(&self, series: Series) -> Option<&Slot> {
         self.series.slot(series)
     }
 
-    /// How many series are given, and how many there are at most.
+    /// The number of series in use, and the maximum.
     pub fn series_used(&self) -> (usize, usize) {
         (self.series.used(), self.series.limit())
     }
 
-    /// Where the requests of a domain are counted by the values of an entry key; the same place after a reload.
+    /// The counts of requests of a domain by the values of an entry key; the same ones after a reload.
     pub fn for_entry_key(&self, domain: &str, key: &str) -> Arc<KeyUsage> {
         self.by_entry.for_key(domain, key)
     }
@@ -146,7 +146,7 @@ impl Usage {
         self.by_entry.count(worker, key, value, hits, denied);
     }
 
-    /// How many values of entry keys have a series; there are at most as many as counters with one.
+    /// The number of values of entry keys that have a series; its maximum is that of counters.
     pub fn entry_values_used(&self) -> usize {
         self.by_entry.values()
     }
@@ -156,7 +156,7 @@ impl Usage {
         self.by_entry.read()
     }
 
-    /// Everything as it is now. Cost: a sum over the worker slots of every rule and one over all series; for threads that do
+    /// All counts as they are now. Cost: a sum over the worker slots of every rule and one over all series; for threads that do
     /// not decide.
     pub fn snapshot(&self) -> UsageSnapshot {
         let rules = self.reported_rules();
@@ -168,15 +168,15 @@ impl Usage {
         snapshot
     }
 
-    /// Every rule with its sums, as in a snapshot, but in no order. Cost: a sum over the worker slots of every rule and one over all
-    /// series; no name is copied.
+    /// Every rule with its sums, as in a snapshot, but in no order. Cost: a sum over the worker slots of every rule and one over
+    /// all series; no name is copied.
     pub fn rule_totals(&self) -> impl Iterator<Item = (Arc<RuleName>, Totals)> {
         let in_series = self.series.by_rule();
         let rules = self.reported_rules();
         let mut sums: HashMap<_, Totals, ahash::RandomState> =
             HashMap::with_capacity_and_hasher(rules.len(), <_>::default());
         for rule in rules {
-            // A rule whose metrics were by value for a while is there twice.
+            // A rule whose metrics were by value for some time occurs twice.
             let sum = sums.entry(Arc::clone(rule.name())).or_default();
             sum.add(&rule.counts.totals());
             sum.add(&in_series.get(&rule.number).copied().unwrap_or_default());
@@ -184,7 +184,7 @@ impl Usage {
         sums.into_iter()
     }
 
-    /// The rules that reports name: the configured ones, and what did not fit once something is counted there.
+    /// The rules that are reported: the configured ones, and `other` once it has counts.
     fn reported_rules(&self) -> Vec<Arc<RuleUsage>> {
         let configured = self.rules.iter().chain(self.behind_values.iter()).map(|rule| Arc::clone(&rule));
         let other = [&self.other, &self.other_behind_values].into_iter();
@@ -196,7 +196,7 @@ impl Usage {
         self.requests.count(worker, failed);
     }
 
-    /// Counts checks (each descriptor one) that matched no rule.
+    /// Counts checks (one per descriptor) that matched no rule.
     pub fn count_unmatched(&self, worker: WorkerSlot, checks: usize) {
         self.requests.count_unmatched(worker, checks as u64);
     }
@@ -206,7 +206,7 @@ impl Usage {
         self.requests.all()
     }
 
-    /// Where denied checks pass by.
+    /// The feed of denied checks.
     pub fn denials(&self) -> &Arc<Denials> {
         &self.denials
     }
@@ -223,7 +223,7 @@ impl Usage {
         }
     }
 
-    /// Counts a check that only global shadow mode let pass.
+    /// Counts a check that was admitted only because of global shadow mode.
     pub fn count_global_shadow(&self) {
         self.global_shadow.fetch_add(1, Ordering::Relaxed);
     }
@@ -233,7 +233,7 @@ impl Usage {
         self.overrides_ignored.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Checks that only global shadow mode let pass.
+    /// Checks that were admitted only because of global shadow mode.
     pub fn global_shadow(&self) -> u64 {
         self.global_shadow.load(Ordering::Relaxed)
     }
@@ -243,8 +243,8 @@ impl Usage {
         self.overrides_ignored.load(Ordering::Relaxed)
     }
 
-    /// How much of its limit each rule has used at most in the minute of `now` and the one before, from 0 to 1, sorted by
-    /// name. Of several limits it is the share of the governing one.
+    /// The largest used share of the limit of each rule in the minute of `now` and the one before, from 0 to 1, sorted by name.
+    /// For several limits it is the share of the governing one.
     pub fn saturation(&self, now: Timestamp) -> Vec<(Arc<RuleName>, f64)> {
         let of = |rule: &RuleUsage| (Arc::clone(rule.name()), rule.counts.saturation(now));
         let mut all: Vec<_> = self.rules.iter().map(|rule| of(&rule)).collect();
@@ -253,7 +253,7 @@ impl Usage {
         all
     }
 
-    /// Every series of the metrics with its sums, sorted by name; `other` last, once something is in it.
+    /// Every series of the metrics with its sums, sorted by name; `other` is last, once it has counts.
     pub fn series_usage(&self) -> Vec<SeriesUsage> {
         let in_series = self.series.by_rule();
         let usage_of = |rule: &RuleUsage| {
@@ -272,7 +272,7 @@ impl Usage {
         all
     }
 
-    /// Checks of domains that are not configured, by domain; those that do not fit as `other`.
+    /// Checks of domains that are not configured, by domain; those beyond the bound as `other`.
     pub fn unknown_domains(&self) -> Vec<(String, u64)> {
         let mut all: Vec<_> = self.unknown_domains.iter().map(|entry| (entry.key().clone(), *entry.value())).collect();
         all.sort();
@@ -284,15 +284,15 @@ impl Usage {
     }
 }
 
-/// The name of the series that takes what does not fit.
+/// The name of the series for everything beyond a bound.
 const OTHER: &str = "other";
-/// Rules with a series of their own, over all reloads: ten times the largest configuration known, 128 bytes a worker slot each.
+/// Rules with a series, over all reloads: ten times the largest known configuration, each 128 bytes per worker slot.
 const MAX_RULES: usize = 100_000;
-/// Series by value: what a Prometheus server still scrapes with ease.
+/// Series by value: a number that a Prometheus server scrapes easily.
 const MAX_VALUES: usize = 10_000;
-/// The longest path of values that is worth a series: a client chooses them, and each is kept several times over.
+/// The longest path of values that has a series: clients choose them, and each is stored several times.
 const MAX_PATH_BYTES: usize = 512;
-/// Unknown domains with a count of their own: a mistyped domain is found among far fewer.
+/// Unknown domains with a count of their own: to find a mistyped domain, far fewer are enough.
 const MAX_DOMAINS: usize = 100;
-/// The longest domain that is worth a label.
+/// The longest domain that has a label.
 const MAX_DOMAIN_BYTES: usize = 256;

@@ -1,7 +1,7 @@
-//! Series by name: a bounded number, given to counters, or to values of an entry key, as they are first seen.
+//! Series by name: a bounded number, assigned to counters, or to values of an entry key, when they are first seen.
 //!
-//! A series outlives its counter, so that totals survive the counter's expiry, and is never given to another: a number,
-//! once reported, only grows. What comes when all are taken is counted with its rule or key, as `other`.
+//! A series is kept when its counter expires, and is never assigned to another, so that reported numbers only grow. When all
+//! series are in use, new counters are counted with their rule or key, as `other`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use parking_lot::Mutex;
 use super::measure::{Counters, PER_COUNTER};
 use super::{RuleName, Totals};
 
-/// The name of a counter, as observers know it: one rule for one set of entry values. Ordered by rule, then entries.
+/// The name of a counter in reports: one rule for one set of entry values. Ordered by rule, then entries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CounterName {
     /// Its rule.
     pub rule: Arc<RuleName>,
-    /// The entries, key and value; for what the rule fixes, the configured text.
+    /// The entries, key and value; parts that the rule fixes have the configured text.
     pub entries: Vec<(String, String)>,
 }
 
@@ -32,9 +32,9 @@ pub struct Series(pub u32);
 #[repr(align(64))]
 pub struct Slot(pub(super) Counters<PER_COUNTER>);
 
-/// What a series is named by; names are ordered as they are reported.
+/// The name of a series; names are ordered as they are reported.
 pub(super) trait SeriesName: Ord {
-    /// How long what clients sent of it is.
+    /// The length of the parts that clients sent.
     fn bytes(&self) -> usize;
 }
 
@@ -46,20 +46,20 @@ impl SeriesName for CounterName {
 
 /// All series with names of one kind.
 ///
-/// Counting takes the lock of one shard of `by_key`, to read; only a new series takes that of `all`, which readers
-/// of the usage hold while they copy it.
+/// Counting takes the read lock of one shard of `by_key`. Only a new series takes the lock of `all`, which readers of the
+/// usage hold while they copy it.
 #[derive(Debug)]
 pub(super) struct SeriesTable<N = CounterName> {
     slots: Box<[Slot]>,
     by_key: DashMap<Box<[u8]>, Series, ahash::RandomState>,
     all: Mutex<Vec<Named<N>>>,
-    /// How many there are in `all`.
+    /// The length of `all`.
     used: AtomicUsize,
-    /// The names in order. Written by readers of the usage only.
+    /// The names in order. Written only by readers of the usage.
     sorted: Mutex<Arc<[Named<N>]>>,
 }
 
-/// A series that was given.
+/// A series in use.
 #[derive(Debug)]
 pub(super) struct Named<N = CounterName> {
     pub(super) name: Arc<N>,
@@ -81,7 +81,7 @@ impl Slot {
 }
 
 impl<N: SeriesName> SeriesTable<N> {
-    /// Room for `limit` series, 64 bytes each and the name's.
+    /// A table for `limit` series, each 64 bytes and its name.
     pub(super) fn new(limit: u32) -> Self {
         let slots = std::iter::repeat_with(Slot::default).take(usize::try_from(limit).unwrap_or(0)).collect();
         let (by_key, all, sorted) = (DashMap::default(), Mutex::default(), Mutex::new(Arc::from([])));
@@ -100,8 +100,8 @@ impl<N: SeriesName> SeriesTable<N> {
         self.slots.len()
     }
 
-    /// The series of the counter with this key, the next free one for a new counter; none when all are taken, or when
-    /// the counter's name is longer than [`MAX_NAME_BYTES`].
+    /// The series of the counter with this key, the next free one for a new counter; none if all are in use, or the name of the
+    /// counter is longer than [`MAX_NAME_BYTES`].
     pub(super) fn series(&self, key: &[u8], rule: usize, name: impl FnOnce() -> N) -> Series {
         if self.slots.is_empty() || key.len() > MAX_NAME_BYTES {
             return Series::default();
@@ -140,7 +140,7 @@ impl<N: SeriesName> SeriesTable<N> {
         sums
     }
 
-    /// Every series that was given, by name. Cost: sorts when there are new ones.
+    /// Every series in use, by name. Cost: sorts them when there are new ones.
     pub(super) fn sorted(&self) -> Arc<[Named<N>]> {
         let mut sorted = self.sorted.lock();
         if self.used() > sorted.len() {

@@ -1,4 +1,4 @@
-//! The usage at one moment, as observers, the history and others read it.
+//! The usage at one moment, for observers, the history and other readers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,19 +7,20 @@ use super::rule_usage::RuleUsage;
 use super::series_table::{SeriesTable, Slot};
 use super::{CounterName, RequestCounts, RuleName, Totals};
 
-/// The usage at one moment: cumulative since the process began.
+/// The usage at one moment: cumulative since the process started.
 ///
 /// For every rule the sum of its counters, `other` included, equals the rule's own numbers of checks and hits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageSnapshot {
-    /// Every rule, used or not, those of earlier configurations included. Sorted by domain and path.
+    /// Every rule, including unused ones and those of earlier configurations. Sorted by domain and path.
     pub rules: Vec<RuleCounts>,
-    /// Every counter that has a series, sorted by rule and entries; after those of a rule its `other`, if it has any.
+    /// Every counter that is tracked individually, sorted by rule and entries; those of a rule are followed by its `other`, if
+    /// there is one.
     pub counters: Vec<CounterCounts>,
-    /// Requests by the values of the entry keys that domains name, sorted by domain, key and value; after the values of a
-    /// key its `other`, if it has any.
+    /// Requests by the values of the entry keys that domains configure, sorted by domain, key and value; the values of a key are
+    /// followed by its `other`, if there is one.
     pub requests: Vec<RequestCounts>,
-    /// Checks (each descriptor one) that matched no rule.
+    /// Checks (one per descriptor) that matched no rule.
     pub unmatched: u64,
 }
 
@@ -37,9 +38,9 @@ pub struct RuleCounts {
 pub struct CounterCounts {
     /// The counter; without entries for `other`.
     pub name: Arc<CounterName>,
-    /// The rule's counters that have no series of their own, and its checks without a counter.
+    /// Whether these are the rule's counters that are not tracked individually, and its checks without a counter.
     pub other: bool,
-    /// Its sums; only checks and hits are known.
+    /// Its sums: only checks and hits are counted.
     pub totals: Totals,
 }
 
@@ -77,7 +78,7 @@ impl UsageSnapshot {
     }
 }
 
-/// By name; one that occurs twice (its metrics were by value for a while) once, with the sum.
+/// Sorted by name. A rule that occurs twice (because its metrics were by value for some time) is merged.
 fn merged(mut rules: Vec<RuleCounts>) -> Vec<RuleCounts> {
     rules.sort_unstable_by(|a, b| a.rule.cmp(&b.rule));
     rules.dedup_by(|again, first| {
@@ -90,7 +91,7 @@ fn merged(mut rules: Vec<RuleCounts>) -> Vec<RuleCounts> {
     rules
 }
 
-/// By name, each rule's `other` last. Nearly sorted already, which the stable sort makes use of.
+/// Sorted by name, each rule's `other` last. Nearly sorted already, which makes the stable sort fast.
 fn ordered(mut counters: Vec<CounterCounts>) -> Vec<CounterCounts> {
     counters.sort_by(|a, b| (&a.name.rule, a.other, &a.name.entries).cmp(&(&b.name.rule, b.other, &b.name.entries)));
     counters.dedup_by(|again, first| {

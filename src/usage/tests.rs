@@ -1,4 +1,4 @@
-//! Sums are exact: under threads, with and without room for series, whatever became of the checks.
+//! Sums are exact: with several threads, with and without free series, and for every outcome of checks.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -123,7 +123,7 @@ fn each_fate_of_a_check_is_counted_where_it_belongs() {
             (Measure::DeniedNoRoom, 6),
         ];
         let reported = snapshot.total();
-        // How hits are split at the limit is the reference's matter, and tested where it is compared with it.
+        // How hits are split at the limit follows the reference, and is tested in the comparison with it.
         for (measure, count) in want {
             assert_eq!(reported.get(measure), count, "{measure:?}, {series} series");
         }

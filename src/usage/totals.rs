@@ -1,16 +1,16 @@
-//! Sums, as every reader of the usage gets them.
+//! Sums of usage.
 
 use std::fmt;
 
 use super::Measure;
 use super::measure::{COLUMNS, COUNTED, PER_COUNTER};
 
-/// What was counted of a rule, of a counter, or of several together: a number for each [`Measure`].
+/// The sums of a rule, of a counter, or of several together: a number for each [`Measure`].
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals([u64; COUNTED]);
 
 impl Totals {
-    /// The number of one measure; 0 where the measure is not known, as most are of single counters.
+    /// The number of one measure; 0 if it is not counted, as most are not for single counters.
     pub fn get(&self, measure: Measure) -> u64 {
         let sum = |a, b| self.get(a).saturating_add(self.get(b));
         match measure {
@@ -21,7 +21,7 @@ impl Totals {
         }
     }
 
-    /// The same, but `measure` is `count`. Nothing changes for a measure that follows from others.
+    /// A copy in which `measure` is `count`. A measure that is derived from others does not change.
     #[must_use]
     pub fn with(mut self, measure: Measure, count: u64) -> Self {
         if let Some(slot) = self.0.get_mut(measure as usize) {
@@ -35,19 +35,19 @@ impl Totals {
         self.get(Measure::Requests)
     }
 
-    /// All hits asked for.
+    /// All requested hits.
     pub fn hits(&self) -> u64 {
         self.get(Measure::Hits)
     }
 
-    /// The numbers in the order of [`Measure`], as they are counted.
+    /// From numbers in the order of [`Measure`], as they are counted.
     pub(super) fn from_counted(counted: impl Iterator<Item = u64>) -> Self {
         let mut totals = Self::default();
         totals.0.iter_mut().zip(counted).for_each(|(total, count)| *total = count);
         totals
     }
 
-    /// The numbers in the order of [`COLUMNS`], as the history stores them.
+    /// From numbers in the order of [`COLUMNS`], as the history stores them.
     pub fn from_columns(values: impl IntoIterator<Item = u64>) -> Self {
         let (mut totals, mut hits, mut allowed) = (Self::default(), 0, 0);
         for (column, value) in COLUMNS.iter().zip(values) {
@@ -60,7 +60,7 @@ impl Totals {
         totals.with(Measure::HitsWithinLimit, allowed).with(Measure::HitsDenied, hits.saturating_sub(allowed))
     }
 
-    /// Only what is known of single counters.
+    /// Only the measures of single counters.
     pub(super) fn per_counter(&self) -> Self {
         Self::from_counted(self.0.into_iter().take(PER_COUNTER))
     }
@@ -77,14 +77,14 @@ impl Totals {
         }
     }
 
-    /// Both together.
+    /// The sum of both.
     #[must_use]
     pub fn plus(mut self, other: &Self) -> Self {
         self.add(other);
         self
     }
 
-    /// What was counted since `earlier`. When a count is lower than it was, counting has begun again, and all of it is new.
+    /// The difference to `earlier`. A count that is lower than before has started from 0 again, so all of it is new.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let counts = || self.0.into_iter().zip(earlier.0);

@@ -116,7 +116,7 @@ const WITHIN: [(&str, &[&str]); 34] = [
     ("telemetry/denial_log.rs", &["MAX_RULES"]),
     ("telemetry/otlp/spans.rs", &["MAX_DOMAIN"]),
     ("units.rs", &["MAX"]),
-    ("usage/selection.rs", &["MAX_RULES_TOLD", "MAX_RULES_REPORTED", "MAX_REQUESTS_REPORTED"]),
+    ("usage/selection.rs", &["MAX_RULES_REPORTED", "MAX_REQUESTS_REPORTED"]),
     ("usage/series.rs", &["MAX_DOMAIN_BYTES"]),
 ];
 

@@ -16,20 +16,21 @@ fn without_an_answer_the_exit_status_is_2() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
     let (http1, closing) = (answering(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n"), answering(b""));
     let asked: &[&str] = &["--descriptor", "key=v"];
-    let cases: [(&str, &[&str], &str); 13] = [
+    let cases: [(&str, &[&str], &str); 14] = [
         (&nobody, asked, "refused (os error 111); is the service running, and does --addr name its gRPC port?"),
         (&format!("http://{nobody}/"), asked, "cannot connect: Connection refused"),
         (&http1, asked, "does --addr name the gRPC port, and is it without TLS?"),
         (&closing, &["--descriptor", "key=v", "--timeout", "20s"], "; "),
         (&server.http, asked, "does --addr name the gRPC port"),
         (&server.admin, asked, "does --addr name the gRPC port"),
-        (&format!("https://{}", server.grpc), asked, "there is no TLS here"),
+        (&format!("https://{}", server.grpc), asked, "TLS is not supported yet"),
         (&server.grpc, &["--descriptor", "ua=Mozilla/5.0 (X11, Linux)"], "write KEY=VALUE"),
         (&server.grpc, &["--descriptor", "key"], "'key' has no '='"),
         (&silent_addr, &["--descriptor", "key=v", "--timeout", "100ms"], "no answer within 100ms"),
         ("unix:/nonexistent/t.sock", &["--descriptor", "key=v"], "No such file"),
         (&nobody, &["--descriptor", "=v"], "has no key"),
         (&nobody, &[], "--descriptor"),
+        (&nobody, &["--descriptor", "key=v", "--hits", "-1"], "-1 is not in 0..=4294967295"),
     ];
     for (addr, flags, word) in cases {
         let (code, stdout, stderr) = ask(addr, flags);

@@ -128,7 +128,7 @@ fn another_grpc_service_is_reported_from_a_rate_limit_service() {
     let server = TestServer::start(&rules(&[]), &[]);
     let (code, _, stderr) = bench(&["--addr", &server.admin, "--duration", "20ms", "--warmup", "0s"]);
     assert_eq!(code, Some(1), "{stderr}");
-    let words = ["NO CHECK WAS ANSWERED", "gRPC UNIMPLEMENTED", "this is no rate limit service"];
+    let words = ["NO CHECK WAS ANSWERED", "gRPC UNIMPLEMENTED", "this is not a rate limit service"];
     assert!(words.iter().all(|word| stderr.contains(word)), "{stderr}");
 }
 
@@ -147,12 +147,12 @@ fn what_cannot_be_measured_is_reported_at_once() {
         (&["--addr", &nobody], 1, "is the service running"),
         (&["--addr", "unix:/nonexistent/t.sock"], 1, "No such file"),
         (&["--addr", &http1_addr], 1, "not HTTP/2"),
-        (&["--addr", "https://127.0.0.1:1"], 2, "there is no TLS here"),
+        (&["--addr", "https://127.0.0.1:1"], 2, "TLS is not supported yet"),
         (&["--addr", "localhost"], 2, "expected HOST:PORT"),
         (&["--addr", &server.grpc, "--server-pid", "4194305"], 2, "no such process"),
-        (&["--threads", "5"], 2, "--threads: each thread needs a connection"),
-        (&["--exponent", "2"], 2, "belongs to --distribution zipf"),
-        (&["--arrivals", "poisson"], 2, "give --rate"),
+        (&["--threads", "5"], 2, "each thread needs a connection"),
+        (&["--exponent", "2"], 2, "applies only to --distribution zipf"),
+        (&["--arrivals", "poisson"], 2, "add --rate"),
         (&["--rate", "0"], 2, "checks a second"),
         (&["--rate", "5", "--chart", "x.svg"], 2, "several rates"),
         (&["--over-limit", "1.5"], 2, "share from 0 to 1"),
@@ -199,7 +199,7 @@ fn it_goes_on_with_a_server_that_comes_back_and_ends_at_ctrl_c() {
     let run = &report["runs"][0];
     // One may have come back too early, to the server that was going away.
     assert!(number(run, "reconnects") >= 4, "{run}");
-    assert!(stderr.contains("connections were lost and reconnected"), "{stderr}");
+    assert!(stderr.contains("connections were lost and reopened"), "{stderr}");
     let seconds = run["seconds"].as_f64().unwrap();
     assert!(seconds > 0.0 && seconds < 3_600.0, "{run}");
     assert_eq!(number(run, "ok") + number(run, "errors"), number(run, "checks"));

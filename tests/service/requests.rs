@@ -192,5 +192,8 @@ async fn a_key_that_nothing_counts_by_is_an_invalid_argument() {
     let server = TestServer::start(crate::server::THREE_A_MINUTE, &[]);
     let mut service = UsageServiceClient::new(connect(&server.admin).await);
     let rejected = service.query_usage(query("user")).await.unwrap_err();
-    check(&rejected, "no domain that was asked about counts them; to add a key, name it in `usage: {by: [...]}`");
+    check(
+        &rejected,
+        "no selected domain counts requests by any entry key; to add a key, name it in `usage: {by: [...]}`",
+    );
 }

@@ -1,4 +1,4 @@
-//! WatchDenials: denied checks in batches, as fast as the observer takes them.
+//! `WatchDenials`: denied checks in batches, as fast as the observer reads them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::api::proto::tidegate::v1::DenialReport;
 use crate::api::usage::denial;
 use crate::usage::{Filter, Listener};
 
-/// The denied checks that one observer receives.
+/// The stream of denied checks for one observer.
 pub(super) struct DenialReports {
     observed: Arc<Observed>,
     _permit: Permit,
@@ -48,7 +48,7 @@ impl Stream for DenialReports {
     }
 }
 
-/// Between two batches: people take it for live.
+/// Between two batches: short enough to look live.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Denied checks in one message, about 200 bytes each.
 const MAX_BATCH: usize = 1_000;

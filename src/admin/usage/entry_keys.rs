@@ -1,11 +1,11 @@
-//! The entry keys that requests are counted by, as the rules in force name them.
+//! The entry keys by which the rules in force count requests.
 
 use crate::limiter::{Limiter, View};
 
-/// Whether requests are counted by this key in the domain, or in any.
+/// Checks that requests are counted by this key, in the domain or in any.
 ///
 /// # Errors
-/// They are not: by which keys they are, and how to add one, in words that follow a colon.
+/// They are not: the keys by which they are counted, and how to add one, as text to follow a colon.
 pub(super) fn counted_by(limiter: &Limiter, domain: Option<&str>, key: &str) -> Result<(), String> {
     let view = limiter.view();
     let mut counting = Vec::new();
@@ -22,11 +22,11 @@ pub(super) fn counted_by(limiter: &Limiter, domain: Option<&str>, key: &str) -> 
     let shown = shown.map(|own| format!("in domain {:?} they are counted by {}", own.name, own.usage_by.join(", ")));
     let mut known: Vec<_> = shown.collect();
     if known.is_empty() {
-        known.push("no domain that was asked about counts them".to_owned());
+        known.push("no selected domain counts requests by any entry key".to_owned());
     }
     known.extend(counting.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0).map(|more| format!("{more} more")));
     Err(format!("{}; to add a key, name it in `usage: {{by: [...]}}` at the top of the rules file", known.join("; ")))
 }
 
-/// Domains whose keys an error lists.
+/// The number of domains whose keys an error lists.
 const MAX_SHOWN: usize = 10;

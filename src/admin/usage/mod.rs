@@ -1,4 +1,4 @@
-//! tidegate.v1.UsageService: what operators and observers ask about usage.
+//! `tidegate.v1.UsageService`: usage for operators and observers.
 
 mod denials;
 mod entry_keys;
@@ -27,7 +27,7 @@ use denials::DenialReports;
 use observers::Observed;
 use watch::UsageReports;
 
-/// Serves the usage.
+/// The usage service.
 #[derive(Clone, Debug)]
 pub(crate) struct Usage {
     observed: Arc<Observed>,
@@ -35,7 +35,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// The service of the process with this id; its stream's numbers count from now.
+    /// The service of the process with this id. The numbers of its reports count from now.
     pub(crate) fn service(
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
@@ -47,7 +47,7 @@ impl Usage {
         UsageServiceServer::new(usage).max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 
-    /// The filter, if it can take anything. Cost: a reading of the usage for a filter that names a domain or a rule.
+    /// The filter, if its names exist. Cost: a snapshot of the usage for a filter that names a domain or a rule.
     fn known(&self, filter: Filter) -> Result<Filter, BadQuestion> {
         if filter.domain.is_none() && filter.rule.is_none() {
             return Ok(filter);
@@ -110,5 +110,5 @@ impl UsageService for Usage {
     }
 }
 
-/// A request holds a filter of a few names.
+/// A request contains a filter with a few names.
 const MAX_REQUEST_BYTES: usize = 64 << 10;

@@ -1,4 +1,4 @@
-//! What all observers share: the server instance, one reading of the usage, and a bounded number of seats.
+//! What all observers share: the server instance, one reading of the usage, and a bounded number of permits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,28 +15,28 @@ use crate::runtime::clock::{Clock, Stopwatch};
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Listener, RuleName, Scope, Selection, UsageSnapshot};
 
-/// How many observers there are.
+/// The number of observers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observers(Arc<AtomicUsize>);
 
-/// The place of one observer, given back when it is dropped.
+/// The permit of one observer, released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Permit(Observers);
 
-/// What all observers share.
+/// The state that all observers share.
 #[derive(Debug)]
 pub(super) struct Observed {
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
     observers: Observers,
     instance: ServerInstance,
-    /// Since the start. Steps of the wall clock are no reports that were missed.
+    /// Measures the time since the start, so that steps of the wall clock do not count as missed reports.
     stopwatch: Stopwatch,
     reading: Mutex<Option<Reading>>,
 }
 
-/// The usage at one moment. Observers whose reports are due at the same moment share one, and those that want the same of
-/// it share that too.
+/// The usage at one moment. Observers whose reports are due at the same time share a reading, and those with the same scope
+/// share the encoded report.
 #[derive(Clone, Debug)]
 pub(super) struct Reading {
     begun: Nanos,
@@ -45,7 +45,7 @@ pub(super) struct Reading {
     body: Arc<Mutex<Vec<EncodedBody>>>,
 }
 
-/// The report of one reading for all observers with the same selection, encoded.
+/// The encoded part of a reading for observers with the same scope.
 #[derive(Debug)]
 struct EncodedBody {
     scope: Scope,
@@ -53,7 +53,7 @@ struct EncodedBody {
 }
 
 impl Reading {
-    /// The report of it for this selection, encoded.
+    /// The encoded part of this reading for an observer with that scope.
     pub(super) fn body(&self, scope: &Scope) -> Bytes {
         let mut body = self.body.lock();
         if let Some(same) = body.iter().find(|body| body.scope == *scope) {
@@ -68,7 +68,7 @@ impl Reading {
 }
 
 impl Observers {
-    /// How many there are.
+    /// The current number of observers.
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -92,9 +92,13 @@ impl Observed {
         Self { limiter, clock, observers, instance, stopwatch: Stopwatch::start(), reading: Mutex::default() }
     }
 
-    /// A place for one more observer.
+    /// A permit for one more observer.
     pub(super) fn permit(&self) -> Result<Permit, Status> {
-        let full = || Status::resource_exhausted(format!("{MAX_OBSERVERS} observers already: try again later"));
+        let full = || {
+            Status::resource_exhausted(format!(
+                "too many observers, at most {MAX_OBSERVERS} are allowed: try again later"
+            ))
+        };
         self.observers.permit().ok_or_else(full)
     }
 
@@ -136,7 +140,7 @@ impl Observed {
         self.limiter.view().as_ref().and_then(View::rules).is_some_and(|rules| rules.domain(name).is_some())
     }
 
-    /// The keys, if requests are counted by each of them.
+    /// The keys, if requests are counted by all of them.
     pub(super) fn counted_by(&self, domain: Option<&str>, keys: Vec<String>) -> Result<Vec<String>, BadQuestion> {
         let missing = keys.iter().find_map(|key| Some((key, counted_by(&self.limiter, domain, key).err()?)));
         match missing {
@@ -145,7 +149,7 @@ impl Observed {
         }
     }
 
-    /// Whether this is the path of the request overrides in a domain.
+    /// Whether this is the path of the request overrides in any domain.
     pub(super) fn is_of_overrides(&self, path: &str) -> bool {
         let view = self.limiter.view();
         let rules = view.as_ref().and_then(View::rules);
@@ -157,8 +161,8 @@ impl Observed {
     }
 }
 
-/// Different selections of one reading that are kept for those who want the same: dashboards want few.
+/// Encoded parts of one reading that are kept for observers with the same scope: dashboards use few scopes.
 const MAX_SHARED: usize = 16;
-/// Observers at once. A report costs about a millisecond, so as many that all want ten a second take one core; a team
-/// with dashboards has a tenth of them.
+/// Observers at the same time. A report costs about a millisecond, so that many observers with ten reports a second use one
+/// core; a team with dashboards has a tenth of them.
 const MAX_OBSERVERS: usize = 128;

@@ -1,4 +1,4 @@
-//! `QueryUsage`: reads the question, asks the history on a thread that may block, and writes the answer.
+//! `QueryUsage`: reads the request, queries the history on a thread that may block, and writes the response.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,11 +22,11 @@ pub(crate) struct Queries {
     history: Arc<History>,
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
-    /// Room for queries that run.
+    /// Bounds the number of queries that run.
     permits: Arc<Semaphore>,
 }
 
-/// Cancels a query whose caller has left.
+/// Cancels a query when its caller has gone away.
 struct Wanted(Arc<AtomicBool>);
 
 impl Drop for Wanted {
@@ -36,7 +36,7 @@ impl Drop for Wanted {
 }
 
 impl Queries {
-    /// Asks this history; names of rules are also looked up in the limiter's configuration.
+    /// Queries this history; names of rules are also looked up in the limiter's configuration.
     pub(crate) fn new(history: Arc<History>, limiter: Arc<Limiter>, clock: Arc<Clock>) -> Self {
         Self { history, limiter, clock, permits: Arc::new(Semaphore::new(MAX_RUNNING)) }
     }
@@ -44,12 +44,14 @@ impl Queries {
     /// Answers one request.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT for a question that cannot be asked, RESOURCE_EXHAUSTED when it takes too long or too many run,
-    /// UNAVAILABLE when the history cannot be read.
+    /// INVALID_ARGUMENT for an invalid request, RESOURCE_EXHAUSTED if it takes too long or too many queries run, UNAVAILABLE if
+    /// the history cannot be read.
     pub(crate) async fn answer(&self, request: proto::QueryUsageRequest) -> Result<proto::QueryUsageResponse, Status> {
         let query = read(request)?;
         let Ok(permits) = Arc::clone(&self.permits).try_acquire_owned() else {
-            return Err(Status::resource_exhausted(format!("{MAX_RUNNING} queries run already: ask again later")));
+            return Err(Status::resource_exhausted(format!(
+                "too many queries are running, at most {MAX_RUNNING} are allowed: try again later"
+            )));
         };
         let now = self.clock.now();
         let known = self.is_configured(&query.filter);
@@ -73,18 +75,18 @@ impl Queries {
             }
             history.query(&query, now, &unwanted).map_err(|error| status(&error))
         });
-        let page = answer.await.map_err(|_| Status::internal("the query has failed; see the log"))??;
+        let page = answer.await.map_err(|_| Status::internal("the query failed; see the log"))??;
         Ok(write(page))
     }
 
-    /// The entry key that requests are asked by, if the configuration counts none by it.
+    /// The entry key of `requests_by`, if the configuration does not count requests by it.
     fn uncounted(&self, query: &Query) -> Option<(String, BadQuestion)> {
         let key = query.requests_by.clone()?;
         let known = counted_by(&self.limiter, query.filter.domain.as_deref(), &key).err()?;
         Some((key.clone(), BadQuestion::NotCounted { key, known }))
     }
 
-    /// Whether the configuration has what the filter names; true when it names nothing.
+    /// Whether the configuration has the domain and the rule of the filter, or the filter has neither.
     fn is_configured(&self, filter: &Filter) -> bool {
         let (domain, rule) = (filter.domain.as_deref(), filter.rule.as_deref());
         if domain.is_none() && rule.is_none() {
@@ -103,7 +105,7 @@ impl Queries {
 fn unknown(filter: &Filter) -> String {
     let name = |what: &str, name: &Option<String>| name.as_ref().map(|name| format!("{what} {name:?}"));
     let names: Vec<_> = [name("rule", &filter.rule), name("domain", &filter.domain)].into_iter().flatten().collect();
-    format!("neither the configuration nor the history knows the {}", names.join(" in the "))
+    format!("neither the configuration nor the history has the {}", names.join(" in the "))
 }
 
 fn status(error: &QueryError) -> Status {
@@ -114,7 +116,7 @@ fn status(error: &QueryError) -> Status {
     }
 }
 
-/// Reads a request; every bound on it is checked here.
+/// Reads a request, and checks all bounds on it.
 fn read(request: proto::QueryUsageRequest) -> Result<Query, Status> {
     let groups = read_groups(&request)?;
     let filter = read_filter(request.filter)?;
@@ -138,11 +140,13 @@ fn read_groups(request: &proto::QueryUsageRequest) -> Result<Groups, Status> {
             Ok(GroupBy::Domain) => groups.domain = true,
             Ok(GroupBy::Rule) => groups.rule = true,
             Ok(GroupBy::Entry) => match [&request.entry_key, &request.requests_by].map(String::as_str) {
-                ["", ""] => return Err(Status::invalid_argument("group_by has ENTRY: set entry_key")),
+                ["", ""] => return Err(Status::invalid_argument("ENTRY in group_by needs an entry_key")),
                 ["", key] | [key, _] => groups.entry_key = Some(key.to_owned()),
             },
             Ok(GroupBy::Unspecified) | Err(_) => {
-                return Err(Status::invalid_argument(format!("{group} is no group_by: use TIME, DOMAIN, RULE, ENTRY")));
+                return Err(Status::invalid_argument(format!(
+                    "{group} is not a valid group_by: use TIME, DOMAIN, RULE or ENTRY"
+                )));
             }
         }
     }
@@ -157,7 +161,7 @@ fn read_groups(request: &proto::QueryUsageRequest) -> Result<Groups, Status> {
     Ok(groups)
 }
 
-/// Requests have no rule, and the values of one key only.
+/// Rejects groups that requests do not have: they have no rule, and only the values of one key.
 fn group_requests(groups: &Groups, requests_by: Option<&str>) -> Result<(), Status> {
     let Some(key) = requests_by else { return Ok(()) };
     if groups.rule {
@@ -175,14 +179,14 @@ fn bucket_minutes(bucket: Option<&prost_types::Duration>) -> Result<u32, Status>
     let Some(bucket) = bucket else { return Ok(1) };
     let minutes = u32::try_from(bucket.seconds / 60).ok().filter(|minutes| (1..=MAX_BUCKET_MINUTES).contains(minutes));
     minutes.filter(|_| bucket.seconds % 60 == 0 && bucket.nanos == 0).ok_or_else(|| {
-        Status::invalid_argument(format!("bucket is to be a whole number of minutes, from 1 to {MAX_BUCKET_MINUTES}"))
+        Status::invalid_argument(format!("bucket must be a whole number of minutes, from 1 to {MAX_BUCKET_MINUTES}"))
     })
 }
 
-/// Instants before the epoch are the epoch.
+/// An instant; those before the epoch become the epoch.
 fn instant(at: prost_types::Timestamp, what: &str) -> Result<Timestamp, Status> {
     let nanos = u64::try_from(at.nanos).ok().filter(|nanos| *nanos < 1_000_000_000);
-    let nanos = nanos.ok_or_else(|| Status::invalid_argument(format!("{what}: nanos are from 0 to 999999999")))?;
+    let nanos = nanos.ok_or_else(|| Status::invalid_argument(format!("{what}: nanos must be from 0 to 999999999")))?;
     let seconds = u64::try_from(at.seconds).ok();
     Ok(seconds.map_or(Timestamp::EPOCH, |seconds| {
         Timestamp::from_ns(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
@@ -209,11 +213,11 @@ fn write_row(row: Row) -> proto::UsageRow {
     }
 }
 
-/// Rows of a page unless the request sets it.
+/// The default number of rows of a page.
 const USUAL_PAGE: usize = 100;
-/// Rows of a page at most: some hundred kilobytes with long names.
+/// The maximum number of rows of a page: some hundred kilobytes with long names.
 const MAX_PAGE: usize = 1_000;
-/// Queries at a time: each may take a core, and decisions need the cores.
+/// Queries at the same time: each may use a core, and decisions need the cores.
 const MAX_RUNNING: usize = 2;
 /// A leap year.
 const MAX_BUCKET_MINUTES: u32 = 366 * 24 * 60;

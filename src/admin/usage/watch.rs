@@ -1,4 +1,4 @@
-//! WatchUsage: reports that are made when the stream can take one, so that nothing queues up for a slow observer.
+//! `WatchUsage`: a report is made only when the stream can take one, so that nothing queues up for a slow observer.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,21 +13,21 @@ use crate::api::usage::{EncodedReport, report};
 use crate::units::Nanos;
 use crate::usage::{Schedule, Scope};
 
-/// The reports of one observer. hyper asks for the next one only when the observer has taken what was sent: what it
-/// missed meanwhile is merged into that one.
+/// The stream of reports for one observer. hyper polls it only when the observer has read what was sent; reports that were
+/// missed until then are merged into the next one.
 pub(super) struct UsageReports {
     observed: Arc<Observed>,
     _permit: Permit,
     scope: Scope,
     schedule: Schedule,
-    /// When the observer asked: its first report is of a reading since then, which it may share with others that ask.
+    /// When the stream began: the first report is of a reading since then, which it may share with other observers.
     asked: Nanos,
     resumed: bool,
     sleep: Pin<Box<Sleep>>,
 }
 
 impl UsageReports {
-    /// `scope.top` is bounded here, 0 is the bound; `resumed` is the number of the observer's last report, if it was one of
+    /// `scope.top` is bounded here, and 0 means the bound; `resumed` is the number of the observer's last report, if it came from
     /// this server process.
     pub(super) fn new(
         observed: Arc<Observed>,
@@ -73,5 +73,5 @@ impl Stream for UsageReports {
     }
 }
 
-/// Counters in one report: what fits into 4 MiB, whatever their names, and more than a person reads.
+/// Counters in one report: they fit in 4 MiB, whatever their names, and are more than a person reads.
 const MAX_TOP: usize = 1_000;

@@ -1,26 +1,26 @@
-//! Frames of the rate limit service, taken in and out as they are.
+//! Frames of the rate limit service, passed through without decoding.
 
 use bytes::{Buf, BufMut, Bytes};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// A request as it came, one protobuf message.
+/// A request as received, one protobuf message.
 #[derive(Debug)]
 pub struct RequestFrame(pub Bytes);
 
-/// An answer, encoded, with the five bytes before it that gRPC wants: it goes to the socket as it is.
+/// An encoded answer with the five-byte prefix of gRPC, ready for the socket.
 ///
-/// Plain bytes: shared ones would cost a second allocation, and nobody shares them.
+/// A `Vec`: `Bytes` would cost a second allocation, and answers are not shared.
 #[derive(Debug)]
 pub struct ResponseFrame(Vec<u8>);
 
 impl ResponseFrame {
-    /// Lets `write` append one message after its prefix.
+    /// A frame with the message that `write` appends.
     pub(crate) fn with_capacity(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
         let mut framed = Vec::with_capacity(PREFIX_BYTES + capacity);
         framed.extend_from_slice(&[0; PREFIX_BYTES]);
         write(&mut framed);
-        // No answer reaches 4 GiB: it repeats less than a request holds, and rules are bounded.
+        // No answer reaches 4 GiB: it repeats only parts of the request, and rules are bounded.
         let length = u32::try_from(framed.len() - PREFIX_BYTES).unwrap_or(u32::MAX);
         if let Some(prefix) = framed.get_mut(1..PREFIX_BYTES) {
             prefix.copy_from_slice(&length.to_be_bytes());
@@ -39,15 +39,15 @@ impl ResponseFrame {
     }
 }
 
-/// The one message in `framed`, the body of a unary call; `None` when it is compressed, cut short, or not alone.
+/// The only message in `framed`, the body of a unary call; `None` if it is compressed, incomplete or not the only one.
 pub fn sole_message(framed: &[u8]) -> Option<&[u8]> {
     let (prefix, message) = framed.split_first_chunk::<PREFIX_BYTES>()?;
     let [0, length @ ..] = *prefix else { return None };
     (usize::try_from(u32::from_be_bytes(length)) == Ok(message.len())).then_some(message)
 }
 
-/// Whether the first message in `framed` is compressed, and how many bytes it takes with its prefix: all, when it is not
-/// complete.
+/// Whether the first message in `framed` is compressed, and its length with the prefix, which is that of `framed` if it is
+/// incomplete.
 pub fn first_message(framed: &[u8]) -> (bool, usize) {
     let Some(([flag, length @ ..], _)) = framed.split_first_chunk::<PREFIX_BYTES>() else {
         return (false, framed.len());
@@ -59,7 +59,7 @@ pub fn first_message(framed: &[u8]) -> (bool, usize) {
 /// Whether the message is compressed, and its length in four bytes. Source: gRPC over HTTP/2, Length-Prefixed-Message.
 const PREFIX_BYTES: usize = 5;
 
-/// Takes frames in and out as they are: decoding borrows from the frame, encoding writes into it.
+/// Passes frames through: decoding borrows from the frame, encoding writes into it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FrameCodec;
 

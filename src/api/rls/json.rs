@@ -1,4 +1,4 @@
-//! Checks and answers as protojson, for `/json` and for people.
+//! Checks and answers as protojson, for `/json` and the command line.
 
 mod number;
 mod request;
@@ -12,11 +12,10 @@ use serde::de::DeserializeSeed;
 use crate::api::proto::DESCRIPTORS;
 use request::Message;
 
-/// Reads a `RateLimitRequest` in protojson and gives it as protobuf. Bytes that are not UTF-8 are decoded lossily, as
-/// those of a frame are.
+/// Converts a `RateLimitRequest` from protojson to protobuf. Bytes that are not UTF-8 are decoded lossily, as in a frame.
 ///
 /// # Errors
-/// What is wrong with the text; unknown fields are, as in the reference.
+/// What is wrong with the text. As in the reference, unknown fields are errors.
 pub fn request_from_json(json: &[u8]) -> Result<Bytes, String> {
     let kind = message("RateLimitRequest")?;
     let text = String::from_utf8_lossy(json);
@@ -27,7 +26,7 @@ pub fn request_from_json(json: &[u8]) -> Result<Bytes, String> {
     Ok(request.into())
 }
 
-/// A `RateLimitResponse` in protojson: enums by name, defaults left out.
+/// A `RateLimitResponse` in protojson: enums by name, without default values.
 pub fn response_to_json(protobuf: &[u8]) -> String {
     let decode = |kind| DynamicMessage::decode(kind, protobuf).map_err(|error| error.to_string());
     let encode = |answer: DynamicMessage| serde_json::to_string(&answer).map_err(|error| error.to_string());
@@ -125,7 +124,7 @@ mod tests {
             match expected {
                 Ok(_) if json == "null" => assert_eq!(wrapped, Ok(None)),
                 Ok(number) => assert_eq!(wrapped, Ok(Some(number.into())), "hits of a descriptor: {json}"),
-                // What 32 bits do not hold, 64 may.
+                // Too large for 32 bits, but not for 64.
                 Err(in_64) => assert_eq!(wrapped.is_ok(), in_64, "hits of a descriptor: {json}"),
             }
             for field in ["requestsPerUnit", "unitMultiplier"] {

@@ -1,4 +1,4 @@
-//! ShouldRateLimit: requests are read in place, answers written straight into the response frame.
+//! `ShouldRateLimit`: requests are read in place, answers are written directly into the response frame.
 
 mod frame;
 pub mod json;

@@ -1,13 +1,13 @@
-//! What a client in a hurry reads of an answer.
+//! Reads only the overall code of an answer.
 
 use crate::api::protobuf::{Fields, Value};
 
-/// The number of an encoded answer's `overall_code`; 0 (UNKNOWN) when it has none.
+/// The number of `overall_code` in an encoded answer; 0 (UNKNOWN) if it has none.
 ///
-/// The message is walked to its end, so that one cut short is not taken for an answer. Nothing is allocated.
+/// The message is read to its end, so that an incomplete one is an error. No allocation.
 ///
 /// # Errors
-/// It is no protobuf message.
+/// It is not a protobuf message.
 pub fn overall_code(answer: &[u8]) -> Result<u64, &'static str> {
     let (mut fields, mut code) = (Fields::new(answer), 0);
     while let Some((field, value)) = fields.next()? {

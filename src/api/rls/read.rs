@@ -9,7 +9,7 @@ use crate::rules::{Entry, Period, Unit};
 /// Why a request was not decided.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    /// No configuration is loaded (yet).
+    /// No configuration is loaded yet.
     #[error("no rate limit configuration loaded")]
     NoConfiguration,
     /// The request names no domain.
@@ -18,15 +18,15 @@ pub enum RequestError {
     /// The request has no descriptors.
     #[error("rate limit descriptor list must not be empty")]
     NoDescriptors,
-    /// The request is not the protobuf message it should be.
+    /// The request is not a valid protobuf message of its type.
     #[error("malformed request: {0}")]
     Malformed(&'static str),
     /// The request exceeds a bound.
     #[error("{what}: at most {max} are allowed")]
     TooMany {
-        /// What there is too much of.
+        /// What is bounded.
         what: &'static str,
-        /// How much is allowed.
+        /// The bound.
         max: usize,
     },
 }
@@ -47,17 +47,17 @@ impl From<Malformed> for RequestError {
     }
 }
 
-/// Reads one encoded `RateLimitRequest`. Keys and values are borrowed, those that are not UTF-8 decoded lossily.
+/// Reads one encoded `RateLimitRequest`. Keys and values are borrowed; those that are not UTF-8 are decoded lossily.
 ///
 /// # Errors
-/// What the request lacks or exceeds.
+/// What is missing, malformed, or beyond a bound.
 pub fn read(request: &[u8]) -> Result<Check<'_>, RequestError> {
     let mut check = Check::default();
     read_into(&mut check, request)?;
     Ok(check)
 }
 
-/// Reads as [`read`] does, into a check that has no descriptors yet: it is too large to be handed around.
+/// As [`read`], into a check without descriptors: a check is too large to move.
 ///
 /// # Errors
 /// As [`read`].
@@ -119,13 +119,13 @@ fn entry(bytes: &[u8]) -> Result<Entry<'_>, RequestError> {
     Ok(entry)
 }
 
-/// The text that the bytes are, decoded lossily where they are none.
+/// The bytes as text, decoded lossily if they are not UTF-8.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    // Valid UTF-8 is recognized at once; the lossy decoder goes from piece to piece.
+    // Validating is fast; the lossy decoder works piece by piece.
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// A request override, as far as it was read.
+/// A request override that is being read.
 #[derive(Clone, Copy, Default)]
 struct RawOverride {
     requests_per_unit: u32,
@@ -156,7 +156,7 @@ impl RawOverride {
     }
 }
 
-/// The value of a wrapper message (`UInt32Value`, `UInt64Value`) that comes on top of `value`.
+/// The value of a wrapper message (`UInt32Value`, `UInt64Value`) that is merged with `value`.
 fn wrapped(bytes: &[u8], mut value: u64) -> Result<u64, RequestError> {
     let mut fields = Fields::new(bytes);
     while let Some((field, content)) = fields.next()? {
@@ -169,7 +169,7 @@ fn wrapped(bytes: &[u8], mut value: u64) -> Result<u64, RequestError> {
     Ok(value)
 }
 
-/// `envoy.type.v3.RateLimitUnit`, and 7 for a week: the reference casts the number from one enum to the other.
+/// `envoy.type.v3.RateLimitUnit`, and 7 for a week, because the reference casts the number from one enum to the other.
 fn unit(number: u64) -> Option<Unit> {
     Some(match number {
         1 => Unit::Second,
@@ -183,7 +183,7 @@ fn unit(number: u64) -> Option<Unit> {
     })
 }
 
-/// A `uint32` field: the lower bits of the varint, as the specification wants.
+/// A `uint32` field: the lower bits of the varint, as specified.
 fn low_32(value: u64) -> u32 {
     u32::try_from(value & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
@@ -192,7 +192,7 @@ fn bounded(count: usize, max: usize, what: &'static str) -> Result<(), RequestEr
     if count < max { Ok(()) } else { Err(RequestError::TooMany { what, max }) }
 }
 
-/// Descriptors of one check. Envoy sends one for each configured action list, so a few; each costs a look-up.
+/// Descriptors of one check. Envoy sends one for each configured list of actions, so a few; each costs a look-up.
 const MAX_DESCRIPTORS: usize = 1_000;
 /// Entries of one descriptor: the depth of a configuration.
 const MAX_ENTRIES: usize = 100;

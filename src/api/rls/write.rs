@@ -1,4 +1,4 @@
-//! Writes a `RateLimitResponse` straight into the response frame.
+//! Writes a `RateLimitResponse` directly into the response frame.
 
 use super::ResponseParts;
 use crate::api::protobuf::{put_bytes_field, put_message, put_varint_field};
@@ -6,7 +6,7 @@ use crate::limiter::{Code, CurrentLimit, Decision, Status};
 use crate::rules::Unit;
 use crate::units::Nanos;
 
-/// Appends a decision, and what goes with it, to `out`.
+/// Appends a decision and its response parts to `out`.
 pub fn write(
     out: &mut Vec<u8>,
     decision: &Decision<'_>,
@@ -58,7 +58,7 @@ fn put_limit(out: &mut Vec<u8>, limit: &CurrentLimit<'_>) {
     }
 }
 
-/// The answer to a denied check never says to retry at once, though what it asked for can never be had (more than a full bucket).
+/// The reset of a denied check is never 0, not even if its hits can never be admitted (more than a full bucket).
 fn reset(status: &Status<'_>) -> Nanos {
     match status.code {
         Code::Ok => status.reset,
@@ -66,7 +66,7 @@ fn reset(status: &Status<'_>) -> Nanos {
     }
 }
 
-/// A duration in whole seconds, rounded up: Envoy truncates, and 0 would make the client retry at once.
+/// A duration in whole seconds, rounded up: Envoy truncates, and with 0 the client would retry at once.
 fn put_seconds(out: &mut Vec<u8>, length: Nanos) {
     put_varint_field(out, 1, length.as_secs_ceil());
 }

@@ -1,4 +1,4 @@
-//! A session and servers by hand: on virtual time, and ones that send whatever they like.
+//! A session with simulated servers: on virtual time, and with arbitrary frames.
 
 mod h2_server;
 
@@ -15,7 +15,7 @@ use crate::http2::hpack::put_literal;
 
 const MS: u64 = 1_000_000;
 
-/// A session with all that it works on.
+/// A session with everything that it needs.
 struct Client {
     session: Session,
     schedule: Schedule,
@@ -51,7 +51,7 @@ impl Client {
         self.session.fill(now_ns, &mut self.schedule, &mut self.template, &mut self.picks);
     }
 
-    /// Takes what is to be sent, after the greeting: its frames.
+    /// Takes the frames to send, after the preface.
     fn send(&mut self) -> Vec<(Head, Vec<u8>)> {
         let pending = self.session.pending().to_vec();
         self.session.sent(pending.len());
@@ -174,16 +174,19 @@ fn every_failure_is_reported_by_its_kind() {
         (frame(RST_STREAM, 0, 1, &u32::MAX.to_be_bytes()), (Failure::Reset(14), "")),
         (frame(GOAWAY, 0, 0, &[0; 8]), (Failure::GoingAway, "")),
         ([opened(), data(&message(0)), ended(0)].concat(), (Failure::NoCode, "")),
-        ([opened(), ended(0)].concat(), malformed("its message is not whole")),
-        ([opened(), data(&message(1)[..6]), ended(0)].concat(), malformed("its message is not whole")),
-        ([opened(), data(&message(1)), data(&message(1))].concat(), malformed("it has more than one message")),
-        ([opened(), data(&compressed)].concat(), malformed("it is compressed, which was not asked for")),
+        ([opened(), ended(0)].concat(), malformed("the message is incomplete")),
+        ([opened(), data(&message(1)[..6]), ended(0)].concat(), malformed("the message is incomplete")),
+        ([opened(), data(&message(1)), data(&message(1))].concat(), malformed("the answer has more than one message")),
+        ([opened(), data(&compressed)].concat(), malformed("the message is compressed, which was not requested")),
         ([opened(), data(&[0, 0, 0, 0, 1, 0x08])].concat(), malformed("message ends in the middle of a field")),
-        (data(&message(1)), malformed("it begins without headers")),
-        ([opened(), frame(DATA, END_STREAM, 1, &message(1))].concat(), malformed("it ends without a gRPC status")),
+        (data(&message(1)), malformed("the answer begins without headers")),
+        (
+            [opened(), frame(DATA, END_STREAM, 1, &message(1))].concat(),
+            malformed("the answer ends without a gRPC status"),
+        ),
         (
             [opened(), frame(HEADERS, END_HEADERS | END_STREAM, 1, &[])].concat(),
-            malformed("it ends without a gRPC status"),
+            malformed("the answer ends without a gRPC status"),
         ),
     ];
     for (bytes, (failure, said)) in cases {
@@ -193,7 +196,7 @@ fn every_failure_is_reported_by_its_kind() {
         assert_eq!(client.receive(&bytes, 1), Ok(bytes.len()), "{failure:?}");
         assert_eq!(client.failures(), [(failure, 1, said)]);
         assert_eq!((client.stats.checks(), client.session.under_way()), (1, 0));
-        // What else comes of that stream is let pass, whatever it says.
+        // Further frames of that stream are accepted, whatever they contain.
         let later = [frame(RST_STREAM, 0, 1, &[0; 4]), answer(1, 1)].concat();
         assert_eq!(client.receive(&later, 2), Ok(later.len()));
         assert_eq!(client.stats.checks(), 1);
@@ -213,7 +216,7 @@ fn a_server_that_breaks_the_protocol_is_left() {
         (frame(HEADERS, END_HEADERS, 1, &trailers(0)), "without a status"),
         ([frame(HEADERS, 0, 1, &[]), frame(PING, 0, 0, &[0; 8])].concat(), "interrupted"),
         ([frame(HEADERS, 0, 1, &[]), frame(CONTINUATION, 0, 3, &[])].concat(), "interrupted"),
-        (frame(CONTINUATION, 0, 1, &[]), "continues nothing"),
+        (frame(CONTINUATION, 0, 1, &[]), "without a header block"),
         (
             [frame(HEADERS, 0, 1, &[0; 16_000]), frame(CONTINUATION, 0, 1, &[0; 16_000]).repeat(4)].concat(),
             "longer than 64 KiB",
@@ -224,12 +227,12 @@ fn a_server_that_breaks_the_protocol_is_left() {
         (frame(SETTINGS, 0, 0, &[0; 7]), "SETTINGS"),
         (settings(&[(SETTINGS_MAX_FRAME_SIZE, 16_383)]), "out of bounds"),
         (settings(&[(SETTINGS_INITIAL_WINDOW_SIZE, 1 << 31)]), "out of bounds"),
-        (frame(PUSH_PROMISE, 0, 1, &[]), "pushes"),
+        (frame(PUSH_PROMISE, 0, 1, &[]), "push is disabled"),
         (frame(GOAWAY, 0, 0, &[0; 3]), "GOAWAY"),
         (frame(RST_STREAM, 0, 1, &[0; 3]), "RST_STREAM"),
         (frame(WINDOW_UPDATE, 0, 0, &[0; 3]), "WINDOW_UPDATE"),
-        (frame(WINDOW_UPDATE, 0, 0, &[0; 4]), "by nothing"),
-        (frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]), "too far"),
+        (frame(WINDOW_UPDATE, 0, 0, &[0; 4]), "of 0"),
+        (frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]), "beyond the maximum"),
     ];
     for (bytes, word) in cases {
         let mut client = Client::closed(1);
@@ -248,7 +251,7 @@ fn a_server_that_breaks_the_protocol_is_left() {
 fn a_stalled_server_is_charged_for_every_check_that_was_due() {
     let mut client = Client::new(4, Pace::Open { rate: 1_000.0, arrivals: Arrivals::Even }, 1);
     client.receive(&settings(&[]), 0).unwrap();
-    // Answered at once for 100 ms, stalled until 1,100 ms, and then it answers in the same instant whatever comes.
+    // Answers at once for 100 ms, stalls until 1,100 ms, and then answers everything at once.
     for now in 0..100 {
         client.fill(now * MS);
         for stream in client.opened() {
@@ -318,7 +321,7 @@ fn a_long_message_goes_out_as_the_windows_allow() {
     let (count, sent) = data(&mut client);
     assert_eq!(count, body - 30);
     assert_eq!(RateLimitRequest::decode(&sent[5..]).unwrap().descriptors.len(), 500);
-    // The connection's own window holds three of them at most, and then waits.
+    // The window of the connection is enough for three of them.
     let mut client = Client::new(100, Pace::Closed, 500);
     client.receive(&settings(&[]), 0).unwrap();
     client.fill(0);
@@ -342,7 +345,7 @@ fn headers_are_reported_once_to_a_server_that_remembers_them() {
     client.fill(0);
     let first = blocks(&mut client);
     assert!(first[0] > 100 && first[1..] == [6, 6], "{first:?}");
-    // A smaller table holds for what comes after, and a larger one is not trusted again.
+    // A smaller table is used from then on, even if it grows again.
     for (size, stream) in [(4_095, 1), (4_096, 3)] {
         client.receive(&settings(&[(SETTINGS_HEADER_TABLE_SIZE, size)]), 0).unwrap();
         client.receive(&answer(stream, 1), 0).unwrap();
@@ -376,7 +379,7 @@ fn the_connections_window_is_opened_again_before_it_is_used_up() {
     let large = frame(DATA, 0, 3, &vec![0; DEFAULT_MAX_FRAME]);
     client.session.streams.open(0);
     let count = (OUR_WINDOW / 2) as usize / DEFAULT_MAX_FRAME;
-    // Of a stream that is closed, they are counted all the same.
+    // They are counted for a closed stream too.
     client.session.streams.close(3);
     for _ in 0..count - 1 {
         client.receive(&large, 0).unwrap();
@@ -408,7 +411,7 @@ fn a_connection_is_spent_when_numbers_run_out_or_the_server_goes() {
 }
 
 proptest! {
-    /// Whatever comes, it is taken or rejected, and every check is counted once.
+    /// Any input is accepted or rejected, and every check is counted once.
     #[test]
     fn hostile_bytes_do_no_harm(
         frames in prop::collection::vec((0..12_u8, any::<u8>(), 0..12_u32, prop::collection::vec(any::<u8>(), 0..40)), 0..60),

@@ -1,8 +1,7 @@
-//! Parses a descriptor as the command line has it: `KEY=VALUE,KEY=VALUE`.
+//! Parses a descriptor of the command line: `KEY=VALUE,KEY=VALUE`.
 //!
-//! A comma inside a value is written `\,`, or the whole value is quoted: `KEY="a,b"`. A backslash takes the special
-//! meaning from `,`, `=`, `"` and `\`, and is itself before anything else; a quote is special only where a value
-//! begins.
+//! A comma inside a value is written `\,`, or the whole value is quoted: `KEY="a,b"`. A backslash escapes `,`, `=`, `"` and
+//! `\`, and is literal before anything else; a quote is special only at the beginning of a value.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -25,7 +24,7 @@ pub(super) fn parse(text: &str) -> Result<RateLimitDescriptor, String> {
     }
 }
 
-/// One entry, up to the comma behind it or the end.
+/// One entry, up to the next comma or the end.
 fn entry(rest: &mut Peekable<Chars<'_>>) -> Result<Entry, String> {
     let key = until(rest, &[',', '=']);
     if rest.next_if_eq(&'=').is_none() {
@@ -40,7 +39,7 @@ fn entry(rest: &mut Peekable<Chars<'_>>) -> Result<Entry, String> {
     Ok(Entry { key, value })
 }
 
-/// The text up to one of `ends`, which is left.
+/// The text up to one of `ends`, which is not consumed.
 fn until(rest: &mut Peekable<Chars<'_>>, ends: &[char]) -> String {
     let mut text = String::new();
     while let Some(c) = rest.next_if(|c| !ends.contains(c)) {
@@ -54,7 +53,7 @@ fn quoted(key: &str, rest: &mut Peekable<Chars<'_>>) -> Result<String, String> {
     let mut value = String::new();
     loop {
         match rest.next() {
-            None => return Err(format!(r#"the value of '{key}' has no closing '"': write \" for a quote of its own"#)),
+            None => return Err(format!(r#"the value of '{key}' has no closing '"': write \" for a literal quote"#)),
             Some('"') => break,
             Some(c) => value.push(unescaped(c, rest)),
         }
@@ -62,12 +61,12 @@ fn quoted(key: &str, rest: &mut Peekable<Chars<'_>>) -> Result<String, String> {
     match rest.peek() {
         None | Some(',') => Ok(value),
         Some(_) => {
-            Err(format!(r#"the value of '{key}' goes on behind its closing '"': write \" for a quote of its own"#))
+            Err(format!(r#"the value of '{key}' continues after its closing '"': write \" for a literal quote"#))
         }
     }
 }
 
-/// The character that `c` and what follows it stand for.
+/// The character that `c` and the text after it encode.
 fn unescaped(c: char, rest: &mut Peekable<Chars<'_>>) -> char {
     if c == '\\' { rest.next_if(|next| SPECIAL.contains(next)).unwrap_or(c) } else { c }
 }
@@ -117,7 +116,7 @@ mod tests {
             ("a=1,=2,b=3", "'=2' has no key"),
             ("k=\"v", "the value of 'k' has no closing '\"'"),
             ("k=\"v\\\"", "the value of 'k' has no closing '\"'"),
-            ("k=\"v\"w", "the value of 'k' goes on behind its closing '\"'"),
+            ("k=\"v\"w", "the value of 'k' continues after its closing '\"'"),
         ];
         for (text, expected) in cases {
             let error = parse(text).unwrap_err();

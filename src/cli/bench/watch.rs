@@ -1,4 +1,4 @@
-//! What is shown during a run: progress on a terminal, and Ctrl-C.
+//! Progress on a terminal, and Ctrl-C.
 
 use std::io::{IsTerminal, Write, stderr};
 use std::process::exit;
@@ -9,20 +9,20 @@ use std::thread;
 use crate::bench::table::grouped;
 use crate::bench::{self, Measured, Pace, Plan, Progress, RunError};
 
-/// Shows a run.
+/// Shows the progress of runs, and handles Ctrl-C.
 #[derive(Debug)]
 pub(super) struct Watch {
     interrupted: Arc<AtomicBool>,
-    /// Progress is for people: a file or a pipe gets none of it.
+    /// Progress is written only to a terminal, not to a file or a pipe.
     on_terminal: bool,
 }
 
 impl Watch {
-    /// From now on, the first Ctrl-C ends the run, whose result is still printed, and the second one the process.
+    /// From now on, the first Ctrl-C ends the run, and its result is still reported; the second one ends the process.
     pub(super) fn start() -> Self {
         let interrupted = Arc::new(AtomicBool::new(false));
         let reported = Arc::clone(&interrupted);
-        // Where no such thread can be started, Ctrl-C ends the process as it always does.
+        // If the thread cannot be started, Ctrl-C ends the process as usual.
         let _listening = thread::Builder::new().name("tidegate-signal".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
@@ -43,7 +43,7 @@ impl Watch {
     pub(super) fn run(&self, plan: &Plan) -> Result<Measured, RunError> {
         let measured = bench::run(plan, &|| self.is_interrupted(), &mut |progress| {
             if self.on_terminal {
-                // One line that is written over; what is left of a longer one is cleared.
+                // One line that is overwritten; the rest of a longer one is cleared.
                 let _gone = write!(stderr(), "\r{}\x1b[K", line(plan, progress));
             }
         });
@@ -69,5 +69,5 @@ fn line(plan: &Plan, progress: Progress) -> String {
     format!("{load}: {seconds} of {total} s, {} checks{errors}", grouped(progress.answered))
 }
 
-/// As shells report a process that SIGINT ended.
+/// The exit status that shells report for a process that SIGINT ended.
 const ENDED_BY_SIGNAL: i32 = 130;

@@ -1,6 +1,6 @@
-//! What `check --json` prints: one object, for programs.
+//! The output of `check --json`: one object, for programs.
 //!
-//! Keys may be added later; those that are there keep their meaning.
+//! Keys may be added later; existing ones keep their meaning.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn finding(found: &ConfigError) -> Value {
     json!({"file": found.file, "line": found.line, "message": found.message})
 }
 
-/// What is about a file as a whole: `PATH: MESSAGE`.
+/// A finding about a file as a whole: `PATH: MESSAGE`.
 fn of_file(text: &str) -> Value {
     let (file, message) = text.split_once(": ").unwrap_or(("", text));
     json!({"file": file, "line": null, "message": message})

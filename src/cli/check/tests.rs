@@ -1,4 +1,4 @@
-//! What `check` prints.
+//! The output of `check`.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::rules::ConfigError;
 
-/// What `check` says about a directory of files: whether it is good, and both outputs.
+/// The result of `check` for a directory of files: whether it is valid, and both outputs.
 fn said(files: &[(&str, &str)], set: impl Fn(&mut CheckArgs)) -> (bool, String, String) {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {

@@ -1,9 +1,9 @@
-//! Rules in words, as `check` prints them.
+//! Rules in words, for the output of `check`.
 
 use crate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
 use crate::rules::{Rule, RuleLimit};
 
-/// A number of things.
+/// A count with its noun.
 pub(super) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
@@ -39,7 +39,7 @@ pub(super) fn limit(limit: &RuleLimit) -> String {
     words.join(", ")
 }
 
-/// How hits are counted, unless it is the default.
+/// The algorithm, unless it is the default.
 fn algorithm(limit: &Limit) -> Option<String> {
     match limit.algorithm {
         Algorithm::FixedWindow { starts: Starts::Clock } => None,

@@ -1,4 +1,4 @@
-//! Variables that look like settings and are none: a misspelt one leaves its setting at the default, unnoticed.
+//! Warns about variables that look like settings but are not: a misspelt one would silently leave its setting at the default.
 
 use std::ffi::OsString;
 
@@ -8,8 +8,8 @@ use crate::cli::Cli;
 use crate::rules::VARIABLE_PREFIX;
 use crate::sanitize::sanitize;
 
-/// A warning for each variable of the environment that begins with `TIDEGATE_` and that nothing reads. Values are not shown:
-/// one may be a secret.
+/// A warning for each environment variable that begins with `TIDEGATE_` and is not read. Values are not shown, because they
+/// may be secret.
 pub(super) fn warnings(environment: impl Iterator<Item = (OsString, OsString)>) -> Vec<String> {
     let known = known();
     let named = environment.map(|(name, value)| (lossy(&name), lossy(&value)));
@@ -20,14 +20,14 @@ pub(super) fn warnings(environment: impl Iterator<Item = (OsString, OsString)>) 
     unread.iter().filter_map(|name| warning(name, &known)).take(MAX_WARNINGS).collect()
 }
 
-/// The variables of all subcommands: one environment may serve several.
+/// The variables of all subcommands, which may share an environment.
 fn known() -> Vec<String> {
     let cli = Cli::command();
     let flags = cli.get_subcommands().flat_map(clap::Command::get_arguments);
     flags.filter_map(|flag| flag.get_env()).map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
-/// Alerts of rules files may name any variable with their prefix, so there only what is nearly a setting is suspect.
+/// Alerts may name any variable with their prefix, so with that prefix only names similar to a setting are reported.
 fn warning(name: &str, known: &[String]) -> Option<String> {
     let distance = |known: &&String| strsim::osa_distance(name, known);
     let nearest = known.iter().min_by_key(distance).filter(|known| distance(known) <= MAX_DISTANCE);
@@ -39,7 +39,7 @@ fn warning(name: &str, known: &[String]) -> Option<String> {
     }
 }
 
-/// Whether Kubernetes sets it for a Service whose name begins with `tidegate`: `TIDEGATE_SERVICE_HOST`,
+/// Whether Kubernetes sets the variable for a Service whose name begins with `tidegate`: `TIDEGATE_SERVICE_HOST`,
 /// `TIDEGATE_SERVICE_PORT_GRPC`, `TIDEGATE_PORT=tcp://10.0.0.1:8081`, `TIDEGATE_ADMIN_PORT_8082_TCP_ADDR`.
 /// Source: Kubernetes, "Discovering services: environment variables".
 fn is_of_kubernetes(name: &str, value: &str) -> bool {
@@ -64,9 +64,9 @@ fn lossy(text: &OsString) -> String {
 }
 
 const PREFIX: &str = "TIDEGATE_";
-/// Two slips; more is another word.
+/// Two typing errors; with more it is a different word.
 const MAX_DISTANCE: usize = 2;
-/// More than that is one mistake many times.
+/// More are probably the same mistake.
 const MAX_WARNINGS: usize = 20;
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
             ("TIDEGATE_PORT_8081_TCP_ADDR", "10.0.0.1", None),
             ("TIDEGATE_PORT_53_UDP_PROTO", "udp", None),
             ("TIDEGATE_ADMIN_PORT_8082_TCP_PORT", "8082", None),
-            // A port that a person wrote is a mistake.
+            // A port number set by a user is a mistake.
             (
                 "TIDEGATE_PORT",
                 "8081",

@@ -1,9 +1,9 @@
-//! Whole numbers in any notation that JSON has.
+//! Whole numbers in any notation of JSON.
 
 use serde_json::value::RawValue;
 
-/// The whole number that a JSON number is, whether it is written `10`, `10.0`, `1e1` or `100E-1`. `None`: it has a
-/// fraction, or more digits than 64 bits hold.
+/// The value of a JSON number that is whole, whether it is written `10`, `10.0`, `1e1` or `100E-1`. `None`: it has a
+/// fraction, or more digits than fit 64 bits.
 pub(super) fn whole(number: &str) -> Option<i128> {
     let (negative, number) = number.strip_prefix('-').map_or((false, number), |number| (true, number));
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
@@ -32,7 +32,7 @@ pub(super) fn whole(number: &str) -> Option<i128> {
     Some(if negative { -number } else { number })
 }
 
-/// The whole number in a text: nothing but a JSON number, not even a space.
+/// The whole number in a text that consists only of a JSON number, without spaces.
 pub(super) fn whole_in_text(text: &str) -> Option<i128> {
     let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     let number: &RawValue = serde_json::from_str(text).ok().filter(|_| is_number)?;
@@ -40,7 +40,7 @@ pub(super) fn whole_in_text(text: &str) -> Option<i128> {
     whole(text)
 }
 
-/// The digits of the largest number of 64 bits; zeros are not written out for more.
+/// The digits of the largest 64-bit number; numbers with more are not expanded.
 const MAX_DIGITS: usize = 20;
 
 #[cfg(test)]

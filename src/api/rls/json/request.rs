@@ -1,9 +1,9 @@
 //! Reads protojson as Go's `protojson` does, and writes protobuf.
 //!
-//! Source: <https://protobuf.dev/programming-guides/json/>, and what the Go library makes of it where that page is silent:
-//! a client of the reference service is used to it. A field may have its name or its JSON name, but comes once; `null` is
-//! as good as none; whole numbers come in any notation, in a text as well; enums by name or number; unknown fields are
-//! an error. What a message may have comes from its descriptor, so nothing here knows a field.
+//! Source: <https://protobuf.dev/programming-guides/json/>, and the behaviour of the Go library where that page is silent,
+//! because clients of the reference service rely on it. A field may have its name or its JSON name, but only once; `null` is
+//! the same as no value; whole numbers may have any notation, also in a string; enums are names or numbers; unknown fields
+//! are errors. The fields of a message come from its descriptor; none is named in this code.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ impl<'de> Visitor<'de> for Message<'_> {
     }
 }
 
-/// Reads the value of a field; `null` is none.
+/// Reads the value of a field; `null` is no value.
 struct Field<'f, 'o> {
     field: &'f FieldDescriptor,
     out: &'o mut Vec<u8>,
@@ -93,7 +93,7 @@ impl<'de> Visitor<'de> for Field<'_, '_> {
     }
 }
 
-/// Reads one value, of a field that has one or of a list.
+/// Reads one value, of a field or an element of a list.
 struct Element<'f, 'o> {
     field: &'f FieldDescriptor,
     out: &'o mut Vec<u8>,
@@ -121,13 +121,13 @@ impl<'de> DeserializeSeed<'de> for Element<'_, '_> {
     }
 }
 
-/// The field of a message such as `google.protobuf.UInt64Value`, which is the bare value in JSON.
+/// The field of a message such as `google.protobuf.UInt64Value`, which is written in JSON as the bare value.
 fn wrapped(kind: &MessageDescriptor) -> Option<FieldDescriptor> {
     let is_wrapper = kind.package_name() == "google.protobuf" && kind.name().ends_with("Value");
     is_wrapper.then(|| kind.get_field(1)).flatten()
 }
 
-/// Appends a value that is neither message nor list to `out`; errors name it as `named`.
+/// Appends a value that is neither a message nor a list to `out`; errors use the name of `named`.
 fn scalar(field: &FieldDescriptor, named: &FieldDescriptor, json: &str, out: &mut Vec<u8>) -> Result<(), String> {
     let number = field.number();
     let wrong = |expected: &str| format!("{}: {} is not {expected}", named.json_name(), start(json));
@@ -162,12 +162,12 @@ fn text(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-/// A number, or a number in a text.
+/// A number, or a number in a string.
 fn integer(json: &str) -> Option<i128> {
     if json.starts_with('"') { whole_in_text(&text(json)?) } else { whole(json) }
 }
 
-/// Enough of a value to recognize it.
+/// The beginning of a value, enough to recognize it.
 fn start(json: &str) -> String {
     let mut shown: String = json.chars().take(MAX_SHOWN).collect();
     if shown.len() < json.len() {
@@ -176,5 +176,5 @@ fn start(json: &str) -> String {
     shown
 }
 
-/// Characters of a value that an error repeats.
+/// The number of characters of a value that an error quotes.
 const MAX_SHOWN: usize = 40;

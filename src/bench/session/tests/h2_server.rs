@@ -1,4 +1,4 @@
-//! A session and the HTTP/2 server that most of Rust's gRPC runs on.
+//! A session with the HTTP/2 server that most Rust gRPC servers use.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn talk(client: &mut Client, mut stream: DuplexStream, checks: u64) {
     }
 }
 
-/// Answers what it is asked in turns: admitted, denied, denied in pieces, rejected, reset, an HTTP error.
+/// Answers in rotation: admitted, denied, denied in pieces, rejected, reset, an HTTP error.
 async fn serve(stream: DuplexStream, builder: h2::server::Builder) {
     let mut connection = builder.handshake::<_, Bytes>(stream).await.unwrap();
     let mut number = 0_u32;
@@ -47,7 +47,7 @@ async fn serve(stream: DuplexStream, builder: h2::server::Builder) {
             assert_eq!(head.headers.len(), 2);
             let mut bytes = Vec::new();
             while let Some(data) = body.data().await {
-                // The client goes when it has seen enough.
+                // The client closes the connection when it is finished.
                 let Ok(data) = data else { return };
                 body.flow_control().release_capacity(data.len()).unwrap();
                 bytes.extend_from_slice(&data);
