@@ -22,7 +22,7 @@ pub(crate) fn reflection(mut routes: Routes, own: &str) -> Routes {
             routes = routes.add_service(service);
         }
         Err(error) => {
-            tracing::error!(%error, "reflection v1alpha is not available: the built-in descriptors are broken")
+            tracing::error!(%error, "reflection v1alpha is not available: the built-in descriptors are broken");
         }
     }
     routes

@@ -111,7 +111,7 @@ impl Keys {
     fn take(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
         match key {
             "name" => {
-                self.name = validated(own::text(value, key, report), value, key, NAME, |name| is_name(name), report)
+                self.name = validated(own::text(value, key, report), value, key, NAME, |name| is_name(name), report);
             }
             "rule" => self.rule = own::text(value, key, report),
             "per" => self.per = per(value, report),
