@@ -1,49 +1,45 @@
-//! Tidegate: a rate-limit decision service.
+//! Tidegate: a rate-limit decision service. This is the map; `docs/ARCHITECTURE.md` draws it, and
+//! `tests/repository/imports.rs` says what may use what.
 //!
-//! The modules from top to bottom; `docs/ARCHITECTURE.md` has the map, and `tests/repository/imports.rs` what each may
-//! use.
+//! Public is what the binary, the tests, the benches and the fuzz targets use.
 
-// The command line.
+// The command line, the composition root, and the settings of `serve`.
+pub(crate) mod app;
 pub mod cli;
-
-// The composition root, and its settings.
-pub mod app;
-pub mod settings;
+pub(crate) mod settings;
 
 // Three ports: the gRPC data plane, the public HTTP port, the operators' port; and what every gRPC port offers.
-pub mod admin;
-pub mod grpc;
-pub mod http;
-pub mod rls;
+pub(crate) mod admin;
+pub(crate) mod grpc;
+pub(crate) mod http;
+pub(crate) mod rls;
 
-// The path of a check, independent of its transport.
+// What a check goes through, whatever carried it.
 pub mod api;
 pub mod limiter;
 pub mod service;
 pub mod store;
 pub mod usage;
 
-// PURE: rules, algorithms, instants.
+// PURE: rules, algorithms, instants, and untrusted text made safe to show.
 pub mod engine;
 pub mod rules;
+pub(crate) mod sanitize;
 pub mod units;
 
-// PURE: makes untrusted text safe to show.
-pub mod sanitize;
-
-// The rules of the limiter, and everything that uses what it counts.
-pub mod alerts;
-pub mod config;
-pub mod history;
+// What feeds the limiter, and what follows from what it counts.
+pub(crate) mod alerts;
+pub(crate) mod config;
+pub(crate) mod history;
 pub mod telemetry;
 
 // Sockets, HTTP/2, and the process.
 #[cfg(feature = "bench")]
-pub mod http2;
-pub mod net;
+pub(crate) mod http2;
+pub(crate) mod net;
 pub mod runtime;
 
-// An offline client of the limiter, and the load generator.
+// The limiter on a virtual clock, and the load generator.
 #[cfg(feature = "bench")]
-pub mod bench;
+pub(crate) mod bench;
 pub mod simulate;

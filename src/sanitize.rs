@@ -4,17 +4,17 @@
 
 /// The text as one line of at most 200 bytes, with control characters escaped: it can neither end the line nor control the
 /// terminal that shows it.
-pub fn sanitize(text: &str) -> String {
+pub(crate) fn sanitize(text: &str) -> String {
     sanitize_within(MAX_BYTES, text)
 }
 
 /// As [`sanitize`], with at most `max_bytes`: for texts with several names.
-pub fn sanitize_within(max_bytes: usize, text: &str) -> String {
+pub(crate) fn sanitize_within(max_bytes: usize, text: &str) -> String {
     escaped(max_bytes, text, acts_on_display)
 }
 
 /// As [`sanitize`], but with line ends and of any length: for our own messages that quote bounded parts of a text.
-pub fn sanitize_lines(text: &str) -> String {
+pub(crate) fn sanitize_lines(text: &str) -> String {
     escaped(usize::MAX, text, |c| c != '\n' && acts_on_display(c))
 }
 

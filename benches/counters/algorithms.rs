@@ -3,13 +3,15 @@
 use std::cell::Cell;
 use std::hint::black_box;
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::Scale;
 use crate::memory::{Bytes, fill, logged_hits, measure};
 use crate::numbers::{Spread, in_turns};
-use crate::traffic::{BATCH, Dice, NOW, Values, limiter, nanoseconds_each, one_rule, time};
+use crate::traffic::{BATCH, NOW, Values, limiter, nanoseconds_each, one_rule, time};
 
 const LIMITS: [(&str, &str); 8] = [
     ("fixed_window", "PERIOD, requests_per_unit: 1000000"),
@@ -68,7 +70,7 @@ fn costs(scale: Scale) -> Vec<Vec<f64>> {
     let now = Cell::new(NOW.plus(Nanos::from_secs(1)));
     in_turns(scale.rounds, LIMITS.len(), |i| {
         let timed = |values: &[Values]| checks(&limiters[i], &now, values);
-        nanoseconds_each(&mut Dice::new(4), counters, scale.checks / 2, &mut values, timed)
+        nanoseconds_each(&mut SmallRng::seed_from_u64(4), counters, scale.checks / 2, &mut values, timed)
     })
 }
 

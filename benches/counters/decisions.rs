@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use dashmap::DashMap;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::service::{Batch, Call};
 use tidegate::store::{CounterKey, LimitId};
 
 use crate::Scale;
 use crate::numbers::{Spread, in_turns};
-use crate::traffic::{BATCH, Dice, NOW, PER_HOUR, Values, encoded, limiter, nanoseconds_each, one_rule, time};
+use crate::traffic::{BATCH, NOW, PER_HOUR, Values, encoded, limiter, nanoseconds_each, one_rule, time};
 
 /// A map without a limiter: the keys of the same counters, and a number each.
 struct Plain<S>(DashMap<Box<[u8]>, AtomicU64, S>);
@@ -88,10 +90,10 @@ fn answers(limiter: &Limiter, worker: WorkerSlot, values: &[Values]) -> u128 {
 fn per_second(threads: usize, scale: Scale, seed: usize, timed: impl Fn(WorkerSlot, &[Values]) -> u128 + Sync) -> f64 {
     let barrier = Barrier::new(threads);
     let one = |worker: usize| {
-        let mut dice = Dice::new((seed * 64 + worker) as u64);
+        let mut random = SmallRng::seed_from_u64((seed * 64 + worker) as u64);
         let mut values = vec![Values::default(); BATCH];
         barrier.wait();
-        nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, |values| {
+        nanoseconds_each(&mut random, scale.counters, scale.checks, &mut values, |values| {
             timed(WorkerSlot(worker), values)
         })
     };

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
 use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::usage::TICK_MS;
 
 use crate::Scale;
 use crate::decisions::{checks, fill};
 use crate::numbers::{Spread, in_turns};
-use crate::traffic::{BATCH, Dice, Values, limiter, nanoseconds_each, one_rule};
+use crate::traffic::{BATCH, Values, limiter, nanoseconds_each, one_rule};
 
 /// The observers while decisions are measured.
 const WATCHERS: [&str; 3] = ["nobody", "100 observers, ten reports a second each", "a listener that never reads"];
@@ -20,11 +22,11 @@ const WATCHERS: [&str; 3] = ["nobody", "100 observers, ten reports a second each
 pub(crate) fn run(scale: Scale) {
     let limiter = limiter(one_rule("unit: hour, requests_per_unit: 1"));
     fill(&limiter, scale.counters);
-    let (mut values, mut dice) = (vec![Values::default(); BATCH], Dice::new(3));
+    let (mut values, mut random) = (vec![Values::default(); BATCH], SmallRng::seed_from_u64(3));
     let rates = in_turns(scale.rounds, WATCHERS.len(), |watcher| {
         watched(&limiter, watcher, || {
             let timed = |values: &[Values]| checks(&limiter, WorkerSlot(0), values);
-            1_000.0 / nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, timed)
+            1_000.0 / nanoseconds_each(&mut random, scale.counters, scale.checks, &mut values, timed)
         })
     });
     println!("1 thread, every check denied, millions a second");

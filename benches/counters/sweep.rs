@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use tidegate::limiter::{Limiter, WorkerSlot};
 use tidegate::units::{Nanos, Timestamp};
 
@@ -12,7 +14,7 @@ use crate::Scale;
 use crate::decisions::{checks, fill, filled};
 use crate::latencies::Latencies;
 use crate::numbers::{Spread, in_turns};
-use crate::traffic::{BATCH, Dice, NOW, Values, nanoseconds_each};
+use crate::traffic::{BATCH, NOW, Values, nanoseconds_each};
 
 /// An instant at which every counter of the bench has expired.
 const LATER: Timestamp = NOW.plus(Nanos::from_secs(7_200));
@@ -35,11 +37,11 @@ pub(crate) fn run(scale: Scale) {
 /// Decisions per second while the sweep runs without rest in another thread.
 fn rates(limiter: &Limiter, scale: Scale) {
     let mut values = vec![Values::default(); BATCH];
-    let mut dice = Dice::new(1);
+    let mut random = SmallRng::seed_from_u64(1);
     let rates = in_turns(scale.rounds, 2, |sweeping| {
         let mut measure = || {
             let timed = |values: &[Values]| checks(limiter, WorkerSlot(0), values);
-            1_000.0 / nanoseconds_each(&mut dice, scale.counters, scale.checks, &mut values, timed)
+            1_000.0 / nanoseconds_each(&mut random, scale.counters, scale.checks, &mut values, timed)
         };
         if sweeping == 0 { measure() } else { beside_the_sweep(limiter, NOW, measure) }
     });
@@ -68,9 +70,9 @@ fn latencies(limiter: &Limiter, scale: Scale, swept_at: Timestamp, what: &str) {
 }
 
 fn measure(scale: Scale, decide: impl Fn(&Values)) -> [u32; 5] {
-    let (mut dice, mut values, mut latencies) = (Dice::new(2), Values::default(), Latencies::default());
+    let (mut random, mut values, mut latencies) = (SmallRng::seed_from_u64(2), Values::default(), Latencies::default());
     for _ in 0..scale.checks {
-        values.set(dice.roll(scale.counters));
+        values.set(random.random_range(0..scale.counters));
         let begun = Instant::now();
         decide(&values);
         latencies.add(begun.elapsed().as_nanos());

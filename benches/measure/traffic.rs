@@ -5,6 +5,8 @@ use std::fmt::Write;
 use std::time::Instant;
 
 use prost::Message;
+use rand::RngExt;
+use rand::rngs::SmallRng;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor};
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::limiter::{Check, Descriptor, Limiter, Settings};
@@ -94,33 +96,16 @@ pub(crate) fn encoded(check: &Check<'_>) -> Vec<u8> {
     RateLimitRequest { domain: check.domain.clone().into_owned(), descriptors, hits_addend: 0 }.encode_to_vec()
 }
 
-/// Uniform random numbers of counters (splitmix64).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % sides as u64).unwrap()
-    }
-}
-
 /// Nanoseconds of `timed` for one of about `checks` random counters, from the median batch, because other load of the machine
 /// makes some batches long. Preparing a batch is not included.
 pub(crate) fn nanoseconds_each(
-    dice: &mut Dice,
+    random: &mut SmallRng,
     counters: usize,
     checks: usize,
     values: &mut [Values],
     timed: impl FnMut(&[Values]) -> u128,
 ) -> f64 {
-    Spread::new(batches(|| dice.roll(counters), checks, values, timed)).median()
+    Spread::new(batches(|| random.random_range(0..counters), checks, values, timed)).median()
 }
 
 /// Nanoseconds of `timed` for one check, batch by batch, of about `checks` in all, for the counters from `next`.

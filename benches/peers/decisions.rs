@@ -4,13 +4,15 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use tidegate::limiter::WorkerSlot;
 
 use crate::Scale;
 use crate::contenders::{ALL, Contender, TIDEGATE, contexts, filled};
 use crate::numbers::{Spread, in_turns};
 use crate::picks::Picks;
-use crate::traffic::{BATCH, Dice, Values, batches, time};
+use crate::traffic::{BATCH, Values, batches, time};
 
 const THREADS: [usize; 4] = [1, 2, 4, 8];
 
@@ -33,8 +35,8 @@ pub(crate) fn run(scale: Scale) {
             }
         }
     }
-    let (mut values, mut dice) = (vec![Values::default(); BATCH], Dice::new(1));
-    let ns = batches(|| dice.roll(scale.counters), scale.checks / 8, &mut values, contexts);
+    let (mut values, mut random) = (vec![Values::default(); BATCH], SmallRng::seed_from_u64(1));
+    let ns = batches(|| random.random_range(0..scale.counters), scale.checks / 8, &mut values, contexts);
     println!("limitador's context, made for each check and not in the above: {:.0} ns", Spread::new(ns).median());
 }
 
@@ -42,11 +44,11 @@ pub(crate) fn run(scale: Scale) {
 /// counts, which contains no pause for another program.
 fn one_thread_per_core(contender: &dyn Contender, picks: Picks, threads: usize, scale: Scale) -> f64 {
     let barrier = Barrier::new(threads);
-    let rates = on_threads(threads, |worker, dice| {
+    let rates = on_threads(threads, |worker, random| {
         barrier.wait();
         let mut values = vec![Values::default(); BATCH];
         let ns = batches(
-            || picks.next(dice, scale.counters),
+            || picks.next(random, scale.counters),
             scale.checks / threads,
             &mut values,
             |values| {
@@ -65,11 +67,11 @@ fn more_threads_than_cores(contender: &dyn Contender, picks: Picks, threads: usi
     let block = BLOCK.min(scale.checks / threads).max(1);
     let blocks = (scale.checks / threads / block).max(1);
     let barrier = Barrier::new(threads);
-    let spans = on_threads(threads, |worker, dice| {
+    let spans = on_threads(threads, |worker, random| {
         let mut values = vec![Values::default(); block];
         let spans = (0..blocks).map(|_| {
             for values in &mut values {
-                values.set(picks.next(dice, scale.counters));
+                values.set(picks.next(random, scale.counters));
             }
             let mut work = contender.prepare(worker, &values);
             barrier.wait();
@@ -87,10 +89,11 @@ fn more_threads_than_cores(contender: &dyn Contender, picks: Picks, threads: usi
 }
 
 /// The result of each thread. The counters are the same for every contender.
-fn on_threads<T: Send>(threads: usize, one: impl Fn(WorkerSlot, &mut Dice) -> T + Sync) -> Vec<T> {
+fn on_threads<T: Send>(threads: usize, one: impl Fn(WorkerSlot, &mut SmallRng) -> T + Sync) -> Vec<T> {
     thread::scope(|scope| {
         let one = &one;
-        let start = |worker: usize| scope.spawn(move || one(WorkerSlot(worker), &mut Dice::new(worker as u64)));
+        let start =
+            |worker: usize| scope.spawn(move || one(WorkerSlot(worker), &mut SmallRng::seed_from_u64(worker as u64)));
         let running: Vec<_> = (0..threads).map(start).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).collect()
     })

@@ -1,6 +1,7 @@
 //! The distribution of checks over counters.
 
-use crate::traffic::Dice;
+use rand::RngExt;
+use rand::rngs::SmallRng;
 
 /// The distribution of checks over counters.
 #[derive(Clone, Copy, Debug)]
@@ -17,11 +18,11 @@ impl Picks {
     pub(crate) const ALL: [Self; 3] = [Self::Hot, Self::Uniform, Self::Zipf];
 
     /// The number of the next counter among `counters`.
-    pub(crate) fn next(self, dice: &mut Dice, counters: usize) -> usize {
+    pub(crate) fn next(self, random: &mut SmallRng, counters: usize) -> usize {
         match self {
             Self::Hot => 0,
-            Self::Uniform => dice.roll(counters),
-            Self::Zipf => zipf(dice, counters) - 1,
+            Self::Uniform => random.random_range(0..counters),
+            Self::Zipf => zipf(random, counters) - 1,
         }
     }
 }
@@ -29,17 +30,17 @@ impl Picks {
 /// A number from 1 to `most`, by rejection: `e^(u ln(most + 1))`, rounded down, is n with a probability in proportion to
 /// `ln(1 + 1 / n)`, which is nearly 1 / n; the difference is rejected. Exact, and without a table that would use the
 /// processor's caches.
-fn zipf(dice: &mut Dice, most: usize) -> usize {
+fn zipf(random: &mut SmallRng, most: usize) -> usize {
     loop {
-        let n = (unit(dice) * ((most + 1) as f64).ln()).exp().floor().clamp(1.0, most as f64);
-        if unit(dice) < std::f64::consts::LN_2 / (n * (1.0 / n).ln_1p()) {
+        let n = (unit(random) * ((most + 1) as f64).ln()).exp().floor().clamp(1.0, most as f64);
+        if unit(random) < std::f64::consts::LN_2 / (n * (1.0 / n).ln_1p()) {
             return n as usize;
         }
     }
 }
 
 /// From 0 to below 1.
-fn unit(dice: &mut Dice) -> f64 {
+fn unit(random: &mut SmallRng) -> f64 {
     const STEPS: usize = 1 << 53;
-    dice.roll(STEPS) as f64 / STEPS as f64
+    random.random_range(0..STEPS) as f64 / STEPS as f64
 }

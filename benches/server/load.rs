@@ -16,6 +16,8 @@ pub(crate) struct Load {
     /// Durations in the format of `tidegate bench`.
     pub(crate) duration: String,
     pub(crate) warmup: String,
+    /// Whether this is only a smoke test.
+    pub(crate) is_small: bool,
     /// The cores of the generator.
     pub(crate) cores: Vec<usize>,
 }

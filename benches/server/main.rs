@@ -116,6 +116,7 @@ impl Options {
             entries: self.entries,
             duration: self.duration.clone(),
             warmup: self.warmup.clone(),
+            is_small: self.is_small(),
             cores: vec![1],
         }
     }

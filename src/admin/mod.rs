@@ -3,5 +3,5 @@
 mod router;
 mod usage;
 
-pub use router::admin_router;
-pub use usage::{Observers, Queries, Usage};
+pub(crate) use router::admin_router;
+pub(crate) use usage::{Observers, Queries, Usage};

@@ -18,7 +18,7 @@ use crate::limiter::{Limiter, View};
 use crate::rules::{Rule, RuleLimit, RuleSet};
 
 /// The router of the admin port: `services` over gRPC, and the pages.
-pub fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetrics, services: Routes) -> Router {
+pub(crate) fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetrics, services: Routes) -> Router {
     let phases = probes.phases.clone();
     let end = move |response: Response| {
         let phases = phases.clone();

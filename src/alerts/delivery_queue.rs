@@ -7,7 +7,7 @@ use crate::units::{Nanos, Timestamp};
 
 /// One notification for one receiver.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub(crate) struct Delivery {
     /// The notification.
     pub notification: Arc<Notification>,
     /// The receiver.
@@ -20,39 +20,34 @@ pub struct Delivery {
 
 /// The deliveries that wait to be sent.
 #[derive(Debug, Default)]
-pub struct DeliveryQueue {
+pub(crate) struct DeliveryQueue {
     /// Oldest first.
     waiting: Vec<Delivery>,
 }
 
 impl DeliveryQueue {
     /// Adds a delivery. Returns the oldest one if the queue is full.
-    pub fn push(&mut self, delivery: Delivery) -> Option<Delivery> {
+    pub(crate) fn push(&mut self, delivery: Delivery) -> Option<Delivery> {
         let oldest = (self.waiting.len() >= MAX_WAITING).then(|| self.waiting.remove(0));
         self.waiting.push(delivery);
         oldest
     }
 
     /// Takes out the delivery that has been due for the longest time.
-    pub fn take_due(&mut self, now: Timestamp) -> Option<Delivery> {
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Delivery> {
         let due = self.waiting.iter().enumerate().filter(|(_, delivery)| delivery.due <= now);
         let (at, _) = due.min_by_key(|(_, delivery)| delivery.due)?;
         Some(self.waiting.remove(at))
     }
 
     /// When the next delivery is due.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.waiting.iter().map(|delivery| delivery.due).min()
     }
 
     /// The number of deliveries that wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting.len()
-    }
-
-    /// Whether no delivery waits.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 }
 
@@ -61,7 +56,7 @@ impl Delivery {
     ///
     /// The wait doubles with each failure, up to five minutes. `chance`, a uniform random number, shortens it by up to half, so
     /// that deliveries that failed together are not tried again together.
-    pub fn again(mut self, now: Timestamp, chance: u64) -> Option<Self> {
+    pub(crate) fn again(mut self, now: Timestamp, chance: u64) -> Option<Self> {
         self.failures += 1;
         if self.failures >= ATTEMPTS {
             return None;

@@ -14,7 +14,7 @@ use crate::usage::Denial;
 ///
 /// A count that has reached its threshold starts from zero: each denial belongs to one notification, sent or suppressed.
 #[derive(Debug, Default)]
-pub struct Evaluator {
+pub(crate) struct Evaluator {
     watched: Vec<Watched>,
     /// The number of subjects, of all alerts together.
     subjects: usize,
@@ -41,7 +41,7 @@ struct Counted {
 
 impl Evaluator {
     /// Takes over the alerts of a configuration. Unchanged alerts keep their counts.
-    pub fn configure<'d>(&mut self, domains: impl Iterator<Item = &'d Domain>) {
+    pub(crate) fn configure<'d>(&mut self, domains: impl Iterator<Item = &'d Domain>) {
         let mut before = std::mem::take(&mut self.watched);
         for domain in domains {
             for alert in &domain.alerts {
@@ -53,22 +53,22 @@ impl Evaluator {
     }
 
     /// Every alert, with its domain.
-    pub fn alerts(&self) -> impl Iterator<Item = (&str, &Alert)> {
+    pub(crate) fn alerts(&self) -> impl Iterator<Item = (&str, &Alert)> {
         self.watched.iter().map(|watched| (&*watched.domain, &*watched.alert))
     }
 
     /// Whether an alert counts by rule, so that [`count_rule`](Self::count_rule) has to be called.
-    pub fn counts_rules(&self) -> bool {
+    pub(crate) fn counts_rules(&self) -> bool {
         self.watched.iter().any(|watched| watched.alert.per == Per::Rule)
     }
 
     /// Whether an alert counts by entry, so that [`count_denial`](Self::count_denial) has to be called.
-    pub fn counts_entries(&self) -> bool {
+    pub(crate) fn counts_entries(&self) -> bool {
         self.watched.iter().any(|watched| watched.alert.per != Per::Rule)
     }
 
     /// Counts checks that a rule denied, for alerts per rule.
-    pub fn count_rule(&mut self, now: Timestamp, domain: &str, rule: &str, denials: u64) {
+    pub(crate) fn count_rule(&mut self, now: Timestamp, domain: &str, rule: &str, denials: u64) {
         let left = &mut self.subjects;
         for watched in &mut self.watched {
             if watched.alert.per == Per::Rule && watched.is_about(domain, rule) {
@@ -79,7 +79,7 @@ impl Evaluator {
 
     /// Counts a denied check once for each alert per entry, if the alert's rule is one that denied it. A check that shadow mode
     /// admitted is not denied.
-    pub fn count_denial(&mut self, denial: &Denial) {
+    pub(crate) fn count_denial(&mut self, denial: &Denial) {
         if denial.shadow {
             return;
         }
@@ -94,7 +94,7 @@ impl Evaluator {
     }
 
     /// The notifications that are due at `now`. Called about once a second.
-    pub fn fire(&mut self, now: Timestamp) -> Vec<Notification> {
+    pub(crate) fn fire(&mut self, now: Timestamp) -> Vec<Notification> {
         let mut fired = Vec::new();
         for watched in &mut self.watched {
             watched.fire(now, &mut fired);

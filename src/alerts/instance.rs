@@ -6,7 +6,7 @@ use crate::sanitize::sanitize;
 
 /// One process, as its notifications name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
+pub(crate) struct Instance {
     /// The host's name, in Kubernetes the pod's.
     pub host: String,
     /// The process's id, which `tidegate.v1.UsageService` reports as `instance.id`; a new one at every start.
@@ -15,7 +15,7 @@ pub struct Instance {
 
 impl Instance {
     /// This process on this host.
-    pub fn here(id: String) -> Self {
+    pub(crate) fn here(id: String) -> Self {
         Self { host: sanitize(&uname().nodename().to_string_lossy()), id }
     }
 }

@@ -23,13 +23,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use delivery_queue::{Delivery, DeliveryQueue};
-pub use evaluator::Evaluator;
-pub use instance::Instance;
-pub use notification::{Notification, Subject};
-pub use notifier::{Failure, Notifier, TIMEOUT};
-pub use receiver::{Address, Receiver};
-pub use sender::{Counts, Sender};
+pub(crate) use delivery_queue::{Delivery, DeliveryQueue};
+pub(crate) use evaluator::Evaluator;
+pub(crate) use instance::Instance;
+pub(crate) use notification::{Notification, Subject};
+pub(crate) use receiver::Receiver;
+pub(crate) use sender::{Counts, Sender};
 
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
@@ -40,7 +39,7 @@ use watch::Watch;
 
 /// Counts denials and sends notifications until it is dropped.
 #[derive(Debug)]
-pub struct Alerts {
+pub(crate) struct Alerts {
     sender: Arc<Sender>,
     watching: Worker,
     sending: Worker,
@@ -51,7 +50,7 @@ impl Alerts {
     ///
     /// # Errors
     /// The system cannot start another thread.
-    pub fn start(
+    pub(crate) fn start(
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
         settings: AlertSettings,
@@ -67,7 +66,7 @@ impl Alerts {
     }
 
     /// Counts of notifications and deliveries so far.
-    pub fn counts(&self) -> &Arc<Counts> {
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
         self.sender.counts()
     }
 }

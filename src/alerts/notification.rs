@@ -13,7 +13,7 @@ use crate::units::Timestamp;
 
 /// One notification of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notification {
+pub(crate) struct Notification {
     /// When the count was reached.
     pub at: Timestamp,
     /// The alert's domain.
@@ -32,7 +32,7 @@ pub struct Notification {
 
 /// What an alert counts individually.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// A rule, by its path.
     Rule(String),
     /// A value of the entry that the alert counts by, [sanitized](crate::sanitize::sanitize).
@@ -43,7 +43,7 @@ pub enum Subject {
 
 impl Notification {
     /// The body of a webhook request.
-    pub fn json(&self, instance: &Instance) -> Value {
+    pub(crate) fn json(&self, instance: &Instance) -> Value {
         let entry = match (&self.alert.per, &self.subject) {
             (Per::Entry(key), Subject::Value(value)) => json!({"key": key, "value": value}),
             (Per::Entry(key), _) => json!({"key": key, "value": null}),
@@ -67,7 +67,7 @@ impl Notification {
     }
 
     /// A sentence for people.
-    pub fn text(&self, instance: &Instance) -> String {
+    pub(crate) fn text(&self, instance: &Instance) -> String {
         let Self { alert, denials, .. } = self;
         let (window, about, host) = (alert.window, self.about(), &instance.host);
         let mut text = format!("{}: {denials} checks denied within {window} {about} at {host}", alert.name);
@@ -82,12 +82,12 @@ impl Notification {
     }
 
     /// The subject of a mail.
-    pub fn subject_line(&self, instance: &Instance) -> String {
+    pub(crate) fn subject_line(&self, instance: &Instance) -> String {
         format!("[tidegate] {} {} at {}", self.alert.name, self.about(), instance.host)
     }
 
     /// The time in RFC 3339 format.
-    pub fn time(&self) -> String {
+    pub(crate) fn time(&self) -> String {
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.at.as_ns());
         humantime::format_rfc3339_millis(at).to_string()
     }

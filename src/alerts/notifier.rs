@@ -17,7 +17,7 @@ use crate::settings::Secret;
 
 /// Sends notifications, one at a time, each within [`TIMEOUT`].
 #[derive(Debug)]
-pub struct Notifier {
+pub(crate) struct Notifier {
     agent: Agent,
     smtp_url: Option<Secret>,
     instance: Instance,
@@ -25,7 +25,7 @@ pub struct Notifier {
 
 /// Why an attempt failed. The text contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub(super) enum Failure {
     /// Another attempt may succeed.
     #[error("{0}")]
     ForNow(String),
@@ -36,7 +36,7 @@ pub enum Failure {
 
 impl Notifier {
     /// A notifier that sends mail through the server at `smtp_url`; notifications name `instance`.
-    pub fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
+    pub(super) fn new(smtp_url: Option<Secret>, instance: Instance) -> Self {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
@@ -56,7 +56,7 @@ impl Notifier {
     ///
     /// # Errors
     /// Why the attempt failed.
-    pub fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
+    pub(super) fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
         match receiver {
             Receiver::Webhook { address, headers } => self.post(notification, address, headers),
             Receiver::Mail { to, from } => self.mail(notification, to, from.as_deref()),
@@ -147,4 +147,4 @@ fn not_mailed(error: &lettre::transport::smtp::Error) -> Failure {
 }
 
 /// A receiver has only to accept a notification, which takes far less.
-pub const TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,7 +7,7 @@ use crate::settings::{AlertSettings, Secret};
 
 /// One receiver of an alert.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Receiver {
+pub(crate) enum Receiver {
     /// A URL that accepts a POST.
     Webhook {
         /// The address.
@@ -26,7 +26,7 @@ pub enum Receiver {
 
 /// Where the URL of a webhook comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// From the rules file.
     Url(String),
     /// From that environment variable.
@@ -37,7 +37,7 @@ pub enum Address {
 
 impl Receiver {
     /// The receivers of an alert: its own, or if it names none, those of the process.
-    pub fn for_alert(alert: &Alert, settings: &AlertSettings) -> Vec<Self> {
+    pub(crate) fn for_alert(alert: &Alert, settings: &AlertSettings) -> Vec<Self> {
         let webhook = alert.webhook.as_ref().map(|webhook| Self::Webhook {
             address: match &webhook.target {
                 Target::Url(url) => Address::Url(url.clone()),
@@ -64,7 +64,7 @@ impl Receiver {
     }
 
     /// What is missing for a delivery, as far as that can be known beforehand.
-    pub fn lacks(&self, settings: &AlertSettings) -> Option<String> {
+    pub(crate) fn lacks(&self, settings: &AlertSettings) -> Option<String> {
         match self {
             Self::Webhook { address, headers } => {
                 let variable = match address {

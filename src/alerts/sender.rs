@@ -12,7 +12,7 @@ use crate::units::Timestamp;
 
 /// Sends notifications, and keeps those that wait.
 #[derive(Debug)]
-pub struct Sender {
+pub(crate) struct Sender {
     settings: AlertSettings,
     notifier: Notifier,
     queue: Mutex<DeliveryQueue>,
@@ -22,7 +22,7 @@ pub struct Sender {
 
 /// Counts of notifications and deliveries, since the start.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     fired: AtomicU64,
     delivered: AtomicU64,
     retried: AtomicU64,
@@ -33,13 +33,13 @@ pub struct Counts {
 
 impl Counts {
     /// Notifications fired by alerts, each counted once, however many receivers it has.
-    pub fn fired(&self) -> u64 {
+    pub(crate) fn fired(&self) -> u64 {
         self.fired.load(Ordering::Relaxed)
     }
 
     /// Deliveries by result, counted for each receiver: `delivered`, `retried` (an attempt failed, another follows), `failed`
     /// (given up) and `dropped` (the queue was full).
-    pub fn deliveries(&self) -> [(&'static str, u64); 4] {
+    pub(crate) fn deliveries(&self) -> [(&'static str, u64); 4] {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         [
             ("delivered", of(&self.delivered)),
@@ -50,30 +50,30 @@ impl Counts {
     }
 
     /// Denied checks that were dropped before alerts per entry could count them.
-    pub fn lost(&self) -> u64 {
+    pub(crate) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 }
 
 impl Sender {
     /// A sender with an empty queue; its notifications name `instance`.
-    pub fn new(settings: AlertSettings, instance: Instance) -> Self {
+    pub(crate) fn new(settings: AlertSettings, instance: Instance) -> Self {
         let notifier = Notifier::new(settings.smtp_url.clone(), instance);
         Self { settings, notifier, queue: Mutex::default(), chance: ahash::RandomState::new(), counts: Arc::default() }
     }
 
     /// Counts of notifications and deliveries.
-    pub fn counts(&self) -> &Arc<Counts> {
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
     }
 
     /// The settings it was made with.
-    pub fn settings(&self) -> &AlertSettings {
+    pub(crate) fn settings(&self) -> &AlertSettings {
         &self.settings
     }
 
     /// Queues a notification for all its receivers. Never waits.
-    pub fn accept(&self, notification: Notification) {
+    pub(crate) fn accept(&self, notification: Notification) {
         count(&self.counts.fired, 1);
         let (due, notification) = (notification.at, Arc::new(notification));
         for receiver in Receiver::for_alert(&notification.alert, &self.settings) {
@@ -84,7 +84,7 @@ impl Sender {
     }
 
     /// Tries the delivery that has been due for the longest time. Waits for its receiver. Returns false if none is due.
-    pub fn send_one(&self, now: Timestamp) -> bool {
+    pub(crate) fn send_one(&self, now: Timestamp) -> bool {
         let Some(delivery) = self.queue.lock().take_due(now) else { return false };
         let (receiver, alert) = (&delivery.receiver, &delivery.notification.alert.name);
         match self.notifier.deliver(&delivery.notification, receiver) {
@@ -99,12 +99,12 @@ impl Sender {
     }
 
     /// When the next delivery is due.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
         self.queue.lock().next_due()
     }
 
     /// The number of deliveries that wait.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.queue.lock().len()
     }
 

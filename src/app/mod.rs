@@ -29,12 +29,12 @@ use crate::telemetry::prometheus;
 use metrics::Sources;
 use ports::{PortLimits, Ports};
 use process::Process;
-pub use stop::End;
+pub(crate) use stop::End;
 use stop::{Running, Threads};
 
 /// Why the process could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
-pub enum AppError {
+pub(crate) enum AppError {
     /// The configuration does not load, with all of its errors.
     #[error(transparent)]
     Config(#[from] LoadError),
@@ -57,7 +57,7 @@ pub enum AppError {
 
 impl AppError {
     /// The errors, each as one line.
-    pub fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Self::Config(error) => error.lines().collect(),
             other => vec![other.to_string()],
@@ -69,7 +69,7 @@ impl AppError {
 ///
 /// # Errors
 /// The configuration does not load, an address is taken, or the system has too few resources.
-pub fn run(settings: &Settings) -> Result<End, AppError> {
+pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
     let (drain, deadline) = (settings.listen.drain, settings.listen.shutdown_deadline);
     if drain >= deadline {
         tracing::warn!(

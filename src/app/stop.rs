@@ -17,7 +17,7 @@ use crate::telemetry::otlp::Otlp;
 
 /// How the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(crate) enum End {
     /// In order, within the deadline.
     Orderly,
     /// At once, because of a second signal.

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Why a check has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The server answered with this gRPC status, 1 to 16; 17 is any other.
     Grpc(u8),
     /// The server answered with an HTTP status other than 200.

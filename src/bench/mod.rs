@@ -29,10 +29,8 @@ mod template;
 mod traffic;
 mod worker;
 
-pub use failure::Failure;
-pub use opening::StartError;
-pub use plan::Plan;
-pub use run::{Measured, Progress, RunError, ServerCost, denies_what_it_should, run};
-pub use schedule::{Arrivals, Pace};
-pub use stats::Stats;
-pub use traffic::{DIGITS, MAX_KEYS, OVER_LIMIT, Popularity, Traffic};
+pub(crate) use opening::StartError;
+pub(crate) use plan::Plan;
+pub(crate) use run::{Measured, Progress, RunError, denies_what_it_should, run};
+pub(crate) use schedule::{Arrivals, Pace};
+pub(crate) use traffic::{MAX_KEYS, Popularity, Traffic};

@@ -15,7 +15,7 @@ use super::traffic::{Picks, Traffic};
 
 /// Why a run cannot start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The connection failed.
     #[error("cannot connect: {0}")]
     Connect(io::Error),

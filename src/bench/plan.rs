@@ -9,7 +9,7 @@ use crate::runtime::Process;
 
 /// The plan of a run: the server, the checks and their rate.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The server.
     pub target: Address,
     /// The content of checks.

@@ -19,7 +19,7 @@ use crate::units::Nanos;
 
 /// The result of a run.
 #[derive(Clone, Debug)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// The rate of checks.
     pub pace: Pace,
     /// The time in which checks counted, in seconds: less than planned if the run was ended early.
@@ -40,7 +40,7 @@ pub struct Measured {
 
 /// The cost of the server while checks counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerCost {
+pub(crate) struct ServerCost {
     /// CPU time in nanoseconds.
     pub cpu_ns: u64,
     /// Resident memory in bytes when checks began to count, and at the end.
@@ -49,7 +49,7 @@ pub struct ServerCost {
 
 /// The progress of a run.
 #[derive(Clone, Copy, Debug)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// The time since its start.
     pub elapsed: Nanos,
     /// Whether checks count already.
@@ -62,7 +62,7 @@ pub struct Progress {
 
 /// Why a run has no result.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub(crate) enum RunError {
     /// No checks can be sent to the server.
     #[error("{target}: {error}")]
     Start {
@@ -89,7 +89,11 @@ pub enum RunError {
 ///
 /// # Errors
 /// A connection fails at the beginning, or nothing was measured.
-pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Progress)) -> Result<Measured, RunError> {
+pub(crate) fn run(
+    plan: &Plan,
+    interrupted: &dyn Fn() -> bool,
+    watch: &mut dyn FnMut(Progress),
+) -> Result<Measured, RunError> {
     let common = Arc::new(plan.clone());
     let (ready, greeted) = sync_channel(plan.threads);
     let mut threads = Vec::new();
@@ -133,7 +137,7 @@ pub fn run(plan: &Plan, interrupted: &dyn Fn() -> bool, watch: &mut dyn FnMut(Pr
 ///
 /// # Errors
 /// The connection fails, or the server does not use HTTP/2.
-pub fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
+pub(crate) fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")));
     let denied = runtime.and_then(|runtime| runtime.block_on(probe(plan)));

@@ -10,7 +10,7 @@ use rand_distr::{Distribution, Exp1};
 
 /// The rate of checks.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// Each answer is followed by the next check immediately.
     Closed,
     /// A fixed rate, independent of the answers.
@@ -24,7 +24,7 @@ pub enum Pace {
 
 /// The distribution of the checks of an open loop over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arrivals {
+pub(crate) enum Arrivals {
     /// At equal intervals.
     Even,
     /// As from independent callers: with exponentially distributed intervals.

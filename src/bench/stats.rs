@@ -8,7 +8,7 @@ use super::failure::Failure;
 
 /// The outcomes of the checks that count: those that were due from a certain instant on.
 #[derive(Clone, Debug)]
-pub struct Stats {
+pub(crate) struct Stats {
     from_ns: u64,
     until_ns: u64,
     /// Answers before the end.
@@ -68,12 +68,12 @@ impl Stats {
     }
 
     /// Checks without an answer.
-    pub fn errors(&self) -> u64 {
+    pub(crate) fn errors(&self) -> u64 {
         self.failures.values().map(|(count, _)| count).sum()
     }
 
     /// All checks that count.
-    pub fn checks(&self) -> u64 {
+    pub(crate) fn checks(&self) -> u64 {
         self.ok + self.over_limit + self.errors()
     }
 

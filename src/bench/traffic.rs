@@ -8,7 +8,7 @@ use rand_distr::{Distribution, Zipf};
 
 /// The content of each check.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Traffic {
+pub(crate) struct Traffic {
     /// The domain of the rules.
     pub domain: String,
     /// The number of descriptors of each check, from 1; each has a key of its own.
@@ -25,7 +25,7 @@ pub struct Traffic {
 
 /// The distribution of checks over keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Popularity {
+pub(crate) enum Popularity {
     /// All equally often.
     Uniform,
     /// The n-th key in proportion to 1 / n^exponent.
@@ -36,18 +36,18 @@ pub enum Popularity {
 }
 
 /// The number of digits of every key, so that checks differ only in them.
-pub const DIGITS: usize = 10;
+pub(super) const DIGITS: usize = 10;
 /// The number of keys with [`DIGITS`] digits.
-pub const MAX_KEYS: u64 = 10_u64.pow(10);
+pub(crate) const MAX_KEYS: u64 = 10_u64.pow(10);
 /// The value of `k0` with a limit of 0. As long as a key.
-pub const OVER_LIMIT: &str = "over-limit";
+pub(super) const OVER_LIMIT: &str = "over-limit";
 
 impl Traffic {
     /// The rules in YAML that a server needs for this traffic: a limit that is never reached, at the depth of the entries and for
     /// any of their values, and a limit of 0 for [`OVER_LIMIT`].
     ///
     /// Windows are a day long, so that counters outlive a run.
-    pub fn rules(&self) -> String {
+    pub(crate) fn rules(&self) -> String {
         let mut yaml = format!(
             "# What `tidegate bench` asks for with --domain {0} --entries {1}: any value counts on its own,\n\
              # and a check whose k0 is {OVER_LIMIT} is always denied.\n\

@@ -1,13 +1,18 @@
-//! Where the rules come from: reads, watches and reloads files. Their content is parsed by [`rules`](crate::rules).
+//! Where the rules come from, and how they come into force; what is in them is the business of [`rules`](crate::rules).
 //!
 //! ```text
-//! Source --read--> files --rules::load--> RuleSet --apply--> limiter
-//!    ^                                        |
-//!    '------ Watch: something changed         '--> ReloadStatus: metrics, /readyz
+//! Source --read--> files --rules::load--> RuleSet --Publisher--> limiter
+//!    ^                                                 |
+//!    '------ Watch: something changed                  '--> ReloadStatus: metrics, /readyz
 //! ```
+//!
+//! [`Reloader`] is the source that reads files. Another source of rules loads in its own way and hands over to the same
+//! [`Publisher`](publish::Publisher).
 
 mod files;
+mod publish;
 mod reload;
 
-pub use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, Watch};
-pub use reload::{FailedLoad, LoadError, Loaded, ReloadStatus, Reloader, warnings};
+pub(crate) use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, Watch};
+pub(crate) use publish::{Loaded, ReloadStatus};
+pub(crate) use reload::{LoadError, Reloader, warnings};

@@ -5,68 +5,28 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::files::{InForce, Verdict};
+use super::publish::{Loaded, Publisher, ReloadStatus};
 use super::{ContentHash, Files, Pace, ReadError, Source, Watch};
-use crate::rules::{self, ConfigError, LiftedCounts, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::Clock;
-use crate::units::Timestamp;
 
-/// Loads the configuration of one [`Source`] at the start, and again whenever it changes.
-pub struct Reloader {
+/// Loads the configuration of one [`Source`], at the start and whenever it changes.
+pub(crate) struct Reloader {
     source: Source,
     clock: Arc<Clock>,
     /// Whether the process is in shadow mode, for the log.
     shadow_mode: bool,
-    status: ArcSwap<ReloadStatus>,
+    publisher: Publisher,
     /// One load at a time: the watch and a signal may come together.
     work: Mutex<Work>,
 }
 
-/// The outcome of all loads so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReloadStatus {
-    /// The generation of the configuration in force: 1 for the first, 0 for none.
-    pub generation: u64,
-    /// When it was loaded.
-    pub loaded_at: Option<Timestamp>,
-    /// The error of the last load, if it failed: then the configuration in force is not the one on disk.
-    pub last_error: Option<FailedLoad>,
-    /// Loads that succeeded.
-    pub successes: u64,
-    /// Loads that failed.
-    pub failures: u64,
-}
-
-/// A load that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailedLoad {
-    /// The time of the load.
-    pub at: Timestamp,
-    /// The errors, each as `file:line: message`: at most 1,000, then the number of further ones.
-    pub errors: Vec<String>,
-}
-
-/// A configuration that was loaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loaded {
-    /// Its generation, from 1.
-    pub generation: u64,
-    /// The number of its files.
-    pub files: usize,
-    /// The number of its domains.
-    pub domains: usize,
-    /// The number of its rules.
-    pub rules: usize,
-    /// The number of domains and rules that are switched off.
-    pub lifted: LiftedCounts,
-}
-
-/// Why a configuration was not loaded. Displayed with one line per error.
+/// Why a configuration was not loaded. Shown, it has one line per error.
 #[derive(Debug)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     /// The files could not be read.
     Read(ReadError),
     /// The files have errors.
@@ -82,8 +42,8 @@ impl fmt::Display for LoadError {
 impl std::error::Error for LoadError {}
 
 impl LoadError {
-    /// Each error as one line.
-    pub fn lines(&self) -> impl Iterator<Item = String> + '_ {
+    /// Each error on a line.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = String> + '_ {
         let (read, rules) = match self {
             Self::Read(error) => (Some(error.to_string()), [].as_slice()),
             Self::Rules(errors) => (None, errors.as_slice()),
@@ -95,7 +55,7 @@ impl LoadError {
 impl Reloader {
     /// A reloader that has not loaded anything yet. `apply` receives each valid configuration, usually to
     /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
-    pub fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
+    pub(crate) fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
         Self::with_loader(source, clock, rules::load, apply)
     }
 
@@ -105,27 +65,26 @@ impl Reloader {
         load: impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static,
         apply: impl FnMut(RuleSet) + Send + 'static,
     ) -> Self {
-        let work =
-            Work { load: Box::new(load), apply: Box::new(apply), tried: None, in_force: None, logged: Vec::new() };
-        Self { source, clock, shadow_mode: false, status: ArcSwap::default(), work: Mutex::new(work) }
+        let work = Work { load: Box::new(load), tried: None, in_force: None, logged: Vec::new() };
+        Self { source, clock, shadow_mode: false, publisher: Publisher::new(apply), work: Mutex::new(work) }
     }
 
     /// Marks the process as being in shadow mode, which the log then shows at every load.
     #[must_use]
-    pub fn with_shadow_mode(self, shadow_mode: bool) -> Self {
+    pub(crate) fn with_shadow_mode(self, shadow_mode: bool) -> Self {
         Self { shadow_mode, ..self }
     }
 
-    /// The outcome of all loads so far. Cost: one atomic load; never waits.
-    pub fn status(&self) -> Arc<ReloadStatus> {
-        self.status.load_full()
+    /// How loading has gone so far. Cost: one atomic load; never waits.
+    pub(crate) fn status(&self) -> Arc<ReloadStatus> {
+        self.publisher.status()
     }
 
-    /// Loads for the first time. The outcome is counted; the caller reports it, with [`log`](Self::log) or as an error.
+    /// Loads for the first time. The outcome is counted, but the caller reports it: with [`log`](Self::log), or as an error.
     ///
     /// # Errors
     /// All errors of the configuration.
-    pub fn load(&self) -> Result<Loaded, LoadError> {
+    pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read());
         self.take(&mut work, parsed)
@@ -135,7 +94,7 @@ impl Reloader {
     ///
     /// # Errors
     /// All errors of the configuration; the one in force is kept.
-    pub fn reload(&self) -> Result<Loaded, LoadError> {
+    pub(crate) fn reload(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read_with_retries());
         let loaded = self.take(&mut work, parsed);
@@ -146,8 +105,8 @@ impl Reloader {
         loaded
     }
 
-    /// Logs what was loaded. Fields about what is switched off are left out when nothing is.
-    pub fn log(&self, loaded: &Loaded) {
+    /// Logs what was loaded. What is switched off has fields of its own, which are not there when nothing is.
+    pub(crate) fn log(&self, loaded: &Loaded) {
         let Loaded { generation, files, domains, rules, lifted } = loaded;
         let given = |count: usize| (count > 0).then_some(count);
         tracing::info!(
@@ -167,8 +126,8 @@ impl Reloader {
     /// Loads at every change from now on, until the watch is dropped.
     ///
     /// # Errors
-    /// The system cannot start another thread.
-    pub fn watch(self: &Arc<Self>, pace: Pace) -> io::Result<Watch> {
+    /// The system has no thread left.
+    pub(crate) fn watch(self: &Arc<Self>, pace: Pace) -> io::Result<Watch> {
         let (reloader, tried) = (self.clone(), self.work.lock().tried);
         let wait = pace.deferral;
         let on_change = move |read, is_stable: bool| reloader.change(read, (!is_stable).then_some(wait));
@@ -214,48 +173,28 @@ impl Reloader {
             }
             Err((tried, error)) => {
                 work.tried = tried;
-                self.fail(&error);
+                self.publisher.reject(kept(&error));
                 Err(error)
             }
         }
     }
 
     fn succeed(&self, work: &mut Work, files: &Files, rules: RuleSet) -> Loaded {
-        let before = self.status.load();
-        let loaded = Loaded {
-            generation: before.generation + 1,
-            files: files.files.len(),
-            domains: rules.domains().count(),
-            rules: rules.rules().len(),
-            lifted: rules.lifted_counts(),
-        };
         for warning in warnings(files, &rules).take(MAX_KEPT_ERRORS) {
             tracing::warn!("{warning}");
         }
         work.in_force = Some(InForce::new(files, &rules));
-        (work.apply)(rules);
         work.logged.clear();
-        self.status.store(Arc::new(ReloadStatus {
-            generation: loaded.generation,
-            loaded_at: Some(self.clock.now()),
-            last_error: None,
-            successes: before.successes + 1,
-            failures: before.failures,
-        }));
-        loaded
-    }
-
-    fn fail(&self, error: &LoadError) {
-        let mut status = ReloadStatus::clone(&self.status.load());
-        status.failures += 1;
-        status.last_error = Some(FailedLoad { at: self.clock.now(), errors: kept(error) });
-        self.status.store(Arc::new(status));
+        self.publisher.publish(files.files.len(), rules)
     }
 }
 
 impl fmt::Debug for Reloader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloader").field("source", &self.source).field("status", &self.status).finish_non_exhaustive()
+        f.debug_struct("Reloader")
+            .field("source", &self.source)
+            .field("publisher", &self.publisher)
+            .finish_non_exhaustive()
     }
 }
 
@@ -263,7 +202,7 @@ impl fmt::Debug for Reloader {
 type Parsed = Result<(Files, RuleSet), (Option<ContentHash>, LoadError)>;
 
 /// A line for each part that loads but is probably a mistake.
-pub fn warnings<'l>(files: &'l Files, rules: &'l RuleSet) -> impl Iterator<Item = String> + 'l {
+pub(crate) fn warnings<'l>(files: &'l Files, rules: &'l RuleSet) -> impl Iterator<Item = String> + 'l {
     files.skipped.iter().cloned().chain(rules.warnings().iter().map(ConfigError::to_string))
 }
 
@@ -272,7 +211,6 @@ type Load = dyn Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigErro
 /// State for one load at a time.
 struct Work {
     load: Box<Load>,
-    apply: Box<dyn FnMut(RuleSet) + Send>,
     /// The content that was last tried, good or bad.
     tried: Option<ContentHash>,
     /// Properties of the configuration in force, to compare the next change with.

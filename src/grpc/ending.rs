@@ -13,7 +13,7 @@ use crate::runtime::lifecycle::Phases;
 
 /// Wraps the body of the response: it ends with UNAVAILABLE (so that clients use another replica) when the process stops and
 /// the stream has nothing ready to send.
-pub fn end_with(phases: &Phases, response: Response<Body>) -> Response<Body> {
+pub(crate) fn end_with(phases: &Phases, response: Response<Body>) -> Response<Body> {
     if response.body().is_end_stream() {
         return response;
     }

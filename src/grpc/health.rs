@@ -15,11 +15,11 @@ use crate::runtime::lifecycle::{Phase, Phases};
 ///
 /// `tonic_health`'s reporter is not used: it would be a second copy of the phase.
 #[derive(Clone, Debug)]
-pub struct Health(Phases);
+pub(crate) struct Health(Phases);
 
 impl Health {
     /// The service.
-    pub fn service(phases: Phases) -> HealthServer<Self> {
+    pub(crate) fn service(phases: Phases) -> HealthServer<Self> {
         HealthServer::new(Self(phases))
             .accept_compressed(ACCEPTED_ENCODING)
             .max_decoding_message_size(MAX_REQUEST_BYTES)

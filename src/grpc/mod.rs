@@ -4,10 +4,10 @@ mod ending;
 mod health;
 mod reflection;
 
-pub use ending::end_with;
+pub(crate) use ending::end_with;
 pub(crate) use ending::put_status;
-pub use health::Health;
-pub use reflection::reflection;
+pub(crate) use health::Health;
+pub(crate) use reflection::reflection;
 
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
@@ -15,9 +15,9 @@ use tonic::service::Routes;
 use crate::runtime::lifecycle::Phases;
 
 /// The services of every gRPC port in addition to its `own`: health and reflection.
-pub fn common_services(phases: &Phases, own: &str) -> Routes {
+pub(crate) fn common_services(phases: &Phases, own: &str) -> Routes {
     reflection(Routes::new(Health::service(phases.clone())), own)
 }
 
 /// The compression that requests may use on every port: the one that clients of the reference service use.
-pub const ACCEPTED_ENCODING: CompressionEncoding = CompressionEncoding::Gzip;
+pub(crate) const ACCEPTED_ENCODING: CompressionEncoding = CompressionEncoding::Gzip;

@@ -8,7 +8,7 @@ use crate::api::proto::DESCRIPTORS;
 
 /// Adds reflection v1 and v1alpha (grpcurl before 1.9 and Postman use the latter). It lists `own`, the service of the port,
 /// health and itself; other descriptions can be requested by name.
-pub fn reflection(mut routes: Routes, own: &str) -> Routes {
+pub(crate) fn reflection(mut routes: Routes, own: &str) -> Routes {
     match builder(own, "grpc.reflection.v1.ServerReflection").build_v1() {
         Ok(service) => {
             let service = service.accept_compressed(ACCEPTED_ENCODING).max_decoding_message_size(MAX_REQUEST_BYTES);

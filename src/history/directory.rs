@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// A data directory that this process has locked. The lock is released when this is dropped, or the process ends.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum DataDirError {
+pub(crate) enum DataDirError {
     /// Another process has locked it.
     #[error("cannot use --data-dir {0}: another tidegate process is using it; give each process its own directory")]
     Taken(PathBuf),
@@ -32,7 +32,7 @@ impl DataDir {
     ///
     /// # Errors
     /// Another process has locked the directory, or it cannot be created or written.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |error| DataDirError::Unusable { path: path.into(), error };
         fs::create_dir_all(path).map_err(unusable)?;
         let lock = File::create(path.join(LOCK)).map_err(unusable)?;
@@ -44,7 +44,7 @@ impl DataDir {
     }
 
     /// The path of the history.
-    pub fn usage(&self) -> PathBuf {
+    pub(crate) fn usage(&self) -> PathBuf {
         self.path.join(USAGE)
     }
 }

@@ -35,12 +35,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-pub use directory::{DataDir, DataDirError};
-pub use query::{Groups, Page, Query, QueryError, Row};
-pub use recorder::Recorder;
-pub use series::{Kind, ReadUsage, Reading, Series};
-pub use source::readings;
-pub use status::Status;
+pub(crate) use directory::{DataDir, DataDirError};
+pub(crate) use query::{Groups, Page, Query, QueryError, Row};
+pub(crate) use recorder::Recorder;
+pub(crate) use series::{Kind, ReadUsage, Reading, Series};
+pub(crate) use source::readings;
+pub(crate) use status::Status;
 
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::units::{Nanos, Timestamp};
@@ -55,7 +55,7 @@ use token::Cursor;
 
 /// Settings of the history.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The database file; `None`: the last hour in memory.
     pub path: Option<PathBuf>,
     /// The time between two flushes, which is the usage that a crash can lose.
@@ -66,7 +66,7 @@ pub struct Settings {
 
 /// Answers queries, and reports the status of recording.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     shared: Arc<Shared>,
     rows: Rows,
 }
@@ -84,7 +84,7 @@ impl History {
     ///
     /// # Errors
     /// The system cannot start another thread, or has no memory.
-    pub fn start(settings: &Settings, read: ReadUsage, clock: Arc<Clock>) -> io::Result<(Arc<Self>, Recorder)> {
+    pub(crate) fn start(settings: &Settings, read: ReadUsage, clock: Arc<Clock>) -> io::Result<(Arc<Self>, Recorder)> {
         let (history, state) = Self::open(settings, read, clock.now())?;
         let recorder = Recorder::start(state, clock, settings.flush)?;
         Ok((Arc::new(history), recorder))
@@ -112,12 +112,12 @@ impl History {
     }
 
     /// The status of recording.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         self.shared.status()
     }
 
     /// Whether the history is only in memory.
-    pub fn in_memory(&self) -> bool {
+    pub(crate) fn in_memory(&self) -> bool {
         matches!(self.rows, Rows::Memory(_))
     }
 
@@ -128,7 +128,7 @@ impl History {
     ///
     /// # Errors
     /// The range is empty, the token is not valid, the query takes too long, or the database cannot be read.
-    pub fn query(&self, query: &Query, now: Timestamp, unwanted: &Arc<AtomicBool>) -> Result<Page, QueryError> {
+    pub(crate) fn query(&self, query: &Query, now: Timestamp, unwanted: &Arc<AtomicBool>) -> Result<Page, QueryError> {
         let (from, to) = (query.from.unwrap_or(Timestamp::EPOCH), query.to.unwrap_or(now));
         if from >= to {
             return Err(QueryError::EmptyRange);
@@ -165,7 +165,7 @@ impl History {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn knows(&self, domain: Option<&str>, rule: Option<&str>) -> Result<bool, QueryError> {
+    pub(crate) fn knows(&self, domain: Option<&str>, rule: Option<&str>) -> Result<bool, QueryError> {
         self.has_series(&Kind::OF_RULES, domain, rule)
     }
 
@@ -174,7 +174,7 @@ impl History {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn knows_entry_key(&self, domain: Option<&str>, key: &str) -> Result<bool, QueryError> {
+    pub(crate) fn knows_entry_key(&self, domain: Option<&str>, key: &str) -> Result<bool, QueryError> {
         self.has_series(&Kind::OF_REQUESTS, domain, Some(key))
     }
 
@@ -216,7 +216,7 @@ impl History {
 }
 
 /// The maximum size of a history in memory: an hour of minutes of 20,000 series.
-pub const MEMORY_BYTES: u64 = 128 << 20;
+pub(crate) const MEMORY_BYTES: u64 = 128 << 20;
 
 /// Steps of SQLite's virtual machine between two checks of the time: some tens of microseconds.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;

@@ -5,7 +5,7 @@ use crate::usage::{Filter, Totals};
 
 /// A query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query {
+pub(crate) struct Query {
     /// The first instant; `None`: the beginning of the history.
     pub from: Option<Timestamp>,
     /// The instant after the last; `None`: now.
@@ -25,7 +25,7 @@ pub struct Query {
 
 /// How the usage is grouped in rows; without any group, one row for everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Groups {
+pub(crate) struct Groups {
     /// A row for each time bucket of this many minutes, aligned to the epoch.
     pub bucket_minutes: Option<u32>,
     /// A row for each domain.
@@ -38,7 +38,7 @@ pub struct Groups {
 
 /// A page of the result.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
+pub(crate) struct Page {
     /// The rows, by time, domain, rule and value.
     pub rows: Vec<Row>,
     /// The token for the next page; empty on the last one.
@@ -51,7 +51,7 @@ pub struct Page {
 
 /// The usage of one group. Fields that are not grouped by are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Row {
+pub(crate) struct Row {
     /// The beginning of the bucket.
     pub time: Option<Timestamp>,
     /// The domain.
@@ -68,7 +68,7 @@ pub struct Row {
 
 /// Why a query cannot be answered.
 #[derive(Debug, thiserror::Error)]
-pub enum QueryError {
+pub(crate) enum QueryError {
     /// The range is empty or inverted.
     #[error("the range is empty: from must be before to")]
     EmptyRange,

@@ -18,7 +18,7 @@ use crate::units::{Nanos, Timestamp};
 
 /// Records until it is dropped, and a last time then.
 #[derive(Debug)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     _worker: Worker,
 }
 

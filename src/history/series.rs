@@ -8,7 +8,7 @@ use crate::usage::{CounterName, RequestName, RuleName, Totals};
 
 /// What a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// Checks that matched no rule.
     Unmatched = 0,
     /// A rule, always with exact counts.
@@ -37,7 +37,7 @@ impl Kind {
 
 /// A series, which has rows of its own. Its names are shared with the usage, so copies are cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Series {
+pub(crate) enum Series {
     /// See [`Kind::Unmatched`].
     Unmatched,
     /// See [`Kind::Rule`].
@@ -54,7 +54,7 @@ pub enum Series {
 
 /// A series with its cumulative counts.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// The series.
     pub series: Series,
     /// Its counts since the process started, or since the series began.
@@ -64,11 +64,11 @@ pub struct Reading {
 /// Reads the cumulative counts of every series with any; called by one thread, off the decision path.
 ///
 /// If a series is missing in one reading, its counts start from 0 when it returns. The reader bounds the number of series.
-pub type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
+pub(crate) type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
 
 impl Series {
     /// What the series counts.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Unmatched => Kind::Unmatched,
             Self::Rule(_) => Kind::Rule,
@@ -80,7 +80,7 @@ impl Series {
     }
 
     /// The domain; empty for [`Kind::Unmatched`].
-    pub fn domain(&self) -> &str {
+    pub(crate) fn domain(&self) -> &str {
         match self {
             Self::Unmatched => "",
             Self::Rule(name) => &name.domain,
@@ -90,7 +90,7 @@ impl Series {
     }
 
     /// The configured path of the rule, domain included; for requests the entry key; empty for [`Kind::Unmatched`].
-    pub fn rule(&self) -> &str {
+    pub(crate) fn rule(&self) -> &str {
         match self {
             Self::Unmatched => "",
             Self::Rule(name) => &name.path,
@@ -100,7 +100,7 @@ impl Series {
     }
 
     /// The entries, key and value, of a [`Kind::Counter`]; the one entry of a [`Kind::Request`].
-    pub fn entries(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn entries(&self) -> Vec<(&str, &str)> {
         match self {
             Self::Unmatched | Self::Rule(_) | Self::Other(_) | Self::OtherRequests(_) => Vec::new(),
             Self::Counter(name) => name.entries.iter().map(|(key, value)| (&**key, &**value)).collect(),

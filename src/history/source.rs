@@ -8,7 +8,7 @@ use crate::usage::{CounterCounts, Measure, RequestCounts, RuleCounts, Totals, Us
 /// The cumulative counts of every series with any.
 ///
 /// Cost: a snapshot, and about 150 bytes for each series; their number is bounded by `usage`.
-pub fn readings(usage: &Usage) -> Vec<Reading> {
+pub(crate) fn readings(usage: &Usage) -> Vec<Reading> {
     let UsageSnapshot { rules, counters, requests, unmatched } = usage.snapshot();
     let unmatched =
         Reading { series: Series::Unmatched, counts: Totals::default().with(Measure::RequestsUnmatched, unmatched) };

@@ -8,7 +8,7 @@ use crate::units::Timestamp;
 
 /// The status of recording.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
+pub(crate) struct Status {
     /// Why the history cannot be written at present.
     pub failure: Option<String>,
     /// Rows in the history.

@@ -17,7 +17,7 @@ use crate::service::{Call, Reply, Service};
 
 /// Decides checks in JSON.
 #[derive(Clone, Debug)]
-pub struct JsonChecks {
+pub(crate) struct JsonChecks {
     /// The service that decides.
     pub service: Arc<Service>,
     /// The bound on incomplete bodies.

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{any, get};
 
-pub use json::JsonChecks;
-pub use probes::Probes;
+pub(crate) use json::JsonChecks;
+pub(crate) use probes::Probes;
 
 /// Writes the metrics in the Prometheus text format.
-pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+pub(crate) type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// The router of the public port.
-pub fn public_router(checks: JsonChecks, probes: Probes, metrics: RenderMetrics) -> Router {
+pub(crate) fn public_router(checks: JsonChecks, probes: Probes, metrics: RenderMetrics) -> Router {
     Router::new().route("/json", any(json::json).with_state(checks)).merge(observing_router(probes, metrics))
 }
 

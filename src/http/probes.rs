@@ -15,7 +15,7 @@ use crate::sanitize::sanitize;
 
 /// The state that the probes report.
 #[derive(Clone, Debug)]
-pub struct Probes {
+pub(crate) struct Probes {
     /// The phase of the process.
     pub phases: Phases,
     /// The status of reloads.

@@ -80,11 +80,6 @@ impl Limiter {
         }
     }
 
-    /// Whether a configuration is loaded.
-    pub fn is_loaded(&self) -> bool {
-        self.plan.load().is_some()
-    }
-
     /// The number of configurations put in force so far.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)

@@ -1,4 +1,4 @@
-//! Accepts connections: never more than the limit, and without stopping because of an error.
+//! Accepting: never more connections than there are slots, and never an end because of an error.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,58 +14,49 @@ use super::Socket;
 use super::bind::BACKLOG;
 use crate::runtime::lifecycle::Phases;
 
-/// The limit on connections of one port, and counts. Shared by all listeners of the port.
+/// How many connections one port may have, and how many there were. Shared by all that accept on the port.
 #[derive(Clone, Debug)]
-pub struct ConnectionLimit(Arc<LimitState>);
+pub(crate) struct ConnectionLimit(Arc<LimitState>);
 
 #[derive(Debug)]
 struct LimitState {
     free: Arc<Semaphore>,
     max: usize,
-    accepted: AtomicU64,
     rejected: AtomicU64,
+    /// Calls of accept that failed (no file descriptor left, or the peer was gone already), for the log.
     failed: AtomicU64,
 }
 
 impl ConnectionLimit {
-    /// A limit of `max` connections.
-    pub fn new(max: u32) -> Self {
+    /// Room for `max` connections.
+    pub(crate) fn new(max: u32) -> Self {
         let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let (accepted, rejected, failed) = Default::default();
-        Self(Arc::new(LimitState { free: Arc::new(Semaphore::new(max)), max, accepted, rejected, failed }))
+        let (rejected, failed) = Default::default();
+        Self(Arc::new(LimitState { free: Arc::new(Semaphore::new(max)), max, rejected, failed }))
     }
 
     /// Connections open now.
-    pub fn open(&self) -> usize {
+    pub(crate) fn open(&self) -> usize {
         self.0.max.saturating_sub(self.0.free.available_permits())
     }
 
-    /// Connections accepted since the start.
-    pub fn accepted(&self) -> u64 {
-        self.0.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Connections closed at once since the start, because the limit was reached.
-    pub fn rejected(&self) -> u64 {
+    /// Connections closed at once since the start, because every slot was taken.
+    pub(crate) fn rejected(&self) -> u64 {
         self.0.rejected.load(Ordering::Relaxed)
-    }
-
-    /// Calls of accept that failed since the start (no file descriptor left, or the peer had closed the connection already).
-    pub fn failed(&self) -> u64 {
-        self.0.failed.load(Ordering::Relaxed)
     }
 
     fn take(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.0.free).try_acquire_owned().ok();
-        let counter = if permit.is_some() { &self.0.accepted } else { &self.0.rejected };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if permit.is_none() {
+            self.0.rejected.fetch_add(1, Ordering::Relaxed);
+        }
         permit
     }
 }
 
 /// One listening socket of a runtime.
 #[derive(Debug)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     listener: Listener,
     connection_limit: ConnectionLimit,
 }
@@ -76,10 +67,10 @@ enum Listener {
     Unix(UnixListener),
 }
 
-/// A connection within the limit.
+/// A connection that has a slot.
 #[derive(Debug)]
-pub enum Peer {
-    /// Over TCP, with TCP_NODELAY, so that an answer does not wait for the next one.
+pub(crate) enum Peer {
+    /// Over TCP, with TCP_NODELAY: an answer must not wait for the next one.
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
@@ -89,8 +80,8 @@ impl Acceptor {
     /// Registers the socket with the runtime of the caller.
     ///
     /// # Errors
-    /// The runtime cannot register the socket.
-    pub fn new(socket: Socket, connection_limit: ConnectionLimit) -> io::Result<Self> {
+    /// When the runtime cannot take the socket.
+    pub(crate) fn new(socket: Socket, connection_limit: ConnectionLimit) -> io::Result<Self> {
         let listener = match socket {
             Socket::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
             Socket::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
@@ -98,12 +89,12 @@ impl Acceptor {
         Ok(Self { listener, connection_limit })
     }
 
-    /// Serves each connection in a task of its own until the process stops, then waits for the remaining ones.
-    pub async fn serve<F>(self, mut phases: Phases, connection: impl Fn(Peer) -> F)
+    /// Serves each connection in a task of its own until the process stops, then waits for those that are left.
+    pub(crate) async fn serve<F>(self, mut phases: Phases, connection: impl Fn(Peer) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Each connection owns a sender, so the channel closes with the last one. Nothing is ever sent.
+        // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
         let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
         let begin = |(peer, permit): (Peer, OwnedSemaphorePermit)| {
             let (connection, alive) = (connection(peer), alive.clone());
@@ -124,9 +115,9 @@ impl Acceptor {
         all_gone.recv().await;
     }
 
-    /// Accepts the connections that the kernel has queued, so that they are served, not reset, when the listener closes.
+    /// Connections that the kernel has accepted already are served, not reset, when the listener is about to close.
     async fn queued(&self, begin: impl Fn((Peer, OwnedSemaphorePermit))) {
-        // Lets the runtime poll the socket, which may have become ready since the last time.
+        // Lets the runtime look at the socket, which may have become ready since it last did.
         tokio::task::yield_now().await;
         for _ in 0..BACKLOG {
             match tokio::time::timeout(Duration::ZERO, self.next()).await {
@@ -136,7 +127,7 @@ impl Acceptor {
         }
     }
 
-    /// The next connection and its permit, to be kept as long as the connection. Cancel safe.
+    /// The next connection, and its slot, to be held as long as the connection. Cancel safe.
     async fn next(&self) -> (Peer, OwnedSemaphorePermit) {
         loop {
             match self.accept().await {
@@ -160,11 +151,11 @@ impl Acceptor {
         }
     }
 
-    /// A peer that gave up is not an error; any other error (usually: no file descriptor left) would repeat at once.
+    /// A peer that gave up is nobody's fault; anything else (usually: no file descriptor left) would return at once.
     async fn pause_after(&self, error: &io::Error) {
         let failed = self.connection_limit.0.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !is_peer_gone(error) {
-            // Fifty errors a second while it lasts, of which fewer and fewer are logged.
+            // Fifty a second while it lasts: ever fewer of them are logged.
             if failed.is_power_of_two() {
                 tracing::warn!(%error, failed, "cannot accept connections");
             }
@@ -178,5 +169,5 @@ fn is_peer_gone(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | NotConnected | InvalidInput)
 }
 
-/// Long enough not to keep the core busy, short compared with the timeout of a connecting client.
+/// Long enough not to burn the core, short against the timeout of a connecting client.
 const PAUSE: Duration = Duration::from_millis(20);

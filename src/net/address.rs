@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 /// `HOST:PORT`, or `unix:/PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub(crate) enum Address {
     /// Host name or IP address, and port; an IPv6 address is in brackets.
     Tcp(String),
     /// The path of a unix socket.

@@ -12,7 +12,7 @@ use super::Address;
 
 /// One listening socket, non-blocking.
 #[derive(Debug)]
-pub enum Socket {
+pub(crate) enum Socket {
     /// TCP.
     Tcp(TcpListener),
     /// A unix socket.
@@ -21,7 +21,7 @@ pub enum Socket {
 
 /// The sockets bound to one address.
 #[derive(Debug)]
-pub struct Bound {
+pub(crate) struct Bound {
     /// The actual address, with its port.
     pub address: Address,
     /// One socket for each worker.
@@ -32,7 +32,7 @@ pub struct Bound {
 
 impl Bound {
     /// The sockets, and a guard that must live as long as they are served.
-    pub fn into_parts(self) -> (Vec<Socket>, impl Send + use<>) {
+    pub(crate) fn into_parts(self) -> (Vec<Socket>, impl Send + use<>) {
         (self.sockets, self.file)
     }
 }
@@ -40,7 +40,7 @@ impl Bound {
 /// An address that could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} ({flag}): {cause}")]
-pub struct BindError {
+pub(crate) struct BindError {
     /// The address as it was given.
     pub address: Address,
     /// The flag that gave it.
@@ -55,7 +55,7 @@ pub struct BindError {
 ///
 /// # Errors
 /// The address is in use, not local, or cannot be resolved; for a unix socket also if the path is another kind of file.
-pub fn bind(address: &Address, count: usize, flag: &'static str) -> Result<Bound, BindError> {
+pub(crate) fn bind(address: &Address, count: usize, flag: &'static str) -> Result<Bound, BindError> {
     let bound = match address {
         Address::Tcp(name) => bind_tcp(name, count),
         Address::Unix(path) => bind_unix(path),

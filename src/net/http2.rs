@@ -6,7 +6,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 /// HTTP/2 for the ports that hyper serves; connections run on the caller's runtime.
-pub fn http2_builder() -> http2::Builder<TokioExecutor> {
+pub(crate) fn http2_builder() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -22,7 +22,7 @@ pub fn http2_builder() -> http2::Builder<TokioExecutor> {
 }
 
 /// HTTP/2 for Envoy, without hyper; the code that drives the connection pings idle peers.
-pub fn h2_builder() -> h2::server::Builder {
+pub(crate) fn h2_builder() -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
     builder
         .max_concurrent_streams(MAX_STREAMS)
@@ -59,6 +59,6 @@ const WINDOW_BYTES: u32 = 1 << 20;
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
 /// A peer that disappeared is disconnected after this time and [`PING_TIMEOUT`].
-pub const PING_INTERVAL: Duration = Duration::from_mins(1);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_mins(1);
 /// How long an answer to a ping may take.
-pub const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);

@@ -15,7 +15,7 @@ use crate::runtime::lifecycle::Phases;
 
 /// One port.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     acceptor: Acceptor,
     router: Router,
     phases: Phases,
@@ -26,12 +26,17 @@ impl Server {
     ///
     /// # Errors
     /// The runtime cannot register the socket.
-    pub fn new(socket: Socket, connection_limit: ConnectionLimit, router: Router, phases: Phases) -> io::Result<Self> {
+    pub(crate) fn new(
+        socket: Socket,
+        connection_limit: ConnectionLimit,
+        router: Router,
+        phases: Phases,
+    ) -> io::Result<Self> {
         Ok(Self { acceptor: Acceptor::new(socket, connection_limit)?, router, phases })
     }
 
     /// Accepts until the process stops, then waits for the remaining connections.
-    pub async fn run(self) {
+    pub(crate) async fn run(self) {
         let Self { acceptor, router, phases } = self;
         let connection = |peer| {
             let (router, phases) = (router.clone(), phases.clone());

@@ -15,7 +15,7 @@ use tonic::Status;
 
 /// The bytes of all incomplete requests of one worker or port.
 #[derive(Clone, Debug)]
-pub struct PartialBytes {
+pub(crate) struct PartialBytes {
     held: Arc<AtomicUsize>,
     max: usize,
 }
@@ -28,7 +28,7 @@ impl Default for PartialBytes {
 
 impl PartialBytes {
     /// Wraps a body, which fails when the incomplete requests exceed the bound. A body that arrives in one piece is not counted.
-    pub fn bound<B>(&self, inner: B) -> Bounded<B> {
+    pub(crate) fn bound<B>(&self, inner: B) -> Bounded<B> {
         Bounded { inner, share: Share { all: self.clone(), held: 0 } }
     }
 
@@ -80,7 +80,7 @@ impl Drop for Share {
 
 /// A request body whose pieces are counted until it is complete.
 #[derive(Debug)]
-pub struct Bounded<B> {
+pub(crate) struct Bounded<B> {
     inner: B,
     share: Share,
 }
@@ -120,7 +120,7 @@ where
 const MAX_PARTIAL_BYTES: usize = 16 * MAX_MESSAGE_BYTES;
 
 /// The largest request: gRPC's usual bound; a hundred descriptors of Envoy take about 10 KiB.
-pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 #[cfg(test)]
 mod tests {

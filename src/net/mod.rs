@@ -8,10 +8,10 @@ mod http_server;
 mod incomplete;
 mod opening;
 
-pub use accept::{Acceptor, ConnectionLimit, Peer};
-pub use address::Address;
-pub use bind::{BindError, Bound, Socket, bind};
-pub use http_server::Server;
-pub use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder};
-pub use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
-pub use opening::{Opened, OpeningError, Protocol, open};
+pub(crate) use accept::{Acceptor, ConnectionLimit, Peer};
+pub(crate) use address::Address;
+pub(crate) use bind::{BindError, Bound, Socket, bind};
+pub(crate) use http_server::Server;
+pub(crate) use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder};
+pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
+pub(crate) use opening::{Opened, Protocol, open};

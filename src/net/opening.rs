@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// The protocol of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1, or anything that is not HTTP/2.
     Http1,
     /// HTTP/2 with prior knowledge.
@@ -19,7 +19,7 @@ pub enum Protocol {
 
 /// Why no protocol was detected.
 #[derive(Debug, thiserror::Error)]
-pub enum OpeningError {
+pub(crate) enum OpeningError {
     /// The peer sent nothing, or too little, for ten seconds.
     #[error("the peer sent nothing in time")]
     Silent,
@@ -30,7 +30,7 @@ pub enum OpeningError {
 
 /// A connection whose first bytes were read; reading it returns them again.
 #[derive(Debug)]
-pub struct Opened<S> {
+pub(crate) struct Opened<S> {
     first: [u8; PREFACE.len()],
     /// The part of `first` that has not been read again.
     unread: std::ops::Range<usize>,
@@ -41,7 +41,7 @@ pub struct Opened<S> {
 ///
 /// # Errors
 /// The peer closes the connection, or sends nothing.
-pub async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
+pub(crate) async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
     open_within(DEADLINE, stream).await
 }
 

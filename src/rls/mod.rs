@@ -16,4 +16,4 @@ mod services;
 mod stream;
 mod worker;
 
-pub use worker::{Context, Workers};
+pub(crate) use worker::{Context, Workers};

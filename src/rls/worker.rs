@@ -17,7 +17,7 @@ use crate::service::Service;
 
 /// What all workers share.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// The service that decides; each worker has a clone with its own slot.
     pub service: Service,
     /// The limit on connections of all workers together.
@@ -26,7 +26,7 @@ pub struct Context {
 
 /// The running workers.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     ended: Vec<oneshot::Receiver<()>>,
 }
 
@@ -35,14 +35,14 @@ impl Workers {
     ///
     /// # Errors
     /// The system cannot create another thread or event queue.
-    pub fn start(sockets: Vec<Socket>, context: &Context) -> io::Result<Self> {
+    pub(crate) fn start(sockets: Vec<Socket>, context: &Context) -> io::Result<Self> {
         let workers = sockets.into_iter().enumerate();
         let ended = workers.map(|(index, socket)| start(index, socket, context.clone())).collect::<io::Result<_>>()?;
         Ok(Self { ended })
     }
 
     /// Waits until a worker has ended, which is a failure unless the process stops. Cancel safe.
-    pub async fn any_ended(&mut self) {
+    pub(crate) async fn any_ended(&mut self) {
         poll_fn(|cx| {
             let is_over = |worker: &mut oneshot::Receiver<()>| pin!(worker).poll(cx).is_ready();
             if self.ended.iter_mut().any(is_over) { Poll::Ready(()) } else { Poll::Pending }
@@ -51,7 +51,7 @@ impl Workers {
     }
 
     /// Waits until every worker has sent its last answer.
-    pub async fn all_ended(self) {
+    pub(crate) async fn all_ended(self) {
         for worker in self.ended {
             // An error means that the thread has panicked, which is an end too.
             let _gone = worker.await;

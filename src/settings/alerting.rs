@@ -7,7 +7,7 @@ use super::Secret;
 /// Receivers of alerts that name none of their own, and the mail server.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Alerts")]
-pub struct AlertSettings {
+pub(crate) struct AlertSettings {
     /// Default webhook for alerts: a URL, or @FILE that contains it
     ///
     /// Pass a secret URL by variable or file: flags are visible to every user of the machine.

@@ -8,11 +8,11 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
 /// The path of the rules.
 #[derive(Clone, Debug)]
-pub struct ConfigPath(pub PathBuf);
+pub(crate) struct ConfigPath(pub PathBuf);
 
 /// The paths of the rules, at least one; together they are one configuration.
 #[derive(Clone, Debug)]
-pub struct ConfigPaths(pub Vec<PathBuf>);
+pub(crate) struct ConfigPaths(pub Vec<PathBuf>);
 
 /// The arguments of [`ConfigPath`].
 #[derive(Args)]

@@ -8,7 +8,7 @@ use super::ByteSize;
 /// How checks are answered, and the memory of counters.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Limits")]
-pub struct LimitSettings {
+pub(crate) struct LimitSettings {
     /// Deny nothing: answer OK overall, and report in the statuses what would have been denied
     #[arg(long, env = "TIDEGATE_SHADOW_MODE", value_parser = BoolishValueParser::new())]
     pub shadow_mode: bool,
@@ -32,7 +32,7 @@ pub struct LimitSettings {
 
 /// What happens to a new counter when the budget is exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum WhenFull {
+pub(crate) enum WhenFull {
     /// OVER_LIMIT: no request passes uncounted
     Deny,
     /// OK, uncounted: no request is denied for lack of memory

@@ -11,7 +11,7 @@ use crate::net::Address;
 /// Addresses, worker threads and shutdown.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Listening")]
-pub struct ListenSettings {
+pub(crate) struct ListenSettings {
     /// Address of the gRPC port: rate limit service, health, reflection
     ///
     /// HOST:PORT, where port 0 takes any free port, or unix:/PATH. Example: --grpc-addr unix:/run/tidegate.sock
@@ -50,7 +50,7 @@ pub struct ListenSettings {
 
 impl ListenSettings {
     /// The number of worker threads: one for a unix socket, because it has one listener.
-    pub fn worker_count(&self) -> usize {
+    pub(crate) fn worker_count(&self) -> usize {
         let cores = || available_parallelism().map_or(1, usize::from);
         match &self.grpc_addr {
             Address::Unix(_) => 1,

@@ -20,18 +20,18 @@ use clap::builder::BoolishValueParser;
 
 use crate::rules::LoadOptions;
 
-pub use alerting::AlertSettings;
-pub use byte_size::ByteSize;
-pub use config_path::{ConfigPath, ConfigPaths};
-pub use limits::{LimitSettings, WhenFull};
-pub use listen::ListenSettings;
-pub use logging::{LogFormat, LogSettings};
-pub use secret::Secret;
-pub use usage::{DenialLog, UsageSettings};
+pub(crate) use alerting::AlertSettings;
+pub(crate) use byte_size::ByteSize;
+pub(crate) use config_path::{ConfigPath, ConfigPaths};
+pub(crate) use limits::{LimitSettings, WhenFull};
+pub(crate) use listen::ListenSettings;
+pub(crate) use logging::{LogFormat, LogSettings};
+pub(crate) use secret::Secret;
+pub(crate) use usage::{DenialLog, UsageSettings};
 
 /// The settings of `tidegate serve`.
 #[derive(Args, Clone, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The path of the rules.
     #[command(flatten)]
     pub config: ConfigPath,
@@ -65,7 +65,7 @@ pub struct Settings {
 
 impl Settings {
     /// Options for loading the configuration.
-    pub fn load_options(&self) -> LoadOptions {
+    pub(crate) fn load_options(&self) -> LoadOptions {
         LoadOptions { merge_domains: self.merge_domains }
     }
 }
@@ -74,6 +74,6 @@ impl Settings {
 ///
 /// # Errors
 /// What is wrong with the text, for the error of the command line.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error} (examples: 500ms, 5s, 1m30s)"))
 }

@@ -9,11 +9,11 @@ use std::{env, fmt, fs, io};
 /// It comes from an environment variable (or a flag, which other users of the machine can see). Neither `Debug` nor any
 /// message shows it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     /// The secret in an environment variable, if it is set and not empty.
-    pub fn from_env(name: &str) -> Option<Self> {
+    pub(crate) fn from_env(name: &str) -> Option<Self> {
         env::var(name).ok().filter(|value| !value.is_empty()).map(Self)
     }
 
@@ -22,7 +22,7 @@ impl Secret {
     ///
     /// # Errors
     /// The file cannot be read, is longer than 64 KiB, or is not text.
-    pub fn reveal(&self) -> io::Result<String> {
+    pub(crate) fn reveal(&self) -> io::Result<String> {
         let Some(path) = self.0.strip_prefix('@') else { return Ok(self.0.clone()) };
         if fs::metadata(path)?.len() > MAX_BYTES {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 64 KiB, which is not a secret"));

@@ -10,7 +10,7 @@ use super::{ByteSize, duration};
 /// What is recorded about checks.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Usage and history")]
-pub struct UsageSettings {
+pub(crate) struct UsageSettings {
     /// Maximum number of counters tracked individually, and of values of the keys in `usage: by`
     ///
     /// Each takes 64 bytes and its name. The first ones seen are tracked until the process ends; the rest is aggregated as

@@ -7,9 +7,6 @@ use super::names::{self, Kind, METRICS, Read};
 use super::snapshot::seconds;
 use super::{Snapshot, Times};
 
-/// The media type of [`render`]'s text.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-
 /// The snapshot in Prometheus' text format. Metrics without a series are left out.
 ///
 /// Cost: a few hundred bytes per rule, on the thread that serves `/metrics`, never on one that decides.

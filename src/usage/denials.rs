@@ -122,7 +122,7 @@ impl Default for Denials {
 impl Denials {
     /// Whether there is a listener.
     pub fn is_watched(&self) -> bool {
-        self.listeners() > 0
+        self.listeners.load(Ordering::Relaxed) > 0
     }
 
     /// Offers a denial; `make` is called only if there is a listener and the rate allows it.
@@ -147,11 +147,6 @@ impl Denials {
     /// Begins a new tick, in which [`PER_TICK`] denials are accepted. Called every [`TICK_MS`] while the process runs.
     pub fn tick(&self) {
         self.room.store(PER_TICK, Ordering::Relaxed);
-    }
-
-    /// The number of listeners.
-    pub fn listeners(&self) -> usize {
-        self.listeners.load(Ordering::Relaxed)
     }
 
     /// Denials since the start that were above the rate, so that no listener received them.

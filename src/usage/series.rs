@@ -282,11 +282,6 @@ impl Usage {
         }
         all
     }
-
-    /// The worker slots of every series.
-    pub fn workers(&self) -> impl Iterator<Item = WorkerSlot> {
-        (0..self.workers).map(WorkerSlot)
-    }
 }
 
 /// The name of the series for everything beyond a bound.

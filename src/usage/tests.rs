@@ -82,7 +82,7 @@ fn threads_lose_nothing_and_other_is_the_rest() {
             snapshot.rules.iter().map(|rule| (Arc::clone(&rule.rule), rule.totals)).collect();
         assert_eq!(by_rule, reported, "alerts read the same sums");
         let metrics = usage.series_usage().iter().fold(Totals::default(), |sum, rule| sum.plus(&rule.totals));
-        assert_eq!(metrics, total, "the metrics agree");
+        assert_eq!(metrics, total, "the metrics are the same");
     }
 }
 

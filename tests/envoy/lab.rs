@@ -40,7 +40,7 @@ impl Lab {
         fs::write(&config, rules).unwrap();
         let replicas: Vec<_> =
             (0..gateway.replicas).map(|_| TestServer::start_file(&config, &["--drain", "1s"])).collect();
-        let addresses: Vec<_> = replicas.iter().map(|replica| replica.grpc_addr()).collect();
+        let addresses: Vec<_> = replicas.iter().map(TestServer::grpc_addr).collect();
         let envoy = Envoy::start(&binary, dir.path(), &bootstrap(&addresses, dir.path()), gateway.workers);
         Some(Self { envoy, replicas, dir, _turn: turn })
     }

@@ -3,6 +3,7 @@
 //! `UPDATE_DOCS=1 cargo test --test repository` writes the table again. A new constant named `MAX_...` needs a line here.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use syn::spanned::Spanned;
 use syn::visit::Visit;
@@ -138,7 +139,7 @@ fn the_bounds_are_those_of_the_code() {
             let Constant { value, reason } = found.unwrap_or_else(|| panic!("src/{file} has no constant {name}"));
             assert!(!reason.is_empty(), "src/{file}: {name} gives no reason");
             let reason = reason.replace('|', "\\|");
-            table.push_str(&format!("| {what} | {value} | {reason} | `{file}` |\n"));
+            writeln!(table, "| {what} | {value} | {reason} | `{file}` |").unwrap();
         }
     }
     holds("docs/BOUNDS.md", "bounds", &table);
@@ -157,9 +158,8 @@ fn every_bound_is_listed() {
 
 fn constants() -> Constants {
     let mut found = Constants::new();
-    for File { path, text } in files::all() {
-        let Some(file) = path.strip_prefix("src/").filter(|file| file.ends_with(".rs") && !file.contains("/tests"))
-        else {
+    for File { path, text } in files::all().into_iter().filter(File::is_rust) {
+        let Some(file) = path.strip_prefix("src/").filter(|file| !file.contains("/tests")) else {
             continue;
         };
         let mut visitor = Visitor { file, found: &mut found };

@@ -60,7 +60,9 @@ impl Link {
 }
 
 fn pages() -> BTreeMap<String, String> {
-    let is_page = |file: &File| file.path.ends_with(".md") && !file.path.starts_with("proto/");
+    let is_page = |file: &File| {
+        Path::new(&file.path).extension().is_some_and(|extension| extension == "md") && !file.path.starts_with("proto/")
+    };
     files::all().into_iter().filter(is_page).map(|File { path, text }| (path, text)).collect()
 }
 

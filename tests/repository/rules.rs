@@ -15,7 +15,7 @@ pub(crate) fn pure_core(source: &Source) -> Vec<Finding> {
     if pure { paths_where(source, "not in the pure core", named) } else { Vec::new() }
 }
 
-/// Time is an argument: whoever needs it is given a `Clock` or a `Timestamp`.
+/// Time is an argument: code that needs it is given a `Clock` or a `Timestamp`.
 pub(crate) fn clock_reads(source: &Source) -> Vec<Finding> {
     let reads = |path: &str| path.ends_with("::now") && !path.ends_with("Clock::now");
     if source.path == "src/runtime/clock.rs" || !source.path.starts_with("src/") {

@@ -10,8 +10,8 @@ use crate::files::{self, File};
 /// A word, and how often it still is in `src/`, in `tests/` and `benches/`, and in documents.
 const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("anew", [2, 0, 0]),
-    ("beside", [1, 8, 11]),
-    ("brings along", [0, 1, 1]),
+    ("beside", [1, 8, 0]),
+    ("brings along", [0, 0, 0]),
     ("in general", [0, 0, 0]),
     ("lane", [0, 1, 0]),
     ("legible", [0, 0, 0]),
@@ -19,12 +19,12 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("refusal", [0, 0, 0]),
     ("refuse", [0, 0, 0]),
     ("refused", [2, 5, 0]),
-    ("somebody", [0, 1, 3]),
-    ("speaks", [0, 4, 1]),
-    ("stands", [0, 8, 1]),
-    ("tell", [1, 9, 3]),
-    ("told", [4, 12, 9]),
-    ("whoever", [0, 5, 4]),
+    ("somebody", [0, 1, 1]),
+    ("speaks", [0, 2, 0]),
+    ("stands", [0, 8, 0]),
+    ("tell", [1, 8, 0]),
+    ("told", [4, 7, 0]),
+    ("whoever", [0, 4, 0]),
 ];
 
 const AREAS: [&str; 3] = ["src", "tests and benches", "documents"];

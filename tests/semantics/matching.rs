@@ -116,7 +116,7 @@ fn texts_that_join_to_the_same_never_share_a_counter() {
          # A pattern of keys.
          0 | d | w=x_y => OK | OK d.w* 9/hour 8 3600s
          0 | d | w_x=y => OK | OK d.w* 9/hour 8 3600s
-         # Limits that the request brings along.
+         # Request overrides.
          0 | d | a=b_c limit=5/hour => OK | OK - 5/hour 4 3600s
          0 | d | a_b=c limit=5/hour => OK | OK - 5/hour 4 3600s
          0 | d | a=b,c=d limit=5/hour => OK | OK - 5/hour 4 3600s

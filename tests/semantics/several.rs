@@ -10,7 +10,7 @@ fn every_limit_of_a_list_must_allow() {
         &domain(
             "- {key: a, rate_limits: [{unit: second, requests_per_unit: 10, name: fast}, {unit: minute, requests_per_unit: 15}]}",
         ),
-        "# The one with the least share left speaks: 9 of 10, or 14 of 15.
+        "# The one with the least share left governs: 9 of 10, or 14 of 15.
          0    | d | a=v => OK         | OK         d.a 10/second 9 1s #fast
          0 x8 | d | a=v => OK
          0    | d | a=v => OK         | OK         d.a 10/second 0 1s #fast
@@ -21,7 +21,7 @@ fn every_limit_of_a_list_must_allow() {
          1 x9 | d | a=v => OVER_LIMIT | OVER_LIMIT d.a 15/minute 0 59s
          # Nor does the first count what the second denied.
          1    | d | a=v +0 => OK      | OK d.a 15/minute 0 59s
-         # When both deny, the longer wait speaks.
+         # When both deny, the longer wait governs.
          1    | d | a=v +99 => OVER_LIMIT | OVER_LIMIT d.a 15/minute 0 59s",
     );
 }

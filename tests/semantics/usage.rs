@@ -1,4 +1,4 @@
-//! Who is told to have used what: the usage by rule and by counter, as observers see it.
+//! The usage by rule and by counter, as observers see it.
 
 use tidegate::limiter::Settings;
 use tidegate::units::Timestamp;
@@ -33,7 +33,7 @@ fn assert_usage(scene: &Scene, want: &str) {
     let of_counters: u64 = usage.counters.iter().map(|counter| counter.totals.hits()).sum();
     assert_eq!(of_counters, usage.total().hits(), "the counters add up to the rules");
     let metrics: u64 = scene.limiter().usage().series_usage().iter().map(|series| series.totals.hits()).sum();
-    assert_eq!(metrics, usage.total().hits(), "the metrics tell the same");
+    assert_eq!(metrics, usage.total().hits(), "the metrics are the same");
 }
 
 #[test]

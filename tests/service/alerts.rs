@@ -83,7 +83,7 @@ fn a_webhook_is_reported_with_headers_from_variables_and_no_log_has_a_secret() {
     ];
     // The answer is there before it is counted.
     let is_counted = |line: &&str| http(&server.admin, "GET", "/metrics", b"").1.contains(line);
-    eventually("the counts of two messages", || counted.iter().all(|line| is_counted(line)));
+    eventually("the counts of two messages", || counted.iter().all(is_counted));
 
     let log = server.log().join("\n");
     assert!(log.contains("denied") && !log.contains("hunter2"), "{log}");

@@ -117,6 +117,8 @@ fn a_value_may_hold_commas_and_no_hits_are_a_look() {
         let wanted = format!("OK\n  descriptor 1: OK, limit 3 per minute, remaining {remaining}, reset in ");
         assert!(code == Some(0) && stdout.starts_with(&wanted), "{descriptor} {hits}: {stdout} {stderr}");
     }
+    let (code, _, stderr) = ask(&server.grpc, &["--descriptor", "key=v", "--hits", "-1"]);
+    assert!(code == Some(2) && stderr.contains("invalid value '-1' for '--hits <COUNT>'"), "{stderr}");
 }
 
 #[test]

@@ -49,6 +49,8 @@ fn standard_input_and_several_paths() {
     assert!(code == Some(1) && stderr.starts_with("<stdin>:1: error loading config file: "), "{stderr}");
     let (code, _, stderr) = run(&["check", path, "--config", "-"], "");
     assert!(code == Some(2) && stderr.contains("PATH and --config give different paths"), "{stderr}");
+    let (code, _, stderr) = run(&["check", "-", "-"], "domain: a");
+    assert!(code == Some(2) && stderr.contains("standard input can be read only once"), "{stderr}");
     let (code, stdout, _) = run(&["check", "--json", "-"], THREE_A_MINUTE);
     let object: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &object["ok"], &object["rules"][0]["rule"]), (Some(0), &true.into(), &"api.key".into()));

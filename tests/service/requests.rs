@@ -108,7 +108,7 @@ async fn each_user_is_reported_by_requests_live_in_the_history_and_in_the_metric
         let both = [("tenant=t", tenant.0, tenant.1), users[0], users[1]];
         let totals = [("tenant=", tenant.0, tenant.1), total[0]];
         assert_eq!(watched(&server, by(&["user", "tenant"])).await, (owned(&both), owned(&totals)), "{charge}");
-        assert_eq!(watched(&server, everything()).await, (vec![], vec![]), "only those who ask are told");
+        assert_eq!(watched(&server, everything()).await, (vec![], vec![]), "only in reports that ask for it");
 
         let mut service = UsageServiceClient::new(connect(&server.admin).await);
         eventually(&mut service, query("user"), &[("ann", 6, 3), ("bob", bob.0, bob.1)]).await;

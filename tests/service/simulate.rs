@@ -124,7 +124,7 @@ fn a_bad_line_stops_the_run_with_its_number() {
         let (code, stdout, stderr) = simulate(PARTNERS, &trace, &[]);
         assert_eq!(code, Some(1), "{bad}: {stderr}");
         assert!(stderr.contains(expected) && stderr.lines().count() == 1, "{bad}: {stderr}");
-        assert_eq!(stdout.lines().count(), 1, "what came before it is told: {stdout}");
+        assert_eq!(stdout.lines().count(), 1, "what came before it is printed: {stdout}");
         assert_eq!(simulate(PARTNERS, &trace, &["--summary"]).1, "", "{bad}");
     }
 }

@@ -1,4 +1,4 @@
-//! Starting: what is wrong is told in one line, and the exit status is not 0.
+//! Starting: what is wrong is reported in one line, and the exit status is not 0.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;

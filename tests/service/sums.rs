@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::task::JoinSet;
 
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
@@ -46,31 +48,21 @@ struct Sums {
     unmatched: u64,
 }
 
-/// Numbers that look random, the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
-fn random_check(dice: &mut Dice) -> RateLimitRequest {
-    let descriptors = (0..=dice.roll(3)).map(|_| {
-        let key = ["user", "tenant", "named", "free", "nobody"][usize::try_from(dice.roll(5)).unwrap()];
-        let entries = vec![Entry { key: key.to_owned(), value: dice.roll(12).to_string() }];
-        RateLimitDescriptor { entries, hits_addend: Some(1 + dice.roll(4)), ..RateLimitDescriptor::default() }
+fn random_check(random: &mut SmallRng) -> RateLimitRequest {
+    let descriptors = (0..=random.random_range(0..3)).map(|_| {
+        let key = ["user", "tenant", "named", "free", "nobody"][random.random_range(0..5)];
+        let entries = vec![Entry { key: key.to_owned(), value: random.random_range(0..12).to_string() }];
+        RateLimitDescriptor { entries, hits_addend: Some(random.random_range(1..=4)), ..RateLimitDescriptor::default() }
     });
     let descriptors = descriptors.collect();
     RateLimitRequest { domain: "api".to_owned(), descriptors, ..RateLimitRequest::default() }
 }
 
 async fn load(address: String, seed: u64) -> Sums {
-    let (mut dice, mut sums) = (Dice(seed), Sums::default());
+    let (mut random, mut sums) = (SmallRng::seed_from_u64(seed), Sums::default());
     let mut service = RateLimitServiceClient::new(connect(&address).await);
     for _ in 0..CHECKS {
-        let check = random_check(&mut dice);
+        let check = random_check(&mut random);
         let answer = service.should_rate_limit(check.clone()).await.unwrap().into_inner();
         for (descriptor, status) in check.descriptors.iter().zip(answer.statuses) {
             if descriptor.entries[0].key == "nobody" {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-pub use observers::Observers;
-pub use query::Queries;
+pub(crate) use observers::Observers;
+pub(crate) use query::Queries;
 
 use crate::api::proto::tidegate::v1::{
     DenialReport, QueryUsageRequest, QueryUsageResponse, WatchDenialsRequest, WatchUsageRequest,
@@ -29,14 +29,14 @@ use watch::UsageReports;
 
 /// The usage service.
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     observed: Arc<Observed>,
     queries: Queries,
 }
 
 impl Usage {
     /// The service of the process with this id. The numbers of its reports count from now.
-    pub fn service(
+    pub(crate) fn service(
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
         observers: Observers,

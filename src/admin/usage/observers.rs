@@ -17,7 +17,7 @@ use crate::usage::{Listener, RuleName, Scope, Selection, UsageSnapshot};
 
 /// The number of observers.
 #[derive(Clone, Debug, Default)]
-pub struct Observers(Arc<AtomicUsize>);
+pub(crate) struct Observers(Arc<AtomicUsize>);
 
 /// The permit of one observer, released when it is dropped.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Reading {
 
 impl Observers {
     /// The current number of observers.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
 

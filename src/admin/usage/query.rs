@@ -18,7 +18,7 @@ use crate::usage::{Filter, RuleName};
 
 /// Answers `QueryUsage`.
 #[derive(Clone, Debug)]
-pub struct Queries {
+pub(crate) struct Queries {
     history: Arc<History>,
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
@@ -37,7 +37,7 @@ impl Drop for Wanted {
 
 impl Queries {
     /// Queries this history; names of rules are also looked up in the limiter's configuration.
-    pub fn new(history: Arc<History>, limiter: Arc<Limiter>, clock: Arc<Clock>) -> Self {
+    pub(crate) fn new(history: Arc<History>, limiter: Arc<Limiter>, clock: Arc<Clock>) -> Self {
         Self { history, limiter, clock, permits: Arc::new(Semaphore::new(MAX_RUNNING)) }
     }
 
@@ -46,7 +46,7 @@ impl Queries {
     /// # Errors
     /// INVALID_ARGUMENT for an invalid request, RESOURCE_EXHAUSTED if it takes too long or too many queries run, UNAVAILABLE if
     /// the history cannot be read.
-    pub async fn answer(&self, request: proto::QueryUsageRequest) -> Result<proto::QueryUsageResponse, Status> {
+    pub(crate) async fn answer(&self, request: proto::QueryUsageRequest) -> Result<proto::QueryUsageResponse, Status> {
         let query = read(request)?;
         let Ok(permits) = Arc::clone(&self.permits).try_acquire_owned() else {
             return Err(Status::resource_exhausted(format!(

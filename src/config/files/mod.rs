@@ -7,7 +7,7 @@ mod source;
 mod watch;
 
 pub(crate) use partial_write::InForce;
-pub use read_error::ReadError;
-pub use source::{ContentHash, Files, MAX_BYTES, Source};
+pub(crate) use read_error::ReadError;
+pub(crate) use source::{ContentHash, Files, MAX_BYTES, Source};
 pub(crate) use watch::Verdict;
-pub use watch::{Pace, Watch};
+pub(crate) use watch::{Pace, Watch};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// Why the configuration could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// The path does not exist.
     #[error("{}: no such file or directory; give a rules file, or a directory with *.yaml or *.yml files", path.display())]
     Missing {

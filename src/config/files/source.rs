@@ -14,7 +14,8 @@ use crate::rules::{LoadOptions, SourceFile};
 
 /// All files of the configuration, as they were at one moment.
 #[derive(Debug, Default)]
-pub struct Files {
+#[allow(clippy::struct_field_names, reason = "the files themselves, next to what is known of them")]
+pub(crate) struct Files {
     /// The files, in the order of their paths.
     pub files: Vec<SourceFile>,
     /// A warning for each file of the directory that was not read: its path, and why.
@@ -30,24 +31,24 @@ pub struct Files {
 /// Files and directories whose name begins with a dot are skipped; symbolic links are followed, so a Kubernetes ConfigMap
 /// (`a.yaml -> ..data/a.yaml`, `..data -> ..2024_x`) is read once, not three times.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub(crate) struct Source {
     path: PathBuf,
     options: LoadOptions,
 }
 
 impl Source {
     /// A source at that path. Nothing is read yet, and the path need not exist yet.
-    pub fn open(path: impl Into<PathBuf>, options: LoadOptions) -> Self {
+    pub(crate) fn open(path: impl Into<PathBuf>, options: LoadOptions) -> Self {
         Self { path: path.into(), options }
     }
 
     /// The path as it was given.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// How the files are to be loaded.
-    pub fn options(&self) -> LoadOptions {
+    pub(crate) fn options(&self) -> LoadOptions {
         self.options
     }
 
@@ -58,7 +59,7 @@ impl Source {
     ///
     /// # Errors
     /// The first error that prevents reading the whole configuration.
-    pub fn read(&self) -> Result<Files, ReadError> {
+    pub(crate) fn read(&self) -> Result<Files, ReadError> {
         let mut listed = list(&self.path)?;
         for _ in 0..READ_ATTEMPTS {
             let files = read_all(&self.path, &listed.files);
@@ -76,7 +77,7 @@ impl Source {
     ///
     /// # Errors
     /// The error of the last attempt.
-    pub fn read_with_retries(&self) -> Result<Files, ReadError> {
+    pub(crate) fn read_with_retries(&self) -> Result<Files, ReadError> {
         for wait in RETRY_AFTER {
             match self.read() {
                 Err(_) => std::thread::sleep(wait),
@@ -89,7 +90,7 @@ impl Source {
 
 impl Files {
     /// Adds the files of another source.
-    pub fn append(&mut self, mut other: Self) {
+    pub(crate) fn append(&mut self, mut other: Self) {
         self.hashes.take();
         self.files.append(&mut other.files);
         self.skipped.append(&mut other.skipped);
@@ -97,7 +98,7 @@ impl Files {
     }
 
     /// Identifies this content. Cost: the first time a SHA-256 of every byte, later one of the hashes.
-    pub fn hash(&self) -> ContentHash {
+    pub(crate) fn hash(&self) -> ContentHash {
         ContentHash::new(self.hashes().iter().map(|hash| &hash.0[..]))
     }
 
@@ -121,7 +122,7 @@ impl Files {
 
 /// Identifies content: a hash of names and bytes, of one file or of all of them in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContentHash([u8; 32]);
+pub(crate) struct ContentHash([u8; 32]);
 
 impl ContentHash {
     fn new<'p>(parts: impl Iterator<Item = &'p [u8]>) -> Self {
@@ -151,7 +152,7 @@ const RETRY_AFTER: [Duration; 5] = [
 const MAX_SKIPPED: usize = 100;
 
 /// 64 MiB of YAML is more than 500,000 rules, and the text is kept in memory while it is parsed.
-pub const MAX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 fn read_all(root: &Path, listed: &[Found]) -> Result<Vec<SourceFile>, ReadError> {
     let mut left = MAX_BYTES;

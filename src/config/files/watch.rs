@@ -22,7 +22,7 @@ use crate::units::{Nanos, Timestamp};
 
 /// How soon a change is detected and loaded.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// A change is read after this long without further events: most changes cause several.
     pub quiet: Duration,
     /// A change is read at the latest after this long, even if events continue.
@@ -37,7 +37,7 @@ pub struct Pace {
 
 /// The outcome of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It was loaded or rejected.
     Taken,
     /// It may be partially written: it has to be passed again once it is stable.
@@ -59,7 +59,7 @@ impl Default for Pace {
 
 /// A running watch: one thread, which ends when this is dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     _worker: Worker,
 }
 
@@ -70,7 +70,7 @@ impl Watch {
     ///
     /// # Errors
     /// The system cannot start another thread.
-    pub fn start(
+    pub(crate) fn start(
         source: Source,
         clock: Arc<Clock>,
         pace: Pace,

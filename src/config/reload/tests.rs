@@ -29,11 +29,11 @@ impl Bed {
     fn new(path: &str, pace: Pace, lay_out: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         lay_out(dir.path());
-        let (trying, tried) = channel();
+        let (send, tried) = channel();
         let source = Source::open(dir.path().join(path), LoadOptions::default());
         let load = move |files: &[SourceFile], _: LoadOptions| {
             let text: Vec<_> = files.iter().map(|file| String::from_utf8(file.text.clone()).unwrap()).collect();
-            trying.send(text.join("+")).unwrap();
+            send.send(text.join("+")).unwrap();
             let bad = files.iter().filter(|file| file.text.starts_with(b"bad"));
             let errors: Vec<_> =
                 bad.map(|file| ConfigError { file: file.name.clone(), line: 1, message: "bad".into() }).collect();
@@ -272,8 +272,7 @@ fn the_same_errors_are_logged_once_and_many_are_cut() {
     let kept = kept(&errors);
     assert_eq!((kept.len(), kept[1_000].as_str()), (1_001, "and 2 more errors"));
 
-    let mut work =
-        Work { load: Box::new(rules::load), apply: Box::new(|_| ()), tried: None, in_force: None, logged: Vec::new() };
+    let mut work = Work { load: Box::new(rules::load), tried: None, in_force: None, logged: Vec::new() };
     let lines = Arc::new(Mutex::new(Vec::new()));
     let out = Lines(lines.clone());
     let subscriber = tracing_subscriber::fmt().with_writer(move || out.clone()).with_ansi(false).finish();

@@ -46,7 +46,7 @@ proptest! {
         }
     }
 
-    /// A look changes nothing, whatever it is told.
+    /// A peek changes nothing, whatever it asks.
     #[test]
     fn a_look_leaves_no_trace(limit in any_limit(), script in any_script(), looks in prop::collection::vec(any::<bool>(), 120)) {
         let (mut looked, mut plain) = (Counter::new(&limit), Counter::new(&limit));

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::{Client, message};
 use crate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use crate::bench::{Failure, Pace};
+use crate::bench::Pace;
+use crate::bench::failure::Failure;
 
 /// Moves bytes between a session and a server until all checks are answered.
 async fn talk(client: &mut Client, mut stream: DuplexStream, checks: u64) {
