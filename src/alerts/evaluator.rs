@@ -10,7 +10,7 @@ use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Denial;
 
-/// Counts denials for every alert, and decides when a notification is due.
+/// DeliveryCounts denials for every alert, and decides when a notification is due.
 ///
 /// A count that has reached its threshold starts from zero: each denial belongs to one notification, sent or suppressed.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl Evaluator {
         self.watched.iter().any(|watched| watched.alert.per != Per::Rule)
     }
 
-    /// Counts checks that a rule denied, for alerts per rule.
+    /// DeliveryCounts checks that a rule denied, for alerts per rule.
     pub(crate) fn count_rule(&mut self, now: Timestamp, domain: &str, rule: &str, denials: u64) {
         let left = &mut self.subjects;
         for watched in &mut self.watched {
@@ -77,7 +77,7 @@ impl Evaluator {
         }
     }
 
-    /// Counts a denied check once for each alert per entry, if the alert's rule is one that denied it. A check that shadow mode
+    /// DeliveryCounts a denied check once for each alert per entry, if the alert's rule is one that denied it. A check that shadow mode
     /// admitted is not denied.
     pub(crate) fn count_denial(&mut self, denial: &Denial) {
         if denial.shadow {

@@ -28,7 +28,7 @@ pub(crate) use evaluator::Evaluator;
 pub(crate) use instance::Instance;
 pub(crate) use notification::{Notification, Subject};
 pub(crate) use receiver::Receiver;
-pub(crate) use sender::{Counts, Sender};
+pub(crate) use sender::{DeliveryCounts, Sender};
 
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
@@ -37,7 +37,7 @@ use crate::settings::AlertSettings;
 use crate::units::Nanos;
 use watch::Watch;
 
-/// Counts denials and sends notifications until it is dropped.
+/// DeliveryCounts denials and sends notifications until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Alerts {
     sender: Arc<Sender>,
@@ -65,8 +65,8 @@ impl Alerts {
         Ok(Self { sender, watching, sending })
     }
 
-    /// Counts of notifications and deliveries so far.
-    pub(crate) fn counts(&self) -> &Arc<Counts> {
+    /// DeliveryCounts of notifications and deliveries so far.
+    pub(crate) fn counts(&self) -> &Arc<DeliveryCounts> {
         self.sender.counts()
     }
 }

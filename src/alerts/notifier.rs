@@ -25,7 +25,7 @@ pub(crate) struct Notifier {
 
 /// Why an attempt failed. The text contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum DeliveryError {
     /// Another attempt may succeed.
     #[error("{0}")]
     ForNow(String),
@@ -56,7 +56,7 @@ impl Notifier {
     ///
     /// # Errors
     /// Why the attempt failed.
-    pub(super) fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), Failure> {
+    pub(super) fn deliver(&self, notification: &Notification, receiver: &Receiver) -> Result<(), DeliveryError> {
         match receiver {
             Receiver::Webhook { address, headers } => self.post(notification, address, headers),
             Receiver::Mail { to, from } => self.mail(notification, to, from.as_deref()),
@@ -68,7 +68,7 @@ impl Notifier {
         notification: &Notification,
         address: &Address,
         headers: &[(String, String)],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DeliveryError> {
         let url = match address {
             Address::Url(url) => url.clone(),
             Address::Variable(name) => revealed(name)?,
@@ -82,28 +82,36 @@ impl Notifier {
         match answer.status().as_u16() {
             200..=299 => Ok(()),
             // Request timeout, too early, too many requests, and errors of the server: RFC 9110, RFC 8470, RFC 6585.
-            status @ (408 | 425 | 429 | 500..) => Err(Failure::ForNow(format!("HTTP status {status}"))),
-            status => Err(Failure::ForGood(format!("HTTP status {status}"))),
+            status @ (408 | 425 | 429 | 500..) => Err(DeliveryError::ForNow(format!("HTTP status {status}"))),
+            status => Err(DeliveryError::ForGood(format!("HTTP status {status}"))),
         }
     }
 
-    fn mail(&self, notification: &Notification, to: &[String], from: Option<&str>) -> Result<(), Failure> {
-        let secret = self.smtp_url.as_ref().ok_or_else(|| Failure::ForGood("--smtp-url is not set".to_owned()))?;
-        let from = from
-            .ok_or_else(|| Failure::ForGood("no sender: set 'from' in the alert, or --alert-mail-from".to_owned()))?;
+    fn mail(&self, notification: &Notification, to: &[String], from: Option<&str>) -> Result<(), DeliveryError> {
+        let secret =
+            self.smtp_url.as_ref().ok_or_else(|| DeliveryError::ForGood("--smtp-url is not set".to_owned()))?;
+        let from = from.ok_or_else(|| {
+            DeliveryError::ForGood("no sender: set 'from' in the alert, or --alert-mail-from".to_owned())
+        })?;
         let mail = compose(notification, &self.instance, to, from)?;
         let url = reveal(secret, "--smtp-url")?;
         // The error may quote the URL, and the password in it.
-        let unusable = |_| Failure::ForGood("--smtp-url is not valid: expected smtps://USER:PASSWORD@HOST".to_owned());
+        let unusable =
+            |_| DeliveryError::ForGood("--smtp-url is not valid: expected smtps://USER:PASSWORD@HOST".to_owned());
         let transport = SmtpTransport::from_url(&url).map_err(unusable)?.timeout(Some(TIMEOUT)).build();
         transport.send(&mail).map(|_| ()).map_err(|error| not_mailed(&error))
     }
 }
 
-fn compose(notification: &Notification, instance: &Instance, to: &[String], from: &str) -> Result<Message, Failure> {
+fn compose(
+    notification: &Notification,
+    instance: &Instance,
+    to: &[String],
+    from: &str,
+) -> Result<Message, DeliveryError> {
     let address = |text: &str| {
         let parsed: Result<_, AddressError> = text.parse();
-        let wrong = |_| Failure::ForGood(format!("'{}' is not a mail address", sanitize(text)));
+        let wrong = |_| DeliveryError::ForGood(format!("'{}' is not a mail address", sanitize(text)));
         parsed.map(|address| Mailbox::new(None, address)).map_err(wrong)
     };
     let recipients = to.iter().map(|text| address(text)).collect::<Result<Mailboxes, _>>()?;
@@ -119,31 +127,33 @@ fn compose(notification: &Notification, instance: &Instance, to: &[String], from
         ))
         .header(ContentType::TEXT_PLAIN)
         .body(text)
-        .map_err(|error| Failure::ForGood(format!("the mail cannot be composed: {error}")))
+        .map_err(|error| DeliveryError::ForGood(format!("the mail cannot be composed: {error}")))
 }
 
-fn revealed(variable: &str) -> Result<String, Failure> {
-    let secret = Secret::from_env(variable).ok_or_else(|| Failure::ForGood(format!("{variable} is not set")))?;
+fn revealed(variable: &str) -> Result<String, DeliveryError> {
+    let secret = Secret::from_env(variable).ok_or_else(|| DeliveryError::ForGood(format!("{variable} is not set")))?;
     reveal(&secret, variable)
 }
 
 /// A file that cannot be read now may be readable later.
-fn reveal(secret: &Secret, name: &str) -> Result<String, Failure> {
-    secret.reveal().map_err(|error| Failure::ForNow(format!("the file that {name} names cannot be read: {error}")))
+fn reveal(secret: &Secret, name: &str) -> Result<String, DeliveryError> {
+    secret
+        .reveal()
+        .map_err(|error| DeliveryError::ForNow(format!("the file that {name} names cannot be read: {error}")))
 }
 
-fn not_posted(error: &ureq::Error) -> Failure {
+fn not_posted(error: &ureq::Error) -> DeliveryError {
     match error {
         // These quote the URL or the header, which may be secret.
-        ureq::Error::BadUri(_) => Failure::ForGood("the URL is not valid".to_owned()),
-        ureq::Error::Http(_) => Failure::ForGood("the URL or one of the headers is not valid".to_owned()),
-        other => Failure::ForNow(sanitize(&other.to_string())),
+        ureq::Error::BadUri(_) => DeliveryError::ForGood("the URL is not valid".to_owned()),
+        ureq::Error::Http(_) => DeliveryError::ForGood("the URL or one of the headers is not valid".to_owned()),
+        other => DeliveryError::ForNow(sanitize(&other.to_string())),
     }
 }
 
-fn not_mailed(error: &lettre::transport::smtp::Error) -> Failure {
+fn not_mailed(error: &lettre::transport::smtp::Error) -> DeliveryError {
     let what = sanitize(&error.to_string());
-    if error.is_permanent() { Failure::ForGood(what) } else { Failure::ForNow(what) }
+    if error.is_permanent() { DeliveryError::ForGood(what) } else { DeliveryError::ForNow(what) }
 }
 
 /// A receiver has only to accept a notification, which takes far less.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::notifier::{Failure, Notifier};
+use super::notifier::{DeliveryError, Notifier};
 use super::{Delivery, DeliveryQueue, Instance, Notification, Receiver};
 use crate::settings::AlertSettings;
 use crate::units::Timestamp;
@@ -17,12 +17,12 @@ pub(crate) struct Sender {
     notifier: Notifier,
     queue: Mutex<DeliveryQueue>,
     chance: ahash::RandomState,
-    counts: Arc<Counts>,
+    counts: Arc<DeliveryCounts>,
 }
 
-/// Counts of notifications and deliveries, since the start.
+/// DeliveryCounts of notifications and deliveries, since the start.
 #[derive(Debug, Default)]
-pub(crate) struct Counts {
+pub(crate) struct DeliveryCounts {
     fired: AtomicU64,
     delivered: AtomicU64,
     retried: AtomicU64,
@@ -31,7 +31,7 @@ pub(crate) struct Counts {
     pub(super) lost: AtomicU64,
 }
 
-impl Counts {
+impl DeliveryCounts {
     /// Notifications fired by alerts, each counted once, however many receivers it has.
     pub(crate) fn fired(&self) -> u64 {
         self.fired.load(Ordering::Relaxed)
@@ -62,8 +62,8 @@ impl Sender {
         Self { settings, notifier, queue: Mutex::default(), chance: ahash::RandomState::new(), counts: Arc::default() }
     }
 
-    /// Counts of notifications and deliveries.
-    pub(crate) fn counts(&self) -> &Arc<Counts> {
+    /// DeliveryCounts of notifications and deliveries.
+    pub(crate) fn counts(&self) -> &Arc<DeliveryCounts> {
         &self.counts
     }
 
@@ -89,11 +89,11 @@ impl Sender {
         let (receiver, alert) = (&delivery.receiver, &delivery.notification.alert.name);
         match self.notifier.deliver(&delivery.notification, receiver) {
             Ok(()) => count(&self.counts.delivered, 1),
-            Err(Failure::ForGood(why)) => {
+            Err(DeliveryError::ForGood(why)) => {
                 count(&self.counts.failed, 1);
                 tracing::error!(alert, "alert not delivered: {receiver}: {why}");
             }
-            Err(Failure::ForNow(why)) => self.try_again(delivery, now, &why),
+            Err(DeliveryError::ForNow(why)) => self.try_again(delivery, now, &why),
         }
         true
     }

@@ -13,7 +13,7 @@ use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::Listener;
 
-/// Counts denials for the alerts of the configuration in force, and passes notifications to the sender.
+/// DeliveryCounts denials for the alerts of the configuration in force, and passes notifications to the sender.
 #[derive(Debug)]
 pub(super) struct Watch {
     limiter: Arc<Limiter>,

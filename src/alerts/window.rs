@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::units::{Nanos, Timestamp};
 
-/// Counts events within the last window, in steps of a twentieth of its length.
+/// DeliveryCounts events within the last window, in steps of a twentieth of its length.
 ///
 /// The count reaches back at least the whole length and at most a twentieth more: no event within the window is missed.
 /// Bound: 21 steps of 16 bytes.
@@ -15,7 +15,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Counts `n` events at `now`. A `now` before the last one counts as the last one.
+    /// DeliveryCounts `n` events at `now`. A `now` before the last one counts as the last one.
     pub(super) fn add(&mut self, now: Timestamp, length: Nanos, n: u64) {
         let step = step(now, length);
         self.forget(step);

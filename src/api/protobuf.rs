@@ -53,13 +53,13 @@ impl<'a> Fields<'a> {
         }
         let value = match key & 7 {
             0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Other)?,
+            1 => self.bytes(8).map(|_| Value::Other)?,
             2 => {
                 let length = usize::try_from(self.varint()?).map_err(|_| TRUNCATED)?;
-                Value::Bytes(self.take(length)?)
+                Value::Bytes(self.bytes(length)?)
             }
             3 => self.skip_group(field).map(|()| Value::Other)?,
-            5 => self.take(4).map(|_| Value::Other)?,
+            5 => self.bytes(4).map(|_| Value::Other)?,
             _ => return Err("unknown wire type"),
         };
         Ok(Some((field, value)))
@@ -82,7 +82,7 @@ impl<'a> Fields<'a> {
         Err(if self.rest.len() < MAX_VARINT_BYTES { TRUNCATED } else { "varint too long" })
     }
 
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    fn bytes(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(TRUNCATED)?;
         self.rest = rest;
         Ok(taken)
@@ -95,14 +95,14 @@ impl<'a> Fields<'a> {
             let key = u32::try_from(self.varint()?).map_err(|_| "field number out of range")?;
             match key & 7 {
                 0 => drop(self.varint()?),
-                1 => drop(self.take(8)?),
+                1 => drop(self.bytes(8)?),
                 2 => {
                     let length = usize::try_from(self.varint()?).map_err(|_| TRUNCATED)?;
-                    self.take(length)?;
+                    self.bytes(length)?;
                 }
                 3 if open.len() < MAX_GROUPS => open.push(key >> 3),
                 4 if key >> 3 == innermost => drop(open.pop()),
-                5 => drop(self.take(4)?),
+                5 => drop(self.bytes(4)?),
                 _ => return Err("bad group"),
             }
         }

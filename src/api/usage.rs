@@ -13,8 +13,8 @@ use super::proto::tidegate::v1;
 use crate::engine::Reason;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{
-    CounterCounts, Denial, DeniedDescriptor, DeniedLimit, EntryKey, Filter, Measure, Place, RequestCounts, RuleCounts,
-    Selection, Totals,
+    CounterCounts, Denial, DeniedDescriptor, DeniedLimit, EntryKey, Filter, Measure, ReportPosition, RequestCounts,
+    RuleCounts, Selection, Totals,
 };
 
 /// Why a request for usage cannot be answered.
@@ -148,7 +148,13 @@ pub fn encode_body(body: &Selection) -> Bytes {
 }
 
 /// Writes a report with the sums that [`encode_body`] encoded.
-pub fn report(instance: &v1::ServerInstance, place: Place, resumed: bool, at: Timestamp, body: Bytes) -> EncodedReport {
+pub fn report(
+    instance: &v1::ServerInstance,
+    place: ReportPosition,
+    resumed: bool,
+    at: Timestamp,
+    body: Bytes,
+) -> EncodedReport {
     let own = v1::UsageReport {
         instance: Some(instance.clone()),
         sequence: place.sequence,

@@ -33,7 +33,7 @@ pub(super) struct Sources {
     /// Of each port.
     pub(super) connection_limit: Vec<ConnectionLimit>,
     pub(super) times: Arc<DecisionTimes>,
-    pub(super) alerts: Arc<alerts::Counts>,
+    pub(super) alerts: Arc<alerts::DeliveryCounts>,
     /// Denials that were dropped before the denial log could process them.
     pub(super) log_lost: Arc<AtomicU64>,
 }
@@ -162,10 +162,10 @@ fn limit_value(rule: &Rule, limit: &RuleLimit, place: usize) -> LimitValue {
 /// The series, sorted. Series with the same path are summed up: that of a rule, and that of a value with the same spelling.
 fn merged(series: impl Iterator<Item = RuleSeries>) -> Vec<RuleSeries> {
     let mut merged: Vec<RuleSeries> = Vec::new();
-    for one in series {
+    for next in series {
         match merged.last_mut() {
-            Some(last) if (&last.domain, &last.rule) == (&one.domain, &one.rule) => last.totals.add(&one.totals),
-            _ => merged.push(one),
+            Some(last) if (&last.domain, &last.rule) == (&next.domain, &next.rule) => last.totals.add(&next.totals),
+            _ => merged.push(next),
         }
     }
     merged

@@ -19,7 +19,7 @@ use super::socket::Reader;
 use super::stats::Stats;
 use super::template::Template;
 use super::traffic::Picks;
-use super::worker::{Connection, Counts, ThreadResult, Timing, Worker};
+use super::worker::{Connection, LiveCounts, ThreadResult, Timing, Worker};
 use crate::runtime::clock::Stopwatch;
 use crate::units::Nanos;
 
@@ -49,7 +49,7 @@ impl Generator {
     }
 
     /// Sends checks when they are due until the end, then waits for the remaining answers for some time.
-    pub(super) fn run(self, timing: &Arc<Timing>, counts: &Arc<Counts>) -> ThreadResult {
+    pub(super) fn run(self, timing: &Arc<Timing>, counts: &Arc<LiveCounts>) -> ThreadResult {
         let Self { plan, opened, local, runtime, template, picks } = self;
         let (mut connections, mut readers) = (Vec::new(), Vec::new());
         for (index, Opened { session, reader, writer, buffer }) in opened {
@@ -139,7 +139,7 @@ async fn read(worker: &RefCell<Worker>, at: usize, mut reader: Reader, begun: &[
             Err(error) => return error.to_string(),
             Ok(count) => filled += count,
         }
-        match worker.borrow_mut().take(at, buffer.get(..filled).unwrap_or_default()) {
+        match worker.borrow_mut().receive(at, buffer.get(..filled).unwrap_or_default()) {
             Ok(taken) => {
                 buffer.copy_within(taken..filled, 0);
                 filled -= taken;

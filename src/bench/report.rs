@@ -132,7 +132,7 @@ impl Report {
 }
 
 impl Run {
-    #[allow(clippy::cast_precision_loss)] // Counts far below 2^53.
+    #[allow(clippy::cast_precision_loss)] // LiveCounts far below 2^53.
     fn new(plan: &Plan, measured: &Measured) -> Self {
         let stats = &measured.stats;
         // Later answers caused their cost later.

@@ -11,7 +11,7 @@ use super::opening::{StartError, probe};
 use super::plan::Plan;
 use super::schedule::Pace;
 use super::stats::Stats;
-use super::worker::{Counts, ThreadResult, Timing};
+use super::worker::{LiveCounts, ThreadResult, Timing};
 use crate::net::Address;
 use crate::runtime::clock::Stopwatch;
 use crate::runtime::{Cost, Process};
@@ -98,7 +98,7 @@ pub(crate) fn run(
     let (ready, greeted) = sync_channel(plan.threads);
     let mut threads = Vec::new();
     for number in 0..plan.threads {
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(LiveCounts::default());
         let (start, started) = sync_channel(1);
         let (plan, ready, mine) = (Arc::clone(&common), ready.clone(), Arc::clone(&counts));
         let body = move || generate(plan, number, &ready, &started, &mine);
@@ -148,7 +148,7 @@ pub(crate) fn denies_what_it_should(plan: &Plan) -> Result<Option<bool>, RunErro
 struct Running {
     start: SyncSender<Arc<Timing>>,
     handle: thread::JoinHandle<Option<ThreadResult>>,
-    counts: Arc<Counts>,
+    counts: Arc<LiveCounts>,
 }
 
 fn generate(
@@ -156,7 +156,7 @@ fn generate(
     number: usize,
     ready: &SyncSender<Result<(), StartError>>,
     started: &std::sync::mpsc::Receiver<Arc<Timing>>,
-    counts: &Arc<Counts>,
+    counts: &Arc<LiveCounts>,
 ) -> Option<ThreadResult> {
     match Generator::connect(plan, number) {
         Ok(generator) => {
@@ -219,7 +219,7 @@ impl Costs {
 }
 
 fn progress(threads: &[Running], timing: &Timing, elapsed: Nanos) -> Progress {
-    let sum = |of: fn(&Counts) -> &AtomicU64| {
+    let sum = |of: fn(&LiveCounts) -> &AtomicU64| {
         threads.iter().map(|thread| of(&thread.counts).load(Ordering::Relaxed)).sum::<u64>()
     };
     let (answered, errors) = (sum(|counts| &counts.answered), sum(|counts| &counts.errors));

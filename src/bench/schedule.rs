@@ -83,7 +83,7 @@ impl Schedule {
     }
 
     /// Takes the next check if it is due. Returns the instant from which its latency counts.
-    pub(super) fn take(&mut self, now_ns: u64) -> Option<u64> {
+    pub(super) fn take_due(&mut self, now_ns: u64) -> Option<u64> {
         if let Steps::Closed = self.steps {
             return Some(now_ns).filter(|now| *now < self.end_ns);
         }
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn all(mut schedule: Schedule) -> Vec<u64> {
-        std::iter::from_fn(|| schedule.take(u64::MAX)).collect()
+        std::iter::from_fn(|| schedule.take_due(u64::MAX)).collect()
     }
 
     #[test]
@@ -178,10 +178,10 @@ mod tests {
     #[test]
     fn nothing_is_taken_before_it_is_due_and_nothing_is_lost_when_late() {
         let mut schedule = Schedule::new(open(1_000.0, Arrivals::Even), 0, 1, S, 0);
-        assert_eq!(schedule.take(0), Some(0));
-        assert_eq!(schedule.take(999_999), None);
+        assert_eq!(schedule.take_due(0), Some(0));
+        assert_eq!(schedule.take_due(999_999), None);
         assert_eq!(schedule.next_due(), Some(1_000_000));
-        assert_eq!(schedule.take(5_500_000), Some(1_000_000));
+        assert_eq!(schedule.take_due(5_500_000), Some(1_000_000));
         assert_eq!(schedule.left_from(0), 998);
         assert_eq!(schedule.left_from(S / 2), 500);
         schedule.end_at(10_000_000);
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_closed_loop_is_always_due_until_it_ends() {
         let mut schedule = Schedule::new(Pace::Closed, 0, 1, 100, 0);
-        assert_eq!((schedule.take(7), schedule.take(7), schedule.take(100)), (Some(7), Some(7), None));
+        assert_eq!((schedule.take_due(7), schedule.take_due(7), schedule.take_due(100)), (Some(7), Some(7), None));
         assert_eq!(schedule.left_from(0), 0);
     }
 }

@@ -135,7 +135,7 @@ impl Session {
     /// Makes the checks that are due, as far as they can be sent.
     pub(super) fn fill(&mut self, now_ns: u64, schedule: &mut Schedule, template: &mut Template, picks: &mut Picks) {
         while self.has_room() {
-            let Some(due_ns) = schedule.take(now_ns) else { return };
+            let Some(due_ns) = schedule.take_due(now_ns) else { return };
             let Some(stream) = self.streams.open(due_ns) else { return };
             let form = self.form(template.table_bytes());
             self.out.extend_from_slice(template.headers(form, stream));
@@ -189,7 +189,7 @@ impl Session {
         Ok(bytes.len() - rest.len())
     }
 
-    /// Counts all checks in flight as failed: the connection is lost, or the time is over.
+    /// LiveCounts all checks in flight as failed: the connection is lost, or the time is over.
     pub(super) fn abandon(&mut self, failure: Failure, said: &str, stats: &mut Stats) {
         for due_ns in self.streams.close_above(0) {
             stats.fail(due_ns, failure, said);

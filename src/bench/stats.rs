@@ -24,7 +24,7 @@ pub(crate) struct Stats {
 }
 
 impl Stats {
-    /// Counts checks that are due from `from_ns` on; answers until `until_ns` are in time.
+    /// LiveCounts checks that are due from `from_ns` on; answers until `until_ns` are in time.
     ///
     /// # Panics
     /// Never: the bounds of the histogram are constants that it accepts, as a test shows.
@@ -39,7 +39,7 @@ impl Stats {
         self.until_ns = self.until_ns.min(until_ns);
     }
 
-    /// Counts an answer to a check that was due at `due_ns`.
+    /// LiveCounts an answer to a check that was due at `due_ns`.
     pub(super) fn answer(&mut self, due_ns: u64, now_ns: u64, over_limit: bool) {
         if due_ns < self.from_ns {
             return;
@@ -53,14 +53,14 @@ impl Stats {
         self.latency_ns.saturating_record(now_ns.saturating_sub(due_ns));
     }
 
-    /// Counts a check that was due at `due_ns` and has no answer.
+    /// LiveCounts a check that was due at `due_ns` and has no answer.
     pub(super) fn fail(&mut self, due_ns: u64, failure: Failure, said: &str) {
         if due_ns >= self.from_ns {
             self.fail_many(1, failure, said);
         }
     }
 
-    /// Counts `count` checks without an answer.
+    /// LiveCounts `count` checks without an answer.
     pub(super) fn fail_many(&mut self, count: u64, failure: Failure, said: &str) {
         if count > 0 {
             self.failures.entry(failure).or_insert_with(|| (0, said.to_owned())).0 += count;

@@ -72,7 +72,7 @@ impl Run {
         self.rate.map_or_else(|| "closed".to_owned(), |rate| format!("{}/s", grouped_rate(rate)))
     }
 
-    #[allow(clippy::cast_precision_loss)] // Counts far below 2^53.
+    #[allow(clippy::cast_precision_loss)] // LiveCounts far below 2^53.
     fn remark(&self, plan: &Plan, remarks: &mut Vec<String>) {
         let load = self.load();
         if self.checks == 0 {

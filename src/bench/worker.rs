@@ -20,7 +20,7 @@ use crate::runtime::clock::Stopwatch;
 pub(super) struct Worker {
     pub(super) plan: Arc<Plan>,
     pub(super) timing: Arc<Timing>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<LiveCounts>,
     pub(super) connections: Vec<Connection>,
     pub(super) template: Template,
     pub(super) picks: Picks,
@@ -85,7 +85,7 @@ impl Worker {
     }
 
     /// Processes received bytes. Returns how many, or why the connection cannot be used any more.
-    pub(super) fn take(&mut self, at: usize, bytes: &[u8]) -> Result<usize, String> {
+    pub(super) fn receive(&mut self, at: usize, bytes: &[u8]) -> Result<usize, String> {
         let now_ns = self.timing.now_ns();
         let Some(connection) = self.connections.get_mut(at) else { return Ok(bytes.len()) };
         let taken = connection.session.receive(bytes, now_ns, &mut self.result.stats).map_err(str::to_owned)?;
@@ -165,7 +165,7 @@ impl Timing {
 
 /// The progress of a thread. Written only by that thread.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct LiveCounts {
     pub(super) answered: AtomicU64,
     pub(super) errors: AtomicU64,
 }

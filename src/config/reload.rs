@@ -87,7 +87,7 @@ impl Reloader {
     pub(crate) fn load(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read());
-        self.take(&mut work, parsed)
+        self.finish(&mut work, parsed)
     }
 
     /// Loads again because of a signal, even without a change. The outcome is logged. Blocks for as long as reading takes.
@@ -97,7 +97,7 @@ impl Reloader {
     pub(crate) fn reload(&self) -> Result<Loaded, LoadError> {
         let mut work = self.work.lock();
         let parsed = self.parse(&work, self.source.read_with_retries());
-        let loaded = self.take(&mut work, parsed);
+        let loaded = self.finish(&mut work, parsed);
         match &loaded {
             Ok(loaded) => self.log(loaded),
             Err(error) => work.log(error),
@@ -150,7 +150,7 @@ impl Reloader {
             );
             return Verdict::Deferred;
         }
-        match self.take(&mut work, loaded) {
+        match self.finish(&mut work, loaded) {
             Ok(loaded) => self.log(&loaded),
             Err(error) => work.log(&error),
         }
@@ -165,7 +165,7 @@ impl Reloader {
         }
     }
 
-    fn take(&self, work: &mut Work, parsed: Parsed) -> Result<Loaded, LoadError> {
+    fn finish(&self, work: &mut Work, parsed: Parsed) -> Result<Loaded, LoadError> {
         match parsed {
             Ok((files, rules)) => {
                 work.tried = Some(files.hash());

@@ -13,7 +13,7 @@ use super::schema;
 
 /// Why the history cannot be written or read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum DatabaseError {
     /// An error of SQLite, or of the system through it.
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -30,7 +30,7 @@ pub(super) enum Failure {
     AgainAndAgain,
 }
 
-impl Failure {
+impl DatabaseError {
     /// Whether the content of the file is the cause.
     pub(super) fn is_corrupt(&self) -> bool {
         let Self::Sqlite(error) = self else { return false };
@@ -50,7 +50,7 @@ pub(super) struct OpenOptions {
 }
 
 /// Opens the database for writing; creates it if it does not exist.
-pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Connection, Failure> {
+pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Connection, DatabaseError> {
     let mut connection = match &options.path {
         Some(path) => Connection::open(path)?,
         None => Connection::open_in_memory()?,
@@ -58,7 +58,7 @@ pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Connection, Fai
     connection.busy_timeout(BUSY_TIMEOUT)?;
     let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
     if version > schema::VERSION {
-        return Err(Failure::Later(version));
+        return Err(DatabaseError::Later(version));
     }
     connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
     // With every commit synced, a power failure loses no more than a `kill -9`; at one commit every few seconds this is cheap.
@@ -96,16 +96,16 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, rusqlite::Error> {
 }
 
 /// Renames a corrupt database, so that it can be examined. Returns its new path.
-pub(super) fn set_aside(path: &Path, second: i64) -> Result<PathBuf, Failure> {
-    if set_aside_before(path).map_err(Failure::SetAside)? >= MOST_SET_ASIDE {
-        return Err(Failure::AgainAndAgain);
+pub(super) fn set_aside(path: &Path, second: i64) -> Result<PathBuf, DatabaseError> {
+    if set_aside_before(path).map_err(DatabaseError::SetAside)? >= MOST_SET_ASIDE {
+        return Err(DatabaseError::AgainAndAgain);
     }
     let mut names = (0..=MOST_SET_ASIDE).map(|n| suffixed(path, &format!(".corrupt-{second}-{n}")));
-    let aside = names.find(|aside| !aside.exists()).ok_or(Failure::AgainAndAgain)?;
-    fs::rename(path, &aside).map_err(Failure::SetAside)?;
+    let aside = names.find(|aside| !aside.exists()).ok_or(DatabaseError::AgainAndAgain)?;
+    fs::rename(path, &aside).map_err(DatabaseError::SetAside)?;
     for journal in ["-wal", "-shm"] {
         match fs::rename(suffixed(path, journal), suffixed(&aside, journal)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Failure::SetAside(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(DatabaseError::SetAside(error)),
             _ => {}
         }
     }

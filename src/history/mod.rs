@@ -38,7 +38,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 pub(crate) use directory::{DataDir, DataDirError};
 pub(crate) use query::{Groups, Page, Query, QueryError, Row};
 pub(crate) use recorder::Recorder;
-pub(crate) use series::{Kind, ReadUsage, Reading, Series};
+pub(crate) use series::{ReadUsage, Reading, Series, SeriesKind};
 pub(crate) use source::readings;
 pub(crate) use status::Status;
 
@@ -166,7 +166,7 @@ impl History {
     /// # Errors
     /// The database cannot be read.
     pub(crate) fn knows(&self, domain: Option<&str>, rule: Option<&str>) -> Result<bool, QueryError> {
-        self.has_series(&Kind::OF_RULES, domain, rule)
+        self.has_series(&SeriesKind::OF_RULES, domain, rule)
     }
 
     /// Whether requests were ever counted by this entry key, in the domain if one is given. Blocks, as [`query`](Self::query)
@@ -175,11 +175,11 @@ impl History {
     /// # Errors
     /// The database cannot be read.
     pub(crate) fn knows_entry_key(&self, domain: Option<&str>, key: &str) -> Result<bool, QueryError> {
-        self.has_series(&Kind::OF_REQUESTS, domain, Some(key))
+        self.has_series(&SeriesKind::OF_REQUESTS, domain, Some(key))
     }
 
-    fn has_series(&self, kinds: &[Kind], domain: Option<&str>, rule: Option<&str>) -> Result<bool, QueryError> {
-        let kinds = Kind::list(kinds);
+    fn has_series(&self, kinds: &[SeriesKind], domain: Option<&str>, rule: Option<&str>) -> Result<bool, QueryError> {
+        let kinds = SeriesKind::list(kinds);
         let sql = format!(
             "SELECT 1 FROM series WHERE domain = coalesce(?1, domain) AND rule = coalesce(?2, rule) AND kind IN ({kinds}) \
              LIMIT 1"

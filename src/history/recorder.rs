@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ReadUsage;
-use super::database::{Failure, OpenOptions, set_aside};
+use super::database::{DatabaseError, OpenOptions, set_aside};
 use super::deltas::Deltas;
 use super::resolution::{Resolution, second};
 use super::retention::Retention;
@@ -68,7 +68,7 @@ impl RecorderState {
         self.shared.opened(now, opened);
     }
 
-    fn write_or_set_aside(&mut self, now: i64) -> Result<Size, Failure> {
+    fn write_or_set_aside(&mut self, now: i64) -> Result<Size, DatabaseError> {
         let written = self.write(now);
         let (Err(failure), Some(path)) = (&written, &self.options.path) else { return written };
         if !failure.is_corrupt() {
@@ -84,7 +84,7 @@ impl RecorderState {
         self.write(now)
     }
 
-    fn write(&mut self, now: i64) -> Result<Size, Failure> {
+    fn write(&mut self, now: i64) -> Result<Size, DatabaseError> {
         if self.writer.is_some() && self.options.path.as_deref().is_some_and(is_gone) {
             tracing::warn!("the history file was removed: a new one is started");
             self.writer = None;

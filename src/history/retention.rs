@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
-use super::database::Failure;
+use super::database::DatabaseError;
 use super::resolution::Resolution;
 use super::writer::{Size, Writer};
 
@@ -24,7 +24,7 @@ impl Retention {
     /// In memory: only minutes.
     pub(super) const IN_MEMORY: Self = Self { minutes: 3_600, hours: 0, days: 0 };
 
-    const fn of(self, resolution: Resolution) -> i64 {
+    const fn seconds_for(self, resolution: Resolution) -> i64 {
         match resolution {
             Resolution::Minute => self.minutes,
             Resolution::Hour => self.hours,
@@ -35,11 +35,11 @@ impl Retention {
 
 impl Writer {
     /// Removes rows that are older than `retention`, then the oldest ones if the database is too large.
-    pub(super) fn trim(&mut self, retention: Retention, now: i64) -> Result<(), Failure> {
+    pub(super) fn trim(&mut self, retention: Retention, now: i64) -> Result<(), DatabaseError> {
         let mut names_are_left = false;
         let coarsest = self.resolutions.last().copied();
         for resolution in self.resolutions.clone().into_iter().rev() {
-            let until = self.step(resolution).floor(now.saturating_sub(retention.of(resolution)));
+            let until = self.step(resolution).floor(now.saturating_sub(retention.seconds_for(resolution)));
             let removed = self.remove_before(resolution, until)?;
             names_are_left |= removed > 0 && Some(resolution) == coarsest && now - self.cleaned >= CLEAN_SECONDS;
         }
@@ -58,7 +58,7 @@ impl Writer {
         Ok(())
     }
 
-    fn is_large(&self) -> Result<bool, Failure> {
+    fn is_large(&self) -> Result<bool, DatabaseError> {
         let Size { bytes, free_bytes, .. } = self.size()?;
         Ok(bytes.saturating_sub(free_bytes) > self.max_bytes / 100 * FULL_PERCENT)
     }
@@ -70,7 +70,7 @@ impl Writer {
     }
 
     /// The oldest rows of the table with the most rows, if they may be removed; otherwise those of the next table.
-    fn next_to_go(&self, now: i64) -> Result<Option<(Resolution, i64)>, Failure> {
+    fn next_to_go(&self, now: i64) -> Result<Option<(Resolution, i64)>, DatabaseError> {
         let connection = self.connection.lock();
         let mut candidates = Vec::new();
         for resolution in &self.resolutions {
@@ -89,7 +89,7 @@ impl Writer {
         Ok(candidates.into_iter().max().map(|(_, resolution, until)| (resolution, until)))
     }
 
-    fn remove_before(&self, resolution: Resolution, until: i64) -> Result<usize, Failure> {
+    fn remove_before(&self, resolution: Resolution, until: i64) -> Result<usize, DatabaseError> {
         let mut connection = self.connection.lock();
         if since(&connection, resolution)? >= until {
             return Ok(0);
@@ -106,7 +106,7 @@ impl Writer {
     }
 
     /// Removes the names of series without rows. Cost: a pass over the coarsest table.
-    fn remove_names(&mut self) -> Result<(), Failure> {
+    fn remove_names(&mut self) -> Result<(), DatabaseError> {
         let Some(coarsest) = self.resolutions.last() else { return Ok(()) };
         let unused = format!("NOT IN (SELECT series FROM {})", coarsest.table());
         {

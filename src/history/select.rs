@@ -3,7 +3,7 @@
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::Kind;
+use super::SeriesKind;
 use super::plan::{Kept, Segment, plan};
 use super::query::{Query, Row};
 use super::resolution::{ALL, Resolution, floor, instant};
@@ -111,7 +111,9 @@ fn choose(connection: &Connection, query: &Query, segments: &[Segment]) -> rusql
     let domain = name(groups.domain, "s.domain");
     let rule = match &query.requests_by {
         // Requests belong to no rule, so this column distinguishes `other` from an empty value.
-        Some(_) if groups.entry_key.is_some() => format!("iif(s.kind = {}, '{OTHER}', '')", Kind::OtherRequests as i64),
+        Some(_) if groups.entry_key.is_some() => {
+            format!("iif(s.kind = {}, '{OTHER}', '')", SeriesKind::OtherRequests as i64)
+        }
         Some(_) => "''".to_owned(),
         None => name(groups.rule, "s.rule").to_owned(),
     };
@@ -126,13 +128,13 @@ fn choose(connection: &Connection, query: &Query, segments: &[Segment]) -> rusql
 
 fn conditions(query: &Query, segments: &[Segment], values: &mut Vec<Value>) -> Vec<String> {
     let Filter { domain, rule, entries, only_denied } = &query.filter;
-    let kinds: &[Kind] = match (query.is_of_counters(), query.is_of_everything()) {
-        _ if query.requests_by.is_some() => &Kind::OF_REQUESTS,
-        (true, _) => &[Kind::Counter, Kind::Other],
-        (false, true) => &[Kind::Unmatched, Kind::Rule],
-        (false, false) => &[Kind::Rule],
+    let kinds: &[SeriesKind] = match (query.is_of_counters(), query.is_of_everything()) {
+        _ if query.requests_by.is_some() => &SeriesKind::OF_REQUESTS,
+        (true, _) => &[SeriesKind::Counter, SeriesKind::Other],
+        (false, true) => &[SeriesKind::Unmatched, SeriesKind::Rule],
+        (false, false) => &[SeriesKind::Rule],
     };
-    let mut conditions = vec![format!("s.kind IN ({})", Kind::list(kinds))];
+    let mut conditions = vec![format!("s.kind IN ({})", SeriesKind::list(kinds))];
     for (column, wanted) in
         [("s.domain", domain), ("s.rule", query.requests_by.as_ref().map_or(rule, |_| &query.requests_by))]
     {

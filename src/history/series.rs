@@ -8,7 +8,7 @@ use crate::usage::{CounterName, RequestName, RuleName, Totals};
 
 /// What a series counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
+pub(crate) enum SeriesKind {
     /// Checks that matched no rule.
     Unmatched = 0,
     /// A rule, always with exact counts.
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     OtherRequests = 5,
 }
 
-impl Kind {
+impl SeriesKind {
     /// The kinds about rules.
     pub(super) const OF_RULES: [Self; 3] = [Self::Rule, Self::Counter, Self::Other];
     /// The kinds about requests by entry.
@@ -38,17 +38,17 @@ impl Kind {
 /// A series, which has rows of its own. Its names are shared with the usage, so copies are cheap.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Series {
-    /// See [`Kind::Unmatched`].
+    /// See [`SeriesKind::Unmatched`].
     Unmatched,
-    /// See [`Kind::Rule`].
+    /// See [`SeriesKind::Rule`].
     Rule(Arc<RuleName>),
-    /// See [`Kind::Counter`].
+    /// See [`SeriesKind::Counter`].
     Counter(Arc<CounterName>),
-    /// See [`Kind::Other`]; only the rule of the name matters.
+    /// See [`SeriesKind::Other`]; only the rule of the name matters.
     Other(Arc<CounterName>),
-    /// See [`Kind::Request`].
+    /// See [`SeriesKind::Request`].
     Request(Arc<RequestName>),
-    /// See [`Kind::OtherRequests`]; only the key of the name matters.
+    /// See [`SeriesKind::OtherRequests`]; only the key of the name matters.
     OtherRequests(Arc<RequestName>),
 }
 
@@ -68,18 +68,18 @@ pub(crate) type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
 
 impl Series {
     /// What the series counts.
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> SeriesKind {
         match self {
-            Self::Unmatched => Kind::Unmatched,
-            Self::Rule(_) => Kind::Rule,
-            Self::Counter(_) => Kind::Counter,
-            Self::Other(_) => Kind::Other,
-            Self::Request(_) => Kind::Request,
-            Self::OtherRequests(_) => Kind::OtherRequests,
+            Self::Unmatched => SeriesKind::Unmatched,
+            Self::Rule(_) => SeriesKind::Rule,
+            Self::Counter(_) => SeriesKind::Counter,
+            Self::Other(_) => SeriesKind::Other,
+            Self::Request(_) => SeriesKind::Request,
+            Self::OtherRequests(_) => SeriesKind::OtherRequests,
         }
     }
 
-    /// The domain; empty for [`Kind::Unmatched`].
+    /// The domain; empty for [`SeriesKind::Unmatched`].
     pub(crate) fn domain(&self) -> &str {
         match self {
             Self::Unmatched => "",
@@ -89,7 +89,7 @@ impl Series {
         }
     }
 
-    /// The configured path of the rule, domain included; for requests the entry key; empty for [`Kind::Unmatched`].
+    /// The configured path of the rule, domain included; for requests the entry key; empty for [`SeriesKind::Unmatched`].
     pub(crate) fn rule(&self) -> &str {
         match self {
             Self::Unmatched => "",
@@ -99,7 +99,7 @@ impl Series {
         }
     }
 
-    /// The entries, key and value, of a [`Kind::Counter`]; the one entry of a [`Kind::Request`].
+    /// The entries, key and value, of a [`SeriesKind::Counter`]; the one entry of a [`SeriesKind::Request`].
     pub(crate) fn entries(&self) -> Vec<(&str, &str)> {
         match self {
             Self::Unmatched | Self::Rule(_) | Self::Other(_) | Self::OtherRequests(_) => Vec::new(),

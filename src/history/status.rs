@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use super::database::Failure;
+use super::database::DatabaseError;
 use super::writer::Size;
 use crate::units::Timestamp;
 
@@ -31,13 +31,13 @@ impl Shared {
         self.0.lock().clone()
     }
 
-    pub(super) fn opened(&self, now: Timestamp, result: Result<Size, Failure>) {
+    pub(super) fn opened(&self, now: Timestamp, result: Result<Size, DatabaseError>) {
         let mut status = self.0.lock();
         status.last_flush = now;
         note(&mut status, result);
     }
 
-    pub(super) fn flushed(&self, now: Timestamp, result: Result<Size, Failure>) {
+    pub(super) fn flushed(&self, now: Timestamp, result: Result<Size, DatabaseError>) {
         let mut status = self.0.lock();
         if result.is_ok() {
             status.flushes += 1;
@@ -50,7 +50,7 @@ impl Shared {
 }
 
 /// Logs a failure when it begins, changes and ends.
-fn note(status: &mut Status, result: Result<Size, Failure>) {
+fn note(status: &mut Status, result: Result<Size, DatabaseError>) {
     match result {
         Ok(size) => {
             (status.rows, status.bytes) = (size.rows, size.bytes);

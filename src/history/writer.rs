@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior, params_from_iter};
 
 use super::Series;
-use super::database::{Failure, OpenOptions, open};
+use super::database::{DatabaseError, OpenOptions, open};
 use super::deltas::Pending;
 use super::resolution::Resolution;
 use crate::usage::{COLUMNS, Column, Totals};
@@ -35,14 +35,14 @@ pub(super) struct Size {
 }
 
 impl Writer {
-    pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Self, Failure> {
+    pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Self, DatabaseError> {
         let connection = Arc::new(Mutex::new(open(options, second)?));
         let (resolutions, max_bytes) = (options.resolutions.clone(), options.max_bytes);
         Ok(Self { connection, resolutions, max_bytes, cleaned: second, ids: HashMap::new() })
     }
 
     /// Adds all pending usage, or none of it.
-    pub(super) fn write(&mut self, pending: &Pending) -> Result<(), Failure> {
+    pub(super) fn write(&mut self, pending: &Pending) -> Result<(), DatabaseError> {
         if pending.is_empty() {
             return Ok(());
         }

@@ -126,7 +126,7 @@ fn overall(evaluation: Evaluation<'_, '_, '_>, resolved: &[Resolved<'_>], status
 fn delays(resolved: &[Resolved<'_>], outcomes: &[Outcomes]) -> (Nanos, Nanos) {
     let (mut delay, mut advice) = (Nanos::ZERO, Nanos::ZERO);
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {
-        for (limited, outcome) in outcomes.of(resolved.limits()) {
+        for (limited, outcome) in outcomes.with_limits(resolved.limits()) {
             let Algorithm::TokenBucket { queue, .. } = limited.limit().algorithm else { continue };
             let longest = match queue.mode {
                 QueueMode::Hold | QueueMode::HoldAtMost(_) => &mut delay,

@@ -69,7 +69,7 @@ impl Concluded<'_, '_, '_> {
             if !denies(status) {
                 continue;
             }
-            for (nth, (limited, outcome)) in outcomes.of(resolved.limits()).enumerate() {
+            for (nth, (limited, outcome)) in outcomes.with_limits(resolved.limits()).enumerate() {
                 if let Verdict::Denied(reason) = outcome.verdict {
                     let governs = nth == outcomes.governing_index();
                     found.push(Denied { descriptor, limited, outcome, reason, governs });

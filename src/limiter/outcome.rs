@@ -33,7 +33,7 @@ impl Outcomes {
     }
 
     /// Each limit with its outcome.
-    pub(super) fn of<'a, 'v>(
+    pub(super) fn with_limits<'a, 'v>(
         &'a self,
         limits: &'a [Limited<'v>],
     ) -> impl Iterator<Item = (&'a Limited<'v>, &'a Outcome)> {

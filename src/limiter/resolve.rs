@@ -113,7 +113,7 @@ impl<'v> Resolver<'v> {
 
     /// The keys of all counters, after all descriptors are `resolved`, from which replaced limits are dropped.
     pub(super) fn finish(self, resolved: &mut [Resolved<'v>]) -> CounterKeys {
-        if resolved.iter().any(|one| !replaces(one).is_empty()) {
+        if resolved.iter().any(|resolved| !replaces(resolved).is_empty()) {
             drop_replaced(resolved);
         }
         self.keys

@@ -45,7 +45,7 @@ impl ConnectionLimit {
         self.0.rejected.load(Ordering::Relaxed)
     }
 
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
+    fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.0.free).try_acquire_owned().ok();
         if permit.is_none() {
             self.0.rejected.fetch_add(1, Ordering::Relaxed);
@@ -131,7 +131,7 @@ impl Acceptor {
     async fn next(&self) -> (Peer, OwnedSemaphorePermit) {
         loop {
             match self.accept().await {
-                Ok(peer) => match self.connection_limit.take() {
+                Ok(peer) => match self.connection_limit.try_acquire() {
                     Some(permit) => return (peer, permit),
                     None => drop(peer),
                 },

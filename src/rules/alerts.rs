@@ -108,7 +108,7 @@ struct Keys {
 impl Keys {
     const NAMES: [&str; 8] = ["name", "rule", "per", "denials", "window", "repeat_interval", "webhook", "mail"];
 
-    fn take(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
+    fn read_key(&mut self, key: &str, value: &Node, report: &mut Report<'_>) -> bool {
         match key {
             "name" => {
                 self.name = validated(own::text(value, key, report), value, key, NAME, |name| is_name(name), report);
@@ -138,7 +138,7 @@ fn read_one(node: &Node, report: &mut Report<'_>) -> Option<AlertSpec> {
         return None;
     };
     let mut keys = Keys::default();
-    own::map_of(pairs, &Keys::NAMES, report, |key, value, report| keys.take(key, value, report));
+    own::map_of(pairs, &Keys::NAMES, report, |key, value, report| keys.read_key(key, value, report));
     if keys.is_invalid() {
         return None;
     }

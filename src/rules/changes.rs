@@ -306,15 +306,15 @@ mod tests {
 
     #[test]
     fn a_domain_that_comes_or_goes_is_one_line() {
-        let (both, other) = (
+        let (kept, other) = (
             d(K),
             "domain: e\ndescriptors: [{key: a, rate_limit: {unit: day, requests_per_unit: 1}}, {key: b, rate_limit: {unlimited: true}}]",
         );
-        let (one, two) = (rules(&[&both]), rules(&[&both, other, "domain: f"]));
-        let found = changes(&one, &two);
+        let (small, large) = (rules(&[&kept]), rules(&[&kept, other, "domain: f"]));
+        let found = changes(&small, &large);
         assert_eq!(found.lines, ["domain added: e (2 rules)", "domain added: f (0 rules)"]);
         assert_eq!((found.added, found.removed, found.changed), (2, 0, 0));
-        let found = changes(&two, &one);
+        let found = changes(&large, &small);
         assert_eq!(found.lines, ["domain removed: e (2 rules)", "domain removed: f (0 rules)"]);
         assert_eq!((found.added, found.removed, found.changed), (0, 2, 0));
     }

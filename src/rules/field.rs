@@ -58,7 +58,7 @@ pub(super) fn mismatch(node: &Node, wanted: &str, report: &mut Report<'_>) {
     }
     let (line, found) = (node.line, quote::tagged(node));
     let cause = format!("yaml: unmarshal errors:\n  line {line}: cannot unmarshal {found} into {wanted}");
-    let what_to_do = hint::of_type(wanted, matches!(node.kind, Kind::List(_)));
+    let what_to_do = hint::for_type(wanted, matches!(node.kind, Kind::List(_)));
     report.error(line, format!("error loading config file: {cause} ({what_to_do})"));
 }
 

@@ -49,7 +49,7 @@ pub(super) fn no_unit(found: &str) -> String {
 }
 
 /// What to write where the reference expects a value of one of its types.
-pub(super) fn of_type(wanted: &str, is_list: bool) -> &'static str {
+pub(super) fn for_type(wanted: &str, is_list: bool) -> &'static str {
     match wanted {
         "uint32" => "write a whole number from 0 to 4294967295 without quotes, or -1 for no limit",
         "bool" => "write true or false, without quotes",

@@ -56,7 +56,7 @@ impl LimitSpec {
     /// second adds to the first. Blocks that come from `<<` and are repeated in the descriptor depend on this.
     ///
     /// Returns false if the node is not a map, which has been reported.
-    pub(super) fn take(&mut self, node: &Node, report: &mut Report<'_>) -> bool {
+    pub(super) fn read(&mut self, node: &Node, report: &mut Report<'_>) -> bool {
         let Kind::Map(pairs) = &node.kind else {
             field::mismatch(node, "config.YamlRateLimit", report);
             return false;

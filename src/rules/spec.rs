@@ -49,7 +49,7 @@ impl FileSpec {
     pub(super) fn read(root: &Node, report: &mut Report<'_>) -> Option<Self> {
         let mut spec = Self::default();
         match &root.kind {
-            Kind::Map(pairs) => pairs.iter().for_each(|pair| spec.take(pair, report)),
+            Kind::Map(pairs) => pairs.iter().for_each(|pair| spec.read_pair(pair, report)),
             _ if root.is_null() => {}
             _ => {
                 field::mismatch(root, "map[interface {}]interface {}", report);
@@ -59,7 +59,7 @@ impl FileSpec {
         Some(spec)
     }
 
-    fn take(&mut self, Pair { key, value }: &Pair, report: &mut Report<'_>) {
+    fn read_pair(&mut self, Pair { key, value }: &Pair, report: &mut Report<'_>) {
         match key.as_text().unwrap_or_default() {
             "domain" => self.domain = field::text(value, report),
             "descriptors" => self.descriptors = descriptors(value, report),
@@ -81,40 +81,40 @@ impl DescriptorSpec {
         };
         let mut spec = Self { line: node.line, ..Self::default() };
         for pair in pairs {
-            spec.take(pair, report);
+            spec.read_pair(pair, report);
         }
         Some(spec)
     }
 
-    fn take(&mut self, Pair { key, value }: &Pair, report: &mut Report<'_>) {
+    fn read_pair(&mut self, Pair { key, value }: &Pair, report: &mut Report<'_>) {
         match key.as_text().unwrap_or_default() {
             "key" => self.key = field::text(value, report),
             "value" => self.value = field::text(value, report),
-            "rate_limit" => self.take_limit(key.line, value, report),
+            "rate_limit" => self.read_limit(key.line, value, report),
             "rate_limits" => self.rate_limits = limits(value, report),
             "shadow_mode" => self.shadow_mode = field::flag(value, report),
             "quota_mode" => self.quota_mode = field::flag(value, report),
             "detailed_metric" => self.detailed_metric = field::flag(value, report),
             "value_to_metric" => self.value_to_metric = field::flag(value, report),
             "share_threshold" => self.share_threshold = field::flag(value, report),
-            "metadata" => self.take_metadata(value, report),
+            "metadata" => self.read_metadata(value, report),
             "descriptors" => self.descriptors = descriptors(value, report),
             _ => {}
         }
     }
 
-    fn take_limit(&mut self, line: usize, value: &Node, report: &mut Report<'_>) {
+    fn read_limit(&mut self, line: usize, value: &Node, report: &mut Report<'_>) {
         if value.is_null() {
             self.rate_limit = None;
             return;
         }
         let mut limit = self.rate_limit.take().unwrap_or_default();
         limit.line = line;
-        self.rate_limit = limit.take(value, report).then_some(limit);
+        self.rate_limit = limit.read(value, report).then_some(limit);
     }
 
     /// Metadata that is given twice is merged, as in the reference.
-    fn take_metadata(&mut self, value: &Node, report: &mut Report<'_>) {
+    fn read_metadata(&mut self, value: &Node, report: &mut Report<'_>) {
         match (&mut self.metadata, metadata::read(value, report)) {
             (Some(Json::Object(known)), Some(Json::Object(more))) => known.extend(more),
             (known, more) => *known = more,
@@ -141,7 +141,7 @@ fn limits(node: &Node, report: &mut Report<'_>) -> Field<Vec<LimitSpec>> {
     }
     let blocks = items.iter().filter_map(|item| {
         let mut limit = LimitSpec { line: item.line, ..LimitSpec::default() };
-        limit.take(item, report).then_some(limit)
+        limit.read(item, report).then_some(limit)
     });
     Field::Given(blocks.collect(), node.line)
 }

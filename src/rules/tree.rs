@@ -80,16 +80,16 @@ impl Tree {
 
 impl Children {
     fn find(&self, key: &str, value: &str) -> Option<usize> {
-        let of_key = self.of_key(key);
-        if let Some(&exact) = of_key.and_then(|of_key| of_key.values.get(value)) {
+        let children = self.for_key(key);
+        if let Some(&exact) = children.and_then(|children| children.values.get(value)) {
             return Some(exact);
         }
-        self.first_pattern(of_key, key, value).or_else(|| of_key?.default)
+        self.first_pattern(children, key, value).or_else(|| children?.default)
     }
 
     /// Patterns of values and of keys have a common order, that of the configuration, which is the order of the nodes.
-    fn first_pattern(&self, of_key: Option<&KeyChildren>, key: &str, value: &str) -> Option<usize> {
-        let by_value = of_key.and_then(|of_key| of_key.patterns.find(value.as_bytes()));
+    fn first_pattern(&self, children: Option<&KeyChildren>, key: &str, value: &str) -> Option<usize> {
+        let by_value = children.and_then(|children| children.patterns.find(value.as_bytes()));
         let by_key = self.key_patterns.find(Joined { key: key.as_bytes(), value: value.as_bytes() });
         match (by_value, by_key) {
             (Some(by_value), Some(by_key)) => Some(by_value.min(by_key)),
@@ -97,9 +97,9 @@ impl Children {
         }
     }
 
-    fn of_key(&self, key: &str) -> Option<&KeyChildren> {
+    fn for_key(&self, key: &str) -> Option<&KeyChildren> {
         if self.by_key.is_empty() {
-            return self.keys.iter().find(|of_key| *of_key.key == *key);
+            return self.keys.iter().find(|children| *children.key == *key);
         }
         self.keys.get(*self.by_key.get(key)?)
     }
@@ -112,21 +112,21 @@ impl Children {
                 self.key_patterns.push(pattern, child);
             }
         }
-        let Some(of_key) = self.of_key_mut(key) else { return };
+        let Some(children) = self.for_key_mut(key) else { return };
         if value.is_empty() {
-            of_key.default = Some(child);
+            children.default = Some(child);
             return;
         }
-        of_key.values.insert(value.into(), child);
+        children.values.insert(value.into(), child);
         if let Some(pattern) = Pattern::new(value).filter(|_| !in_key) {
-            of_key.patterns.push(pattern, child);
+            children.patterns.push(pattern, child);
         }
     }
 
-    fn of_key_mut(&mut self, key: &str) -> Option<&mut KeyChildren> {
+    fn for_key_mut(&mut self, key: &str) -> Option<&mut KeyChildren> {
         let known = match self.by_key.get(key) {
             Some(&at) => Some(at),
-            None => self.keys.iter().take(FEW_KEYS).position(|of_key| *of_key.key == *key),
+            None => self.keys.iter().take(FEW_KEYS).position(|children| *children.key == *key),
         };
         let at = known.unwrap_or_else(|| self.add_key(key));
         self.keys.get_mut(at)
@@ -138,7 +138,7 @@ impl Children {
         self.keys.push(KeyChildren { key: key.into(), values, patterns, default: None });
         if self.keys.len() > FEW_KEYS {
             if self.by_key.is_empty() {
-                self.by_key.extend(self.keys.iter().enumerate().map(|(at, of_key)| (of_key.key.clone(), at)));
+                self.by_key.extend(self.keys.iter().enumerate().map(|(at, children)| (children.key.clone(), at)));
             }
             self.by_key.insert(key.into(), at);
         }

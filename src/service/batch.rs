@@ -46,7 +46,7 @@ impl<'s> Batch<'s> {
         Self { limiter, view: limiter.view(), worker, now, service: None }
     }
 
-    pub(super) fn of_service(service: &'s Service) -> Self {
+    pub(super) fn for_service(service: &'s Service) -> Self {
         let batch = Self::new(&service.limiter, service.worker, service.clock.now());
         Self { service: Some(service), ..batch }
     }

@@ -44,7 +44,7 @@ pub struct Service {
 impl Service {
     /// The instant and the configuration for checks that arrived together.
     pub fn batch(&self) -> Batch<'_> {
-        Batch::of_service(self)
+        Batch::for_service(self)
     }
 
     /// Whether checks may be traced: if not, front ends need not read the headers of traces.

@@ -8,13 +8,13 @@ use crate::rules::Rule;
 /// Checks and descriptors that matched no rule, by domain.
 #[derive(Debug, Default)]
 pub(super) struct Unmatched {
-    domains: HashMap<String, Counts>,
+    domains: HashMap<String, UnmatchedCounts>,
     /// Shared by all domains beyond [`MAX_DOMAINS`].
-    others: Counts,
+    others: UnmatchedCounts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct UnmatchedCounts {
     /// Checks with at least one such descriptor.
     checks: u64,
     descriptors: u64,
@@ -23,7 +23,7 @@ struct Counts {
 }
 
 impl Unmatched {
-    /// Counts the descriptors that neither match a rule nor have a request override. A descriptor whose rule is replaced by
+    /// UnmatchedCounts the descriptors that neither match a rule nor have a request override. A descriptor whose rule is replaced by
     /// another rule has matched.
     pub(super) fn add(&mut self, check: &Check<'_>, decision: &Decision<'_>, rules: &[Rule]) {
         let descriptors = check.descriptors.iter().zip(&decision.statuses);
@@ -48,14 +48,18 @@ impl Unmatched {
         let mut domains: Vec<_> = self.domains.iter().collect();
         domains.sort_by(|(a, x), (b, y)| y.descriptors.cmp(&x.descriptors).then_with(|| a.cmp(b)));
         let (shown, rest) = domains.split_at(domains.len().min(MAX_SHOWN));
-        let others = rest.iter().map(|(_, counts)| **counts).chain([self.others]).fold(Counts::default(), Counts::plus);
+        let others = rest
+            .iter()
+            .map(|(_, counts)| **counts)
+            .chain([self.others])
+            .fold(UnmatchedCounts::default(), UnmatchedCounts::plus);
         let mut rows: Vec<_> = shown.iter().map(|(domain, counts)| counts.row(domain, counts.because())).collect();
         rows.extend((others.checks > 0).then(|| others.row("(others)", "")));
         rows
     }
 }
 
-impl Counts {
+impl UnmatchedCounts {
     fn plus(self, other: Self) -> Self {
         Self {
             checks: self.checks + other.checks,

@@ -237,9 +237,9 @@ mod tests {
 
     #[test]
     fn entries_and_limits_are_safe_to_show() {
-        let one = denial("a", 0);
-        assert_eq!((descriptors(&one), others(&one)), (r"k=a\nb, n=".to_owned(), None));
-        let mut several = one;
+        let single = denial("a", 0);
+        assert_eq!((descriptors(&single), others(&single)), (r"k=a\nb, n=".to_owned(), None));
+        let mut several = single;
         let tenant = DeniedDescriptor { index: 2, entries: vec![("tenant".into(), "t".into())] };
         several.descriptors.push(tenant);
         several.others = ["b", "c\td"].map(limit_for_tests).to_vec();

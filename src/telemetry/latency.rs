@@ -11,13 +11,13 @@ use crate::usage::WorkerSlot;
 /// Cost of a check that is not sampled: two loads and a store of a line that only its own worker slot writes. No clock is read.
 #[derive(Debug)]
 pub struct DecisionTimes {
-    workers: Box<[Row]>,
+    workers: Box<[SlotTimes]>,
 }
 
 /// One worker slot's counters, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Row {
+struct SlotTimes {
     /// Decisions since one was sampled.
     since: AtomicU32,
     /// When that was, in nanoseconds since the epoch.
@@ -41,7 +41,7 @@ pub struct Times {
 impl DecisionTimes {
     /// No measurements yet, for that many worker slots.
     pub fn new(workers: usize) -> Self {
-        Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
+        Self { workers: std::iter::repeat_with(SlotTimes::default).take(workers.max(1)).collect() }
     }
 
     /// Begins a decision with its `now`. Returns a stopwatch for one decision in [`ONE_IN`] of each worker slot, and for the
@@ -76,7 +76,7 @@ impl DecisionTimes {
     /// The sums over all worker slots.
     pub fn times(&self) -> Times {
         let bucket = |at: usize| {
-            let of_worker = |row: &Row| row.buckets.get(at).map_or(0, |count| count.load(Ordering::Relaxed));
+            let of_worker = |row: &SlotTimes| row.buckets.get(at).map_or(0, |count| count.load(Ordering::Relaxed));
             self.workers.iter().map(of_worker).sum::<u64>()
         };
         let mut count = 0;
@@ -89,7 +89,7 @@ impl DecisionTimes {
         Times { at_most, count: count + bucket(BOUNDS_NS.len()), sum: Nanos::from_ns(sum) }
     }
 
-    fn row(&self, worker: WorkerSlot) -> Option<&Row> {
+    fn row(&self, worker: WorkerSlot) -> Option<&SlotTimes> {
         self.workers.get(worker.0 % self.workers.len())
     }
 }

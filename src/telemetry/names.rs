@@ -14,7 +14,7 @@ pub struct Metric {
     /// The name, the same in Prometheus' text and in OTLP.
     pub name: &'static str,
     /// How it moves.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// The unit, as UCUM spells it.
     pub unit: &'static str,
     /// Its help text.
@@ -56,7 +56,7 @@ fn visit_buckets(Times { at_most, count, .. }: &Times, emit: Emit<'_>) {
 
 /// How a metric moves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows while the process lives.
     Counter,
     /// It goes up and down.
@@ -349,15 +349,15 @@ pub const METRICS: &[Metric] = &[
 ];
 
 const fn counter(name: &'static str, unit: &'static str, help: &'static str, read: Read) -> Metric {
-    Metric { name, kind: Kind::Counter, unit, help, read }
+    Metric { name, kind: MetricKind::Counter, unit, help, read }
 }
 
 const fn gauge(name: &'static str, unit: &'static str, help: &'static str, read: Read) -> Metric {
-    Metric { name, kind: Kind::Gauge, unit, help, read }
+    Metric { name, kind: MetricKind::Gauge, unit, help, read }
 }
 
 const fn histogram(name: &'static str, unit: &'static str, help: &'static str, read: Read) -> Metric {
-    Metric { name, kind: Kind::Histogram, unit, help, read }
+    Metric { name, kind: MetricKind::Histogram, unit, help, read }
 }
 
 fn truth(yes: bool) -> f64 {
@@ -379,7 +379,7 @@ mod tests {
             assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{name}");
             assert!(metric.help.ends_with('.') && !metric.unit.is_empty(), "{name}");
             if name.starts_with("tidegate_") {
-                assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+                assert_eq!(name.ends_with("_total"), metric.kind == MetricKind::Counter, "{name}");
             }
         }
     }

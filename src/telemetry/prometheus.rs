@@ -3,7 +3,7 @@
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::names::{self, Kind, METRICS, Read};
+use super::names::{self, METRICS, MetricKind, Read};
 use super::snapshot::seconds;
 use super::{Snapshot, Times};
 
@@ -31,7 +31,7 @@ fn family(snapshot: &Snapshot, metric: &names::Metric) -> MetricFamily {
     } else {
         metric.visit(snapshot, &mut |labels, value| {
             let mut shown = Metric::from_label(labels.iter().map(label).collect());
-            if metric.kind == Kind::Counter {
+            if metric.kind == MetricKind::Counter {
                 let mut counter = Counter::default();
                 counter.set_value(value);
                 shown.set_counter(counter);
@@ -47,9 +47,9 @@ fn family(snapshot: &Snapshot, metric: &names::Metric) -> MetricFamily {
     family.set_name(metric.name.to_owned());
     family.set_help(metric.help.to_owned());
     family.set_field_type(match metric.kind {
-        Kind::Counter => MetricType::COUNTER,
-        Kind::Gauge => MetricType::GAUGE,
-        Kind::Histogram => MetricType::HISTOGRAM,
+        MetricKind::Counter => MetricType::COUNTER,
+        MetricKind::Gauge => MetricType::GAUGE,
+        MetricKind::Histogram => MetricType::HISTOGRAM,
     });
     family.set_metric(series);
     family

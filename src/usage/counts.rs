@@ -12,13 +12,13 @@ use crate::units::Timestamp;
 /// The counters of one rule, one set for each worker slot.
 #[derive(Debug)]
 pub struct Counts {
-    workers: Box<[Row]>,
+    workers: Box<[SlotCounts]>,
 }
 
 /// One worker slot's counters, on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Row {
+struct SlotCounts {
     counters: Counters<COUNTED>,
     peak: Peak,
 }
@@ -26,7 +26,7 @@ struct Row {
 impl Counts {
     /// Counters at zero for that many worker slots, at least one.
     pub(super) fn new(workers: usize) -> Self {
-        Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
+        Self { workers: std::iter::repeat_with(SlotCounts::default).take(workers.max(1)).collect() }
     }
 
     /// Counts a check without a limit. Cost: three atomic additions to a cache line that only this worker slot writes.
@@ -97,7 +97,7 @@ impl Counts {
         self.workers.iter().map(|row| row.peak.share(now)).fold(0.0, f64::max)
     }
 
-    fn row(&self, worker: WorkerSlot) -> Option<&Row> {
+    fn row(&self, worker: WorkerSlot) -> Option<&SlotCounts> {
         self.workers.get(worker.0).or_else(|| self.workers.get(worker.0 % self.workers.len()))
     }
 }
@@ -121,7 +121,7 @@ pub struct Recorded<'a> {
     pub shadow: bool,
 }
 
-impl Row {
+impl SlotCounts {
     fn record_denied(&self, check: &Recorded<'_>, reason: Reason) {
         let Recorded { hits, outcome, capacity, .. } = *check;
         let over = if outcome.before >= capacity { hits } else { outcome.after.saturating_sub(capacity).min(hits) };

@@ -29,7 +29,7 @@ pub use filter::Filter;
 pub use measure::{COLUMNS, Column, Measure};
 pub use rule_name::{Labels, RuleName};
 pub use rule_usage::RuleUsage;
-pub use schedule::{Place, Schedule};
+pub use schedule::{ReportPosition, Schedule};
 pub use selection::{Scope, Selection};
 pub use series::{SeriesUsage, Usage};
 pub use series_table::{CounterName, Series, Slot};

@@ -7,12 +7,12 @@ use super::WorkerSlot;
 /// Requests, with any outcome.
 #[derive(Debug)]
 pub(super) struct Requests {
-    workers: Box<[Row]>,
+    workers: Box<[SlotRequests]>,
 }
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Row {
+struct SlotRequests {
     decided: AtomicU64,
     failed: AtomicU64,
     unmatched: AtomicU64,
@@ -20,7 +20,7 @@ struct Row {
 
 impl Requests {
     pub(super) fn new(workers: usize) -> Self {
-        Self { workers: std::iter::repeat_with(Row::default).take(workers.max(1)).collect() }
+        Self { workers: std::iter::repeat_with(SlotRequests::default).take(workers.max(1)).collect() }
     }
 
     pub(super) fn count(&self, worker: WorkerSlot, failed: bool) {
@@ -46,11 +46,11 @@ impl Requests {
         self.sum(|row| &row.unmatched)
     }
 
-    fn sum(&self, of: impl Fn(&Row) -> &AtomicU64) -> u64 {
+    fn sum(&self, of: impl Fn(&SlotRequests) -> &AtomicU64) -> u64 {
         self.workers.iter().map(|row| of(row).load(Ordering::Relaxed)).sum()
     }
 
-    fn row(&self, worker: WorkerSlot) -> Option<&Row> {
+    fn row(&self, worker: WorkerSlot) -> Option<&SlotRequests> {
         self.workers.get(worker.0 % self.workers.len())
     }
 }

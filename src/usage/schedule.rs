@@ -15,7 +15,7 @@ pub struct Schedule {
 
 /// The position of one report in its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ReportPosition {
     /// The number of whole intervals since the server's start.
     pub sequence: u64,
     /// The number of missed reports that this one replaces.
@@ -38,12 +38,12 @@ impl Schedule {
     }
 
     /// The beginning of the interval of a report.
-    pub fn begun(&self, place: Place) -> Nanos {
+    pub fn begun(&self, place: ReportPosition) -> Nanos {
         Nanos::from_ns(place.sequence.saturating_mul(self.interval.as_ns()))
     }
 
     /// The report that is due now, or `None`.
-    pub fn next(&mut self, elapsed: Nanos) -> Option<Place> {
+    pub fn next(&mut self, elapsed: Nanos) -> Option<ReportPosition> {
         if elapsed < self.due() {
             return None;
         }
@@ -51,7 +51,7 @@ impl Schedule {
         // A number from the future is not from this server: no report was missed.
         let merged = self.last.map_or(0, |last| sequence.saturating_sub(last).saturating_sub(1));
         *self = Self { last: Some(sequence), begun: true, ..*self };
-        Some(Place { sequence, merged })
+        Some(ReportPosition { sequence, merged })
     }
 }
 
@@ -93,7 +93,10 @@ mod tests {
     #[test]
     fn the_end_of_time_is_survived() {
         let mut schedule = Schedule::new(Nanos::from_ns(1), Some(0));
-        assert_eq!(schedule.next(Nanos::from_ns(u64::MAX)), Some(Place { sequence: u64::MAX, merged: u64::MAX - 1 }));
+        assert_eq!(
+            schedule.next(Nanos::from_ns(u64::MAX)),
+            Some(ReportPosition { sequence: u64::MAX, merged: u64::MAX - 1 })
+        );
         assert_eq!(schedule.due(), Nanos::from_ns(u64::MAX));
         assert!(Schedule::new(Nanos::ZERO, None).next(Nanos::ZERO).is_some());
     }

@@ -109,10 +109,10 @@ impl<N: SeriesName> SeriesTable<N> {
         if let Some(series) = self.by_key.get(key) {
             return *series;
         }
-        if self.used() >= self.slots.len() { Series::default() } else { self.give(key, rule, name()) }
+        if self.used() >= self.slots.len() { Series::default() } else { self.assign(key, rule, name()) }
     }
 
-    fn give(&self, key: &[u8], rule: usize, name: N) -> Series {
+    fn assign(&self, key: &[u8], rule: usize, name: N) -> Series {
         if name.bytes() > MAX_NAME_BYTES {
             return Series::default();
         }

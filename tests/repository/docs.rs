@@ -7,16 +7,16 @@ use std::{env, fs};
 
 use clap::{Arg, CommandFactory};
 use tidegate::cli::Cli;
-use tidegate::telemetry::names::{Kind, METRICS};
+use tidegate::telemetry::names::{METRICS, MetricKind};
 
 #[test]
 fn the_metrics_are_those_of_the_code() {
     let mut table = "| metric | type | unit | meaning |\n| --- | --- | --- | --- |\n".to_owned();
     for metric in METRICS {
         let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         writeln!(table, "| `{}` | {kind} | `{}` | {} |", metric.name, metric.unit, metric.help).unwrap();
     }

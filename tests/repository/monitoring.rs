@@ -11,7 +11,7 @@ use std::{env, fs, thread};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate::telemetry::names::{Kind, METRICS};
+use tidegate::telemetry::names::{METRICS, MetricKind};
 
 use crate::server::TestServer;
 
@@ -28,8 +28,8 @@ fn read(path: &str) -> String {
 /// Every name that a series may have.
 fn known() -> BTreeSet<String> {
     let suffixes = |kind| match kind {
-        Kind::Counter | Kind::Gauge => &[""][..],
-        Kind::Histogram => &["_bucket", "_sum", "_count"][..],
+        MetricKind::Counter | MetricKind::Gauge => &[""][..],
+        MetricKind::Histogram => &["_bucket", "_sum", "_count"][..],
     };
     let names =
         METRICS.iter().flat_map(|metric| suffixes(metric.kind).iter().map(|end| format!("{}{end}", metric.name)));
@@ -168,9 +168,9 @@ fn a_scrape_has_every_metric() {
     let text = scrape();
     for metric in METRICS {
         let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
         };
         let line = format!("# TYPE {} {kind}", metric.name);
         assert!(text.lines().any(|shown| shown == line), "no {line:?} in\n{text}");

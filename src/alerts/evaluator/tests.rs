@@ -36,7 +36,7 @@ fn denial(seconds: u64, rule: &str, entries: &[(&str, &str)]) -> Denial {
 /// What fired: subject, denials, since the last message, messages suppressed.
 fn fired(evaluator: &mut Evaluator, seconds: u64) -> Vec<(Subject, u64, u64, u64)> {
     let messages = evaluator.fire(at(seconds)).into_iter();
-    messages.map(|one| (one.subject, one.denials, one.since_last, one.suppressed)).collect()
+    messages.map(|message| (message.subject, message.denials, message.since_last, message.suppressed)).collect()
 }
 
 #[test]

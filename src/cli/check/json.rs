@@ -16,10 +16,10 @@ pub(super) fn object(checked: &Checked, ok: bool) -> Value {
     let no_rules = RuleSet::default();
     let (rules, errors) = match loaded {
         Ok(rules) => (rules, Vec::new()),
-        Err(LoadError::Read(error)) => (&no_rules, vec![of_file(&error.to_string())]),
+        Err(LoadError::Read(error)) => (&no_rules, vec![file_finding(&error.to_string())]),
         Err(LoadError::Rules(errors)) => (&no_rules, errors.iter().map(finding).collect()),
     };
-    let skipped = files.skipped.iter().map(|line| of_file(line));
+    let skipped = files.skipped.iter().map(|line| file_finding(line));
     let warnings: Vec<_> = skipped.chain(rules.warnings().iter().map(finding)).collect();
     json!({
         "ok": ok,
@@ -42,7 +42,7 @@ fn finding(found: &ConfigError) -> Value {
 }
 
 /// A finding about a file as a whole: `PATH: MESSAGE`.
-fn of_file(text: &str) -> Value {
+fn file_finding(text: &str) -> Value {
     let (file, message) = text.split_once(": ").unwrap_or(("", text));
     json!({"file": file, "line": null, "message": message})
 }

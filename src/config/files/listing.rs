@@ -38,9 +38,9 @@ pub(super) struct Listing {
     pub(super) skipped: Vec<PathBuf>,
 }
 
-/// What a look at the disk shows. If two looks are equal, nothing has changed (within the resolution of file times).
+/// The state of the disk. If two states are equal, nothing has changed (within the resolution of file times).
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct DiskState {
     /// The files, or why there are none.
     pub(super) files: Result<Vec<Found>, String>,
     /// The directories in which a change can affect the files: those of the tree, and those with a link on the way to it. The
@@ -53,11 +53,11 @@ pub(super) fn list(path: &Path) -> Result<Listing, ReadError> {
     Walk::default().run(path)
 }
 
-/// Looks at the disk, for the watch.
-pub(super) fn look(path: &Path) -> Look {
+/// Reads the state of the disk, for the watch.
+pub(super) fn disk_state(path: &Path) -> DiskState {
     let mut walk = Walk::default();
     let files = walk.run(path).map(|listing| listing.files).map_err(|error| error.to_string());
-    Look { files, dirs: walk.dirs }
+    DiskState { files, dirs: walk.dirs }
 }
 
 #[derive(Default)]
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_directory_on_the_way_is_looked_at() {
+    fn every_directory_on_the_way_is_listed() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().canonicalize().unwrap();
         for made in ["srv/v2/rules", "etc/map/..2024", "etc/links"] {
@@ -245,7 +245,7 @@ mod tests {
             ("etc/links", &["etc", "etc/links"]),
         ];
         for (path, expected) in cases {
-            let dirs = look(&root.join(path)).dirs;
+            let dirs = disk_state(&root.join(path)).dirs;
             let expected: BTreeSet<_> = expected.iter().map(|dir| root.join(dir)).collect();
             // Links on the way to the temporary directory itself are not part of the case.
             let dirs: BTreeSet<_> = dirs.into_iter().filter(|dir| dir.starts_with(&root)).collect();

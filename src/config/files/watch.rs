@@ -1,9 +1,9 @@
 //! Detects changes of the configuration on disk, however they were made.
 //!
 //! An edit in place, a `mv` over the file, a directory swapped by a link (`current -> v2`) and the `..data` swap of a
-//! Kubernetes ConfigMap all change an entry of a directory that the [`Look`] names. These directories are watched, and
+//! Kubernetes ConfigMap all change an entry of a directory that the [`DiskState`] names. These directories are watched, and
 //! the watches are renewed after each change, because a swap puts other directories in their place. Where events do not
-//! arrive (network file systems, no inotify instance left), a look at the disk every few seconds detects the change.
+//! arrive (network file systems, no inotify instance left), polling the disk every few seconds detects the change.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::listing::{Look, look};
+use super::listing::{DiskState, disk_state};
 use super::{ContentHash, Files, ReadError, Source};
 use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Waker, Worker};
@@ -27,11 +27,11 @@ pub(crate) struct Pace {
     pub quiet: Duration,
     /// A change is read at the latest after this long, even if events continue.
     pub longest: Duration,
-    /// The time between two looks at the disk.
+    /// The time between two polls of the disk.
     pub poll: Duration,
     /// How long a change that may be partially written has to be stable before it is loaded.
     pub deferral: Duration,
-    /// Whether file events are used; without them, changes are detected only by looks at the disk.
+    /// Whether file events are used; without them, changes are detected only by polling the disk.
     pub events: bool,
 }
 
@@ -123,8 +123,8 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
             }
             let seen = self.check();
             loop {
-                match self.stop.wait(self.next_look()) {
-                    Wait::Elapsed if self.is_good() && !self.is_stable() && look(self.source.path()) == seen => {}
+                match self.stop.wait(self.next_poll()) {
+                    Wait::Elapsed if self.is_good() && !self.is_stable() && disk_state(self.source.path()) == seen => {}
                     Wait::Stopped => return,
                     _ => break,
                 }
@@ -132,13 +132,13 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Whether the files could be read. If not, every look reads them again: the cause may go away without a visible change.
+    /// Whether the files could be read. If not, every poll reads them again: the cause may go away without a visible change.
     fn is_good(&self) -> bool {
         matches!(self.reported, Some(Ok(_)))
     }
 
-    /// The time until the next look.
-    fn next_look(&self) -> Duration {
+    /// The time until the next poll.
+    fn next_poll(&self) -> Duration {
         let left = self.deferred.map(|(_, due)| Duration::from(due.since(self.clock.now())));
         left.map_or(self.pace.poll, |left| left.min(self.pace.poll))
     }
@@ -152,10 +152,10 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
     fn settle(&self) {
         let begin = self.clock.now();
         let longest = Nanos::from(self.pace.longest);
-        let mut before = look(self.source.path());
+        let mut before = disk_state(self.source.path());
         loop {
             let quiet = self.stop.wait(self.pace.quiet) == Wait::Elapsed;
-            let now = look(self.source.path());
+            let now = disk_state(self.source.path());
             if (quiet && now == before) || self.stop.is_stopped() || self.clock.now().since(begin) >= longest {
                 return;
             }
@@ -163,8 +163,8 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Reads the files and reports a change. The returned look was taken before they were read.
-    fn check(&mut self) -> Look {
+    /// Reads the files and reports a change. The returned state is from before they were read.
+    fn check(&mut self) -> DiskState {
         let seen = self.renew_watches();
         let read = self.source.read_with_retries();
         let new = match &read {
@@ -203,12 +203,12 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
         }
     }
 
-    /// Watches the directories that are on disk now. The look comes after the watches are set: later changes cause events.
-    fn renew_watches(&mut self) -> Look {
-        let mut seen = look(self.source.path());
+    /// Watches the directories that are on disk now. The state is read after the watches are set, so later changes cause events.
+    fn renew_watches(&mut self) -> DiskState {
+        let mut seen = disk_state(self.source.path());
         for _ in 0..WATCH_ATTEMPTS {
             self.watch(&seen.dirs);
-            let again = look(self.source.path());
+            let again = disk_state(self.source.path());
             if again.dirs == seen.dirs {
                 return again;
             }
@@ -241,7 +241,7 @@ const MAX_WATCHED: usize = 4_096;
 /// any copy has ended.
 const MOST_DEFERRALS: u32 = 6;
 
-/// Directories that change between the look and the watch usually change once; a tree that keeps changing is polled.
+/// Directories that change before their watch is set usually change once; a tree that keeps changing is polled.
 const WATCH_ATTEMPTS: usize = 4;
 
 fn watcher(waker: Waker) -> Option<RecommendedWatcher> {

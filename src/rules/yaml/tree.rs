@@ -23,16 +23,16 @@ const MAX_NODES: usize = 1_000_000;
 /// The first error found.
 pub(super) fn build(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, Fault> {
     let error = match attempt(text, in_file) {
-        Err(Failure::Syntax(error)) => error,
-        Err(Failure::Content(fault)) => return Err(fault),
+        Err(TreeError::Syntax(error)) => error,
+        Err(TreeError::Content(fault)) => return Err(fault),
         Ok(document) => return Ok(document),
     };
     let mut repair = Repair::new(text);
     let mut last = error.clone();
     while repair.mend(&last) {
         match attempt(repair.text(), in_file) {
-            Err(Failure::Syntax(error)) => last = error,
-            Err(Failure::Content(fault)) => return Err(fault),
+            Err(TreeError::Syntax(error)) => last = error,
+            Err(TreeError::Content(fault)) => return Err(fault),
             Ok(document) => return Ok(document),
         }
     }
@@ -40,26 +40,26 @@ pub(super) fn build(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Docu
 }
 
 /// Why a text cannot be read.
-enum Failure {
+enum TreeError {
     /// The parser rejects it.
     Syntax(ScanError),
     /// The parser accepts it, but the content cannot be used.
     Content(Fault),
 }
 
-impl From<ScanError> for Failure {
+impl From<ScanError> for TreeError {
     fn from(error: ScanError) -> Self {
         Self::Syntax(error)
     }
 }
 
-impl From<Fault> for Failure {
+impl From<Fault> for TreeError {
     fn from(fault: Fault) -> Self {
         Self::Content(fault)
     }
 }
 
-fn attempt(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, Failure> {
+fn attempt(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, TreeError> {
     let mut parser = Parser::new(Lenient::new(text));
     let mut tree = Tree::default();
     while let Some(event) = parser.next_event() {
@@ -67,7 +67,7 @@ fn attempt(text: &str, in_file: &dyn Fn(usize) -> usize) -> Result<Document, Fai
         if matches!(event, Event::DocumentEnd | Event::StreamEnd) {
             break;
         }
-        tree.take(event, in_file(span.start.line().max(1)))?;
+        tree.process(event, in_file(span.start.line().max(1)))?;
     }
     let root = tree.root.unwrap_or_else(|| Node { line: 1, kind: Kind::Scalar(Scalar::null()) });
     Ok(Document { root, repeated: tree.repeated, more: text_behind(&mut parser).map(in_file) })
@@ -120,7 +120,7 @@ struct Finished {
 }
 
 impl Tree {
-    fn take(&mut self, event: Event<'_>, line: usize) -> Result<(), Fault> {
+    fn process(&mut self, event: Event<'_>, line: usize) -> Result<(), Fault> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.count(1, line)?;

@@ -8,7 +8,7 @@ use opentelemetry::metrics::{AsyncInstrument, Meter};
 use parking_lot::Mutex;
 
 use crate::telemetry::Snapshot;
-use crate::telemetry::names::{Kind, Metric};
+use crate::telemetry::names::{Metric, MetricKind};
 
 /// Registers these metrics with values from `take`.
 pub(super) fn register(meter: &Meter, metrics: &'static [Metric], take: impl Fn() -> Snapshot + Send + Sync + 'static) {
@@ -24,17 +24,17 @@ pub(super) fn register(meter: &Meter, metrics: &'static [Metric], take: impl Fn(
         };
         // The SDK keeps the callback; the instrument itself is only a handle.
         match metric.kind {
-            Kind::Counter => {
+            MetricKind::Counter => {
                 let builder = meter.f64_observable_counter(metric.name).with_callback(callback);
                 let _ = builder.with_unit(metric.unit).with_description(metric.help).build();
             }
             // The SDK's histograms take single measurements; these are aggregated already, and are exported as buckets.
-            Kind::Histogram => {
+            MetricKind::Histogram => {
                 let name = format!("{}_bucket", metric.name);
                 let builder = meter.f64_observable_counter(name).with_callback(callback);
                 let _ = builder.with_description(metric.help).build();
             }
-            Kind::Gauge => {
+            MetricKind::Gauge => {
                 let builder = meter.f64_observable_gauge(metric.name).with_callback(callback);
                 let _ = builder.with_unit(metric.unit).with_description(metric.help).build();
             }

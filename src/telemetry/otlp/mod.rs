@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 
 use super::Snapshot;
 use super::names::METRICS;
-use settings::{Settings, Target};
+use settings::{ExportSettings, Target};
 pub use spans::{CheckSpan, CheckTracer, TraceContext};
 
 /// The exporters, running.
@@ -67,10 +67,10 @@ impl Otlp {
     /// # Errors
     /// A variable has a value that is not supported, or the SDK rejects one.
     pub fn from_env() -> Result<Option<Self>, OtlpError> {
-        Settings::read(|name| std::env::var(name).ok())?.map(Self::start).transpose()
+        ExportSettings::read(|name| std::env::var(name).ok())?.map(Self::start).transpose()
     }
 
-    fn start(settings: Settings) -> Result<Self, OtlpError> {
+    fn start(settings: ExportSettings) -> Result<Self, OtlpError> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("otlp").enable_all().build()?;
         let entered = runtime.enter();

@@ -7,7 +7,7 @@ use super::spans::Sampling;
 
 /// What is to be exported, and where.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct ExportSettings {
     pub(super) traces: Option<Target>,
     pub(super) metrics: Option<Target>,
     pub(super) sampling: Sampling,
@@ -20,7 +20,7 @@ pub(super) struct Target {
     pub(super) protocol: Protocol,
 }
 
-impl Settings {
+impl ExportSettings {
     /// Reads the variables through `get`; `None` when nothing is to be exported. An empty value means the same as none.
     pub(super) fn read(get: impl Fn(&'static str) -> Option<String>) -> Result<Option<Self>, OtlpError> {
         let get = |name| get(name).filter(|value| !value.is_empty());
@@ -137,9 +137,9 @@ mod tests {
             Some(Target { endpoint, protocol: Protocol::Grpc }) => format!("grpc {endpoint}"),
             Some(Target { endpoint, .. }) => format!("http {endpoint}"),
         };
-        match Settings::read(get) {
+        match ExportSettings::read(get) {
             Ok(None) => "nothing".to_owned(),
-            Ok(Some(Settings { traces, metrics, .. })) => format!("{}, {}", shown(traces), shown(metrics)),
+            Ok(Some(ExportSettings { traces, metrics, .. })) => format!("{}, {}", shown(traces), shown(metrics)),
             Err(error) => error.to_string(),
         }
     }

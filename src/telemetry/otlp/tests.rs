@@ -18,7 +18,7 @@ use prost::Message;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::*;
-use crate::telemetry::names::{Kind, Metric, Read};
+use crate::telemetry::names::{Metric, MetricKind, Read};
 use crate::telemetry::{RuleSeries, labels};
 use crate::usage::{Measure, Totals};
 
@@ -119,7 +119,7 @@ impl Collector {
 
 /// Exporters configured by these variables and the endpoint.
 fn otlp(addr: SocketAddr, variables: &[(&str, &str)]) -> Otlp {
-    let settings = Settings::read(|name| match name {
+    let settings = ExportSettings::read(|name| match name {
         "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{addr}")),
         _ => variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
     });
@@ -234,7 +234,7 @@ fn a_hundred_metrics_see_the_same_snapshot() {
     let otlp = otlp(collector.addr, &[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_TRACES_EXPORTER", "none")]);
     let names: Vec<&'static str> = (0..100).map(|i| &*format!("tidegate_test_{i}").leak()).collect();
     let read = Read::Value(|s| f64::from(u32::try_from(s.overrides_ignored).unwrap()));
-    let metric = |name: &&'static str| Metric { name, kind: Kind::Gauge, unit: "1", help: "A test.", read };
+    let metric = |name: &&'static str| Metric { name, kind: MetricKind::Gauge, unit: "1", help: "A test.", read };
     let metrics: &'static [Metric] = names.iter().map(metric).collect::<Vec<_>>().leak();
     let taken = std::sync::atomic::AtomicU64::new(0);
     let provider = otlp.metrics.as_ref().unwrap();
