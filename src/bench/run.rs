@@ -190,7 +190,7 @@ impl Costs {
             let server = plan.server.as_ref().map(|server| server.cost().map_err(|error| error.to_string()));
             this.cost().map(|generator| (generator, server)).map_err(RunError::Cost)
         };
-        let (mut before, mut next_told) = (None, Nanos::SECOND);
+        let (mut before, mut next_report) = (None, Nanos::SECOND);
         loop {
             let now_ns = timing.now_ns();
             if interrupted() {
@@ -203,9 +203,9 @@ impl Costs {
                 break;
             }
             let now = Nanos::from_ns(now_ns);
-            if now >= next_told {
+            if now >= next_report {
                 watch(now);
-                next_told = next_told.plus(Nanos::SECOND);
+                next_report = next_report.plus(Nanos::SECOND);
             }
             let next_ns = if before.is_none() { timing.warm_ns } else { timing.end_ns() };
             thread::sleep(Nanos::from_ns(next_ns.saturating_sub(now_ns).min(LOOK_NS)).into());

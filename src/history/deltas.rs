@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_series_that_vanished_or_began_anew_never_goes_below_zero() {
+    fn a_series_that_vanished_or_started_again_never_goes_below_zero() {
         let mut deltas = Deltas::default();
         for (checks, want) in [(Some(7), 7), (None, 7), (Some(2), 9), (Some(1), 10), (Some(4), 13)] {
             let counts: Vec<_> = checks.map(|checks| ("a", checks)).into_iter().collect();

@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_bytes_tell_the_protocol() {
+    async fn the_first_bytes_show_the_protocol() {
         let cases: [(&[u8], Option<Protocol>); 6] = [
             (b"GET / HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
             (b"POST /json HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),

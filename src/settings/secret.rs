@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_anew_each_time() {
+    fn a_file_is_read_again_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         let secret: Secret = format!("@{}", path.display()).parse().unwrap();

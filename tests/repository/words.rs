@@ -9,8 +9,8 @@ use crate::files::{self, File};
 
 /// A word, and how often it still is in `src/`, in `tests/` and `benches/`, and in documents.
 const KEPT_OUT: [(&str, [usize; 3]); 16] = [
-    ("anew", [2, 0, 0]),
-    ("beside", [1, 8, 0]),
+    ("anew", [0, 0, 0]),
+    ("beside", [0, 8, 0]),
     ("brings along", [0, 0, 0]),
     ("in general", [0, 0, 0]),
     ("lane", [0, 1, 0]),
@@ -22,8 +22,8 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("somebody", [0, 1, 1]),
     ("speaks", [0, 2, 0]),
     ("stands", [0, 8, 0]),
-    ("tell", [1, 8, 0]),
-    ("told", [4, 7, 0]),
+    ("tell", [0, 8, 0]),
+    ("told", [0, 7, 0]),
     ("whoever", [0, 4, 0]),
 ];
 

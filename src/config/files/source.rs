@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_beside_the_rules_is_named() {
+    fn other_files_next_to_the_rules_are_named() {
         let tree =
             "d/a.yaml = 1\nd/config = 1\nd/B.YAML = 1\nd/s/c.json = 1\nd/.hidden = 1\nd/x -> gone\nd/..data/y = 1";
         let dir = tempfile::tempdir().unwrap();
