@@ -80,15 +80,15 @@ fn conclude<'v>(
     let Evaluation { usage, settings, .. } = evaluation;
     let mut decision = Decision { domain: Some(evaluation.domain), ..Decision::default() };
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {
-        decision.statuses.push(status(resolved, outcomes));
+        decision.statuses.push(status(evaluation, resolved, outcomes));
     }
-    decision.governing = decision.find_governing(settings.quota_mode);
+    decision.governing = decision.find_governing();
     // In global shadow mode each descriptor was charged on its own.
     let admitted = admitted.filter(|_| !settings.shadow_mode);
     let code = match admitted {
         Some(true) => Code::Ok,
         Some(false) => Code::OverLimit,
-        None => overall(evaluation, resolved, &decision.statuses),
+        None => Code::overall(&decision.statuses),
     };
     decision.code = code;
     if code == Code::OverLimit && settings.shadow_mode {
@@ -97,29 +97,13 @@ fn conclude<'v>(
     }
     record::count(evaluation, resolved, keys, outcomes, admitted == Some(false));
     if decision.statuses.iter().any(|status| status.denied.is_some()) && usage.denials().is_watched() {
-        let overall = |statuses: &[Status<'_>]| overall(evaluation, resolved, statuses);
-        denial::report(evaluation, resolved, outcomes, &decision, code, overall);
+        denial::report(evaluation, resolved, outcomes, &decision, code);
     }
     requests::count(evaluation, decision.code);
     if decision.code == Code::Ok {
         (decision.delay, decision.advice) = delays(resolved, outcomes);
     }
     decision
-}
-
-/// OVER_LIMIT if a descriptor without quota mode is over, or if there are descriptors with it and all of them are over.
-fn overall(evaluation: Evaluation<'_, '_, '_>, resolved: &[Resolved<'_>], statuses: &[Status<'_>]) -> Code {
-    let (mut quotas, mut quotas_over) = (0, 0);
-    for (resolved, status) in resolved.iter().zip(statuses) {
-        let over = status.code == Code::OverLimit;
-        if evaluation.is_quota(resolved) {
-            quotas += 1;
-            quotas_over += usize::from(over);
-        } else if over {
-            return Code::OverLimit;
-        }
-    }
-    if quotas > 0 && quotas == quotas_over { Code::OverLimit } else { Code::Ok }
 }
 
 /// The delays of an admitted check: the longest one of its reply, and the longest one that is only advised.
@@ -139,11 +123,11 @@ fn delays(resolved: &[Resolved<'_>], outcomes: &[Outcomes]) -> (Nanos, Nanos) {
 }
 
 /// The status of one descriptor.
-fn status<'v>(resolved: &Resolved<'v>, outcomes: &Outcomes) -> Status<'v> {
-    let rule = resolved.rule();
+fn status<'v>(evaluation: Evaluation<'v, '_, '_>, resolved: &Resolved<'v>, outcomes: &Outcomes) -> Status<'v> {
+    let (rule, quota) = (resolved.rule(), evaluation.is_quota(resolved));
     let Some((limited, outcome)) = outcomes.governing(resolved.limits()) else {
         let unlimited = rule.is_some_and(|rule| rule.unlimited);
-        return Status { rule, unlimited, ..Status::default() };
+        return Status { rule, unlimited, quota, ..Status::default() };
     };
     let denied = match outcome.verdict {
         Verdict::Denied(reason) => Some(reason),
@@ -155,6 +139,7 @@ fn status<'v>(resolved: &Resolved<'v>, outcomes: &Outcomes) -> Status<'v> {
         rule,
         limit: Some(limited.current()),
         unlimited: false,
+        quota,
         remaining: outcome.remaining,
         reset: outcome.reset,
         delay: outcome.delay(),

@@ -26,12 +26,12 @@ pub struct Decision<'v> {
 
 impl Decision<'_> {
     /// The descriptor whose limit governs the answer. The statuses must be complete.
-    pub(super) fn find_governing(&self, quota_mode: bool) -> Option<usize> {
+    pub(super) fn find_governing(&self) -> Option<usize> {
         if let [only] = &*self.statuses {
             return only.limit.map(|_| 0);
         }
         let limited = |descriptor: &usize| self.statuses.get(*descriptor).is_some_and(|status| status.limit.is_some());
-        let denying = self.denied_by(quota_mode, |status| status.code == Code::OverLimit).filter(limited);
+        let denying = self.denied_by(|status| status.code == Code::OverLimit).filter(limited);
         let remaining = |descriptor: &usize| self.statuses.get(*descriptor).map(|status| status.remaining);
         denying.or_else(|| (0..self.statuses.len()).filter(limited).min_by_key(remaining))
     }
@@ -40,24 +40,15 @@ impl Decision<'_> {
     ///
     /// A limit that denies by itself denies the check until it admits again, so of several the longest wait counts. Quotas deny
     /// only together, so of them the shortest wait counts, and none does while another quota admits.
-    pub(super) fn denied_by(&self, quota_mode: bool, over: impl Fn(&Status<'_>) -> bool) -> Option<usize> {
+    pub(super) fn denied_by(&self, over: impl Fn(&Status<'_>) -> bool) -> Option<usize> {
         let statuses = || self.statuses.iter().enumerate();
         let wait = |(_, status): &(usize, &Status<'_>)| status.reset;
         let denying = || statuses().filter(|(_, status)| over(status));
-        let alone = denying().filter(|(_, status)| !status.is_quota(quota_mode)).max_by_key(wait);
-        let has_room = statuses().any(|(_, status)| !over(status) && status.is_quota(quota_mode));
-        let quotas = denying().filter(|(_, status)| status.is_quota(quota_mode));
+        let alone = denying().filter(|(_, status)| !status.quota).max_by_key(wait);
+        let has_room = statuses().any(|(_, status)| !over(status) && status.quota);
+        let quotas = denying().filter(|(_, status)| status.quota);
         let together = if has_room { None } else { quotas.min_by_key(wait) };
         alone.into_iter().chain(together).max_by_key(wait).map(|(descriptor, _)| descriptor)
-    }
-}
-
-impl Status<'_> {
-    /// Whether the descriptor is a quota: the check is admitted if one quota admits. In global quota mode all are, except
-    /// unlimited ones.
-    fn is_quota(&self, quota_mode: bool) -> bool {
-        let by_rule = self.limit.is_some() && self.rule.is_some_and(|rule| rule.quota_mode);
-        by_rule || (quota_mode && !self.unlimited)
     }
 }
 
@@ -71,6 +62,32 @@ pub enum Code {
     OverLimit,
 }
 
+impl Code {
+    /// The code of all descriptors together: OVER_LIMIT if one that is not a quota is over, or if there are quotas and all of
+    /// them are over.
+    pub(super) fn overall(statuses: &[Status<'_>]) -> Self {
+        let (mut quotas, mut quotas_over) = (0, 0);
+        for status in statuses {
+            let over = status.code == Self::OverLimit;
+            if status.quota {
+                quotas += 1;
+                quotas_over += usize::from(over);
+            } else if over {
+                return Self::OverLimit;
+            }
+        }
+        if quotas > 0 && quotas == quotas_over { Self::OverLimit } else { Self::Ok }
+    }
+
+    /// The name that it has in protocols and traces.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "OK",
+            Self::OverLimit => "OVER_LIMIT",
+        }
+    }
+}
+
 /// The status of one descriptor.
 #[derive(Clone, Debug, Default)]
 pub struct Status<'v> {
@@ -82,6 +99,8 @@ pub struct Status<'v> {
     pub limit: Option<CurrentLimit<'v>>,
     /// The rule is unlimited.
     pub unlimited: bool,
+    /// The descriptor is a quota: the check is admitted if one quota admits.
+    pub quota: bool,
     /// Hits that are still allowed now.
     pub remaining: u64,
     /// See [`crate::engine::Outcome::reset`].

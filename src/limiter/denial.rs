@@ -9,7 +9,7 @@ use crate::usage::{Denial, DeniedDescriptor, DeniedLimit, RuleName};
 
 /// Offers the check to listeners if it was denied, or admitted only because of shadow mode.
 ///
-/// `code` is the code before global shadow mode; `overall` computes the code of statuses.
+/// `code` is the code before global shadow mode.
 #[cold]
 pub(super) fn report<'v>(
     evaluation: Evaluation<'v, '_, '_>,
@@ -17,12 +17,11 @@ pub(super) fn report<'v>(
     outcomes: &[Outcomes],
     decision: &Decision<'v>,
     code: Code,
-    overall: impl Fn(&[Status<'_>]) -> Code,
 ) {
     let concluded = Concluded { evaluation, resolved, outcomes, decision };
     // Undoes the shadow mode of rules, which the statuses include.
     let unmasked = || decision.statuses.iter().map(unmasked).collect::<Vec<_>>();
-    if code == Code::OverLimit || overall(&unmasked()) == Code::OverLimit {
+    if code == Code::OverLimit || Code::overall(&unmasked()) == Code::OverLimit {
         let denies = |status: &Status<'_>| match code {
             Code::OverLimit => status.code == Code::OverLimit,
             Code::Ok => status.denied.is_some(),
@@ -43,8 +42,8 @@ struct Concluded<'s, 'v, 'c> {
 impl Concluded<'_, '_, '_> {
     /// The denial to report.
     fn denial(&self, denies: impl Fn(&Status<'_>) -> bool, shadow: bool) -> Option<Denial> {
-        let Evaluation { check, settings, now, .. } = self.evaluation;
-        let by = self.decision.denied_by(settings.quota_mode, &denies)?;
+        let Evaluation { check, now, .. } = self.evaluation;
+        let by = self.decision.denied_by(&denies)?;
         let mut limits = self.denied(denies);
         let governing = limits.iter().position(|limit| limit.descriptor == by && limit.governs)?;
         let governing = self.limit(&limits.remove(governing));

@@ -4,7 +4,7 @@ use super::check::Descriptor;
 use super::evaluation::Evaluation;
 use super::keys;
 use super::resolve::Resolved;
-use crate::rules::{Entry, Level, Rule, Varies};
+use crate::rules::{Entry, Level, Rule};
 use crate::store::CounterKeys;
 use crate::usage::Series;
 
@@ -34,11 +34,10 @@ pub(super) fn series(
 /// The entries of a counter: parts that the rule fixes as configured, the rest as sent.
 fn rule_entries(rule: &Rule, descriptor: &Descriptor<'_>) -> Vec<(String, String)> {
     let sent = rule.levels.iter().zip(&descriptor.entries);
-    let entry = |(level, entry): (&Level, &Entry<'_>)| match level.varies {
-        Varies::Nothing => (level.key.clone(), level.value.clone()),
-        Varies::Key => (entry.key.to_string(), level.value.clone()),
-        Varies::Value => (level.key.clone(), entry.value.to_string()),
-        Varies::KeyAndValue => (entry.key.to_string(), entry.value.to_string()),
+    let part = |varies: bool, sent: &str, configured: &str| if varies { sent } else { configured }.to_owned();
+    let entry = |(level, entry): (&Level, &Entry<'_>)| {
+        let key = part(level.varies.key(), &entry.key, &level.key);
+        (key, part(level.varies.value(), &entry.value, &level.value))
     };
     sent.map(entry).collect()
 }

@@ -19,7 +19,6 @@ use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer,
 use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
 use crate::limiter::WorkerSlot;
 use crate::net::PartialBytes;
-use crate::runtime::lifecycle::Phases;
 use crate::service::{Batch, Service};
 
 /// The services that a worker offers on each of its connections. Cheap to clone.
@@ -28,7 +27,6 @@ pub(super) struct Services {
     service: Arc<Service>,
     other: Routes,
     partial: PartialBytes,
-    phases: Phases,
     prepared: Arc<Prepared>,
 }
 
@@ -39,7 +37,6 @@ impl Services {
             service: Arc::new(Service { worker, ..service.clone() }),
             other: common_services(&service.phases, SERVICE_NAME).prepare(),
             partial: PartialBytes::default(),
-            phases: service.phases.clone(),
             prepared: Arc::default(),
         }
     }
@@ -107,7 +104,7 @@ impl Services {
             Ok(share) => share,
             Err(status) => return send_error(&mut response, &status),
         };
-        let (mut other, phases) = (self.other.clone(), self.phases.clone());
+        let (mut other, phases) = (self.other.clone(), self.service.phases.clone());
         let answer = async move {
             let answer = other.call(request).await.unwrap_or_else(|never| match never {});
             // The answer, which may be a long stream, does not keep the request's headers.

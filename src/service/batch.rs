@@ -104,11 +104,7 @@ impl<'s> Batch<'s> {
 fn traced(mut span: CheckSpan, check: &Check<'_>, reply: Result<Reply, RequestError>) -> Result<Reply, RequestError> {
     match reply {
         Ok(reply) => {
-            let code = match reply.code {
-                Code::Ok => "OK",
-                Code::OverLimit => "OVER_LIMIT",
-            };
-            span.decided(&check.domain, code);
+            span.decided(&check.domain, reply.code.name());
             Ok(Reply { span: Some(span), ..reply })
         }
         Err(error) => {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::api::rls::ResponseParts;
-use crate::limiter::{Code, Decision, Status};
+use crate::limiter::{Decision, Status};
 
 /// Writes `decision` as a line of JSON.
 pub(super) fn write(
@@ -17,7 +17,7 @@ pub(super) fn write(
 ) -> io::Result<()> {
     let line = Line {
         at,
-        code: code(decision.code),
+        code: decision.code.name(),
         delay_ms: decision.delay.max(decision.advice).as_millis_ceil(),
         statuses: decision.statuses.iter().map(LineStatus::new).collect(),
         headers: parts
@@ -57,7 +57,7 @@ struct LineStatus<'a> {
 impl<'a> LineStatus<'a> {
     fn new(status: &Status<'a>) -> Self {
         let rule = status.rule.map(|rule| rule.path.as_str());
-        let only_code = Self { code: code(status.code), rule: None, limit: None, remaining: None, reset_ms: None };
+        let only_code = Self { code: status.code.name(), rule: None, limit: None, remaining: None, reset_ms: None };
         match &status.limit {
             Some(limit) => Self {
                 rule,
@@ -69,12 +69,5 @@ impl<'a> LineStatus<'a> {
             None if status.unlimited => Self { rule, remaining: Some(u32::MAX.into()), ..only_code },
             None => only_code,
         }
-    }
-}
-
-fn code(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::OverLimit => "OVER_LIMIT",
     }
 }
