@@ -59,9 +59,10 @@ impl Load {
         let report: Report = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let run = report.runs.into_iter().next().unwrap();
         assert_eq!(run.over_limit, 0, "{}: {run:?}", server.kind);
-        // A small run shows that everything works; on a busy machine some answers come too late to count.
+        // A small run shows that everything works: on a busy machine, some of its scheduled checks are answered too late.
+        let may_be_late = self.is_small && self.rate.is_some();
         let is_complete = run.ok == run.checks && run.errors == 0;
-        assert!(run.ok > 0 && (is_complete || self.is_small), "{}: not every check was answered: {run:?}", server.kind);
+        assert!(run.ok > 0 && (is_complete || may_be_late), "{}: not every check was answered: {run:?}", server.kind);
         run
     }
 

@@ -21,6 +21,8 @@ mod server;
 mod source;
 mod words;
 
+use std::sync::LazyLock;
+
 use files::File;
 use source::Source;
 
@@ -47,9 +49,13 @@ fn report(rule: &str, findings: &[Finding]) {
     assert!(lines.is_empty(), "{rule}:\n{}", lines.join("\n"));
 }
 
-fn sources() -> Vec<Source> {
-    let rust = files::all().into_iter().filter(File::is_rust);
-    rust.map(|file| Source::new(&file.path, &file.text)).collect()
+/// Every Rust file, parsed once for all rules.
+fn sources() -> &'static [Source] {
+    static SOURCES: LazyLock<Vec<Source>> = LazyLock::new(|| {
+        let rust = files::all().into_iter().filter(File::is_rust);
+        rust.map(|file| Source::new(&file.path, &file.text)).collect()
+    });
+    &SOURCES
 }
 
 #[test]
@@ -64,12 +70,12 @@ fn the_import_table_has_no_cycle() {
 
 #[test]
 fn no_files_use_each_other() {
-    report("uses of files run one way", &circles::of_files(&sources()));
+    report("uses of files run one way", &circles::of_files(sources()));
 }
 
 #[test]
 fn every_permission_of_the_import_table_is_used() {
-    report("the import table holds what is used, and no more", &circles::unused_permissions(&sources()));
+    report("the import table holds what is used, and no more", &circles::unused_permissions(sources()));
 }
 
 #[test]

@@ -4,8 +4,7 @@
 //! `PROMTOOL_BIN` names promtool (`./test` looks for one). Without it the tests that need it say `SKIPPED` and pass.
 
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::{env, fs, thread};
 
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::telemetry::names::{METRICS, MetricKind};
 
-use crate::server::TestServer;
+use crate::server::{TestServer, http};
 
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
 const RULES: &str = "deploy/prometheus/alerts.yaml";
@@ -194,9 +193,9 @@ fn scrape() -> String {
     let server = TestServer::start_file(&config, &[]);
     for domain in ["api", "api", "unknown"] {
         let check = json!({"domain": domain, "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]});
-        http(server.http_addr(), "POST", "/json", &check.to_string());
+        server.http("POST", "/json", check.to_string().as_bytes());
     }
-    http(server.admin_addr(), "GET", "/metrics", "")
+    http(&server.admin, "GET", "/metrics", b"").1
 }
 
 const CONFIGURATION: &str = "
@@ -209,17 +208,6 @@ descriptors:
   - {unit: hour, requests_per_unit: 100, enabled: false}
   - {period: 500ms, requests_per_unit: 9}
 ";
-
-/// The body of the answer to one request on a connection of its own.
-fn http(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
-    stream.write_all(format!("{head}{body}").as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
 
 /// Where promtool is; without one the test is skipped, which is said.
 fn promtool(test: &str) -> Option<String> {

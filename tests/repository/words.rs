@@ -23,8 +23,8 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("speaks", [0, 2, 0]),
     ("stands", [0, 8, 0]),
     ("tell", [0, 8, 0]),
-    ("told", [0, 7, 0]),
-    ("whoever", [0, 4, 0]),
+    ("told", [0, 6, 0]),
+    ("whoever", [0, 3, 0]),
 ];
 
 const AREAS: [&str; 3] = ["src", "tests and benches", "documents"];

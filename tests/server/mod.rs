@@ -57,7 +57,7 @@ impl TestServer {
         server
     }
 
-    /// The same, with these variables.
+    /// The same, with these variables in its environment.
     pub(crate) fn start_with_variables(config: &str, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = command(&rules_in(&dir, config), flags);
@@ -73,14 +73,6 @@ impl TestServer {
         limited.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]);
         limited.arg(inner.get_program()).args(inner.get_args());
         Self::spawn(dir, limited)
-    }
-
-    /// The same, with these variables in its environment.
-    pub(crate) fn start_with_env(env: &[(&str, &str)], config: &str, flags: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let mut command = command(&rules_in(&dir, config), flags);
-        command.envs(env.iter().copied());
-        Self::spawn(dir, command)
     }
 
     /// A server that this command starts; `dir` is kept for as long.
@@ -154,11 +146,10 @@ impl TestServer {
     #[track_caller]
     pub(crate) fn log_until(&self, text: &str) -> Vec<String> {
         let mut log = Vec::new();
-        let found = || {
+        eventually(&format!("{text:?} in the log"), || {
             log = self.log();
-            log.iter().any(|line| line.contains(text)).then_some(())
-        };
-        wait_for(&format!("{text:?} in the log"), DEADLINE, found);
+            log.iter().any(|line| line.contains(text))
+        });
         log
     }
 
@@ -190,7 +181,7 @@ impl TestServer {
 
     /// Waits until the process has ended, and its log has been read to the end.
     pub(crate) fn wait(&mut self) -> ExitStatus {
-        let status = self.child.wait().unwrap();
+        let status = self.ended(DEADLINE);
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }
@@ -278,7 +269,7 @@ pub(crate) fn run(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-/// A channel to a gRPC address as the `listening` line tells it.
+/// A channel to a gRPC address as in the `listening` line.
 pub(crate) async fn connect(address: &str) -> Channel {
     let url = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
     Endpoint::from_shared(url).unwrap().timeout(DEADLINE).connect().await.unwrap()
@@ -302,7 +293,7 @@ pub(crate) fn http(address: &str, method: &str, path: &str, body: &[u8]) -> (u16
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
-/// Writes the configuration `rules.yaml`, and tells its path.
+/// Writes the configuration `rules.yaml`, and returns its path.
 pub(crate) fn rules_in(dir: &TempDir, text: &str) -> String {
     let path = dir.path().join("rules.yaml");
     std::fs::write(&path, text).unwrap();

@@ -97,7 +97,7 @@ async fn spans_of_sampled_checks_and_the_last_metrics_arrive() {
         ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
         ("OTEL_SERVICE_NAME", "limits"),
     ];
-    let mut server = TestServer::start_with_env(&env, THREE_A_MINUTE, &["--drain", "0s"]);
+    let mut server = TestServer::start_with_variables(THREE_A_MINUTE, &["--drain", "0s"], &env);
     let mut service = RateLimitServiceClient::new(server.channel().await);
     for parent in [SAMPLED, NOT_SAMPLED, ""] {
         let mut request = Request::new(check("key", "v"));
@@ -128,7 +128,7 @@ async fn a_collector_that_never_answers_holds_up_neither_checks_nor_the_end() {
     let url = format!("http://{}", silent.local_addr().unwrap());
     let env = [("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
     let flags = ["--drain", "0s", "--shutdown-deadline", "2s"];
-    let mut server = TestServer::start_with_env(&env, THREE_A_MINUTE, &flags);
+    let mut server = TestServer::start_with_variables(THREE_A_MINUTE, &flags, &env);
     let mut service = RateLimitServiceClient::new(server.channel().await);
     for i in 0..3000 {
         service.should_rate_limit(check("key", &i.to_string())).await.unwrap();

@@ -119,7 +119,7 @@ fn a_variable_that_nothing_reads_is_warned_about() {
         ("TIDEGATE_SERVICE_HOST", "10.0.0.1"),
         ("TIDEGATE_SUMMARY", "no"),
     ];
-    let server = TestServer::start_with_env(&variables, THREE_A_MINUTE, &[]);
+    let server = TestServer::start_with_variables(THREE_A_MINUTE, &[], &variables);
     let log = server.log();
     let warnings: Vec<_> = log.iter().filter_map(|line| line.split_once(" WARN ")).collect();
     let expected = "the variable TIDEGATE_DRAINN is not a setting and is ignored; did you mean TIDEGATE_DRAIN?";
