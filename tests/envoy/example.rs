@@ -2,12 +2,10 @@
 
 use std::net::SocketAddr;
 
-use socket2::{Domain, SockAddr, Socket, Type};
-
 use crate::bootstrap::Gateway;
 use crate::client::Header;
 use crate::lab::Lab;
-use crate::server::next_minute_if_late;
+use crate::server::{ReservedPort, next_minute_if_late};
 
 const ENVOY: &str = include_str!("../../deploy/envoy/envoy.yaml");
 const RULES: &str = include_str!("../../deploy/envoy/ratelimit.yaml");
@@ -60,21 +58,4 @@ fn the_example_does_what_its_readme_says() {
     }
     assert_eq!(client.get("/", &[]).status, 200, "a request without a partner is not limited");
     assert_eq!(lab.envoy.rls_errors(), 0);
-}
-
-/// A port that nobody else is given, and that Envoy can listen on nevertheless: both share it, and only Envoy listens.
-struct ReservedPort {
-    port: u16,
-    _socket: Socket,
-}
-
-impl ReservedPort {
-    fn new() -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_reuse_port(true).unwrap();
-        let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        socket.bind(&SockAddr::from(loopback)).unwrap();
-        let port = socket.local_addr().unwrap().as_socket().unwrap().port();
-        Self { port, _socket: socket }
-    }
 }

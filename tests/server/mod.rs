@@ -1,7 +1,10 @@
 //! One running `tidegate serve`, on ports of its own, and waiting for what it does.
 
+mod ports;
 mod waiting;
 
+#[allow(unused_imports, reason = "the tests of the service and with Envoy use it")]
+pub(crate) use ports::ReservedPort;
 #[allow(unused_imports, reason = "the tests with Envoy use all of it")]
 pub(crate) use waiting::{Stopwatch, eventually, eventually_async, next_minute_if_late, wait_for};
 

@@ -1,7 +1,7 @@
 //! `tidegate ask`.
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, run};
+use crate::server::{ReservedPort, THREE_A_MINUTE, run};
 
 /// The exit status, standard output and standard error.
 fn ask(addr: &str, flags: &[&str]) -> (Option<i32>, String, String) {
@@ -10,7 +10,8 @@ fn ask(addr: &str, flags: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn without_an_answer_the_exit_status_is_2() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = ReservedPort::new();
+    let nobody = format!("127.0.0.1:{}", free.port);
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_addr = silent.local_addr().unwrap().to_string();
     let server = TestServer::start(THREE_A_MINUTE, &[]);

@@ -8,7 +8,7 @@ use std::thread;
 use serde_json::Value;
 
 use crate::TestServer;
-use crate::server::{THREE_A_MINUTE, eventually, run};
+use crate::server::{ReservedPort, THREE_A_MINUTE, eventually, run};
 
 const REQUESTS: &str = r#"ratelimit_service_total_requests{grpc_method="ShouldRateLimit"}"#;
 
@@ -134,7 +134,8 @@ fn another_grpc_service_is_reported_from_a_rate_limit_service() {
 
 #[test]
 fn what_cannot_be_measured_is_reported_at_once() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let free = ReservedPort::new();
+    let nobody = format!("127.0.0.1:{}", free.port);
     let server = TestServer::start(&rules(&[]), &[]);
     let http1 = TcpListener::bind("127.0.0.1:0").unwrap();
     let http1_addr = http1.local_addr().unwrap().to_string();
