@@ -1,7 +1,7 @@
 //! Compiles the protocol files under `proto/` without a system protoc.
 //!
 //! It generates:
-//! - message types and clients (`api::proto`), from the files as they are;
+//! - message types, clients, and the server side of the admin service (`api::proto`), from the files as they are;
 //! - the server side of the usage service (`api::usage_service`), whose reports are encoded once for all observers with the
 //!   same scope;
 //! - the server side of the rate limit service over raw frames (`api::rls_service`), because the decision path reads a
@@ -10,7 +10,9 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-const FILES: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", "tidegate/v1/usage.proto"];
+const FILES: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", TIDEGATE];
+/// Imports the others of the package, so that all its messages are generated at once.
+const TIDEGATE: &str = "tidegate/v1/admin.proto";
 const INCLUDE: &str = "proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     for file in FILES {
         let descriptors = compile(&[file])?.file_descriptor_set();
-        tonic_prost_build::configure().build_server(false).compile_fds(descriptors)?;
+        tonic_prost_build::configure().build_server(file == TIDEGATE).compile_fds(descriptors)?;
     }
     fs::write(out.join("descriptors.bin"), compile(&FILES)?.encode_file_descriptor_set())?;
 
