@@ -77,21 +77,21 @@ fn conclude<'v>(
     outcomes: &[Outcomes],
     admitted: Option<bool>,
 ) -> Decision<'v> {
-    let Evaluation { usage, settings, .. } = evaluation;
+    let Evaluation { usage, .. } = evaluation;
     let mut decision = Decision { domain: Some(evaluation.domain), ..Decision::default() };
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {
         decision.statuses.push(status(evaluation, resolved, outcomes));
     }
     decision.governing = decision.find_governing();
     // In global shadow mode each descriptor was charged on its own.
-    let admitted = admitted.filter(|_| !settings.shadow_mode);
+    let admitted = admitted.filter(|_| !evaluation.in_global_shadow());
     let code = match admitted {
         Some(true) => Code::Ok,
         Some(false) => Code::OverLimit,
         None => Code::overall(&decision.statuses),
     };
     decision.code = code;
-    if code == Code::OverLimit && settings.shadow_mode {
+    if code == Code::OverLimit && evaluation.in_global_shadow() {
         usage.count_global_shadow();
         decision.code = Code::Ok;
     }
@@ -133,7 +133,7 @@ fn status<'v>(evaluation: Evaluation<'v, '_, '_>, resolved: &Resolved<'v>, outco
         Verdict::Denied(reason) => Some(reason),
         Verdict::Admitted { .. } => None,
     };
-    let shadow = rule.is_some_and(|rule| rule.shadow_mode);
+    let shadow = resolved.in_force().is_some_and(|in_force| in_force.shadow_mode);
     Status {
         code: if denied.is_some() && !shadow { Code::OverLimit } else { Code::Ok },
         rule,

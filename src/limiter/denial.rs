@@ -26,7 +26,7 @@ pub(super) fn report<'v>(
             Code::OverLimit => status.code == Code::OverLimit,
             Code::Ok => status.denied.is_some(),
         };
-        let shadow = code == Code::Ok || evaluation.settings.shadow_mode;
+        let shadow = code == Code::Ok || evaluation.in_global_shadow();
         evaluation.usage.denials().offer(|| concluded.denial(denies, shadow));
     }
 }

@@ -30,17 +30,22 @@ impl Evaluation<'_, '_, '_> {
         if descriptor.refund { Op::Refund(hits) } else { Op::Charge(hits) }
     }
 
+    /// Whether nothing is denied at all, because the process is in shadow mode.
+    pub(super) fn in_global_shadow(&self) -> bool {
+        self.settings.shadow_mode && !self.plan.sets_shadow_mode()
+    }
+
     /// Whether the descriptor denies nothing.
     pub(super) fn is_shadow(&self, resolved: &Resolved<'_>) -> bool {
-        self.settings.shadow_mode || matches!(resolved, Resolved::Rule(rule, ..) if rule.shadow_mode)
+        self.in_global_shadow() || matches!(resolved, Resolved::Rule(in_force, _) if in_force.shadow_mode)
     }
 
     /// Whether the descriptor is a quota, which denies the check only together with the others. Unlimited ones never are: they
     /// would admit a check whose quotas are all over.
     pub(super) fn is_quota(&self, resolved: &Resolved<'_>) -> bool {
         match resolved {
-            Resolved::Free(rule, _) if rule.unlimited => false,
-            Resolved::Rule(rule, ..) if rule.quota_mode => true,
+            Resolved::Free(in_force) if in_force.rule.unlimited => false,
+            Resolved::Rule(in_force, _) if in_force.rule.quota_mode => true,
             _ => self.settings.quota_mode,
         }
     }

@@ -18,7 +18,9 @@ mod denial;
 mod evaluation;
 mod keys;
 mod outcome;
+mod overlay;
 mod plan;
+mod rates;
 mod record;
 mod requests;
 mod resolve;
@@ -34,10 +36,9 @@ pub use check::{Check, Descriptor, Override};
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::Plan;
-use plan::changed_rates;
 pub use settings::Settings;
 
-use crate::rules::RuleSet;
+use crate::rules::{Overlay, RuleSet};
 use crate::store::{LimitIds, LimitTable, Memory};
 use crate::units::Timestamp;
 use crate::usage::Usage;
@@ -67,16 +68,25 @@ impl Limiter {
         }
     }
 
-    /// Replaces the configuration atomically; counters are kept.
+    /// Replaces the configuration atomically, without settings; counters are kept.
     ///
     /// Cost: linear in the number of rules; and a pass over all counters, if the rate of a token bucket changes.
     pub fn replace_rules(&self, now: Timestamp, rules: RuleSet) {
-        let plan = Arc::new(Plan::new(rules, &self.limit_ids, &self.store, &self.usage));
-        let old = self.plan.swap(Some(Arc::clone(&plan)));
+        self.put_in_force(now, Arc::new(rules), &Overlay::default());
+    }
+
+    /// Replaces the rules and the settings over them atomically; counters are kept. One caller at a time.
+    ///
+    /// Cost: linear in the number of rules, unless they are those in force: then in the number of changed settings. And a pass
+    /// over all counters, if the rate of a token bucket changes.
+    pub fn put_in_force(&self, now: Timestamp, rules: Arc<RuleSet>, overlay: &Overlay) {
+        let before = self.plan.load_full();
+        let plan = Plan::new(rules, overlay, before.as_deref(), &self.limit_ids, &self.store, &self.usage);
+        let plan = Arc::new(plan);
+        self.plan.store(Some(Arc::clone(&plan)));
         self.generation.fetch_add(1, Ordering::Relaxed);
-        let changed = old.map(|old| changed_rates(&old, &plan)).unwrap_or_default();
-        if !changed.is_empty() {
-            self.store.bring_up_to_date(now, &changed);
+        if let Some(before) = before {
+            rates::bring_up_to_date(&self.store, now, &self.limits(), &before, &plan);
         }
     }
 
@@ -136,5 +146,15 @@ impl View<'_> {
     /// The rules.
     pub fn rules(&self) -> Option<&RuleSet> {
         self.plan.as_deref().map(Plan::rules)
+    }
+
+    /// The rules and the settings over them.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.plan.as_deref()
+    }
+
+    /// Whether nothing is denied, because the process is in shadow mode and no setting says otherwise.
+    pub fn in_global_shadow(&self) -> bool {
+        self.limiter.settings.shadow_mode && !self.plan.as_deref().is_some_and(Plan::sets_shadow_mode)
     }
 }

@@ -1,30 +1,55 @@
-//! A prepared configuration: every rule with the ids of its limits and its statistics.
+//! What is in force: every rule with the ids of its limits and its statistics, and the settings over them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::keys;
-use crate::engine::{Algorithm, Limit};
-use crate::rules::{Domain, Entry, Level, Rule, RuleSet};
+use super::overlay::PlanOverlay;
+use crate::engine::Algorithm;
+use crate::rules::{Domain, Entry, Level, Overlay, Rule, RuleSet};
 use crate::store::{Fingerprint, LimitId, LimitIds, Memory, RuleDescription};
+use crate::units::Nanos;
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
 
-/// A configuration prepared for decisions.
+/// What is in force: a configuration prepared for decisions, and the settings over it.
 #[derive(Debug)]
 pub struct Plan {
-    rules: RuleSet,
+    prepared: Arc<Prepared>,
+    /// `None` without settings, so that a check costs one branch.
+    overlay: Option<PlanOverlay>,
+}
+
+/// A prepared configuration. It does not depend on settings.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    rules: Arc<RuleSet>,
     /// By the index of the rule.
     attached: Vec<Attached>,
     /// By domain: the statistics of request overrides.
     overrides: HashMap<String, Arc<RuleUsage>, ahash::RandomState>,
     /// By domain: the entry keys by which it counts requests, if any, in the order of the configuration.
     usage_by: HashMap<String, Vec<Arc<KeyUsage>>, ahash::RandomState>,
+    /// By the id of a limit: the index of its rule, and its place in it.
+    places: HashMap<LimitId, (usize, usize), ahash::RandomState>,
+}
+
+/// A rule as it is in force for a descriptor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct InForce<'v> {
+    /// The rule with the values of settings.
+    pub(super) rule: &'v Rule,
+    /// What it needs in addition.
+    pub(super) attached: &'v Attached,
+    /// False: its domain, or everything, is switched off.
+    pub(super) enabled: bool,
+    /// What is over its limits is admitted.
+    pub(super) shadow_mode: bool,
 }
 
 /// What a rule needs in addition to its configuration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Attached {
     /// One for each limit.
     pub(super) limit_ids: SmallVec<[LimitId; 1]>,
@@ -36,48 +61,116 @@ pub(super) struct Attached {
     pub(super) metrics_by_value: bool,
 }
 
-impl Plan {
+impl Prepared {
     /// Prepares `rules`. Cost: linear in the number of rules, and a pass over all counters of `store` if many limits have been
     /// removed from the configuration.
-    pub(super) fn new(rules: RuleSet, limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Self {
+    fn new(rules: Arc<RuleSet>, limit_ids: &LimitIds, store: &Memory, usage: &Usage) -> Self {
         let attached = attach_all(rules.rules(), limit_ids, store, usage);
         let overrides =
             rules.domains().map(|domain| (domain.name.clone(), usage.for_overrides(&domain.name))).collect();
         let keys = |domain: &Domain| domain.usage_by.iter().map(|key| usage.for_entry_key(&domain.name, key)).collect();
         let counting = rules.domains().filter(|domain| !domain.usage_by.is_empty());
         let usage_by = counting.map(|domain| (domain.name.clone(), keys(domain))).collect();
-        Self { rules, attached, overrides, usage_by }
+        let numbered = rules.rules().iter().zip(&attached);
+        let places = numbered.flat_map(|(rule, attached)| {
+            let limits = attached.limit_ids.iter().zip(&rule.limits);
+            limits.map(|(limit_id, limit)| (*limit_id, (rule.index, limit.place)))
+        });
+        let places = places.collect();
+        Self { rules, attached, overrides, usage_by, places }
+    }
+}
+
+impl Plan {
+    /// Prepares `rules` with an overlay. What `before` has prepared is used again: all of it for the same rules, and the rules
+    /// of an overlay that has not changed.
+    ///
+    /// Cost: linear in the number of rules unless they are those of `before`; then in the settings that changed, and by a small
+    /// constant in the number of rules.
+    pub(super) fn new(
+        rules: Arc<RuleSet>,
+        overlay: &Overlay,
+        before: Option<&Self>,
+        limit_ids: &LimitIds,
+        store: &Memory,
+        usage: &Usage,
+    ) -> Self {
+        let before = before.filter(|before| Arc::ptr_eq(&before.prepared.rules, &rules));
+        let prepared = match before {
+            Some(before) => Arc::clone(&before.prepared),
+            None => Arc::new(Prepared::new(rules, limit_ids, store, usage)),
+        };
+        let overlay = (!overlay.is_empty()).then(|| {
+            let known = before.and_then(|before| before.overlay.as_ref());
+            PlanOverlay::new(overlay, prepared.rules.rules(), &prepared.attached, known, limit_ids)
+        });
+        Self { prepared, overlay }
     }
 
     /// The rules.
     pub fn rules(&self) -> &RuleSet {
-        &self.rules
+        &self.prepared.rules
+    }
+
+    /// The settings over the rules.
+    pub fn overlay(&self) -> Option<&Overlay> {
+        self.overlay.as_ref().map(PlanOverlay::overlay)
     }
 
     pub(super) fn domain(&self, name: &str) -> Option<&Domain> {
-        self.rules.domain(name)
+        self.prepared.rules.domain(name)
     }
 
     pub(super) fn overrides(&self, domain: &str) -> Option<&Arc<RuleUsage>> {
-        self.overrides.get(domain)
-    }
-
-    /// Every limit that is a token bucket, with its id.
-    fn buckets(&self) -> impl Iterator<Item = (LimitId, Limit)> {
-        let limits = self.rules.rules().iter().zip(&self.attached);
-        let limits = limits.flat_map(|(rule, attached)| attached.limit_ids.iter().copied().zip(&rule.limits));
-        limits
-            .map(|(limit_id, limit)| (limit_id, limit.limit))
-            .filter(|(_, limit)| matches!(limit.algorithm, Algorithm::TokenBucket { .. }))
+        self.prepared.overrides.get(domain)
     }
 
     /// The entry keys by which the domain counts requests.
     pub(super) fn usage_by(&self, domain: &str) -> &[Arc<KeyUsage>] {
-        self.usage_by.get(domain).map(Vec::as_slice).unwrap_or_default()
+        self.prepared.usage_by.get(domain).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(super) fn attached(&self, rule: &Rule) -> Option<&Attached> {
-        self.attached.get(rule.index)
+    /// The rule as it is in force for a descriptor with these entries. Without settings this costs one branch.
+    pub(super) fn in_force<'v>(
+        &'v self,
+        domain: &Domain,
+        rule: &'v Rule,
+        entries: &[Entry<'_>],
+    ) -> Option<InForce<'v>> {
+        let attached = self.prepared.attached.get(rule.index)?;
+        let configured = InForce { rule, attached, enabled: domain.enabled, shadow_mode: rule.shadow_mode };
+        Some(match &self.overlay {
+            None => configured,
+            Some(overlay) => overlay.in_force(domain, configured, entries),
+        })
+    }
+
+    /// Whether a setting switches everything off for a descriptor with these entries, request overrides included.
+    pub(super) fn is_lifted(&self, domain: &Domain, entries: &[Entry<'_>]) -> bool {
+        self.overlay.as_ref().is_some_and(|overlay| overlay.switches(domain, entries).enabled == Some(false))
+    }
+
+    /// Whether `shadow_mode` of everything is set, which is in force in place of the process's.
+    pub(super) fn sets_shadow_mode(&self) -> bool {
+        self.overlay.as_ref().is_some_and(|overlay| overlay.overlay().everything.shadow_mode.is_some())
+    }
+
+    /// The rule and the place of the limit with this id.
+    pub(super) fn limit_place(&self, limit_id: LimitId) -> Option<(&Rule, usize)> {
+        let (rule, place) = match self.overlay.as_ref().and_then(|overlay| overlay.place(limit_id)) {
+            Some(found) => found,
+            None => *self.prepared.places.get(&limit_id)?,
+        };
+        Some((self.prepared.rules.rules().get(rule)?, place))
+    }
+
+    /// Every token bucket that is in force for some check, with its id and its rate.
+    pub(super) fn bucket_rates(&self) -> HashSet<(LimitId, u32, Nanos)> {
+        let configured = self.prepared.rules.rules().iter().zip(&self.prepared.attached);
+        let set = self.overlay.iter().flat_map(PlanOverlay::rules);
+        let limits = configured.chain(set).flat_map(|(rule, attached)| attached.limit_ids.iter().zip(&rule.limits));
+        let buckets = limits.filter(|(_, limit)| matches!(limit.limit.algorithm, Algorithm::TokenBucket { .. }));
+        buckets.map(|(limit_id, limit)| (*limit_id, limit.limit.max, limit.limit.window)).collect()
     }
 }
 
@@ -115,13 +208,4 @@ pub(super) fn value_labels(rule: &Rule, entries: &[Entry<'_>]) -> Labels {
     };
     let levels: Vec<_> = rule.levels.iter().zip(entries).map(text).collect();
     Labels::new(&rule.domain, &levels)
-}
-
-/// The buckets of `new` whose rate differs from that in `old`, by id: their states have the old rate.
-pub(super) fn changed_rates(old: &Plan, new: &Plan) -> HashMap<LimitId, Limit, ahash::RandomState> {
-    let before: HashMap<_, _, ahash::RandomState> = old.buckets().collect();
-    let rate = |limit: &Limit| (limit.max, limit.window);
-    let changed =
-        |(limit_id, limit): &(LimitId, Limit)| before.get(limit_id).is_some_and(|old| rate(old) != rate(limit));
-    new.buckets().filter(changed).collect()
 }

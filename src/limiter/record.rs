@@ -3,11 +3,11 @@
 use super::check::Descriptor;
 use super::evaluation::Evaluation;
 use super::outcome::Outcomes;
-use super::plan::value_labels;
+use super::plan::{InForce, value_labels};
 use super::resolve::{Limited, Resolved};
 use super::series_key;
 use crate::engine::Outcome;
-use crate::rules::{Entry, Rule};
+use crate::rules::Entry;
 use crate::store::CounterKeys;
 use crate::usage::{Counts, Labels, Recorded, Series, Slot};
 
@@ -80,20 +80,21 @@ impl Recorder<'_, '_, '_> {
                     self.count_in(&overrides.counts, None, own);
                 }
             }
-            Resolved::Free(rule, attached) | Resolved::Rule(rule, attached, _) => {
+            Resolved::Free(in_force) | Resolved::Rule(in_force, _) => {
+                let InForce { rule, attached, .. } = in_force;
                 if attached.metrics_by_value {
                     let shown = usage.for_values(&value_labels(rule, &descriptor.entries));
-                    self.count_in(&shown.counts, Some(rule), None);
+                    self.count_in(&shown.counts, Some(in_force), None);
                 }
-                self.count_in(&attached.usage.counts, Some(rule), own);
+                self.count_in(&attached.usage.counts, Some(in_force), own);
             }
         }
     }
 
-    fn count_in(self, counts: &Counts, rule: Option<&Rule>, slot: Option<&Slot>) {
+    fn count_in(self, counts: &Counts, in_force: Option<&InForce<'_>>, slot: Option<&Slot>) {
         let Self { evaluation: Evaluation { check, worker, now, .. }, descriptor, governing } = self;
         let hits = check.hits(descriptor);
-        let shadow = rule.is_some_and(|rule| rule.shadow_mode);
+        let shadow = in_force.is_some_and(|in_force| in_force.shadow_mode);
         match governing {
             _ if descriptor.refund => counts.record_refund(worker, hits),
             Some((limited, outcome)) => {

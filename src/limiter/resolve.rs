@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::check::{Check, Descriptor, Override};
 use super::decision::CurrentLimit;
 use super::keys;
-use super::plan::{Attached, Plan};
+use super::plan::{InForce, Plan};
 use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
 use crate::rules::{Domain, Entry, Rule, RuleLimit};
 use crate::store::{CounterKeys, KeyLocation};
@@ -17,9 +17,9 @@ pub(super) enum Resolved<'v> {
     /// No rule matches.
     Nothing,
     /// A rule that is unlimited, or whose limits are all disabled.
-    Free(&'v Rule, &'v Attached),
+    Free(InForce<'v>),
     /// A rule's limits.
-    Rule(&'v Rule, &'v Attached, SmallVec<[Limited<'v>; 1]>),
+    Rule(InForce<'v>, SmallVec<[Limited<'v>; 1]>),
     /// A request override.
     Override(Limited<'v>),
 }
@@ -29,16 +29,21 @@ impl<'v> Resolved<'v> {
     pub(super) fn limits(&self) -> &[Limited<'v>] {
         match self {
             Self::Nothing | Self::Free(..) => &[],
-            Self::Rule(_, _, limits) => limits,
+            Self::Rule(_, limits) => limits,
             Self::Override(limited) => std::slice::from_ref(limited),
         }
     }
 
     /// The rule that the descriptor matched.
     pub(super) fn rule(&self) -> Option<&'v Rule> {
+        self.in_force().map(|in_force| in_force.rule)
+    }
+
+    /// The rule, as it is in force for the descriptor.
+    pub(super) fn in_force(&self) -> Option<InForce<'v>> {
         match self {
             Self::Nothing | Self::Override(_) => None,
-            Self::Free(rule, _) | Self::Rule(rule, ..) => Some(*rule),
+            Self::Free(in_force) | Self::Rule(in_force, _) => Some(*in_force),
         }
     }
 }
@@ -94,21 +99,24 @@ impl<'v> Resolver<'v> {
     /// The limits of one descriptor, independent of the others.
     pub(super) fn resolve(&mut self, descriptor: &Descriptor<'_>) -> Resolved<'v> {
         let Self { plan, domain, timeout, ref mut keys } = *self;
-        if let Some(limited) =
-            descriptor.limit.and_then(|limit| override_limit(domain, limit, &descriptor.entries, keys))
+        let entries = &descriptor.entries;
+        if let Some(limit) = descriptor.limit
+            && !plan.is_lifted(domain, entries)
+            && let Some(limited) = override_limit(domain, limit, entries, keys)
         {
             return Resolved::Override(limited);
         }
-        let Some(matched) = domain.find(plan.rules().rules(), &descriptor.entries) else { return Resolved::Nothing };
-        let rule = matched.rule;
-        let Some(attached) = plan.attached(rule) else { return Resolved::Nothing };
-        let in_force = |limit: &&RuleLimit| domain.enabled && limit.enabled;
+        let Some(matched) = domain.find(plan.rules().rules(), entries) else { return Resolved::Nothing };
+        let Some(in_force) = plan.in_force(domain, matched.rule, entries) else { return Resolved::Nothing };
+        let InForce { rule, attached, enabled, .. } = in_force;
         let mut limits = SmallVec::new();
-        for (limit, limit_id) in rule.limits.iter().zip(&attached.limit_ids).filter(|(limit, _)| in_force(limit)) {
-            let key = keys::add_rule(keys, *limit_id, rule, &descriptor.entries);
-            limits.push(Limited { source: Source::new(limit, timeout), key });
+        for (limit, limit_id) in rule.limits.iter().zip(&attached.limit_ids) {
+            if enabled && limit.enabled {
+                let key = keys::add_rule(keys, *limit_id, rule, entries);
+                limits.push(Limited { source: Source::new(limit, timeout), key });
+            }
         }
-        if limits.is_empty() { Resolved::Free(rule, attached) } else { Resolved::Rule(rule, attached, limits) }
+        if limits.is_empty() { Resolved::Free(in_force) } else { Resolved::Rule(in_force, limits) }
     }
 
     /// The keys of all counters, after all descriptors are `resolved`, from which replaced limits are dropped.
@@ -165,7 +173,7 @@ fn override_limit<'v>(
 
 fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
     match resolved {
-        Resolved::Free(rule, _) | Resolved::Rule(rule, ..) => &rule.replaces,
+        Resolved::Free(in_force) | Resolved::Rule(in_force, _) => &in_force.rule.replaces,
         Resolved::Nothing | Resolved::Override(_) => &[],
     }
 }
@@ -176,7 +184,7 @@ fn drop_replaced(resolved: &mut [Resolved<'_>]) {
     names.sort_unstable();
     names.dedup();
     for one in resolved {
-        if let Resolved::Rule(_, _, limits) = one {
+        if let Resolved::Rule(_, limits) = one {
             limits.retain(|limited| {
                 let name = limited.current().name;
                 name.is_empty() || names.binary_search(&name).is_err()

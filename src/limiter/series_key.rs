@@ -3,6 +3,7 @@
 use super::check::Descriptor;
 use super::evaluation::Evaluation;
 use super::keys;
+use super::plan::InForce;
 use super::resolve::Resolved;
 use crate::rules::{Entry, Level, Rule};
 use crate::store::CounterKeys;
@@ -18,7 +19,7 @@ pub(super) fn series(
     let Evaluation { check, plan, usage, .. } = evaluation;
     let mut keys = CounterKeys::default();
     match resolved {
-        Resolved::Rule(rule, attached, _) => {
+        Resolved::Rule(InForce { rule, attached, .. }, _) => {
             let key = keys::add_rule_series(&mut keys, attached.fingerprint, rule, &descriptor.entries);
             usage.series(&attached.usage, keys.key(key), || rule_entries(rule, descriptor))
         }

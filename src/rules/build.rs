@@ -1,6 +1,7 @@
 //! Files as written -> domains, their trees and rules.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::alerts::AlertSpec;
 use super::field::Field;
@@ -9,7 +10,7 @@ use super::limit_spec::LimitSpec;
 use super::report::Report;
 use super::spec::{DescriptorSpec, FileSpec};
 use super::tree::{ROOT, Tree};
-use super::{Alert, Charge, ConfigError, Domain, Level, LoadOptions, Response, Rule, RuleSet, Varies};
+use super::{Alert, Charge, ConfigError, Domain, Level, LoadOptions, Origin, Response, Rule, RuleSet, Varies};
 
 /// The configuration that is being built.
 #[derive(Debug, Default)]
@@ -29,6 +30,10 @@ pub(super) struct Builder {
 struct Draft {
     name: String,
     enabled: Option<bool>,
+    /// Where `enabled` is set.
+    enabled_at: Option<Origin>,
+    /// The file that is being added.
+    file: Arc<str>,
     charge: Option<Charge>,
     response: Option<Response>,
     alerts: Vec<Alert>,
@@ -64,6 +69,7 @@ impl Builder {
             Some(at) => self.drafts.get_mut(at).unwrap_or(&mut aside),
             None => &mut aside,
         };
+        draft.file = report.file().into();
         draft.set_keys(&spec, report);
         self.named.extend(draft.add_alerts(std::mem::take(&mut spec.alerts), &name, report));
         let line = spec.domain.line().unwrap_or(1);
@@ -99,6 +105,7 @@ impl Builder {
         let domains = self.drafts.into_iter().map(|draft| Domain {
             name: draft.name,
             enabled: draft.enabled.unwrap_or(true),
+            enabled_at: draft.enabled_at,
             charge: draft.charge.unwrap_or_default(),
             response: draft.response.unwrap_or_default(),
             alerts: draft.alerts,
@@ -139,6 +146,9 @@ impl Draft {
     /// Sets the keys of the top level. Files that share a domain may repeat them, with the same values.
     fn set_keys(&mut self, spec: &FileSpec, report: &mut Report<'_>) {
         set("enabled", &mut self.enabled, &spec.enabled, &self.name, report);
+        if let Some(line) = spec.enabled.line() {
+            self.enabled_at = Some(Origin { file: Arc::clone(&self.file), line });
+        }
         set("charge", &mut self.charge, &spec.charge, &self.name, report);
         set("response", &mut self.response, &spec.response, &self.name, report);
         set("usage", &mut self.usage_by, &spec.usage_by, &self.name, report);
@@ -212,7 +222,7 @@ impl Draft {
         if self.charge != Some(Charge::AllOrNothing) {
             descriptor.rate_limit.iter().for_each(|limit| limit.warn_where_banned(report));
         }
-        let rule = rule(descriptor, &self.name, &path, &levels, rules.len(), report);
+        let rule = rule(descriptor, &self.name, &path, &levels, rules.len(), &self.file, report);
         let node = self.tree.detached(rule.as_ref().map(|rule| rule.index));
         rules.extend(rule);
         if let Some(level) = levels.last().filter(|_| is_new) {
@@ -297,6 +307,7 @@ fn rule(
     path: &str,
     levels: &[Level],
     index: usize,
+    file: &Arc<str>,
     report: &mut Report<'_>,
 ) -> Option<Rule> {
     if let (Some(_), Some(line)) = (&descriptor.rate_limit, descriptor.rate_limits.line()) {
@@ -328,8 +339,11 @@ fn rule(
         quota_mode: descriptor.quota_mode.is_set(),
         detailed_metric: descriptor.detailed_metric.is_set(),
         metadata: descriptor.metadata.take(),
+        file: file.clone(),
+        shadow_line: descriptor.shadow_mode.line(),
+        blocks: specs.into(),
     };
-    add_limits(&mut rule, &specs, report);
+    add_limits(&mut rule, report);
     if rule.unlimited {
         descriptor.detailed_metric = Field::Absent;
         warn_about_flags(&descriptor, "this descriptor is unlimited", report);
@@ -351,14 +365,15 @@ fn warn_about_flags(descriptor: &DescriptorSpec, why: &str, report: &mut Report<
     }
 }
 
-/// A disabled block is checked like any other, but it neither makes the rule unlimited nor replaces other limits.
-fn add_limits(rule: &mut Rule, specs: &[LimitSpec], report: &mut Report<'_>) {
-    for spec in specs {
+/// Adds the limits of the rule's blocks. A disabled block is checked like any other, but it neither makes the rule unlimited nor replaces other limits.
+pub(super) fn add_limits(rule: &mut Rule, report: &mut Report<'_>) {
+    let blocks = Arc::clone(&rule.blocks);
+    for (spec, place) in blocks.iter().zip(1..) {
         let replaced = spec.replaced(report);
         if spec.is_enabled() {
             rule.replaces.extend(replaced);
         }
-        match spec.build(report) {
+        match spec.build(place, report) {
             Some(Block::Limited(limit)) => rule.limits.push(limit),
             Some(Block::Unlimited) => {
                 rule.unlimited |= spec.is_enabled();

@@ -24,8 +24,8 @@ impl LimitSpec {
         self.enabled.given().copied().unwrap_or(true)
     }
 
-    /// The limit of the block; `None` if the block has errors, which have been reported.
-    pub(super) fn build(&self, report: &mut Report<'_>) -> Option<Block> {
+    /// The limit of the block, which is the rule's limit number `place`; `None` if the block has errors, which have been reported.
+    pub(super) fn build(&self, place: usize, report: &mut Report<'_>) -> Option<Block> {
         let period = self.window(report);
         let algorithm = self.algorithm(report);
         let name = self.name.given().cloned().unwrap_or_default();
@@ -57,7 +57,14 @@ impl LimitSpec {
             ban: self.ban.given().copied(),
             count_denied: self.counts_denied(algorithm),
         };
-        Some(Block::Limited(RuleLimit { name, enabled: self.is_enabled(), requests_per_unit: max, period, limit }))
+        Some(Block::Limited(RuleLimit {
+            place,
+            name,
+            enabled: self.is_enabled(),
+            requests_per_unit: max,
+            period,
+            limit,
+        }))
     }
 
     fn counts_denied(&self, algorithm: Algorithm) -> CountDenied {

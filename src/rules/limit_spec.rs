@@ -69,7 +69,7 @@ impl LimitSpec {
         true
     }
 
-    fn take_pair(&mut self, key: &str, value: &Node, report: &mut Report<'_>) {
+    pub(super) fn take_pair(&mut self, key: &str, value: &Node, report: &mut Report<'_>) {
         match key {
             "unit" => self.unit = field::text(value, report),
             "requests_per_unit" => self.requests = field::requests(value, report),

@@ -16,6 +16,9 @@ mod lifted;
 mod limit_build;
 mod limit_spec;
 mod metadata;
+mod nearest;
+mod origin;
+mod overlay;
 mod own;
 mod pattern;
 mod period;
@@ -34,6 +37,10 @@ mod yaml;
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
 pub use changes::{Changes, changes};
 pub use lifted::{Lift, Lifted, LiftedCounts};
+pub use origin::Origin;
+pub use overlay::{
+    Assignment, ByEntries, ConfiguredValue, DomainOverlay, Inactive, Overlay, RuleCase, RuleOverlay, Scope, ScopeTarget, SettingName, Switches,
+};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};

@@ -55,6 +55,11 @@ impl Text for Joined<'_> {
     }
 }
 
+/// Whether a configured value, which may be a pattern, matches a text.
+pub(super) fn matches(configured: &str, text: &str) -> bool {
+    configured == text || Pattern::new(configured).is_some_and(|pattern| pattern.matches(text.as_bytes()))
+}
+
 impl Pattern {
     /// The pattern of a text; `None` if it has no `*`.
     pub(super) fn new(text: &str) -> Option<Self> {

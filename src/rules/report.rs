@@ -21,6 +21,11 @@ impl<'f> Report<'f> {
         Self { file, errors: Vec::new(), warnings: Vec::new(), omitted: 0 }
     }
 
+    /// The name of the file.
+    pub(super) fn file(&self) -> &'f str {
+        self.file
+    }
+
     /// Adds an error, which makes the file unusable.
     pub(super) fn error(&mut self, line: usize, message: impl Into<String>) {
         if self.errors.len() < MAX_REPORTED {

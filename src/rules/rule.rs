@@ -1,5 +1,8 @@
 //! A rule: one node of the configuration that carries a limit.
 
+use std::sync::Arc;
+
+use super::limit_spec::LimitSpec;
 use super::Period;
 use crate::engine::Limit;
 
@@ -31,6 +34,12 @@ pub struct Rule {
     pub detailed_metric: bool,
     /// Returned in `dynamic_metadata` when the descriptor passes; a JSON object.
     pub metadata: Option<serde_json::Value>,
+    /// The file that it is in.
+    pub(super) file: Arc<str>,
+    /// The line of `shadow_mode`, if it is set.
+    pub(super) shadow_line: Option<usize>,
+    /// The blocks of its limits as written, from which settings derive limits with other values.
+    pub(super) blocks: Arc<[LimitSpec]>,
 }
 
 impl Rule {
@@ -44,6 +53,8 @@ impl Rule {
 /// One of a rule's limits.
 #[derive(Clone, Debug)]
 pub struct RuleLimit {
+    /// The place among the limits of the rule as written, from 1.
+    pub place: usize,
     /// `name`, returned in `current_limit.name`; empty if it has none.
     pub name: String,
     /// False: the limit is ignored (but the rule's usage is still counted).

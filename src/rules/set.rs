@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::tree::Tree;
-use super::{Alert, ConfigError, Response, Rule};
+use super::{Alert, ConfigError, Origin, Response, Rule};
 
 /// One entry of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,13 @@ pub struct Entry<'a> {
     pub key: std::borrow::Cow<'a, str>,
     /// The value, such as `acme`.
     pub value: std::borrow::Cow<'a, str>,
+}
+
+impl<'a> Entry<'a> {
+    /// Pairs of keys and values as entries.
+    pub fn borrowed(pairs: &'a [(String, String)]) -> Vec<Self> {
+        pairs.iter().map(|(key, value)| Self { key: key.into(), value: value.into() }).collect()
+    }
 }
 
 /// The content of a whole configuration.
@@ -72,6 +79,8 @@ pub struct Domain {
     pub name: String,
     /// False: no rule of the domain limits anything.
     pub enabled: bool,
+    /// Where `enabled` is set.
+    pub(super) enabled_at: Option<Origin>,
     /// How the descriptors of one check are charged.
     pub charge: Charge,
     /// The parts of answers besides the decision.

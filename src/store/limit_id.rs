@@ -85,6 +85,15 @@ impl LimitIds {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
+    /// The ids of limits in addition to those of the last configuration.
+    pub fn add(&self, limits: &[LimitDescription]) -> Vec<LimitId> {
+        let _assigning = self.assigning.lock();
+        let mut table = LimitTable::clone(&self.table.load());
+        let ids = limits.iter().map(|limit| table.add(limit.digest(), limit)).collect();
+        self.table.store(Arc::new(table));
+        ids
+    }
+
     /// The limits and their ids after the last load. Cost: no lock.
     pub fn table(&self) -> Arc<LimitTable> {
         self.table.load_full()

@@ -1,6 +1,5 @@
 //! The sweep: frees counters that equal fresh ones, one stripe at a time, so that no decision waits long.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -70,14 +69,15 @@ impl Memory {
         if occupancy.bytes > occupancy.budget_bytes / 2 { Duration::ZERO } else { PASS / STEPS_PER_PASS }
     }
 
-    /// Updates the counters of limits that a new configuration changed, as a charge at `now` would.
+    /// Updates the counters of limits that a new configuration changed, as a charge at `now` would. `changed` returns the new
+    /// limit of a counter, from the limit's id and the key.
     ///
     /// Otherwise a bucket without checks would continue to fill at its old rate. Cost: a pass over all counters, with one shard
     /// locked at a time.
-    pub fn bring_up_to_date(&self, now: Timestamp, changed: &HashMap<LimitId, Limit, ahash::RandomState>) {
+    pub fn bring_up_to_date(&self, now: Timestamp, changed: impl Fn(LimitId, &[u8]) -> Option<Limit>) {
         self.cells.visit(|name, cell| {
-            if let Some(limit) = LimitId::from_key(name).and_then(|limit_id| changed.get(&limit_id)) {
-                *cell = engine::step(limit, *cell, now, Op::Charge(0)).1;
+            if let Some(limit) = LimitId::from_key(name).and_then(|limit_id| changed(limit_id, name)) {
+                *cell = engine::step(&limit, *cell, now, Op::Charge(0)).1;
             }
         });
     }

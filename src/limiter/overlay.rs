@@ -1,0 +1,159 @@
+//! Settings over the rules, with the ids of their limits.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::keys;
+use super::plan::{Attached, InForce};
+use crate::rules::{Domain, Entry, Overlay, Rule, RuleCase, RuleOverlay, Switches};
+use crate::store::{LimitDescription, LimitId, LimitIds, LimitKind};
+
+/// An overlay prepared for decisions.
+#[derive(Debug)]
+pub(super) struct PlanOverlay {
+    overlay: Overlay,
+    /// By the index of the rule.
+    rules: Vec<Option<Arc<AttachedOverlay>>>,
+}
+
+/// What is set for a rule, with what its cases need in addition.
+#[derive(Debug)]
+struct AttachedOverlay {
+    source: Arc<RuleOverlay>,
+    whole: Attached,
+    cases: Vec<Attached>,
+    /// Limits that only settings have, with their places.
+    places: Vec<(LimitId, usize)>,
+}
+
+impl PlanOverlay {
+    /// Prepares an overlay of `rules`, which need `attached` in addition. `before` is an overlay of the same rules: what it has
+    /// prepared is used again.
+    pub(super) fn new(
+        overlay: &Overlay,
+        rules: &[Rule],
+        attached: &[Attached],
+        before: Option<&Self>,
+        limit_ids: &LimitIds,
+    ) -> Self {
+        let mut prepared = vec![None; rules.len()];
+        for (index, source) in overlay.rules() {
+            let known = before.and_then(|before| before.rules.get(index)?.as_ref());
+            let known = known.filter(|known| Arc::ptr_eq(&known.source, source));
+            let (Some(slot), Some(rule), Some(base)) = (prepared.get_mut(index), rules.get(index), attached.get(index))
+            else {
+                continue;
+            };
+            *slot = Some(known.map_or_else(
+                || Arc::new(AttachedOverlay::new(source, rule, base, limit_ids)),
+                Arc::clone,
+            ));
+        }
+        Self { overlay: overlay.clone(), rules: prepared }
+    }
+
+    pub(super) fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    /// The rule as it is in force for a descriptor. The narrower scope wins, except that what is off stays off.
+    pub(super) fn in_force<'v>(
+        &'v self,
+        domain: &Domain,
+        configured: InForce<'v>,
+        entries: &[Entry<'_>],
+    ) -> InForce<'v> {
+        let switches = self.switches(domain, entries);
+        let mut in_force = configured;
+        let mut shadow_mode = None;
+        if let Some(Some(overlay)) = self.rules.get(configured.rule.index) {
+            let (case, attached) = overlay.find(entries);
+            (in_force.rule, in_force.attached, shadow_mode) = (&case.rule, attached, case.shadow_mode);
+        }
+        in_force.enabled = switches.enabled.unwrap_or(configured.enabled);
+        in_force.shadow_mode = shadow_mode.or(switches.shadow_mode).unwrap_or(configured.shadow_mode);
+        in_force
+    }
+
+    /// The switches of the domain and of everything, for a descriptor.
+    pub(super) fn switches(&self, domain: &Domain, entries: &[Entry<'_>]) -> Switches {
+        let everything = self.overlay.everything;
+        let narrow = self.overlay.domain(&domain.name).map(|domain| domain.switches(entries)).unwrap_or_default();
+        let enabled = if everything.enabled == Some(false) { Some(false) } else { narrow.enabled };
+        Switches { enabled, shadow_mode: narrow.shadow_mode.or(everything.shadow_mode) }
+    }
+
+    /// The index of the rule and the place of a limit that only settings have.
+    pub(super) fn place(&self, limit_id: LimitId) -> Option<(usize, usize)> {
+        let set = self.overlay.rules().filter_map(|(index, _)| Some((index, self.rules.get(index)?.as_ref()?)));
+        let mut places = set.flat_map(|(index, overlay)| overlay.places.iter().map(move |place| (index, *place)));
+        places.find(|(_, (known, _))| *known == limit_id).map(|(index, (_, place))| (index, place))
+    }
+
+    /// Every rule with values of settings.
+    pub(super) fn rules(&self) -> impl Iterator<Item = (&Rule, &Attached)> {
+        self.rules.iter().flatten().flat_map(|overlay| {
+            let cases = overlay.source.cases().iter().zip(&overlay.cases);
+            let cases = cases.map(|(case, attached)| (&case.rule, attached));
+            std::iter::once((&overlay.source.whole().rule, &overlay.whole)).chain(cases)
+        })
+    }
+}
+
+impl AttachedOverlay {
+    fn new(source: &Arc<RuleOverlay>, rule: &Rule, base: &Attached, limit_ids: &LimitIds) -> Self {
+        let mut places = HashSet::new();
+        let mut attach = |case: &RuleCase| {
+            let attached = attach(&case.rule, rule, base, limit_ids);
+            let ids = attached.limit_ids.iter().zip(&case.rule.limits).map(|(id, limit)| (*id, limit.place));
+            places.extend(ids.filter(|(id, _)| !base.limit_ids.contains(id)));
+            attached
+        };
+        let whole = attach(source.whole());
+        let cases = source.cases().iter().map(|case| attach(case)).collect();
+        Self { source: Arc::clone(source), whole, cases, places: places.into_iter().collect() }
+    }
+
+    fn find(&self, entries: &[Entry<'_>]) -> (&RuleCase, &Attached) {
+        let found = self.source.find(entries).and_then(|index| {
+            Some((&**self.source.cases().get(index)?, self.cases.get(index)?))
+        });
+        found.unwrap_or((self.source.whole(), &self.whole))
+    }
+}
+
+/// What a rule with values of settings needs. Its limits have the ids of the configured ones, unless the meaning of their
+/// counters has changed.
+fn attach(set: &Rule, configured: &Rule, base: &Attached, limit_ids: &LimitIds) -> Attached {
+    let same = |place: usize, kind: LimitKind| {
+        let mut limits = configured.limits.iter().zip(&base.limit_ids);
+        limits.find(|(limit, _)| limit.place == place && LimitKind::from(&limit.limit) == kind).map(|(_, id)| *id)
+    };
+    let known: Option<_> =
+        set.limits.iter().map(|limit| same(limit.place, LimitKind::from(&limit.limit))).collect();
+    let limit_ids = known.unwrap_or_else(|| {
+        let described = describe(set, configured);
+        let ids = limit_ids.add(&described);
+        let limits = set.limits.iter().zip(ids);
+        limits.map(|(limit, id)| same(limit.place, LimitKind::from(&limit.limit)).unwrap_or(id)).collect()
+    });
+    Attached { limit_ids, ..base.clone() }
+}
+
+/// Descriptions of the limits. Of those whose kind the configuration does not have at their place, each has the lowest ordinal
+/// that no other limit of the rule has.
+fn describe(set: &Rule, configured: &Rule) -> Vec<LimitDescription> {
+    let description = keys::describe(configured);
+    let known = keys::describe_limits(configured, &description);
+    let mut taken: HashMap<(LimitKind, u32), usize> =
+        known.iter().zip(&configured.limits).map(|(limit, at)| ((limit.kind, limit.ordinal), at.place)).collect();
+    let describe = |limit: &crate::rules::RuleLimit| {
+        let kind = LimitKind::from(&limit.limit);
+        let ordinals = 1..=u32::MAX;
+        let is_free = |ordinal: &u32| taken.get(&(kind, *ordinal)).is_none_or(|place| *place == limit.place);
+        let ordinal = ordinals.clone().find(is_free).unwrap_or(u32::MAX);
+        taken.insert((kind, ordinal), limit.place);
+        LimitDescription { rule: Arc::clone(&description), kind, ordinal }
+    };
+    set.limits.iter().map(describe).collect()
+}

@@ -1,0 +1,119 @@
+//! Settings of a domain, and of everything: switches.
+
+use super::{Assignment, ByEntries, Inactive, MAX_KEY_SETS, SettingName};
+use crate::rules::report::Report;
+use crate::rules::{Entry, own, yaml};
+
+/// What is set; `None`: nothing, so the wider scope counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// False: nothing is limited.
+    pub enabled: Option<bool>,
+    /// True: what is over a limit is admitted.
+    pub shadow_mode: Option<bool>,
+}
+
+/// What is set for a domain.
+#[derive(Clone, Debug, Default)]
+pub struct DomainOverlay {
+    /// For all of its checks.
+    pub whole: Switches,
+    by_entry: ByEntries<Narrow>,
+}
+
+/// What is set for checks with certain entries.
+#[derive(Clone, Copy, Debug, Default)]
+struct Narrow {
+    switches: Switches,
+    /// The number of entries, and when `shadow_mode` was set: the largest wins.
+    rank: (usize, u64),
+}
+
+impl DomainOverlay {
+    pub(super) fn new(assignments: &[&Assignment], inactive: &mut Vec<Inactive>) -> Self {
+        let mut overlay = Self::default();
+        for assignment in assignments {
+            let entries = &assignment.scope.entries;
+            if entries.is_empty() {
+                set(&mut overlay.whole, assignment, inactive);
+                continue;
+            }
+            let Some(narrow) = overlay.by_entry.entry(entries, Narrow::default) else {
+                let why = format!("settings of a domain have at most {MAX_KEY_SETS} combinations of entry keys: unset some");
+                inactive.push(assignment.inactive(&why));
+                continue;
+            };
+            set(&mut narrow.switches, assignment, inactive);
+            narrow.rank = narrow.rank.max((entries.len(), assignment.order));
+        }
+        overlay
+    }
+
+    /// The switches for a descriptor with these entries: `enabled` is false if any scope says so.
+    pub fn switches(&self, entries: &[Entry<'_>]) -> Switches {
+        if self.by_entry.is_empty() { self.whole } else { self.combined(self.by_entry.matching(entries)) }
+    }
+
+    fn combined<'n>(&self, matching: impl Iterator<Item = &'n Narrow>) -> Switches {
+        let (mut combined, mut rank) = (self.whole, (0, 0));
+        for narrow in matching {
+            if narrow.switches.enabled == Some(false) {
+                combined.enabled = Some(false);
+            }
+            if narrow.switches.shadow_mode.is_some() && narrow.rank >= rank {
+                (combined.shadow_mode, rank) = (narrow.switches.shadow_mode, narrow.rank);
+            }
+        }
+        combined
+    }
+}
+
+/// The switches of everything.
+pub(super) fn everything(assignments: &[&Assignment], inactive: &mut Vec<Inactive>) -> Switches {
+    let mut switches = Switches::default();
+    for assignment in assignments {
+        set(&mut switches, assignment, inactive);
+    }
+    switches
+}
+
+fn set(switches: &mut Switches, assignment: &Assignment, inactive: &mut Vec<Inactive>) {
+    match flag(assignment) {
+        Ok(value) if assignment.name == SettingName::Enabled => switches.enabled = Some(value),
+        Ok(value) => switches.shadow_mode = Some(value),
+        Err(why) => inactive.push(assignment.inactive(&why)),
+    }
+}
+
+/// The value of a switch.
+pub(super) fn flag(assignment: &Assignment) -> Result<bool, String> {
+    let node = node(assignment)?;
+    let mut report = Report::new("");
+    let flag = own::flag(&node, assignment.name.name(), &mut report);
+    flag.given().copied().ok_or_else(|| errors(report))
+}
+
+/// The value as a node of a file.
+pub(super) fn node(assignment: &Assignment) -> Result<yaml::Node, String> {
+    let Assignment { name, value, .. } = assignment;
+    if value.len() > MAX_VALUE_BYTES {
+        return Err(format!("the value of '{name}' is at most {MAX_VALUE_BYTES} bytes long"));
+    }
+    match yaml::read(value.as_bytes()) {
+        Ok(document) if document.root.is_null() || document.more.is_some() => {
+            Err(format!("'{name}' needs one value"))
+        }
+        Ok(document) => Ok(document.root),
+        Err(yaml::Fault { cause, .. }) => Err(format!("the value of '{name}' cannot be read: {cause}")),
+    }
+}
+
+/// The errors of a report, in one line.
+pub(super) fn errors(report: Report<'_>) -> String {
+    let (errors, _) = report.finish();
+    let messages: Vec<_> = errors.iter().map(|error| error.message.lines().map(str::trim).collect::<Vec<_>>()).collect();
+    messages.iter().map(|lines| lines.join(" ")).collect::<Vec<_>>().join("; ")
+}
+
+/// A value is a number, a length of time, or a small map.
+const MAX_VALUE_BYTES: usize = 200;
