@@ -31,6 +31,7 @@ pub mod units;
 pub(crate) mod alerts;
 pub(crate) mod config;
 pub(crate) mod history;
+pub(crate) mod operations;
 pub mod telemetry;
 
 // Sockets, HTTP/2, and the process.

@@ -1,14 +1,17 @@
 //! Puts a configuration in force, and logs what it changes.
 
+use std::sync::Arc;
+
 use crate::limiter::{Limiter, View};
-use crate::rules::{self, Changes, RuleSet};
+use crate::rules::{self, Changes, Overlay, RuleSet};
 use crate::sanitize::sanitize_within;
 use crate::units::Timestamp;
 
-/// Replaces the rules in force, and logs the differences, except at the first load.
-pub(super) fn replace(limiter: &Limiter, now: Timestamp, rules: RuleSet) {
-    let changes = limiter.view().as_ref().and_then(View::rules).map(|before| rules::changes(before, &rules));
-    limiter.replace_rules(now, rules);
+/// Puts rules and settings in force, and logs the differences of the rules, except at the first load.
+pub(super) fn replace(limiter: &Limiter, now: Timestamp, rules: &Arc<RuleSet>, overlay: &Overlay) {
+    let is_other = |before: &&RuleSet| !std::ptr::eq(*before, &**rules);
+    let changes = limiter.view().as_ref().and_then(View::rules).filter(is_other).map(|before| rules::changes(before, rules));
+    limiter.put_in_force(now, Arc::clone(rules), overlay);
     if let Some(changes) = changes {
         log(&changes);
     }

@@ -1,4 +1,4 @@
-//! The maintenance thread: frees expired counters, keeps the clock in step with the wall clock, and renews the number of
+//! The maintenance thread: frees expired counters, removes expired settings, keeps the clock in step with the wall clock, and renews the number of
 //! denials that listeners may receive.
 
 use std::io;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::limiter::Limiter;
+use crate::operations::Operations;
 use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Worker};
 use crate::usage::TICK_MS;
@@ -14,13 +15,14 @@ use crate::usage::TICK_MS;
 ///
 /// # Errors
 /// The system cannot start another thread.
-pub(super) fn start(limiter: Arc<Limiter>, clock: Arc<Clock>) -> io::Result<Worker> {
-    Worker::spawn("tidegate-sweep", move |stop| run(&limiter, &clock, stop))
+pub(super) fn start(limiter: Arc<Limiter>, clock: Arc<Clock>, operations: Arc<Operations>) -> io::Result<Worker> {
+    Worker::spawn("tidegate-sweep", move |stop| run(&limiter, &clock, &operations, stop))
 }
 
-fn run(limiter: &Limiter, clock: &Clock, stop: &Stop) {
+fn run(limiter: &Limiter, clock: &Clock, operations: &Operations, stop: &Stop) {
     loop {
         clock.follow();
+        operations.expire();
         limiter.usage().denials().tick();
         let rest = limiter.store().sweep_step(clock.now());
         if stop.wait(rest.clamp(LEAST_REST, MOST_REST)) == Wait::Stopped {

@@ -19,6 +19,7 @@ use crate::history::{DataDir, DataDirError};
 use crate::http::RenderMetrics;
 use crate::limiter::WorkerSlot;
 use crate::net::{BindError, Server};
+use crate::operations::JournalError;
 use crate::rls::{Context, Workers};
 use crate::runtime::lifecycle::{Phase, Request, Signals};
 use crate::runtime::threads;
@@ -44,6 +45,9 @@ pub(crate) enum AppError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The stored settings cannot be used.
+    #[error("cannot use the stored settings: {0}")]
+    Journal(#[from] JournalError),
     /// The environment configures telemetry that cannot be exported.
     #[error(transparent)]
     Telemetry(#[from] OtlpError),
@@ -151,7 +155,11 @@ impl<'a> App<'a> {
         let workers = Workers::start(sockets, &Context { service, connection_limit: connection_limit.grpc })?;
         let threads = Threads {
             _watch: process.config.watch(Pace::default())?,
-            _sweeper: maintenance::start(Arc::clone(&process.limiter), Arc::clone(&process.clock))?,
+            _sweeper: maintenance::start(
+                Arc::clone(&process.limiter),
+                Arc::clone(&process.clock),
+                Arc::clone(&process.operations),
+            )?,
             _recorder: recorder,
             _data_dir: data_dir,
             _alerts: alerts,

@@ -10,16 +10,18 @@ use super::{AppError, in_force};
 use crate::admin::{Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::usage_service::usage_service_server;
-use crate::config::{Loaded, Reloader, Source};
+use crate::config::{Loaded, Publisher, Reloader, Source};
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
 use crate::limiter::{self, Limiter, WorkerSlot};
 use crate::net::PartialBytes;
+use crate::operations::{Journal, Operations, open_journal};
+use crate::rules::{Overlay, RuleSet};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
-use crate::settings::{Settings, WhenFull};
+use crate::settings::{Settings, SettingsMode, WhenFull};
 use crate::store;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::denial_log::DenialLogger;
@@ -30,6 +32,7 @@ pub(super) struct Process {
     pub(super) limiter: Arc<Limiter>,
     pub(super) clock: Arc<Clock>,
     pub(super) config: Arc<Reloader>,
+    pub(super) operations: Arc<Operations>,
     pub(super) history: Arc<History>,
     pub(super) lifecycle: Lifecycle,
     pub(super) delayed: DelayedReplies,
@@ -42,11 +45,20 @@ impl Process {
     pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config.0, settings.load_options());
+        let journal = data_dir.map(|dir| open_journal(dir.settings(), clock.now())).transpose()?;
+        let stored = journal.as_ref().map(Journal::settings).transpose()?.unwrap_or_default();
         let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
-        let apply = move |rules| in_force::replace(&replaced, clock_of_reloads.now(), rules);
-        let config = Reloader::new(source, Arc::clone(&clock), apply);
+        let apply = move |rules: &Arc<RuleSet>, overlay: &Overlay| {
+            in_force::replace(&replaced, clock_of_reloads.now(), rules, overlay);
+        };
+        let publisher = Arc::new(Publisher::new(stored, apply));
+        let config = Reloader::new(source, Arc::clone(&clock), Arc::clone(&publisher));
         let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
         let loaded = config.load()?;
+        let read_only = settings.limits.settings == SettingsMode::ReadOnly;
+        let operations =
+            Operations::new(publisher, Arc::clone(&limiter), Arc::clone(&clock), journal, read_only);
+        let operations = Arc::new(operations);
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
@@ -55,7 +67,8 @@ impl Process {
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        Ok((Self { limiter, clock, config, history, lifecycle, delayed, observers, times, instance }, loaded, recorder))
+        let process = Self { limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
+        Ok((process, loaded, recorder))
     }
 
     /// Where the metrics get their values.

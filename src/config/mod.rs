@@ -1,7 +1,7 @@
 //! Where the rules come from, and how they come into force; what is in them is the business of [`rules`](crate::rules).
 //!
 //! ```text
-//! Source --read--> files --rules::load--> RuleSet --Publisher--> limiter
+//! Source --read--> files --rules::load--> RuleSet --Publisher + settings--> limiter
 //!    ^                                                 |
 //!    '------ Watch: something changed                  '--> ReloadStatus: metrics, /readyz
 //! ```
@@ -12,7 +12,11 @@
 mod files;
 mod publish;
 mod reload;
+mod settings;
 
 pub(crate) use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, Watch};
-pub(crate) use publish::{Loaded, ReloadStatus};
+pub(crate) use publish::{Loaded, Publisher, ReloadStatus};
 pub(crate) use reload::{LoadError, Reloader, warnings};
+pub(crate) use settings::{
+    MAX_LENGTH, MAX_REASON_BYTES, Setting, SettingChange, SettingError, SettingsBook, ValueSource,
+};

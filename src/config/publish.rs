@@ -1,20 +1,34 @@
-//! Puts configurations in force, whatever source they come from, and keeps how that went.
+//! Puts configurations and settings in force, whatever source they come from, and keeps how that went.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::rules::{LiftedCounts, RuleSet};
+use super::settings::{EffectiveValue, Setting, SettingChange, SettingError, SettingsBook};
+use crate::rules::{LiftedCounts, Overlay, RuleSet, Scope, SettingName};
+use crate::units::Timestamp;
 
-/// The one place from which configurations come into force, numbered and whole.
+/// The one place from which configurations and settings come into force, as one value.
 ///
 /// A source of rules (files; others may follow) loads, and hands over what it loaded, or its errors.
 pub(crate) struct Publisher {
     status: ArcSwap<ReloadStatus>,
-    apply: Mutex<Box<dyn FnMut(RuleSet) + Send>>,
+    state: Mutex<State>,
+    /// When the next setting expires, in nanoseconds since the epoch: most of the time nothing is due.
+    next_expiry_ns: AtomicU64,
 }
+
+/// What is in force, and how it is put there.
+struct State {
+    apply: Box<Apply>,
+    rules: Option<Arc<RuleSet>>,
+    settings: SettingsBook,
+}
+
+type Apply = dyn FnMut(&Arc<RuleSet>, &Overlay) + Send;
 
 /// How loading has gone so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,10 +66,12 @@ pub(crate) struct Loaded {
 }
 
 impl Publisher {
-    /// Nothing is in force yet. `apply` receives each configuration, usually to
-    /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
-    pub(crate) fn new(apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
-        Self { status: ArcSwap::default(), apply: Mutex::new(Box::new(apply)) }
+    /// Nothing is in force yet. `apply` receives each configuration with its settings, usually to
+    /// [put them in force](crate::limiter::Limiter::put_in_force); it must not call back.
+    pub(crate) fn new(settings: SettingsBook, apply: impl FnMut(&Arc<RuleSet>, &Overlay) + Send + 'static) -> Self {
+        let next_expiry_ns = AtomicU64::new(expiry_ns(&settings));
+        let state = State { apply: Box::new(apply), rules: None, settings };
+        Self { status: ArcSwap::default(), state: Mutex::new(state), next_expiry_ns }
     }
 
     /// How loading has gone so far. Cost: one atomic load; never waits.
@@ -63,9 +79,10 @@ impl Publisher {
         self.status.load_full()
     }
 
-    /// Puts the rules of that many files in force.
+    /// Puts the rules of that many files in force, and the settings over them.
     pub(crate) fn publish(&self, files: usize, rules: RuleSet) -> Loaded {
-        let mut apply = self.apply.lock();
+        let rules = Arc::new(rules);
+        let mut state = self.state.lock();
         let before = self.status.load();
         let loaded = Loaded {
             generation: before.generation + 1,
@@ -74,7 +91,9 @@ impl Publisher {
             rules: rules.rules().len(),
             lifted: rules.lifted_counts(),
         };
-        apply(rules);
+        state.settings.lay_over(&rules);
+        state.rules = Some(rules);
+        state.apply();
         self.status.store(Arc::new(ReloadStatus {
             generation: loaded.generation,
             last_error: None,
@@ -86,12 +105,105 @@ impl Publisher {
 
     /// Counts a load that failed; the configuration in force stays.
     pub(crate) fn reject(&self, errors: Vec<String>) {
-        let _one_at_a_time = self.apply.lock();
+        let _one_at_a_time = self.state.lock();
         let mut status = ReloadStatus::clone(&self.status.load());
         status.failures += 1;
         status.last_error = Some(FailedLoad { errors });
         self.status.store(Arc::new(status));
     }
+
+    /// Sets a value, which takes effect between two checks. `keep` is called with the setting before anything else can change.
+    /// Returns the setting, and the value that was effective before.
+    ///
+    /// # Errors
+    /// The setting would have no effect, or there are too many. Then nothing has changed.
+    pub(crate) fn set(
+        &self,
+        now: Timestamp,
+        change: SettingChange,
+        keep: impl FnOnce(&Setting, &str),
+    ) -> Result<(Setting, String), SettingError> {
+        let mut state = self.state.lock();
+        let rules = state.rules.clone().ok_or(SettingError::NoRules)?;
+        let before = state.settings.effective(&rules, &change.scope, change.name)?.value;
+        let (setting, _replaced) = state.settings.set(&rules, now, change)?;
+        state.apply();
+        self.note_expiry(&state);
+        keep(&setting, &before);
+        Ok((setting, before))
+    }
+
+    /// Removes a setting. `keep` is called with it before anything else can change. Returns it, and the value that is effective
+    /// now.
+    ///
+    /// # Errors
+    /// There is no such setting.
+    pub(crate) fn unset(
+        &self,
+        scope: &Scope,
+        name: SettingName,
+        keep: impl FnOnce(&Setting, &str),
+    ) -> Result<(Setting, String), SettingError> {
+        let mut state = self.state.lock();
+        let rules = state.rules.clone().ok_or(SettingError::NoRules)?;
+        let setting = state.settings.unset(&rules, scope, name)?;
+        state.apply();
+        self.note_expiry(&state);
+        // A setting whose rule has vanished can still be removed; then there is no value.
+        let value = state.settings.effective(&rules, scope, name).map(|now| now.value).unwrap_or_default();
+        keep(&setting, &value);
+        Ok((setting, value))
+    }
+
+    /// Removes the settings that have expired. `keep` is called with each. Cost: one atomic load if there is none.
+    pub(crate) fn expire(&self, now: Timestamp, mut keep: impl FnMut(&Setting, &str)) {
+        if now.as_ns() < self.next_expiry_ns.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.state.lock();
+        let Some(rules) = state.rules.clone() else { return };
+        let expired = state.settings.expire(&rules, now);
+        if !expired.is_empty() {
+            state.apply();
+        }
+        self.note_expiry(&state);
+        for setting in &expired {
+            let value = state.settings.effective(&rules, &setting.scope, setting.name);
+            keep(setting, &value.map(|now| now.value).unwrap_or_default());
+        }
+    }
+
+    /// The effective value of a name in a scope.
+    ///
+    /// # Errors
+    /// The scope does not fit the rules in force.
+    pub(crate) fn effective(&self, scope: &Scope, name: SettingName) -> Result<EffectiveValue, SettingError> {
+        let state = self.state.lock();
+        let rules = state.rules.as_ref().ok_or(SettingError::NoRules)?;
+        state.settings.effective(rules, scope, name)
+    }
+
+    /// Reads the settings and the rules in force, which do not change meanwhile.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&SettingsBook, Option<&Arc<RuleSet>>) -> T) -> T {
+        let state = self.state.lock();
+        read(&state.settings, state.rules.as_ref())
+    }
+
+    fn note_expiry(&self, state: &State) {
+        self.next_expiry_ns.store(expiry_ns(&state.settings), Ordering::Relaxed);
+    }
+}
+
+impl State {
+    fn apply(&mut self) {
+        if let Some(rules) = &self.rules {
+            (self.apply)(rules, self.settings.overlay());
+        }
+    }
+}
+
+fn expiry_ns(settings: &SettingsBook) -> u64 {
+    settings.next_expiry().map_or(u64::MAX, Timestamp::as_ns)
 }
 
 impl fmt::Debug for Publisher {

@@ -19,7 +19,7 @@ pub(crate) struct Reloader {
     clock: Arc<Clock>,
     /// Whether the process is in shadow mode, for the log.
     shadow_mode: bool,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
     /// One load at a time: the watch and a signal may come together.
     work: Mutex<Work>,
 }
@@ -53,20 +53,19 @@ impl LoadError {
 }
 
 impl Reloader {
-    /// A reloader that has not loaded anything yet. `apply` receives each valid configuration, usually to
-    /// [replace](crate::limiter::Limiter::replace_rules) the rules in force; it must not call back.
-    pub(crate) fn new(source: Source, clock: Arc<Clock>, apply: impl FnMut(RuleSet) + Send + 'static) -> Self {
-        Self::with_loader(source, clock, rules::load, apply)
+    /// A reloader that has not loaded anything yet, and hands over to `publisher`.
+    pub(crate) fn new(source: Source, clock: Arc<Clock>, publisher: Arc<Publisher>) -> Self {
+        Self::with_loader(source, clock, rules::load, publisher)
     }
 
     fn with_loader(
         source: Source,
         clock: Arc<Clock>,
         load: impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static,
-        apply: impl FnMut(RuleSet) + Send + 'static,
+        publisher: Arc<Publisher>,
     ) -> Self {
         let work = Work { load: Box::new(load), tried: None, in_force: None, logged: Vec::new() };
-        Self { source, clock, shadow_mode: false, publisher: Publisher::new(apply), work: Mutex::new(work) }
+        Self { source, clock, shadow_mode: false, publisher, work: Mutex::new(work) }
     }
 
     /// Marks the process as being in shadow mode, which the log then shows at every load.

@@ -43,6 +43,11 @@ impl DataDir {
         }
     }
 
+    /// The path of the settings and the audit log.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.path.join(SETTINGS)
+    }
+
     /// The path of the history.
     pub(crate) fn usage(&self) -> PathBuf {
         self.path.join(USAGE)
@@ -52,6 +57,7 @@ impl DataDir {
 /// Locked, never written, so that other programs can still read the database itself.
 const LOCK: &str = "lock";
 const USAGE: &str = "usage.sqlite";
+const SETTINGS: &str = "settings.sqlite";
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,21 @@ pub(crate) struct LimitSettings {
     /// What to answer when a check needs a new counter and the memory budget is used up
     #[arg(long, env = "TIDEGATE_WHEN_FULL", value_name = "ANSWER", value_enum, default_value_t = WhenFull::Deny)]
     pub when_full: WhenFull,
+
+    /// Whether operators can change settings at run time
+    ///
+    /// read-only refuses `tidegate settings set` and `unset`, where every change has to go through the configuration (GitOps).
+    #[arg(long, env = "TIDEGATE_SETTINGS", value_name = "MODE", value_enum, default_value_t = SettingsMode::ReadWrite)]
+    pub settings: SettingsMode,
+}
+
+/// Whether settings can be changed at run time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SettingsMode {
+    /// They can
+    ReadWrite,
+    /// They cannot
+    ReadOnly,
 }
 
 /// What happens to a new counter when the budget is exhausted.

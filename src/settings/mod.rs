@@ -23,7 +23,7 @@ use crate::rules::LoadOptions;
 pub(crate) use alerting::AlertSettings;
 pub(crate) use byte_size::ByteSize;
 pub(crate) use config_path::{ConfigPath, ConfigPaths};
-pub(crate) use limits::{LimitSettings, WhenFull};
+pub(crate) use limits::{LimitSettings, SettingsMode, WhenFull};
 pub(crate) use listen::ListenSettings;
 pub(crate) use logging::{LogFormat, LogSettings};
 pub(crate) use secret::Secret;

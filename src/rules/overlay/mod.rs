@@ -117,6 +117,32 @@ impl Overlay {
         inactive.find(|inactive| inactive.scope == *scope && inactive.name == name).map(|inactive| &*inactive.why)
     }
 
+    /// The value that the configuration has for what a setting names.
+    ///
+    /// # Errors
+    /// The scope does not fit the rules.
+    pub fn configured(rules: &RuleSet, named: &Assignment) -> Result<ConfiguredValue, String> {
+        let of_switch = |name: SettingName| ConfiguredValue {
+            value: (name == SettingName::Enabled).to_string(),
+            origin: None,
+        };
+        match &named.scope.target {
+            ScopeTarget::Everything => Ok(of_switch(named.name)),
+            ScopeTarget::Domain(name) => match (rules.domain(name), named.name) {
+                (None, _) => Err(unknown("domain", name, rules.domains().map(|domain| &*domain.name))),
+                (Some(domain), SettingName::Enabled) => Ok(domain.configured_enabled()),
+                (Some(_), other) => Ok(of_switch(other)),
+            },
+            ScopeTarget::Rule(path) => match rules.rules().iter().find(|rule| rule.path == *path) {
+                None => Err(unknown("rule", path, rules.rules().iter().map(|rule| &*rule.path))),
+                Some(rule) => {
+                    apply::check_scope(rule, &named.scope)?;
+                    rule.configured_value(named.name, named.scope.limit)
+                }
+            },
+        }
+    }
+
     /// Replaces what is set for one target, which is the rules of these indices if it is a rule.
     fn put(&mut self, rules: &RuleSet, target: &ScopeTarget, assignments: &[&Assignment], found: &[usize]) {
         let mut inactive = Vec::new();

@@ -1,0 +1,249 @@
+//! The settings that are in force, by what they apply to.
+
+use std::collections::BTreeMap;
+
+use super::{EffectiveValue, MAX_LENGTH, MAX_REASON_BYTES, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource};
+use crate::rules::{Assignment, Entry, Overlay, RuleSet, Scope, ScopeTarget, SettingName};
+use crate::units::Timestamp;
+
+/// Every setting, and the overlay that they make of the rules in force.
+#[derive(Debug, Default)]
+pub(crate) struct SettingsBook {
+    by_target: BTreeMap<ScopeTarget, BTreeMap<(Scope, SettingName), Kept>>,
+    count: usize,
+    /// The order of the next change.
+    next: u64,
+    overlay: Overlay,
+}
+
+/// A setting, in the form that the rules need.
+#[derive(Debug)]
+struct Kept {
+    assignment: Assignment,
+    setting: Setting,
+}
+
+impl SettingsBook {
+    /// Every setting, those of everything first.
+    pub(crate) fn list(&self) -> impl Iterator<Item = &Setting> {
+        self.by_target.values().flat_map(|same| same.values().map(|kept| &kept.setting))
+    }
+
+    /// The settings of one target.
+    pub(crate) fn of_target(&self, target: &ScopeTarget) -> impl Iterator<Item = &Setting> {
+        self.by_target.get(target).into_iter().flat_map(|same| same.values().map(|kept| &kept.setting))
+    }
+
+    /// The overlay of the rules that it was last made for.
+    pub(crate) fn overlay(&self) -> &Overlay {
+        &self.overlay
+    }
+
+    /// Why a setting has no effect; `None` if it has.
+    pub(crate) fn why_inactive(&self, setting: &Setting) -> Option<&str> {
+        self.overlay.why_inactive(&setting.scope, setting.name)
+    }
+
+    /// The overlay of other rules. Cost: linear in the number of rules and settings.
+    pub(crate) fn overlay_of(&self, rules: &RuleSet) -> Overlay {
+        let targets = self.by_target.iter();
+        Overlay::new(rules, targets.map(|(target, same)| (target, same.values().map(|kept| &kept.assignment).collect())))
+    }
+
+    /// Makes the overlay of new rules.
+    pub(crate) fn lay_over(&mut self, rules: &RuleSet) {
+        self.overlay = self.overlay_of(rules);
+    }
+
+    /// Adds a setting, or replaces that of the same scope and name. Returns the setting and the one that it replaces.
+    ///
+    /// # Errors
+    /// The setting would have no effect on `rules`, or there are too many. Then nothing has changed.
+    pub(crate) fn set(
+        &mut self,
+        rules: &RuleSet,
+        now: Timestamp,
+        change: SettingChange,
+    ) -> Result<(Setting, Option<Setting>), SettingError> {
+        let SettingChange { scope, name, value, length, principal, reason } = change;
+        if reason.len() > MAX_REASON_BYTES {
+            return Err(SettingError::Invalid(format!("a reason is at most {MAX_REASON_BYTES} bytes long")));
+        }
+        if length.is_some_and(|length| length.is_zero() || length > MAX_LENGTH) {
+            return Err(SettingError::Invalid("a setting is in force for 1 ns to 366 days".to_owned()));
+        }
+        let until = length.map(|length| now.plus(length));
+        self.insert(rules, Setting { scope, name, value, principal, set_at: now, reason, until })
+    }
+
+    fn insert(&mut self, rules: &RuleSet, setting: Setting) -> Result<(Setting, Option<Setting>), SettingError> {
+        let key = (setting.scope.clone(), setting.name);
+        let target = setting.scope.target.clone();
+        let is_new = !self.by_target.get(&target).is_some_and(|same| same.contains_key(&key));
+        if is_new && self.count >= MAX_SETTINGS {
+            return Err(SettingError::TooMany);
+        }
+        let before = self.put(setting.clone());
+        let overlay = self.overlay.with(rules, &target, &self.assignments(&target));
+        if let Some(why) = overlay.why_inactive(&setting.scope, setting.name) {
+            let why = why.to_owned();
+            match before {
+                Some(before) => self.by_target.entry(target).or_default().insert(key, before),
+                None => self.take(&setting.scope, setting.name),
+            };
+            return Err(SettingError::Invalid(why));
+        }
+        self.overlay = overlay;
+        Ok((setting, before.map(|before| before.setting)))
+    }
+
+    /// Adds a setting that was stored, whether or not it has an effect on the rules in force; beyond the bound it is dropped.
+    pub(crate) fn restore(&mut self, setting: Setting) {
+        if self.count < MAX_SETTINGS {
+            self.put(setting);
+        }
+    }
+
+    /// Removes a setting.
+    ///
+    /// # Errors
+    /// There is no such setting.
+    pub(crate) fn unset(&mut self, rules: &RuleSet, scope: &Scope, name: SettingName) -> Result<Setting, SettingError> {
+        let Some(kept) = self.take(scope, name) else {
+            return Err(SettingError::NotSet { scope: scope.clone(), name });
+        };
+        self.overlay = self.overlay.with(rules, &scope.target, &self.assignments(&scope.target));
+        Ok(kept.setting)
+    }
+
+    /// Removes the settings that have expired, and returns them.
+    pub(crate) fn expire(&mut self, rules: &RuleSet, now: Timestamp) -> Vec<Setting> {
+        let is_due = |setting: &&Setting| setting.until.is_some_and(|until| until <= now);
+        let due: Vec<Setting> = self.list().filter(is_due).cloned().collect();
+        for setting in &due {
+            // It was found above.
+            let _removed = self.unset(rules, &setting.scope, setting.name);
+        }
+        due
+    }
+
+    /// The next instant at which a setting expires.
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        self.list().filter_map(|setting| setting.until).min()
+    }
+
+    /// The effective value of a name in a scope, and where it comes from.
+    ///
+    /// # Errors
+    /// The scope does not fit the rules.
+    pub(crate) fn effective(
+        &self,
+        rules: &RuleSet,
+        scope: &Scope,
+        name: SettingName,
+    ) -> Result<EffectiveValue, SettingError> {
+        let probe = Assignment { scope: scope.clone(), name, value: "true".to_owned(), order: u64::MAX };
+        let configured = Overlay::configured(rules, &probe).map_err(SettingError::Invalid)?;
+        let found = match name {
+            SettingName::Enabled => self.disabling(rules, scope),
+            SettingName::ShadowMode => self.narrowest(rules, scope, name),
+            _ => self.within(&scope.target, scope, name),
+        };
+        Ok(match found {
+            Some(setting) => EffectiveValue { value: setting.value.clone(), source: ValueSource::Setting(setting.clone()) },
+            None => EffectiveValue {
+                value: configured.value,
+                source: configured
+                    .origin
+                    .map_or(ValueSource::Default, |origin| ValueSource::Configuration(origin.to_string())),
+            },
+        })
+    }
+
+    /// The setting that decides whether the scope is enabled: the widest that says no, else the narrowest.
+    fn disabling(&self, rules: &RuleSet, scope: &Scope) -> Option<&Setting> {
+        let wider = Self::wider(rules, scope);
+        let mut all = wider.iter().rev().flat_map(|target| self.matching(target, scope, SettingName::Enabled));
+        let off = all.find(|setting| !is_true(setting));
+        off.or_else(|| self.within(&scope.target, scope, SettingName::Enabled))
+    }
+
+    /// The setting of the narrowest scope.
+    fn narrowest(&self, rules: &RuleSet, scope: &Scope, name: SettingName) -> Option<&Setting> {
+        Self::wider(rules, scope).iter().find_map(|target| self.within(target, scope, name))
+    }
+
+    /// The targets that include the scope, the narrowest first.
+    fn wider(rules: &RuleSet, scope: &Scope) -> Vec<ScopeTarget> {
+        let mut targets = vec![scope.target.clone()];
+        if let ScopeTarget::Rule(path) = &scope.target
+            && let Some(rule) = rules.rules().iter().find(|rule| rule.path == *path)
+        {
+            targets.push(ScopeTarget::Domain(rule.domain.clone()));
+        }
+        if scope.target != ScopeTarget::Everything {
+            targets.push(ScopeTarget::Everything);
+        }
+        targets
+    }
+
+    /// The narrowest setting of that name of a target that applies to the entries of the scope.
+    fn within(&self, target: &ScopeTarget, scope: &Scope, name: SettingName) -> Option<&Setting> {
+        self.matching(target, scope, name).pop()
+    }
+
+    /// The settings of that name of a target that apply to the entries of the scope, the narrowest last.
+    fn matching(&self, target: &ScopeTarget, scope: &Scope, name: SettingName) -> Vec<&Setting> {
+        let has = |entry: &(String, String)| scope.entries.contains(entry);
+        let fits = |kept: &&Kept| {
+            let other = &kept.setting.scope;
+            let same_limit = other.limit == scope.limit || scope.limit == 0 || other.limit == 0;
+            kept.setting.name == name && same_limit && other.entries.iter().all(has) && self.is_active(kept)
+        };
+        let all = self.by_target.get(target).into_iter().flat_map(BTreeMap::values);
+        let mut found: Vec<_> = all.filter(fits).collect();
+        found.sort_by_key(|kept| (kept.setting.scope.entries.len(), kept.assignment.order));
+        found.into_iter().map(|kept| &kept.setting).collect()
+    }
+
+    /// Every setting that applies to a check of a rule with these entries, the widest first.
+    pub(crate) fn of_check(&self, rules: &RuleSet, path: &str, entries: &[Entry<'_>]) -> Vec<&Setting> {
+        let pairs = entries.iter().map(|entry| (entry.key.to_string(), entry.value.to_string())).collect();
+        let scope = Scope { target: ScopeTarget::Rule(path.to_owned()), entries: pairs, limit: 0 };
+        let targets = Self::wider(rules, &scope);
+        let names = || SettingName::ALL.into_iter();
+        targets.iter().rev().flat_map(|target| names().flat_map(|name| self.matching(target, &scope, name))).collect()
+    }
+
+    fn is_active(&self, kept: &Kept) -> bool {
+        self.overlay.why_inactive(&kept.setting.scope, kept.setting.name).is_none()
+    }
+
+    fn put(&mut self, setting: Setting) -> Option<Kept> {
+        let (scope, name, value) = (setting.scope.clone(), setting.name, setting.value.clone());
+        let assignment = Assignment { scope: scope.clone(), name, value, order: self.next };
+        self.next += 1;
+        let same = self.by_target.entry(scope.target.clone()).or_default();
+        let before = same.insert((scope, name), Kept { assignment, setting });
+        self.count += usize::from(before.is_none());
+        before
+    }
+
+    fn take(&mut self, scope: &Scope, name: SettingName) -> Option<Kept> {
+        let same = self.by_target.get_mut(&scope.target)?;
+        let kept = same.remove(&(scope.clone(), name))?;
+        self.count -= 1;
+        if same.is_empty() {
+            self.by_target.remove(&scope.target);
+        }
+        Some(kept)
+    }
+
+    fn assignments(&self, target: &ScopeTarget) -> Vec<&Assignment> {
+        self.by_target.get(target).into_iter().flat_map(BTreeMap::values).map(|kept| &kept.assignment).collect()
+    }
+}
+
+fn is_true(setting: &Setting) -> bool {
+    setting.value.trim() == "true"
+}

@@ -1,0 +1,228 @@
+//! Settings and the audit log in the data directory.
+
+use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, ErrorCode, Row, params};
+
+use super::audit::{Action, AuditEntry, MAX_AUDIT};
+use crate::config::{Setting, SettingsBook};
+use crate::rules::{Scope, ScopeTarget, SettingName};
+use crate::units::Timestamp;
+
+/// The database of settings and changes. Every change is on the disk before it is answered.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    connection: Mutex<Connection>,
+}
+
+/// Why the journal cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum JournalError {
+    /// An error of SQLite, or of the system through it.
+    #[error("settings.sqlite: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A newer version of Tidegate wrote it.
+    #[error(
+        "settings.sqlite has schema version {0}, but this program supports {VERSION}: run the newer program or move the file away"
+    )]
+    Later(i64),
+    /// It is damaged, and cannot be set aside.
+    #[error("settings.sqlite is damaged and cannot be set aside: {0}")]
+    SetAside(std::io::Error),
+}
+
+impl Journal {
+    /// Opens the database; creates it if it does not exist. A damaged one is set aside, with a line in the log.
+    pub(super) fn open(path: PathBuf, now: Timestamp) -> Result<Self, JournalError> {
+        let connection = match connect(&path) {
+            Err(JournalError::Sqlite(error)) if is_damaged(&error) => {
+                let aside = path.with_extension(format!("sqlite.corrupt-{}", now.as_ns() / 1_000_000_000));
+                std::fs::rename(&path, &aside).map_err(JournalError::SetAside)?;
+                tracing::error!(
+                    %error, aside = %aside.display(),
+                    "the stored settings are damaged: they have been set aside, and the service starts without them"
+                );
+                connect(&path)?
+            }
+            other => other?,
+        };
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// The stored settings. One that cannot be read is left out, with a line in the log.
+    pub(crate) fn settings(&self) -> Result<SettingsBook, JournalError> {
+        let connection = self.connection.lock();
+        let mut statement = connection.prepare("SELECT * FROM setting ORDER BY rowid")?;
+        let rows = statement.query_map((), |row| Ok(read_setting(row)))?;
+        let mut book = SettingsBook::default();
+        for row in rows {
+            match row? {
+                Some(setting) => book.restore(setting),
+                None => tracing::error!("a stored setting cannot be read, and is left out"),
+            }
+        }
+        Ok(book)
+    }
+
+    /// The stored changes, the latest last.
+    pub(super) fn audit(&self) -> Vec<AuditEntry> {
+        let read = || -> Result<Vec<AuditEntry>, rusqlite::Error> {
+            let connection = self.connection.lock();
+            let mut statement = connection.prepare("SELECT * FROM audit ORDER BY rowid")?;
+            let rows = statement.query_map((), read_audit)?;
+            rows.collect()
+        };
+        read().unwrap_or_else(|error| {
+            tracing::error!(%error, "the stored audit log cannot be read");
+            Vec::new()
+        })
+    }
+
+    /// Stores a setting.
+    pub(super) fn save(&self, setting: &Setting) -> Result<(), JournalError> {
+        let (kind, target) = target_columns(&setting.scope.target);
+        let until = setting.until.map(nanoseconds);
+        self.connection.lock().execute(
+            "INSERT OR REPLACE INTO setting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                kind,
+                target,
+                entries_column(&setting.scope),
+                setting.scope.limit,
+                setting.name.name(),
+                setting.value,
+                setting.principal,
+                nanoseconds(setting.set_at),
+                setting.reason,
+                until
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Removes a stored setting.
+    pub(super) fn remove(&self, scope: &Scope, name: SettingName) -> Result<(), JournalError> {
+        let (kind, target) = target_columns(&scope.target);
+        self.connection.lock().execute(
+            "DELETE FROM setting WHERE kind = ?1 AND target = ?2 AND entries = ?3 AND place = ?4 AND name = ?5",
+            params![kind, target, entries_column(scope), scope.limit, name.name()],
+        )?;
+        Ok(())
+    }
+
+    /// Adds a change, and drops the oldest beyond the bound.
+    pub(super) fn append(&self, entry: &AuditEntry) -> Result<(), JournalError> {
+        let connection = self.connection.lock();
+        connection.execute(
+            "INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                nanoseconds(entry.time),
+                entry.principal,
+                entry.action.name(),
+                entry.scope,
+                entry.name,
+                entry.old,
+                entry.new,
+                entry.reason
+            ],
+        )?;
+        let most = i64::try_from(MAX_AUDIT).unwrap_or(i64::MAX);
+        connection.execute("DELETE FROM audit WHERE rowid <= (SELECT max(rowid) FROM audit) - ?1", [most])?;
+        Ok(())
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, JournalError> {
+    let connection = Connection::open(path)?;
+    let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    if version > VERSION {
+        return Err(JournalError::Later(version));
+    }
+    connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
+    connection.execute_batch(TABLES)?;
+    connection.pragma_update(None, "user_version", VERSION)?;
+    // Damage beyond the first page would show only later.
+    let check: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
+    match &*check {
+        "ok" => Ok(connection),
+        _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check)).into()),
+    }
+}
+
+fn is_damaged(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+fn target_columns(target: &ScopeTarget) -> (&'static str, &str) {
+    match target {
+        ScopeTarget::Everything => ("everything", ""),
+        ScopeTarget::Domain(name) => ("domain", name),
+        ScopeTarget::Rule(path) => ("rule", path),
+    }
+}
+
+fn entries_column(scope: &Scope) -> String {
+    serde_json::to_string(&scope.entries).unwrap_or_default()
+}
+
+fn read_setting(row: &Row<'_>) -> Option<Setting> {
+    let text = |column: usize| row.get::<_, String>(column).ok();
+    let target = match &*text(0)? {
+        "everything" => ScopeTarget::Everything,
+        "domain" => ScopeTarget::Domain(text(1)?),
+        "rule" => ScopeTarget::Rule(text(1)?),
+        _ => return None,
+    };
+    let entries = serde_json::from_str(&text(2)?).ok()?;
+    let scope = Scope::new(target, entries, row.get(3).ok()?).ok()?;
+    let name = SettingName::read(&text(4)?, &scope.target).ok()?;
+    let until = row.get::<_, Option<i64>>(9).ok()?.map(timestamp);
+    Some(Setting {
+        scope,
+        name,
+        value: text(5)?,
+        principal: text(6)?,
+        set_at: timestamp(row.get(7).ok()?),
+        reason: text(8)?,
+        until,
+    })
+}
+
+fn read_audit(row: &Row<'_>) -> Result<AuditEntry, rusqlite::Error> {
+    let action: String = row.get(2)?;
+    Ok(AuditEntry {
+        time: timestamp(row.get(0)?),
+        principal: row.get(1)?,
+        action: Action::named(&action).unwrap_or(Action::Set),
+        scope: row.get(3)?,
+        name: row.get(4)?,
+        old: row.get(5)?,
+        new: row.get(6)?,
+        reason: row.get(7)?,
+    })
+}
+
+/// SQLite has signed integers: enough until the year 2262.
+fn nanoseconds(at: Timestamp) -> i64 {
+    i64::try_from(at.as_ns()).unwrap_or(i64::MAX)
+}
+
+fn timestamp(ns: i64) -> Timestamp {
+    Timestamp::from_ns(u64::try_from(ns).unwrap_or(0))
+}
+
+/// The version of the tables.
+const VERSION: i64 = 1;
+const TABLES: &str = "
+    CREATE TABLE IF NOT EXISTS setting (
+        kind TEXT NOT NULL, target TEXT NOT NULL, entries TEXT NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,
+        value TEXT NOT NULL, principal TEXT NOT NULL, set_at INTEGER NOT NULL, reason TEXT NOT NULL, until INTEGER,
+        PRIMARY KEY (kind, target, entries, place, name)
+    );
+    CREATE TABLE IF NOT EXISTS audit (
+        time INTEGER NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
+        old TEXT NOT NULL, new TEXT NOT NULL, reason TEXT NOT NULL
+    );
+";

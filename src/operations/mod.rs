@@ -1,0 +1,105 @@
+//! What operators change while the service runs: settings, counters, and a candidate configuration; and the audit log of it.
+//!
+//! Transport-free: the admin port reads messages, and calls [`Operations`].
+//!
+//! ```text
+//! AdminService --> Operations --> config::Publisher   settings, promotion
+//!                      |--------> limiter             counters, explanations, candidate
+//!                      '--------> AuditLog, Journal   who changed what; what survives a restart
+//! ```
+
+mod audit;
+mod journal;
+mod settings;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub(crate) use audit::{Action, AuditEntry, AuditLog};
+pub(crate) use journal::{Journal, JournalError};
+pub(crate) use settings::Changed;
+
+use crate::config::Publisher;
+use crate::limiter::Limiter;
+use crate::runtime::clock::Clock;
+
+/// The operations of one process.
+#[derive(Debug)]
+pub(crate) struct Operations {
+    publisher: Arc<Publisher>,
+    limiter: Arc<Limiter>,
+    clock: Arc<Clock>,
+    audit: AuditLog,
+    /// `None`: nothing survives a restart.
+    journal: Option<Journal>,
+    read_only: bool,
+}
+
+/// What an operator wants to be known about a change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Author {
+    /// Who makes it.
+    pub(crate) principal: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+impl Operations {
+    /// The operations of what `publisher` puts in force in `limiter`. The audit log begins with what `journal` has.
+    pub(crate) fn new(
+        publisher: Arc<Publisher>,
+        limiter: Arc<Limiter>,
+        clock: Arc<Clock>,
+        journal: Option<Journal>,
+        read_only: bool,
+    ) -> Self {
+        let audit = AuditLog::default();
+        for entry in journal.iter().flat_map(Journal::audit) {
+            audit.restore(entry);
+        }
+        Self { publisher, limiter, clock, audit, journal, read_only }
+    }
+
+    /// The audit log.
+    pub(crate) fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// Whether settings can be changed.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// Adds a line to the audit log. Returns a warning if it could not be stored.
+    fn record(&self, entry: AuditEntry) -> Option<String> {
+        tracing::info!(
+            action = entry.action.name(), scope = %sanitized(&entry.scope), name = entry.name, old = %sanitized(&entry.old),
+            new = %sanitized(&entry.new), principal = %sanitized(&entry.principal), reason = %sanitized(&entry.reason),
+            "changed by an operator"
+        );
+        let stored = self.journal.as_ref().map_or(Ok(()), |journal| journal.append(&entry));
+        self.audit.record(entry);
+        stored.err().map(|error| warn(&error))
+    }
+}
+
+/// Settings that were stored in a data directory, and their journal.
+///
+/// # Errors
+/// The file was written by a newer version, or cannot be read or created.
+pub(crate) fn open_journal(path: PathBuf, now: crate::units::Timestamp) -> Result<Journal, JournalError> {
+    Journal::open(path, now)
+}
+
+fn sanitized(text: &str) -> String {
+    crate::sanitize::sanitize_within(MAX_SHOWN, text)
+}
+
+/// Logs a change that could not be stored, and words it for the operator.
+fn warn(error: &JournalError) -> String {
+    tracing::error!(%error, "the change is in force, but could not be stored");
+    format!("the change is in force, but could not be stored, and will be lost at a restart: {error}")
+}
+
+/// Bytes of a text in the log.
+const MAX_SHOWN: usize = 500;

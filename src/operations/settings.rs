@@ -1,0 +1,94 @@
+//! Changes to settings: in force, stored, and in the audit log.
+
+use super::{Action, AuditEntry, Operations};
+use crate::config::{Setting, SettingChange, SettingError};
+use crate::rules::{Scope, SettingName};
+
+use super::Author;
+
+/// A setting that was set or removed.
+#[derive(Clone, Debug)]
+pub(crate) struct Changed {
+    pub(crate) setting: Setting,
+    /// The effective value: before it was set, or after it was removed.
+    pub(crate) value: String,
+    /// What the operator should know.
+    pub(crate) warning: Option<String>,
+}
+
+impl Operations {
+    /// Sets a value.
+    ///
+    /// # Errors
+    /// Settings are read-only, the setting would have no effect, or there are too many. Then nothing has changed.
+    pub(crate) fn set(&self, change: SettingChange) -> Result<Changed, SettingError> {
+        self.writable()?;
+        let now = self.clock.now();
+        let mut warning = None;
+        let keep = |setting: &Setting, old: &str| {
+            let stored = self.journal.as_ref().map_or(Ok(()), |journal| journal.save(setting));
+            warning = stored.err().map(|error| super::warn(&error));
+            let author = Author { principal: setting.principal.clone(), reason: setting.reason.clone() };
+            let audited = self.record(entry(now, Action::Set, &author, &setting.scope, setting.name, (old, &setting.value)));
+            warning = warning.take().or(audited);
+        };
+        let (setting, value) = self.publisher.set(now, change, keep)?;
+        Ok(Changed { setting, value, warning })
+    }
+
+    /// Removes a setting.
+    ///
+    /// # Errors
+    /// Settings are read-only, or there is no such setting.
+    pub(crate) fn unset(&self, scope: &Scope, name: SettingName, author: &Author) -> Result<Changed, SettingError> {
+        self.writable()?;
+        let now = self.clock.now();
+        let mut warning = None;
+        let (setting, value) = self.publisher.unset(scope, name, |setting, value| {
+            warning = self.forget(setting, entry(now, Action::Unset, author, scope, name, (&setting.value, value)));
+        })?;
+        Ok(Changed { setting, value, warning })
+    }
+
+    /// Removes the settings that have expired. Cost: one atomic load if there is none.
+    pub(crate) fn expire(&self) {
+        let now = self.clock.now();
+        self.publisher.expire(now, |setting, value| {
+            let author = Author { principal: "tidegate".to_owned(), reason: "expired".to_owned() };
+            let change = entry(now, Action::Expire, &author, &setting.scope, setting.name, (&setting.value, value));
+            // It is in the log; nobody waits for the answer.
+            let _warning = self.forget(setting, change);
+        });
+    }
+
+    fn forget(&self, setting: &Setting, change: AuditEntry) -> Option<String> {
+        let removed = self.journal.as_ref().map_or(Ok(()), |journal| journal.remove(&setting.scope, setting.name));
+        let warning = removed.err().map(|error| super::warn(&error));
+        let audited = self.record(change);
+        warning.or(audited)
+    }
+
+    fn writable(&self) -> Result<(), SettingError> {
+        if self.read_only { Err(SettingError::ReadOnly) } else { Ok(()) }
+    }
+}
+
+fn entry(
+    time: crate::units::Timestamp,
+    action: Action,
+    author: &Author,
+    scope: &Scope,
+    name: SettingName,
+    (old, new): (&str, &str),
+) -> AuditEntry {
+    AuditEntry {
+        time,
+        principal: author.principal.clone(),
+        action,
+        scope: scope.to_string(),
+        name: name.to_string(),
+        old: old.to_owned(),
+        new: new.to_owned(),
+        reason: author.reason.clone(),
+    }
+}
