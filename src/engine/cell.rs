@@ -20,16 +20,35 @@ impl Cell {
     /// The state that marks a ban until `fresh_at`. No algorithm's own state takes this value.
     const BAN: u64 = u64::MAX;
 
+    /// The state that marks a ban by an operator, which does not depend on the limit. Nor does any algorithm take this one.
+    const OPERATOR_BAN: u64 = Self::BAN - 1;
+
     /// The largest count that a state may hold.
-    pub(super) const MAX_COUNT: u64 = Self::BAN - 1;
+    pub(super) const MAX_COUNT: u64 = Self::OPERATOR_BAN - 1;
 
     /// A ban until `until`.
     pub(super) const fn ban(until: Timestamp) -> Self {
         Self { fresh_at: until, state: Self::BAN }
     }
 
+    /// A ban until `until` by an operator: whatever the limit is, each check is denied until then.
+    pub const fn operator_ban(until: Timestamp) -> Self {
+        Self { fresh_at: until, state: Self::OPERATOR_BAN }
+    }
+
+    /// Whether a ban runs, which ends when the counter is fresh.
     pub(super) const fn is_ban(self) -> bool {
-        self.state == Self::BAN
+        self.state >= Self::OPERATOR_BAN
+    }
+
+    /// Whether the ban is an operator's.
+    pub(super) const fn is_operator_ban(self) -> bool {
+        self.state == Self::OPERATOR_BAN
+    }
+
+    /// Whether a ban runs at `now`.
+    pub fn is_banned(self, now: Timestamp) -> bool {
+        self.is_ban() && !self.is_fresh(now)
     }
 
     /// Whether the counter equals one that has never been used.

@@ -20,13 +20,15 @@ pub struct Log {
     total: u64,
     /// The end of the last ban, which may have passed.
     banned_until: Option<Timestamp>,
+    /// An operator set the ban, so that it does not depend on the limit.
+    by_operator: bool,
     /// The length of the limit's window, for [`Log::is_fresh`].
     window: Nanos,
 }
 
 impl Log {
     /// A counter that has never been used.
-    pub const FRESH: Self = Self { entries: VecDeque::new(), total: 0, banned_until: None, window: Nanos::ZERO };
+    pub const FRESH: Self = Self { entries: VecDeque::new(), total: 0, banned_until: None, by_operator: false, window: Nanos::ZERO };
 
     /// Whether this counter equals one that has never been used, by the window of the last operation.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
@@ -39,8 +41,19 @@ impl Log {
         self.entries.capacity() * size_of::<(Timestamp, u32)>()
     }
 
+    /// A ban until `until` by an operator: whatever the limit is, each check is denied until then.
+    pub fn operator_ban(until: Timestamp) -> Self {
+        Self { banned_until: Some(until), by_operator: true, ..Self::FRESH }
+    }
+
+    /// Whether a ban runs at `now`.
+    pub fn is_banned(&self, now: Timestamp) -> bool {
+        self.banned_until.is_some_and(|until| until > now)
+    }
+
     fn ban_until(&self, limit: &Limit, now: Timestamp) -> Option<Timestamp> {
-        limit.ban.and(self.banned_until).filter(|until| *until > now)
+        let until = if self.by_operator { self.banned_until } else { limit.ban.and(self.banned_until) };
+        until.filter(|until| *until > now)
     }
 
     /// Drops hits that are out of the window; the cost is amortised over the hits that were added.
@@ -147,7 +160,7 @@ pub fn step(limit: &Limit, log: &mut Log, now: Timestamp, op: Op, commit: bool) 
     }
     if log.banned_until.take().is_some() {
         log.entries.clear();
-        log.total = 0;
+        (log.total, log.by_operator) = (0, false);
     }
     log.window = limit.window;
     log.expire(limit.window, now);

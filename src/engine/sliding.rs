@@ -79,7 +79,7 @@ impl Windows {
         if begun == cell_begun {
             return Self { previous, current, ..fresh };
         }
-        // One below the largest count: if both halves were full, this would be mistaken for a ban.
+        // One below the largest count: if the upper half were full, this could be mistaken for a ban.
         Self { previous: current.min(u32::MAX - 1), ..fresh }
     }
 

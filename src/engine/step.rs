@@ -10,6 +10,7 @@ pub fn step(limit: &Limit, cell: Cell, now: Timestamp, op: Op) -> (Outcome, Cell
     let cell = if cell.is_fresh(now) { Cell::FRESH } else { cell };
     if cell.is_ban() {
         return match limit.ban {
+            _ if cell.is_operator_ban() => (ban::outcome(limit, cell.fresh_at, now, op), cell),
             Some(_) => (ban::outcome(limit, cell.fresh_at, now, op), cell),
             // The ban was removed from the configuration, so the rest of it is dropped.
             None => step(limit, Cell::FRESH, now, op),

@@ -75,6 +75,17 @@ pub struct DecodedKey<'k> {
     pub entries: Vec<(KeyPart<'k>, KeyPart<'k>)>,
 }
 
+impl<'k> DecodedKey<'k> {
+    /// The entries as those of a check. A value of which only the hash is known is empty.
+    pub(super) fn entries(&self) -> Vec<Entry<'k>> {
+        let text = |part: &KeyPart<'k>| match part {
+            KeyPart::Bytes(bytes) => String::from_utf8_lossy(bytes),
+            KeyPart::Sha256(_) => "".into(),
+        };
+        self.entries.iter().map(|(key, value)| Entry { key: text(key), value: text(value) }).collect()
+    }
+}
+
 /// The limit that a counter belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecodedLimit<'k> {

@@ -12,6 +12,7 @@
 
 mod charge;
 mod check;
+mod counters;
 mod decide;
 mod decision;
 mod denial;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::{ArcSwapOption, Guard};
 
 pub use check::{Check, Descriptor, Override};
+pub use counters::{CounterFilter, CounterPage, CounterView};
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::Plan;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::keys;
+use super::keys::{self, DecodedKey};
 use super::overlay::PlanOverlay;
 use crate::engine::Algorithm;
-use crate::rules::{Domain, Entry, Level, Overlay, Rule, RuleSet};
+use crate::rules::{Domain, Entry, Level, Overlay, Rule, RuleLimit, RuleSet};
 use crate::store::{Fingerprint, LimitId, LimitIds, Memory, RuleDescription};
 use crate::units::Nanos;
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
@@ -46,6 +46,15 @@ pub(super) struct InForce<'v> {
     pub(super) enabled: bool,
     /// What is over its limits is admitted.
     pub(super) shadow_mode: bool,
+}
+
+/// The limit that is in force for a counter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CounterLimit<'v> {
+    pub(super) in_force: InForce<'v>,
+    pub(super) limit: &'v RuleLimit,
+    /// The rule has values of settings.
+    pub(super) is_set: bool,
 }
 
 /// What a rule needs in addition to its configuration.
@@ -162,6 +171,15 @@ impl Plan {
             None => *self.prepared.places.get(&limit_id)?,
         };
         Some((self.prepared.rules.rules().get(rule)?, place))
+    }
+
+    /// The limit that is in force for a counter with this key; `None` if there is none.
+    pub(super) fn limit_of_counter(&self, limit_id: LimitId, key: &DecodedKey<'_>) -> Option<CounterLimit<'_>> {
+        let (rule, place) = self.limit_place(limit_id)?;
+        let in_force = self.in_force(self.domain(&rule.domain)?, rule, &key.entries())?;
+        let mut numbered = in_force.rule.limits.iter().zip(&in_force.attached.limit_ids);
+        let (limit, _) = numbered.find(|(limit, id)| **id == limit_id && limit.place == place)?;
+        Some(CounterLimit { in_force, limit, is_set: !std::ptr::eq(in_force.rule, rule) })
     }
 
     /// Every token bucket that is in force for some check, with its id and its rate.

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::keys::{DecodedKey, decode};
+use super::keys::decode;
 use super::plan::Plan;
-use crate::engine::{Algorithm, Limit};
-use crate::rules::Entry;
-use crate::store::{KeyPart, LimitId, LimitTable, Memory};
+use crate::engine::Algorithm;
+use crate::store::{LimitId, LimitTable, Memory};
 use crate::units::Timestamp;
 
 /// Updates the counters of buckets whose rate differs between two plans, because their states have the old rate: otherwise one
@@ -26,27 +25,7 @@ pub(super) fn bring_up_to_date(store: &Memory, now: Timestamp, limits: &LimitTab
         if !changed.contains(&limit_id) {
             return None;
         }
-        let (limit, _) = limit_in_force(after, limit_id, &decode(limits, key).ok()?)?;
+        let limit = after.limit_of_counter(limit_id, &decode(limits, key).ok()?)?.limit.limit;
         matches!(limit.algorithm, Algorithm::TokenBucket { .. }).then_some(limit)
     });
-}
-
-/// The limit of a rule that is in force for a counter, and whether it differs from the configured one because of a setting.
-pub(super) fn limit_in_force(plan: &Plan, limit_id: LimitId, key: &DecodedKey<'_>) -> Option<(Limit, bool)> {
-    let (rule, place) = plan.limit_place(limit_id)?;
-    let domain = plan.domain(&rule.domain)?;
-    let entries = entries(key)?;
-    let in_force = plan.in_force(domain, rule, &entries)?;
-    let numbered = in_force.rule.limits.iter().zip(&in_force.attached.limit_ids);
-    let limit = numbered.filter(|(_, id)| **id == limit_id).map(|(limit, _)| limit).find(|limit| limit.place == place)?;
-    Some((limit.limit, !std::ptr::eq(in_force.rule, rule)))
-}
-
-/// The entries of a counter; a value that is only known by its hash is empty, which no setting has.
-fn entries<'k>(key: &DecodedKey<'k>) -> Option<Vec<Entry<'k>>> {
-    let text = |part: &KeyPart<'k>| match part {
-        KeyPart::Bytes(bytes) => String::from_utf8_lossy(bytes),
-        KeyPart::Sha256(_) => "".into(),
-    };
-    Some(key.entries.iter().map(|(key, value)| Entry { key: text(key), value: text(value) }).collect())
 }

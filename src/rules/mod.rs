@@ -9,6 +9,7 @@
 mod alerts;
 mod build;
 mod changes;
+mod counter_entries;
 mod duration;
 mod field;
 mod hint;

@@ -3,7 +3,7 @@
 //! It needs only shards that can be locked ([`Shards`]) and a limit on new counters ([`Capacity`]). So the same code that
 //! serves is tested under loom, with loom's locks.
 
-use super::{Charge, Charged, Group};
+use super::{Charge, Charged, Group, LimitKind};
 use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
 use crate::units::Timestamp;
 
@@ -115,6 +115,50 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         Some(self.step(&mut shard, location, now, charge, Step::Charge))
     }
 
+    /// Bans one counter until then, whatever its state is; it is created if it does not exist. False: there is no capacity.
+    pub(super) fn ban(&self, kind: LimitKind, key: &[u8], until: Timestamp) -> bool {
+        if let LimitKind::SlidingLog(_) = kind {
+            self.replace(self.logs, key, Log::operator_ban(until), |_| true)
+        } else {
+            self.replace(self.cells, key, Cell::operator_ban(until), |_| true)
+        }
+    }
+
+    /// Makes one counter fresh; with `only_banned` only if a ban runs. Returns whether it was changed.
+    pub(super) fn reset(&self, now: Timestamp, kind: LimitKind, key: &[u8], only_banned: bool) -> bool {
+        if let LimitKind::SlidingLog(_) = kind {
+            self.replace(self.logs, key, Log::FRESH, |state| is_affected(state, now, only_banned))
+        } else {
+            self.replace(self.cells, key, Cell::FRESH, |state| is_affected(state, now, only_banned))
+        }
+    }
+
+    /// Replaces the state of a counter if `wanted` is true of it; a counter that does not exist is added if there is capacity.
+    fn replace<V: State>(
+        &self,
+        states: &impl Shards<V>,
+        key: &[u8],
+        next: V,
+        wanted: impl FnOnce(Option<&V>) -> bool,
+    ) -> bool {
+        let location = states.locate(key);
+        let Some(mut shard) = states.lock(location) else { return false };
+        if let Some((state, _)) = shard.state_mut(location, key) {
+            if !wanted(Some(state)) {
+                return false;
+            }
+            let (before, after) = (state.heap_bytes(), next.heap_bytes());
+            *state = next;
+            shard.book_heap(before, after);
+            return true;
+        }
+        let is_added = wanted(None) && !self.capacity.is_exhausted(Step::Charge);
+        if is_added {
+            shard.insert(location, key, next);
+        }
+        is_added
+    }
+
     /// One operation on the counter of a locked shard.
     fn step<V: State>(
         &self,
@@ -169,6 +213,11 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
     fn without_capacity(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
         if outcome.admitted() { self.capacity.exhausted(charge) } else { outcome }
     }
+}
+
+/// Whether making it fresh changes a counter.
+fn is_affected<V: State>(state: Option<&V>, now: Timestamp, only_banned: bool) -> bool {
+    state.is_some_and(|state| if only_banned { state.is_banned(now) } else { !state.is_unused(now) })
 }
 
 impl Charge<'_> {

@@ -108,6 +108,16 @@ pub enum KeyPart<'k> {
     Sha256(&'k [u8; 32]),
 }
 
+impl KeyPart<'_> {
+    /// Whether this is the part for a text.
+    pub fn is(&self, text: &str) -> bool {
+        match self {
+            Self::Bytes(bytes) => *bytes == text.as_bytes(),
+            Self::Sha256(digest) => digest[..] == Sha256::digest(text)[..],
+        }
+    }
+}
+
 /// Reads the parts of a key in the order in which they were added.
 ///
 /// If the rest of the key does not begin with what a method reads, the method returns `None`, and the reader does not
@@ -119,7 +129,7 @@ impl<'k> KeyReader<'k> {
     /// The limit's id and a reader of the parts.
     pub fn new(key: &'k [u8]) -> Option<(LimitId, Self)> {
         let (_, parts) = key.split_first_chunk::<4>()?;
-        Some((LimitId::from_key(key)?, Self(parts)))
+        Some((LimitId::of_key(key)?, Self(parts)))
     }
 
     /// The next part.

@@ -20,7 +20,7 @@ impl LimitId {
     pub const OVERRIDE: Self = Self(0);
 
     /// The id at the beginning of a counter key.
-    pub(super) fn from_key(key: &[u8]) -> Option<Self> {
+    pub fn of_key(key: &[u8]) -> Option<Self> {
         key.first_chunk().map(|number| Self(u32::from_le_bytes(*number)))
     }
 

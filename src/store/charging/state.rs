@@ -8,6 +8,12 @@ pub(super) trait State: Sized {
     /// The state of a counter that has never been used.
     const FRESH: Self;
 
+    /// A ban until `until` by an operator.
+    fn operator_ban(until: Timestamp) -> Self;
+
+    /// Whether a ban runs at `now`.
+    fn is_banned(&self, now: Timestamp) -> bool;
+
     /// One operation. With `commit` false the outcome is the same, but only expired hits are removed from the state.
     fn step(&mut self, limit: &Limit, now: Timestamp, op: Op, commit: bool) -> Outcome;
 
@@ -28,6 +34,14 @@ pub(super) trait State: Sized {
 impl State for Cell {
     const FRESH: Self = Self::FRESH;
 
+    fn operator_ban(until: Timestamp) -> Self {
+        Self::operator_ban(until)
+    }
+
+    fn is_banned(&self, now: Timestamp) -> bool {
+        Self::is_banned(*self, now)
+    }
+
     fn step(&mut self, limit: &Limit, now: Timestamp, op: Op, commit: bool) -> Outcome {
         let (outcome, next) = engine::step(limit, *self, now, op);
         if commit {
@@ -43,6 +57,14 @@ impl State for Cell {
 
 impl State for Log {
     const FRESH: Self = Self::FRESH;
+
+    fn operator_ban(until: Timestamp) -> Self {
+        Self::operator_ban(until)
+    }
+
+    fn is_banned(&self, now: Timestamp) -> bool {
+        self.is_banned(now)
+    }
 
     fn step(&mut self, limit: &Limit, now: Timestamp, op: Op, commit: bool) -> Outcome {
         engine::log::step(limit, self, now, op, commit)

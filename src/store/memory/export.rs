@@ -6,8 +6,9 @@ use smallvec::SmallVec;
 
 use super::Memory;
 use super::table::INLINE_NAME;
-use crate::engine::{Cell, Log};
+use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome};
 use crate::store::LimitId;
+use crate::units::Timestamp;
 
 /// Iterates over all counters: each item contains those of one stripe, at the time when it was copied.
 ///
@@ -25,6 +26,18 @@ pub struct Export<'m> {
 /// The position of an export, from which it can be continued. Valid for one store only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExportPosition(usize);
+
+impl ExportPosition {
+    /// The position as a number, from 0 on.
+    pub const fn number(self) -> usize {
+        self.0
+    }
+
+    /// The position with this number.
+    pub const fn from_number(number: usize) -> Self {
+        Self(number)
+    }
+}
 
 /// A copy of one counter.
 #[derive(Clone, Debug)]
@@ -56,12 +69,17 @@ impl Memory {
         Export { memory: self, next: position }
     }
 
+    /// The number of steps of an export from the beginning.
+    pub fn export_steps(&self) -> usize {
+        self.cells.stripes()
+    }
+
     /// The limits that have counters. Cost: a pass over all counters, with one shard locked at a time.
     pub fn limits_in_use(&self) -> HashSet<LimitId> {
         let mut found = HashSet::new();
         for stripe in 0..self.cells.stripes() {
-            self.cells.visit_stripe(stripe, |key, _| found.extend(LimitId::from_key(key)));
-            self.logs.visit_stripe(stripe, |key, _| found.extend(LimitId::from_key(key)));
+            self.cells.visit_stripe(stripe, |key, _| found.extend(LimitId::of_key(key)));
+            self.logs.visit_stripe(stripe, |key, _| found.extend(LimitId::of_key(key)));
         }
         found
     }
@@ -80,6 +98,29 @@ impl Memory {
         };
         counters.extend(logs.into_iter().filter_map(copy));
         counters
+    }
+}
+
+impl CounterState {
+    /// A counter that has never been used.
+    pub fn fresh(limit: &Limit) -> Self {
+        if limit.algorithm == Algorithm::SlidingLog { Self::Log(Log::FRESH) } else { Self::Cell(Cell::FRESH) }
+    }
+
+    /// The outcome that an operation on this copy would have. The counter is not changed.
+    pub fn outcome(&self, limit: &Limit, now: Timestamp, op: Op) -> Outcome {
+        match self {
+            Self::Cell(cell) => engine::step(limit, *cell, now, op).0,
+            Self::Log(log) => engine::log::step(limit, &mut log.clone(), now, op, true),
+        }
+    }
+
+    /// Whether it equals a counter that has never been used.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Cell(cell) => cell.is_fresh(now),
+            Self::Log(log) => log.is_fresh(now),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ pub use export::{CounterState, Export, ExportPosition, ExportedCounter};
 pub use sweep::SweepStats;
 
 use super::charging::{Capacity, Step, Transaction};
-use super::{Charge, Charged, Group};
+use super::{Charge, Charged, Group, LimitKind};
 use crate::engine::{Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 use sweep::SweepState;
@@ -94,6 +94,31 @@ impl Memory {
     /// [`Memory::charge_groups`] with one required group.
     pub fn charge_all(&self, now: Timestamp, charges: &[Charge<'_>], outcomes: &mut Vec<Charged>) -> bool {
         self.charge_groups(now, &[Group::required(charges.len())], charges, outcomes)
+    }
+
+    /// Bans one counter until then: whatever its state is, each check is denied until then, and finds it fresh afterwards.
+    /// Returns false if there is no capacity for a new counter.
+    pub fn ban(&self, kind: LimitKind, key: &[u8], until: Timestamp) -> bool {
+        self.transaction().ban(kind, key, until)
+    }
+
+    /// Makes one counter fresh, and lifts its ban. Returns whether it was used or banned.
+    pub fn reset(&self, now: Timestamp, kind: LimitKind, key: &[u8]) -> bool {
+        self.transaction().reset(now, kind, key, false)
+    }
+
+    /// Makes one counter fresh if a ban runs. Returns whether it did.
+    pub fn unban(&self, now: Timestamp, kind: LimitKind, key: &[u8]) -> bool {
+        self.transaction().reset(now, kind, key, true)
+    }
+
+    /// A copy of the state of one counter; `None` if it does not exist.
+    pub fn state(&self, kind: LimitKind, key: &[u8]) -> Option<CounterState> {
+        if let LimitKind::SlidingLog(_) = kind {
+            self.logs.copy(key).map(CounterState::Log)
+        } else {
+            self.cells.copy(key).map(CounterState::Cell)
+        }
     }
 
     /// Stores the number of a counter's series with its state, so that later charges report it. Does nothing if the counter does

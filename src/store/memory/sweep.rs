@@ -76,7 +76,7 @@ impl Memory {
     /// locked at a time.
     pub fn bring_up_to_date(&self, now: Timestamp, changed: impl Fn(LimitId, &[u8]) -> Option<Limit>) {
         self.cells.visit(|name, cell| {
-            if let Some(limit) = LimitId::from_key(name).and_then(|limit_id| changed(limit_id, name)) {
+            if let Some(limit) = LimitId::of_key(name).and_then(|limit_id| changed(limit_id, name)) {
                 *cell = engine::step(&limit, *cell, now, Op::Charge(0)).1;
             }
         });
