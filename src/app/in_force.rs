@@ -2,16 +2,24 @@
 
 use std::sync::Arc;
 
+use crate::config::RulesInForce;
 use crate::limiter::{Limiter, View};
-use crate::rules::{self, Changes, Overlay, RuleSet};
+use crate::rules::{self, Changes, RuleSet};
 use crate::sanitize::sanitize_within;
 use crate::units::Timestamp;
 
-/// Puts rules and settings in force, and logs the differences of the rules, except at the first load.
-pub(super) fn replace(limiter: &Limiter, now: Timestamp, rules: &Arc<RuleSet>, overlay: &Overlay) {
+/// Puts rules and settings in force, and the candidate beside them, and logs the differences of the rules, except at the first load.
+pub(super) fn replace(
+    limiter: &Limiter,
+    now: Timestamp,
+    (rules, overlay): RulesInForce<'_>,
+    candidate: Option<RulesInForce<'_>>,
+) {
     let is_other = |before: &&RuleSet| !std::ptr::eq(*before, &**rules);
-    let changes = limiter.view().as_ref().and_then(View::rules).filter(is_other).map(|before| rules::changes(before, rules));
+    let changes =
+        limiter.view().as_ref().and_then(View::rules).filter(is_other).map(|before| rules::changes(before, rules));
     limiter.put_in_force(now, Arc::clone(rules), overlay);
+    limiter.put_candidate(now, candidate);
     if let Some(changes) = changes {
         log(&changes);
     }

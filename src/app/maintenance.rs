@@ -24,7 +24,7 @@ fn run(limiter: &Limiter, clock: &Clock, operations: &Operations, stop: &Stop) {
         clock.follow();
         operations.expire();
         limiter.usage().denials().tick();
-        let rest = limiter.store().sweep_step(clock.now());
+        let rest = limiter.sweep_step(clock.now());
         if stop.wait(rest.clamp(LEAST_REST, MOST_REST)) == Wait::Stopped {
             return;
         }

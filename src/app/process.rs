@@ -10,14 +10,13 @@ use super::{AppError, in_force};
 use crate::admin::{Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::usage_service::usage_service_server;
-use crate::config::{Loaded, Publisher, Reloader, Source};
+use crate::config::{Loaded, Publisher, Reloader, RulesInForce, Source};
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
 use crate::limiter::{self, Limiter, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations, open_journal};
-use crate::rules::{Overlay, RuleSet};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
@@ -48,16 +47,15 @@ impl Process {
         let journal = data_dir.map(|dir| open_journal(dir.settings(), clock.now())).transpose()?;
         let stored = journal.as_ref().map(Journal::settings).transpose()?.unwrap_or_default();
         let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
-        let apply = move |rules: &Arc<RuleSet>, overlay: &Overlay| {
-            in_force::replace(&replaced, clock_of_reloads.now(), rules, overlay);
+        let apply = move |rules: RulesInForce<'_>, candidate: Option<RulesInForce<'_>>| {
+            in_force::replace(&replaced, clock_of_reloads.now(), rules, candidate);
         };
         let publisher = Arc::new(Publisher::new(stored, apply));
         let config = Reloader::new(source, Arc::clone(&clock), Arc::clone(&publisher));
         let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
         let loaded = config.load()?;
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
-        let operations =
-            Operations::new(publisher, Arc::clone(&limiter), Arc::clone(&clock), journal, read_only);
+        let operations = Operations::new(publisher, Arc::clone(&limiter), Arc::clone(&clock), journal, read_only);
         let operations = Arc::new(operations);
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
@@ -67,7 +65,8 @@ impl Process {
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        let process = Self { limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
+        let process =
+            Self { limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
         Ok((process, loaded, recorder))
     }
 

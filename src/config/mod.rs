@@ -15,7 +15,9 @@ mod reload;
 mod settings;
 
 pub(crate) use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, Watch};
-pub(crate) use publish::{Loaded, Publisher, ReloadStatus};
+pub(crate) use publish::{
+    CandidateError, CandidateRules, CandidateState, Loaded, Publisher, ReloadStatus, RulesInForce,
+};
 pub(crate) use reload::{LoadError, Reloader, warnings};
 pub(crate) use settings::{
     MAX_LENGTH, MAX_REASON_BYTES, Setting, SettingChange, SettingError, SettingsBook, ValueSource,

@@ -26,9 +26,48 @@ struct State {
     apply: Box<Apply>,
     rules: Option<Arc<RuleSet>>,
     settings: SettingsBook,
+    candidate: CandidateState,
 }
 
-type Apply = dyn FnMut(&Arc<RuleSet>, &Overlay) + Send;
+/// Rules with the settings over them.
+pub(crate) type RulesInForce<'a> = (&'a Arc<RuleSet>, &'a Overlay);
+
+/// Puts rules in force, and the candidate beside them.
+type Apply = dyn FnMut(RulesInForce<'_>, Option<RulesInForce<'_>>) + Send;
+
+/// What has become of the last candidate.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum CandidateState {
+    /// There was none, or it was stopped.
+    #[default]
+    None,
+    /// It decides beside the rules in force.
+    Running(CandidateRules),
+    /// It is in force, in memory: the source of the configuration has another content.
+    Promoted(CandidateRules),
+}
+
+/// The rules of a candidate.
+#[derive(Clone, Debug)]
+pub(crate) struct CandidateRules {
+    /// The names of its files.
+    pub(crate) files: Vec<String>,
+    /// The rules.
+    pub(crate) rules: Arc<RuleSet>,
+    /// When it was started, or promoted.
+    pub(crate) since: Timestamp,
+}
+
+/// Why a candidate was not changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CandidateError {
+    /// One runs.
+    #[error("a candidate runs already: promote it or stop it first")]
+    Running,
+    /// None runs.
+    #[error("no candidate runs: start one first")]
+    NotRunning,
+}
 
 /// How loading has gone so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,9 +107,12 @@ pub(crate) struct Loaded {
 impl Publisher {
     /// Nothing is in force yet. `apply` receives each configuration with its settings, usually to
     /// [put them in force](crate::limiter::Limiter::put_in_force); it must not call back.
-    pub(crate) fn new(settings: SettingsBook, apply: impl FnMut(&Arc<RuleSet>, &Overlay) + Send + 'static) -> Self {
+    pub(crate) fn new(
+        settings: SettingsBook,
+        apply: impl FnMut(RulesInForce<'_>, Option<RulesInForce<'_>>) + Send + 'static,
+    ) -> Self {
         let next_expiry_ns = AtomicU64::new(expiry_ns(&settings));
-        let state = State { apply: Box::new(apply), rules: None, settings };
+        let state = State { apply: Box::new(apply), rules: None, settings, candidate: CandidateState::None };
         Self { status: ArcSwap::default(), state: Mutex::new(state), next_expiry_ns }
     }
 
@@ -81,8 +123,14 @@ impl Publisher {
 
     /// Puts the rules of that many files in force, and the settings over them.
     pub(crate) fn publish(&self, files: usize, rules: RuleSet) -> Loaded {
-        let rules = Arc::new(rules);
         let mut state = self.state.lock();
+        if let CandidateState::Promoted(_) = state.candidate {
+            state.candidate = CandidateState::None;
+        }
+        self.replace(&mut state, files, Arc::new(rules))
+    }
+
+    fn replace(&self, state: &mut State, files: usize, rules: Arc<RuleSet>) -> Loaded {
         let before = self.status.load();
         let loaded = Loaded {
             generation: before.generation + 1,
@@ -189,6 +237,52 @@ impl Publisher {
         read(&state.settings, state.rules.as_ref())
     }
 
+    /// Starts a candidate.
+    ///
+    /// # Errors
+    /// One runs.
+    pub(crate) fn start_candidate(&self, candidate: CandidateRules) -> Result<(), CandidateError> {
+        let mut state = self.state.lock();
+        if let CandidateState::Running(_) = state.candidate {
+            return Err(CandidateError::Running);
+        }
+        state.candidate = CandidateState::Running(candidate);
+        state.apply();
+        Ok(())
+    }
+
+    /// Puts the candidate in force. Returns what was loaded.
+    ///
+    /// # Errors
+    /// None runs.
+    pub(crate) fn promote_candidate(&self, now: Timestamp) -> Result<Loaded, CandidateError> {
+        let mut state = self.state.lock();
+        let CandidateState::Running(candidate) = state.candidate.clone() else {
+            return Err(CandidateError::NotRunning);
+        };
+        let (files, rules) = (candidate.files.len(), Arc::clone(&candidate.rules));
+        state.candidate = CandidateState::Promoted(CandidateRules { since: now, ..candidate });
+        Ok(self.replace(&mut state, files, rules))
+    }
+
+    /// Ends the candidate. `last` is called while it still runs.
+    ///
+    /// # Errors
+    /// None runs.
+    pub(crate) fn stop_candidate<T>(&self, last: impl FnOnce(&CandidateRules) -> T) -> Result<T, CandidateError> {
+        let mut state = self.state.lock();
+        let CandidateState::Running(candidate) = &state.candidate else { return Err(CandidateError::NotRunning) };
+        let answer = last(candidate);
+        state.candidate = CandidateState::None;
+        state.apply();
+        Ok(answer)
+    }
+
+    /// What has become of the last candidate.
+    pub(crate) fn candidate(&self) -> CandidateState {
+        self.state.lock().candidate.clone()
+    }
+
     fn note_expiry(&self, state: &State) {
         self.next_expiry_ns.store(expiry_ns(&state.settings), Ordering::Relaxed);
     }
@@ -196,9 +290,13 @@ impl Publisher {
 
 impl State {
     fn apply(&mut self) {
-        if let Some(rules) = &self.rules {
-            (self.apply)(rules, self.settings.overlay());
-        }
+        let Some(rules) = &self.rules else { return };
+        let candidate = match &self.candidate {
+            CandidateState::Running(candidate) => Some((&candidate.rules, self.settings.overlay_of(&candidate.rules))),
+            CandidateState::None | CandidateState::Promoted(_) => None,
+        };
+        let candidate = candidate.as_ref().map(|(rules, overlay)| (*rules, overlay));
+        (self.apply)((rules, self.settings.overlay()), candidate);
     }
 }
 

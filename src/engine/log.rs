@@ -28,7 +28,8 @@ pub struct Log {
 
 impl Log {
     /// A counter that has never been used.
-    pub const FRESH: Self = Self { entries: VecDeque::new(), total: 0, banned_until: None, by_operator: false, window: Nanos::ZERO };
+    pub const FRESH: Self =
+        Self { entries: VecDeque::new(), total: 0, banned_until: None, by_operator: false, window: Nanos::ZERO };
 
     /// Whether this counter equals one that has never been used, by the window of the last operation.
     pub fn is_fresh(&self, now: Timestamp) -> bool {

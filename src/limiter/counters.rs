@@ -122,13 +122,7 @@ impl Limiter {
     /// these entries. Returns how many.
     ///
     /// Cost: a pass over all counters, unless the entries name one counter.
-    pub fn reset_counters(
-        &self,
-        now: Timestamp,
-        path: &str,
-        entries: &[(String, String)],
-        only_banned: bool,
-    ) -> u64 {
+    pub fn reset_counters(&self, now: Timestamp, path: &str, entries: &[(String, String)], only_banned: bool) -> u64 {
         let Some(view) = self.view() else { return 0 };
         let Some(plan) = view.plan() else { return 0 };
         let reset = |kind: LimitKind, key: &[u8]| {
@@ -136,7 +130,8 @@ impl Limiter {
         };
         let mut count = 0;
         let rules: Vec<&Rule> = plan.rules().rules().iter().filter(|rule| rule.path == path).collect();
-        if let Some(counters) = rules.iter().map(|rule| counters_of(plan, rule, entries).ok()).collect::<Option<Vec<_>>>()
+        if let Some(counters) =
+            rules.iter().map(|rule| counters_of(plan, rule, entries).ok()).collect::<Option<Vec<_>>>()
         {
             for Named { kind, keys, key } in counters.iter().flatten() {
                 count += u64::from(reset(*kind, keys.key(*key)));

@@ -10,6 +10,7 @@
 //!
 //! Nothing here waits: no `.await`, no lock for longer than one charge, no clock, no log line.
 
+mod candidate;
 mod charge;
 mod check;
 mod counters;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 
+pub use candidate::{Candidate, Comparison, CounterDifference, RuleDifference};
 pub use check::{Check, Descriptor, Override};
 pub use counters::{CounterFilter, CounterPage, CounterView};
 pub use decision::{Code, CurrentLimit, Decision, Status};
@@ -50,6 +52,7 @@ pub use crate::usage::WorkerSlot;
 #[derive(Debug)]
 pub struct Limiter {
     plan: ArcSwapOption<Plan>,
+    candidate: ArcSwapOption<Candidate>,
     generation: AtomicU64,
     limit_ids: LimitIds,
     store: Memory,
@@ -62,6 +65,7 @@ impl Limiter {
     pub fn new(settings: Settings) -> Self {
         Self {
             plan: ArcSwapOption::empty(),
+            candidate: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
             limit_ids: LimitIds::default(),
             store: Memory::new(settings.counter_budget_bytes, settings.when_full),
@@ -92,6 +96,33 @@ impl Limiter {
         }
     }
 
+    /// Starts a candidate with these rules, or puts other settings over those of the one that runs; `None` ends it.
+    pub fn put_candidate(&self, now: Timestamp, candidate: Option<(&Arc<RuleSet>, &Overlay)>) {
+        let Some((rules, overlay)) = candidate else { return self.candidate.store(None) };
+        match self.candidate.load_full() {
+            Some(known) if Arc::ptr_eq(known.rules(), rules) => {
+                known.limiter().put_in_force(now, Arc::clone(rules), overlay);
+            }
+            _ => {
+                let candidate = Candidate::new(now, Arc::clone(rules), overlay, &self.settings);
+                self.candidate.store(Some(Arc::new(candidate)));
+            }
+        }
+    }
+
+    /// The candidate that runs.
+    pub fn candidate(&self) -> Option<Arc<Candidate>> {
+        self.candidate.load_full()
+    }
+
+    /// Frees expired counters of the next part of the stores. Returns how long to rest before the next step.
+    pub fn sweep_step(&self, now: Timestamp) -> std::time::Duration {
+        if let Some(candidate) = self.candidate.load_full() {
+            candidate.limiter().store.sweep_step(now);
+        }
+        self.store.sweep_step(now)
+    }
+
     /// The number of configurations put in force so far.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
@@ -102,7 +133,7 @@ impl Limiter {
     /// Cost: no shared cache line is written. Keep it for one check or one batch, not longer.
     pub fn view(&self) -> Option<View<'_>> {
         let plan = self.plan.load();
-        plan.is_some().then_some(View { limiter: self, plan })
+        plan.is_some().then(|| View { limiter: self, plan, candidate: self.candidate.load() })
     }
 
     /// The usage.
@@ -131,18 +162,19 @@ impl Limiter {
 pub struct View<'l> {
     limiter: &'l Limiter,
     plan: Guard<Option<Arc<Plan>>>,
+    candidate: Guard<Option<Arc<Candidate>>>,
 }
 
 impl View<'_> {
-    /// Decides one check.
+    /// Decides one check; a candidate decides it too, without an effect on the decision.
     pub fn check(&self, worker: WorkerSlot, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
-        match self.plan.as_deref() {
-            Some(plan) => {
-                let Limiter { store, usage, settings, .. } = self.limiter;
-                decide::decide(plan, store, usage, settings, worker, now, check)
-            }
-            None => Decision::default(),
+        let Some(plan) = self.plan.as_deref() else { return Decision::default() };
+        let Limiter { store, usage, settings, .. } = self.limiter;
+        let decision = decide::decide(plan, store, usage, settings, worker, now, check);
+        if let Some(candidate) = self.candidate.as_deref() {
+            candidate.check(worker, now, check, &decision);
         }
+        decision
     }
 
     /// The rules.

@@ -44,10 +44,8 @@ impl PlanOverlay {
             else {
                 continue;
             };
-            *slot = Some(known.map_or_else(
-                || Arc::new(AttachedOverlay::new(source, rule, base, limit_ids)),
-                Arc::clone,
-            ));
+            *slot =
+                Some(known.map_or_else(|| Arc::new(AttachedOverlay::new(source, rule, base, limit_ids)), Arc::clone));
         }
         Self { overlay: overlay.clone(), rules: prepared }
     }
@@ -115,9 +113,10 @@ impl AttachedOverlay {
     }
 
     fn find(&self, entries: &[Entry<'_>]) -> (&RuleCase, &Attached) {
-        let found = self.source.find(entries).and_then(|index| {
-            Some((&**self.source.cases().get(index)?, self.cases.get(index)?))
-        });
+        let found = self
+            .source
+            .find(entries)
+            .and_then(|index| Some((&**self.source.cases().get(index)?, self.cases.get(index)?)));
         found.unwrap_or((self.source.whole(), &self.whole))
     }
 }
@@ -129,8 +128,7 @@ fn attach(set: &Rule, configured: &Rule, base: &Attached, limit_ids: &LimitIds) 
         let mut limits = configured.limits.iter().zip(&base.limit_ids);
         limits.find(|(limit, _)| limit.place == place && LimitKind::from(&limit.limit) == kind).map(|(_, id)| *id)
     };
-    let known: Option<_> =
-        set.limits.iter().map(|limit| same(limit.place, LimitKind::from(&limit.limit))).collect();
+    let known: Option<_> = set.limits.iter().map(|limit| same(limit.place, LimitKind::from(&limit.limit))).collect();
     let limit_ids = known.unwrap_or_else(|| {
         let described = describe(set, configured);
         let ids = limit_ids.add(&described);

@@ -147,7 +147,8 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     let check: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
     match &*check {
         "ok" => Ok(connection),
-        _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check)).into()),
+        _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check))
+            .into()),
     }
 }
 

@@ -29,7 +29,8 @@ impl Operations {
             let stored = self.journal.as_ref().map_or(Ok(()), |journal| journal.save(setting));
             warning = stored.err().map(|error| super::warn(&error));
             let author = Author { principal: setting.principal.clone(), reason: setting.reason.clone() };
-            let audited = self.record(entry(now, Action::Set, &author, &setting.scope, setting.name, (old, &setting.value)));
+            let audited =
+                self.record(entry(now, Action::Set, &author, &setting.scope, setting.name, (old, &setting.value)));
             warning = warning.take().or(audited);
         };
         let (setting, value) = self.publisher.set(now, change, keep)?;

@@ -24,9 +24,7 @@ impl Rule {
 
     fn entry<'a>(&'a self, level: &'a Level, known: &'a [(String, String)]) -> Result<Entry<'a>, String> {
         let is_literal = |key: &str| self.levels.iter().any(|level| level.key == key);
-        let given = known.iter().find(|(key, _)| {
-            if level.varies.key() { !is_literal(key) } else { level.key == *key }
-        });
+        let given = known.iter().find(|(key, _)| if level.varies.key() { !is_literal(key) } else { level.key == *key });
         match given {
             Some((key, value)) if level.varies.value() || *value == level.value => {
                 Ok(Entry { key: Cow::Borrowed(key), value: Cow::Borrowed(value) })
@@ -34,7 +32,11 @@ impl Rule {
             None if !level.varies.key() && !level.varies.value() => {
                 Ok(Entry { key: Cow::Borrowed(&level.key), value: Cow::Borrowed(&level.value) })
             }
-            _ => Err(format!("rule '{}' has a counter for each {}: give --entry for all of them", self.path, self.wanted())),
+            _ => Err(format!(
+                "rule '{}' has a counter for each {}: give --entry for all of them",
+                self.path,
+                self.wanted()
+            )),
         }
     }
 

@@ -40,7 +40,8 @@ pub use changes::{Changes, changes};
 pub use lifted::{Lift, Lifted, LiftedCounts};
 pub use origin::Origin;
 pub use overlay::{
-    Assignment, ByEntries, ConfiguredValue, DomainOverlay, Inactive, Overlay, RuleCase, RuleOverlay, Scope, ScopeTarget, SettingName, Switches,
+    Assignment, ByEntries, ConfiguredValue, DomainOverlay, Inactive, Overlay, RuleCase, RuleOverlay, Scope,
+    ScopeTarget, SettingName, Switches,
 };
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::limit_spec::LimitSpec;
 use super::Period;
+use super::limit_spec::LimitSpec;
 use crate::engine::Limit;
 
 /// A node of the configuration that carries a limit, or is explicitly unlimited.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{EffectiveValue, MAX_LENGTH, MAX_REASON_BYTES, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource};
+use super::{
+    EffectiveValue, MAX_LENGTH, MAX_REASON_BYTES, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource,
+};
 use crate::rules::{Assignment, Entry, Overlay, RuleSet, Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;
 
@@ -47,7 +49,10 @@ impl SettingsBook {
     /// The overlay of other rules. Cost: linear in the number of rules and settings.
     pub(crate) fn overlay_of(&self, rules: &RuleSet) -> Overlay {
         let targets = self.by_target.iter();
-        Overlay::new(rules, targets.map(|(target, same)| (target, same.values().map(|kept| &kept.assignment).collect())))
+        Overlay::new(
+            rules,
+            targets.map(|(target, same)| (target, same.values().map(|kept| &kept.assignment).collect())),
+        )
     }
 
     /// Makes the overlay of new rules.
@@ -150,7 +155,9 @@ impl SettingsBook {
             _ => self.within(&scope.target, scope, name),
         };
         Ok(match found {
-            Some(setting) => EffectiveValue { value: setting.value.clone(), source: ValueSource::Setting(setting.clone()) },
+            Some(setting) => {
+                EffectiveValue { value: setting.value.clone(), source: ValueSource::Setting(setting.clone()) }
+            }
             None => EffectiveValue {
                 value: configured.value,
                 source: configured

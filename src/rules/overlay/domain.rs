@@ -39,7 +39,8 @@ impl DomainOverlay {
                 continue;
             }
             let Some(narrow) = overlay.by_entry.entry(entries, Narrow::default) else {
-                let why = format!("settings of a domain have at most {MAX_KEY_SETS} combinations of entry keys: unset some");
+                let why =
+                    format!("settings of a domain have at most {MAX_KEY_SETS} combinations of entry keys: unset some");
                 inactive.push(assignment.inactive(&why));
                 continue;
             };
@@ -100,9 +101,7 @@ pub(super) fn node(assignment: &Assignment) -> Result<yaml::Node, String> {
         return Err(format!("the value of '{name}' is at most {MAX_VALUE_BYTES} bytes long"));
     }
     match yaml::read(value.as_bytes()) {
-        Ok(document) if document.root.is_null() || document.more.is_some() => {
-            Err(format!("'{name}' needs one value"))
-        }
+        Ok(document) if document.root.is_null() || document.more.is_some() => Err(format!("'{name}' needs one value")),
         Ok(document) => Ok(document.root),
         Err(yaml::Fault { cause, .. }) => Err(format!("the value of '{name}' cannot be read: {cause}")),
     }
@@ -111,7 +110,8 @@ pub(super) fn node(assignment: &Assignment) -> Result<yaml::Node, String> {
 /// The errors of a report, in one line.
 pub(super) fn errors(report: Report<'_>) -> String {
     let (errors, _) = report.finish();
-    let messages: Vec<_> = errors.iter().map(|error| error.message.lines().map(str::trim).collect::<Vec<_>>()).collect();
+    let messages: Vec<_> =
+        errors.iter().map(|error| error.message.lines().map(str::trim).collect::<Vec<_>>()).collect();
     messages.iter().map(|lines| lines.join(" ")).collect::<Vec<_>>().join("; ")
 }
 

@@ -25,7 +25,7 @@ pub use entries::ByEntries;
 use entries::MAX_KEY_SETS;
 pub use rule::{RuleCase, RuleOverlay};
 use scope::MAX_TEXT_BYTES;
-pub use scope::{Assignment, Scope, SettingName, ScopeTarget};
+pub use scope::{Assignment, Scope, ScopeTarget, SettingName};
 
 use super::RuleSet;
 use super::nearest::nearest_of;
@@ -122,10 +122,8 @@ impl Overlay {
     /// # Errors
     /// The scope does not fit the rules.
     pub fn configured(rules: &RuleSet, named: &Assignment) -> Result<ConfiguredValue, String> {
-        let of_switch = |name: SettingName| ConfiguredValue {
-            value: (name == SettingName::Enabled).to_string(),
-            origin: None,
-        };
+        let of_switch =
+            |name: SettingName| ConfiguredValue { value: (name == SettingName::Enabled).to_string(), origin: None };
         match &named.scope.target {
             ScopeTarget::Everything => Ok(of_switch(named.name)),
             ScopeTarget::Domain(name) => match (rules.domain(name), named.name) {

@@ -102,7 +102,12 @@ impl RuleOverlay {
 }
 
 /// The case for checks with these entries.
-fn case(rule: &Rule, before: Option<&RuleOverlay>, entries: Vec<(String, String)>, scopes: &Scopes<'_>) -> Arc<RuleCase> {
+fn case(
+    rule: &Rule,
+    before: Option<&RuleOverlay>,
+    entries: Vec<(String, String)>,
+    scopes: &Scopes<'_>,
+) -> Arc<RuleCase> {
     let assignments = scopes.of_check(&entries);
     let settings: Vec<u64> = assignments.iter().map(|assignment| assignment.order).collect();
     let known = before.and_then(|before| before.exactly(&entries)).filter(|known| known.settings == settings);

@@ -60,15 +60,8 @@ pub enum SettingName {
 
 impl SettingName {
     /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::RequestsPerUnit,
-        Self::Period,
-        Self::Burst,
-        Self::Queue,
-        Self::Ban,
-        Self::Enabled,
-        Self::ShadowMode,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::RequestsPerUnit, Self::Period, Self::Burst, Self::Queue, Self::Ban, Self::Enabled, Self::ShadowMode];
 
     /// The name, which is also the key in a rules file.
     pub const fn name(self) -> &'static str {
