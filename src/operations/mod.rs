@@ -9,13 +9,18 @@
 //! ```
 
 mod audit;
+mod candidate;
+mod counters;
 mod journal;
 mod settings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(crate) use audit::{Action, AuditEntry, AuditLog};
+pub(crate) use audit::{AuditEntry, AuditLog};
+pub(crate) use candidate::{CandidateRefused, CandidateReport};
+pub(crate) use counters::BadRequest;
+use audit::Action;
 pub(crate) use journal::{Journal, JournalError};
 pub(crate) use settings::Changed;
 

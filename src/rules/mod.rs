@@ -39,6 +39,7 @@ pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
 pub use changes::{Changes, changes};
 pub use lifted::{Lift, Lifted, LiftedCounts};
 pub use origin::Origin;
+pub(crate) use overlay::unknown;
 pub use overlay::{
     Assignment, ByEntries, ConfiguredValue, DomainOverlay, Inactive, Overlay, RuleCase, RuleOverlay, Scope,
     ScopeTarget, SettingName, Switches,

@@ -1,0 +1,148 @@
+//! The candidate configuration.
+
+use std::collections::HashSet;
+
+use tonic::Status;
+
+use super::messages::{entries, time};
+use crate::api::proto::tidegate::v1 as proto;
+use crate::api::proto::tidegate::v1::candidate_status::State;
+use crate::config::{CandidateRules, CandidateState};
+use crate::limiter::Comparison;
+use crate::operations::{Author, CandidateRefused, CandidateReport, Operations};
+use crate::rules::{LoadOptions, RuleSet, SourceFile};
+
+pub(super) fn start(
+    operations: &Operations,
+    request: proto::StartCandidateRequest,
+    author: &Author,
+) -> Result<proto::CandidateStatus, Status> {
+    let bytes: usize = request.files.iter().map(|file| file.content.len()).sum();
+    if request.files.is_empty() || bytes > MAX_FILE_BYTES {
+        return Err(Status::invalid_argument("files: give the files of a configuration, at most 4 MiB in all"));
+    }
+    if request.files.len() > MAX_FILES || request.files.iter().any(|file| file.name.len() > MAX_NAME_BYTES) {
+        return Err(Status::invalid_argument(format!(
+            "files: at most {MAX_FILES} files, with names of at most {MAX_NAME_BYTES} bytes, are possible"
+        )));
+    }
+    let files: Vec<_> =
+        request.files.into_iter().map(|file| SourceFile { name: file.name, text: file.content }).collect();
+    let options = LoadOptions { merge_domains: request.merge_domains };
+    operations.start_candidate(&files, options, author).map(write).map_err(|error| refused(&error))
+}
+
+pub(super) fn status(operations: &Operations) -> proto::CandidateStatus {
+    write(operations.candidate())
+}
+
+pub(super) fn promote(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {
+    operations.promote_candidate(author).map(write).map_err(|error| refused(&error))
+}
+
+pub(super) fn stop(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {
+    let report = operations.stop_candidate(author).map_err(|error| refused(&error))?;
+    let note = "stopped: it no longer decides; this is its last comparison".to_owned();
+    Ok(proto::CandidateStatus { state: State::Stopped.into(), note, ..write(report) })
+}
+
+fn write(report: CandidateReport) -> proto::CandidateStatus {
+    let CandidateReport { state, comparison, in_force } = report;
+    match state {
+        CandidateState::None => proto::CandidateStatus {
+            state: State::None.into(),
+            note: "no candidate runs".to_owned(),
+            ..proto::CandidateStatus::default()
+        },
+        CandidateState::Promoted(candidate) => proto::CandidateStatus {
+            state: State::Promoted.into(),
+            note: "in force, in memory: make the same change in the configuration, because its next change replaces this one, \
+                   and so does a restart"
+                .to_owned(),
+            ..about(candidate)
+        },
+        CandidateState::Running(candidate) => {
+            let in_candidate = paths(&candidate.rules);
+            let in_force = in_force.as_deref().map(paths).unwrap_or_default();
+            let compared = comparison.map(|comparison| compared(comparison, &in_force, &in_candidate));
+            proto::CandidateStatus { state: State::Running.into(), ..merged(about(candidate.clone()), compared) }
+        }
+    }
+}
+
+fn about(candidate: CandidateRules) -> proto::CandidateStatus {
+    proto::CandidateStatus {
+        since: Some(time(candidate.since)),
+        files: candidate.files,
+        ..proto::CandidateStatus::default()
+    }
+}
+
+fn paths(rules: &RuleSet) -> HashSet<&str> {
+    rules.rules().iter().map(|rule| &*rule.path).collect()
+}
+
+fn merged(about: proto::CandidateStatus, compared: Option<proto::CandidateStatus>) -> proto::CandidateStatus {
+    let compared = compared.unwrap_or_default();
+    proto::CandidateStatus { since: about.since, files: about.files, ..compared }
+}
+
+fn compared(
+    comparison: Comparison,
+    in_force: &HashSet<&str>,
+    in_candidate: &HashSet<&str>,
+) -> proto::CandidateStatus {
+    let occupancy = comparison.occupancy;
+    let mut note = "decides all checks too, without an effect on any answer".to_owned();
+    if occupancy.no_room > 0 {
+        note = format!(
+            "{note}; its memory is used up: {} checks were admitted uncounted, so that the comparison is too mild",
+            occupancy.no_room
+        );
+    }
+    let (shown, hidden) = (comparison.rules.len().min(MAX_RULES), comparison.rules.len().saturating_sub(MAX_RULES));
+    if hidden > 0 {
+        note = format!("{note}; {shown} rules are listed, and {hidden} that differ less are not");
+    }
+    let rules = comparison.rules.into_iter().take(MAX_RULES).map(|(path, difference)| proto::CandidateRule {
+        in_force: in_force.contains(&*path),
+        in_candidate: in_candidate.contains(&*path),
+        rule: path,
+        checks: difference.checks,
+        denied_in_force: difference.denied_in_force,
+        denied_by_candidate: difference.denied_by_candidate,
+        only_in_force: difference.only_in_force,
+        only_candidate: difference.only_candidate,
+    });
+    let counters = comparison.counters.into_iter().map(|(rule, pairs, difference)| proto::CandidateCounter {
+        rule,
+        entries: entries(pairs),
+        only_in_force: difference.only_in_force,
+        only_candidate: difference.only_candidate,
+    });
+    proto::CandidateStatus {
+        note,
+        rules: rules.collect(),
+        counters: counters.collect(),
+        counter_bytes: occupancy.bytes as u64,
+        budget_bytes: occupancy.budget_bytes as u64,
+        checks: comparison.checks,
+        differing_checks: comparison.differing,
+        ..proto::CandidateStatus::default()
+    }
+}
+
+fn refused(error: &CandidateRefused) -> Status {
+    match error {
+        CandidateRefused::Bad(error) => Status::invalid_argument(error.to_string()),
+        CandidateRefused::State(error) => Status::failed_precondition(error.to_string()),
+    }
+}
+
+/// The files of a candidate: more than 50,000 rules.
+const MAX_FILE_BYTES: usize = 4 << 20;
+/// As many as a directory of rules usually has.
+const MAX_FILES: usize = 1_000;
+const MAX_NAME_BYTES: usize = 4_096;
+/// Rules that are listed.
+const MAX_RULES: usize = 1_000;

@@ -1,0 +1,72 @@
+//! Conversions that several methods of the admin service need.
+
+use prost_types::Duration;
+use tonic::Status;
+
+use crate::api::proto::tidegate::v1 as proto;
+use crate::limiter::CounterView;
+use crate::units::{Nanos, Timestamp};
+
+/// Reads entries; a key must not be empty.
+///
+/// # Errors
+/// An entry without a key, or too many.
+pub(super) fn read_entries(entries: Vec<proto::Entry>) -> Result<Vec<(String, String)>, Status> {
+    if entries.len() > MAX_ENTRIES {
+        return Err(Status::invalid_argument(format!("at most {MAX_ENTRIES} entries are possible")));
+    }
+    if entries.iter().any(|entry| entry.key.is_empty()) {
+        return Err(Status::invalid_argument("an entry has no key"));
+    }
+    Ok(entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
+}
+
+/// Reads a length of time.
+///
+/// # Errors
+/// It is negative, or too long to be represented.
+pub(super) fn read_length(length: Duration, what: &str) -> Result<Nanos, Status> {
+    let wrong = || Status::invalid_argument(format!("{what}: must be a length of time, not negative"));
+    let seconds = u64::try_from(length.seconds).map_err(|_| wrong())?;
+    let nanos = u64::try_from(length.nanos).map_err(|_| wrong())?;
+    Ok(Nanos::from_secs(seconds).plus(Nanos::from_ns(nanos)))
+}
+
+pub(super) fn entries(entries: Vec<(String, String)>) -> Vec<proto::Entry> {
+    entries.into_iter().map(|(key, value)| proto::Entry { key, value }).collect()
+}
+
+pub(super) fn length(length: Nanos) -> Duration {
+    let (seconds, nanos) = split(length.as_ns());
+    Duration { seconds, nanos }
+}
+
+pub(super) fn time(at: Timestamp) -> prost_types::Timestamp {
+    let (seconds, nanos) = split(at.as_ns());
+    prost_types::Timestamp { seconds, nanos }
+}
+
+fn split(ns: u64) -> (i64, i32) {
+    let second = Nanos::SECOND.as_ns();
+    (i64::try_from(ns / second).unwrap_or(i64::MAX), i32::try_from(ns % second).unwrap_or(0))
+}
+
+pub(super) fn counter(view: CounterView) -> proto::Counter {
+    proto::Counter {
+        domain: view.domain,
+        rule: view.rule,
+        entries: entries(view.entries),
+        limit_place: u32::try_from(view.place).unwrap_or(u32::MAX),
+        used: view.used,
+        limit: view.limit.unwrap_or(0),
+        period: Some(length(view.period)),
+        remaining: view.remaining,
+        reset: Some(length(view.reset)),
+        banned_until: view.banned_until.map(time),
+        denied: view.denied,
+        set: view.is_set,
+    }
+}
+
+/// Entries of a filter: as many as those of the usage service.
+const MAX_ENTRIES: usize = 16;

@@ -1,0 +1,122 @@
+//! The candidate configuration: started, compared, promoted, stopped.
+
+use std::sync::Arc;
+
+use super::counters::BadRequest;
+use super::{Action, AuditEntry, Author, Operations};
+use crate::config::{CandidateError, CandidateRules, CandidateState};
+use crate::limiter::Comparison;
+use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
+use crate::units::Timestamp;
+
+/// Why a candidate was not started, promoted or stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CandidateRefused {
+    /// Its files have errors.
+    #[error("{0}")]
+    Bad(#[from] BadRequest),
+    /// One runs, or none does.
+    #[error(transparent)]
+    State(#[from] CandidateError),
+}
+
+/// A candidate and its comparison with the rules in force.
+#[derive(Debug)]
+pub(crate) struct CandidateReport {
+    /// What has become of it.
+    pub(crate) state: CandidateState,
+    /// The comparison, while it runs.
+    pub(crate) comparison: Option<Comparison>,
+    /// The rules in force.
+    pub(crate) in_force: Option<Arc<RuleSet>>,
+}
+
+impl Operations {
+    /// Starts a candidate with the configuration in these files.
+    ///
+    /// # Errors
+    /// The files have errors, or a candidate runs.
+    pub(crate) fn start_candidate(
+        &self,
+        files: &[SourceFile],
+        options: LoadOptions,
+        author: &Author,
+    ) -> Result<CandidateReport, CandidateRefused> {
+        let rules = crate::rules::load(files, options).map_err(|errors| BadRequest(listed(&errors)))?;
+        let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+        let now = self.clock.now();
+        let count = rules.rules().len();
+        let candidate = CandidateRules { files: names.clone(), rules: Arc::new(rules), since: now };
+        self.publisher.start_candidate(candidate)?;
+        self.audit_candidate(now, Action::CandidateStart, &names, &format!("{count} rules"), author);
+        Ok(self.candidate())
+    }
+
+    /// Compares the candidate with the rules in force.
+    pub(crate) fn candidate(&self) -> CandidateReport {
+        let state = self.publisher.candidate();
+        let comparison = match state {
+            CandidateState::Running(_) => self.limiter.candidate().map(|candidate| candidate.comparison()),
+            CandidateState::None | CandidateState::Promoted(_) => None,
+        };
+        let in_force = self.publisher.read(|_, rules| rules.cloned());
+        CandidateReport { state, comparison, in_force }
+    }
+
+    /// Puts the candidate in force, in memory.
+    ///
+    /// # Errors
+    /// None runs.
+    pub(crate) fn promote_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateRefused> {
+        let now = self.clock.now();
+        let loaded = self.publisher.promote_candidate(now)?;
+        let report = self.candidate();
+        if let CandidateState::Promoted(candidate) = &report.state {
+            let new = format!("configuration {} in force", loaded.generation);
+            self.audit_candidate(now, Action::CandidatePromote, &candidate.files, &new, author);
+        }
+        Ok(report)
+    }
+
+    /// Ends the candidate, and returns its last comparison.
+    ///
+    /// # Errors
+    /// None runs.
+    pub(crate) fn stop_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateRefused> {
+        let last = |candidate: &CandidateRules| {
+            let comparison = self.limiter.candidate().map(|running| running.comparison());
+            (candidate.clone(), comparison)
+        };
+        let (candidate, comparison) = self.publisher.stop_candidate(last)?;
+        self.audit_candidate(self.clock.now(), Action::CandidateStop, &candidate.files, "", author);
+        let in_force = self.publisher.read(|_, rules| rules.cloned());
+        Ok(CandidateReport { state: CandidateState::Running(candidate), comparison, in_force })
+    }
+
+    fn audit_candidate(&self, time: Timestamp, action: Action, files: &[String], new: &str, author: &Author) {
+        let entry = AuditEntry {
+            time,
+            principal: author.principal.clone(),
+            action,
+            scope: format!("candidate {}", files.join(" ")),
+            name: String::new(),
+            old: String::new(),
+            new: new.to_owned(),
+            reason: author.reason.clone(),
+        };
+        // The candidate itself is not stored, so a line that is missing is no reason to warn.
+        let _warning = self.record(entry);
+    }
+}
+
+/// The first errors of a configuration, each on a line.
+fn listed(errors: &[ConfigError]) -> String {
+    let mut lines: Vec<_> = errors.iter().take(MAX_ERRORS).map(ConfigError::to_string).collect();
+    if errors.len() > MAX_ERRORS {
+        lines.push(format!("and {} more errors", errors.len() - MAX_ERRORS));
+    }
+    lines.join("\n")
+}
+
+/// Errors that are listed: the status of a gRPC call is a header, which must stay small.
+const MAX_ERRORS: usize = 20;

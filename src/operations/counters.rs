@@ -1,0 +1,140 @@
+//! Counters: listed, made fresh, banned.
+
+use super::{Action, AuditEntry, Author, Operations};
+use crate::config::{MAX_LENGTH, MAX_REASON_BYTES};
+use crate::limiter::{CounterFilter, CounterPage};
+use crate::rules::{RuleSet, unknown};
+use crate::sanitize::sanitize;
+use crate::store::ExportPosition;
+use crate::units::{Nanos, Timestamp};
+
+/// A request that cannot be carried out, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadRequest(pub(crate) String);
+
+impl Operations {
+    /// One page of the counters.
+    ///
+    /// # Errors
+    /// The filter names a domain or a rule that does not exist.
+    pub(crate) fn list_counters(
+        &self,
+        filter: &CounterFilter,
+        top: usize,
+        position: ExportPosition,
+    ) -> Result<CounterPage, BadRequest> {
+        self.publisher.read(|_, rules| known(rules.map(|rules| &**rules), filter))?;
+        Ok(self.limiter.list_counters(self.clock.now(), filter, top, position))
+    }
+
+    /// Makes the counters of a rule fresh, and lifts their bans; those of `entries` only, and those that are banned only, if
+    /// wanted. Returns how many.
+    ///
+    /// # Errors
+    /// There is no such rule, or none with these entries.
+    pub(crate) fn reset_counters(
+        &self,
+        path: &str,
+        entries: &[(String, String)],
+        only_banned: bool,
+        author: &Author,
+    ) -> Result<u64, BadRequest> {
+        self.rule_with(path, entries, author)?;
+        let now = self.clock.now();
+        let count = self.limiter.reset_counters(now, path, entries, only_banned);
+        let action = if only_banned { Action::Unban } else { Action::Reset };
+        self.audit_counters(now, action, (path, entries), &format!("{count} counters"), author);
+        Ok(count)
+    }
+
+    /// Bans the counter that the entries name. Returns the end of the ban.
+    ///
+    /// # Errors
+    /// There is no such counter, the time is out of range, or there is no memory for a new counter.
+    pub(crate) fn ban_counter(
+        &self,
+        path: &str,
+        entries: &[(String, String)],
+        length: Nanos,
+        author: &Author,
+    ) -> Result<Timestamp, BadRequest> {
+        if length.is_zero() || length > MAX_LENGTH {
+            return Err(BadRequest("a ban lasts from 1 ns to 366 days".to_owned()));
+        }
+        self.rule_with(path, entries, author)?;
+        let now = self.clock.now();
+        let until = now.plus(length);
+        self.limiter.ban_counter(path, entries, until).map_err(BadRequest)?;
+        self.audit_counters(now, Action::Ban, (path, entries), &format!("banned for {length}"), author);
+        Ok(until)
+    }
+
+    /// Checks that a rule exists, and that its counters may have these entries.
+    fn rule_with(&self, path: &str, entries: &[(String, String)], author: &Author) -> Result<(), BadRequest> {
+        if author.reason.len() > MAX_REASON_BYTES {
+            return Err(BadRequest(format!("a reason is at most {MAX_REASON_BYTES} bytes long")));
+        }
+        self.publisher.read(|_, rules| {
+            let rules = rules.ok_or_else(|| BadRequest("no configuration is in force".to_owned()))?;
+            known_rule(rules, path)?;
+            let mut named = rules.rules().iter().filter(|rule| rule.path == path);
+            let has = |key: &str| {
+                rules.rules().iter().filter(|rule| rule.path == path).flat_map(|rule| &rule.levels).any(|level| {
+                    level.key == key || level.varies.key()
+                })
+            };
+            match entries.iter().find(|(key, _)| !has(key)) {
+                None => Ok(()),
+                Some((key, _)) => {
+                    let levels = named.next().map(|rule| rule.levels.iter().map(|level| &*level.key).collect::<Vec<_>>());
+                    let keys = levels.unwrap_or_default().join(", ");
+                    Err(BadRequest(format!("rule '{path}' has no entry '{}': its keys are {keys}", sanitize(key))))
+                }
+            }
+        })
+    }
+
+    fn audit_counters(
+        &self,
+        time: Timestamp,
+        action: Action,
+        (path, entries): (&str, &[(String, String)]),
+        new: &str,
+        author: &Author,
+    ) {
+        let entries: String = entries.iter().map(|(key, value)| format!(", {key}={value}")).collect();
+        let entry = AuditEntry {
+            time,
+            principal: author.principal.clone(),
+            action,
+            scope: format!("rule {path}{entries}"),
+            name: String::new(),
+            old: String::new(),
+            new: new.to_owned(),
+            reason: author.reason.clone(),
+        };
+        // The change itself is not stored, so a line that is missing is no reason to warn.
+        let _warning = self.record(entry);
+    }
+}
+
+fn known(rules: Option<&RuleSet>, filter: &CounterFilter) -> Result<(), BadRequest> {
+    let Some(rules) = rules else { return Ok(()) };
+    if let Some(domain) = &filter.domain
+        && rules.domain(domain).is_none()
+    {
+        return Err(BadRequest(unknown("domain", domain, rules.domains().map(|domain| &*domain.name))));
+    }
+    match &filter.rule {
+        Some(path) if !path.ends_with(".(override)") => known_rule(rules, path),
+        _ => Ok(()),
+    }
+}
+
+fn known_rule(rules: &RuleSet, path: &str) -> Result<(), BadRequest> {
+    if rules.rules().iter().any(|rule| rule.path == path) {
+        return Ok(());
+    }
+    Err(BadRequest(unknown("rule", path, rules.rules().iter().map(|rule| &*rule.path))))
+}
