@@ -29,6 +29,7 @@ mod template;
 mod tree;
 mod usage;
 mod vocabulary;
+mod words;
 mod yaml;
 
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};

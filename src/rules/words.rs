@@ -1,42 +1,42 @@
-//! Rules in words, for the output of `check`.
+//! Rules and limits in words, for people.
 
+use super::{Rule, RuleLimit};
 use crate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
-use crate::rules::{Rule, RuleLimit};
 
-/// A count with its noun.
-pub(super) fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+impl Rule {
+    /// The rule in words: its limits, the limits it replaces and its flags, as in `10 per minute, shadow_mode`. Names of limits
+    /// are quoted and escaped. Cost: a few allocations.
+    pub fn words(&self) -> String {
+        let limits: Vec<_> = self.limits.iter().map(RuleLimit::words).collect();
+        let mut words = vec![if self.unlimited { "unlimited".to_owned() } else { limits.join(" and ") }];
+        if !self.replaces.is_empty() {
+            words.push(format!("replaces {:?}", self.replaces));
+        }
+        let flags = [("shadow_mode", self.shadow_mode), ("quota_mode", self.quota_mode)];
+        words.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
+        words.join(", ")
+    }
 }
 
-/// The rule in words: `10 per minute, shadow_mode`.
-pub(super) fn described(rule: &Rule) -> String {
-    let limits: Vec<_> = rule.limits.iter().map(limit).collect();
-    let mut words = vec![if rule.unlimited { "unlimited".to_owned() } else { limits.join(" and ") }];
-    if !rule.replaces.is_empty() {
-        words.push(format!("replaces {:?}", rule.replaces));
+impl RuleLimit {
+    /// The limit in words: number and period, then what differs from the defaults, as in `10 per second, sliding_log`.
+    pub fn words(&self) -> String {
+        let period = &self.period;
+        let length = match period.unit {
+            Some(unit) if period.multiplier == 1 => unit.name().to_ascii_lowercase(),
+            _ => period.length.to_string(),
+        };
+        let mut words = vec![format!("{} per {length}", self.requests_per_unit)];
+        words.extend(algorithm(&self.limit));
+        words.extend(self.limit.ban.map(ban));
+        if !self.name.is_empty() {
+            words.push(format!("name {:?}", self.name));
+        }
+        if !self.enabled {
+            words.push("disabled".to_owned());
+        }
+        words.join(", ")
     }
-    let flags = [("shadow_mode", rule.shadow_mode), ("quota_mode", rule.quota_mode)];
-    words.extend(flags.iter().filter(|(_, set)| *set).map(|(flag, _)| (*flag).to_owned()));
-    words.join(", ")
-}
-
-/// One limit in words.
-pub(super) fn limit(limit: &RuleLimit) -> String {
-    let period = &limit.period;
-    let length = match period.unit {
-        Some(unit) if period.multiplier == 1 => unit.name().to_ascii_lowercase(),
-        _ => period.length.to_string(),
-    };
-    let mut words = vec![format!("{} per {length}", limit.requests_per_unit)];
-    words.extend(algorithm(&limit.limit));
-    words.extend(limit.limit.ban.map(ban));
-    if !limit.name.is_empty() {
-        words.push(format!("name {:?}", limit.name));
-    }
-    if !limit.enabled {
-        words.push("disabled".to_owned());
-    }
-    words.join(", ")
 }
 
 /// The algorithm, unless it is the default.
@@ -95,14 +95,14 @@ mod tests {
         ];
         for (seconds, unit, multiplier, algorithm, ban, expected) in cases {
             let length = Nanos::from_secs(seconds);
-            let reported = limit(&RuleLimit {
+            let limit = RuleLimit {
                 name: String::new(),
                 enabled: true,
                 requests_per_unit: 10,
                 period: Period { length, unit, multiplier },
                 limit: Limit { max: 10, window: length, algorithm, ban, count_denied: CountDenied::Alone },
-            });
-            assert_eq!(reported, expected);
+            };
+            assert_eq!(limit.words(), expected);
         }
     }
 }
