@@ -10,12 +10,15 @@ mod alerts;
 mod build;
 mod changes;
 mod duration;
+mod explain;
 mod field;
 mod hint;
 mod lifted;
 mod limit_build;
 mod limit_spec;
 mod metadata;
+mod near_miss;
+mod nearest;
 mod own;
 mod pattern;
 mod period;
@@ -29,17 +32,22 @@ mod template;
 mod tree;
 mod usage;
 mod vocabulary;
+mod walk;
 mod words;
 mod yaml;
 
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
 pub use changes::{Changes, changes};
+pub use explain::Explanation;
 pub use lifted::{Lift, Lifted, LiftedCounts};
+pub use near_miss::{MissReason, NearMiss};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};
 pub use set::{Charge, Domain, Entry, Match, RuleSet};
 pub use template::{Template, TemplatePart};
+pub use tree::How;
+pub use walk::{Ended, Shown, Step};
 
 use std::collections::HashMap;
 
