@@ -7,6 +7,7 @@
 //! ```
 
 mod alerts;
+mod applicable;
 mod build;
 mod changes;
 mod duration;
@@ -37,6 +38,7 @@ mod words;
 mod yaml;
 
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
+pub use applicable::{Applicable, LevelFor};
 pub use changes::{Changes, changes};
 pub use explain::Explanation;
 pub use lifted::{Lift, Lifted, LiftedCounts};

@@ -111,6 +111,15 @@ impl Tree {
         self.nodes.get(node).into_iter().flat_map(|node| &node.children.keys).map(|children| &*children.key)
     }
 
+    /// The children of a node, with the key of each: by key, and within a key in no particular order.
+    pub(super) fn children(&self, node: usize) -> impl Iterator<Item = (&str, usize)> {
+        let keys = self.nodes.get(node).into_iter().flat_map(|node| &node.children.keys);
+        keys.flat_map(|children| {
+            let all = children.values.values().chain(&children.default);
+            all.map(|&child| (&*children.key, child))
+        })
+    }
+
     /// The values that are configured for one key below a node, patterns among them, in no particular order.
     pub(super) fn values(&self, node: usize, key: &str) -> impl Iterator<Item = &str> {
         let children = self.nodes.get(node).and_then(|node| node.children.for_key(key));
