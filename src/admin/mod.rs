@@ -1,7 +1,9 @@
 //! The admin port: configuration and usage, over plain HTTP and gRPC.
 
+mod operations;
 mod router;
 mod usage;
 
+pub(crate) use operations::Admin;
 pub(crate) use router::admin_router;
 pub(crate) use usage::{Observers, Queries, Usage};

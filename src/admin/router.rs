@@ -12,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tonic::service::Routes;
 
+use super::operations::limits_page;
 use crate::grpc::end_with;
 use crate::http::{Probes, RenderMetrics, observing_router};
 use crate::limiter::{Limiter, View};
@@ -19,13 +20,16 @@ use crate::rules::{Rule, RuleLimit, RuleSet};
 
 /// The router of the admin port: `services` over gRPC, and the pages.
 pub(crate) fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetrics, services: Routes) -> Router {
+    let listed = Arc::clone(&limiter);
     let phases = probes.phases.clone();
     let end = move |response: Response| {
         let phases = phases.clone();
         async move { end_with(&phases, response.map(tonic::body::Body::new)) }
     };
     let services = services.into_axum_router().layer(map_response(end));
-    let pages = services.route("/rlconfig", get(move || async move { rlconfig(&limiter) }));
+    let pages = services
+        .route("/rlconfig", get(move || async move { rlconfig(&limiter) }))
+        .route("/limits", get(move |query| limits_page(listed, query)));
     pages.merge(observing_router(probes, metrics)).fallback(unknown)
 }
 
@@ -35,7 +39,7 @@ async fn unknown(headers: HeaderMap) -> Response {
     if content_type.starts_with(b"application/grpc") {
         return tonic::Status::unimplemented("not a service of the admin port").into_http::<Body>().into_response();
     }
-    (StatusCode::NOT_FOUND, "Pages: /rlconfig /metrics /readyz /livez /healthcheck\n").into_response()
+    (StatusCode::NOT_FOUND, "Pages: /rlconfig /limits /metrics /readyz /livez /healthcheck\n").into_response()
 }
 
 /// One line for each rule, in the order of the configuration and the format of envoyproxy/ratelimit.

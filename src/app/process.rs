@@ -7,8 +7,9 @@ use axum::Router;
 use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::{AppError, in_force};
-use crate::admin::{Observers, Queries, Usage, admin_router};
+use crate::admin::{Admin, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
+use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
 use crate::config::{Loaded, Publisher, Reloader, RulesInForce, Source};
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
@@ -112,7 +113,11 @@ impl Process {
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
         let usage = usage.accept_compressed(ACCEPTED_ENCODING);
-        let services = common_services(&phases, usage_service_server::SERVICE_NAME).add_service(usage);
+        let operations = Arc::clone(&self.operations);
+        let admin = Admin::service(operations, Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let admin = admin.accept_compressed(ACCEPTED_ENCODING);
+        let own = [usage_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
+        let services = common_services(&phases, &own).add_service(usage).add_service(admin);
         (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
     }
 

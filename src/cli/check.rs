@@ -1,7 +1,6 @@
 //! `tidegate check`: prints every error and warning of a configuration, or a summary of its rules.
 
 mod json;
-mod words;
 
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -12,7 +11,6 @@ use clap::builder::BoolishValueParser;
 use crate::config::{Files, LoadError, MAX_BYTES, ReadError, Source, warnings};
 use crate::rules::{self, LoadOptions, RuleSet, SourceFile};
 use crate::settings::ConfigPaths;
-use words::{counted, described};
 
 /// Loads a configuration as the server would, and reports every error, or a summary.
 #[derive(Clone, Debug, clap::Args)]
@@ -116,7 +114,12 @@ fn report(files: &Files, rules: &RuleSet, out: &mut dyn Write) -> io::Result<()>
     writeln!(out, "ok: {count}, {domains}, {}", counted(rules.rules().len(), "rule"))?;
     warnings(files, rules).try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
     rules.lifted().iter().try_for_each(|lifted| writeln!(out, "limits are lifted: {lifted}"))?;
-    rules.rules().iter().try_for_each(|rule| writeln!(out, "  {}: {}", rule.path, described(rule)))
+    rules.rules().iter().try_for_each(|rule| writeln!(out, "  {}: {}", rule.path, rule.words()))
+}
+
+/// A count with its noun.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use tonic::service::Routes;
 use crate::runtime::lifecycle::Phases;
 
 /// The services of every gRPC port in addition to its `own`: health and reflection.
-pub(crate) fn common_services(phases: &Phases, own: &str) -> Routes {
+pub(crate) fn common_services(phases: &Phases, own: &[&str]) -> Routes {
     reflection(Routes::new(Health::service(phases.clone())), own)
 }
 

@@ -6,9 +6,9 @@ use tonic_reflection::server::Builder;
 use super::ACCEPTED_ENCODING;
 use crate::api::proto::DESCRIPTORS;
 
-/// Adds reflection v1 and v1alpha (grpcurl before 1.9 and Postman use the latter). It lists `own`, the service of the port,
+/// Adds reflection v1 and v1alpha (grpcurl before 1.9 and Postman use the latter). It lists `own`, the services of the port,
 /// health and itself; other descriptions can be requested by name.
-pub(crate) fn reflection(mut routes: Routes, own: &str) -> Routes {
+pub(crate) fn reflection(mut routes: Routes, own: &[&str]) -> Routes {
     match builder(own, "grpc.reflection.v1.ServerReflection").build_v1() {
         Ok(service) => {
             let service = service.accept_compressed(ACCEPTED_ENCODING).max_decoding_message_size(MAX_REQUEST_BYTES);
@@ -28,9 +28,9 @@ pub(crate) fn reflection(mut routes: Routes, own: &str) -> Routes {
     routes
 }
 
-fn builder(own: &str, reflection: &str) -> Builder<'static> {
-    Builder::configure()
-        .with_service_name(own)
+fn builder(own: &[&str], reflection: &str) -> Builder<'static> {
+    let configured = own.iter().fold(Builder::configure(), |builder, name| builder.with_service_name(*name));
+    configured
         .with_service_name("grpc.health.v1.Health")
         .with_service_name(reflection)
         .register_encoded_file_descriptor_set(DESCRIPTORS)

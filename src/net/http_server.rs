@@ -1,10 +1,11 @@
 //! The HTTP server of a port: a limit on connections, and a timeout for peers that send nothing.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -12,6 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::{Acceptor, ConnectionLimit, Opened, Peer, Protocol, Socket, http2_builder, open};
 use crate::runtime::lifecycle::Phases;
+
+/// The address of a request's caller, among the extensions of the request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 
 /// One port.
 #[derive(Debug)]
@@ -42,7 +47,14 @@ impl Server {
             let (router, phases) = (router.clone(), phases.clone());
             async move {
                 match peer {
-                    Peer::Tcp(stream) => connection(stream, router, phases).await,
+                    Peer::Tcp(stream) => {
+                        let address = stream.peer_addr().ok().map(PeerAddress);
+                        let router = match address {
+                            Some(address) => router.layer(Extension(address)),
+                            None => router,
+                        };
+                        connection(stream, router, phases).await;
+                    }
                     Peer::Unix(stream) => connection(stream, router, phases).await,
                 }
             }

@@ -11,7 +11,7 @@ mod opening;
 pub(crate) use accept::{Acceptor, ConnectionLimit, Peer};
 pub(crate) use address::Address;
 pub(crate) use bind::{BindError, Bound, Socket, bind};
-pub(crate) use http_server::Server;
+pub(crate) use http_server::{PeerAddress, Server};
 pub(crate) use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder};
 pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
 pub(crate) use opening::{Opened, Protocol, open};

@@ -80,14 +80,18 @@ impl Operations {
             known_rule(rules, path)?;
             let mut named = rules.rules().iter().filter(|rule| rule.path == path);
             let has = |key: &str| {
-                rules.rules().iter().filter(|rule| rule.path == path).flat_map(|rule| &rule.levels).any(|level| {
-                    level.key == key || level.varies.key()
-                })
+                rules
+                    .rules()
+                    .iter()
+                    .filter(|rule| rule.path == path)
+                    .flat_map(|rule| &rule.levels)
+                    .any(|level| level.key == key || level.varies.key())
             };
             match entries.iter().find(|(key, _)| !has(key)) {
                 None => Ok(()),
                 Some((key, _)) => {
-                    let levels = named.next().map(|rule| rule.levels.iter().map(|level| &*level.key).collect::<Vec<_>>());
+                    let levels =
+                        named.next().map(|rule| rule.levels.iter().map(|level| &*level.key).collect::<Vec<_>>());
                     let keys = levels.unwrap_or_default().join(", ");
                     Err(BadRequest(format!("rule '{path}' has no entry '{}': its keys are {keys}", sanitize(key))))
                 }

@@ -11,16 +11,18 @@
 mod audit;
 mod candidate;
 mod counters;
+mod explain;
 mod journal;
 mod settings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use audit::Action;
 pub(crate) use audit::{AuditEntry, AuditLog};
 pub(crate) use candidate::{CandidateRefused, CandidateReport};
 pub(crate) use counters::BadRequest;
-use audit::Action;
+pub(crate) use explain::{ExplainedCheck, how};
 pub(crate) use journal::{Journal, JournalError};
 pub(crate) use settings::Changed;
 

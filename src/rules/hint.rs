@@ -1,5 +1,6 @@
 //! Texts of errors: that of the reference, which tools may look for, followed by what to do.
 
+use super::nearest::nearest;
 use super::yaml::Node;
 use super::{Unit, quote};
 
@@ -61,12 +62,4 @@ pub(super) fn for_type(wanted: &str, is_list: bool) -> &'static str {
         "[]config.yamlReplaces" => "write a list of names, such as [{name: other}]",
         _ => "write keys with values; a rules file begins with 'domain:'",
     }
-}
-
-/// The word that was probably meant, if one is similar.
-fn nearest<'k>(found: &str, words: impl Iterator<Item = &'k str>) -> Option<&'k str> {
-    let plain = found.to_lowercase().replace(['-', ' '], "_");
-    let (distance, word) = words.map(|word| (strsim::osa_distance(&plain, word), word)).min_by_key(|near| near.0)?;
-    // Two typing errors, or one in a short word; with more it is a different word.
-    (distance <= 2 && distance * 3 <= word.len()).then_some(word)
 }

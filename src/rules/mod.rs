@@ -7,16 +7,19 @@
 //! ```
 
 mod alerts;
+mod applicable;
 mod build;
 mod changes;
 mod counter_entries;
 mod duration;
+mod explain;
 mod field;
 mod hint;
 mod lifted;
 mod limit_build;
 mod limit_spec;
 mod metadata;
+mod near_miss;
 mod nearest;
 mod origin;
 mod overlay;
@@ -33,11 +36,16 @@ mod template;
 mod tree;
 mod usage;
 mod vocabulary;
+mod walk;
+mod words;
 mod yaml;
 
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
+pub use applicable::{Applicable, LevelFor};
 pub use changes::{Changes, changes};
+pub use explain::Explanation;
 pub use lifted::{Lift, Lifted, LiftedCounts};
+pub use near_miss::{MissReason, NearMiss};
 pub use origin::Origin;
 pub(crate) use overlay::unknown;
 pub use overlay::{
@@ -49,6 +57,8 @@ pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};
 pub use set::{Charge, Domain, Entry, Match, RuleSet};
 pub use template::{Template, TemplatePart};
+pub use tree::How;
+pub use walk::{Ended, Shown, Step};
 
 use std::collections::HashMap;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Period;
 use super::limit_spec::LimitSpec;
+use super::pattern::{Joined, Pattern};
 use crate::engine::Limit;
 
 /// A node of the configuration that carries a limit, or is explicitly unlimited.
@@ -85,9 +86,32 @@ pub struct Level {
 impl Level {
     /// The level's text in paths: `key`, or `key_value`.
     pub fn text(&self) -> String {
-        if self.value.is_empty() { self.key.clone() } else { format!("{}_{}", self.key, self.value) }
+        joined(&self.key, &self.value)
+    }
+
+    /// Whether an entry matches this level, if no other level at its place comes first. Cost: comparisons, and a few allocations
+    /// for a pattern, which is not compared with an entry of more than 500 bytes.
+    pub(super) fn fits(&self, key: &str, value: &str) -> bool {
+        let is_short = key.len().saturating_add(value.len()) <= MAX_COMPARED_BYTES;
+        let pattern = |text: &str| Pattern::new(text).filter(|_| is_short);
+        if self.key == key && (self.value.is_empty() || self.value == value) {
+            return true;
+        }
+        if self.key.contains('*') {
+            let (key, value) = (key.as_bytes(), value.as_bytes());
+            return pattern(&self.text()).is_some_and(|pattern| pattern.matches(Joined { key, value }));
+        }
+        self.key == key && pattern(&self.value).is_some_and(|pattern| pattern.matches(value.as_bytes()))
     }
 }
+
+/// A configured key and value as paths spell them: `key`, or `key_value`.
+pub(super) fn joined(key: &str, value: &str) -> String {
+    if value.is_empty() { key.to_owned() } else { format!("{key}_{value}") }
+}
+
+/// Explanations compare patterns of many rules with one text, each at a cost that grows with both.
+const MAX_COMPARED_BYTES: usize = 500;
 
 /// The parts of an entry that the rule does not fix, each of which has a counter of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

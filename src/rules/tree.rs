@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::pattern::{Joined, Pattern, Patterns};
+use super::rule::joined;
 
 /// Up to this number of keys below a node, comparing them one by one is faster than hashing the entry's key.
 const FEW_KEYS: usize = 8;
@@ -16,6 +17,8 @@ pub(super) struct Tree {
 /// One node: a place in the configuration.
 #[derive(Debug, Default)]
 struct Node {
+    /// `key`, or `key_value`; empty for the domain itself.
+    text: Box<str>,
     rule: Option<usize>,
     children: Children,
 }
@@ -42,6 +45,19 @@ struct KeyChildren {
     default: Option<usize>,
 }
 
+/// How an entry matches a configured key and value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// It has the configured key and value.
+    Exact,
+    /// It matches a pattern with `*`.
+    Pattern,
+    /// It has the key, which is configured for any value.
+    Default,
+    /// Nothing that is configured at this level matches it.
+    Nothing,
+}
+
 /// The node of the domain itself.
 pub(super) const ROOT: usize = 0;
 
@@ -59,14 +75,60 @@ impl Tree {
     pub(super) fn find<'e>(&self, entries: impl Iterator<Item = (&'e str, &'e str)>) -> Option<usize> {
         let mut at = self.nodes.first()?;
         for (key, value) in entries {
-            at = self.nodes.get(at.children.find(key, value)?)?;
+            at = self.nodes.get(at.children.find(key, value)?.0)?;
         }
         at.rule
     }
 
+    /// The child of a node that an entry matches, as [`find`](Self::find) does at each level.
+    pub(super) fn step(&self, node: usize, key: &str, value: &str) -> Option<(usize, How)> {
+        self.nodes.get(node)?.children.find(key, value)
+    }
+
+    /// The child that an entry would match, had it not matched something better: the next that has a rule, of the first pattern and
+    /// the default.
+    pub(super) fn next_best(&self, node: usize, key: &str, value: &str) -> Option<usize> {
+        let (found, how) = self.step(node, key, value)?;
+        let children = &self.nodes.get(node)?.children;
+        let of_key = children.for_key(key);
+        let pattern = children.first_pattern(of_key, key, value).filter(|_| how == How::Exact);
+        let default = of_key.and_then(|children| children.default);
+        pattern.into_iter().chain(default).find(|&child| child != found && self.rule(child).is_some())
+    }
+
+    /// The index of a node's rule, if it has one.
+    pub(super) fn rule(&self, node: usize) -> Option<usize> {
+        self.nodes.get(node)?.rule
+    }
+
+    /// The node's last level as configured, `key` or `key_value`; empty for the domain itself.
+    pub(super) fn text(&self, node: usize) -> &str {
+        self.nodes.get(node).map_or("", |node| &node.text)
+    }
+
+    /// The keys below a node, patterns among them, in the order of the configuration.
+    pub(super) fn keys(&self, node: usize) -> impl Iterator<Item = &str> {
+        self.nodes.get(node).into_iter().flat_map(|node| &node.children.keys).map(|children| &*children.key)
+    }
+
+    /// The children of a node, with the key of each: by key, and within a key in no particular order.
+    pub(super) fn children(&self, node: usize) -> impl Iterator<Item = (&str, usize)> {
+        let keys = self.nodes.get(node).into_iter().flat_map(|node| &node.children.keys);
+        keys.flat_map(|children| {
+            let all = children.values.values().chain(&children.default);
+            all.map(|&child| (&*children.key, child))
+        })
+    }
+
+    /// The values that are configured for one key below a node, patterns among them, in no particular order.
+    pub(super) fn values(&self, node: usize, key: &str) -> impl Iterator<Item = &str> {
+        let children = self.nodes.get(node).and_then(|node| node.children.for_key(key));
+        children.into_iter().flat_map(|children| children.values.keys()).map(|value| &**value)
+    }
+
     /// Adds a node without attaching it to a parent.
     pub(super) fn detached(&mut self, rule: Option<usize>) -> usize {
-        self.nodes.push(Node { rule, children: Children::default() });
+        self.nodes.push(Node { rule, ..Node::default() });
         self.nodes.len().saturating_sub(1)
     }
 
@@ -75,16 +137,22 @@ impl Tree {
         if let Some(node) = self.nodes.get_mut(parent) {
             node.children.add(key, value, child);
         }
+        if let Some(node) = self.nodes.get_mut(child) {
+            node.text = joined(key, value).into();
+        }
     }
 }
 
 impl Children {
-    fn find(&self, key: &str, value: &str) -> Option<usize> {
+    fn find(&self, key: &str, value: &str) -> Option<(usize, How)> {
         let children = self.for_key(key);
         if let Some(&exact) = children.and_then(|children| children.values.get(value)) {
-            return Some(exact);
+            return Some((exact, How::Exact));
         }
-        self.first_pattern(children, key, value).or_else(|| children?.default)
+        if let Some(pattern) = self.first_pattern(children, key, value) {
+            return Some((pattern, How::Pattern));
+        }
+        Some((children?.default?, How::Default))
     }
 
     /// Patterns of values and of keys have a common order, that of the configuration, which is the order of the nodes.
@@ -106,11 +174,8 @@ impl Children {
 
     fn add(&mut self, key: &str, value: &str, child: usize) {
         let in_key = key.contains('*');
-        if in_key {
-            let text = if value.is_empty() { key.to_owned() } else { format!("{key}_{value}") };
-            if let Some(pattern) = Pattern::new(&text) {
-                self.key_patterns.push(pattern, child);
-            }
+        if let Some(pattern) = Pattern::new(&joined(key, value)).filter(|_| in_key) {
+            self.key_patterns.push(pattern, child);
         }
         let Some(children) = self.for_key_mut(key) else { return };
         if value.is_empty() {

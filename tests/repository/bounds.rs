@@ -83,7 +83,7 @@ const BOUNDS: [(&str, &str, &str); 66] = [
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 34] = [
+const WITHIN: [(&str, &[&str]); 38] = [
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
@@ -106,8 +106,12 @@ const WITHIN: [(&str, &[&str]); 34] = [
     ("limiter/denial.rs", &["MAX_TEXT_BYTES"]),
     ("rules/alerts.rs", &["MAX_NAME", "MAX_RECIPIENTS", "MAX_ADDRESS"]),
     ("rules/changes.rs", &["MAX_LINES"]),
+    ("rules/near_miss.rs", &["MAX_NEAR_MISSES", "MAX_MISSING", "MAX_COMPARED_BYTES"]),
+    ("rules/nearest.rs", &["MAX_COMPARED_BYTES", "MAX_TYPING_ERRORS", "MAX_CHAR_BYTES", "MAX_CANDIDATES"]),
     ("rules/quote.rs", &["MAX_QUOTED"]),
     ("rules/report.rs", &["MAX_REPORTED"]),
+    ("rules/rule.rs", &["MAX_COMPARED_BYTES"]),
+    ("rules/walk.rs", &["MAX_SHOWN"]),
     ("rules/yaml/repair.rs", &["MAX_COLUMN"]),
     ("rules/yaml/tree.rs", &["MAX_REPEATED"]),
     ("sanitize.rs", &["MAX_BYTES"]),

@@ -5,7 +5,6 @@
 use serde_json::{Value, json};
 
 use super::Checked;
-use super::words::{described, limit};
 use crate::config::LoadError;
 use crate::rules::{ConfigError, Lifted, Rule, RuleSet};
 
@@ -67,7 +66,7 @@ fn rule(rule: &Rule) -> Value {
                 "requests_per_unit": each.requests_per_unit,
                 "period_ms": each.period.length.as_millis_ceil(),
                 "enabled": each.enabled,
-                "text": limit(each),
+                "text": each.words(),
             })
         })
         .collect();
@@ -78,6 +77,6 @@ fn rule(rule: &Rule) -> Value {
         "shadow_mode": rule.shadow_mode,
         "quota_mode": rule.quota_mode,
         "limits": limits,
-        "text": described(rule),
+        "text": rule.words(),
     })
 }

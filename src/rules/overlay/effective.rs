@@ -17,6 +17,11 @@ pub struct ConfiguredValue {
 }
 
 impl Rule {
+    /// Whether it is written with several limits.
+    pub fn has_several_limits(&self) -> bool {
+        self.blocks.len() > 1
+    }
+
     /// The value of a name; `limit` is the place of the limit, from 1, or 0 for the only one.
     ///
     /// # Errors
