@@ -6,6 +6,7 @@
 //! Envoy would let every such request pass.
 
 mod protobuf;
+pub mod protojson;
 pub mod rls;
 pub mod usage;
 

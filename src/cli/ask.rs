@@ -1,7 +1,5 @@
 //! `tidegate ask`: sends one check, and prints its answer for people or programs.
 
-mod descriptor;
-
 use std::error::Error;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -11,7 +9,8 @@ use clap::Args;
 use prost::Message;
 use tonic::transport::Endpoint;
 
-use super::{complain, print, target};
+use super::target::Port;
+use super::{complain, descriptor, print, target};
 use crate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
@@ -96,7 +95,8 @@ impl Ask {
         // With the timeout the service denies a check that it would have to delay for longer, in place of charging it.
         request.set_timeout(self.timeout);
         let asking = async {
-            let channel = endpoint.connect().await.map_err(|error| target::describe(addr, "cannot connect", &error))?;
+            let channel =
+                endpoint.connect().await.map_err(|error| Port::CHECKS.describe(addr, "cannot connect", &error))?;
             let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
             answer.map_err(|status| self.failure(&status))
         };
@@ -123,7 +123,7 @@ impl Ask {
             // The client enforces the timeout too, and may be the first to notice.
             (tonic::Code::DeadlineExceeded, _) => self.too_late(),
             (_, Some(error)) if target::causes(error).any(<dyn Error>::is::<tonic::TimeoutExpired>) => self.too_late(),
-            (_, Some(error)) => target::describe(addr, "connection lost", error),
+            (_, Some(error)) => Port::CHECKS.describe(addr, "connection lost", error),
             (code @ tonic::Code::Unimplemented, None) => {
                 format!(
                     "{addr}: {code:?}: {}; does --addr name the gRPC port of a rate limit service?",
@@ -136,7 +136,7 @@ impl Ask {
 
     fn too_late(&self) -> String {
         let timeout = humantime::format_duration(self.timeout);
-        format!("{}: no answer within {timeout}; does --addr name the gRPC port? --timeout waits longer", self.addr)
+        format!("{}: no answer within {timeout}{}", self.addr, Port::CHECKS.silent())
     }
 }
 

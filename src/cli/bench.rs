@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::target::Port;
 use super::{complain, print, target};
 use crate::bench::report::Report;
 use crate::bench::{self, Arrivals, MAX_KEYS, Pace, Plan, Popularity, RunError, StartError, Traffic, chart};
@@ -261,9 +262,9 @@ impl Bench {
 /// The error, with a hint.
 fn describe(error: &RunError) -> String {
     let hint = match error {
-        RunError::Start { error: StartError::Connect(error), .. } => target::hint(error),
-        RunError::Start { error: StartError::Protocol(_), .. } => target::NOT_GRPC,
-        _ => "",
+        RunError::Start { error: StartError::Connect(error), .. } => Port::CHECKS.hint(error),
+        RunError::Start { error: StartError::Protocol(_), .. } => Port::CHECKS.not_grpc(),
+        _ => String::new(),
     };
     format!("{error}{hint}")
 }

@@ -3,12 +3,15 @@
 //! A subcommand is a `clap::Args` type with `run(self) -> ExitCode`; adding one takes its module here, a variant of
 //! [`Command`] and its line in [`Command::run`].
 
+mod admin;
 mod ask;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
+mod descriptor;
 mod serve;
 mod simulate;
+mod table;
 mod target;
 
 use std::io::Write;
@@ -64,6 +67,8 @@ enum Command {
     #[cfg(feature = "bench")]
     #[command(after_long_help = bench::EXAMPLES)]
     Bench(Box<bench::Bench>),
+    #[command(flatten)]
+    Admin(admin::AdminCommand),
 }
 
 impl Command {
@@ -75,6 +80,7 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(),
             #[cfg(feature = "bench")]
             Self::Bench(bench) => bench.run(),
+            Self::Admin(command) => command.run(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The service that `ask` and `bench` call: its address, and descriptions of failed calls.
+//! The server that a command calls: its address, and descriptions of failed calls.
 
 use std::error::Error;
 use std::io;
 
 use crate::net::Address;
 
-/// Parses the value of `--addr`: `http://HOST:PORT`, `HOST:PORT` or `unix:/PATH`.
+/// Parses the value of `--addr` and `--admin-addr`: `http://HOST:PORT`, `HOST:PORT` or `unix:/PATH`.
 ///
 /// # Errors
 /// What is wrong with the address. `https://` is an error, so that a call is never sent in plain text by mistake.
@@ -23,26 +23,53 @@ pub(super) fn parse(text: &str) -> Result<Address, String> {
     addr.parse()
 }
 
-/// Describes a failed call in one sentence with a hint; `what` names the failed step if the system reports an error.
-pub(super) fn describe(target: &Address, what: &str, error: &(dyn Error + 'static)) -> String {
-    if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
-        return format!("{target}: {what}: {error}{}", hint(error));
-    }
-    let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-    format!("{target}: not a gRPC server (HTTP/2 without TLS): {cause}{NOT_GRPC}")
+/// A port that commands call, for the hints of errors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Port {
+    /// The flag with its address.
+    flag: &'static str,
+    /// What it is.
+    name: &'static str,
 }
 
-/// The error and its causes, the innermost last; the outer ones are unspecific.
-pub(super) fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (*error).source())
-}
+impl Port {
+    /// The port that answers checks.
+    pub(super) const CHECKS: Self = Self { flag: "--addr", name: "gRPC port" };
+    /// The operators' port.
+    pub(super) const ADMIN: Self = Self { flag: "--admin-addr", name: "admin port" };
 
-/// A hint for a failed connection; it begins with the punctuation that joins it to the error.
-pub(super) fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
-            "; is the service running, and does --addr name its gRPC port?"
+    /// Describes a failed call in one sentence with a hint; `what` names the failed step if the system reports an error.
+    pub(super) fn describe(self, target: &Address, what: &str, error: &(dyn Error + 'static)) -> String {
+        if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>()) {
+            return format!("{target}: {what}: {error}{}", self.hint(error));
         }
+        let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
+        format!("{target}: not a gRPC server (HTTP/2 without TLS): {cause}{}", self.not_grpc())
+    }
+
+    /// A hint for a failed connection; it begins with the punctuation that joins it to the error.
+    pub(super) fn hint(self, error: &io::Error) -> String {
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                format!("; is the service running, and does {} name its {}?", self.flag, self.name)
+            }
+            kind => system_hint(kind, error).to_owned(),
+        }
+    }
+
+    /// A hint for a server that does not use gRPC.
+    pub(super) fn not_grpc(self) -> String {
+        format!("; does {} name the {}, and is it without TLS?", self.flag, self.name)
+    }
+
+    /// A hint for an answer that does not come in time.
+    pub(super) fn silent(self) -> String {
+        format!("; does {} name the {}? --timeout waits longer", self.flag, self.name)
+    }
+}
+
+fn system_hint(kind: io::ErrorKind, error: &io::Error) -> &'static str {
+    match kind {
         io::ErrorKind::TimedOut => "; is the host right, and is no firewall in between?",
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
             "; the server accepts no more connections, or uses another protocol"
@@ -54,8 +81,10 @@ pub(super) fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// A hint for a server that does not use gRPC.
-pub(super) const NOT_GRPC: &str = "; does --addr name the gRPC port, and is it without TLS?";
+/// The error and its causes, the innermost last; the outer ones are unspecific.
+pub(super) fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error: &&'e (dyn Error + 'static)| (*error).source())
+}
 
 #[cfg(test)]
 mod tests {

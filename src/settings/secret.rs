@@ -1,8 +1,11 @@
 //! Values that are never shown: passwords, tokens, and URLs that contain them.
 
 use std::convert::Infallible;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 use std::str::FromStr;
-use std::{env, fmt, fs, io};
+use std::{env, fmt};
 
 /// A secret, or `@` and the path of the file that contains it.
 ///
@@ -24,10 +27,20 @@ impl Secret {
     /// The file cannot be read, is longer than 64 KiB, or is not text.
     pub(crate) fn reveal(&self) -> io::Result<String> {
         let Some(path) = self.0.strip_prefix('@') else { return Ok(self.0.clone()) };
-        if fs::metadata(path)?.len() > MAX_BYTES {
+        Self::in_file(path)
+    }
+
+    /// The text of a file that contains a secret, without the white space around it.
+    ///
+    /// # Errors
+    /// As for [`reveal`](Self::reveal).
+    pub(crate) fn in_file(path: impl AsRef<Path>) -> io::Result<String> {
+        let mut text = String::new();
+        File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > MAX_BYTES {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 64 KiB, which is not a secret"));
         }
-        Ok(fs::read_to_string(path)?.trim().to_owned())
+        Ok(text.trim().to_owned())
     }
 }
 
@@ -50,6 +63,8 @@ const MAX_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -69,5 +84,7 @@ mod tests {
             fs::write(&path, format!("{token}\n")).unwrap();
             assert_eq!(secret.reveal().unwrap(), token);
         }
+        fs::write(&path, "x".repeat(65_537)).unwrap();
+        assert!(secret.reveal().unwrap_err().to_string().starts_with("longer than 64 KiB"));
     }
 }

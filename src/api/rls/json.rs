@@ -3,13 +3,10 @@
 mod number;
 mod request;
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
 use serde::de::DeserializeSeed;
 
-use crate::api::proto::DESCRIPTORS;
+use crate::api::protojson;
 use request::Message;
 
 /// Converts a `RateLimitRequest` from protojson to protobuf. Bytes that are not UTF-8 are decoded lossily, as in a frame.
@@ -17,7 +14,7 @@ use request::Message;
 /// # Errors
 /// What is wrong with the text. As in the reference, unknown fields are errors.
 pub fn request_from_json(json: &[u8]) -> Result<Bytes, String> {
-    let kind = message("RateLimitRequest")?;
+    let kind = protojson::descriptor("envoy.service.ratelimit.v3.RateLimitRequest")?;
     let text = String::from_utf8_lossy(json);
     let mut source = serde_json::Deserializer::from_str(&text);
     let mut request = Vec::new();
@@ -28,19 +25,10 @@ pub fn request_from_json(json: &[u8]) -> Result<Bytes, String> {
 
 /// A `RateLimitResponse` in protojson: enums by name, without default values.
 pub fn response_to_json(protobuf: &[u8]) -> String {
-    let decode = |kind| DynamicMessage::decode(kind, protobuf).map_err(|error| error.to_string());
-    let encode = |answer: DynamicMessage| serde_json::to_string(&answer).map_err(|error| error.to_string());
-    message("RateLimitResponse").and_then(decode).and_then(encode).unwrap_or_else(|error| {
+    protojson::to_json("envoy.service.ratelimit.v3.RateLimitResponse", protobuf).unwrap_or_else(|error| {
         tracing::error!(error, "an answer cannot be written as JSON");
         "{}".to_owned()
     })
-}
-
-fn message(name: &str) -> Result<MessageDescriptor, String> {
-    static POOL: LazyLock<Option<DescriptorPool>> = LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS).ok());
-    let pool = POOL.as_ref().ok_or("the built-in descriptors are broken")?;
-    let name = format!("envoy.service.ratelimit.v3.{name}");
-    pool.get_message_by_name(&name).ok_or_else(|| format!("no message {name}"))
 }
 
 #[cfg(test)]

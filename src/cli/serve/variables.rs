@@ -22,9 +22,14 @@ pub(super) fn warnings(environment: impl Iterator<Item = (OsString, OsString)>) 
 
 /// The variables of all subcommands, which may share an environment.
 fn known() -> Vec<String> {
-    let cli = Cli::command();
-    let flags = cli.get_subcommands().flat_map(clap::Command::get_arguments);
-    flags.filter_map(|flag| flag.get_env()).map(|name| name.to_string_lossy().into_owned()).collect()
+    fn add(command: &clap::Command, known: &mut Vec<String>) {
+        let variables = command.get_arguments().filter_map(clap::Arg::get_env);
+        known.extend(variables.map(|name| name.to_string_lossy().into_owned()));
+        command.get_subcommands().for_each(|below| add(below, known));
+    }
+    let mut known = Vec::new();
+    add(&Cli::command(), &mut known);
+    known
 }
 
 /// Alerts may name any variable with their prefix, so with that prefix only names similar to a setting are reported.
@@ -94,6 +99,7 @@ mod tests {
             ("TIDEGATE_CONFIG", "x", None),
             ("TIDEGATE_LOG_FORMAT", "json", None),
             ("TIDEGATE_TRACE", "x", None),
+            ("TIDEGATE_ADMIN_URL", "x", None),
             ("TIDEGATE_ALERT_PAGER_TOKEN", "x", None),
             // Kubernetes' own.
             ("TIDEGATE_SERVICE_HOST", "10.0.0.1", None),

@@ -1,4 +1,4 @@
-//! Parses a descriptor of the command line: `KEY=VALUE,KEY=VALUE`.
+//! Parses descriptors and entries of the command line: `KEY=VALUE,KEY=VALUE`.
 //!
 //! A comma inside a value is written `\,`, or the whole value is quoted: `KEY="a,b"`. A backslash escapes `,`, `=`, `"` and
 //! `\`, and is literal before anything else; a quote is special only at the beginning of a value.
@@ -8,6 +8,7 @@ use std::str::Chars;
 
 use crate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use crate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use crate::api::proto::tidegate::v1;
 
 /// Parses the value of `--descriptor`.
 ///
@@ -20,6 +21,21 @@ pub(super) fn parse(text: &str) -> Result<RateLimitDescriptor, String> {
         entries.push(entry(&mut rest)?);
         if rest.next().is_none() {
             return Ok(RateLimitDescriptor { entries, ..RateLimitDescriptor::default() });
+        }
+    }
+}
+
+/// Parses the value of `--entry`: exactly one entry.
+///
+/// # Errors
+/// What is wrong, and how to write it.
+pub(super) fn parse_entry(text: &str) -> Result<v1::Entry, String> {
+    let mut rest = text.chars().peekable();
+    let Entry { key, value } = entry(&mut rest)?;
+    match rest.next() {
+        None => Ok(v1::Entry { key, value }),
+        Some(_) => {
+            Err(r"is more than one entry: repeat the flag for more; write a comma inside a value as \,".to_owned())
         }
     }
 }
@@ -121,6 +137,27 @@ mod tests {
         for (text, expected) in cases {
             let error = parse(text).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_entry_is_exactly_one() {
+        let entry = |key: &str, value: &str| Ok(v1::Entry { key: key.to_owned(), value: value.to_owned() });
+        let cases = [
+            ("tenant=acme", entry("tenant", "acme")),
+            ("tenant=", entry("tenant", "")),
+            (r"tenant=a\,b", entry("tenant", "a,b")),
+            ("tenant=\"a,b\"", entry("tenant", "a,b")),
+            ("tenant=a,b=c", Err("is more than one entry")),
+            ("tenant=a,", Err("is more than one entry")),
+            ("tenant", Err("'tenant' has no '='")),
+        ];
+        for (text, expected) in cases {
+            match (parse_entry(text), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{text}"),
+                (Err(error), Err(expected)) => assert!(error.starts_with(expected), "{text}: {error}"),
+                (found, expected) => panic!("{text}: {found:?}, expected {expected:?}"),
+            }
         }
     }
 }

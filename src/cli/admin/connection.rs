@@ -1,0 +1,223 @@
+//! The connection of a command to the admin port: its flags, one call, and what the command ends with.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use prost::Message;
+use tonic::codegen::InterceptedService;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
+
+use crate::api::proto::tidegate::v1::admin_service_client::AdminServiceClient;
+use crate::api::protojson;
+use crate::cli::target::{self, Port};
+use crate::cli::{complain, print};
+use crate::net::Address;
+use crate::runtime::clock::Clock;
+use crate::sanitize::sanitize_lines;
+use crate::settings::{Secret, duration};
+use crate::units::Timestamp;
+
+/// The server to ask, and how to print its answer.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub(super) struct Connection {
+    /// Address of the admin port: http://HOST:PORT or unix:/PATH
+    #[arg(long, env = "TIDEGATE_ADMIN_URL", value_name = "URL", default_value = "http://127.0.0.1:8082", value_parser = target::parse)]
+    admin_addr: Address,
+
+    /// File with the token to send (`authorization: Bearer`); white space around it is removed
+    #[arg(long, value_name = "PATH")]
+    token_file: Option<PathBuf>,
+
+    /// Time limit for an answer
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+
+    /// Print the complete answer as protojson
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The client, which sends the token.
+pub(super) type Client = AdminServiceClient<InterceptedService<Channel, Bearer>>;
+
+/// Why a command ends without its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The server answered with an error: exit status 1.
+    Status(String),
+    /// There is no connection, no answer, or an argument that cannot be used: exit status 2.
+    NoAnswer(String),
+}
+
+/// What a command prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Printed {
+    /// The answer, for standard output.
+    pub text: String,
+    /// For standard error; empty: nothing.
+    pub warning: String,
+}
+
+/// How a command ends.
+pub(super) type Outcome = Result<Printed, Failure>;
+
+impl From<String> for Printed {
+    fn from(text: String) -> Self {
+        Self { text, warning: String::new() }
+    }
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Session<'c> {
+    connection: &'c Connection,
+    client: Client,
+}
+
+impl Connection {
+    /// Makes one call and prints its answer: as protojson with `--json`, otherwise as `render` writes it. `message` is the name
+    /// of the answer's type.
+    pub(super) fn answer<R: Message>(
+        &self,
+        message: &str,
+        call: impl AsyncFnOnce(&mut Client) -> Result<Response<R>, Status>,
+        render: impl FnOnce(&R, Timestamp) -> String,
+    ) -> Outcome {
+        let answer = self.run(async |mut session| session.ask(call).await)?;
+        self.print(message, &answer, render).map(Into::into)
+    }
+
+    /// The text of an answer.
+    pub(super) fn print<R: Message>(
+        &self,
+        message: &str,
+        answer: &R,
+        render: impl FnOnce(&R, Timestamp) -> String,
+    ) -> Result<String, Failure> {
+        if !self.json {
+            return Ok(render(answer, Clock::start().now()));
+        }
+        let name = format!("tidegate.v1.{message}");
+        protojson::to_json(&name, &answer.encode_to_vec()).map_err(Failure::NoAnswer)
+    }
+
+    /// Connects, and does all the calls of a command.
+    pub(super) fn run<T>(&self, work: impl AsyncFnOnce(Session<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        let bearer = self.bearer()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::NoAnswer(error.to_string()))?;
+        runtime.block_on(async {
+            let channel = self.in_time(self.connect()).await?;
+            let client = AdminServiceClient::with_interceptor(channel, bearer);
+            let client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
+            work(Session { connection: self, client }).await
+        })
+    }
+
+    async fn connect(&self) -> Result<Channel, Failure> {
+        let addr = &self.admin_addr;
+        let url = match addr {
+            Address::Tcp(name) => format!("http://{name}"),
+            Address::Unix(_) => addr.to_string(),
+        };
+        let endpoint =
+            Endpoint::from_shared(url).map_err(|error| Failure::NoAnswer(format!("--admin-addr {addr}: {error}")))?;
+        let endpoint = endpoint.http2_max_header_list_size(MAX_HEADER_BYTES);
+        let failure = |error: tonic::transport::Error| Port::ADMIN.describe(addr, "cannot connect", &error);
+        endpoint.connect().await.map_err(|error| Failure::NoAnswer(failure(error)))
+    }
+
+    fn bearer(&self) -> Result<Bearer, Failure> {
+        let Some(path) = &self.token_file else { return Ok(Bearer(None)) };
+        let failure = |what: &str| Failure::NoAnswer(format!("--token-file {}: {what}", path.display()));
+        let token = Secret::in_file(path).map_err(|error| failure(&error.to_string()))?;
+        if token.is_empty() {
+            return Err(failure("is empty"));
+        }
+        // The error would quote nothing, but a token is not to be near any message.
+        let header = MetadataValue::try_from(format!("Bearer {token}"));
+        let mut header = header.map_err(|_| failure("is not one line of ASCII text"))?;
+        header.set_sensitive(true);
+        Ok(Bearer(Some(header)))
+    }
+
+    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
+            let (addr, timeout) = (&self.admin_addr, humantime::format_duration(self.timeout));
+            Err(Failure::NoAnswer(format!("{addr}: no answer within {timeout}{}", Port::ADMIN.silent())))
+        })
+    }
+
+    /// Why there is no answer: an error of the connection has a source, a status from the server has none.
+    fn failure(&self, status: &Status) -> Failure {
+        let addr = &self.admin_addr;
+        match (status.code(), status.source()) {
+            (_, Some(error)) => Failure::NoAnswer(Port::ADMIN.describe(addr, "connection lost", error)),
+            (Code::Unimplemented, None) => {
+                let what = "is not the admin port of a Tidegate of this version; does --admin-addr name it?";
+                Failure::NoAnswer(format!("{addr}: {what}"))
+            }
+            (code, None) if status.message().is_empty() => Failure::Status(format!("{code:?}")),
+            (_, None) => Failure::Status(status.message().to_owned()),
+        }
+    }
+}
+
+impl Session<'_> {
+    /// Makes one call.
+    ///
+    /// # Errors
+    /// The status of the server, a lost connection, or no answer in time.
+    pub(super) async fn ask<R>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut Client) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let connection = self.connection;
+        let answer = async { call(&mut self.client).await.map_err(|status| connection.failure(&status)) };
+        connection.in_time(answer).await.map(Response::into_inner)
+    }
+}
+
+/// Prints what a command ends with, and returns its exit status.
+pub(super) fn finish(outcome: Outcome) -> ExitCode {
+    let (code, error) = match outcome {
+        Ok(Printed { text, warning }) => {
+            print(&text);
+            if !warning.is_empty() {
+                complain(&format!("warning: {}", sanitize_lines(&warning)));
+            }
+            return ExitCode::SUCCESS;
+        }
+        Err(Failure::Status(error)) => (ExitCode::from(ERROR_OF_SERVER), error),
+        Err(Failure::NoAnswer(error)) => (ExitCode::from(NO_ANSWER), error),
+    };
+    complain(&format!("error: {}", sanitize_lines(&error)));
+    code
+}
+
+/// Adds the token to each call.
+#[derive(Clone, Debug)]
+pub(super) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+const ERROR_OF_SERVER: u8 = 1;
+const NO_ANSWER: u8 = 2;
+/// 10,000 settings with the longest entries and reasons are smaller.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+/// The errors of a configuration are in the message of a status, which is a header.
+const MAX_HEADER_BYTES: u32 = 256 << 10;

@@ -1,0 +1,95 @@
+//! Instants and lengths of time in words, and as values of flags.
+
+use prost_types::{Duration, Timestamp as WireTime};
+
+use crate::settings::duration;
+use crate::units::{Nanos, Timestamp};
+
+/// Parses the value of `--for` or `--since`: `10m`, `2h`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub(super) fn parse_length(text: &str) -> Result<Duration, String> {
+    Duration::try_from(duration(text)?).map_err(|error| error.to_string())
+}
+
+/// An instant in RFC 3339, in seconds and UTC: `2026-11-26T05:00:00Z`.
+pub(super) fn instant(at: &WireTime) -> String {
+    jiff::Timestamp::from_second(at.seconds).map_or_else(|_| format!("@{}", at.seconds), |at| at.to_string())
+}
+
+/// An instant, and how far it is from now: `2026-11-26T05:00:00Z (in 1h 59m)`.
+pub(super) fn instant_from(at: &WireTime, now: Timestamp) -> String {
+    let at_ns = Timestamp::EPOCH.plus(Nanos::from_secs(u64::try_from(at.seconds).unwrap_or(0)));
+    let now_ns = Timestamp::EPOCH.plus(Nanos::from_secs(now.since(Timestamp::EPOCH).as_ns() / Nanos::SECOND.as_ns()));
+    let distance = if at_ns > now_ns {
+        format!("in {}", rough(at_ns.since(now_ns)))
+    } else {
+        format!("{} ago", rough(now_ns.since(at_ns)))
+    };
+    format!("{} ({distance})", instant(at))
+}
+
+/// A length of time: its two largest units, rounded up to seconds above a second and to milliseconds below.
+pub(super) fn length(length: &Duration) -> String {
+    let part = |part: i64| u64::try_from(part).unwrap_or(0);
+    let length = Nanos::from_secs(part(length.seconds)).plus(Nanos::from_ns(part(length.nanos.into())));
+    let rounded = if length > Nanos::SECOND {
+        Nanos::from_secs(length.as_secs_ceil())
+    } else {
+        Nanos::from_ns(length.as_millis_ceil().saturating_mul(Nanos::MILLISECOND.as_ns()))
+    };
+    rough(rounded)
+}
+
+/// The two largest units of a length.
+fn rough(length: Nanos) -> String {
+    length.to_string().split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants() {
+        let now = Timestamp::from_ns(1_795_665_600_900_000_000);
+        let cases = [
+            (1_795_665_600, "2026-11-26T04:00:00Z (0s ago)"),
+            (1_795_672_799, "2026-11-26T05:59:59Z (in 1h 59m)"),
+            (1_795_579_200, "2026-11-25T04:00:00Z (1day ago)"),
+            (0, "1970-01-01T00:00:00Z (56years 10months ago)"),
+            (-1, "1969-12-31T23:59:59Z (56years 10months ago)"),
+            (i64::MAX, "@9223372036854775807 (in 527years 7months)"),
+            (i64::MIN, "@-9223372036854775808 (56years 10months ago)"),
+        ];
+        for (seconds, expected) in cases {
+            assert_eq!(instant_from(&WireTime { seconds, nanos: 999_999_999 }, now), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        let cases = [
+            (0, 0, "0s"),
+            (0, 1, "1ms"),
+            (1, 0, "1s"),
+            (1, 1, "2s"),
+            (7_199, 500, "2h"),
+            (7_198, 500, "1h 59m"),
+            (-1, -1, "0s"),
+            (i64::MAX, i32::MAX, "584years 6months"),
+        ];
+        for (seconds, nanos, expected) in cases {
+            assert_eq!(length(&Duration { seconds, nanos }), expected, "{seconds} {nanos}");
+        }
+    }
+
+    #[test]
+    fn values_of_flags() {
+        assert_eq!(parse_length("1h30m"), Ok(Duration { seconds: 5_400, nanos: 0 }));
+        for text in ["soon", "-1h", "", "99999999999999999999h"] {
+            assert!(parse_length(text).is_err(), "{text}");
+        }
+    }
+}
