@@ -2,18 +2,26 @@
 
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
 use super::proto::DESCRIPTORS;
 
-/// A message in protojson, in one line: enums by name, integers of 64 bits as strings, without default values. `name` is the
+/// A message in protojson, in one line: enums by name, integers of 64 bits as strings, with default values. `name` is the
 /// full name of its type, such as `tidegate.v1.CandidateStatus`.
 ///
 /// # Errors
 /// There is no such type, or `protobuf` is no message of it.
 pub fn to_json(name: &str, protobuf: &[u8]) -> Result<String, String> {
     let message = DynamicMessage::decode(descriptor(name)?, protobuf).map_err(|error| error.to_string())?;
-    serde_json::to_string(&message).map_err(|error| error.to_string())
+    let mut json = Vec::new();
+    let mut out = serde_json::Serializer::new(&mut json);
+    message.serialize_with_options(&mut out, &options()).map_err(|error| error.to_string())?;
+    String::from_utf8(json).map_err(|error| error.to_string())
+}
+
+/// Programs should not have to know that an absent field means false, or 0.
+fn options() -> SerializeOptions {
+    SerializeOptions::new().skip_default_fields(false)
 }
 
 /// The descriptor of a message type, by its full name.

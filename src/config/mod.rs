@@ -20,5 +20,5 @@ pub(crate) use publish::{
 };
 pub(crate) use reload::{LoadError, Reloader, warnings};
 pub(crate) use settings::{
-    MAX_LENGTH, MAX_REASON_BYTES, Setting, SettingChange, SettingError, SettingsBook, ValueSource,
+    EffectiveValue, MAX_LENGTH, MAX_REASON_BYTES, Setting, SettingChange, SettingError, SettingsBook, ValueSource,
 };

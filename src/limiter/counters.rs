@@ -7,7 +7,7 @@ use super::keys::{self, DecodedKey, DecodedLimit, decode};
 use super::plan::Plan;
 use super::{Limiter, View};
 use crate::engine::{Algorithm, CountDenied, Limit, Op, Reason, Starts, Verdict};
-use crate::rules::{Entry, Rule, RuleLimit};
+use crate::rules::{Rule, RuleLimit};
 use crate::store::{
     CounterKeys, CounterState, ExportPosition, KeyPart, LimitDescription, LimitId, LimitKind, LimitTable,
 };

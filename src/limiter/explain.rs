@@ -6,7 +6,7 @@ use super::plan::InForce;
 use super::{CounterView, View};
 use crate::engine::Op;
 use crate::rules::{Entry, Explanation, LevelFor, Rule, RuleLimit};
-use crate::store::{CounterKeys, CounterState, LimitKind};
+use crate::store::{CounterKeys, CounterState, LimitId, LimitKind};
 use crate::units::{Nanos, Timestamp};
 
 /// What a check with one descriptor would get, and why.
@@ -69,19 +69,13 @@ impl View<'_> {
         let found = explanation.rule.and_then(|rule| Some((rule, plan.in_force(domain, rule, entries)?)));
         let Some((configured, in_force)) = found else {
             let (rule, limits) = (None, Vec::new());
-            let explained = Explained {
-                explanation,
-                rule,
-                limits,
-                enabled: domain.enabled,
-                shadow_mode: false,
-                over_limit: false,
-            };
+            let explained =
+                Explained { explanation, rule, limits, enabled: domain.enabled, shadow_mode: false, over_limit: false };
             return Some(explained);
         };
         let InForce { rule, attached, enabled, shadow_mode } = in_force;
         let is_set = !std::ptr::eq(rule, configured);
-        let explain = |(limit, limit_id)| {
+        let explain = |(limit, limit_id): (&RuleLimit, LimitId)| {
             let mut keys = CounterKeys::default();
             let key = keys::add_rule(&mut keys, limit_id, rule, entries);
             let state = self.limiter.store.state(LimitKind::from(&limit.limit), keys.key(key));

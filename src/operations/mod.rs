@@ -22,7 +22,7 @@ use audit::Action;
 pub(crate) use audit::{AuditEntry, AuditLog};
 pub(crate) use candidate::{CandidateRefused, CandidateReport};
 pub(crate) use counters::BadRequest;
-pub(crate) use explain::{ExplainedCheck, how};
+pub(crate) use explain::how;
 pub(crate) use journal::{Journal, JournalError};
 pub(crate) use settings::Changed;
 

@@ -1,7 +1,7 @@
 //! Changes to settings: in force, stored, and in the audit log.
 
 use super::{Action, AuditEntry, Operations};
-use crate::config::{Setting, SettingChange, SettingError};
+use crate::config::{EffectiveValue, Setting, SettingChange, SettingError};
 use crate::rules::{Scope, SettingName};
 
 use super::Author;
@@ -35,6 +35,14 @@ impl Operations {
         };
         let (setting, value) = self.publisher.set(now, change, keep)?;
         Ok(Changed { setting, value, warning })
+    }
+
+    /// The effective value of a name in a scope, and where it comes from.
+    ///
+    /// # Errors
+    /// The scope does not fit the rules in force.
+    pub(crate) fn effective(&self, scope: &Scope, name: SettingName) -> Result<EffectiveValue, SettingError> {
+        self.publisher.effective(scope, name)
     }
 
     /// Removes a setting.

@@ -35,7 +35,7 @@ impl Services {
     pub(super) fn new(service: &Service, worker: WorkerSlot) -> Self {
         Self {
             service: Arc::new(Service { worker, ..service.clone() }),
-            other: common_services(&service.phases, SERVICE_NAME).prepare(),
+            other: common_services(&service.phases, &[SERVICE_NAME]).prepare(),
             partial: PartialBytes::default(),
             prepared: Arc::default(),
         }

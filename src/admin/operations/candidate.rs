@@ -87,11 +87,7 @@ fn merged(about: proto::CandidateStatus, compared: Option<proto::CandidateStatus
     proto::CandidateStatus { since: about.since, files: about.files, ..compared }
 }
 
-fn compared(
-    comparison: Comparison,
-    in_force: &HashSet<&str>,
-    in_candidate: &HashSet<&str>,
-) -> proto::CandidateStatus {
+fn compared(comparison: Comparison, in_force: &HashSet<&str>, in_candidate: &HashSet<&str>) -> proto::CandidateStatus {
     let occupancy = comparison.occupancy;
     let mut note = "decides all checks too, without an effect on any answer".to_owned();
     if occupancy.no_room > 0 {

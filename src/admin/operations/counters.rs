@@ -71,7 +71,11 @@ pub(super) fn unban(
 }
 
 fn read_rule(rule: String) -> Result<String, Status> {
-    if rule.is_empty() { Err(Status::invalid_argument("rule: give the path of a rule, as in /rlconfig")) } else { Ok(rule) }
+    if rule.is_empty() {
+        Err(Status::invalid_argument("rule: give the path of a rule, as in /rlconfig"))
+    } else {
+        Ok(rule)
+    }
 }
 
 /// The position of a page. Any number is one: beyond the end there are no counters.
@@ -80,7 +84,9 @@ fn read_token(token: &str, limiter: &Limiter) -> Result<ExportPosition, Status> 
         return Ok(ExportPosition::default());
     }
     let number = token.parse().ok().filter(|number| *number <= limiter.store().export_steps());
-    number.map(ExportPosition::from_number).ok_or_else(|| Status::invalid_argument("page_token: not one of this server"))
+    number
+        .map(ExportPosition::from_number)
+        .ok_or_else(|| Status::invalid_argument("page_token: not one of this server"))
 }
 
 #[allow(clippy::needless_pass_by_value)] // For `map_err`.

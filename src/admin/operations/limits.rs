@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::Query;
+use axum::extract::RawQuery;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
+use prost::Message;
 use tonic::Status;
 
 use super::messages::{length, read_entries};
@@ -16,10 +17,7 @@ use crate::limiter::{ApplicableLimit, Limiter};
 use crate::rules::{LevelFor, unknown};
 use crate::sanitize::sanitize_lines;
 
-pub(super) fn list(
-    limiter: &Limiter,
-    request: proto::ListLimitsRequest,
-) -> Result<proto::ListLimitsResponse, Status> {
+pub(super) fn list(limiter: &Limiter, request: proto::ListLimitsRequest) -> Result<proto::ListLimitsResponse, Status> {
     let known = read_entries(request.entries)?;
     let view = limiter.view().ok_or_else(|| Status::failed_precondition("no configuration is in force"))?;
     let Some(limits) = view.applicable_limits(&request.domain, &known) else {
@@ -36,13 +34,12 @@ pub(super) fn list(
 }
 
 /// `GET /limits?domain=api&partner=acme`: the same as JSON.
-pub(crate) async fn limits_page(limiter: Arc<Limiter>, Query(pairs): Query<Vec<(String, String)>>) -> Response {
+pub(crate) async fn limits_page(limiter: Arc<Limiter>, RawQuery(query): RawQuery) -> Response {
     let mut request = proto::ListLimitsRequest::default();
-    for (key, value) in pairs {
-        if key == "domain" {
-            request.domain = value;
-        } else {
-            request.entries.push(proto::Entry { key, value });
+    for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        match &*key {
+            "domain" => request.domain = value.into_owned(),
+            _ => request.entries.push(proto::Entry { key: key.into_owned(), value: value.into_owned() }),
         }
     }
     if request.domain.is_empty() {
@@ -50,7 +47,10 @@ pub(crate) async fn limits_page(limiter: Arc<Limiter>, Query(pairs): Query<Vec<(
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     match list(&limiter, request) {
-        Ok(answer) => ([(CONTENT_TYPE, "application/json")], protojson::write(&answer)).into_response(),
+        Ok(answer) => match protojson::to_json("tidegate.v1.ListLimitsResponse", &answer.encode_to_vec()) {
+            Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
+        },
         Err(status) => (StatusCode::BAD_REQUEST, format!("{}\n", sanitize_lines(status.message()))).into_response(),
     }
 }
@@ -74,12 +74,7 @@ fn write(applicable: &ApplicableLimit<'_>) -> proto::ApplicableLimit {
         Algorithm::SlidingLog => ("sliding_log", 0, 0),
         Algorithm::TokenBucket { burst, queue: Queue { size, .. } } => ("token_bucket", burst, size),
     };
-    let mut words = limit.sentence();
-    if !applicable.enabled {
-        words.push_str(" (switched off)");
-    } else if applicable.shadow_mode {
-        words.push_str(" (not enforced: shadow mode)");
-    }
+    let words = limit.sentence();
     proto::ApplicableLimit {
         words,
         requests_per_unit: limit.requests_per_unit,

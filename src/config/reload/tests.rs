@@ -9,6 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::{RulesInForce, SettingsBook};
 
 /// Long enough for a machine under load; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -41,8 +42,9 @@ impl Bed {
         };
         let applied = Arc::new(Mutex::new(0));
         let count = applied.clone();
-        let apply = move |_| *count.lock() += 1;
-        let reloader = Arc::new(Reloader::with_loader(source, Arc::new(Clock::start()), load, apply));
+        let apply = move |_: RulesInForce<'_>, _: Option<RulesInForce<'_>>| *count.lock() += 1;
+        let publisher = Arc::new(Publisher::new(SettingsBook::default(), apply));
+        let reloader = Arc::new(Reloader::with_loader(source, Arc::new(Clock::start()), load, publisher));
         reloader.load().unwrap();
         tried.recv().unwrap();
         let watch = reloader.watch(pace).unwrap();
@@ -295,11 +297,12 @@ const WHOLE: &str = "domain: d\ndescriptors:\n- key: k\n  rate_limit:\n    unit:
 /// The numbers of the limits that are put in force, one after the other.
 fn limits_in_force(path: &Path, pace: Pace) -> (Arc<Reloader>, Watch, Receiver<Vec<u32>>) {
     let (put, in_force) = channel();
-    let apply = move |rules: RuleSet| {
+    let apply = move |(rules, _): RulesInForce<'_>, _: Option<RulesInForce<'_>>| {
         put.send(rules.rules().iter().map(|rule| rule.limits[0].requests_per_unit).collect()).unwrap();
     };
     let source = Source::open(path, LoadOptions::default());
-    let reloader = Arc::new(Reloader::new(source, Arc::new(Clock::start()), apply));
+    let publisher = Arc::new(Publisher::new(SettingsBook::default(), apply));
+    let reloader = Arc::new(Reloader::new(source, Arc::new(Clock::start()), publisher));
     reloader.load().unwrap();
     in_force.recv().unwrap();
     let watch = reloader.watch(pace).unwrap();

@@ -31,11 +31,6 @@ impl SettingsBook {
         self.by_target.values().flat_map(|same| same.values().map(|kept| &kept.setting))
     }
 
-    /// The settings of one target.
-    pub(crate) fn of_target(&self, target: &ScopeTarget) -> impl Iterator<Item = &Setting> {
-        self.by_target.get(target).into_iter().flat_map(|same| same.values().map(|kept| &kept.setting))
-    }
-
     /// The overlay of the rules that it was last made for.
     pub(crate) fn overlay(&self) -> &Overlay {
         &self.overlay

@@ -8,9 +8,6 @@ pub(super) trait State: Sized {
     /// The state of a counter that has never been used.
     const FRESH: Self;
 
-    /// A ban until `until` by an operator.
-    fn operator_ban(until: Timestamp) -> Self;
-
     /// Whether a ban runs at `now`.
     fn is_banned(&self, now: Timestamp) -> bool;
 
@@ -34,10 +31,6 @@ pub(super) trait State: Sized {
 impl State for Cell {
     const FRESH: Self = Self::FRESH;
 
-    fn operator_ban(until: Timestamp) -> Self {
-        Self::operator_ban(until)
-    }
-
     fn is_banned(&self, now: Timestamp) -> bool {
         Self::is_banned(*self, now)
     }
@@ -57,10 +50,6 @@ impl State for Cell {
 
 impl State for Log {
     const FRESH: Self = Self::FRESH;
-
-    fn operator_ban(until: Timestamp) -> Self {
-        Self::operator_ban(until)
-    }
 
     fn is_banned(&self, now: Timestamp) -> bool {
         self.is_banned(now)
