@@ -4,6 +4,8 @@
 //! text --yaml--> nodes with lines --vocabulary--> keys that are known --spec--> values of the right types
 //!      --build--> RuleSet { domain -> tree of levels -> Rule }, or every error that the steps reported
 //! entries of a descriptor --Domain::find--> Match { rule, which values belong to the counter }
+//!                       --Domain::explain--> Explanation { steps, rule or why there is none, rules that are near }
+//! entries of a caller --Domain::applicable--> every rule that applies, with what it counts for
 //! ```
 
 mod alerts;
