@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::nearest::{Letters, nearest};
-use super::{Entry, How, Level, Rule, Step};
+use super::nearest::Letters;
+use super::{Entry, How, Level, Rule, Step, nearest};
 use crate::sanitize::sanitize;
 
 /// A rule that a descriptor nearly matches.

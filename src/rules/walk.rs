@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use super::Entry;
-use super::nearest::nearest_of;
 use super::tree::{How, ROOT, Tree};
+use super::{Entry, nearest_of};
 use crate::sanitize::sanitize;
 
 /// What one entry matched.

@@ -1,3 +1,5 @@
+//! Explanations of descriptors, as tables: the steps, where matching ended and why, and the rules that are near.
+
 use std::borrow::Cow;
 
 use super::*;
