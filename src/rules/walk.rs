@@ -9,7 +9,7 @@ use crate::sanitize::sanitize;
 /// What one entry matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The level as configured, `partner_acme`, `partner` or `path_/v1/*`; empty if nothing matched.
+    /// The level exactly as configured, `partner_acme`, `partner` or `path_/v1/*`; empty if nothing matched.
     pub text: String,
     /// How the entry matched it.
     pub how: How,
