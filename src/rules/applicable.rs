@@ -57,7 +57,8 @@ impl Domain {
     /// At a level whose key is known, only the node counts that matching would choose; other keys are followed to every node. If a
     /// key is given several times, each of its values is followed.
     ///
-    /// Cost: linear in the nodes of the domain, with look-ups as in [`find`](Self::find) for each known entry at each of them.
+    /// Cost: linear in the nodes of the domain, with look-ups as in [`find`](Self::find) for each known entry at each of them; the
+    /// caller bounds how many and how long these are.
     pub fn applicable<'a>(&'a self, rules: &'a [Rule], known: &'a [(String, String)]) -> Vec<Applicable<'a>> {
         let mut found = Vec::new();
         let mut open: Vec<Branch<'a>> = vec![Branch { node: ROOT, entries: Vec::new() }];

@@ -1,8 +1,7 @@
 //! Texts of errors: that of the reference, which tools may look for, followed by what to do.
 
-use super::nearest::nearest;
 use super::yaml::Node;
-use super::{Unit, quote};
+use super::{Unit, nearest, quote};
 
 /// A key that is not a string.
 pub(super) fn key_is_no_text(key: &Node) -> String {

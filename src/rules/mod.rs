@@ -4,6 +4,8 @@
 //! text --yaml--> nodes with lines --vocabulary--> keys that are known --spec--> values of the right types
 //!      --build--> RuleSet { domain -> tree of levels -> Rule }, or every error that the steps reported
 //! entries of a descriptor --Domain::find--> Match { rule, which values belong to the counter }
+//!                       --Domain::explain--> Explanation { steps, rule or why there is none, rules that are near }
+//! entries of a caller --Domain::applicable--> every rule that applies, with what it counts for
 //! ```
 
 mod alerts;
@@ -52,6 +54,7 @@ pub use overlay::{
     Assignment, ByEntries, ConfiguredValue, DomainOverlay, Inactive, Overlay, RuleCase, RuleOverlay, Scope,
     ScopeTarget, SettingName, Switches,
 };
+pub(crate) use nearest::{nearest, nearest_of};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};

@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::nearest::{Letters, nearest};
-use super::{Entry, How, Level, Rule, Step};
+use super::nearest::Letters;
+use super::rule::MAX_COMPARED_BYTES;
+use super::{Entry, How, Level, Rule, Step, nearest};
 use crate::sanitize::sanitize;
 
 /// A rule that a descriptor nearly matches.
@@ -116,7 +117,7 @@ impl Miss {
             return is_permuted(levels, entries).then_some(Self::OtherOrder);
         }
         if level.key == entry.key {
-            return Some(Self::OtherValue(at));
+            return (entry.value.len() <= MAX_COMPARED_BYTES).then_some(Self::OtherValue(at));
         }
         let is_similar = nearest(&entry.key, std::iter::once(&*level.key)).is_some();
         (is_similar && level.fits(&level.key, &entry.value)).then_some(Self::SimilarKey(at))
@@ -135,10 +136,10 @@ impl Miss {
             Self::OtherOrder => (1, 0),
             Self::SimilarKey(_) => (2, 0),
             Self::OtherValue(at) => {
-                let values = levels.get(at).zip(entries.get(at)).map(|(level, entry)| (&*level.value, &*entry.value));
-                let differences = values.map_or(usize::MAX, |(value, found)| {
-                    if found.len() > MAX_COMPARED_BYTES { usize::MAX } else { Letters::of(found).differences(value) }
-                });
+                let pair = levels.get(at).zip(entries.get(at));
+                let differences =
+                    pair.map_or(usize::MAX, |(level, entry)| Letters::of(&entry.value).differences(&level.value));
+                // As near as a key with a typing error, or the furthest of all.
                 (if differences <= 2 { 2 } else { 5 }, differences)
             }
             Self::NeedsAlso => (3, missing),
@@ -236,6 +237,3 @@ const MAX_NEAR_MISSES: usize = 5;
 
 /// A rule with more levels or fewer is not near.
 const MAX_MISSING: usize = 3;
-
-/// A longer value is no misspelled one.
-const MAX_COMPARED_BYTES: usize = 500;

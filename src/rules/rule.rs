@@ -90,9 +90,9 @@ impl Level {
     }
 
     /// Whether an entry matches this level, if no other level at its place comes first. Cost: comparisons, and a few allocations
-    /// for a pattern, which is not compared with an entry of more than 500 bytes.
+    /// for a pattern, which is not compared with a key or value of more than 500 bytes.
     pub(super) fn fits(&self, key: &str, value: &str) -> bool {
-        let is_short = key.len().saturating_add(value.len()) <= MAX_COMPARED_BYTES;
+        let is_short = key.len().max(value.len()) <= MAX_COMPARED_BYTES;
         let pattern = |text: &str| Pattern::new(text).filter(|_| is_short);
         if self.key == key && (self.value.is_empty() || self.value == value) {
             return true;
@@ -110,8 +110,8 @@ pub(super) fn joined(key: &str, value: &str) -> String {
     if value.is_empty() { key.to_owned() } else { format!("{key}_{value}") }
 }
 
-/// Explanations compare patterns of many rules with one text, each at a cost that grows with both.
-const MAX_COMPARED_BYTES: usize = 500;
+/// Explanations compare the values of many rules with one text, each at a cost that grows with both.
+pub(super) const MAX_COMPARED_BYTES: usize = 500;
 
 /// The parts of an entry that the rule does not fix, each of which has a counter of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

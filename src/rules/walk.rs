@@ -2,15 +2,14 @@
 
 use std::fmt;
 
-use super::Entry;
-use super::nearest::nearest_of;
 use super::tree::{How, ROOT, Tree};
+use super::{Entry, nearest_of};
 use crate::sanitize::sanitize;
 
 /// What one entry matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The level as configured, `partner_acme`, `partner` or `path_/v1/*`; empty if nothing matched.
+    /// The level exactly as configured, `partner_acme`, `partner` or `path_/v1/*`; empty if nothing matched.
     pub text: String,
     /// How the entry matched it.
     pub how: How,

@@ -106,8 +106,27 @@ fn ban(ban: Ban) -> String {
 mod tests {
     use super::*;
     use crate::engine::CountDenied;
-    use crate::rules::{Period, Unit};
+    use crate::rules::{LoadOptions, Period, SourceFile, Unit, load};
     use crate::units::Nanos;
+
+    #[test]
+    fn rules_are_reported_in_words() {
+        let limit = "unit: day, requests_per_unit: 5";
+        for (keys, expected) in [
+            (format!("rate_limit: {{{limit}}}"), "5 per day"),
+            (format!("rate_limit: {{{limit}, enabled: false}}"), "5 per day, disabled"),
+            (format!("rate_limits: [{{{limit}, name: a}}, {{{limit}}}]"), "5 per day, name \"a\" and 5 per day"),
+            ("rate_limit: {unlimited: true}, metadata: {}".to_owned(), "unlimited"),
+            (
+                format!("shadow_mode: true, quota_mode: true, rate_limit: {{{limit}, replaces: [{{name: b}}]}}"),
+                "5 per day, replaces [\"b\"], shadow_mode, quota_mode",
+            ),
+        ] {
+            let text = format!("domain: d\ndescriptors: [{{key: k, {keys}}}]").into_bytes();
+            let set = load(&[SourceFile { name: "f".to_owned(), text }], LoadOptions::default()).unwrap();
+            assert_eq!(set.rules()[0].words(), expected, "{keys}");
+        }
+    }
 
     #[test]
     fn limits_are_reported_in_words() {

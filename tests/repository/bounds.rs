@@ -106,7 +106,7 @@ const WITHIN: [(&str, &[&str]); 38] = [
     ("limiter/denial.rs", &["MAX_TEXT_BYTES"]),
     ("rules/alerts.rs", &["MAX_NAME", "MAX_RECIPIENTS", "MAX_ADDRESS"]),
     ("rules/changes.rs", &["MAX_LINES"]),
-    ("rules/near_miss.rs", &["MAX_NEAR_MISSES", "MAX_MISSING", "MAX_COMPARED_BYTES"]),
+    ("rules/near_miss.rs", &["MAX_NEAR_MISSES", "MAX_MISSING"]),
     ("rules/nearest.rs", &["MAX_COMPARED_BYTES", "MAX_TYPING_ERRORS", "MAX_CHAR_BYTES", "MAX_CANDIDATES"]),
     ("rules/quote.rs", &["MAX_QUOTED"]),
     ("rules/report.rs", &["MAX_REPORTED"]),

@@ -16,7 +16,6 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 26] = [
             "app",
             "bench",
             "config",
-            "engine",
             "limiter",
             "net",
             "rules",

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tidegate::rules::{Entry, LoadOptions, RuleSet, SourceFile, Varies, load};
+use tidegate::rules::{Domain, Entry, Explanation, LoadOptions, Rule, RuleSet, SourceFile, Varies, load};
 
 /// The rules of domain `d` with these descriptors.
 fn rules(descriptors: &str) -> RuleSet {
@@ -17,10 +17,31 @@ fn entries(of: &[(String, String)]) -> Vec<Entry<'_>> {
     of.iter().map(|(key, value)| Entry { key: Cow::Borrowed(key), value: Cow::Borrowed(value) }).collect()
 }
 
-/// The path of the rule that the entries match, without the domain; empty where none does.
+/// The path of the rule that the entries match, without the domain; empty where none does. Explanations and lists agree with it.
 fn find(set: &RuleSet, of: &[(String, String)]) -> String {
-    let found = set.domain("d").and_then(|domain| domain.find(set.rules(), &entries(of)));
-    found.map_or_else(String::new, |found| found.rule.path.trim_start_matches("d.").to_owned())
+    let Some(domain) = set.domain("d") else { return String::new() };
+    let found = domain.find(set.rules(), &entries(of)).map(|found| found.rule);
+    agree(domain, set, of, found);
+    found.map_or_else(String::new, |rule| rule.path.trim_start_matches("d.").to_owned())
+}
+
+/// The explanation shows the way to the rule, or why there is none; and the rule applies to those of whom its entries are known.
+fn agree(domain: &Domain, set: &RuleSet, of: &[(String, String)], found: Option<&Rule>) {
+    let Explanation { steps, rule, ended, near_misses } = domain.explain(set.rules(), &entries(of));
+    let index = |rule: &Rule| rule.index;
+    assert_eq!(rule.map(index), found.map(index), "{of:?}");
+    assert_eq!(ended.is_none(), found.is_some(), "{of:?}: {ended:?}");
+    assert!(near_misses.len() <= 5 && near_misses.iter().all(|miss| Some(miss.rule.index) != found.map(index)));
+    let Some(found) = found else { return };
+    let path: Vec<_> = steps.iter().map(|step| &*step.text).collect();
+    assert_eq!(format!("d.{}", path.join(".")), found.path, "{of:?}");
+    // Of one key with several values only the known ones are followed, so all of them have to be known.
+    let is_twice = of.iter().enumerate().any(|(at, (key, _))| of[..at].iter().any(|(other, _)| other == key));
+    let parts = of.chunks(1).filter(|_| !is_twice);
+    for known in parts.chain([of]) {
+        let applicable = domain.applicable(set.rules(), known);
+        assert!(applicable.iter().any(|one| one.rule.index == found.index), "{known:?} of {of:?}: {}", found.path);
+    }
 }
 
 /// Checks rows of entries, written `key=value key=value`, and the path of the rule that they match.

@@ -1,3 +1,5 @@
+//! Explanations of descriptors, as tables: the steps, where matching ended and why, and the rules that are near.
+
 use std::borrow::Cow;
 
 use super::*;
@@ -139,6 +141,25 @@ fn rules_that_nearly_match_come_with_the_reason() {
         ("path=/v2/x", &[("d.path_/v1/*", "needs 'path=/v1/*', not 'path=/v2/x'")]),
         // Of a rule that was found, only what the same entries could have reached.
         ("path=/v1/x method=GET", &[("d.path_/v1/*", "has only path=/v1/*, the descriptor also has method")]),
+        (
+            "",
+            &[
+                ("d.partner", "needs also partner"),
+                ("d.path_/v1/*", "needs also path=/v1/*"),
+                ("d.partner_acme.endpoint", "needs also partner=acme, endpoint"),
+                ("d.partner_acme.region_eu", "needs also partner=acme, region=eu"),
+                ("d.path_/v1/*.method_GET", "needs also path=/v1/*, method=GET"),
+            ],
+        ),
+        // Value by value: the nearest, before a rule with fewer levels.
+        (
+            "path=/v1/x method=GETS",
+            &[
+                ("d.path_/v1/*.method_GET", "needs 'method=GET', not 'method=GETS'"),
+                ("d.path_/v1/*", "has only path=/v1/*, the descriptor also has method"),
+                ("d.path_/v1/*.method_PUT", "needs 'method=PUT', not 'method=GETS'"),
+            ],
+        ),
         ("a=1 b=2 c=3 d=4 e=5 f=6", &[]),
     ] {
         let explanation = explain(&set, row);
@@ -164,9 +185,12 @@ fn of_many_rules_the_nearest_are_listed() {
 fn long_and_hostile_texts_are_cut_and_escaped() {
     let set = rules("[{key: k, value: 'a*b*c', R}, {key: '*x*', R}]");
     let long = "b".repeat(1 << 20);
+    assert!(explain(&set, &format!("k={long}")).near_misses.is_empty(), "no pattern is compared with it");
     for row in [format!("k={long}"), format!("{long}={long}"), "k=\u{1b}[31m".to_owned()] {
         let ended = explain(&set, &row).ended.unwrap().to_string();
         assert!(ended.len() < 1_000, "{} bytes", ended.len());
         assert!(!ended.contains('\u{1b}'), "{ended}");
+        let reasons = explain(&set, &row).near_misses.iter().map(|miss| miss.reason.to_string().len()).sum::<usize>();
+        assert!(reasons < 1_000, "{reasons} bytes");
     }
 }
