@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 66] = [
+const BOUNDS: [(&str, &str, &str); 68] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -78,12 +78,14 @@ const BOUNDS: [(&str, &str, &str); 66] = [
     ("lines of the denial log per second", "telemetry/denial_log.rs", "MAX_LINES"),
     ("series of a metric over OTLP", "telemetry/otlp/mod.rs", "MAX_SERIES"),
     ("answers that `bench` reads", "bench/session.rs", "MAX_ANSWER"),
+    ("the files of a candidate", "cli/admin/candidate.rs", "MAX_BYTES"),
+    ("an answer of the admin port that a command reads", "cli/admin/connection.rs", "MAX_ANSWER_BYTES"),
     ("counters that `simulate --summary` tracks individually", "simulate/summary.rs", "MAX_COUNTERS"),
     ("unknown domains that `simulate --summary` lists", "simulate/unmatched.rs", "MAX_DOMAINS"),
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 34] = [
+const WITHIN: [(&str, &[&str]); 36] = [
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
@@ -95,7 +97,9 @@ const WITHIN: [(&str, &[&str]); 34] = [
     ("bench/call_status.rs", &["MAX_MESSAGE"]),
     ("bench/session.rs", &["MAX_OUT", "MAX_BLOCK"]),
     ("bench/traffic.rs", &["MAX_KEYS"]),
+    ("cli/admin/connection.rs", &["MAX_HEADER_BYTES"]),
     ("cli/serve/variables.rs", &["MAX_DISTANCE", "MAX_WARNINGS"]),
+    ("cli/table.rs", &["MAX_TEXT"]),
     ("config/files/listing.rs", &["MAX_NAMED"]),
     ("config/files/source.rs", &["MAX_SKIPPED"]),
     ("engine/cell.rs", &["MAX_COUNT"]),
