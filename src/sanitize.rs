@@ -1,6 +1,9 @@
 //! Makes untrusted text safe to show in logs, on pages and terminals: text from clients, files, peers and the system.
 //!
-//! Text in a structured format (JSON, HTML, YAML) is escaped by the rules of that format, not here.
+//! Text in a structured format (JSON, HTML, YAML) is escaped by the rules of that format, not here; [`sanitize_json`] is for complete
+//! JSON on a terminal.
+
+use std::fmt::Write;
 
 /// The text as one line of at most 200 bytes, with control characters escaped: it can neither end the line nor control the
 /// terminal that shows it.
@@ -16,6 +19,21 @@ pub(crate) fn sanitize_within(max_bytes: usize, text: &str) -> String {
 /// As [`sanitize`], but with line ends and of any length: for our own messages that quote bounded parts of a text.
 pub(crate) fn sanitize_lines(text: &str) -> String {
     escaped(usize::MAX, text, |c| c != '\n' && acts_on_display(c))
+}
+
+/// JSON in one line, with the same meaning: characters that act on the display are escaped as in JSON. They can only be inside
+/// its strings.
+pub(crate) fn sanitize_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if acts_on_display(c) {
+            // All of them are below U+10000. Writing to a String does not fail.
+            let _written = write!(shown, "\\u{:04x}", u32::from(c));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 fn escaped(max_bytes: usize, text: &str, is_escaped: impl Fn(char) -> bool) -> String {
@@ -63,6 +81,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(sanitize(text), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn json_keeps_its_meaning() {
+        let text = "a\u{9b}31m\u{7f}\u{202e}\u{2028}é\"\n";
+        let json = serde_json::to_string(text).unwrap();
+        let shown = sanitize_json(&json);
+        assert_eq!(shown, r#""a\u009b31m\u007f\u202e\u2028é\"\n""#);
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
     }
 
     #[test]

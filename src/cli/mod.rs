@@ -126,6 +126,23 @@ mod tests {
     }
 
     #[test]
+    fn the_help_of_each_command_for_operators_has_an_example_and_the_exit_status() {
+        fn check(command: &clap::Command, name: &str, checked: &mut usize) {
+            if command.has_subcommands() {
+                let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+                return below.for_each(|below| check(below, &format!("{name} {}", below.get_name()), checked));
+            }
+            let help = command.get_long_about().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains(&format!("Example: tidegate{name}")), "{name}: {help}");
+            assert!(help.contains("Exit status: 0"), "{name}: {help}");
+            *checked += 1;
+        }
+        let mut checked = 0;
+        check(&admin::AdminCommand::augment_subcommands(clap::Command::new("tidegate")), "", &mut checked);
+        assert_eq!(checked, 15);
+    }
+
+    #[test]
     fn every_flag_of_serve_has_its_variable_and_its_help() {
         let cli = Cli::command();
         let serve = cli.find_subcommand("serve").unwrap();

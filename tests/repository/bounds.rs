@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 66] = [
+const BOUNDS: [(&str, &str, &str); 87] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -47,6 +47,29 @@ const BOUNDS: [(&str, &str, &str); 66] = [
     ("depth of lists and maps in a YAML file", "rules/yaml/tree.rs", "MAX_DEPTH"),
     ("repairs of a YAML file", "rules/yaml/repair.rs", "MAX_REPAIRS"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
+    ("settings", "config/settings/mod.rs", "MAX_SETTINGS"),
+    ("the reason of a change, in bytes", "config/settings/mod.rs", "MAX_REASON_BYTES"),
+    ("how long a setting or a ban by an operator is in force", "config/settings/mod.rs", "MAX_LENGTH"),
+    ("entries of the scope of a setting", "rules/overlay/scope.rs", "MAX_ENTRIES"),
+    ("a key or value of such an entry, in bytes", "rules/overlay/scope.rs", "MAX_TEXT_BYTES"),
+    ("the name of a rule or domain in a scope, in bytes", "rules/overlay/scope.rs", "MAX_NAME_BYTES"),
+    ("the value of a setting, in bytes", "rules/overlay/domain.rs", "MAX_VALUE_BYTES"),
+    (
+        "sets of entry keys by which a check is looked up, for each rule and domain with settings",
+        "rules/overlay/entries.rs",
+        "MAX_KEY_SETS",
+    ),
+    ("combinations of scopes of one rule", "rules/overlay/combine.rs", "MAX_CASES"),
+    ("changes in the audit log", "operations/audit.rs", "MAX_AUDIT"),
+    ("counters that are searched for one page of a list", "limiter/counters.rs", "MAX_SEARCHED"),
+    ("counters that one page returns", "admin/operations/counters.rs", "MAX_TOP"),
+    ("limits that one answer lists", "admin/operations/limits.rs", "MAX_LIMITS"),
+    ("counters on which a candidate differs, per worker", "limiter/candidate.rs", "MAX_NAMED"),
+    ("the files of a candidate, in bytes", "admin/operations/candidate.rs", "MAX_FILE_BYTES"),
+    ("the files of a candidate", "admin/operations/candidate.rs", "MAX_FILES"),
+    ("rules that the comparison of a candidate lists", "admin/operations/candidate.rs", "MAX_RULES"),
+    ("a request of the admin service", "admin/operations/mod.rs", "MAX_REQUEST_BYTES"),
+    ("entries of a filter of the admin service", "admin/operations/messages.rs", "MAX_ENTRIES"),
     ("a template of `response: body`", "rules/template.rs", "MAX_TEMPLATE"),
     ("a `content_type`", "rules/response.rs", "MAX_CONTENT_TYPE"),
     ("keys of `usage: by` in a domain", "rules/usage.rs", "MAX_KEYS"),
@@ -78,12 +101,14 @@ const BOUNDS: [(&str, &str, &str); 66] = [
     ("lines of the denial log per second", "telemetry/denial_log.rs", "MAX_LINES"),
     ("series of a metric over OTLP", "telemetry/otlp/mod.rs", "MAX_SERIES"),
     ("answers that `bench` reads", "bench/session.rs", "MAX_ANSWER"),
+    ("the files of a candidate", "cli/admin/candidate.rs", "MAX_BYTES"),
+    ("an answer of the admin port that a command reads", "cli/admin/connection.rs", "MAX_ANSWER_BYTES"),
     ("counters that `simulate --summary` tracks individually", "simulate/summary.rs", "MAX_COUNTERS"),
     ("unknown domains that `simulate --summary` lists", "simulate/unmatched.rs", "MAX_DOMAINS"),
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 38] = [
+const WITHIN: [(&str, &[&str]); 44] = [
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
@@ -95,7 +120,9 @@ const WITHIN: [(&str, &[&str]); 38] = [
     ("bench/call_status.rs", &["MAX_MESSAGE"]),
     ("bench/session.rs", &["MAX_OUT", "MAX_BLOCK"]),
     ("bench/traffic.rs", &["MAX_KEYS"]),
+    ("cli/admin/connection.rs", &["MAX_HEADER_BYTES"]),
     ("cli/serve/variables.rs", &["MAX_DISTANCE", "MAX_WARNINGS"]),
+    ("cli/table.rs", &["MAX_TEXT"]),
     ("config/files/listing.rs", &["MAX_NAMED"]),
     ("config/files/source.rs", &["MAX_SKIPPED"]),
     ("engine/cell.rs", &["MAX_COUNT"]),
@@ -122,6 +149,10 @@ const WITHIN: [(&str, &[&str]); 38] = [
     ("units.rs", &["MAX"]),
     ("usage/selection.rs", &["MAX_RULES_REPORTED", "MAX_REQUESTS_REPORTED"]),
     ("usage/series.rs", &["MAX_DOMAIN_BYTES"]),
+    ("admin/operations/candidate.rs", &["MAX_NAME_BYTES"]),
+    ("limiter/candidate.rs", &["MAX_SHOWN", "MAX_TEXT_BYTES"]),
+    ("operations/candidate.rs", &["MAX_ERRORS"]),
+    ("operations/mod.rs", &["MAX_SHOWN"]),
 ];
 
 /// A constant of the code.

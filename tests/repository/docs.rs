@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::{env, fs};
 
-use clap::{Arg, CommandFactory};
+use clap::{Arg, Command, CommandFactory};
 use tidegate::cli::Cli;
 use tidegate::telemetry::names::{METRICS, MetricKind};
 
@@ -25,15 +25,42 @@ fn the_metrics_are_those_of_the_code() {
 
 #[test]
 fn the_flags_are_those_of_the_command_line() {
-    let cli = Cli::command();
-    for name in ["serve", "ask", "check", "simulate", "bench"] {
-        let command = cli.find_subcommand(name).unwrap();
-        let mut table = "| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n".to_owned();
-        for arg in command.get_arguments() {
-            writeln!(table, "{}", row(arg)).unwrap();
+    let mut commands = Vec::new();
+    add_commands(&Cli::command(), "", &mut commands);
+    assert!(commands.iter().any(|(name, _)| name == "settings set"), "the commands of a command are missing");
+    let mut connection = None;
+    for (name, command) in &commands {
+        let (of_connection, own): (Vec<_>, Vec<_>) =
+            command.get_arguments().partition(|arg| arg.get_help_heading() == Some("Connection"));
+        if !of_connection.is_empty() {
+            let table = table(&of_connection);
+            assert_eq!(connection.get_or_insert_with(|| table.clone()), &table, "the connection of {name}");
         }
-        holds("docs/CLI.md", name, &table);
+        if !own.is_empty() {
+            holds("docs/CLI.md", name, &table(&own));
+        }
     }
+    holds("docs/CLI.md", "connection", &connection.unwrap());
+}
+
+/// All commands that have no commands of their own, with their full names: `settings set`.
+fn add_commands(command: &Command, name: &str, commands: &mut Vec<(String, Command)>) {
+    for below in command.get_subcommands() {
+        let name = format!("{name} {}", below.get_name()).trim().to_owned();
+        if below.has_subcommands() {
+            add_commands(below, &name, commands);
+        } else {
+            commands.push((name, below.clone()));
+        }
+    }
+}
+
+fn table(args: &[&Arg]) -> String {
+    let mut table = "| flag | variable | default | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for arg in args {
+        writeln!(table, "{}", row(arg)).unwrap();
+    }
+    table
 }
 
 fn row(arg: &Arg) -> String {
@@ -50,7 +77,7 @@ fn row(arg: &Arg) -> String {
     let default = match defaults.as_slice() {
         [] if arg.is_required_set() => "required".to_owned(),
         [] => String::new(),
-        _ if !arg.get_action().takes_values() => String::new(),
+        _ if !arg.get_action().takes_values() || arg.is_hide_default_value_set() => String::new(),
         some => format!("`{}`", some.join(" ")),
     };
     let words: Vec<_> = arg.get_possible_values().iter().map(|word| format!("`{}`", word.get_name())).collect();

@@ -19,7 +19,7 @@ use crate::cli::target::{self, Port};
 use crate::cli::{complain, print};
 use crate::net::Address;
 use crate::runtime::clock::Clock;
-use crate::sanitize::sanitize_lines;
+use crate::sanitize::{sanitize_json, sanitize_lines};
 use crate::settings::{Secret, duration};
 use crate::units::Timestamp;
 
@@ -61,7 +61,7 @@ pub(super) enum Failure {
 pub(super) struct Printed {
     /// The answer, for standard output.
     pub text: String,
-    /// For standard error; empty: nothing.
+    /// For standard error, one warning a line; empty: nothing.
     pub warning: String,
 }
 
@@ -105,7 +105,8 @@ impl Connection {
             return Ok(render(answer, Clock::start().now()));
         }
         let name = format!("tidegate.v1.{message}");
-        protojson::to_json(&name, &answer.encode_to_vec()).map_err(Failure::NoAnswer)
+        let json = protojson::to_json(&name, &answer.encode_to_vec()).map_err(Failure::NoAnswer)?;
+        Ok(sanitize_json(&json))
     }
 
     /// Connects, and does all the calls of a command.
@@ -190,9 +191,7 @@ pub(super) fn finish(outcome: Outcome) -> ExitCode {
     let (code, error) = match outcome {
         Ok(Printed { text, warning }) => {
             print(&text);
-            if !warning.is_empty() {
-                complain(&format!("warning: {}", sanitize_lines(&warning)));
-            }
+            warning.lines().for_each(|line| complain(&format!("warning: {}", sanitize_lines(line))));
             return ExitCode::SUCCESS;
         }
         Err(Failure::Status(error)) => (ExitCode::from(ERROR_OF_SERVER), error),

@@ -31,7 +31,7 @@ pub(in crate::cli) enum CountersCommand {
     /// Example: tidegate counters reset --rule api.user --entry user=alice
     ///
     /// Exit status: 0 done, 1 for an error from the server, 2 without a connection or for a wrong command line.
-    Reset(Reset),
+    Reset(OfRule),
     /// Ban a counter: each of its checks is denied until the ban ends
     ///
     /// Example: tidegate counters ban --rule api.user --entry user=mallory --for 10m --reason abuse
@@ -43,12 +43,12 @@ pub(in crate::cli) enum CountersCommand {
     /// Example: tidegate counters unban --rule api.user --entry user=mallory
     ///
     /// Exit status: 0 done, 1 for an error from the server, 2 without a connection or for a wrong command line.
-    Unban(Reset),
+    Unban(OfRule),
 }
 
-/// `tidegate counters reset`, and the same for `unban`.
+/// Counters of a rule: the arguments of `reset` and `unban`.
 #[derive(Args, Debug)]
-pub(in crate::cli) struct Reset {
+pub(in crate::cli) struct OfRule {
     /// The rule, by its path as /rlconfig shows it
     #[arg(long, value_name = "PATH")]
     rule: String,
@@ -73,7 +73,7 @@ pub(in crate::cli) struct Ban {
     rule: String,
 
     /// The entry of each level of the rule that is not a fixed value; repeat the flag for more entries
-    #[arg(long = "entry", value_name = "KEY=VALUE", required = true, value_parser = parse_entry)]
+    #[arg(long = "entry", value_name = "KEY=VALUE", value_parser = parse_entry)]
     entries: Vec<Entry>,
 
     /// How long, such as 10m
@@ -100,7 +100,7 @@ impl CountersCommand {
     }
 }
 
-impl Reset {
+impl OfRule {
     fn reset(self) -> Outcome {
         let Self { rule, entries, reason, connection } = self;
         let request = ResetCountersRequest { rule, entries, reason };

@@ -34,7 +34,7 @@ pub(in crate::cli) enum SettingsCommand {
     /// Names of a rule: requests_per_unit (negative: unlimited), period, burst, queue, ban, enabled, shadow_mode. Names of a
     /// domain, and of everything (without --rule and --domain): enabled, shadow_mode. Counters keep their counts.
     ///
-    /// Example: tidegate settings set --rule api.user requests_per_unit 1000 --for 2h --reason "spring sale"
+    /// Example: tidegate settings set --rule api.user requests_per_unit 1000 --for 2h --reason sale
     ///
     /// Example: tidegate settings set --domain api --entry tenant=acme enabled false
     ///

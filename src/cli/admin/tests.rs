@@ -102,7 +102,7 @@ impl AdminService for Server {
             "a" => (9, "b"),
             _ => (7, ""),
         };
-        let counter = Counter { used, limit: top, ..Counter::default() };
+        let counter = Counter { rule: "api".into(), used, limit: top, ..Counter::default() };
         Ok(Response::new(ListCountersResponse {
             counters: vec![counter],
             matched: 5,
@@ -171,14 +171,15 @@ fn answers_are_printed() {
         (
             &["counters", "list", "--top", "2"],
             "\
-rule  entries  used  limit  remaining  reset  state
-                  9      -          0
-                  7      -          0
+rule api
+entries  used  limit  remaining  reset  state
+            9      -          0
+            7      -          0
 2 of 15 matching counters (30 searched)",
         ),
         (
             &["counters", "list", "--top", "1", "--json"],
-            r#"{"counters":[{"used":"9","limit":1}],"matched":"15","searched":"30","total":"30","progress":0.5}"#,
+            r#"{"counters":[{"rule":"api","used":"9","limit":1}],"matched":"15","searched":"30","total":"30","progress":0.5}"#,
         ),
         (&["explain", "--domain", "api", "--descriptor", "a=1"], "rule: none\na check would get OK"),
         (&["explain", "--domain", "api", "--descriptor", "a=1", "--json"], "{}"),

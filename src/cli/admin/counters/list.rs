@@ -10,7 +10,7 @@ use crate::cli::admin::connection::{Client, Connection, Failure, Outcome, Sessio
 use crate::cli::admin::render::{counted, entries};
 use crate::cli::admin::time::{instant_from, length};
 use crate::cli::descriptor::parse_entry;
-use crate::cli::table::{Align, Table};
+use crate::cli::table::{Align, Table, paragraph};
 use crate::units::Timestamp;
 
 /// `tidegate counters list`.
@@ -116,39 +116,49 @@ fn searched(share: f64) -> String {
     format!("searched {} %", (share.clamp(0.0, 1.0) * 100.0).floor())
 }
 
+/// A table; the rule is in a line above it if it is the same for all counters, which leaves room for their entries.
 fn render(answer: &ListCountersResponse, now: Timestamp) -> String {
     let ListCountersResponse { counters, matched, total, .. } = answer;
-    if counters.is_empty() {
-        return format!("no counters ({total} searched)");
-    }
-    let (left, right) = (Align::Left, Align::Right);
-    let mut table = Table::new(&[
-        ("rule", left),
-        ("entries", left),
-        ("used", right),
-        ("limit", right),
-        ("remaining", right),
-        ("reset", right),
-        ("state", left),
-    ]);
+    let Some(first) = counters.first() else { return format!("no counters ({total} searched)") };
     let has_places = counters.iter().any(|counter| counter.limit_place > 1);
+    let place =
+        |counter: &Counter| if has_places { format!(" (limit {})", counter.limit_place) } else { String::new() };
+    let rule = |counter: &Counter| format!("{}{}", counter.rule, place(counter));
+    let same = Some(rule(first)).filter(|same| counters.iter().all(|counter| rule(counter) == *same));
+    let columns = if same.is_some() { &COLUMNS[1..] } else { &COLUMNS[..] };
+    let mut table = Table::new(columns);
     for counter in counters {
-        let place = if has_places { format!(" (limit {})", counter.limit_place) } else { String::new() };
-        table.row([
-            format!("{}{place}", counter.rule),
-            entries(&counter.entries),
-            counter.used.to_string(),
-            limit(counter),
-            counter.remaining.to_string(),
-            counter.reset.as_ref().map(length).unwrap_or_default(),
-            state(counter),
-        ]);
+        let rule = same.is_none().then(|| rule(counter));
+        table.row(rule.into_iter().chain(cells(counter)));
         if let Some(until) = &counter.banned_until {
             table.note(&format!("banned until {}", instant_from(until, now)));
         }
     }
+    let title = same.map(|same| paragraph(0, &format!("rule {same}")) + "\n").unwrap_or_default();
     let listed = counters.len();
-    format!("{table}\n{listed} of {} ({total} searched)", counted(*matched, "matching counter"))
+    format!("{title}{table}\n{listed} of {} ({total} searched)", counted(*matched, "matching counter"))
+}
+
+const COLUMNS: [(&str, Align); 7] = [
+    ("rule", Align::Left),
+    ("entries", Align::Left),
+    ("used", Align::Right),
+    ("limit", Align::Right),
+    ("remaining", Align::Right),
+    ("reset", Align::Right),
+    ("state", Align::Left),
+];
+
+/// The cells of a counter after its rule.
+fn cells(counter: &Counter) -> [String; 6] {
+    [
+        entries(&counter.entries),
+        counter.used.to_string(),
+        limit(counter),
+        counter.remaining.to_string(),
+        counter.reset.as_ref().map(length).unwrap_or_default(),
+        state(counter),
+    ]
 }
 
 /// `10 per 1m`; `-` for request overrides, whose requests carry their limit.
@@ -210,8 +220,9 @@ mod tests {
                 vec![counter("api.user", "alice", 7)],
                 1,
                 "\
-rule      entries     used      limit  remaining  reset  state
-api.user  user=alice     7  10 per 1m          3    13s
+rule api.user
+entries     used      limit  remaining  reset  state
+user=alice     7  10 per 1m          3    13s
 1 of 1 matching counter (1000000 searched)",
             ),
             (
@@ -244,10 +255,12 @@ api.(override) (limit 1)  user=x           0          -         10
             reset: Some(Duration { seconds: i64::MAX, nanos: i32::MAX }),
             ..counter(&"x\x1b[2J".repeat(100), &"y\u{202e}".repeat(100_000), u64::MAX)
         };
-        let answer = ListCountersResponse { counters: vec![huge; 3], ..Default::default() };
-        let text = render(&answer, NOW);
-        assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
-        assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
+        let other = Counter { rule: "api".into(), ..huge.clone() };
+        for counters in [vec![huge.clone(); 3], vec![huge, other]] {
+            let text = render(&ListCountersResponse { counters, ..Default::default() }, NOW);
+            assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+            assert!(!text.contains(['\x1b', '\u{202e}']), "{text}");
+        }
     }
 
     #[test]
