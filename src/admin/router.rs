@@ -15,8 +15,9 @@ use tonic::service::Routes;
 use super::operations::limits_page;
 use crate::grpc::end_with;
 use crate::http::{Probes, RenderMetrics, observing_router};
-use crate::limiter::{Limiter, View};
-use crate::rules::{Rule, RuleLimit, RuleSet};
+use crate::limiter::{Limiter, RuleInForce, View};
+use crate::rules::{Overlay, Rule, RuleLimit, Switches};
+use crate::sanitize::sanitize;
 
 /// The router of the admin port: `services` over gRPC, and the pages.
 pub(crate) fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetrics, services: Routes) -> Router {
@@ -42,45 +43,84 @@ async fn unknown(headers: HeaderMap) -> Response {
     (StatusCode::NOT_FOUND, "Pages: /rlconfig /limits /metrics /readyz /livez /healthcheck\n").into_response()
 }
 
-/// One line for each rule, in the order of the configuration and the format of envoyproxy/ratelimit.
+/// One line for each limit in force, in the order of the configuration and the format of envoyproxy/ratelimit; and one for each
+/// limit that settings change for checks with certain entries.
 fn rlconfig(limiter: &Limiter) -> String {
     let view = limiter.view();
-    let rules = view.as_ref().and_then(View::rules);
+    let process = view.as_ref().is_some_and(View::in_global_shadow);
     let mut text = String::new();
-    for rule in rules.map(RuleSet::rules).unwrap_or_default() {
-        let domain_enabled = rules.and_then(|rules| rules.domain(&rule.domain)).is_none_or(|domain| domain.enabled);
-        write_rule(&mut text, rule, Off { domain: !domain_enabled, process: limiter.settings().shadow_mode });
+    let Some(plan) = view.as_ref().and_then(View::plan) else { return text };
+    for RuleInForce { configured, rule, domain_enabled, shadow_mode } in plan.rules_in_force() {
+        let overlay = plan.overlay().and_then(|overlay| overlay.rule(configured.index));
+        let off = Off { domain: !domain_enabled, process };
+        let line = Line { rule, shadow_mode, off, entries: &[], is_set: overlay.is_some() };
+        line.write(&mut text);
+        for case in overlay.map(|overlay| overlay.cases()).unwrap_or_default() {
+            let shadow_mode = case.shadow_mode.unwrap_or(shadow_mode);
+            Line { rule: &case.rule, shadow_mode, off, entries: &case.entries, is_set: true }.write(&mut text);
+        }
+    }
+    let mut domains: Vec<_> = plan.overlay().into_iter().flat_map(Overlay::domains).collect();
+    domains.sort_unstable_by_key(|(name, _)| *name);
+    for (name, domain) in domains {
+        for (entries, Switches { enabled, shadow_mode }) in domain.narrow() {
+            let switches = [("enabled", enabled), ("shadow_mode", shadow_mode)];
+            for (switch, value) in switches.into_iter().filter_map(|(switch, value)| Some((switch, value?))) {
+                // Writing to a String does not fail.
+                let _written = writeln!(text, "domain {name}{}: {switch}: {value}, setting: true", shown(entries));
+            }
+        }
     }
     text
+}
+
+fn shown(entries: &[(String, String)]) -> String {
+    entries.iter().map(|(key, value)| format!(" {}={}", sanitize(key), sanitize(value))).collect()
 }
 
 /// What is switched off for a rule by its domain or the process. It is appended to the format of envoyproxy/ratelimit, only
 /// where it applies.
 #[derive(Clone, Copy)]
 struct Off {
-    /// The domain has `enabled: false`.
+    /// The domain, or everything, has `enabled: false`.
     domain: bool,
     /// The process is in shadow mode.
     process: bool,
 }
 
-fn write_rule(text: &mut String, rule: &Rule, off: Off) {
-    let mut line = |limit: &str, is_enabled: bool| {
-        let flags = format!("shadow_mode: {}, quota_mode: {}", rule.shadow_mode, rule.quota_mode);
+/// The lines of a rule, for all checks or those with certain entries.
+struct Line<'r> {
+    rule: &'r Rule,
+    shadow_mode: bool,
+    off: Off,
+    entries: &'r [(String, String)],
+    /// The rule has values of settings.
+    is_set: bool,
+}
+
+impl Line<'_> {
+    fn write(&self, text: &mut String) {
+        if self.rule.limits.is_empty() {
+            return self.limit(text, "unlimited", true);
+        }
+        for limit in &self.rule.limits {
+            self.limit(text, &describe(limit), limit.enabled);
+        }
+    }
+
+    fn limit(&self, text: &mut String, limit: &str, is_enabled: bool) {
+        let Self { rule, shadow_mode, off, entries, is_set } = self;
+        let entries = shown(entries);
+        let flags = format!("shadow_mode: {shadow_mode}, quota_mode: {}", rule.quota_mode);
         let disabled = match (off.domain, is_enabled) {
             (true, _) => ", enabled: false (by its domain)",
             (false, false) => ", enabled: false",
             (false, true) => "",
         };
         let shadow = if off.process { ", global_shadow_mode: true" } else { "" };
+        let set = if *is_set { ", setting: true" } else { "" };
         // Writing to a String does not fail.
-        let _written = writeln!(text, "{}: {limit}, {flags}{disabled}{shadow}", rule.path);
-    };
-    if rule.limits.is_empty() {
-        return line("unlimited", true);
-    }
-    for limit in &rule.limits {
-        line(&describe(limit), limit.enabled);
+        let _written = writeln!(text, "{}{entries}: {limit}, {flags}{disabled}{shadow}{set}", rule.path);
     }
 }
 

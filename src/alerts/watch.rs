@@ -105,13 +105,17 @@ impl Watch {
                 tracing::warn!(domain, alert, "alert cannot be delivered: {receiver}: {lack}");
             }
         }
-        if self.limiter.settings().shadow_mode && self.evaluator.alerts().next().is_some() {
+        if self.in_global_shadow() && self.evaluator.alerts().next().is_some() {
             tracing::warn!("no alert will fire: the process is in shadow mode and denies nothing");
         }
     }
 
+    fn in_global_shadow(&self) -> bool {
+        self.limiter.view().is_some_and(|view| view.in_global_shadow())
+    }
+
     fn count_rules(&mut self, now: Timestamp) {
-        if !self.evaluator.counts_rules() || self.limiter.settings().shadow_mode {
+        if !self.evaluator.counts_rules() || self.in_global_shadow() {
             return self.denials.skip();
         }
         let evaluator = &mut self.evaluator;

@@ -1,6 +1,6 @@
 //! Fills the snapshot of the metrics from the counts that the decision path keeps.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,9 +8,10 @@ use crate::admin::Observers;
 use crate::alerts;
 use crate::config::Reloader;
 use crate::history::History;
-use crate::limiter::{Limiter, View};
+use crate::limiter::{Limiter, RuleInForce, View};
 use crate::net::ConnectionLimit;
-use crate::rules::{Rule, RuleLimit, RuleSet};
+use crate::operations::Operations;
+use crate::rules::{Rule, RuleLimit, RuleSet, ScopeTarget};
 use crate::runtime::clock::Clock;
 use crate::runtime::resident_bytes;
 use crate::service::DelayedReplies;
@@ -26,6 +27,7 @@ use crate::usage::{RequestCounts, SeriesUsage};
 pub(super) struct Sources {
     pub(super) limiter: Arc<Limiter>,
     pub(super) config: Arc<Reloader>,
+    pub(super) operations: Arc<Operations>,
     pub(super) clock: Arc<Clock>,
     pub(super) history: Arc<History>,
     pub(super) delayed: DelayedReplies,
@@ -61,7 +63,8 @@ impl Sources {
             history: self.history(),
             limits: self.limits(),
             lifted: self.lifted(),
-            shadow_mode: self.limiter.settings().shadow_mode,
+            shadow_mode: self.limiter.view().is_some_and(|view| view.in_global_shadow()),
+            settings: self.settings(),
             saturation: self.saturation(),
             decisions: self.times.times(),
             denials_dropped: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
@@ -73,21 +76,42 @@ impl Sources {
     /// The limits in force. Two rules with the same path share one series, as in all metrics.
     fn limits(&self) -> Vec<LimitValue> {
         let Some(view) = self.limiter.view() else { return Vec::new() };
-        let Some(rules) = view.rules() else { return Vec::new() };
+        let Some(plan) = view.plan() else { return Vec::new() };
         let mut paths = HashSet::new();
-        let in_force = rules.rules().iter().filter(|rule| rules.domain(&rule.domain).is_some_and(|own| own.enabled));
-        let limits_of = |rule: &Rule| {
-            let numbered = rule.limits.iter().zip(1..).filter(|(limit, _)| limit.enabled);
-            numbered.map(|(limit, place)| limit_value(rule, limit, place)).collect::<Vec<_>>()
+        let limits_of = |RuleInForce { rule, .. }| {
+            let enabled = rule.limits.iter().filter(|limit| limit.enabled);
+            enabled.map(|limit| limit_value(rule, limit)).collect::<Vec<_>>()
         };
-        in_force.filter(|rule| paths.insert(&*rule.path)).flat_map(limits_of).collect()
+        let in_force = plan.rules_in_force().filter(|rule| rule.domain_enabled);
+        in_force.filter(|rule| paths.insert(&*rule.configured.path)).flat_map(limits_of).collect()
+    }
+
+    /// The number of settings in force, by domain and rule; both are empty for settings of everything.
+    fn settings(&self) -> Vec<(String, String, u64)> {
+        let view = self.limiter.view();
+        let rules = view.as_ref().and_then(View::rules).map(RuleSet::rules).unwrap_or_default();
+        let domains: HashMap<&str, &str> = rules.iter().map(|rule| (&*rule.path, &*rule.domain)).collect();
+        let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+        self.operations.read_settings(|book| {
+            for setting in book.list().filter(|setting| book.why_inactive(setting).is_none()) {
+                let labels = match &setting.scope.target {
+                    ScopeTarget::Everything => (String::new(), String::new()),
+                    ScopeTarget::Domain(name) => (name.clone(), String::new()),
+                    ScopeTarget::Rule(path) => {
+                        (domains.get(&**path).copied().unwrap_or_default().to_owned(), path.clone())
+                    }
+                };
+                *counts.entry(labels).or_default() += 1;
+            }
+        });
+        counts.into_iter().map(|((domain, rule), count)| (domain, rule, count)).collect()
     }
 
     /// Rules whose limits are lifted, by domain and reason.
     fn lifted(&self) -> Vec<(String, &'static str, u64)> {
         let view = self.limiter.view();
         let mut counts: BTreeMap<_, u64> = BTreeMap::new();
-        for lifted in view.as_ref().and_then(View::rules).map(RuleSet::lifted).unwrap_or_default() {
+        for lifted in view.as_ref().map(View::lifted).unwrap_or_default() {
             *counts.entry((lifted.domain, lifted.lift.name())).or_default() += lifted.rules as u64;
         }
         counts.into_iter().map(|((domain, reason), rules)| (domain.to_owned(), reason, rules)).collect()
@@ -149,11 +173,11 @@ impl Sources {
     }
 }
 
-fn limit_value(rule: &Rule, limit: &RuleLimit, place: usize) -> LimitValue {
+fn limit_value(rule: &Rule, limit: &RuleLimit) -> LimitValue {
     LimitValue {
         domain: rule.domain.clone(),
         rule: rule.path.clone(),
-        place,
+        place: limit.place,
         period: limit.period.length,
         requests: limit.requests_per_unit,
     }

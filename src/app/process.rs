@@ -81,6 +81,7 @@ impl Process {
         Sources {
             limiter: Arc::clone(&self.limiter),
             config: Arc::clone(&self.config),
+            operations: Arc::clone(&self.operations),
             clock: Arc::clone(&self.clock),
             history: Arc::clone(&self.history),
             delayed: self.delayed.clone(),

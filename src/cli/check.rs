@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::builder::BoolishValueParser;
 
 use crate::config::{Files, LoadError, MAX_BYTES, ReadError, Source, warnings};
-use crate::rules::{self, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, LoadOptions, Overlay, RuleSet, SourceFile};
 use crate::settings::ConfigPaths;
 
 /// Loads a configuration as the server would, and reports every error, or a summary.
@@ -113,7 +113,7 @@ fn report(files: &Files, rules: &RuleSet, out: &mut dyn Write) -> io::Result<()>
     let domains = counted(rules.domains().count(), "domain");
     writeln!(out, "ok: {count}, {domains}, {}", counted(rules.rules().len(), "rule"))?;
     warnings(files, rules).try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
-    rules.lifted().iter().try_for_each(|lifted| writeln!(out, "limits are lifted: {lifted}"))?;
+    rules.lifted(&Overlay::default()).iter().try_for_each(|lifted| writeln!(out, "limits are lifted: {lifted}"))?;
     rules.rules().iter().try_for_each(|rule| writeln!(out, "  {}: {}", rule.path, rule.words()))
 }
 

@@ -102,6 +102,8 @@ pub(crate) struct Loaded {
     pub(crate) rules: usize,
     /// What of it is switched off.
     pub(crate) lifted: LiftedCounts,
+    /// Settings, in force or not.
+    pub(crate) settings: usize,
 }
 
 impl Publisher {
@@ -132,14 +134,15 @@ impl Publisher {
 
     fn replace(&self, state: &mut State, files: usize, rules: Arc<RuleSet>) -> Loaded {
         let before = self.status.load();
+        state.settings.lay_over(&rules);
         let loaded = Loaded {
             generation: before.generation + 1,
             files,
             domains: rules.domains().count(),
             rules: rules.rules().len(),
-            lifted: rules.lifted_counts(),
+            lifted: rules.lifted_counts(state.settings.overlay()),
+            settings: state.settings.list().count(),
         };
-        state.settings.lay_over(&rules);
         state.rules = Some(rules);
         state.apply();
         self.status.store(Arc::new(ReloadStatus {

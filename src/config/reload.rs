@@ -106,7 +106,7 @@ impl Reloader {
 
     /// Logs what was loaded. What is switched off has fields of its own, which are not there when nothing is.
     pub(crate) fn log(&self, loaded: &Loaded) {
-        let Loaded { generation, files, domains, rules, lifted } = loaded;
+        let Loaded { generation, files, domains, rules, lifted, settings } = loaded;
         let given = |count: usize| (count > 0).then_some(count);
         tracing::info!(
             path = %self.source.path().display(),
@@ -117,6 +117,7 @@ impl Reloader {
             disabled_domains = given(lifted.disabled_domains),
             disabled_rules = given(lifted.disabled_rules),
             shadow_rules = given(lifted.shadow_rules),
+            settings = given(*settings),
             shadow_mode = self.shadow_mode.then_some(true),
             "configuration loaded"
         );

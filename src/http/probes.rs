@@ -9,7 +9,6 @@ use http::StatusCode;
 use crate::config::Reloader;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
-use crate::rules::RuleSet;
 use crate::runtime::lifecycle::{Phase, Phases};
 use crate::sanitize::sanitize;
 
@@ -63,12 +62,12 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
 /// A line for each part of the configuration that denies nothing, so that it does not go unnoticed.
 fn write_lifted(text: &mut String, limiter: &Limiter) {
     let view = limiter.view();
-    let lifted = view.as_ref().and_then(View::rules).map(RuleSet::lifted).unwrap_or_default();
+    let lifted = view.as_ref().map(View::lifted).unwrap_or_default();
     let mut line = |what: &dyn Display| {
         // Writing to a String does not fail.
         let _written = writeln!(text, "limits are lifted: {what}");
     };
-    if limiter.settings().shadow_mode {
+    if view.as_ref().is_some_and(View::in_global_shadow) {
         line(&"the process is in shadow mode (--shadow-mode), nothing is denied");
     }
     for lifted in lifted.iter().take(MAX_LIFTED) {

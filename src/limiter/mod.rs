@@ -41,10 +41,10 @@ pub use counters::{CounterFilter, CounterPage, CounterView};
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
-pub use plan::Plan;
+pub use plan::{Plan, RuleInForce};
 pub use settings::Settings;
 
-use crate::rules::{Overlay, RuleSet};
+use crate::rules::{Lifted, Overlay, RuleSet};
 use crate::store::{LimitIds, LimitTable, Memory};
 use crate::units::Timestamp;
 use crate::usage::Usage;
@@ -187,6 +187,11 @@ impl View<'_> {
     /// The rules and the settings over them.
     pub fn plan(&self) -> Option<&Plan> {
         self.plan.as_deref()
+    }
+
+    /// All domains and rules whose limits are lifted. Cost: linear in the number of rules and settings.
+    pub fn lifted(&self) -> Vec<Lifted<'_>> {
+        self.plan.as_deref().map(Plan::lifted).unwrap_or_default()
     }
 
     /// Whether nothing is denied, because the process is in shadow mode and no setting says otherwise.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::keys;
 use super::plan::{Attached, InForce};
-use crate::rules::{Domain, Entry, Overlay, Rule, RuleCase, RuleOverlay, Switches};
+use crate::rules::{Domain, Entry, Overlay, Rule, RuleCase, RuleLimit, RuleOverlay};
 use crate::store::{LimitDescription, LimitId, LimitIds, LimitKind};
 
 /// An overlay prepared for decisions.
@@ -61,7 +61,7 @@ impl PlanOverlay {
         configured: InForce<'v>,
         entries: &[Entry<'_>],
     ) -> InForce<'v> {
-        let switches = self.switches(domain, entries);
+        let switches = self.overlay.switches(domain, entries);
         let mut in_force = configured;
         let mut shadow_mode = None;
         if let Some(Some(overlay)) = self.rules.get(configured.rule.index) {
@@ -71,14 +71,6 @@ impl PlanOverlay {
         in_force.enabled = switches.enabled.unwrap_or(configured.enabled);
         in_force.shadow_mode = shadow_mode.or(switches.shadow_mode).unwrap_or(configured.shadow_mode);
         in_force
-    }
-
-    /// The switches of the domain and of everything, for a descriptor.
-    pub(super) fn switches(&self, domain: &Domain, entries: &[Entry<'_>]) -> Switches {
-        let everything = self.overlay.everything;
-        let narrow = self.overlay.domain(&domain.name).map(|domain| domain.switches(entries)).unwrap_or_default();
-        let enabled = if everything.enabled == Some(false) { Some(false) } else { narrow.enabled };
-        Switches { enabled, shadow_mode: narrow.shadow_mode.or(everything.shadow_mode) }
     }
 
     /// The index of the rule and the place of a limit that only settings have.
@@ -145,7 +137,7 @@ fn describe(set: &Rule, configured: &Rule) -> Vec<LimitDescription> {
     let known = keys::describe_limits(configured, &description);
     let mut taken: HashMap<(LimitKind, u32), usize> =
         known.iter().zip(&configured.limits).map(|(limit, at)| ((limit.kind, limit.ordinal), at.place)).collect();
-    let describe = |limit: &crate::rules::RuleLimit| {
+    let describe = |limit: &RuleLimit| {
         let kind = LimitKind::from(&limit.limit);
         let ordinals = 1..=u32::MAX;
         let is_free = |ordinal: &u32| taken.get(&(kind, *ordinal)).is_none_or(|place| *place == limit.place);

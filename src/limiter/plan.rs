@@ -1,14 +1,14 @@
 //! What is in force: every rule with the ids of its limits and its statistics, and the settings over them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
 use super::keys::{self, DecodedKey};
 use super::overlay::PlanOverlay;
 use crate::engine::Algorithm;
-use crate::rules::{Domain, Entry, Level, Overlay, Rule, RuleLimit, RuleSet};
+use crate::rules::{Domain, Entry, Level, Lifted, Overlay, Rule, RuleLimit, RuleSet};
 use crate::store::{Fingerprint, LimitId, LimitIds, Memory, RuleDescription};
 use crate::units::Nanos;
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
@@ -46,6 +46,19 @@ pub(super) struct InForce<'v> {
     pub(super) enabled: bool,
     /// What is over its limits is admitted.
     pub(super) shadow_mode: bool,
+}
+
+/// A rule as it is in force for checks without narrower settings.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleInForce<'p> {
+    /// The rule as configured.
+    pub configured: &'p Rule,
+    /// The rule with the values of settings; the configured one if nothing is set for it.
+    pub rule: &'p Rule,
+    /// False: its domain, or everything, is switched off.
+    pub domain_enabled: bool,
+    /// What is over its limits is admitted.
+    pub shadow_mode: bool,
 }
 
 /// The limit that is in force for a counter.
@@ -126,6 +139,21 @@ impl Plan {
         self.overlay.as_ref().map(PlanOverlay::overlay)
     }
 
+    /// All domains and rules whose limits are lifted.
+    pub(super) fn lifted(&self) -> Vec<Lifted<'_>> {
+        static NONE: LazyLock<Overlay> = LazyLock::new(Overlay::default);
+        self.rules().lifted(self.overlay().unwrap_or(&NONE))
+    }
+
+    /// The rules as they are in force for checks without narrower settings, each with whether that is because of a setting.
+    pub fn rules_in_force(&self) -> impl Iterator<Item = RuleInForce<'_>> {
+        self.rules().rules().iter().filter_map(|configured| {
+            let domain = self.domain(&configured.domain)?;
+            let InForce { rule, enabled, shadow_mode, .. } = self.in_force(domain, configured, &[])?;
+            Some(RuleInForce { configured, rule, domain_enabled: enabled, shadow_mode })
+        })
+    }
+
     pub(super) fn domain(&self, name: &str) -> Option<&Domain> {
         self.prepared.rules.domain(name)
     }
@@ -156,7 +184,7 @@ impl Plan {
 
     /// Whether a setting switches everything off for a descriptor with these entries, request overrides included.
     pub(super) fn is_lifted(&self, domain: &Domain, entries: &[Entry<'_>]) -> bool {
-        self.overlay.as_ref().is_some_and(|overlay| overlay.switches(domain, entries).enabled == Some(false))
+        self.overlay.as_ref().is_some_and(|overlay| overlay.overlay().switches(domain, entries).enabled == Some(false))
     }
 
     /// Whether `shadow_mode` of everything is set, which is in force in place of the process's.

@@ -299,6 +299,12 @@ pub const METRICS: &[Metric] = &[
         Read::Series(Snapshot::visit_lifted),
     ),
     gauge(
+        "tidegate_settings",
+        "{setting}",
+        "Settings in force, by what they apply to; domain and rule are empty for those of everything.",
+        Read::Series(Snapshot::visit_settings),
+    ),
+    gauge(
         "tidegate_shadow_mode",
         "1",
         "1: the process is in shadow mode and denies nothing; 0: it is not.",

@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub limits: Vec<LimitValue>,
     /// Rules whose limits are lifted: domain, reason and how many.
     pub lifted: Vec<(String, &'static str, u64)>,
+    /// Settings in force: domain, rule and how many.
+    pub settings: Vec<(String, String, u64)>,
     /// Whether the process is in shadow mode.
     pub shadow_mode: bool,
     /// The used share of each rule's limit: domain, path and share.
@@ -209,6 +211,12 @@ impl Snapshot {
         }
     }
 
+    pub(super) fn visit_settings(&self, emit: Emit<'_>) {
+        for (domain, rule, count) in &self.settings {
+            emit(&[(labels::DOMAIN, &sanitized(domain)), (labels::RULE, rule)], float(*count));
+        }
+    }
+
     pub(super) fn visit_saturation(&self, emit: Emit<'_>) {
         for (domain, rule, share) in &self.saturation {
             emit(&[(labels::DOMAIN, &sanitized(domain)), (labels::RULE, rule)], *share);
@@ -335,6 +343,7 @@ mod tests {
             requests: vec![("ShouldRateLimit", 1)],
             limits: vec![LimitValue::default()],
             lifted: vec![("d".into(), "shadow_mode", 1)],
+            settings: vec![("d".into(), "d.k".into(), 2)],
             saturation: vec![("d".into(), "d.k".into(), 0.5)],
             denials_dropped: vec![("log", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },

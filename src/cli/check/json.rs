@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Checked;
 use crate::config::LoadError;
-use crate::rules::{ConfigError, Lifted, Rule, RuleSet};
+use crate::rules::{ConfigError, Lifted, Overlay, Rule, RuleSet};
 
 /// `ok`, `errors` and `warnings` (each with `file`, `line` and `message`), `counts`, `lifted` (what is switched off),
 /// `rules`.
@@ -31,7 +31,7 @@ pub(super) fn object(checked: &Checked, ok: bool) -> Value {
             "errors": errors.len(),
             "warnings": warnings.len(),
         },
-        "lifted": rules.lifted().iter().map(lifted).collect::<Vec<_>>(),
+        "lifted": rules.lifted(&Overlay::default()).iter().map(lifted).collect::<Vec<_>>(),
         "rules": rules.rules().iter().map(rule).collect::<Vec<_>>(),
     })
 }

@@ -22,8 +22,9 @@ pub struct DomainOverlay {
 }
 
 /// What is set for checks with certain entries.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Narrow {
+    entries: Vec<(String, String)>,
     switches: Switches,
     /// The number of entries, and when `shadow_mode` was set: the largest wins.
     rank: (usize, u64),
@@ -38,7 +39,9 @@ impl DomainOverlay {
                 set(&mut overlay.whole, assignment, inactive);
                 continue;
             }
-            let Some(narrow) = overlay.by_entry.entry(entries, Narrow::default) else {
+            let Some(narrow) =
+                overlay.by_entry.entry(entries, || Narrow { entries: entries.clone(), ..Narrow::default() })
+            else {
                 let why =
                     format!("settings of a domain have at most {MAX_KEY_SETS} combinations of entry keys: unset some");
                 inactive.push(assignment.inactive(&why));
@@ -53,6 +56,13 @@ impl DomainOverlay {
     /// The switches for a descriptor with these entries: `enabled` is false if any scope says so.
     pub fn switches(&self, entries: &[Entry<'_>]) -> Switches {
         if self.by_entry.is_empty() { self.whole } else { self.combined(self.by_entry.matching(entries)) }
+    }
+
+    /// What is set for checks with certain entries, in the order of these.
+    pub fn narrow(&self) -> Vec<(&[(String, String)], Switches)> {
+        let mut all: Vec<_> = self.by_entry.values().map(|narrow| (&*narrow.entries, narrow.switches)).collect();
+        all.sort_unstable_by_key(|(entries, _)| *entries);
+        all
     }
 
     fn combined<'n>(&self, matching: impl Iterator<Item = &'n Narrow>) -> Switches {

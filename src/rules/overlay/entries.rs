@@ -35,6 +35,11 @@ impl<T> ByEntries<T> {
         self.groups.is_empty()
     }
 
+    /// All values.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.groups.iter().flat_map(|group| group.values.values())
+    }
+
     /// The values for a check with these entries: those with the fewest keys first. Of a key that occurs twice, the first
     /// entry counts.
     ///

@@ -27,8 +27,8 @@ pub use rule::{RuleCase, RuleOverlay};
 use scope::MAX_TEXT_BYTES;
 pub use scope::{Assignment, Scope, ScopeTarget, SettingName};
 
-use super::RuleSet;
 use super::nearest::nearest_of;
+use super::{Domain, Entry, RuleSet};
 
 /// The settings that apply to a configuration, by what they apply to. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +94,23 @@ impl Overlay {
     /// What is set for a domain.
     pub fn domain(&self, name: &str) -> Option<&DomainOverlay> {
         if self.domains.is_empty() { None } else { self.domains.get(name).map(|domain| &**domain) }
+    }
+
+    /// The switches for all checks of a domain, with those of everything.
+    pub fn switches_of(&self, domain: &Domain) -> Switches {
+        self.combine(self.domain(&domain.name).map(|domain| domain.whole).unwrap_or_default())
+    }
+
+    /// The switches for a descriptor with these entries in a domain, with those of everything.
+    pub fn switches(&self, domain: &Domain, entries: &[Entry<'_>]) -> Switches {
+        self.combine(self.domain(&domain.name).map(|domain| domain.switches(entries)).unwrap_or_default())
+    }
+
+    /// The narrower scope wins, but what is off stays off.
+    fn combine(&self, narrow: Switches) -> Switches {
+        let everything = self.everything;
+        let enabled = if everything.enabled == Some(false) { Some(false) } else { narrow.enabled };
+        Switches { enabled, shadow_mode: narrow.shadow_mode.or(everything.shadow_mode) }
     }
 
     /// What is set for a rule.
