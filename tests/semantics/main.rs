@@ -22,6 +22,7 @@ mod script;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
+mod settings;
 mod several;
 mod sharing;
 mod statistics;
