@@ -6,22 +6,31 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Serialize
 
 use super::proto::DESCRIPTORS;
 
-/// A message in protojson, in one line: enums by name, integers of 64 bits as strings, with default values. `name` is the
+/// A message in protojson, in one line: enums by name, integers of 64 bits as strings, without default values. `name` is the
 /// full name of its type, such as `tidegate.v1.CandidateStatus`.
 ///
 /// # Errors
 /// There is no such type, or `protobuf` is no message of it.
 pub fn to_json(name: &str, protobuf: &[u8]) -> Result<String, String> {
-    let message = DynamicMessage::decode(descriptor(name)?, protobuf).map_err(|error| error.to_string())?;
-    let mut json = Vec::new();
-    let mut out = serde_json::Serializer::new(&mut json);
-    message.serialize_with_options(&mut out, &options()).map_err(|error| error.to_string())?;
-    String::from_utf8(json).map_err(|error| error.to_string())
+    write(name, protobuf, true)
 }
 
-/// Programs should not have to know that an absent field means false, or 0.
-fn options() -> SerializeOptions {
-    SerializeOptions::new().skip_default_fields(false)
+/// The same with default values, so that programs need not know that an absent field is false, zero or empty.
+///
+/// # Errors
+/// As for [`to_json`].
+pub fn to_complete_json(name: &str, protobuf: &[u8]) -> Result<String, String> {
+    write(name, protobuf, false)
+}
+
+fn write(name: &str, protobuf: &[u8], skip_defaults: bool) -> Result<String, String> {
+    let message = DynamicMessage::decode(descriptor(name)?, protobuf).map_err(|error| error.to_string())?;
+    let mut json = Vec::new();
+    let options = SerializeOptions::new().skip_default_fields(skip_defaults);
+    message
+        .serialize_with_options(&mut serde_json::Serializer::new(&mut json), &options)
+        .map_err(|error| error.to_string())?;
+    String::from_utf8(json).map_err(|error| error.to_string())
 }
 
 /// The descriptor of a message type, by its full name.
@@ -65,5 +74,6 @@ mod tests {
                 (found, expected) => panic!("{name}: {found:?}, expected {expected:?}"),
             }
         }
+        assert_eq!(to_complete_json("tidegate.v1.ResetCountersResponse", &[]).unwrap(), r#"{"reset":"0"}"#);
     }
 }

@@ -8,7 +8,7 @@ use crate::rules::{self, Changes, RuleSet};
 use crate::sanitize::sanitize_within;
 use crate::units::Timestamp;
 
-/// Puts rules and settings in force, and the candidate beside them, and logs the differences of the rules, except at the first load.
+/// Puts rules and settings in force, and the candidate next to them, and logs the differences of the rules, except at the first load.
 pub(super) fn replace(
     limiter: &Limiter,
     now: Timestamp,

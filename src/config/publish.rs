@@ -32,7 +32,7 @@ struct State {
 /// Rules with the settings over them.
 pub(crate) type RulesInForce<'a> = (&'a Arc<RuleSet>, &'a Overlay);
 
-/// Puts rules in force, and the candidate beside them.
+/// Puts rules in force, and the candidate next to them.
 type Apply = dyn FnMut(RulesInForce<'_>, Option<RulesInForce<'_>>) + Send;
 
 /// What has become of the last candidate.
@@ -41,7 +41,7 @@ pub(crate) enum CandidateState {
     /// There was none, or it was stopped.
     #[default]
     None,
-    /// It decides beside the rules in force.
+    /// It decides too, next to the rules in force.
     Running(CandidateRules),
     /// It is in force, in memory: the source of the configuration has another content.
     Promoted(CandidateRules),

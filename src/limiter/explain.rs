@@ -1,8 +1,8 @@
 //! Explains what a check would get, and lists the limits that apply to a caller. Charges nothing.
 
 use super::counters::{SeenCounter, seen};
+use super::in_force::InForce;
 use super::keys;
-use super::plan::InForce;
 use super::{CounterView, View};
 use crate::engine::Op;
 use crate::rules::{Entry, Explanation, LevelFor, Rule, RuleLimit};

@@ -19,6 +19,7 @@ mod decision;
 mod denial;
 mod evaluation;
 mod explain;
+mod in_force;
 mod keys;
 mod outcome;
 mod overlay;

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::in_force::{Attached, InForce};
 use super::keys;
-use super::plan::{Attached, InForce};
 use crate::rules::{Domain, Entry, Overlay, Rule, RuleCase, RuleLimit, RuleOverlay};
 use crate::store::{LimitDescription, LimitId, LimitIds, LimitKind};
 

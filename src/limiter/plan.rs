@@ -3,13 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
-use smallvec::SmallVec;
-
+use super::in_force::{Attached, InForce};
 use super::keys::{self, DecodedKey};
 use super::overlay::PlanOverlay;
 use crate::engine::Algorithm;
 use crate::rules::{Domain, Entry, Level, Lifted, Overlay, Rule, RuleLimit, RuleSet};
-use crate::store::{Fingerprint, LimitId, LimitIds, Memory, RuleDescription};
+use crate::store::{LimitId, LimitIds, Memory, RuleDescription};
 use crate::units::Nanos;
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
 
@@ -35,19 +34,6 @@ pub(super) struct Prepared {
     places: HashMap<LimitId, (usize, usize), ahash::RandomState>,
 }
 
-/// A rule as it is in force for a descriptor.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct InForce<'v> {
-    /// The rule with the values of settings.
-    pub(super) rule: &'v Rule,
-    /// What it needs in addition.
-    pub(super) attached: &'v Attached,
-    /// False: its domain, or everything, is switched off.
-    pub(super) enabled: bool,
-    /// What is over its limits is admitted.
-    pub(super) shadow_mode: bool,
-}
-
 /// A rule as it is in force for checks without narrower settings.
 #[derive(Clone, Copy, Debug)]
 pub struct RuleInForce<'p> {
@@ -68,19 +54,6 @@ pub(super) struct CounterLimit<'v> {
     pub(super) limit: &'v RuleLimit,
     /// The rule has values of settings.
     pub(super) is_set: bool,
-}
-
-/// What a rule needs in addition to its configuration.
-#[derive(Clone, Debug)]
-pub(super) struct Attached {
-    /// One for each limit.
-    pub(super) limit_ids: SmallVec<[LimitId; 1]>,
-    /// The fingerprint of the rule, for the keys of its counters' series.
-    pub(super) fingerprint: Fingerprint,
-    /// The rule's statistics.
-    pub(super) usage: Arc<RuleUsage>,
-    /// The metrics are by values, not by the rule's path.
-    pub(super) metrics_by_value: bool,
 }
 
 impl Prepared {

@@ -2,8 +2,9 @@
 
 use super::check::Descriptor;
 use super::evaluation::Evaluation;
+use super::in_force::InForce;
 use super::outcome::Outcomes;
-use super::plan::{InForce, value_labels};
+use super::plan::value_labels;
 use super::resolve::{Limited, Resolved};
 use super::series_key;
 use crate::engine::Outcome;

@@ -4,8 +4,9 @@ use smallvec::SmallVec;
 
 use super::check::{Check, Descriptor, Override};
 use super::decision::CurrentLimit;
+use super::in_force::InForce;
 use super::keys;
-use super::plan::{InForce, Plan};
+use super::plan::Plan;
 use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
 use crate::rules::{Domain, Entry, Rule, RuleLimit};
 use crate::store::{CounterKeys, KeyLocation};

@@ -2,8 +2,8 @@
 
 use super::check::Descriptor;
 use super::evaluation::Evaluation;
+use super::in_force::InForce;
 use super::keys;
-use super::plan::InForce;
 use super::resolve::Resolved;
 use crate::rules::{Entry, Level, Rule};
 use crate::store::CounterKeys;

@@ -11,7 +11,7 @@ use crate::units::Timestamp;
 
 /// Why a candidate was not started, promoted or stopped.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CandidateRefused {
+pub(crate) enum CandidateFailure {
     /// Its files have errors.
     #[error("{0}")]
     Bad(#[from] BadRequest),
@@ -41,7 +41,7 @@ impl Operations {
         files: &[SourceFile],
         options: LoadOptions,
         author: &Author,
-    ) -> Result<CandidateReport, CandidateRefused> {
+    ) -> Result<CandidateReport, CandidateFailure> {
         let rules = crate::rules::load(files, options).map_err(|errors| BadRequest(listed(&errors)))?;
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let now = self.clock.now();
@@ -67,7 +67,7 @@ impl Operations {
     ///
     /// # Errors
     /// None runs.
-    pub(crate) fn promote_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateRefused> {
+    pub(crate) fn promote_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateFailure> {
         let now = self.clock.now();
         let loaded = self.publisher.promote_candidate(now)?;
         let report = self.candidate();
@@ -82,7 +82,7 @@ impl Operations {
     ///
     /// # Errors
     /// None runs.
-    pub(crate) fn stop_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateRefused> {
+    pub(crate) fn stop_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateFailure> {
         let last = |candidate: &CandidateRules| {
             let comparison = self.limiter.candidate().map(|running| running.comparison());
             (candidate.clone(), comparison)

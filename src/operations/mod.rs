@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use audit::Action;
 pub(crate) use audit::{AuditEntry, AuditLog};
-pub(crate) use candidate::{CandidateRefused, CandidateReport};
+pub(crate) use candidate::{CandidateFailure, CandidateReport};
 pub(crate) use counters::BadRequest;
 pub(crate) use explain::how;
 pub(crate) use journal::{Journal, JournalError};

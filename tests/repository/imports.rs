@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 26] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 27] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -39,6 +39,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 26] = [
             "http",
             "limiter",
             "net",
+            "operations",
             "rls",
             "rules",
             "runtime",
@@ -53,8 +54,29 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 26] = [
     ),
     ("rls", &["api", "grpc", "limiter", "net", "runtime", "service", "telemetry", "units"]),
     // The admin port speaks plain HTTP and gRPC.
-    ("admin", &["api", "grpc", "history", "http", "limiter", "rules", "runtime", "units", "usage"]),
-    ("http", &["api", "config", "history", "limiter", "net", "rules", "runtime", "sanitize", "service"]),
+    (
+        "admin",
+        &[
+            "api",
+            "config",
+            "engine",
+            "grpc",
+            "history",
+            "http",
+            "limiter",
+            "net",
+            "operations",
+            "rules",
+            "runtime",
+            "sanitize",
+            "store",
+            "units",
+            "usage",
+        ],
+    ),
+    // What operators change; asked by the admin port.
+    ("operations", &["config", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
+    ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service"]),
     ("grpc", &["api", "runtime"]),
     ("service", &["api", "limiter", "rules", "runtime", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.

@@ -195,6 +195,9 @@ fn scrape() -> String {
         let check = json!({"domain": domain, "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]});
         server.http("POST", "/json", check.to_string().as_bytes());
     }
+    let address = format!("http://{}", server.admin);
+    let setting = ["settings", "set", "--domain", "api", "enabled", "true", "--admin-addr", &address];
+    assert_eq!(crate::server::run(&setting, "").0, Some(0));
     http(&server.admin, "GET", "/metrics", b"").1
 }
 

@@ -9,7 +9,7 @@ use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::candidate_status::State;
 use crate::config::{CandidateRules, CandidateState};
 use crate::limiter::Comparison;
-use crate::operations::{Author, CandidateRefused, CandidateReport, Operations};
+use crate::operations::{Author, CandidateFailure, CandidateReport, Operations};
 use crate::rules::{LoadOptions, RuleSet, SourceFile};
 
 pub(super) fn start(
@@ -29,7 +29,7 @@ pub(super) fn start(
     let files: Vec<_> =
         request.files.into_iter().map(|file| SourceFile { name: file.name, text: file.content }).collect();
     let options = LoadOptions { merge_domains: request.merge_domains };
-    operations.start_candidate(&files, options, author).map(write).map_err(|error| refused(&error))
+    operations.start_candidate(&files, options, author).map(write).map_err(|error| status_of(&error))
 }
 
 pub(super) fn status(operations: &Operations) -> proto::CandidateStatus {
@@ -37,11 +37,11 @@ pub(super) fn status(operations: &Operations) -> proto::CandidateStatus {
 }
 
 pub(super) fn promote(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {
-    operations.promote_candidate(author).map(write).map_err(|error| refused(&error))
+    operations.promote_candidate(author).map(write).map_err(|error| status_of(&error))
 }
 
 pub(super) fn stop(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {
-    let report = operations.stop_candidate(author).map_err(|error| refused(&error))?;
+    let report = operations.stop_candidate(author).map_err(|error| status_of(&error))?;
     let note = "stopped: it no longer decides; this is its last comparison".to_owned();
     Ok(proto::CandidateStatus { state: State::Stopped.into(), note, ..write(report) })
 }
@@ -128,17 +128,18 @@ fn compared(comparison: Comparison, in_force: &HashSet<&str>, in_candidate: &Has
     }
 }
 
-fn refused(error: &CandidateRefused) -> Status {
+fn status_of(error: &CandidateFailure) -> Status {
     match error {
-        CandidateRefused::Bad(error) => Status::invalid_argument(error.to_string()),
-        CandidateRefused::State(error) => Status::failed_precondition(error.to_string()),
+        CandidateFailure::Bad(error) => Status::invalid_argument(error.to_string()),
+        CandidateFailure::State(error) => Status::failed_precondition(error.to_string()),
     }
 }
 
 /// The files of a candidate: more than 50,000 rules.
 const MAX_FILE_BYTES: usize = 4 << 20;
-/// As many as a directory of rules usually has.
+/// More than a directory of rules usually has.
 const MAX_FILES: usize = 1_000;
+/// The longest path on Linux.
 const MAX_NAME_BYTES: usize = 4_096;
 /// Rules that are listed.
 const MAX_RULES: usize = 1_000;

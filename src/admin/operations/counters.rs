@@ -94,6 +94,7 @@ fn bad(error: BadRequest) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-/// Counters of a page.
+/// Counters of a page if no number is given.
 const USUAL_TOP: usize = 100;
+/// Counters of a page: with long names some hundred kilobytes.
 const MAX_TOP: usize = 1_000;

@@ -47,7 +47,7 @@ pub(crate) async fn limits_page(limiter: Arc<Limiter>, RawQuery(query): RawQuery
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     match list(&limiter, request) {
-        Ok(answer) => match protojson::to_json("tidegate.v1.ListLimitsResponse", &answer.encode_to_vec()) {
+        Ok(answer) => match protojson::to_complete_json("tidegate.v1.ListLimitsResponse", &answer.encode_to_vec()) {
             Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
         },

@@ -105,7 +105,7 @@ impl Connection {
             return Ok(render(answer, Clock::start().now()));
         }
         let name = format!("tidegate.v1.{message}");
-        let json = protojson::to_json(&name, &answer.encode_to_vec()).map_err(Failure::NoAnswer)?;
+        let json = protojson::to_complete_json(&name, &answer.encode_to_vec()).map_err(Failure::NoAnswer)?;
         Ok(sanitize_json(&json))
     }
 

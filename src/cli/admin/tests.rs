@@ -162,7 +162,7 @@ fn answers_are_printed() {
     let ban = ["counters", "ban", "--rule", "api.user", "--entry", "user=x", "--for", "10m", "--json"];
     let cases: &[(&[&str], &str)] = &[
         (&["settings", "list"], "no settings\nsettings cannot be changed: the server runs with --settings read-only"),
-        (&["settings", "list", "--json"], r#"{"readOnly":true}"#),
+        (&["settings", "list", "--json"], r#"{"settings":[],"readOnly":true}"#),
         (&["audit"], "no changes"),
         (&["counters", "reset", "--rule", "api.user"], "reset 3 counters"),
         (&["counters", "reset", "--rule", "api.user", "--json"], r#"{"reset":"3"}"#),
@@ -179,10 +179,19 @@ entries  used  limit  remaining  reset  state
         ),
         (
             &["counters", "list", "--top", "1", "--json"],
-            r#"{"counters":[{"rule":"api","used":"9","limit":1}],"matched":"15","searched":"30","total":"30","progress":0.5}"#,
+            concat!(
+                r#"{"counters":[{"domain":"","rule":"api","entries":[],"limitPlace":0,"used":"9","limit":1,"remaining":"0","#,
+                r#""denied":false,"set":false}],"matched":"15","searched":"30","total":"30","progress":0.5,"nextPageToken":""}"#
+            ),
         ),
         (&["explain", "--domain", "api", "--descriptor", "a=1"], "rule: none\na check would get OK"),
-        (&["explain", "--domain", "api", "--descriptor", "a=1", "--json"], "{}"),
+        (
+            &["explain", "--domain", "api", "--descriptor", "a=1", "--json"],
+            concat!(
+                r#"{"steps":[],"rule":"","why":"","nearMisses":[],"limits":[],"overLimit":false,"settings":[],"#,
+                r#""shadowMode":false}"#
+            ),
+        ),
         (&["candidate", "status"], "no candidate"),
         (&["candidate", "stop"], "the candidate is stopped"),
     ];
