@@ -75,7 +75,12 @@ fn rlconfig(limiter: &Limiter) -> String {
 }
 
 fn shown(entries: &[(String, String)]) -> String {
-    entries.iter().map(|(key, value)| format!(" {}={}", sanitize(key), sanitize(value))).collect()
+    let mut text = String::new();
+    for (key, value) in entries {
+        // Writing to a String does not fail.
+        let _written = write!(text, " {}={}", sanitize(key), sanitize(value));
+    }
+    text
 }
 
 /// What is switched off for a rule by its domain or the process. It is appended to the format of envoyproxy/ratelimit, only

@@ -15,7 +15,7 @@ pub(super) fn replace(
     (rules, overlay): RulesInForce<'_>,
     candidate: Option<RulesInForce<'_>>,
 ) {
-    let is_other = |before: &&RuleSet| !std::ptr::eq(*before, &**rules);
+    let is_other = |before: &&RuleSet| !std::ptr::eq(*before, Arc::as_ptr(rules));
     let changes =
         limiter.view().as_ref().and_then(View::rules).filter(is_other).map(|before| rules::changes(before, rules));
     limiter.put_in_force(now, Arc::clone(rules), overlay);

@@ -45,7 +45,7 @@ impl Process {
     pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config.0, settings.load_options());
-        let journal = data_dir.map(|dir| open_journal(dir.settings(), clock.now())).transpose()?;
+        let journal = data_dir.map(|dir| open_journal(&dir.settings(), clock.now())).transpose()?;
         let stored = journal.as_ref().map(Journal::settings).transpose()?.unwrap_or_default();
         let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
         let apply = move |rules: RulesInForce<'_>, candidate: Option<RulesInForce<'_>>| {

@@ -45,7 +45,7 @@ struct Named {
     /// By the path of the rule in force: checks that match no rule of the candidate.
     unmatched: HashMap<String, RuleDifference>,
     /// By rule and entries.
-    counters: HashMap<(String, Vec<(String, String)>), CounterDifference>,
+    counters: HashMap<CounterName, CounterDifference>,
 }
 
 /// How both decided the descriptors of a rule.
@@ -62,6 +62,9 @@ pub struct RuleDifference {
     /// Denied by the candidate only.
     pub only_candidate: u64,
 }
+
+/// The path of a rule, and the entries of a descriptor.
+pub type CounterName = (String, Vec<(String, String)>);
 
 /// How often both differ on one counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,7 +85,7 @@ pub struct Comparison {
     /// By the path of the rule, the most different first.
     pub rules: Vec<(String, RuleDifference)>,
     /// By rule and entries, the most different first.
-    pub counters: Vec<(String, Vec<(String, String)>, CounterDifference)>,
+    pub counters: Vec<(CounterName, CounterDifference)>,
     /// The memory of its counters.
     pub occupancy: Occupancy,
 }
@@ -148,7 +151,7 @@ impl Candidate {
     /// The comparison so far. Cost: linear in the rules, and in the counters on which both differ.
     pub fn comparison(&self) -> Comparison {
         let mut rules: HashMap<String, RuleDifference> = HashMap::new();
-        let mut counters: HashMap<(String, Vec<(String, String)>), CounterDifference> = HashMap::new();
+        let mut counters: HashMap<CounterName, CounterDifference> = HashMap::new();
         for worker in &self.workers {
             for (rule, counts) in self.rules.rules().iter().zip(&worker.rules) {
                 rules.entry(rule.path.clone()).or_default().add(counts.read());
@@ -165,12 +168,9 @@ impl Candidate {
         }
         let mut rules: Vec<_> = rules.into_iter().collect();
         rules.sort_by(|(path, one), (other, two)| two.total().cmp(&one.total()).then_with(|| path.cmp(other)));
-        let mut counters: Vec<_> =
-            counters.into_iter().map(|((path, entries), difference)| (path, entries, difference)).collect();
+        let mut counters: Vec<_> = counters.into_iter().collect();
         let total = |difference: &CounterDifference| difference.only_in_force + difference.only_candidate;
-        counters.sort_by(|one, two| {
-            total(&two.2).cmp(&total(&one.2)).then_with(|| (&one.0, &one.1).cmp(&(&two.0, &two.1)))
-        });
+        counters.sort_by(|(name, one), (other, two)| total(two).cmp(&total(one)).then_with(|| name.cmp(other)));
         counters.truncate(MAX_SHOWN);
         let sum = |count: fn(&WorkerCounts) -> &AtomicU64| {
             self.workers.iter().map(|worker| count(worker).load(Ordering::Relaxed)).sum()

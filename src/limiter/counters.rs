@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::fmt::Write;
 
 use super::keys::{self, DecodedKey, DecodedLimit, decode};
 use super::plan::Plan;
@@ -317,8 +318,12 @@ fn text(part: &KeyPart<'_>) -> String {
     match part {
         KeyPart::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         KeyPart::Sha256(digest) => {
-            let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("sha256:{hex}")
+            let mut text = "sha256:".to_owned();
+            for byte in *digest {
+                // Writing to a String does not fail.
+                let _written = write!(text, "{byte:02x}");
+            }
+            text
         }
     }
 }

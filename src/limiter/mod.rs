@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-pub use candidate::{Candidate, Comparison, CounterDifference, RuleDifference};
+pub use candidate::{Candidate, Comparison, CounterDifference, CounterName, RuleDifference};
 pub use check::{Check, Descriptor, Override};
 pub use counters::{CounterFilter, CounterPage, CounterView};
 pub use decision::{Code, CurrentLimit, Decision, Status};

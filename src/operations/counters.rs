@@ -107,12 +107,13 @@ impl Operations {
         new: &str,
         author: &Author,
     ) {
-        let entries: String = entries.iter().map(|(key, value)| format!(", {key}={value}")).collect();
+        let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let scope = [&[format!("rule {path}")], &*entries].concat().join(", ");
         let entry = AuditEntry {
             time,
             principal: author.principal.clone(),
             action,
-            scope: format!("rule {path}{entries}"),
+            scope,
             name: String::new(),
             old: String::new(),
             new: new.to_owned(),

@@ -4,7 +4,7 @@ use super::Operations;
 use super::counters::BadRequest;
 use crate::config::{Setting, SettingsBook};
 use crate::limiter::ExplainedLimit;
-use crate::rules::{Entry, How, NearMiss, Rule, Scope, ScopeTarget, SettingName, Step, unknown};
+use crate::rules::{Entry, How, NearMiss, Rule, RuleSet, Scope, ScopeTarget, SettingName, Step, unknown};
 
 /// An explanation, in words where people read it.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Operations {
         let now = self.clock.now();
         let entries = Entry::borrowed(entries);
         let Some(explained) = view.explain(now, domain, &entries, hits) else {
-            let domains = view.rules().into_iter().flat_map(|rules| rules.domains()).map(|domain| &*domain.name);
+            let domains = view.rules().into_iter().flat_map(RuleSet::domains).map(|domain| &*domain.name);
             return Err(BadRequest(unknown("domain", domain, domains)));
         };
         let settings = |rule: &Rule| {

@@ -1,6 +1,6 @@
 //! Settings and the audit log in the data directory.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, Row, params};
@@ -34,16 +34,16 @@ pub(crate) enum JournalError {
 
 impl Journal {
     /// Opens the database; creates it if it does not exist. A damaged one is set aside, with a line in the log.
-    pub(super) fn open(path: PathBuf, now: Timestamp) -> Result<Self, JournalError> {
-        let connection = match connect(&path) {
+    pub(super) fn open(path: &Path, now: Timestamp) -> Result<Self, JournalError> {
+        let connection = match connect(path) {
             Err(JournalError::Sqlite(error)) if is_damaged(&error) => {
                 let aside = path.with_extension(format!("sqlite.corrupt-{}", now.as_ns() / 1_000_000_000));
-                std::fs::rename(&path, &aside).map_err(JournalError::SetAside)?;
+                std::fs::rename(path, &aside).map_err(JournalError::SetAside)?;
                 tracing::error!(
                     %error, aside = %aside.display(),
                     "the stored settings are damaged: they have been set aside, and the service starts without them"
                 );
-                connect(&path)?
+                connect(path)?
             }
             other => other?,
         };
@@ -57,9 +57,10 @@ impl Journal {
         let rows = statement.query_map((), |row| Ok(read_setting(row)))?;
         let mut book = SettingsBook::default();
         for row in rows {
-            match row? {
-                Some(setting) => book.restore(setting),
-                None => tracing::error!("a stored setting cannot be read, and is left out"),
+            if let Some(setting) = row? {
+                book.restore(setting);
+            } else {
+                tracing::error!("a stored setting cannot be read, and is left out");
             }
         }
         Ok(book)

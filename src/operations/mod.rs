@@ -15,7 +15,7 @@ mod explain;
 mod journal;
 mod settings;
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use audit::Action;
@@ -94,7 +94,7 @@ impl Operations {
 ///
 /// # Errors
 /// The file was written by a newer version, or cannot be read or created.
-pub(crate) fn open_journal(path: PathBuf, now: crate::units::Timestamp) -> Result<Journal, JournalError> {
+pub(crate) fn open_journal(path: &Path, now: crate::units::Timestamp) -> Result<Journal, JournalError> {
     Journal::open(path, now)
 }
 

@@ -42,9 +42,9 @@ impl Rule {
 
     /// The keys of the levels that have a counter for each value, and the fixed entries.
     fn wanted(&self) -> String {
-        let level = |level: &Level| match level.varies.value() || level.varies.key() {
-            true => level.key.clone(),
-            false => format!("{}={}", level.key, level.value),
+        let level = |level: &Level| {
+            let varies = level.varies.value() || level.varies.key();
+            if varies { level.key.clone() } else { format!("{}={}", level.key, level.value) }
         };
         self.levels.iter().map(level).collect::<Vec<_>>().join(", ")
     }

@@ -1,5 +1,7 @@
 //! Rules and limits in words, for people.
 
+use std::fmt::Write;
+
 use super::{Rule, RuleLimit};
 use crate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
 
@@ -70,7 +72,8 @@ impl RuleLimit {
                 BanWhen::Reached => "reached",
                 BanWhen::Exceeded => "exceeded",
             };
-            text.push_str(&format!("; when this is {when}, all requests are denied for {length}"));
+            // Writing to a String does not fail.
+            let _written = write!(text, "; when this is {when}, all requests are denied for {length}");
         }
         text
     }

@@ -57,7 +57,9 @@ impl Operated {
     /// With settings such as `rule api.user, user=ann: requests_per_unit=3`, one after the other.
     fn with(rules: &str, settings: &[&str]) -> Self {
         let mut operated = Self::new(rules);
-        settings.iter().for_each(|setting| operated.set(setting));
+        for setting in settings {
+            operated.set(setting);
+        }
         operated
     }
 
@@ -154,97 +156,91 @@ fn pairs(text: &str) -> Vec<(String, String)> {
 }
 
 /// Settings, a descriptor, and the limit that is in force for it.
+const PRECEDENCE: &[(&[&str], &str, &str)] = &[
+    (&[], "user=ann", "10"),
+    (&["rule api.user: requests_per_unit=3"], "user=ann", "3"),
+    (&["rule api.user: requests_per_unit=3"], "tenant=acme,user=ann", "5"),
+    (&["rule api.user: requests_per_unit=3", "rule api.user, user=ann: requests_per_unit=4"], "user=ann", "4"),
+    (&["rule api.user, user=ann: requests_per_unit=4", "rule api.user: requests_per_unit=3"], "user=ann", "4"),
+    (&["rule api.user, user=ann: requests_per_unit=4", "rule api.user: requests_per_unit=3"], "user=bob", "3"),
+    (&["rule api.user: requests_per_unit=-1"], "user=ann", "unlimited"),
+    (&["rule api.user: requests_per_unit=-1", "rule api.user, user=ann: requests_per_unit=2"], "user=ann", "2"),
+    (&["rule api.user: enabled=false"], "user=ann", "off"),
+    (&["rule api.user: enabled=false", "rule api.user, user=ann: enabled=true"], "user=ann", "off"),
+    (&["rule api.user, user=ann: enabled=false"], "user=bob", "10"),
+    (&["rule api.off: enabled=true"], "off=1", "0"),
+    (&["rule api.off, off=1: enabled=true"], "off=1", "0"),
+    (&["rule api.off, off=1: enabled=true"], "off=2", "off"),
+    (&["domain api: enabled=false"], "user=ann", "off"),
+    (&["domain api: enabled=false", "rule api.user: enabled=true"], "user=ann", "off"),
+    (&["domain api, tenant=acme: enabled=false"], "tenant=acme", "off"),
+    (&["domain api, tenant=acme: enabled=false"], "tenant=acme,user=ann", "off"),
+    (&["domain api, tenant=acme: enabled=false"], "tenant=other,user=ann", "5"),
+    (&["domain api, tenant=acme: enabled=false", "domain api: enabled=true"], "tenant=acme", "off"),
+    (&["domain api, tenant=acme, user=ann: enabled=false"], "tenant=acme,user=bob", "5"),
+    (&["everything: enabled=false"], "user=ann", "off"),
+    (&["everything: enabled=false", "domain api: enabled=true", "rule api.user: enabled=true"], "user=ann", "off"),
+    (&["everything: enabled=true"], "off=1", "off"),
+    // Shadow mode: the narrowest that is set.
+    (&[], "shadow=1", "0 shadow"),
+    (&["rule api.shadow: shadow_mode=false"], "shadow=1", "0"),
+    (&["rule api.user: requests_per_unit=0", "rule api.user: shadow_mode=true"], "user=ann", "0 shadow"),
+    (&["rule api.user: requests_per_unit=0", "domain api: shadow_mode=true"], "user=ann", "0 shadow"),
+    (&["rule api.user: requests_per_unit=0", "everything: shadow_mode=true"], "user=ann", "0 shadow"),
+    (&["everything: shadow_mode=true", "domain api: shadow_mode=false"], "shadow=1", "0"),
+    (&["domain api: shadow_mode=true", "rule api.shadow: shadow_mode=false"], "shadow=1", "0"),
+    (&["rule api.shadow: shadow_mode=false", "rule api.shadow, shadow=1: shadow_mode=true"], "shadow=1", "0 shadow"),
+    (&["domain api: shadow_mode=false", "domain api, shadow=1: shadow_mode=true"], "shadow=1", "0 shadow"),
+    (&["domain api, shadow=1: shadow_mode=true", "domain api: shadow_mode=false"], "shadow=2", "0"),
+    // Scopes of which neither includes the other: each name from the narrowest, of equals from the latest.
+    (
+        &[
+            "rule api.tenant.user, tenant=acme: requests_per_unit=50",
+            "rule api.tenant.user, user=ann: requests_per_unit=40",
+        ],
+        "tenant=acme,user=ann",
+        "40",
+    ),
+    (
+        &[
+            "rule api.tenant.user, user=ann: requests_per_unit=40",
+            "rule api.tenant.user, tenant=acme: requests_per_unit=50",
+        ],
+        "tenant=acme,user=ann",
+        "50",
+    ),
+    (
+        &[
+            "rule api.tenant.user, tenant=acme, user=ann: requests_per_unit=60",
+            "rule api.tenant.user, tenant=acme: requests_per_unit=50",
+            "rule api.tenant.user, user=ann: requests_per_unit=40",
+        ],
+        "tenant=acme,user=ann",
+        "60",
+    ),
+    (
+        &["rule api.tenant.user, tenant=acme: enabled=false", "rule api.tenant.user, user=ann: requests_per_unit=40"],
+        "tenant=acme,user=ann",
+        "off",
+    ),
+    // A list: the place says which limit.
+    (&["rule api.list, limit 1: requests_per_unit=2"], "list=1", "2"),
+    (&["rule api.list, limit 2: requests_per_unit=1"], "list=1", "1"),
+    (&["rule api.list, limit 1: enabled=false"], "list=1", "100"),
+    (&["rule api.list: enabled=false"], "list=1", "off"),
+    (&["rule api.list, limit 1: requests_per_unit=-1"], "list=1", "100"),
+    // An unlimited rule needs a period before it can have a number.
+    (&["rule api.free: period=1m", "rule api.free: requests_per_unit=8"], "free=1", "8"),
+    (&["rule api.free: period=1m"], "free=1", "unlimited"),
+    // What looks like a pattern is a value.
+    (&["rule api.user, user=.*: requests_per_unit=1"], "user=ann", "10"),
+    (&["rule api.user, user=.*: requests_per_unit=1"], "user=.*", "1"),
+    (&["rule api.user, user=a*: requests_per_unit=1"], "user=ann", "10"),
+];
+
 #[test]
 fn the_narrower_scope_wins_and_what_is_off_stays_off() {
-    let cases: &[(&[&str], &str, &str)] = &[
-        (&[], "user=ann", "10"),
-        (&["rule api.user: requests_per_unit=3"], "user=ann", "3"),
-        (&["rule api.user: requests_per_unit=3"], "tenant=acme,user=ann", "5"),
-        (&["rule api.user: requests_per_unit=3", "rule api.user, user=ann: requests_per_unit=4"], "user=ann", "4"),
-        (&["rule api.user, user=ann: requests_per_unit=4", "rule api.user: requests_per_unit=3"], "user=ann", "4"),
-        (&["rule api.user, user=ann: requests_per_unit=4", "rule api.user: requests_per_unit=3"], "user=bob", "3"),
-        (&["rule api.user: requests_per_unit=-1"], "user=ann", "unlimited"),
-        (&["rule api.user: requests_per_unit=-1", "rule api.user, user=ann: requests_per_unit=2"], "user=ann", "2"),
-        (&["rule api.user: enabled=false"], "user=ann", "off"),
-        (&["rule api.user: enabled=false", "rule api.user, user=ann: enabled=true"], "user=ann", "off"),
-        (&["rule api.user, user=ann: enabled=false"], "user=bob", "10"),
-        (&["rule api.off: enabled=true"], "off=1", "0"),
-        (&["rule api.off, off=1: enabled=true"], "off=1", "0"),
-        (&["rule api.off, off=1: enabled=true"], "off=2", "off"),
-        (&["domain api: enabled=false"], "user=ann", "off"),
-        (&["domain api: enabled=false", "rule api.user: enabled=true"], "user=ann", "off"),
-        (&["domain api, tenant=acme: enabled=false"], "tenant=acme", "off"),
-        (&["domain api, tenant=acme: enabled=false"], "tenant=acme,user=ann", "off"),
-        (&["domain api, tenant=acme: enabled=false"], "tenant=other,user=ann", "5"),
-        (&["domain api, tenant=acme: enabled=false", "domain api: enabled=true"], "tenant=acme", "off"),
-        (&["domain api, tenant=acme, user=ann: enabled=false"], "tenant=acme,user=bob", "5"),
-        (&["everything: enabled=false"], "user=ann", "off"),
-        (&["everything: enabled=false", "domain api: enabled=true", "rule api.user: enabled=true"], "user=ann", "off"),
-        (&["everything: enabled=true"], "off=1", "off"),
-        // Shadow mode: the narrowest that is set.
-        (&[], "shadow=1", "0 shadow"),
-        (&["rule api.shadow: shadow_mode=false"], "shadow=1", "0"),
-        (&["rule api.user: requests_per_unit=0", "rule api.user: shadow_mode=true"], "user=ann", "0 shadow"),
-        (&["rule api.user: requests_per_unit=0", "domain api: shadow_mode=true"], "user=ann", "0 shadow"),
-        (&["rule api.user: requests_per_unit=0", "everything: shadow_mode=true"], "user=ann", "0 shadow"),
-        (&["everything: shadow_mode=true", "domain api: shadow_mode=false"], "shadow=1", "0"),
-        (&["domain api: shadow_mode=true", "rule api.shadow: shadow_mode=false"], "shadow=1", "0"),
-        (
-            &["rule api.shadow: shadow_mode=false", "rule api.shadow, shadow=1: shadow_mode=true"],
-            "shadow=1",
-            "0 shadow",
-        ),
-        (&["domain api: shadow_mode=false", "domain api, shadow=1: shadow_mode=true"], "shadow=1", "0 shadow"),
-        (&["domain api, shadow=1: shadow_mode=true", "domain api: shadow_mode=false"], "shadow=2", "0"),
-        // Scopes of which neither includes the other: each name from the narrowest, of equals from the latest.
-        (
-            &[
-                "rule api.tenant.user, tenant=acme: requests_per_unit=50",
-                "rule api.tenant.user, user=ann: requests_per_unit=40",
-            ],
-            "tenant=acme,user=ann",
-            "40",
-        ),
-        (
-            &[
-                "rule api.tenant.user, user=ann: requests_per_unit=40",
-                "rule api.tenant.user, tenant=acme: requests_per_unit=50",
-            ],
-            "tenant=acme,user=ann",
-            "50",
-        ),
-        (
-            &[
-                "rule api.tenant.user, tenant=acme, user=ann: requests_per_unit=60",
-                "rule api.tenant.user, tenant=acme: requests_per_unit=50",
-                "rule api.tenant.user, user=ann: requests_per_unit=40",
-            ],
-            "tenant=acme,user=ann",
-            "60",
-        ),
-        (
-            &[
-                "rule api.tenant.user, tenant=acme: enabled=false",
-                "rule api.tenant.user, user=ann: requests_per_unit=40",
-            ],
-            "tenant=acme,user=ann",
-            "off",
-        ),
-        // A list: the place says which limit.
-        (&["rule api.list, limit 1: requests_per_unit=2"], "list=1", "2"),
-        (&["rule api.list, limit 2: requests_per_unit=1"], "list=1", "1"),
-        (&["rule api.list, limit 1: enabled=false"], "list=1", "100"),
-        (&["rule api.list: enabled=false"], "list=1", "off"),
-        (&["rule api.list, limit 1: requests_per_unit=-1"], "list=1", "100"),
-        // An unlimited rule needs a period before it can have a number.
-        (&["rule api.free: period=1m", "rule api.free: requests_per_unit=8"], "free=1", "8"),
-        (&["rule api.free: period=1m"], "free=1", "unlimited"),
-        // What looks like a pattern is a value.
-        (&["rule api.user, user=.*: requests_per_unit=1"], "user=ann", "10"),
-        (&["rule api.user, user=.*: requests_per_unit=1"], "user=.*", "1"),
-        (&["rule api.user, user=a*: requests_per_unit=1"], "user=ann", "10"),
-    ];
-    for (settings, descriptor, expected) in cases {
+    for (settings, descriptor, expected) in PRECEDENCE {
         let operated = Operated::with(RULES, settings);
         let (_, shown) = operated.check(descriptor, 1);
         assert_eq!(shown, *expected, "{settings:?} {descriptor}");

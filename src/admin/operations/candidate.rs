@@ -110,7 +110,7 @@ fn compared(comparison: Comparison, in_force: &HashSet<&str>, in_candidate: &Has
         only_in_force: difference.only_in_force,
         only_candidate: difference.only_candidate,
     });
-    let counters = comparison.counters.into_iter().map(|(rule, pairs, difference)| proto::CandidateCounter {
+    let counters = comparison.counters.into_iter().map(|((rule, pairs), difference)| proto::CandidateCounter {
         rule,
         entries: entries(pairs),
         only_in_force: difference.only_in_force,

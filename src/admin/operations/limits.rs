@@ -14,14 +14,14 @@ use crate::api::proto::tidegate::v1 as proto;
 use crate::api::protojson;
 use crate::engine::{Algorithm, Queue};
 use crate::limiter::{ApplicableLimit, Limiter};
-use crate::rules::{LevelFor, unknown};
+use crate::rules::{LevelFor, RuleSet, unknown};
 use crate::sanitize::sanitize_lines;
 
 pub(super) fn list(limiter: &Limiter, request: proto::ListLimitsRequest) -> Result<proto::ListLimitsResponse, Status> {
     let known = read_entries(request.entries)?;
     let view = limiter.view().ok_or_else(|| Status::failed_precondition("no configuration is in force"))?;
     let Some(limits) = view.applicable_limits(&request.domain, &known) else {
-        let domains = view.rules().into_iter().flat_map(|rules| rules.domains()).map(|domain| &*domain.name);
+        let domains = view.rules().into_iter().flat_map(RuleSet::domains).map(|domain| &*domain.name);
         return Err(Status::invalid_argument(unknown("domain", &request.domain, domains)));
     };
     if limits.len() > MAX_LIMITS {

@@ -58,7 +58,9 @@ impl<T> ByEntries<T> {
             None => self.add_group(keys().cloned().collect()),
         };
         let mut key = Key::new();
-        entries.iter().for_each(|(_, value)| push(&mut key, value));
+        for (_, value) in entries {
+            push(&mut key, value);
+        }
         self.groups.get_mut(place).map(|group| group.values.entry(key).or_insert_with(add))
     }
 
