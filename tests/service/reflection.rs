@@ -12,15 +12,17 @@ const HEALTH: &str = "grpc.health.v1.Health";
 #[tokio::test]
 async fn both_versions_list_what_each_port_serves() {
     let server = TestServer::start(THREE_A_MINUTE, &[]);
-    let ports =
-        [(&server.grpc, "envoy.service.ratelimit.v3.RateLimitService"), (&server.admin, "tidegate.v1.UsageService")];
+    let rls = ["envoy.service.ratelimit.v3.RateLimitService"];
+    let operators = ["tidegate.v1.AdminService", "tidegate.v1.UsageService"];
+    let ports: [(_, &[&str]); 2] = [(&server.grpc, &rls), (&server.admin, &operators)];
     for (address, own) in ports {
         for (mut names, version) in
             [(list_v1(connect(address).await).await, "v1"), (list_v1alpha(connect(address).await).await, "v1alpha")]
         {
             names.sort();
-            let mut want = [own.to_owned(), HEALTH.to_owned(), format!("grpc.reflection.{version}.ServerReflection")];
-            want.sort();
+            let reflection = format!("grpc.reflection.{version}.ServerReflection");
+            let mut want: Vec<_> = own.iter().copied().chain([HEALTH, &reflection]).collect();
+            want.sort_unstable();
             assert_eq!(names, want, "{address}, {version}");
         }
     }
