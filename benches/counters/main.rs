@@ -19,6 +19,7 @@ mod observers;
 #[path = "../measure/resident.rs"]
 mod resident;
 mod rules;
+mod settings;
 mod sweep;
 #[path = "../measure/traffic.rs"]
 mod traffic;
@@ -42,12 +43,13 @@ struct Scale {
 
 type Part = (&'static str, fn(Scale));
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("memory", memory::run),
     ("decisions", decisions::run),
     ("observers", observers::run),
     ("sweep", sweep::run),
     ("rules", rules::run),
+    ("settings", settings::run),
     ("algorithms", algorithms::run),
     ("joint", joint::run),
 ];

@@ -53,7 +53,7 @@ pub(crate) struct Server {
     pub(crate) admin: String,
     child: Child,
     /// The directory of its rules and its data.
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Server {
@@ -80,7 +80,7 @@ impl Server {
             }
         };
         assert!(!grpc.is_empty(), "{kind} did not start");
-        Self { kind, grpc, http, admin, child, _dir: dir }
+        Self { kind, grpc, http, admin, child, dir }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -102,6 +102,20 @@ impl Server {
         stream.read_to_string(&mut page).unwrap();
         assert!(page.starts_with("HTTP/1.1 200"), "{page}");
         page
+    }
+
+    /// The path of its rules.
+    pub(crate) fn rules(&self) -> String {
+        self.dir.path().join("rules.yaml").to_string_lossy().into_owned()
+    }
+
+    /// Runs a command of operators against it, while it is not paused.
+    pub(crate) fn operate(&self, arguments: &[&str]) {
+        let address = format!("http://{}", self.admin);
+        self.go_on();
+        let done = Command::new(TIDEGATE).args(arguments).args(["--admin-addr", &address]).output().unwrap();
+        self.pause();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// Pauses it, so that its background work does not affect the others.

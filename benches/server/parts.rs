@@ -21,6 +21,8 @@ pub(crate) enum Part {
     Cores,
     /// Tidegate alone: with observers, scrapes, history, and all of them.
     Observers,
+    /// Tidegate alone: with a candidate, and with settings of entries of the rule.
+    Operated,
     /// Checks of 1, 2, 4 and 8 descriptors.
     Descriptors,
     /// Descriptors of 1, 2, 3, 5 and 8 entries.
@@ -38,6 +40,7 @@ impl Part {
             Self::Open => open(options),
             Self::Cores => cores(options),
             Self::Observers => observers(options),
+            Self::Operated => operated(options),
             Self::Descriptors => {
                 let of = |descriptors: &usize| Load { descriptors: *descriptors, ..options.load() };
                 growth("descriptors", options, &[1, 2, 4, 8], of);
@@ -126,6 +129,23 @@ fn observers(options: &Options) {
     print(&cases.map(|(name, ..)| name.to_owned()), 0, &runs, ("p99", p99));
 }
 
+/// What operators do to a server: a candidate configuration, and settings.
+fn operated(options: &Options) {
+    let load = options.load();
+    let contest = Contest([(); 3].map(|()| started(Kind::Tidegate, &[0], &load, false)).into());
+    let [_, with_candidate, with_settings] = &*contest.0 else { return };
+    with_candidate.operate(&["candidate", "start", &with_candidate.rules()]);
+    // Every check is looked up by its k0, whether or not there is a setting for the value.
+    let rule: String = (0..load.entries).fold("bench".to_owned(), |path, level| format!("{path}.k{level}"));
+    for value in 0..SETTINGS {
+        let (set, entry) = (["settings", "set", "--rule", &rule, "--entry"], format!("k0={value}"));
+        with_settings.operate(&[&set[..], &[&entry, "requests_per_unit", "4000000000"]].concat());
+    }
+    println!("{}; {SETTINGS} settings", reported(&load));
+    let runs = contest.rounds(options.rounds, &load);
+    print(&["plain", "candidate", "settings"].map(str::to_owned), 0, &runs, ("CPU", cpu));
+}
+
 /// Servers of their own for each size.
 fn growth(what: &str, options: &Options, sizes: &[usize], load: impl Fn(&usize) -> Load) {
     let sizes = options.few(sizes);
@@ -171,5 +191,7 @@ fn reported(load: &Load) -> String {
     )
 }
 
+/// Settings of one rule.
+const SETTINGS: usize = 10;
 /// Enough connections for the kernel to distribute them over the listeners nearly evenly.
 const SPREAD: Shape = Shape { connections: 64, streams: 4 };
