@@ -22,17 +22,17 @@ fn rules(users: u32) -> String {
 }
 
 impl Operator {
-    async fn start(&mut self, rules: &str) -> Result<CandidateStatus, tonic::Status> {
+    pub(super) async fn start(&mut self, rules: &str) -> Result<CandidateStatus, tonic::Status> {
         let file = ConfigFile { name: "candidate.yaml".to_owned(), content: rules.as_bytes().to_vec() };
         let request = StartCandidateRequest { files: vec![file], merge_domains: false };
         self.admin.start_candidate(request).await.map(tonic::Response::into_inner)
     }
 
-    async fn promote(&mut self) -> Result<CandidateStatus, tonic::Status> {
+    pub(super) async fn promote(&mut self) -> Result<CandidateStatus, tonic::Status> {
         self.admin.promote_candidate(PromoteCandidateRequest {}).await.map(tonic::Response::into_inner)
     }
 
-    async fn stop(&mut self) -> Result<CandidateStatus, tonic::Status> {
+    pub(super) async fn stop(&mut self) -> Result<CandidateStatus, tonic::Status> {
         self.admin.stop_candidate(StopCandidateRequest {}).await.map(tonic::Response::into_inner)
     }
 

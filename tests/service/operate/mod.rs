@@ -4,6 +4,7 @@ mod candidate;
 mod counters;
 mod explain;
 mod kept;
+mod load;
 mod settings;
 
 use std::path::Path;
