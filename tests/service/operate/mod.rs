@@ -3,6 +3,7 @@
 mod candidate;
 mod counters;
 mod explain;
+mod hostile;
 mod kept;
 mod load;
 mod settings;
