@@ -1,5 +1,7 @@
 //! Operators that do not behave: a clear error each, and nothing half done.
 
+use std::path::Path;
+
 use prost_types::Duration;
 use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
@@ -227,37 +229,48 @@ async fn fields_that_are_not_known_are_ignored() {
     assert_eq!(operator.check("user=ann").await, admitted(9, 8));
 }
 
-/// Settings that are possible.
+/// Settings that are possible, and the rules that they are spread over.
 const MOST: usize = 10_000;
-/// Rules that the settings are spread over, so many to each.
 const RULES_OF_MANY: usize = 2_000;
 const NAMES: [(&str, &str); 5] =
     [("requests_per_unit", "7"), ("period", "366d"), ("ban", "1h"), ("enabled", "true"), ("shadow_mode", "false")];
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+/// Stores the settings of rule `api.k0` for all others but the last two, too: to set each of them would take a while.
+fn multiply_settings(data: &Path) {
+    let connection = rusqlite::Connection::open(data.join("settings.sqlite")).unwrap();
+    let sql = "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1)
+        INSERT INTO setting SELECT kind, 'api.k' || n, entries, place, name, value, principal, set_at, reason, until
+        FROM number, setting";
+    let last = i64::try_from(RULES_OF_MANY - 2).unwrap();
+    assert_eq!(connection.execute(sql, [last]).unwrap(), MOST - 2 * NAMES.len());
+}
+
+#[tokio::test]
 async fn one_setting_too_many_is_rejected_and_all_others_are_in_force() {
     let key = |place: usize| format!("- {{key: k{place}, rate_limit: {{unit: year, requests_per_unit: 3}}}}\n");
     let rules: String = (0..RULES_OF_MANY + 1).map(key).collect();
-    let server = TestServer::start(&format!("domain: api\ndescriptors:\n{rules}"), &[]);
+    let data = tempfile::tempdir().unwrap();
+    let flags = ["--data-dir", data.path().to_str().unwrap()];
+    let mut server = TestServer::start(&format!("domain: api\ndescriptors:\n{rules}"), &flags);
     let mut operator = Operator::of(&server).await;
-    let mut clients = JoinSet::new();
-    for client in 0..8 {
-        let mut operator = operator.clone();
-        clients.spawn(async move {
-            for place in (client..RULES_OF_MANY).step_by(8) {
-                for (name, value) in NAMES {
-                    operator.set(&format!("rule api.k{place}"), name, value).await.unwrap();
-                }
-            }
-        });
+    for (name, value) in NAMES {
+        operator.set("rule api.k0", name, value).await.unwrap();
     }
-    clients.join_all().await;
+    server.crash();
+    multiply_settings(data.path());
+    server.restart();
+    let mut operator = Operator::of(&server).await;
+    for (name, value) in NAMES {
+        operator.set(&format!("rule api.k{}", RULES_OF_MANY - 1), name, value).await.unwrap();
+    }
+
     let last = format!("rule api.k{RULES_OF_MANY}");
     let error = operator.set(&last, "requests_per_unit", "7").await.unwrap_err();
     assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}");
     assert!(error.message().contains("10000 settings") && error.message().contains("unset some"), "{error:?}");
-    assert_eq!(operator.settings().await.len(), MOST);
-    for place in (0..RULES_OF_MANY).step_by(97) {
+    let listed = operator.settings().await;
+    assert!(listed.len() == MOST && listed.iter().all(|setting| !setting.contains("inactive")), "{}", listed.len());
+    for place in 0..RULES_OF_MANY {
         assert_eq!(operator.check(&format!("k{place}=a")).await, admitted(7, 6), "k{place}");
     }
     assert_eq!(operator.check(&format!("k{RULES_OF_MANY}=a")).await, admitted(3, 2), "the one too many");
