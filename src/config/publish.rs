@@ -240,32 +240,37 @@ impl Publisher {
         read(&state.settings, state.rules.as_ref())
     }
 
-    /// Starts a candidate.
+    /// Starts a candidate. `first` is called before anything else can change.
     ///
     /// # Errors
     /// One runs.
-    pub(crate) fn start_candidate(&self, candidate: CandidateRules) -> Result<(), CandidateError> {
+    pub(crate) fn start_candidate<T>(
+        &self,
+        candidate: CandidateRules,
+        first: impl FnOnce() -> T,
+    ) -> Result<T, CandidateError> {
         let mut state = self.state.lock();
         if let CandidateState::Running(_) = state.candidate {
             return Err(CandidateError::Running);
         }
         state.candidate = CandidateState::Running(candidate);
         state.apply();
-        Ok(())
+        Ok(first())
     }
 
-    /// Puts the candidate in force. Returns what was loaded.
+    /// Puts the candidate in force. Returns what was loaded, and the candidate.
     ///
     /// # Errors
     /// None runs.
-    pub(crate) fn promote_candidate(&self, now: Timestamp) -> Result<Loaded, CandidateError> {
+    pub(crate) fn promote_candidate(&self, now: Timestamp) -> Result<(Loaded, CandidateRules), CandidateError> {
         let mut state = self.state.lock();
         let CandidateState::Running(candidate) = state.candidate.clone() else {
             return Err(CandidateError::NotRunning);
         };
-        let (files, rules) = (candidate.files.len(), Arc::clone(&candidate.rules));
-        state.candidate = CandidateState::Promoted(CandidateRules { since: now, ..candidate });
-        Ok(self.replace(&mut state, files, rules))
+        let candidate = CandidateRules { since: now, ..candidate };
+        state.candidate = CandidateState::Promoted(candidate.clone());
+        let loaded = self.replace(&mut state, candidate.files.len(), Arc::clone(&candidate.rules));
+        Ok((loaded, candidate))
     }
 
     /// Ends the candidate. `last` is called while it still runs.

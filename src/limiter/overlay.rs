@@ -64,8 +64,9 @@ impl PlanOverlay {
         let switches = self.overlay.switches(domain, entries);
         let mut in_force = configured;
         let mut shadow_mode = None;
-        if let Some(Some(overlay)) = self.rules.get(configured.rule.index) {
-            let (case, attached) = overlay.find(entries);
+        if let Some(Some(overlay)) = self.rules.get(configured.rule.index)
+            && let Some((case, attached)) = overlay.find(entries)
+        {
             (in_force.rule, in_force.attached, shadow_mode) = (&case.rule, attached, case.shadow_mode);
         }
         in_force.enabled = switches.enabled.unwrap_or(configured.enabled);
@@ -104,12 +105,13 @@ impl AttachedOverlay {
         Self { source: Arc::clone(source), whole, cases, places: places.into_iter().collect() }
     }
 
-    fn find(&self, entries: &[Entry<'_>]) -> (&RuleCase, &Attached) {
+    /// The case for a descriptor; `None` if nothing is set for it.
+    fn find(&self, entries: &[Entry<'_>]) -> Option<(&RuleCase, &Attached)> {
         let found = self
             .source
             .find(entries)
             .and_then(|index| Some((&**self.source.cases().get(index)?, self.cases.get(index)?)));
-        found.unwrap_or((self.source.whole(), &self.whole))
+        found.or_else(|| self.source.whole().has_settings().then_some((self.source.whole(), &self.whole)))
     }
 }
 

@@ -167,9 +167,10 @@ impl Plan {
 
     /// The rule and the place of the limit with this id.
     pub(super) fn limit_place(&self, limit_id: LimitId) -> Option<(&Rule, usize)> {
-        let (rule, place) = match self.overlay.as_ref().and_then(|overlay| overlay.place(limit_id)) {
-            Some(found) => found,
-            None => *self.prepared.places.get(&limit_id)?,
+        // Those of settings are not among those of the rules, and there is no index of them.
+        let (rule, place) = match self.prepared.places.get(&limit_id) {
+            Some(found) => *found,
+            None => self.overlay.as_ref().and_then(|overlay| overlay.place(limit_id))?,
         };
         Some((self.prepared.rules.rules().get(rule)?, place))
     }

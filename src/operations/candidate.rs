@@ -46,10 +46,12 @@ impl Operations {
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let now = self.clock.now();
         let count = rules.rules().len();
-        let candidate = CandidateRules { files: names.clone(), rules: Arc::new(rules), since: now };
-        self.publisher.start_candidate(candidate)?;
-        self.audit_candidate(now, Action::CandidateStart, &names, &format!("{count} rules"), author);
-        Ok(self.candidate())
+        let candidate = CandidateRules { files: names, rules: Arc::new(rules), since: now };
+        let first = || self.limiter.candidate().map(|running| running.comparison());
+        let comparison = self.publisher.start_candidate(candidate.clone(), first)?;
+        self.audit_candidate(now, Action::CandidateStart, &candidate.files, &format!("{count} rules"), author);
+        let in_force = self.publisher.read(|_, rules| rules.cloned());
+        Ok(CandidateReport { state: CandidateState::Running(candidate), comparison, in_force })
     }
 
     /// Compares the candidate with the rules in force.
@@ -69,13 +71,11 @@ impl Operations {
     /// None runs.
     pub(crate) fn promote_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateFailure> {
         let now = self.clock.now();
-        let loaded = self.publisher.promote_candidate(now)?;
-        let report = self.candidate();
-        if let CandidateState::Promoted(candidate) = &report.state {
-            let new = format!("configuration {} in force", loaded.generation);
-            self.audit_candidate(now, Action::CandidatePromote, &candidate.files, &new, author);
-        }
-        Ok(report)
+        let (loaded, candidate) = self.publisher.promote_candidate(now)?;
+        let new = format!("configuration {} in force", loaded.generation);
+        self.audit_candidate(now, Action::CandidatePromote, &candidate.files, &new, author);
+        let in_force = Some(Arc::clone(&candidate.rules));
+        Ok(CandidateReport { state: CandidateState::Promoted(candidate), comparison: None, in_force })
     }
 
     /// Ends the candidate, and returns its last comparison.

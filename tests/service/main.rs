@@ -24,6 +24,7 @@ mod lifted;
 mod metadata;
 mod metrics;
 mod observers;
+mod operate;
 mod otlp;
 mod raw;
 mod reflection;

@@ -73,6 +73,11 @@ impl SettingsBook {
             return Err(SettingError::Invalid("a setting is in force for 1 ns to 366 days".to_owned()));
         }
         let until = length.map(|length| now.plus(length));
+        let assignment = Assignment { scope, name, value, order: self.next };
+        let switch = assignment.switch();
+        let Assignment { scope, value, .. } = assignment;
+        // Kept as `true` or `false`, however it is written.
+        let value = switch.map_or(value, |switch| switch.to_string());
         self.insert(rules, Setting { scope, name, value, principal, set_at: now, reason, until })
     }
 

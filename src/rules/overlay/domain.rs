@@ -96,6 +96,13 @@ fn set(switches: &mut Switches, assignment: &Assignment, inactive: &mut Vec<Inac
     }
 }
 
+impl Assignment {
+    /// The value of a switch, however it is written; `None` for other settings, and if the value is none of a switch.
+    pub fn switch(&self) -> Option<bool> {
+        matches!(self.name, SettingName::Enabled | SettingName::ShadowMode).then(|| flag(self).ok()).flatten()
+    }
+}
+
 /// The value of a switch.
 pub(super) fn flag(assignment: &Assignment) -> Result<bool, String> {
     let node = node(assignment)?;

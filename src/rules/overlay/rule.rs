@@ -101,6 +101,13 @@ impl RuleOverlay {
     }
 }
 
+impl RuleCase {
+    /// Whether any setting applies: the case for all checks may be the rule as it is configured.
+    pub fn has_settings(&self) -> bool {
+        !self.settings.is_empty()
+    }
+}
+
 /// The case for checks with these entries.
 fn case(
     rule: &Rule,

@@ -1,0 +1,167 @@
+//! What becomes of settings over time: in a reload, at their end, after a crash, and where they are read-only.
+
+use std::fs;
+
+use tonic::Code;
+
+use tidegate::api::proto::tidegate::v1::{ListAuditRequest, ListSettingsRequest, SetSettingRequest};
+
+use super::settings::RULES;
+use super::{Operator, UNLIMITED, admitted, reload, seconds, setting};
+use crate::TestServer;
+use crate::server::eventually_async;
+
+/// The rules without the one for users.
+const WITHOUT_USERS: &str = "
+domain: api
+descriptors:
+  - key: tenant
+    rate_limit: {unit: year, requests_per_unit: 2}
+";
+
+#[tokio::test]
+async fn a_setting_whose_rule_vanishes_works_again_when_the_rule_comes_back() {
+    let server = TestServer::start(RULES, &[]);
+    let mut operator = Operator::of(&server).await;
+    operator.set("rule api.user", "requests_per_unit", "9").await.unwrap();
+    assert_eq!(operator.check("user=ann").await, admitted(9, 8));
+    reload(&server, WITHOUT_USERS);
+    assert_eq!(operator.check("user=ann").await, UNLIMITED);
+    assert_eq!(operator.settings().await, ["rule api.user requests_per_unit 9 (inactive)"]);
+    reload(&server, RULES);
+    assert_eq!(operator.settings().await, ["rule api.user requests_per_unit 9"]);
+    assert_eq!(operator.check("user=ann").await, admitted(9, 7), "the count was kept, too");
+    reload(&server, WITHOUT_USERS);
+    operator.unset("rule api.user", "requests_per_unit").await.unwrap();
+    reload(&server, RULES);
+    assert_eq!(operator.check("user=ann").await, admitted(3, 0), "it was removed while it was inactive");
+}
+
+#[tokio::test]
+async fn a_setting_expires_by_itself() {
+    let server = TestServer::start(RULES, &[]);
+    let mut operator = Operator::of(&server).await;
+    let request = SetSettingRequest { r#for: Some(seconds(1)), ..setting("rule api.user", "requests_per_unit", "900") };
+    let set = operator.admin.set_setting(request).await.unwrap().into_inner().setting.unwrap();
+    let (from, until) = (set.set_at.unwrap(), set.until.unwrap());
+    assert_eq!((until.seconds, until.nanos), (from.seconds + 1, from.nanos));
+    operator.set("rule api.tenant", "requests_per_unit", "5").await.unwrap();
+    assert_eq!(operator.check("user=ann").await, admitted(900, 899));
+    eventually_async("the end of the setting", async || {
+        operator.settings().await == ["rule api.tenant requests_per_unit 5"]
+    })
+    .await;
+    assert_eq!(operator.check("user=ann").await.limit.map(|limit| limit.0), Some(3));
+    let audit = operator.admin.list_audit(ListAuditRequest::default()).await.unwrap().into_inner().entries;
+    let expired = &audit[0];
+    assert_eq!(
+        (&*expired.action, &*expired.principal, &*expired.old, &*expired.new),
+        ("expire", "tidegate", "900", "3")
+    );
+    let late = expired.time.unwrap().seconds - until.seconds;
+    assert!((0..=1).contains(&late), "exact to a second: {late} s late");
+}
+
+#[tokio::test]
+async fn read_only_settings_cannot_be_changed() {
+    let server = TestServer::start(RULES, &["--settings", "read-only"]);
+    let mut operator = Operator::of(&server).await;
+    let set = operator.set("rule api.user", "requests_per_unit", "9").await.unwrap_err();
+    let unset = operator.unset("rule api.user", "requests_per_unit").await.unwrap_err();
+    for error in [set, unset] {
+        assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
+        assert!(error.message().contains("read-only"), "{error:?}");
+    }
+    let listed = operator.admin.list_settings(ListSettingsRequest {}).await.unwrap().into_inner();
+    assert!(listed.read_only && listed.settings.is_empty(), "{listed:?}");
+    assert_eq!(operator.check("user=ann").await, admitted(3, 2));
+}
+
+/// The actions of the audit log, the latest first.
+async fn actions(operator: &mut Operator) -> Vec<String> {
+    let audit = operator.admin.list_audit(ListAuditRequest::default()).await.unwrap().into_inner();
+    audit
+        .entries
+        .into_iter()
+        .map(|entry| format!("{} {} {}>{}", entry.action, entry.name, entry.old, entry.new))
+        .collect()
+}
+
+#[tokio::test]
+async fn settings_and_the_audit_log_outlive_a_crash_with_a_data_directory_only() {
+    for keeps in [true, false] {
+        let data = tempfile::tempdir().unwrap();
+        let flags = ["--data-dir", data.path().to_str().unwrap()];
+        let mut server = TestServer::start(RULES, if keeps { &flags } else { &[] });
+        let mut operator = Operator::of(&server).await;
+        operator.set("rule api.user", "requests_per_unit", "9").await.unwrap();
+        operator.set("rule api.user user=ann", "requests_per_unit", "5").await.unwrap();
+        operator.set("", "shadow_mode", "true").await.unwrap();
+        operator.unset("", "shadow_mode").await.unwrap();
+        let (listed, audited) = (operator.settings().await, actions(&mut operator).await);
+        assert_eq!((listed.len(), audited.len()), (2, 4));
+        server.crash();
+        server.restart();
+        let mut operator = Operator::of(&server).await;
+        if keeps {
+            assert_eq!((operator.settings().await, actions(&mut operator).await), (listed, audited));
+            assert_eq!(operator.check("user=ann").await, admitted(5, 4), "from the first check on");
+            assert_eq!(operator.check("user=bob").await, admitted(9, 8));
+            assert_eq!(operator.check("tenant=acme").await, admitted(2, 1));
+        } else {
+            assert!(operator.settings().await.is_empty() && actions(&mut operator).await.is_empty());
+            assert_eq!(operator.check("user=ann").await, admitted(3, 2));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_setting_that_expired_while_the_service_was_down_is_gone() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = TestServer::start(RULES, &["--data-dir", data.path().to_str().unwrap()]);
+    let mut operator = Operator::of(&server).await;
+    let request = SetSettingRequest { r#for: Some(seconds(1)), ..setting("rule api.user", "requests_per_unit", "9") };
+    let until = operator.admin.set_setting(request).await.unwrap().into_inner().setting.unwrap().until.unwrap();
+    server.crash();
+    #[allow(clippy::disallowed_methods, reason = "other processes live in real time")]
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    eventually_async("the end of the setting", async || now() > u64::try_from(until.seconds).unwrap()).await;
+    server.restart();
+    let mut operator = Operator::of(&server).await;
+    eventually_async("no setting", async || operator.settings().await.is_empty()).await;
+    assert_eq!(operator.check("user=ann").await.limit.map(|limit| limit.0), Some(3));
+    assert_eq!(actions(&mut operator).await[0], "expire requests_per_unit 9>3");
+}
+
+#[tokio::test]
+async fn damaged_settings_are_set_aside_and_the_service_starts() {
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("settings.sqlite");
+    let mut server = TestServer::start(RULES, &["--data-dir", data.path().to_str().unwrap()]);
+    Operator::of(&server).await.set("rule api.user", "requests_per_unit", "9").await.unwrap();
+    let first_page = [&b"SQLite format 3\0"[..], &[0x5a; 4096]].concat();
+    for (round, damage) in [&b"this is no database, and never was"[..], &[0xff; 8192], &first_page].iter().enumerate() {
+        server.crash();
+        // The latest pages are in the log of SQLite, which would repair the file.
+        for log in ["sqlite-wal", "sqlite-shm"] {
+            fs::remove_file(path.with_extension(log)).unwrap();
+        }
+        fs::write(&path, damage).unwrap();
+        server.restart();
+        let mut operator = Operator::of(&server).await;
+        assert!(operator.settings().await.is_empty(), "damage {round}");
+        assert!(server.log().iter().any(|line| line.contains("set aside")), "damage {round}: {:?}", server.log());
+        assert_eq!(operator.check("user=ann").await, admitted(3, 2), "damage {round}");
+        // What is set now is kept: a second start works.
+        operator.set("rule api.user", "requests_per_unit", "8").await.unwrap();
+        server.crash();
+        server.restart();
+        assert_eq!(
+            Operator::of(&server).await.settings().await,
+            ["rule api.user requests_per_unit 8"],
+            "damage {round}"
+        );
+    }
+    let aside = fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert!(aside.filter(|name| name.starts_with("settings.sqlite.corrupt-")).count() >= 1, "the damaged file is kept");
+}
