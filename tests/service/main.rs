@@ -24,6 +24,7 @@ mod lifted;
 mod metadata;
 mod metrics;
 mod observers;
+mod operating;
 mod otlp;
 mod raw;
 mod reflection;
