@@ -48,7 +48,13 @@ impl Operations {
         let count = rules.rules().len();
         let candidate = CandidateRules { files: names.clone(), rules: Arc::new(rules), since: now };
         self.publisher.start_candidate(candidate)?;
-        self.audit_candidate(now, Action::CandidateStart, &names, &format!("{count} rules"), author);
+        self.audit_candidate(
+            now,
+            Action::CandidateStart,
+            &names,
+            &format!("{count} rule{}", if count == 1 { "" } else { "s" }),
+            author,
+        );
         Ok(self.candidate())
     }
 

@@ -159,9 +159,10 @@ fn steady(lines: &[String]) -> String {
             continue;
         }
         for cell in line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()) {
-            match cell.split(' ').all(is_length) {
-                true => words.push("LENGTH".to_owned()),
-                false => words.extend(cell.split(' ').map(str::to_owned)),
+            if cell.split(' ').all(is_length) {
+                words.push("LENGTH".to_owned());
+            } else {
+                words.extend(cell.split(' ').map(str::to_owned));
             }
         }
     }
