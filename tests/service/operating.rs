@@ -130,6 +130,10 @@ fn transcript(block: &Block, server: &TestServer, run: &mut Vec<String>) -> Vec<
 }
 
 fn output(command: &str, server: &TestServer) -> Vec<String> {
+    if let Some(page) = command.strip_prefix(CURL) {
+        let (_, body) = server::http(&server.admin, "GET", &format!("/{}", page.trim_end_matches('\'')), b"");
+        return body.lines().map(str::to_owned).collect();
+    }
     let mut shell = Command::new("sh");
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
         shell.env_remove(name);
@@ -227,6 +231,8 @@ fn what_differs_from_run_to_run_is_not_compared() {
 
 /// How a section gives the flags of its server.
 const SERVE: &str = "$ tidegate serve rules.yaml";
+/// A page of the admin port.
+const CURL: &str = "curl -s 'localhost:8082/";
 /// Each of them is on the page.
 const COMMANDS: [&str; 15] = [
     "settings list",
