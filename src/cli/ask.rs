@@ -77,8 +77,7 @@ impl Ask {
         }
         let note = format!(
             "nothing limits this check: the service has no domain {:?}, none of its rules matches all entries in their \
-             order, or what matches is switched off (on the admin port /rlconfig lists the rules in force, /readyz \
-             what is switched off)",
+             order, or what matches is switched off (`tidegate explain` says which)",
             self.domain
         );
         if self.json { complain(&format!("note: {note}")) } else { print(&note) }

@@ -49,7 +49,13 @@ impl Operations {
         let candidate = CandidateRules { files: names, rules: Arc::new(rules), since: now };
         let first = || self.limiter.candidate().map(|running| running.comparison());
         let comparison = self.publisher.start_candidate(candidate.clone(), first)?;
-        self.audit_candidate(now, Action::CandidateStart, &candidate.files, &format!("{count} rules"), author);
+        self.audit_candidate(
+            now,
+            Action::CandidateStart,
+            &candidate.files,
+            &format!("{count} rule{}", if count == 1 { "" } else { "s" }),
+            author,
+        );
         let in_force = self.publisher.read(|_, rules| rules.cloned());
         Ok(CandidateReport { state: CandidateState::Running(candidate), comparison, in_force })
     }

@@ -44,7 +44,7 @@ impl Operations {
         let now = self.clock.now();
         let count = self.limiter.reset_counters(now, path, entries, only_banned);
         let action = if only_banned { Action::Unban } else { Action::Reset };
-        self.audit_counters(now, action, (path, entries), &format!("{count} counters"), author);
+        self.audit_counters(now, action, (path, entries), &counted(count), author);
         Ok(count)
     }
 
@@ -122,6 +122,10 @@ impl Operations {
         // The change itself is not stored, so a line that is missing is no reason to warn.
         let _warning = self.record(entry);
     }
+}
+
+fn counted(count: u64) -> String {
+    format!("{count} counter{}", if count == 1 { "" } else { "s" })
 }
 
 fn known(rules: Option<&RuleSet>, filter: &CounterFilter) -> Result<(), BadRequest> {

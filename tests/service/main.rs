@@ -25,6 +25,7 @@ mod metadata;
 mod metrics;
 mod observers;
 mod operate;
+mod operating;
 mod otlp;
 mod raw;
 mod reflection;

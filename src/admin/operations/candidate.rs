@@ -51,7 +51,7 @@ fn write(report: CandidateReport) -> proto::CandidateStatus {
     match state {
         CandidateState::None => proto::CandidateStatus {
             state: State::None.into(),
-            note: "no candidate runs".to_owned(),
+            note: "start one with `tidegate candidate start FILE`".to_owned(),
             ..proto::CandidateStatus::default()
         },
         CandidateState::Promoted(candidate) => proto::CandidateStatus {

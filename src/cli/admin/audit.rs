@@ -30,13 +30,14 @@ impl Audit {
 
 fn render(ListAuditResponse { entries, dropped }: &ListAuditResponse) -> String {
     let left = Align::Left;
-    let mut table =
-        Table::new(&[("time", left), ("action", left), ("by", left), ("applies to", left), ("change", left)]);
+    let mut table = Table::new(&[("time", left), ("action", left), ("by", left), ("applies to", left)]);
     for entry in entries {
         let AuditEntry { time, principal, action, scope, reason, .. } = entry;
         let time = time.as_ref().map(instant).unwrap_or_default();
-        table.row([time, action.clone(), principal.clone(), scope.clone(), change(entry)]);
-        table.note(reason);
+        table.row([time, action.clone(), principal.clone(), scope.clone()]);
+        // A cell of a table may be cut; values and reasons must not be.
+        table.note(&change(entry));
+        table.note(&if reason.is_empty() { String::new() } else { format!("reason: {reason}") });
     }
     let text = if entries.is_empty() { "no changes".to_owned() } else { table.to_string() };
     match dropped {
@@ -46,9 +47,9 @@ fn render(ListAuditResponse { entries, dropped }: &ListAuditResponse) -> String 
     }
 }
 
-/// What was changed: `requests_per_unit 60 -> 1000`.
+/// What was changed: `requests_per_unit 60 -> 1000`, or what came of it: `1 counter`.
 fn change(AuditEntry { name, old, new, .. }: &AuditEntry) -> String {
-    let values = if old.is_empty() && new.is_empty() { String::new() } else { format!("{old} -> {new}") };
+    let values = if old.is_empty() { new.clone() } else { format!("{old} -> {new}") };
     format!("{name} {values}").trim().to_owned()
 }
 
@@ -70,18 +71,29 @@ mod tests {
             new: text("1000"),
             reason: text("spring sale"),
         };
+        let reset = AuditEntry {
+            action: text("reset"),
+            new: text("1 counter"),
+            name: String::new(),
+            old: String::new(),
+            reason: String::new(),
+            ..entry.clone()
+        };
         let stop = AuditEntry { action: text("candidate_stop"), scope: text("candidate"), ..AuditEntry::default() };
         let long = AuditEntry { scope: "x\x1b".repeat(200), reason: "why ".repeat(125), ..entry.clone() };
         let cases = [
             (vec![], 0, "no changes"),
             (vec![], 1, "no changes\n1 earlier change is no longer kept"),
             (
-                vec![entry.clone(), stop],
+                vec![entry.clone(), reset, stop],
                 7,
                 "\
-time                  action          by              applies to     change
-2026-11-26T04:00:00Z  set             127.0.0.1:4711  rule api.user  requests_per_unit 60 -> 1000
-    spring sale
+time                  action          by              applies to
+2026-11-26T04:00:00Z  set             127.0.0.1:4711  rule api.user
+    requests_per_unit 60 -> 1000
+    reason: spring sale
+2026-11-26T04:00:00Z  reset           127.0.0.1:4711  rule api.user
+    1 counter
                       candidate_stop                  candidate
 7 earlier changes are no longer kept",
             ),
@@ -90,6 +102,7 @@ time                  action          by              applies to     change
             assert_eq!(render(&ListAuditResponse { entries, dropped }), expected);
         }
         let text = render(&ListAuditResponse { entries: vec![long], dropped: 0 });
+        assert!(text.contains("\n    requests_per_unit 60 -> 1000\n"), "{text}");
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH && !line.contains('\x1b')), "{text}");
     }
 }

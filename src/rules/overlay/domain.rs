@@ -33,6 +33,9 @@ struct Narrow {
 impl DomainOverlay {
     pub(super) fn new(assignments: &[&Assignment], inactive: &mut Vec<Inactive>) -> Self {
         let mut overlay = Self::default();
+        // The latest is the one that has no room, not one that was accepted before.
+        let mut assignments = assignments.to_vec();
+        assignments.sort_by_key(|assignment| assignment.order);
         for assignment in assignments {
             let entries = &assignment.scope.entries;
             if entries.is_empty() {
@@ -134,3 +137,27 @@ pub(super) fn errors(report: Report<'_>) -> String {
 
 /// A value is a number, a length of time, or a small map.
 const MAX_VALUE_BYTES: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{Scope, ScopeTarget};
+
+    #[test]
+    fn the_latest_set_of_keys_beyond_the_bound_is_inactive() {
+        let settings: Vec<_> = (0..=MAX_KEY_SETS as u64)
+            .map(|order| {
+                let entries = vec![(format!("key{order}"), "value".to_owned())];
+                let scope = Scope::new(ScopeTarget::Domain("api".to_owned()), entries, 0).unwrap();
+                Assignment { scope, name: SettingName::Enabled, value: "false".to_owned(), order }
+            })
+            .collect();
+        // As they are kept: by scope, so that key2 is the last.
+        let mut by_scope: Vec<_> = settings.iter().collect();
+        by_scope.sort_by(|one, other| one.scope.cmp(&other.scope));
+        let mut inactive = Vec::new();
+        let _overlay = DomainOverlay::new(&by_scope, &mut inactive);
+        let scopes: Vec<_> = inactive.iter().map(|inactive| &inactive.scope).collect();
+        assert_eq!(scopes, settings.last().map(|latest| vec![&latest.scope]).unwrap());
+    }
+}

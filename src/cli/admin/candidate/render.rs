@@ -30,7 +30,8 @@ fn title(status: &CandidateStatus, now: Timestamp) -> String {
         State::Promoted => "is in force",
         State::Stopped => "is stopped",
     };
-    let since = status.since.as_ref().map(|since| format!(" since {}", instant_from(since, now))).unwrap_or_default();
+    let began = if status.state() == State::Stopped { "; it ran since" } else { " since" };
+    let since = status.since.as_ref().map(|since| format!("{began} {}", instant_from(since, now))).unwrap_or_default();
     let files = if status.files.is_empty() { String::new() } else { format!(": {}", status.files.join(", ")) };
     format!("the candidate {state}{since}{files}")
 }
