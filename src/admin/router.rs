@@ -53,7 +53,8 @@ fn rlconfig(limiter: &Limiter) -> String {
     for RuleInForce { configured, rule, domain_enabled, shadow_mode } in plan.rules_in_force() {
         let overlay = plan.overlay().and_then(|overlay| overlay.rule(configured.index));
         let off = Off { domain: !domain_enabled, process };
-        let line = Line { rule, shadow_mode, off, entries: &[], is_set: overlay.is_some() };
+        let is_set = overlay.is_some_and(|overlay| overlay.whole().has_settings());
+        let line = Line { rule, shadow_mode, off, entries: &[], is_set };
         line.write(&mut text);
         for case in overlay.map(|overlay| overlay.cases()).unwrap_or_default() {
             let shadow_mode = case.shadow_mode.unwrap_or(shadow_mode);

@@ -79,6 +79,7 @@ impl Operations {
 
     /// Adds a line to the audit log. Returns a warning if it could not be stored.
     fn record(&self, entry: AuditEntry) -> Option<String> {
+        let entry = AuditEntry { scope: cut(entry.scope), ..entry };
         tracing::info!(
             action = entry.action.name(), scope = %sanitized(&entry.scope), name = entry.name, old = %sanitized(&entry.old),
             new = %sanitized(&entry.new), principal = %sanitized(&entry.principal), reason = %sanitized(&entry.reason),
@@ -98,6 +99,14 @@ pub(crate) fn open_journal(path: &Path, now: crate::units::Timestamp) -> Result<
     Journal::open(path, now)
 }
 
+/// A scope as the audit log keeps it: 10,000 long paths must not fill the memory.
+fn cut(scope: String) -> String {
+    match scope.get(..scope.floor_char_boundary(MAX_SCOPE_BYTES)) {
+        Some(kept) if kept.len() < scope.len() => format!("{kept}..."),
+        _ => scope,
+    }
+}
+
 fn sanitized(text: &str) -> String {
     crate::sanitize::sanitize_within(MAX_SHOWN, text)
 }
@@ -108,5 +117,7 @@ fn warn(error: &JournalError) -> String {
     format!("the change is in force, but could not be stored, and will be lost at a restart: {error}")
 }
 
+/// Bytes of a scope in the audit log.
+const MAX_SCOPE_BYTES: usize = 1_000;
 /// Bytes of a text in the log.
 const MAX_SHOWN: usize = 500;

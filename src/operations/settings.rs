@@ -1,7 +1,7 @@
 //! Changes to settings: in force, stored, and in the audit log.
 
 use super::{Action, AuditEntry, Operations};
-use crate::config::{EffectiveValue, Setting, SettingChange, SettingError};
+use crate::config::{EffectiveValue, MAX_REASON_BYTES, Setting, SettingChange, SettingError};
 use crate::rules::{Scope, SettingName};
 
 use super::Author;
@@ -51,6 +51,9 @@ impl Operations {
     /// Settings are read-only, or there is no such setting.
     pub(crate) fn unset(&self, scope: &Scope, name: SettingName, author: &Author) -> Result<Changed, SettingError> {
         self.writable()?;
+        if author.reason.len() > MAX_REASON_BYTES {
+            return Err(SettingError::Invalid(format!("a reason is at most {MAX_REASON_BYTES} bytes long")));
+        }
         let now = self.clock.now();
         let mut warning = None;
         let (setting, value) = self.publisher.unset(scope, name, |setting, value| {

@@ -152,7 +152,7 @@ const WITHIN: [(&str, &[&str]); 44] = [
     ("admin/operations/candidate.rs", &["MAX_NAME_BYTES"]),
     ("limiter/candidate.rs", &["MAX_SHOWN", "MAX_TEXT_BYTES"]),
     ("operations/candidate.rs", &["MAX_ERRORS"]),
-    ("operations/mod.rs", &["MAX_SHOWN"]),
+    ("operations/mod.rs", &["MAX_SCOPE_BYTES", "MAX_SHOWN"]),
 ];
 
 /// A constant of the code.
