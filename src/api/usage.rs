@@ -1,5 +1,6 @@
 //! Conversions between the messages of `tidegate.v1` and the types of [`crate::usage`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
@@ -11,6 +12,8 @@ use tonic_prost::ProstDecoder;
 
 use super::proto::tidegate::v1;
 use crate::engine::Reason;
+use crate::limiter::{Plan, RuleInForce};
+use crate::rules::RuleLimit;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{
     CounterCounts, Denial, DeniedDescriptor, DeniedLimit, EntryKey, Filter, Measure, ReportPosition, RequestCounts,
@@ -134,10 +137,32 @@ pub struct EncodedReport {
     body: Bytes,
 }
 
+/// The limits in force, by the path of their rule.
+#[derive(Clone, Debug, Default)]
+pub struct LimitsInForce(HashMap<String, Vec<v1::LimitInForce>>);
+
+impl LimitsInForce {
+    /// Those of a plan. Cost: linear in the number of rules.
+    pub fn of(plan: &Plan) -> Self {
+        let limits = |in_force: RuleInForce<'_>| {
+            let RuleInForce { rule, configured, domain_enabled, shadow_mode } = in_force;
+            let limit = |limit: &RuleLimit| v1::LimitInForce {
+                requests_per_unit: limit.requests_per_unit,
+                period: Some(length(limit.period.length)),
+                enabled: domain_enabled && limit.enabled,
+                shadow_mode,
+                set: !std::ptr::eq(rule, configured),
+            };
+            (configured.path.clone(), rule.limits.iter().map(limit).collect())
+        };
+        Self(plan.rules_in_force().map(limits).collect())
+    }
+}
+
 /// Encodes the sums of a report. Cost: linear in their number; to be called once for all observers with the same scope.
-pub fn encode_body(body: &Selection) -> Bytes {
+pub fn encode_body(body: &Selection, limits: &LimitsInForce) -> Bytes {
     let report = v1::UsageReport {
-        rules: body.rules.iter().map(rule).collect(),
+        rules: body.rules.iter().map(|counts| rule(counts, limits)).collect(),
         counters: body.counters.iter().map(counter).collect(),
         total: Some(counts(&body.total.with(Measure::RequestsUnmatched, body.unmatched))),
         requests: body.requests.iter().map(request).collect(),
@@ -268,13 +293,19 @@ pub fn time(at: Timestamp) -> WireTime {
     WireTime { seconds, nanos }
 }
 
-fn length(length: Nanos) -> Duration {
+/// A length of time as a message.
+pub fn length(length: Nanos) -> Duration {
     let (seconds, nanos) = (length.as_ns() / Nanos::SECOND.as_ns(), length.as_ns() % Nanos::SECOND.as_ns());
     Duration { seconds: i64::try_from(seconds).unwrap_or(i64::MAX), nanos: i32::try_from(nanos).unwrap_or(0) }
 }
 
-fn rule(rule: &RuleCounts) -> v1::RuleUsage {
-    v1::RuleUsage { domain: rule.rule.domain.clone(), rule: rule.rule.path.clone(), counts: Some(counts(&rule.totals)) }
+fn rule(rule: &RuleCounts, limits: &LimitsInForce) -> v1::RuleUsage {
+    v1::RuleUsage {
+        domain: rule.rule.domain.clone(),
+        rule: rule.rule.path.clone(),
+        counts: Some(counts(&rule.totals)),
+        limits: limits.0.get(&rule.rule.path).cloned().unwrap_or_default(),
+    }
 }
 
 fn counter(counter: &CounterCounts) -> v1::CounterUsage {

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use tonic::Status;
 
-use super::messages::{entries, time};
+use super::messages::entries;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::candidate_status::State;
+use crate::api::usage::time;
 use crate::config::{CandidateRules, CandidateState};
 use crate::limiter::Comparison;
 use crate::operations::{Author, CandidateFailure, CandidateReport, Operations};

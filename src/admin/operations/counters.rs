@@ -2,8 +2,9 @@
 
 use tonic::Status;
 
-use super::messages::{counter, read_entries, read_length, time};
+use super::messages::{counter, read_entries, read_length};
 use crate::api::proto::tidegate::v1 as proto;
+use crate::api::usage::time;
 use crate::limiter::{CounterFilter, Limiter};
 use crate::operations::{Author, BadRequest, Operations};
 use crate::store::ExportPosition;

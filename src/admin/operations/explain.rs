@@ -2,9 +2,10 @@
 
 use tonic::Status;
 
-use super::messages::{counter, length, read_entries};
+use super::messages::{counter, read_entries};
 use super::settings;
 use crate::api::proto::tidegate::v1 as proto;
+use crate::api::usage::length;
 use crate::limiter::ExplainedLimit;
 use crate::operations::{Operations, how};
 

@@ -9,9 +9,10 @@ use http::header::CONTENT_TYPE;
 use prost::Message;
 use tonic::Status;
 
-use super::messages::{length, read_entries};
+use super::messages::read_entries;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::protojson;
+use crate::api::usage::length;
 use crate::engine::{Algorithm, Queue};
 use crate::limiter::{ApplicableLimit, Limiter};
 use crate::rules::{LevelFor, RuleSet, unknown};

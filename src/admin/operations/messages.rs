@@ -4,8 +4,9 @@ use prost_types::Duration;
 use tonic::Status;
 
 use crate::api::proto::tidegate::v1 as proto;
+use crate::api::usage::{length, time};
 use crate::limiter::CounterView;
-use crate::units::{Nanos, Timestamp};
+use crate::units::Nanos;
 
 /// Reads entries; a key must not be empty.
 ///
@@ -34,21 +35,6 @@ pub(super) fn read_length(length: Duration, what: &str) -> Result<Nanos, Status>
 
 pub(super) fn entries(entries: Vec<(String, String)>) -> Vec<proto::Entry> {
     entries.into_iter().map(|(key, value)| proto::Entry { key, value }).collect()
-}
-
-pub(super) fn length(length: Nanos) -> Duration {
-    let (seconds, nanos) = split(length.as_ns());
-    Duration { seconds, nanos }
-}
-
-pub(super) fn time(at: Timestamp) -> prost_types::Timestamp {
-    let (seconds, nanos) = split(at.as_ns());
-    prost_types::Timestamp { seconds, nanos }
-}
-
-fn split(ns: u64) -> (i64, i32) {
-    let second = Nanos::SECOND.as_ns();
-    (i64::try_from(ns / second).unwrap_or(i64::MAX), i32::try_from(ns % second).unwrap_or(0))
 }
 
 pub(super) fn counter(view: CounterView) -> proto::Counter {

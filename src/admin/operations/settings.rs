@@ -2,8 +2,9 @@
 
 use tonic::Status;
 
-use super::messages::{entries, read_entries, read_length, time};
+use super::messages::{entries, read_entries, read_length};
 use crate::api::proto::tidegate::v1 as proto;
+use crate::api::usage::time;
 use crate::config::{Setting, SettingChange, SettingError, SettingsBook, ValueSource};
 use crate::operations::{AuditEntry, Author, Changed, Operations};
 use crate::rules::{Scope, ScopeTarget, SettingName};

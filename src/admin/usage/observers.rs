@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::entry_keys::counted_by;
 use crate::api::proto::tidegate::v1::ServerInstance;
-use crate::api::usage::{BadQuestion, encode_body, time};
+use crate::api::usage::{BadQuestion, LimitsInForce, encode_body, time};
 use crate::limiter::{Limiter, View};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::units::{Nanos, Timestamp};
@@ -42,6 +42,7 @@ pub(super) struct Reading {
     begun: Nanos,
     pub(super) at: Timestamp,
     usage: Arc<UsageSnapshot>,
+    limits: Arc<LimitsInForce>,
     body: Arc<Mutex<Vec<EncodedBody>>>,
 }
 
@@ -59,7 +60,7 @@ impl Reading {
         if let Some(same) = body.iter().find(|body| body.scope == *scope) {
             return same.encoded.clone();
         }
-        let encoded = encode_body(&Selection::new(&self.usage, scope));
+        let encoded = encode_body(&Selection::new(&self.usage, scope), &self.limits);
         if body.len() < MAX_SHARED {
             body.push(EncodedBody { scope: scope.clone(), encoded: encoded.clone() });
         }
@@ -123,7 +124,9 @@ impl Observed {
         }
         let begun = self.elapsed();
         let usage = Arc::new(self.limiter.usage().snapshot());
-        last.insert(Reading { begun, at: self.clock.now(), usage, body: Arc::default() }).clone()
+        let limits = self.limiter.view().as_ref().and_then(View::plan).map(LimitsInForce::of).unwrap_or_default();
+        last.insert(Reading { begun, at: self.clock.now(), usage, limits: Arc::new(limits), body: Arc::default() })
+            .clone()
     }
 
     /// The usage now.
