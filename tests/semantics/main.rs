@@ -8,6 +8,7 @@
 
 mod algorithms;
 mod bans;
+mod candidate;
 mod denials;
 mod field_cases;
 mod flags;

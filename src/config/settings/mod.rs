@@ -98,3 +98,6 @@ pub(crate) const MAX_SETTINGS: usize = 10_000;
 pub(crate) const MAX_REASON_BYTES: usize = 500;
 /// The longest time for which something can be set or banned.
 pub(crate) const MAX_LENGTH: Nanos = Nanos::from_secs(366 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;

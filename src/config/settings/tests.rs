@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::super::{Publisher, RulesInForce};
+use super::*;
+use crate::rules::{LoadOptions, RuleSet, ScopeTarget, SourceFile, load};
+
+const RULES: &str = "domain: api
+descriptors:
+- key: user
+  rate_limit: {unit: minute, requests_per_unit: 10}
+- key: tenant
+  rate_limit:
+    unit: minute
+    requests_per_unit: 20
+";
+
+fn rules(text: &str) -> RuleSet {
+    load(&[SourceFile { name: "rules.yaml".into(), text: text.into() }], LoadOptions::default()).unwrap()
+}
+
+/// A publisher, and the number of times that it has put something in force.
+fn publisher() -> (Publisher, Arc<Mutex<usize>>) {
+    let applied = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&applied);
+    let apply = move |_: RulesInForce<'_>, _: Option<RulesInForce<'_>>| *count.lock() += 1;
+    let publisher = Publisher::new(SettingsBook::default(), apply);
+    publisher.publish(1, rules(RULES));
+    (publisher, applied)
+}
+
+fn scope(path: &str) -> Scope {
+    Scope::new(ScopeTarget::Rule(path.to_owned()), Vec::new(), 0).unwrap()
+}
+
+fn change(path: &str, value: &str, length: Option<Nanos>) -> SettingChange {
+    SettingChange {
+        scope: scope(path),
+        name: SettingName::RequestsPerUnit,
+        value: value.to_owned(),
+        length,
+        principal: "ann".to_owned(),
+        reason: String::new(),
+    }
+}
+
+fn set(publisher: &Publisher, now: Timestamp, change: SettingChange) -> Result<String, SettingError> {
+    publisher.set(now, change, |_, _| {}).map(|(_, before)| before)
+}
+
+fn effective(publisher: &Publisher, path: &str) -> (String, String) {
+    let effective = publisher.effective(&scope(path), SettingName::RequestsPerUnit).unwrap();
+    (effective.value, effective.source.to_string())
+}
+
+fn second(second: u64) -> Timestamp {
+    Timestamp::from_ns(second * 1_000_000_000)
+}
+
+#[test]
+fn an_effective_value_says_where_it_comes_from() {
+    let (publisher, _) = publisher();
+    assert_eq!(effective(&publisher, "api.user"), ("10".into(), "rules.yaml:4".into()));
+    assert_eq!(effective(&publisher, "api.tenant"), ("20".into(), "rules.yaml:8".into()));
+    assert_eq!(set(&publisher, second(1), change("api.user", "-1", None)), Ok("10".into()));
+    assert_eq!(effective(&publisher, "api.user"), ("-1".into(), "setting of rule api.user".into()));
+    let burst = publisher.effective(&scope("api.user"), SettingName::ShadowMode).unwrap();
+    assert_eq!((burst.value, burst.source.to_string()), ("false".into(), "default".into()));
+}
+
+/// Expiry follows the clock of the process, which never goes back: a step forward ends a setting, once; one back ends none early.
+#[test]
+fn a_setting_expires_across_steps_of_the_clock() {
+    let (publisher, applied) = publisher();
+    set(&publisher, second(1_000), change("api.user", "5", Some(Nanos::from_secs(60)))).unwrap();
+    set(&publisher, second(1_000), change("api.tenant", "5", None)).unwrap();
+    let before = *applied.lock();
+    let expired = |now: Timestamp| {
+        let mut paths = Vec::new();
+        publisher.expire(now, |setting, value| paths.push(format!("{} {value}", setting.scope)));
+        paths
+    };
+    for early in [second(999), second(1_059), Timestamp::from_ns(second(1_060).as_ns() - 1), second(500)] {
+        assert_eq!(expired(early), [""; 0], "{early:?}");
+    }
+    assert_eq!(*applied.lock(), before, "nothing was put in force");
+    assert_eq!(expired(second(1_000_000)), ["rule api.user 10"]);
+    assert_eq!(expired(second(1_000_001)), [""; 0]);
+    assert_eq!(*applied.lock(), before + 1);
+    assert_eq!(effective(&publisher, "api.user").0, "10");
+    assert_eq!(effective(&publisher, "api.tenant").0, "5");
+}
+
+#[test]
+fn one_whose_rule_vanished_is_inactive_until_it_comes_back() {
+    let (publisher, _) = publisher();
+    set(&publisher, second(1), change("api.user", "5", None)).unwrap();
+    let inactive = |publisher: &Publisher| {
+        publisher.read(|book, _| book.list().map(|one| book.why_inactive(one).map(str::to_owned)).collect::<Vec<_>>())
+    };
+    assert_eq!(inactive(&publisher), [None]);
+    publisher
+        .publish(1, rules("domain: api\ndescriptors: [{key: other, rate_limit: {unit: day, requests_per_unit: 1}}]\n"));
+    assert_eq!(inactive(&publisher), [Some("there is no rule 'api.user'; the nearest: api.other".into())]);
+    publisher.publish(1, rules(RULES));
+    assert_eq!((inactive(&publisher), effective(&publisher, "api.user").0), (vec![None], "5".into()));
+}
+
+#[test]
+fn what_is_rejected_changes_nothing() {
+    let (publisher, applied) = publisher();
+    set(&publisher, second(1), change("api.user", "5", None)).unwrap();
+    let before = *applied.lock();
+    let long = SettingChange { reason: "x".repeat(MAX_REASON_BYTES + 1), ..change("api.user", "6", None) };
+    for (rejected, expected) in [
+        (change("api.user", "many", None), "error loading config file"),
+        (change("api.usr", "1", None), "there is no rule 'api.usr'"),
+        (change("api.user", "6", Some(Nanos::ZERO)), "a setting is in force for 1 ns to 366 days"),
+        (change("api.user", "6", Some(MAX_LENGTH.plus(Nanos::SECOND))), "a setting is in force for"),
+        (long, "a reason is at most 500 bytes long"),
+    ] {
+        let error = set(&publisher, second(2), rejected).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    assert_eq!((*applied.lock(), effective(&publisher, "api.user").0), (before, "5".into()));
+    let unset = publisher.unset(&scope("api.tenant"), SettingName::RequestsPerUnit, |_, _| {}).unwrap_err();
+    assert_eq!(unset.to_string(), "requests_per_unit is not set for rule api.tenant");
+}
+
+#[test]
+fn there_are_at_most_ten_thousand() {
+    let (rules, mut book) = (rules(RULES), SettingsBook::default());
+    let of_user = |n: usize| Setting {
+        scope: Scope::new(ScopeTarget::Rule("api.user".into()), vec![("user".into(), n.to_string())], 0).unwrap(),
+        name: SettingName::RequestsPerUnit,
+        value: "1".into(),
+        principal: String::new(),
+        set_at: second(1),
+        reason: String::new(),
+        until: None,
+    };
+    (0..=MAX_SETTINGS).for_each(|n| book.restore(of_user(n)));
+    assert_eq!(book.list().count(), MAX_SETTINGS);
+    book.lay_over(&rules);
+    let more = |entry: &str| {
+        let entries = vec![("user".to_owned(), entry.to_owned())];
+        SettingChange {
+            scope: Scope::new(ScopeTarget::Rule("api.user".into()), entries, 0).unwrap(),
+            ..change("api.user", "2", None)
+        }
+    };
+    assert_eq!(book.set(&rules, second(2), more("one more")).unwrap_err(), SettingError::TooMany);
+    // One of the known ones can still be changed.
+    assert_eq!(book.set(&rules, second(2), more("7")).unwrap().0.value, "2");
+    assert_eq!(book.list().count(), MAX_SETTINGS);
+}
