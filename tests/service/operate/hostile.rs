@@ -8,9 +8,9 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 
 use tidegate::api::proto::tidegate::v1::{
-    BanCounterRequest, Entry, ExplainRequest, GetSettingRequest, ListAuditRequest, ListCountersRequest,
+    BanCounterRequest, ConfigFile, Entry, ExplainRequest, GetSettingRequest, ListAuditRequest, ListCountersRequest,
     ListLimitsRequest, ListSettingsRequest, ResetCountersRequest, SetSettingRequest, SettingScope,
-    UnbanCountersRequest, UnsetSettingRequest,
+    StartCandidateRequest, UnbanCountersRequest, UnsetSettingRequest,
 };
 
 use super::{Answer, Operator, admitted, entries, scope, seconds, setting};
@@ -52,15 +52,15 @@ async fn a_megabyte_of_any_name_is_rejected_in_a_few_words() {
         SettingScope { entries: entry("user", &huge()), ..user() },
         SettingScope { domain: "api".to_owned(), entries: entry(&huge(), &huge()), ..SettingScope::default() },
     ];
-    let refused = [Code::InvalidArgument, Code::NotFound];
+    let rejected = [Code::InvalidArgument, Code::NotFound];
     for (place, wrong) in scopes.into_iter().enumerate() {
         let (name, what) = ("enabled".to_owned(), format!("scope {place}"));
         let set = SetSettingRequest { scope: Some(wrong.clone()), ..setting("", "enabled", "false") };
-        assert_clear(&what, operator.admin.set_setting(set).await, &refused);
+        assert_clear(&what, operator.admin.set_setting(set).await, &rejected);
         let get = GetSettingRequest { scope: Some(wrong.clone()), name: name.clone() };
-        assert_clear(&what, operator.admin.get_setting(get).await, &refused);
+        assert_clear(&what, operator.admin.get_setting(get).await, &rejected);
         let unset = UnsetSettingRequest { scope: Some(wrong), name, reason: String::new() };
-        assert_clear(&what, operator.admin.unset_setting(unset).await, &refused);
+        assert_clear(&what, operator.admin.unset_setting(unset).await, &rejected);
     }
     let sets = [
         ("name", SetSettingRequest { name: huge(), ..setting("rule api.user", "", "1") }),
@@ -69,47 +69,68 @@ async fn a_megabyte_of_any_name_is_rejected_in_a_few_words() {
         ("reason", SetSettingRequest { reason: huge(), ..setting("rule api.user", "requests_per_unit", "1") }),
     ];
     for (what, set) in sets {
-        assert_clear(what, operator.admin.set_setting(set).await, &refused);
+        assert_clear(what, operator.admin.set_setting(set).await, &rejected);
     }
+    operator.set("", "enabled", "true").await.unwrap();
+    let unset = UnsetSettingRequest { scope: None, name: "enabled".to_owned(), reason: huge() };
+    assert_clear("reason", operator.admin.unset_setting(unset).await, &rejected);
+    operator.unset("", "enabled").await.unwrap();
     counters_and_questions(&mut operator, &entry("user", &huge()), &entry(&huge(), "a")).await;
     assert!(operator.settings().await.is_empty());
     let audit = operator.admin.list_audit(ListAuditRequest::default()).await.unwrap().into_inner();
-    assert!(audit.entries.iter().all(|entry| entry.scope.len() < 2_000), "{:?}", audit.entries.len());
+    let lengths: Vec<_> = audit.entries.iter().map(|entry| (&*entry.action, entry.scope.len())).collect();
+    assert_eq!(lengths.len(), 5, "{lengths:?}");
+    assert!(lengths.iter().all(|(_, length)| *length <= 5_000), "{lengths:?}");
     assert_eq!(operator.check("user=ann").await, admitted(3, 2));
     let long = server.log().into_iter().find(|line| line.len() > 4_000);
     assert!(long.is_none(), "a line of {} bytes in the log", long.unwrap_or_default().len());
 }
 
 async fn counters_and_questions(operator: &mut Operator, value: &[Entry], key: &[Entry]) {
-    let refused = [Code::InvalidArgument, Code::NotFound];
+    let rejected = [Code::InvalidArgument, Code::NotFound];
     let admin = &mut operator.admin;
     let list = ListCountersRequest { rule: huge(), ..ListCountersRequest::default() };
-    assert_clear("list", admin.list_counters(list).await, &refused);
+    assert_clear("list", admin.list_counters(list).await, &rejected);
     let list = ListCountersRequest { domain: huge(), ..ListCountersRequest::default() };
-    assert_clear("list", admin.list_counters(list).await, &refused);
+    assert_clear("list", admin.list_counters(list).await, &rejected);
     let list = ListCountersRequest { page_token: huge(), ..ListCountersRequest::default() };
-    assert_clear("list", admin.list_counters(list).await, &refused);
+    assert_clear("list", admin.list_counters(list).await, &rejected);
     let reset = ResetCountersRequest { rule: huge(), ..ResetCountersRequest::default() };
-    assert_clear("reset", admin.reset_counters(reset).await, &refused);
+    assert_clear("reset", admin.reset_counters(reset).await, &rejected);
     let reset = ResetCountersRequest { rule: "api.user".to_owned(), entries: key.to_vec(), reason: String::new() };
-    assert_clear("reset", admin.reset_counters(reset).await, &refused);
+    assert_clear("reset", admin.reset_counters(reset).await, &rejected);
     let unban = UnbanCountersRequest { rule: "api.user".to_owned(), reason: huge(), ..UnbanCountersRequest::default() };
-    assert_clear("unban", admin.unban_counters(unban).await, &refused);
+    assert_clear("unban", admin.unban_counters(unban).await, &rejected);
     let ban = BanCounterRequest { rule: huge(), r#for: Some(seconds(60)), ..BanCounterRequest::default() };
-    assert_clear("ban", admin.ban_counter(ban.clone()).await, &refused);
+    assert_clear("ban", admin.ban_counter(ban.clone()).await, &rejected);
     let ban = BanCounterRequest { rule: "api.user".to_owned(), entries: key.to_vec(), ..ban };
-    assert_clear("ban", admin.ban_counter(ban).await, &refused);
+    assert_clear("ban", admin.ban_counter(ban).await, &rejected);
+    let files = vec![ConfigFile { name: huge(), content: RULES.into() }];
+    assert_clear(
+        "a file",
+        admin.start_candidate(StartCandidateRequest { files, merge_domains: false }).await,
+        &rejected,
+    );
+    // A counter may have such a value.
+    let rule = || "api.user".to_owned();
+    let ban =
+        BanCounterRequest { rule: rule(), entries: value.to_vec(), r#for: Some(seconds(60)), reason: String::new() };
+    admin.ban_counter(ban).await.unwrap();
+    let unban = UnbanCountersRequest { rule: rule(), entries: value.to_vec(), reason: String::new() };
+    assert_eq!(admin.unban_counters(unban).await.unwrap().into_inner().unbanned, 1);
+    let reset = ResetCountersRequest { rule: rule(), entries: value.to_vec(), reason: String::new() };
+    admin.reset_counters(reset).await.unwrap();
     for domain in ["api".to_owned(), huge()] {
         for entries in [value, key] {
             let explain = ExplainRequest { domain: domain.clone(), entries: entries.to_vec(), hits: 0 };
             match admin.explain(explain).await {
                 Ok(explained) => assert!(explained.into_inner().why.len() < 2_000),
-                refusal @ Err(_) => assert_clear("explain", refusal, &refused),
+                rejection @ Err(_) => assert_clear("explain", rejection, &rejected),
             }
             let limits = ListLimitsRequest { domain: domain.clone(), entries: entries.to_vec() };
             match admin.list_limits(limits).await {
                 Ok(limits) => drop(limits),
-                refusal @ Err(_) => assert_clear("limits", refusal, &refused),
+                rejection @ Err(_) => assert_clear("limits", rejection, &rejected),
             }
         }
     }
