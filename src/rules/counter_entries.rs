@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::pattern::matches;
 use super::{Entry, Level, Rule};
 use crate::sanitize::sanitize;
 
@@ -15,10 +16,7 @@ impl Rule {
         let unused = known.iter().find(|(key, value)| !entries.iter().any(|e| e.key == *key && e.value == *value));
         match unused {
             None => Ok(entries),
-            Some((key, value)) => {
-                let shown = format!("{}={}", sanitize(key), sanitize(value));
-                Err(format!("rule '{}' has no entry '{shown}': its entries are {}", self.path, self.wanted()))
-            }
+            Some((key, value)) => Err(self.no_entry(key, value)),
         }
     }
 
@@ -26,18 +24,24 @@ impl Rule {
         let is_literal = |key: &str| self.levels.iter().any(|level| level.key == key);
         let given = known.iter().find(|(key, _)| if level.varies.key() { !is_literal(key) } else { level.key == *key });
         match given {
-            Some((key, value)) if level.varies.value() || *value == level.value => {
+            Some((key, value)) if level.varies.value() && may_be(level, value) || *value == level.value => {
                 Ok(Entry { key: Cow::Borrowed(key), value: Cow::Borrowed(value) })
             }
             None if !level.varies.key() && !level.varies.value() => {
                 Ok(Entry { key: Cow::Borrowed(&level.key), value: Cow::Borrowed(&level.value) })
             }
-            _ => Err(format!(
+            Some((key, value)) => Err(self.no_entry(key, value)),
+            None => Err(format!(
                 "rule '{}' has a counter for each {}: give --entry for all of them",
                 self.path,
                 self.wanted()
             )),
         }
+    }
+
+    fn no_entry(&self, key: &str, value: &str) -> String {
+        let shown = format!("{}={}", sanitize(key), sanitize(value));
+        format!("rule '{}' has no entry '{shown}': its entries are {}", self.path, self.wanted())
     }
 
     /// The keys of the levels that have a counter for each value, and the fixed entries.
@@ -48,4 +52,9 @@ impl Rule {
         };
         self.levels.iter().map(level).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Whether the level can have the value. A pattern in its key is not compared.
+fn may_be(level: &Level, value: &str) -> bool {
+    level.value.is_empty() || level.key.contains('*') || matches(&level.value, value)
 }

@@ -1,4 +1,4 @@
-//! A candidate configuration: it decides beside the one in force, is put in force or is stopped, and one client at a time
+//! A candidate configuration: it decides next to the one in force, is put in force or is stopped, and one client at a time
 //! decides which.
 
 use rand::rngs::SmallRng;
@@ -156,7 +156,7 @@ async fn at_once(operators: &[Operator], act_of: impl Fn(usize) -> Act) -> Vec<(
     clients.join_all().await
 }
 
-/// The one that succeeded; all others are told that there is nothing to do for them.
+/// The one that succeeded; all others learn that there is nothing to do for them.
 fn winner(outcomes: Vec<(Act, Result<CandidateStatus, Code>)>) -> (Act, CandidateStatus) {
     let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(|(_, outcome)| outcome.is_ok());
     assert_eq!(won.len(), 1, "exactly one succeeds: {won:?}");

@@ -1,22 +1,19 @@
-//! Counters: listed page by page, made fresh, banned.
+//! Counters: listed page by page, and made fresh.
 
 use std::collections::HashSet;
-
-use tonic::Code;
 
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor;
 use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::api::proto::tidegate::v1::{
-    BanCounterRequest, Counter, ListCountersRequest, ResetCountersRequest, SetSettingRequest, UnbanCountersRequest,
+    BanCounterRequest, Counter, ListCountersRequest, ResetCountersRequest, UnbanCountersRequest,
 };
 
-use super::{Operator, admitted, entries, reload, seconds, setting};
+use super::{Operator, admitted, entries, seconds};
 use crate::TestServer;
-use crate::server::eventually_async;
 
 /// A rule for each algorithm, with windows that no test outlives.
-const RULES: &str = "
+pub(super) const RULES: &str = "
 domain: api
 descriptors:
   - key: fixed
@@ -41,9 +38,9 @@ descriptors:
 ";
 
 /// The keys of the rules with one entry.
-const KEYS: [&str; 5] = ["fixed", "sliding", "log", "bucket", "two"];
+pub(super) const KEYS: [&str; 5] = ["fixed", "sliding", "log", "bucket", "two"];
 
-fn rule(name: &str) -> ListCountersRequest {
+pub(super) fn rule(name: &str) -> ListCountersRequest {
     ListCountersRequest { rule: name.to_owned(), ..ListCountersRequest::default() }
 }
 
@@ -57,7 +54,7 @@ fn words(counters: &[Counter]) -> Vec<String> {
 }
 
 impl Operator {
-    async fn ban(&mut self, rule: &str, of: &str, length: i64) -> Result<(), tonic::Status> {
+    pub(super) async fn ban(&mut self, rule: &str, of: &str, length: i64) -> Result<(), tonic::Status> {
         let request = BanCounterRequest {
             rule: rule.to_owned(),
             entries: entries(of),
@@ -67,12 +64,12 @@ impl Operator {
         self.admin.ban_counter(request).await.map(drop)
     }
 
-    async fn unban(&mut self, rule: &str, of: &str) -> Result<u64, tonic::Status> {
+    pub(super) async fn unban(&mut self, rule: &str, of: &str) -> Result<u64, tonic::Status> {
         let request = UnbanCountersRequest { rule: rule.to_owned(), entries: entries(of), reason: String::new() };
         self.admin.unban_counters(request).await.map(|answer| answer.into_inner().unbanned)
     }
 
-    async fn reset(&mut self, rule: &str, of: &str) -> Result<u64, tonic::Status> {
+    pub(super) async fn reset(&mut self, rule: &str, of: &str) -> Result<u64, tonic::Status> {
         let request = ResetCountersRequest { rule: rule.to_owned(), entries: entries(of), reason: String::new() };
         self.admin.reset_counters(request).await.map(|answer| answer.into_inner().reset)
     }
@@ -194,110 +191,4 @@ async fn reset_makes_counters_of_every_algorithm_fresh() {
         assert_eq!(operator.reset(&rule, "").await.unwrap(), 2 * limits, "{key}: all of the rule");
         assert_eq!(operator.check(&b).await, admitted(3, 2), "{key}");
     }
-}
-
-#[tokio::test]
-async fn a_ban_denies_with_every_algorithm_outlives_a_reload_and_is_lifted() {
-    let server = TestServer::start(RULES, &[]);
-    let mut operator = Operator::of(&server).await;
-    for key in KEYS {
-        let (a, rule) = (format!("{key}=a"), format!("api.{key}"));
-        // One counter exists, and one does not yet.
-        operator.check(&a).await;
-        for row in [&a, &format!("{key}=new")] {
-            operator.ban(&rule, row, 3_600).await.unwrap();
-            assert!(!operator.check(row).await.ok, "{row} is banned");
-        }
-        assert!(operator.check(&format!("{key}=b")).await.ok, "{key}: nobody else");
-    }
-    reload(&server, &RULES.replace("requests_per_unit: 3", "requests_per_unit: 5"));
-    for key in KEYS {
-        let (rule_name, limits) = (format!("api.{key}"), if key == "two" { 2 } else { 1 });
-        for value in ["a", "new"] {
-            assert!(!operator.check(&format!("{key}={value}")).await.ok, "{key}={value} after a reload");
-        }
-        let banned = ListCountersRequest { denied: true, ..rule(&rule_name) };
-        let banned = operator.counters(banned).await;
-        assert_eq!(banned.len(), 2 * limits, "{key}: {banned:?}");
-        assert!(banned.iter().all(|counter| counter.banned_until.is_some()), "{key}: {banned:?}");
-        let unbanned = operator.unban(&rule_name, &format!("{key}=a")).await.unwrap();
-        assert_eq!(unbanned, u64::try_from(limits).unwrap(), "{key}");
-        assert_eq!(operator.check(&format!("{key}=a")).await, admitted(5, 4), "{key}: fresh after the ban");
-        assert!(!operator.check(&format!("{key}=new")).await.ok, "{key}: the other ban stays");
-        let unbanned = operator.unban(&rule_name, "").await.unwrap();
-        assert_eq!(unbanned, u64::try_from(limits).unwrap(), "{key}: what is not banned is not changed");
-        assert_eq!(operator.check(&format!("{key}=a")).await, admitted(5, 3), "{key}");
-        assert!(operator.check(&format!("{key}=new")).await.ok, "{key}");
-    }
-}
-
-#[tokio::test]
-async fn a_ban_ends_by_itself_and_is_not_lifted_by_a_larger_limit() {
-    let server = TestServer::start(RULES, &[]);
-    let mut operator = Operator::of(&server).await;
-    for key in ["fixed", "log"] {
-        operator.ban(&format!("api.{key}"), &format!("{key}=a"), 3_600).await.unwrap();
-        operator.set(&format!("rule api.{key}"), "requests_per_unit", "100").await.unwrap();
-        assert!(!operator.check(&format!("{key}=a")).await.ok, "{key}");
-        operator.ban(&format!("api.{key}"), &format!("{key}=b"), 1).await.unwrap();
-    }
-    // Switched off: as if there were no limit, and so no ban.
-    let off = SetSettingRequest { r#for: Some(seconds(3_600)), ..setting("domain api fixed=a", "enabled", "false") };
-    operator.admin.set_setting(off).await.unwrap();
-    assert!(operator.check("fixed=a").await.ok);
-    operator.unset("domain api fixed=a", "enabled").await.unwrap();
-    assert!(!operator.check("fixed=a").await.ok, "the ban is still there");
-    for key in ["fixed", "log"] {
-        eventually_async("the end of the ban", async || operator.check(&format!("{key}=b")).await.ok).await;
-    }
-}
-
-#[tokio::test]
-async fn what_names_no_counter_is_a_clear_error() {
-    let server = TestServer::start(RULES, &[]);
-    let mut operator = Operator::of(&server).await;
-    let bans = [
-        ("", "fixed=a", 60, "give the path of a rule"),
-        ("api.fixd", "fixed=a", 60, "api.fixed"),
-        ("api.fixed", "", 60, "a counter for each fixed"),
-        ("api.fixed", "user=a", 60, "its keys are fixed"),
-        ("api.fixed", "fixed=a user=b", 60, "its keys are fixed"),
-        ("api.tenant_acme.user", "tenant=acme", 60, "user"),
-        ("api.tenant_acme.user", "tenant=beta user=ann", 60, "tenant=acme"),
-        ("api.free", "free=a", 60, "no limit"),
-        ("api.fixed", "fixed=a", 0, "366 days"),
-        ("api.fixed", "fixed=a", 367 * 86_400, "366 days"),
-        ("api.fixed", "fixed=a", -1, "not negative"),
-        ("api.fixed", "fixed=a", i64::MAX, "366 days"),
-    ];
-    for (rule, of, length, text) in bans {
-        let error = operator.ban(rule, of, length).await.unwrap_err();
-        assert_eq!(error.code(), Code::InvalidArgument, "{rule} {of}: {error:?}");
-        assert!(error.message().contains(text), "{rule} {of}: {}", error.message());
-    }
-    let without_length = BanCounterRequest { rule: "api.fixed".to_owned(), ..BanCounterRequest::default() };
-    let error = operator.admin.ban_counter(without_length).await.unwrap_err();
-    assert!(error.message().contains("a ban needs a length"), "{error:?}");
-    for (rule, of, text) in [("api.fixd", "", "api.fixed"), ("api.fixed", "user=a", "its keys are fixed")] {
-        for error in [operator.reset(rule, of).await.unwrap_err(), operator.unban(rule, of).await.unwrap_err()] {
-            assert_eq!(error.code(), Code::InvalidArgument, "{rule} {of}: {error:?}");
-            assert!(error.message().contains(text), "{rule} {of}: {}", error.message());
-        }
-    }
-    let wrong_domain = ListCountersRequest { domain: "apis".to_owned(), ..ListCountersRequest::default() };
-    let lists = [
-        (rule("api.fixd"), "api.fixed"),
-        (wrong_domain, "api"),
-        (ListCountersRequest { page_token: "next".to_owned(), ..rule("api.fixed") }, "page_token"),
-        (ListCountersRequest { page_token: u64::MAX.to_string(), ..rule("api.fixed") }, "page_token"),
-        (ListCountersRequest { entries: entries("=a"), ..rule("api.fixed") }, "no key"),
-        (ListCountersRequest { entries: entries(&"a=b ".repeat(17)), ..rule("api.fixed") }, "at most 16"),
-    ];
-    for (request, text) in lists {
-        let error = operator.admin.list_counters(request).await.unwrap_err();
-        assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
-        assert!(error.message().contains(text), "{}", error.message());
-    }
-    assert_eq!(operator.reset("api.fixed", "fixed=a").await.unwrap(), 0, "no counter was made");
-    assert_eq!(operator.check("fixed=a").await, admitted(3, 2));
 }

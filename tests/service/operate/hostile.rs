@@ -1,22 +1,19 @@
 //! Operators that do not behave: a clear error each, and nothing half done.
 
-use std::path::Path;
-
 use prost_types::Duration;
-use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
 use tonic::{Code, Status};
 
 use tidegate::api::proto::tidegate::v1::{
-    BanCounterRequest, Entry, ExplainRequest, GetSettingRequest, ListAuditRequest, ListCountersRequest,
+    BanCounterRequest, ConfigFile, Entry, ExplainRequest, GetSettingRequest, ListAuditRequest, ListCountersRequest,
     ListLimitsRequest, ListSettingsRequest, ResetCountersRequest, SetSettingRequest, SettingScope,
-    UnbanCountersRequest, UnsetSettingRequest,
+    StartCandidateRequest, UnbanCountersRequest, UnsetSettingRequest,
 };
 
-use super::{Answer, Operator, admitted, entries, scope, seconds, setting};
+use super::{Operator, admitted, entries, scope, seconds, setting};
 use crate::TestServer;
 
-const RULES: &str = "
+pub(super) const RULES: &str = "
 domain: api
 descriptors:
   - key: user
@@ -52,15 +49,15 @@ async fn a_megabyte_of_any_name_is_rejected_in_a_few_words() {
         SettingScope { entries: entry("user", &huge()), ..user() },
         SettingScope { domain: "api".to_owned(), entries: entry(&huge(), &huge()), ..SettingScope::default() },
     ];
-    let refused = [Code::InvalidArgument, Code::NotFound];
+    let rejected = [Code::InvalidArgument, Code::NotFound];
     for (place, wrong) in scopes.into_iter().enumerate() {
         let (name, what) = ("enabled".to_owned(), format!("scope {place}"));
         let set = SetSettingRequest { scope: Some(wrong.clone()), ..setting("", "enabled", "false") };
-        assert_clear(&what, operator.admin.set_setting(set).await, &refused);
+        assert_clear(&what, operator.admin.set_setting(set).await, &rejected);
         let get = GetSettingRequest { scope: Some(wrong.clone()), name: name.clone() };
-        assert_clear(&what, operator.admin.get_setting(get).await, &refused);
+        assert_clear(&what, operator.admin.get_setting(get).await, &rejected);
         let unset = UnsetSettingRequest { scope: Some(wrong), name, reason: String::new() };
-        assert_clear(&what, operator.admin.unset_setting(unset).await, &refused);
+        assert_clear(&what, operator.admin.unset_setting(unset).await, &rejected);
     }
     let sets = [
         ("name", SetSettingRequest { name: huge(), ..setting("rule api.user", "", "1") }),
@@ -69,47 +66,68 @@ async fn a_megabyte_of_any_name_is_rejected_in_a_few_words() {
         ("reason", SetSettingRequest { reason: huge(), ..setting("rule api.user", "requests_per_unit", "1") }),
     ];
     for (what, set) in sets {
-        assert_clear(what, operator.admin.set_setting(set).await, &refused);
+        assert_clear(what, operator.admin.set_setting(set).await, &rejected);
     }
+    operator.set("", "enabled", "true").await.unwrap();
+    let unset = UnsetSettingRequest { scope: None, name: "enabled".to_owned(), reason: huge() };
+    assert_clear("reason", operator.admin.unset_setting(unset).await, &rejected);
+    operator.unset("", "enabled").await.unwrap();
     counters_and_questions(&mut operator, &entry("user", &huge()), &entry(&huge(), "a")).await;
     assert!(operator.settings().await.is_empty());
     let audit = operator.admin.list_audit(ListAuditRequest::default()).await.unwrap().into_inner();
-    assert!(audit.entries.iter().all(|entry| entry.scope.len() < 2_000), "{:?}", audit.entries.len());
+    let lengths: Vec<_> = audit.entries.iter().map(|entry| (&*entry.action, entry.scope.len())).collect();
+    assert_eq!(lengths.len(), 5, "{lengths:?}");
+    assert!(lengths.iter().all(|(_, length)| *length <= 5_000), "{lengths:?}");
     assert_eq!(operator.check("user=ann").await, admitted(3, 2));
     let long = server.log().into_iter().find(|line| line.len() > 4_000);
     assert!(long.is_none(), "a line of {} bytes in the log", long.unwrap_or_default().len());
 }
 
 async fn counters_and_questions(operator: &mut Operator, value: &[Entry], key: &[Entry]) {
-    let refused = [Code::InvalidArgument, Code::NotFound];
+    let rejected = [Code::InvalidArgument, Code::NotFound];
     let admin = &mut operator.admin;
     let list = ListCountersRequest { rule: huge(), ..ListCountersRequest::default() };
-    assert_clear("list", admin.list_counters(list).await, &refused);
+    assert_clear("list", admin.list_counters(list).await, &rejected);
     let list = ListCountersRequest { domain: huge(), ..ListCountersRequest::default() };
-    assert_clear("list", admin.list_counters(list).await, &refused);
+    assert_clear("list", admin.list_counters(list).await, &rejected);
     let list = ListCountersRequest { page_token: huge(), ..ListCountersRequest::default() };
-    assert_clear("list", admin.list_counters(list).await, &refused);
+    assert_clear("list", admin.list_counters(list).await, &rejected);
     let reset = ResetCountersRequest { rule: huge(), ..ResetCountersRequest::default() };
-    assert_clear("reset", admin.reset_counters(reset).await, &refused);
+    assert_clear("reset", admin.reset_counters(reset).await, &rejected);
     let reset = ResetCountersRequest { rule: "api.user".to_owned(), entries: key.to_vec(), reason: String::new() };
-    assert_clear("reset", admin.reset_counters(reset).await, &refused);
+    assert_clear("reset", admin.reset_counters(reset).await, &rejected);
     let unban = UnbanCountersRequest { rule: "api.user".to_owned(), reason: huge(), ..UnbanCountersRequest::default() };
-    assert_clear("unban", admin.unban_counters(unban).await, &refused);
+    assert_clear("unban", admin.unban_counters(unban).await, &rejected);
     let ban = BanCounterRequest { rule: huge(), r#for: Some(seconds(60)), ..BanCounterRequest::default() };
-    assert_clear("ban", admin.ban_counter(ban.clone()).await, &refused);
+    assert_clear("ban", admin.ban_counter(ban.clone()).await, &rejected);
     let ban = BanCounterRequest { rule: "api.user".to_owned(), entries: key.to_vec(), ..ban };
-    assert_clear("ban", admin.ban_counter(ban).await, &refused);
+    assert_clear("ban", admin.ban_counter(ban).await, &rejected);
+    let files = vec![ConfigFile { name: huge(), content: RULES.into() }];
+    assert_clear(
+        "a file",
+        admin.start_candidate(StartCandidateRequest { files, merge_domains: false }).await,
+        &rejected,
+    );
+    // A counter may have such a value.
+    let rule = || "api.user".to_owned();
+    let ban =
+        BanCounterRequest { rule: rule(), entries: value.to_vec(), r#for: Some(seconds(60)), reason: String::new() };
+    admin.ban_counter(ban).await.unwrap();
+    let unban = UnbanCountersRequest { rule: rule(), entries: value.to_vec(), reason: String::new() };
+    assert_eq!(admin.unban_counters(unban).await.unwrap().into_inner().unbanned, 1);
+    let reset = ResetCountersRequest { rule: rule(), entries: value.to_vec(), reason: String::new() };
+    admin.reset_counters(reset).await.unwrap();
     for domain in ["api".to_owned(), huge()] {
         for entries in [value, key] {
             let explain = ExplainRequest { domain: domain.clone(), entries: entries.to_vec(), hits: 0 };
             match admin.explain(explain).await {
                 Ok(explained) => assert!(explained.into_inner().why.len() < 2_000),
-                refusal @ Err(_) => assert_clear("explain", refusal, &refused),
+                rejection @ Err(_) => assert_clear("explain", rejection, &rejected),
             }
             let limits = ListLimitsRequest { domain: domain.clone(), entries: entries.to_vec() };
             match admin.list_limits(limits).await {
                 Ok(limits) => drop(limits),
-                refusal @ Err(_) => assert_clear("limits", refusal, &refused),
+                rejection @ Err(_) => assert_clear("limits", rejection, &rejected),
             }
         }
     }
@@ -227,85 +245,6 @@ async fn fields_that_are_not_known_are_ignored() {
     client.unary(tonic::Request::new(request), path, codec).await.unwrap();
     assert_eq!(operator.settings().await, ["rule api.user requests_per_unit 9"]);
     assert_eq!(operator.check("user=ann").await, admitted(9, 8));
-}
-
-/// Settings that are possible, and the rules that they are spread over.
-const MOST: usize = 10_000;
-const RULES_OF_MANY: usize = 2_000;
-const NAMES: [(&str, &str); 5] =
-    [("requests_per_unit", "7"), ("period", "366d"), ("ban", "1h"), ("enabled", "true"), ("shadow_mode", "false")];
-
-/// Stores the settings of rule `api.k0` for all others but the last two, too: to set each of them would take a while.
-fn multiply_settings(data: &Path) {
-    let connection = rusqlite::Connection::open(data.join("settings.sqlite")).unwrap();
-    let sql = "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < ?1)
-        INSERT INTO setting SELECT kind, 'api.k' || n, entries, place, name, value, principal, set_at, reason, until
-        FROM number, setting";
-    let last = i64::try_from(RULES_OF_MANY - 2).unwrap();
-    assert_eq!(connection.execute(sql, [last]).unwrap(), MOST - 2 * NAMES.len());
-}
-
-#[tokio::test]
-async fn one_setting_too_many_is_rejected_and_all_others_are_in_force() {
-    let key = |place: usize| format!("- {{key: k{place}, rate_limit: {{unit: year, requests_per_unit: 3}}}}\n");
-    let rules: String = (0..RULES_OF_MANY + 1).map(key).collect();
-    let data = tempfile::tempdir().unwrap();
-    let flags = ["--data-dir", data.path().to_str().unwrap()];
-    let mut server = TestServer::start(&format!("domain: api\ndescriptors:\n{rules}"), &flags);
-    let mut operator = Operator::of(&server).await;
-    for (name, value) in NAMES {
-        operator.set("rule api.k0", name, value).await.unwrap();
-    }
-    server.crash();
-    multiply_settings(data.path());
-    server.restart();
-    let mut operator = Operator::of(&server).await;
-    for (name, value) in NAMES {
-        operator.set(&format!("rule api.k{}", RULES_OF_MANY - 1), name, value).await.unwrap();
-    }
-
-    let last = format!("rule api.k{RULES_OF_MANY}");
-    let error = operator.set(&last, "requests_per_unit", "7").await.unwrap_err();
-    assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}");
-    assert!(error.message().contains("10000 settings") && error.message().contains("unset some"), "{error:?}");
-    let listed = operator.settings().await;
-    assert!(listed.len() == MOST && listed.iter().all(|setting| !setting.contains("inactive")), "{}", listed.len());
-    for place in 0..RULES_OF_MANY {
-        assert_eq!(operator.check(&format!("k{place}=a")).await, admitted(7, 6), "k{place}");
-    }
-    assert_eq!(operator.check(&format!("k{RULES_OF_MANY}=a")).await, admitted(3, 2), "the one too many");
-    operator.set("rule api.k0", "requests_per_unit", "8").await.expect("replacing one is no more");
-    operator.unset("rule api.k1", "requests_per_unit").await.unwrap();
-    operator.set(&last, "requests_per_unit", "7").await.expect("there is room again");
-    assert_eq!(operator.settings().await.len(), MOST);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_eight_clients_set_at_once_is_what_is_listed_and_in_force() {
-    let server = TestServer::start(RULES, &[]);
-    let mut clients = JoinSet::new();
-    for client in 0..8_u32 {
-        let mut operator = Operator::of(&server).await;
-        clients.spawn(async move {
-            let of = format!("rule api.user user={client}");
-            for number in 1..=50 {
-                let set = operator.set(&of, "requests_per_unit", &number.to_string()).await.unwrap();
-                assert_eq!(set.old, if number == 1 { "3".to_owned() } else { (number - 1).to_string() });
-                // All of them change this one, too.
-                let _all = operator.set("rule api.user", "requests_per_unit", "3").await.unwrap();
-                let Answer { limit, .. } = operator.check(&format!("user={client}")).await;
-                assert_eq!(limit.unwrap().0, number, "client {client}");
-            }
-        });
-    }
-    clients.join_all().await;
-    let mut operator = Operator::of(&server).await;
-    let mut want: Vec<_> = (0..8).map(|client| format!("rule api.user user={client} requests_per_unit 50")).collect();
-    want.insert(0, "rule api.user requests_per_unit 3".to_owned());
-    assert_eq!(operator.settings().await, want);
-    let request = ListAuditRequest { limit: 10_000, ..ListAuditRequest::default() };
-    let audit = operator.admin.list_audit(request).await.unwrap().into_inner();
-    assert_eq!(audit.entries.len(), 8 * 50 * 2);
 }
 
 #[tokio::test]

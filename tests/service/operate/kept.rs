@@ -9,7 +9,7 @@ use tidegate::api::proto::tidegate::v1::{ListAuditRequest, ListSettingsRequest, 
 use super::settings::RULES;
 use super::{Operator, UNLIMITED, admitted, reload, seconds, setting};
 use crate::TestServer;
-use crate::server::eventually_async;
+use crate::server::{command, eventually_async, rules_in};
 
 /// The rules without the one for users.
 const WITHOUT_USERS: &str = "
@@ -164,4 +164,42 @@ async fn damaged_settings_are_set_aside_and_the_service_starts() {
     }
     let aside = fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     assert!(aside.filter(|name| name.starts_with("settings.sqlite.corrupt-")).count() >= 1, "the damaged file is kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setting_that_cannot_be_stored_is_in_force_with_a_warning() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = TestServer::start(RULES, &["--data-dir", data.path().to_str().unwrap()]);
+    let mut operator = Operator::of(&server).await;
+    operator.set("rule api.tenant", "requests_per_unit", "8").await.unwrap();
+    let other = rusqlite::Connection::open(data.path().join("settings.sqlite")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut setting = operator.clone();
+    let setting = tokio::spawn(async move { setting.set("rule api.user", "requests_per_unit", "9").await.unwrap() });
+    eventually_async("the setting", async || operator.check("user=ann").await.limit.is_some_and(|limit| limit.0 == 9))
+        .await;
+    assert_eq!(operator.check("tenant=acme").await, admitted(8, 7), "no check waits for the disk");
+    let set = setting.await.unwrap();
+    assert!(set.warning.contains("will be lost at a restart"), "{set:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(operator.set("rule api.node", "requests_per_unit", "7").await.unwrap().warning, "");
+    server.crash();
+    server.restart();
+    let kept = Operator::of(&server).await.settings().await;
+    assert_eq!(kept, ["rule api.node requests_per_unit 7", "rule api.tenant requests_per_unit 8"]);
+}
+
+#[tokio::test]
+async fn settings_of_a_later_version_are_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let path = data.join("settings.sqlite");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 1_000).unwrap();
+    let before = fs::read(&path).unwrap();
+    let output = command(&rules_in(&dir, RULES), &["--data-dir", data.to_str().unwrap()]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("schema version 1000") && stderr.contains("run the newer program"), "{stderr}");
+    assert!(fs::read(&path).unwrap() == before);
 }

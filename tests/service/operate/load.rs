@@ -111,7 +111,7 @@ impl Change {
     }
 }
 
-/// Waits for the watch of the files: a signal besides it may load twice, the second time after the next change.
+/// Waits for the watch of the files: a signal in addition may load twice, the second time after the next change.
 fn reload_once(server: &TestServer, rules: &str) {
     let before = server.metric("tidegate_config_generation");
     replace(&server.dir.path().join("rules.yaml"), rules);

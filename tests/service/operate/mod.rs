@@ -1,7 +1,9 @@
 //! What operators change while the service runs, through real gRPC on the admin port, and what checks are then answered.
 
+mod bans;
 mod candidate;
 mod counters;
+mod crowded;
 mod explain;
 mod hostile;
 mod kept;
