@@ -21,6 +21,8 @@ pub(super) enum Align {
 pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Row>,
+    /// Cells that are cut are whole below their row.
+    repeats_cut: bool,
 }
 
 #[derive(Debug)]
@@ -32,7 +34,12 @@ struct Row {
 impl Table {
     /// A table without rows.
     pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self { columns: columns.to_vec(), rows: Vec::new(), repeats_cut: false }
+    }
+
+    /// The same table, in which a cell that is cut is whole in a line below its row: for names that people type again.
+    pub(super) fn repeating_cut(self) -> Self {
+        Self { repeats_cut: true, ..self }
     }
 
     /// Adds a row, with a cell for each column.
@@ -88,6 +95,9 @@ impl Display for Table {
         f.write_str(&self.line(&widths, self.columns.iter().map(|(title, _)| *title)))?;
         for Row { cells, notes } in &self.rows {
             write!(f, "\n{}", self.line(&widths, cells.iter().map(String::as_str)))?;
+            let is_cut = |(cell, room): &(&String, &usize)| self.repeats_cut && width(cell) > **room;
+            let mut cut = cells.iter().zip(&widths).filter(is_cut);
+            cut.try_for_each(|(cell, _)| write!(f, "\n{}", paragraph(NOTE_INDENT, cell)))?;
             notes.iter().try_for_each(|note| write!(f, "\n{note}"))?;
         }
         Ok(())
@@ -210,6 +220,9 @@ x         ユーザー      0";
                 assert!(!line.contains(|c: char| c.is_control() || c == '\u{202e}'), "{line:?}");
             }
         }
+        let text = table(&[[&long[..120], "user=acme", "1"]]).repeating_cut().to_string();
+        let repeated = format!("    {}\n    {}", "x".repeat(96), "x".repeat(24));
+        assert_eq!(text.split_once('\n').and_then(|(_, row)| row.split_once('\n')).unwrap().1, repeated);
         let text = table(&[[&long, "user=acme", "1"]]).to_string();
         assert_eq!(text.lines().nth(1), Some(format!("{}...  user=acme     1", "x".repeat(80)).as_str()));
     }

@@ -30,7 +30,7 @@ impl Audit {
 
 fn render(ListAuditResponse { entries, dropped }: &ListAuditResponse) -> String {
     let left = Align::Left;
-    let mut table = Table::new(&[("time", left), ("action", left), ("by", left), ("applies to", left)]);
+    let mut table = Table::new(&[("time", left), ("action", left), ("by", left), ("applies to", left)]).repeating_cut();
     for entry in entries {
         let AuditEntry { time, principal, action, scope, reason, .. } = entry;
         let time = time.as_ref().map(instant).unwrap_or_default();

@@ -194,7 +194,8 @@ fn list(ListSettingsResponse { settings, read_only }: &ListSettingsResponse, now
         lines.push("no settings".to_owned());
     } else {
         let left = Align::Left;
-        let mut table = Table::new(&[("scope", left), ("name", left), ("value", left), ("until", left)]);
+        let mut table =
+            Table::new(&[("scope", left), ("name", left), ("value", left), ("until", left)]).repeating_cut();
         for setting in settings {
             let until = setting.until.as_ref().map_or_else(|| "unset".to_owned(), |until| instant_from(until, now));
             table.row([scope(setting.scope.as_ref()), setting.name.clone(), setting.value.clone(), until]);

@@ -74,7 +74,8 @@ fn rules(rules: &[CandidateRule]) -> String {
 fn counters(counters: &[CandidateCounter]) -> String {
     let (left, right) = (Align::Left, Align::Right);
     let mut table =
-        Table::new(&[("rule", left), ("entries", left), ("denied only now", right), ("only by candidate", right)]);
+        Table::new(&[("rule", left), ("entries", left), ("denied only now", right), ("only by candidate", right)])
+            .repeating_cut();
     for CandidateCounter { rule, entries: of, only_in_force, only_candidate } in counters {
         table.row([rule.clone(), entries(of), only_in_force.to_string(), only_candidate.to_string()]);
     }

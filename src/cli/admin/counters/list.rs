@@ -126,7 +126,7 @@ fn render(answer: &ListCountersResponse, now: Timestamp) -> String {
     let rule = |counter: &Counter| format!("{}{}", counter.rule, place(counter));
     let same = Some(rule(first)).filter(|same| counters.iter().all(|counter| rule(counter) == *same));
     let columns = if same.is_some() { &COLUMNS[1..] } else { &COLUMNS[..] };
-    let mut table = Table::new(columns);
+    let mut table = Table::new(columns).repeating_cut();
     for counter in counters {
         let rule = same.is_none().then(|| rule(counter));
         table.row(rule.into_iter().chain(cells(counter)));
