@@ -9,15 +9,15 @@
 //! [`Reloader`] is the source that reads files. Another source of rules loads in its own way and hands over to the same
 //! [`Publisher`](publish::Publisher).
 
+mod candidate;
 mod files;
 mod publish;
 mod reload;
 mod settings;
 
+pub(crate) use candidate::{CandidateError, CandidateRules, CandidateState};
 pub(crate) use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, Watch};
-pub(crate) use publish::{
-    CandidateError, CandidateRules, CandidateState, Loaded, Publisher, ReloadStatus, RulesInForce,
-};
+pub(crate) use publish::{Loaded, Publisher, ReloadStatus, RulesInForce};
 pub(crate) use reload::{LoadError, Reloader, warnings};
 pub(crate) use settings::{
     EffectiveValue, MAX_LENGTH, MAX_REASON_BYTES, Setting, SettingChange, SettingError, SettingsBook, ValueSource,

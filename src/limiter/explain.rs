@@ -1,6 +1,6 @@
 //! Explains what a check would get, and lists the limits that apply to a caller. Charges nothing.
 
-use super::counters::{SeenCounter, seen};
+use super::counter_view::{SeenCounter, seen};
 use super::in_force::InForce;
 use super::keys;
 use super::{CounterView, View};

@@ -13,6 +13,8 @@
 mod candidate;
 mod charge;
 mod check;
+mod counter_changes;
+mod counter_view;
 mod counters;
 mod decide;
 mod decision;
@@ -38,7 +40,8 @@ use arc_swap::{ArcSwapOption, Guard};
 
 pub use candidate::{Candidate, Comparison, CounterDifference, CounterName, RuleDifference};
 pub use check::{Check, Descriptor, Override};
-pub use counters::{CounterFilter, CounterPage, CounterView};
+pub use counter_view::CounterView;
+pub use counters::{CounterFilter, CounterPage};
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};

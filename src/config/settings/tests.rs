@@ -1,3 +1,5 @@
+//! Settings in a publisher: effective values, expiry, bounds, and what is rejected.
+
 use std::sync::Arc;
 
 use parking_lot::Mutex;

@@ -1,0 +1,70 @@
+//! The state of one counter, for people.
+
+use crate::engine::{Limit, Op, Reason, Verdict};
+use crate::rules::RuleLimit;
+use crate::store::CounterState;
+use crate::units::{Nanos, Timestamp};
+
+/// The state of one counter, for people.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CounterView {
+    /// Hits that count now.
+    pub used: u64,
+    /// The domain.
+    pub domain: String,
+    /// The rule's path.
+    pub rule: String,
+    /// The entries; parts that the rule fixes have the configured text.
+    pub entries: Vec<(String, String)>,
+    /// The place of the limit in its rule, from 1.
+    pub place: usize,
+    /// Hits allowed per period; `None` for request overrides, whose requests have their own limit.
+    pub limit: Option<u32>,
+    /// The window's length.
+    pub period: Nanos,
+    /// Hits that could be spent now.
+    pub remaining: u64,
+    /// Until it regains allowance; for one that denies, until it admits a hit.
+    pub reset: Nanos,
+    /// The end of the ban that runs.
+    pub banned_until: Option<Timestamp>,
+    /// It would deny one more hit.
+    pub denied: bool,
+    /// The limit has values of settings.
+    pub is_set: bool,
+}
+
+/// What is known about a counter.
+pub(super) struct SeenCounter<'a> {
+    pub(super) domain: String,
+    pub(super) rule: String,
+    pub(super) entries: Vec<(String, String)>,
+    /// `None`: a request override.
+    pub(super) limit: Option<&'a RuleLimit>,
+    pub(super) engine_limit: &'a Limit,
+    pub(super) state: &'a CounterState,
+    pub(super) now: Timestamp,
+    pub(super) is_set: bool,
+}
+
+/// A counter as it is now, which is not changed.
+pub(super) fn seen(counter: SeenCounter<'_>) -> CounterView {
+    let SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set } = counter;
+    let look = state.outcome(engine_limit, now, Op::Charge(0));
+    let one_more = state.outcome(engine_limit, now, Op::Charge(1));
+    let denied = limit.is_some() && !one_more.admitted();
+    CounterView {
+        used: look.before,
+        domain,
+        rule,
+        entries,
+        place: limit.map_or(1, |limit| limit.place),
+        limit: limit.map(|limit| limit.requests_per_unit),
+        period: engine_limit.window,
+        remaining: if limit.is_some() { look.remaining } else { 0 },
+        reset: if denied { one_more.reset } else { look.reset },
+        banned_until: (look.verdict == Verdict::Denied(Reason::Banned)).then(|| now.plus(look.reset)),
+        denied,
+        is_set,
+    }
+}
