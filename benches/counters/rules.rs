@@ -5,6 +5,7 @@ use std::fmt::Write;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use tidegate::limiter::{Limiter, WorkerSlot};
+use tidegate::rules::RuleSet;
 
 use crate::Scale;
 use crate::decisions::checks;
@@ -47,8 +48,16 @@ pub(crate) fn run(scale: Scale) {
     }
 }
 
-/// A rule for each of `size` partners.
+/// A limiter with a rule for each of `size` partners.
 fn partners(size: usize) -> Limiter {
+    let mut loaded = None;
+    let ns = time(|| loaded = Some(limiter(rules_of_partners(size))));
+    println!("{size} rules load in {:.1} ms", ns as f64 / 1e6);
+    loaded.unwrap()
+}
+
+/// A rule for each of `size` partners.
+pub(crate) fn rules_of_partners(size: usize) -> RuleSet {
     let mut text = String::new();
     for n in 0..size {
         write!(
@@ -57,8 +66,5 @@ fn partners(size: usize) -> Limiter {
         )
         .unwrap();
     }
-    let mut loaded = None;
-    let ns = time(|| loaded = Some(limiter(rules(&text))));
-    println!("{size} rules load in {:.1} ms", ns as f64 / 1e6);
-    loaded.unwrap()
+    rules(&text)
 }

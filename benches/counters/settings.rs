@@ -1,6 +1,5 @@
 //! What settings cost a decision, and what one more setting costs among 10,000 rules.
 
-use std::fmt::Write;
 use std::sync::Arc;
 
 use rand::rngs::SmallRng;
@@ -11,7 +10,8 @@ use tidegate::rules::{Assignment, Overlay, RuleSet, Scope, ScopeTarget, SettingN
 use crate::Scale;
 use crate::decisions::checks;
 use crate::numbers::{Spread, in_turns};
-use crate::traffic::{BATCH, NOW, PER_HOUR, Values, rules, time};
+use crate::rules::rules_of_partners;
+use crate::traffic::{BATCH, NOW, Values, time};
 
 /// The rules, each of a partner of its own.
 const RULES: usize = 10_000;
@@ -21,7 +21,7 @@ const COUNTERS: usize = 100_000;
 pub(crate) fn run(scale: Scale) {
     let small = scale.counters < COUNTERS;
     let size = if small { 100 } else { RULES };
-    let rules = Arc::new(partners(size));
+    let rules = Arc::new(rules_of_partners(size));
     decisions(scale, size, &rules);
     one_more(scale, size, &rules);
 }
@@ -87,7 +87,7 @@ fn milliseconds(work: impl FnOnce()) -> f64 {
 
 /// The same rules, as after a reload.
 fn copy(rules: &RuleSet) -> Arc<RuleSet> {
-    Arc::new(partners(rules.rules().len()))
+    Arc::new(rules_of_partners(rules.rules().len()))
 }
 
 fn with(rules: &Arc<RuleSet>, settings: &[Assignment]) -> Limiter {
@@ -122,17 +122,4 @@ fn of_rule(n: usize, entries: &[(&str, &str)], order: usize) -> Assignment {
         value: "3000000000".to_owned(),
         order: order as u64,
     }
-}
-
-/// A rule for each of `size` partners.
-fn partners(size: usize) -> RuleSet {
-    let mut text = String::new();
-    for n in 0..size {
-        write!(
-            text,
-            "- key: partner\n  value: partner-{n:04}\n  descriptors:\n  - key: endpoint\n    descriptors:\n    - key: tenant\n      rate_limit: {{{PER_HOUR}}}\n"
-        )
-        .unwrap();
-    }
-    rules(&text)
 }

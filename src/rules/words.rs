@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Rule, RuleLimit};
+use super::{Period, Rule, RuleLimit};
 use crate::engine::{Algorithm, Ban, BanWhen, Limit, Queue, QueueMode, Starts};
 
 impl Rule {
@@ -23,11 +23,7 @@ impl Rule {
 impl RuleLimit {
     /// The limit in words: number and period, then what differs from the defaults, as in `10 per second, sliding_log`.
     pub fn words(&self) -> String {
-        let period = &self.period;
-        let length = match period.unit {
-            Some(unit) if period.multiplier == 1 => unit.name().to_ascii_lowercase(),
-            _ => period.length.to_string(),
-        };
+        let length = period(&self.period);
         let mut words = vec![format!("{} per {length}", self.requests_per_unit)];
         words.extend(algorithm(&self.limit));
         words.extend(self.limit.ban.map(ban));
@@ -45,11 +41,7 @@ impl RuleLimit {
     /// The limit for those who are limited by it: `15 requests per second, in bursts of at most 15, and 100 more may wait for
     /// their turn`. Cost: a few allocations.
     pub fn sentence(&self) -> String {
-        let period = &self.period;
-        let length = match period.unit {
-            Some(unit) if period.multiplier == 1 => unit.name().to_ascii_lowercase(),
-            _ => period.length.to_string(),
-        };
+        let length = period(&self.period);
         let plural = if self.requests_per_unit == 1 { "" } else { "s" };
         let requests = format!("{} request{plural}", self.requests_per_unit);
         let mut text = match self.limit.algorithm {
@@ -76,6 +68,14 @@ impl RuleLimit {
             let _written = write!(text, "; when this is {when}, all requests are denied for {length}");
         }
         text
+    }
+}
+
+/// A period in words: `minute`, or `30s`.
+fn period(period: &Period) -> String {
+    match period.unit {
+        Some(unit) if period.multiplier == 1 => unit.name().to_ascii_lowercase(),
+        _ => period.length.to_string(),
     }
 }
 
