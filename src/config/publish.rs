@@ -173,22 +173,25 @@ impl Publisher {
         Ok((setting, value))
     }
 
-    /// Removes the settings that have expired. `keep` is called with each. Cost: one atomic load if there is none.
-    pub(crate) fn expire(&self, now: Timestamp, mut keep: impl FnMut(&Setting, &str)) {
+    /// Removes the settings that have expired. `keep` is called with them, each with the value that is effective now, before
+    /// anything else can change. Cost: one atomic load if there is none.
+    pub(crate) fn expire(&self, now: Timestamp, keep: impl FnOnce(&[(Setting, String)])) {
         if now.as_ns() < self.next_expiry_ns.load(Ordering::Relaxed) {
             return;
         }
         let mut state = self.state.lock();
         let Some(rules) = state.rules.clone() else { return };
         let expired = state.settings.expire(&rules, now);
-        if !expired.is_empty() {
-            state.apply();
-        }
         self.note_expiry(&state);
-        for setting in &expired {
-            let value = state.settings.effective(&rules, &setting.scope, setting.name);
-            keep(setting, &value.map(|now| now.value).unwrap_or_default());
+        if expired.is_empty() {
+            return;
         }
+        state.apply();
+        let with_value = |setting: Setting| {
+            let value = state.settings.effective(&rules, &setting.scope, setting.name);
+            (setting, value.map(|now| now.value).unwrap_or_default())
+        };
+        keep(&expired.into_iter().map(with_value).collect::<Vec<_>>());
     }
 
     /// The effective value of a name in a scope.

@@ -102,36 +102,46 @@ impl Journal {
         Ok(())
     }
 
-    /// Removes a stored setting.
-    pub(super) fn remove(&self, scope: &Scope, name: SettingName) -> Result<(), JournalError> {
-        let (kind, target) = target_columns(&scope.target);
-        self.connection.lock().execute(
-            "DELETE FROM setting WHERE kind = ?1 AND target = ?2 AND entries = ?3 AND place = ?4 AND name = ?5",
-            params![kind, target, entries_column(scope), scope.limit, name.name()],
-        )?;
-        Ok(())
+    /// Removes stored settings and adds the changes, all or none.
+    pub(super) fn forget(&self, removed: &[(Setting, AuditEntry)]) -> Result<(), JournalError> {
+        let mut connection = self.connection.lock();
+        let transaction = connection.transaction()?;
+        for (setting, change) in removed {
+            remove(&transaction, &setting.scope, setting.name)?;
+            append(&transaction, change)?;
+        }
+        Ok(transaction.commit()?)
     }
 
     /// Adds a change, and drops the oldest beyond the bound.
     pub(super) fn append(&self, entry: &AuditEntry) -> Result<(), JournalError> {
-        let connection = self.connection.lock();
-        connection.execute(
-            "INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                nanoseconds(entry.time),
-                entry.principal,
-                entry.action.name(),
-                entry.scope,
-                entry.name,
-                entry.old,
-                entry.new,
-                entry.reason
-            ],
-        )?;
-        let most = i64::try_from(MAX_AUDIT).unwrap_or(i64::MAX);
-        connection.execute("DELETE FROM audit WHERE rowid <= (SELECT max(rowid) FROM audit) - ?1", [most])?;
-        Ok(())
+        Ok(append(&self.connection.lock(), entry)?)
     }
+}
+
+fn remove(connection: &Connection, scope: &Scope, name: SettingName) -> Result<(), rusqlite::Error> {
+    let (kind, target) = target_columns(&scope.target);
+    let sql = "DELETE FROM setting WHERE kind = ?1 AND target = ?2 AND entries = ?3 AND place = ?4 AND name = ?5";
+    let mut statement = connection.prepare(sql)?;
+    statement.execute(params![kind, target, entries_column(scope), scope.limit, name.name()])?;
+    Ok(())
+}
+
+fn append(connection: &Connection, entry: &AuditEntry) -> Result<(), rusqlite::Error> {
+    connection.prepare("INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+        nanoseconds(entry.time),
+        entry.principal,
+        entry.action.name(),
+        entry.scope,
+        entry.name,
+        entry.old,
+        entry.new,
+        entry.reason
+    ])?;
+    let most = i64::try_from(MAX_AUDIT).unwrap_or(i64::MAX);
+    let sql = "DELETE FROM audit WHERE rowid <= (SELECT max(rowid) FROM audit) - ?1";
+    connection.prepare(sql)?.execute([most])?;
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<Connection, JournalError> {

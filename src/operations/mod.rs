@@ -79,15 +79,21 @@ impl Operations {
 
     /// Adds a line to the audit log. Returns a warning if it could not be stored.
     fn record(&self, entry: AuditEntry) -> Option<String> {
+        let entry = self.audited(entry);
+        let stored = self.journal.as_ref().map_or(Ok(()), |journal| journal.append(&entry));
+        stored.err().map(|error| warn(&error))
+    }
+
+    /// Adds a line to the audit log in memory, and returns it as it is to be stored.
+    fn audited(&self, entry: AuditEntry) -> AuditEntry {
         let entry = AuditEntry { scope: cut(entry.scope), ..entry };
         tracing::info!(
             action = entry.action.name(), scope = %sanitized(&entry.scope), name = entry.name, old = %sanitized(&entry.old),
             new = %sanitized(&entry.new), principal = %sanitized(&entry.principal), reason = %sanitized(&entry.reason),
             "changed by an operator"
         );
-        let stored = self.journal.as_ref().map_or(Ok(()), |journal| journal.append(&entry));
-        self.audit.record(entry);
-        stored.err().map(|error| warn(&error))
+        self.audit.record(entry.clone());
+        entry
     }
 }
 

@@ -57,7 +57,8 @@ impl Operations {
         let now = self.clock.now();
         let mut warning = None;
         let (setting, value) = self.publisher.unset(scope, name, |setting, value| {
-            warning = self.forget(setting, entry(now, Action::Unset, author, scope, name, (&setting.value, value)));
+            let change = entry(now, Action::Unset, author, scope, name, (&setting.value, value));
+            warning = self.forget(vec![(setting.clone(), change)]);
         })?;
         Ok(Changed { setting, value, warning })
     }
@@ -65,19 +66,22 @@ impl Operations {
     /// Removes the settings that have expired. Cost: one atomic load if there is none.
     pub(crate) fn expire(&self) {
         let now = self.clock.now();
-        self.publisher.expire(now, |setting, value| {
+        self.publisher.expire(now, |expired| {
             let author = Author { principal: "tidegate".to_owned(), reason: "expired".to_owned() };
-            let change = entry(now, Action::Expire, &author, &setting.scope, setting.name, (&setting.value, value));
+            let change = |(setting, value): &(Setting, String)| {
+                let values = (&*setting.value, &**value);
+                (setting.clone(), entry(now, Action::Expire, &author, &setting.scope, setting.name, values))
+            };
             // It is in the log; nobody waits for the answer.
-            let _warning = self.forget(setting, change);
+            let _warning = self.forget(expired.iter().map(change).collect());
         });
     }
 
-    fn forget(&self, setting: &Setting, change: AuditEntry) -> Option<String> {
-        let removed = self.journal.as_ref().map_or(Ok(()), |journal| journal.remove(&setting.scope, setting.name));
-        let warning = removed.err().map(|error| super::warn(&error));
-        let audited = self.record(change);
-        warning.or(audited)
+    /// Adds removed settings to the audit log, and removes them from the data directory, all or none.
+    fn forget(&self, removed: Vec<(Setting, AuditEntry)>) -> Option<String> {
+        let removed: Vec<_> = removed.into_iter().map(|(setting, change)| (setting, self.audited(change))).collect();
+        let stored = self.journal.as_ref().map_or(Ok(()), |journal| journal.forget(&removed));
+        stored.err().map(|error| super::warn(&error))
     }
 
     fn writable(&self) -> Result<(), SettingError> {

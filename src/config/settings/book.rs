@@ -1,6 +1,6 @@
 //! The settings that are in force, by what they apply to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     EffectiveValue, MAX_LENGTH, MAX_REASON_BYTES, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource,
@@ -122,12 +122,22 @@ impl SettingsBook {
     }
 
     /// Removes the settings that have expired, and returns them.
+    ///
+    /// Cost: as that of one change, or as that of other rules if those of many rules expire together.
     pub(crate) fn expire(&mut self, rules: &RuleSet, now: Timestamp) -> Vec<Setting> {
         let is_due = |setting: &&Setting| setting.until.is_some_and(|until| until <= now);
         let due: Vec<Setting> = self.list().filter(is_due).cloned().collect();
+        let mut targets = BTreeSet::new();
         for setting in &due {
-            // It was found above.
-            let _removed = self.unset(rules, &setting.scope, setting.name);
+            self.take(&setting.scope, setting.name);
+            targets.insert(&setting.scope.target);
+        }
+        if targets.len() > FEW_TARGETS {
+            self.lay_over(rules);
+        } else {
+            for target in targets {
+                self.overlay = self.overlay.with(rules, target, &self.assignments(target));
+            }
         }
         due
     }
@@ -254,3 +264,6 @@ impl SettingsBook {
 fn is_true(setting: &Setting) -> bool {
     setting.value.trim() == "true"
 }
+
+/// Rules and domains up to which their overlays are made one by one.
+const FEW_TARGETS: usize = 8;

@@ -80,7 +80,9 @@ fn a_setting_expires_across_steps_of_the_clock() {
     let before = *applied.lock();
     let expired = |now: Timestamp| {
         let mut paths = Vec::new();
-        publisher.expire(now, |setting, value| paths.push(format!("{} {value}", setting.scope)));
+        publisher.expire(now, |expired| {
+            paths.extend(expired.iter().map(|(setting, value)| format!("{} {value}", setting.scope)));
+        });
         paths
     };
     for early in [second(999), second(1_059), Timestamp::from_ns(second(1_060).as_ns() - 1), second(500)] {
