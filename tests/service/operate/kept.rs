@@ -41,10 +41,10 @@ async fn a_setting_whose_rule_vanishes_works_again_when_the_rule_comes_back() {
 async fn a_setting_expires_by_itself() {
     let server = TestServer::start(RULES, &[]);
     let mut operator = Operator::of(&server).await;
-    let request = SetSettingRequest { r#for: Some(seconds(1)), ..setting("rule api.user", "requests_per_unit", "900") };
+    let request = SetSettingRequest { r#for: Some(seconds(3)), ..setting("rule api.user", "requests_per_unit", "900") };
     let set = operator.admin.set_setting(request).await.unwrap().into_inner().setting.unwrap();
     let (from, until) = (set.set_at.unwrap(), set.until.unwrap());
-    assert_eq!((until.seconds, until.nanos), (from.seconds + 1, from.nanos));
+    assert_eq!((until.seconds, until.nanos), (from.seconds + 3, from.nanos));
     operator.set("rule api.tenant", "requests_per_unit", "5").await.unwrap();
     assert_eq!(operator.check("user=ann").await, admitted(900, 899));
     eventually_async("the end of the setting", async || {
