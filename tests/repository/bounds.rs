@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 87] = [
+const BOUNDS: [(&str, &str, &str); 88] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -70,6 +70,7 @@ const BOUNDS: [(&str, &str, &str); 87] = [
     ("rules that the comparison of a candidate lists", "admin/operations/candidate.rs", "MAX_RULES"),
     ("a request of the admin service", "admin/operations/mod.rs", "MAX_REQUEST_BYTES"),
     ("entries of a filter of the admin service", "admin/operations/messages.rs", "MAX_ENTRIES"),
+    ("entries of a descriptor that is explained", "admin/operations/messages.rs", "MAX_DESCRIPTOR_ENTRIES"),
     ("a template of `response: body`", "rules/template.rs", "MAX_TEMPLATE"),
     ("a `content_type`", "rules/response.rs", "MAX_CONTENT_TYPE"),
     ("keys of `usage: by` in a domain", "rules/usage.rs", "MAX_KEYS"),

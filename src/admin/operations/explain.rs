@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use super::messages::{counter, read_entries};
+use super::messages::{counter, read_descriptor};
 use super::settings;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::usage::length;
@@ -17,7 +17,7 @@ pub(super) fn explain(
         return Err(Status::invalid_argument("give a domain, and the entries of one descriptor"));
     }
     let asked = request.entries.clone();
-    let entries = read_entries(request.entries)?;
+    let entries = read_descriptor(request.entries)?;
     let hits = request.hits.max(1);
     let explained = operations
         .explain(&request.domain, &entries, hits)

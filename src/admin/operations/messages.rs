@@ -13,8 +13,20 @@ use crate::units::Nanos;
 /// # Errors
 /// An entry without a key, or too many.
 pub(super) fn read_entries(entries: Vec<proto::Entry>) -> Result<Vec<(String, String)>, Status> {
-    if entries.len() > MAX_ENTRIES {
-        return Err(Status::invalid_argument(format!("at most {MAX_ENTRIES} entries are possible")));
+    read_at_most(MAX_ENTRIES, entries)
+}
+
+/// Reads the entries of a descriptor, as many as one of a check may have.
+///
+/// # Errors
+/// As those of [`read_entries`].
+pub(super) fn read_descriptor(entries: Vec<proto::Entry>) -> Result<Vec<(String, String)>, Status> {
+    read_at_most(MAX_DESCRIPTOR_ENTRIES, entries)
+}
+
+fn read_at_most(most: usize, entries: Vec<proto::Entry>) -> Result<Vec<(String, String)>, Status> {
+    if entries.len() > most {
+        return Err(Status::invalid_argument(format!("at most {most} entries are possible")));
     }
     if entries.iter().any(|entry| entry.key.is_empty()) {
         return Err(Status::invalid_argument("an entry has no key"));
@@ -56,3 +68,5 @@ pub(super) fn counter(view: CounterView) -> proto::Counter {
 
 /// Entries of a filter: as many as those of the usage service.
 const MAX_ENTRIES: usize = 16;
+/// Entries of a descriptor: as many as those of a check.
+const MAX_DESCRIPTOR_ENTRIES: usize = 100;

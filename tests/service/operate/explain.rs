@@ -153,6 +153,18 @@ async fn each_kind_of_near_miss_says_what_is_missing() {
 }
 
 #[tokio::test]
+async fn a_descriptor_may_have_as_many_entries_as_that_of_a_check() {
+    let server = TestServer::start(RULES, &[]);
+    let mut operator = Operator::of(&server).await;
+    let row = "user=ann ".repeat(100);
+    assert!(operator.check(&row).await.ok);
+    assert_eq!(operator.explain(&row).await.rule, "");
+    let request = ExplainRequest { domain: "api".to_owned(), entries: entries(&"user=ann ".repeat(101)), hits: 0 };
+    let error = operator.admin.explain(request).await.unwrap_err();
+    assert!(error.code() == Code::InvalidArgument && error.message().contains("at most 100"), "{error:?}");
+}
+
+#[tokio::test]
 async fn the_steps_the_settings_and_the_answer_are_those_of_a_check() {
     let server = TestServer::start(RULES, &[]);
     let mut operator = Operator::of(&server).await;
