@@ -79,6 +79,7 @@ impl Switches {
             when_full: if self.has(4) { WhenFull::Allow } else { WhenFull::Deny },
             workers: 1,
             usage_series: 4,
+            counts_usage: true,
         });
         let file = SourceFile { name: "rules".to_owned(), text: rules.text.into() };
         limiter.replace_rules(

@@ -143,6 +143,7 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
         // One for each worker, and one for `/json`.
         workers: settings.listen.worker_count() + 1,
         usage_series: settings.usage.usage_series,
+        counts_usage: true,
     }
 }
 

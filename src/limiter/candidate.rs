@@ -97,6 +97,7 @@ impl Candidate {
             // Nothing of it is answered: what it cannot count must not look like a denial.
             when_full: WhenFull::Allow,
             usage_series: 0,
+            counts_usage: false,
             ..*settings
         });
         limiter.put_in_force(now, Arc::clone(&rules), overlay);

@@ -77,7 +77,7 @@ fn conclude<'v>(
     outcomes: &[Outcomes],
     admitted: Option<bool>,
 ) -> Decision<'v> {
-    let Evaluation { usage, .. } = evaluation;
+    let Evaluation { usage, settings, .. } = evaluation;
     let mut decision = Decision { domain: Some(evaluation.domain), ..Decision::default() };
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {
         decision.statuses.push(status(evaluation, resolved, outcomes));
@@ -95,11 +95,13 @@ fn conclude<'v>(
         usage.count_global_shadow();
         decision.code = Code::Ok;
     }
-    record::count(evaluation, resolved, keys, outcomes, admitted == Some(false));
-    if decision.statuses.iter().any(|status| status.denied.is_some()) && usage.denials().is_watched() {
-        denial::report(evaluation, resolved, outcomes, &decision, code);
+    if settings.counts_usage {
+        record::count(evaluation, resolved, keys, outcomes, admitted == Some(false));
+        if decision.statuses.iter().any(|status| status.denied.is_some()) && usage.denials().is_watched() {
+            denial::report(evaluation, resolved, outcomes, &decision, code);
+        }
+        requests::count(evaluation, decision.code);
     }
-    requests::count(evaluation, decision.code);
     if decision.code == Code::Ok {
         (decision.delay, decision.advice) = delays(resolved, outcomes);
     }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub workers: usize,
     /// The maximum number of counters tracked individually.
     pub usage_series: u32,
+    /// Checks are counted in the usage. Those of a candidate are not.
+    pub counts_usage: bool,
 }
 
 impl Default for Settings {
@@ -31,6 +33,7 @@ impl Default for Settings {
             when_full: WhenFull::Deny,
             workers: 1,
             usage_series: 0,
+            counts_usage: true,
         }
     }
 }

@@ -50,18 +50,21 @@ impl Journal {
         Ok(Self { connection: Mutex::new(connection) })
     }
 
-    /// The stored settings. One that cannot be read is left out, with a line in the log.
+    /// The stored settings. Those that cannot be read, and those beyond the bound, are left out, with a line in the log.
     pub(crate) fn settings(&self) -> Result<SettingsBook, JournalError> {
         let connection = self.connection.lock();
         let mut statement = connection.prepare("SELECT * FROM setting ORDER BY rowid")?;
         let rows = statement.query_map((), |row| Ok(read_setting(row)))?;
         let mut book = SettingsBook::default();
+        let (mut unreadable, mut beyond) = (0, 0);
         for row in rows {
-            if let Some(setting) = row? {
-                book.restore(setting);
-            } else {
-                tracing::error!("a stored setting cannot be read, and is left out");
+            match row? {
+                Some(setting) => beyond += usize::from(!book.restore(setting)),
+                None => unreadable += 1,
             }
+        }
+        if unreadable + beyond > 0 {
+            tracing::error!(unreadable, beyond_the_bound = beyond, "stored settings are left out");
         }
         Ok(book)
     }

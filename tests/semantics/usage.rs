@@ -196,6 +196,7 @@ const HUNDRED: Settings = Settings {
     when_full: tidegate::store::WhenFull::Deny,
     workers: 1,
     usage_series: 100,
+    counts_usage: true,
 };
 
 /// A user, a user at an endpoint with 3 an hour, and a tenant with 4.

@@ -102,11 +102,13 @@ impl SettingsBook {
         Ok((setting, before.map(|before| before.setting)))
     }
 
-    /// Adds a setting that was stored, whether or not it has an effect on the rules in force; beyond the bound it is dropped.
-    pub(crate) fn restore(&mut self, setting: Setting) {
-        if self.count < MAX_SETTINGS {
+    /// Adds a setting that was stored, whether or not it has an effect on the rules in force. False: beyond the bound it is not.
+    pub(crate) fn restore(&mut self, setting: Setting) -> bool {
+        let has_room = self.count < MAX_SETTINGS;
+        if has_room {
             self.put(setting);
         }
+        has_room
     }
 
     /// Removes a setting.

@@ -144,7 +144,7 @@ fn there_are_at_most_ten_thousand() {
         reason: String::new(),
         until: None,
     };
-    (0..=MAX_SETTINGS).for_each(|n| book.restore(of_user(n)));
+    assert_eq!((0..=MAX_SETTINGS).filter(|n| book.restore(of_user(*n))).count(), MAX_SETTINGS);
     assert_eq!(book.list().count(), MAX_SETTINGS);
     book.lay_over(&rules);
     let more = |entry: &str| {
