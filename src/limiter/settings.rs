@@ -3,6 +3,7 @@
 use crate::store::WhenFull;
 
 /// Settings that are not in the rules.
+#[allow(clippy::struct_excessive_bools)] // They are switches, each on its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Every check is admitted; statuses still report what would have been denied.
