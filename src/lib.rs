@@ -32,6 +32,7 @@ pub(crate) mod alerts;
 pub(crate) mod config;
 pub(crate) mod history;
 pub(crate) mod operations;
+pub(crate) mod state;
 pub mod telemetry;
 
 // Sockets, HTTP/2, and the process.

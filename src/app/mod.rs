@@ -153,6 +153,11 @@ impl<'a> App<'a> {
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
         let service = process.service(WorkerSlot::default(), tracer);
         let workers = Workers::start(sockets, &Context { service, connection_limit: connection_limit.grpc })?;
+        let keep = data_dir.as_ref().map(|dir| -> Box<dyn FnOnce() + Send> {
+            let (path, limiter) = (dir.counters(), Arc::clone(&process.limiter));
+            let clock = Arc::clone(&process.clock);
+            Box::new(move || process::keep_counters(&path, &limiter, &clock))
+        });
         let threads = Threads {
             _watch: process.config.watch(Pace::default())?,
             _sweeper: maintenance::start(
@@ -169,7 +174,7 @@ impl<'a> App<'a> {
         process.lifecycle.advance(Phase::Serving);
         process.config.log(&loaded);
         tracing::info!("{listening}");
-        let running = Running { workers, servers, telemetry, threads };
+        let running = Running { workers, servers, telemetry, threads, keep };
         Ok(Self { settings, process, running, _guards: guards })
     }
 

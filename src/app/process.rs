@@ -1,6 +1,8 @@
 //! What all ports share.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 
@@ -18,10 +20,11 @@ use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
 use crate::limiter::{self, Limiter, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations, open_journal};
-use crate::runtime::clock::Clock;
+use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
 use crate::settings::{Settings, SettingsMode, WhenFull};
+use crate::state::{self, Restored, Written};
 use crate::store;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::denial_log::DenialLogger;
@@ -29,6 +32,8 @@ use crate::telemetry::otlp::CheckTracer;
 
 /// What the ports share. They do not depend on this type, which is above them: each is given the parts that it needs.
 pub(super) struct Process {
+    /// What was restored of the last run.
+    kept: Restored,
     pub(super) limiter: Arc<Limiter>,
     pub(super) clock: Arc<Clock>,
     pub(super) config: Arc<Reloader>,
@@ -55,6 +60,7 @@ impl Process {
         let config = Reloader::new(source, Arc::clone(&clock), Arc::clone(&publisher));
         let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
         let loaded = config.load()?;
+        let kept = data_dir.map(|dir| restore_counters(&dir.counters(), &limiter, &clock)).unwrap_or_default();
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
         let operations = Operations::new(publisher, Arc::clone(&limiter), Arc::clone(&clock), journal, read_only);
         let operations = Arc::new(operations);
@@ -67,7 +73,7 @@ impl Process {
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
         let process =
-            Self { limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
+            Self { kept, limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
         Ok((process, loaded, recorder))
     }
 
@@ -105,6 +111,7 @@ impl Process {
             config: Arc::clone(&self.config),
             history: Arc::clone(&self.history),
             limiter: Arc::clone(&self.limiter),
+            damage: self.kept.damage.clone(),
         };
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
@@ -127,6 +134,29 @@ impl Process {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
         Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times }
+    }
+}
+
+/// Reads the counters of the last run, and logs how that went.
+fn restore_counters(path: &Path, limiter: &Limiter, clock: &Clock) -> Restored {
+    let stopwatch = Stopwatch::start();
+    let restored = state::restore(path, limiter, clock.now());
+    let Restored { counters, dropped, damage } = &restored;
+    if let Some(damage) = damage {
+        tracing::error!("the counters of the last run are not complete: {damage}");
+    }
+    if counters + dropped > 0 {
+        let took = humantime::format_duration(Duration::from_millis(stopwatch.elapsed().as_millis_ceil()));
+        tracing::info!(counters, dropped, %took, "counters restored");
+    }
+    restored
+}
+
+/// Writes the counters for the next run, and logs how that went.
+pub(super) fn keep_counters(path: &Path, limiter: &Limiter, clock: &Clock) {
+    match state::write(path, limiter, clock.now()) {
+        Ok(Written { counters, bytes }) => tracing::info!(counters, bytes, "counters kept for the next start"),
+        Err(error) => tracing::error!(%error, path = %path.display(), "the counters cannot be kept for the next start"),
     }
 }
 

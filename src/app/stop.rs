@@ -42,6 +42,8 @@ pub(super) struct Running {
     pub(super) telemetry: Option<Otlp>,
     /// Each ends when it is dropped.
     pub(super) threads: Threads,
+    /// Writes the counters for the next run, when the last check has been answered.
+    pub(super) keep: Option<Box<dyn FnOnce() + Send>>,
 }
 
 /// Drains, then ends what is still open, all within the deadline.
@@ -51,7 +53,7 @@ pub(super) async fn stop(
     lifecycle: &Lifecycle,
     signals: &mut Signals,
 ) -> End {
-    let Running { workers, mut servers, telemetry, threads } = running;
+    let Running { workers, mut servers, telemetry, threads, keep } = running;
     lifecycle.advance(Phase::Draining);
     let orderly = async {
         tokio::time::sleep(listen.drain).await;
@@ -62,7 +64,7 @@ pub(super) async fn stop(
         };
         let closing = listen.shutdown_deadline.mul_f32(CLOSING_SHARE).saturating_sub(listen.drain);
         answer_by(closing, lifecycle, all_ended).await;
-        finish(threads, telemetry, listen.shutdown_deadline).await;
+        finish(keep, threads, telemetry, listen.shutdown_deadline).await;
     };
     tokio::select! {
         ended = tokio::time::timeout(listen.shutdown_deadline, orderly) => {
@@ -89,9 +91,13 @@ async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Fut
     }
 }
 
-/// Ends the threads that do not decide, and sends the remaining telemetry. Both block: not for a thread that runs tasks.
-async fn finish(threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
+/// Writes the counters, ends the threads that do not decide, and sends the remaining telemetry. All of it blocks: not for a thread that runs tasks.
+async fn finish(keep: Option<Box<dyn FnOnce() + Send>>, threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
     let finished = tokio::task::spawn_blocking(move || {
+        // While the directory is locked.
+        if let Some(keep) = keep {
+            keep();
+        }
         drop(threads);
         telemetry.is_none_or(|otlp| otlp.shutdown(deadline))
     });

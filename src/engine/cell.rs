@@ -36,6 +36,16 @@ impl Cell {
         Self { fresh_at: until, state: Self::OPERATOR_BAN }
     }
 
+    /// The instant from which the counter equals a fresh one, and the state: what is kept over a restart.
+    pub const fn to_parts(self) -> (Timestamp, u64) {
+        (self.fresh_at, self.state)
+    }
+
+    /// The counter with the parts of [`to_parts`](Self::to_parts).
+    pub const fn from_parts(fresh_at: Timestamp, state: u64) -> Self {
+        Self { fresh_at, state }
+    }
+
     /// Whether a ban runs, which ends when the counter is fresh.
     pub(super) const fn is_ban(self) -> bool {
         self.state >= Self::OPERATOR_BAN

@@ -26,10 +26,44 @@ pub struct Log {
     window: Nanos,
 }
 
+/// The parts of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogParts {
+    /// Hits by instant, oldest first, each above 0.
+    pub hits: Vec<(Timestamp, u32)>,
+    /// The end of the last ban.
+    pub banned_until: Option<Timestamp>,
+    /// The ban is an operator's.
+    pub by_operator: bool,
+    /// The length of the window.
+    pub window: Nanos,
+}
+
 impl Log {
     /// A counter that has never been used.
     pub const FRESH: Self =
         Self { entries: VecDeque::new(), total: 0, banned_until: None, by_operator: false, window: Nanos::ZERO };
+
+    /// What is kept over a restart: the hits by instant, oldest first; the end of a ban, and whether it is an operator's; the window.
+    pub fn to_parts(&self) -> LogParts {
+        LogParts {
+            hits: self.entries.iter().copied().collect(),
+            banned_until: self.banned_until,
+            by_operator: self.by_operator,
+            window: self.window,
+        }
+    }
+
+    /// The counter with these parts; `None` if the instants do not grow, or a number of hits is 0: no log is like that.
+    pub fn from_parts(parts: LogParts) -> Option<Self> {
+        let LogParts { hits, banned_until, by_operator, window } = parts;
+        let in_order = hits.iter().zip(hits.iter().skip(1)).all(|((earlier, _), (later, _))| earlier < later);
+        if !in_order || hits.iter().any(|(_, count)| *count == 0) {
+            return None;
+        }
+        let total = hits.iter().map(|(_, count)| u64::from(*count)).sum();
+        Some(Self { entries: hits.into(), total, banned_until, by_operator, window })
+    }
 
     /// Whether this counter equals one that has never been used, by the window of the last operation.
     pub fn is_fresh(&self, now: Timestamp) -> bool {

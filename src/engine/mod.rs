@@ -24,6 +24,6 @@ mod step;
 
 pub use cell::Cell;
 pub use limit::{Algorithm, Ban, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
-pub use log::Log;
+pub use log::{Log, LogParts};
 pub use outcome::{Op, Outcome, Reason, Verdict};
 pub use step::step;

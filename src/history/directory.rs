@@ -43,6 +43,11 @@ impl DataDir {
         }
     }
 
+    /// The path of the counters.
+    pub(crate) fn counters(&self) -> PathBuf {
+        self.path.join(COUNTERS)
+    }
+
     /// The path of the settings and the audit log.
     pub(crate) fn settings(&self) -> PathBuf {
         self.path.join(SETTINGS)
@@ -57,6 +62,7 @@ impl DataDir {
 /// Locked, never written, so that other programs can still read the database itself.
 const LOCK: &str = "lock";
 const USAGE: &str = "usage.sqlite";
+const COUNTERS: &str = "counters.state";
 const SETTINGS: &str = "settings.sqlite";
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub(crate) struct Probes {
     pub history: Arc<History>,
     /// The rules in force.
     pub limiter: Arc<Limiter>,
+    /// Why the counters of the last run are not complete.
+    pub damage: Option<String>,
 }
 
 /// As in envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
@@ -50,6 +52,10 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
         Some(failure) => writeln!(text, "history: not written (decisions are not affected): {failure}"),
         None => writeln!(text, "history: {place}"),
     };
+    if let Some(damage) = &probes.damage {
+        // Writing to a String does not fail.
+        let _written = writeln!(text, "counters: those of the last run are not complete: {damage}");
+    }
     write_lifted(&mut text, &probes.limiter);
     if let Some(failed) = &config.last_error {
         let errors = failed.errors.join("\n");

@@ -133,6 +133,28 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         }
     }
 
+    /// Adds a counter that is a cell; false: it exists already, or there is no capacity.
+    pub(super) fn restore_cell(&self, key: &[u8], cell: Cell) -> bool {
+        self.restore_in(self.cells, key, cell)
+    }
+
+    /// Adds a counter that is a log; false: it exists already, or there is no capacity.
+    pub(super) fn restore_log(&self, key: &[u8], log: Log) -> bool {
+        self.restore_in(self.logs, key, log)
+    }
+
+    fn restore_in<V: State>(&self, states: &impl Shards<V>, key: &[u8], state: V) -> bool {
+        let location = states.locate(key);
+        let Some(mut shard) = states.lock(location) else { return false };
+        let has_room = shard.state_mut(location, key).is_none() && !self.capacity.is_exhausted(Step::Charge);
+        if has_room {
+            let heap = state.heap_bytes();
+            shard.insert(location, key, state);
+            shard.book_heap(0, heap);
+        }
+        has_room
+    }
+
     /// Replaces the state of a counter if `wanted` is true of it; a counter that does not exist is added if there is capacity.
     fn replace<V: State>(
         &self,

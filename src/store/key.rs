@@ -132,6 +132,11 @@ impl<'k> KeyReader<'k> {
         Some((LimitId::of_key(key)?, Self(parts)))
     }
 
+    /// The bytes of the parts that are left.
+    pub const fn rest(&self) -> &'k [u8] {
+        self.0
+    }
+
     /// The next part.
     pub fn part(&mut self) -> Option<KeyPart<'k>> {
         let (length, rest) = self.0.split_first()?;

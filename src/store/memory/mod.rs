@@ -112,6 +112,15 @@ impl Memory {
         self.transaction().reset(now, kind, key, true)
     }
 
+    /// Adds a counter with a state that was kept. One that exists already has been used since, and is left as it is. Returns false
+    /// for such a one, and if there is no capacity.
+    pub fn restore(&self, key: &[u8], state: CounterState) -> bool {
+        match state {
+            CounterState::Cell(cell) => self.transaction().restore_cell(key, cell),
+            CounterState::Log(log) => self.transaction().restore_log(key, log),
+        }
+    }
+
     /// A copy of the state of one counter; `None` if it does not exist.
     pub fn state(&self, kind: LimitKind, key: &[u8]) -> Option<CounterState> {
         if let LimitKind::SlidingLog(_) = kind {

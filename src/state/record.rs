@@ -1,0 +1,106 @@
+//! One counter in the file.
+//!
+//! ```text
+//! record  fingerprint of the limit (16 bytes; of a request override: 0), length of the parts of the key (2 bytes), parts,
+//!         kind (1 byte), state
+//! cell    kind 0: fresh at (8 bytes, ns), state (8 bytes)
+//! log     kind 1: window (8 bytes), end of the ban (8 bytes, 0: none), by an operator (1 byte), number of instants (4 bytes),
+//!         for each its time (8 bytes) and its hits (4 bytes)
+//! ```
+
+use crate::engine::{Cell, Log, LogParts};
+use crate::store::{CounterState, ExportedCounter, Fingerprint, KeyReader, LimitId, LimitTable};
+use crate::units::{Nanos, Timestamp};
+
+/// Adds the record of a counter. False: its limit is not known any more, or its key is none.
+pub(super) fn push(records: &mut Vec<u8>, limits: &LimitTable, counter: &ExportedCounter) -> bool {
+    let Some((limit_id, parts)) = KeyReader::new(counter.key()) else { return false };
+    let fingerprint = match limit_id {
+        LimitId::OVERRIDE => Some(Fingerprint::OVERRIDE),
+        other => limits.fingerprint(other),
+    };
+    let (Some(fingerprint), Ok(length)) = (fingerprint, u16::try_from(parts.rest().len())) else { return false };
+    records.extend_from_slice(&fingerprint.to_bytes());
+    records.extend_from_slice(&length.to_le_bytes());
+    records.extend_from_slice(parts.rest());
+    match &counter.state {
+        CounterState::Cell(cell) => {
+            let (fresh_at, state) = cell.to_parts();
+            records.push(CELL);
+            records.extend_from_slice(&fresh_at.as_ns().to_le_bytes());
+            records.extend_from_slice(&state.to_le_bytes());
+        }
+        CounterState::Log(log) => push_log(records, &log.to_parts()),
+    }
+    true
+}
+
+fn push_log(records: &mut Vec<u8>, log: &LogParts) {
+    records.push(LOG);
+    records.extend_from_slice(&log.window.as_ns().to_le_bytes());
+    records.extend_from_slice(&log.banned_until.map_or(0, Timestamp::as_ns).to_le_bytes());
+    records.push(u8::from(log.by_operator));
+    records.extend_from_slice(&u32::try_from(log.hits.len()).unwrap_or(u32::MAX).to_le_bytes());
+    for (at, count) in &log.hits {
+        records.extend_from_slice(&at.as_ns().to_le_bytes());
+        records.extend_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// A record: the key of the counter in this process, if its limit is configured, and its state.
+pub(super) struct Record {
+    pub(super) key: Option<Vec<u8>>,
+    pub(super) state: CounterState,
+}
+
+/// Takes the next record from the front of `records`; `None`: it is not one.
+pub(super) fn take(records: &mut &[u8], limits: &LimitTable) -> Option<Record> {
+    let fingerprint = Fingerprint::from_bytes(chunk(records)?);
+    let length = usize::from(u16::from_le_bytes(chunk(records)?));
+    let parts = split(records, length)?;
+    let limit_id = if fingerprint == Fingerprint::OVERRIDE { Some(LimitId::OVERRIDE) } else { limits.id(fingerprint) };
+    let key = limit_id.map(|limit_id| [&limit_id.number().to_le_bytes()[..], parts].concat());
+    let [kind] = chunk(records)?;
+    let state = match kind {
+        CELL => CounterState::Cell(Cell::from_parts(time(records)?, u64::from_le_bytes(chunk(records)?))),
+        LOG => CounterState::Log(take_log(records)?),
+        _ => return None,
+    };
+    Some(Record { key, state })
+}
+
+fn take_log(records: &mut &[u8]) -> Option<Log> {
+    let window = Nanos::from_ns(u64::from_le_bytes(chunk(records)?));
+    let banned_until = Some(time(records)?).filter(|until| *until > Timestamp::EPOCH);
+    let [by_operator] = chunk(records)?;
+    let count = usize::try_from(u32::from_le_bytes(chunk(records)?)).ok()?;
+    // Each takes 12 bytes, so a number that is too large is found before memory is taken for it.
+    if count > records.len() / 12 {
+        return None;
+    }
+    let mut hits = Vec::with_capacity(count);
+    for _ in 0..count {
+        hits.push((time(records)?, u32::from_le_bytes(chunk(records)?)));
+    }
+    Log::from_parts(LogParts { hits, banned_until, by_operator: by_operator != 0, window })
+}
+
+fn time(records: &mut &[u8]) -> Option<Timestamp> {
+    chunk(records).map(|bytes| Timestamp::from_ns(u64::from_le_bytes(bytes)))
+}
+
+fn chunk<const N: usize>(records: &mut &[u8]) -> Option<[u8; N]> {
+    let (chunk, rest) = records.split_first_chunk()?;
+    *records = rest;
+    Some(*chunk)
+}
+
+fn split<'r>(records: &mut &'r [u8], length: usize) -> Option<&'r [u8]> {
+    let (part, rest) = records.split_at_checked(length)?;
+    *records = rest;
+    Some(part)
+}
+
+/// The kinds of a state.
+const CELL: u8 = 0;
+const LOG: u8 = 1;
