@@ -3,7 +3,7 @@
 use super::{Action, AuditEntry, Author, Operations};
 use crate::config::{MAX_LENGTH, MAX_REASON_BYTES};
 use crate::limiter::{CounterFilter, CounterPage};
-use crate::rules::{RuleSet, unknown};
+use crate::rules::{RuleSet, check_reachable, unknown};
 use crate::sanitize::sanitize;
 use crate::store::ExportPosition;
 use crate::units::{Nanos, Timestamp};
@@ -88,7 +88,7 @@ impl Operations {
                     .any(|level| level.key == key || level.varies.key())
             };
             match entries.iter().find(|(key, _)| !has(key)) {
-                None => Ok(()),
+                None => named.try_for_each(|rule| check_reachable(rules, rule, entries)).map_err(BadRequest),
                 Some((key, _)) => {
                     let levels =
                         named.next().map(|rule| rule.levels.iter().map(|level| &*level.key).collect::<Vec<_>>());
