@@ -63,6 +63,15 @@ impl Operations {
             return Err(BadRequest("a ban lasts from 1 ns to 366 days".to_owned()));
         }
         self.rule_with(path, entries, author)?;
+        self.publisher
+            .read(|_, rules| {
+                let rules = rules.into_iter().flat_map(|all| all.rules().iter().map(move |rule| (all, rule)));
+                rules.filter(|(_, rule)| rule.path == path).try_for_each(|(all, rule)| {
+                    rule.entries_of_counter(entries)?;
+                    check_reachable(all, rule, entries)
+                })
+            })
+            .map_err(BadRequest)?;
         let now = self.clock.now();
         let until = now.plus(length);
         self.limiter.ban_counter(path, entries, until).map_err(BadRequest)?;
@@ -88,7 +97,7 @@ impl Operations {
                     .any(|level| level.key == key || level.varies.key())
             };
             match entries.iter().find(|(key, _)| !has(key)) {
-                None => named.try_for_each(|rule| check_reachable(rules, rule, entries)).map_err(BadRequest),
+                None => Ok(()),
                 Some((key, _)) => {
                     let levels =
                         named.next().map(|rule| rule.levels.iter().map(|level| &*level.key).collect::<Vec<_>>());
