@@ -141,6 +141,12 @@ impl Reloader {
         if read.as_ref().is_ok_and(|files| work.tried == Some(files.hash())) {
             return Verdict::Taken;
         }
+        // A signal may have loaded a later content since the watch read this one; the watch will see that, too.
+        if let (Ok(files), Ok(current)) = (&read, self.source.read())
+            && files.hash() != current.hash()
+        {
+            return Verdict::Taken;
+        }
         let loaded = self.parse(&work, read);
         if let (Some(wait), Ok((files, rules))) = (wait, &loaded)
             && let Some(suspicion) = work.in_force.as_ref().and_then(|before| before.suspicion(files, rules))

@@ -99,9 +99,9 @@ impl View<'_> {
     ) -> Option<Vec<ApplicableLimit<'v>>> {
         let plan = self.plan()?;
         let domain = plan.domain(domain)?;
-        let entries = Entry::borrowed(known);
         let mut found = Vec::new();
         for applicable in domain.applicable(plan.rules().rules(), known) {
+            let entries: Vec<_> = applicable.levels.iter().filter_map(LevelFor::entry).collect();
             let Some(in_force) = plan.in_force(domain, applicable.rule, &entries) else { continue };
             let InForce { rule, enabled, shadow_mode, .. } = in_force;
             let one = |limit: Option<&'v RuleLimit>| ApplicableLimit {

@@ -3,7 +3,7 @@
 use super::{Action, AuditEntry, Author, Operations};
 use crate::config::{MAX_LENGTH, MAX_REASON_BYTES};
 use crate::limiter::{CounterFilter, CounterPage};
-use crate::rules::{RuleSet, unknown};
+use crate::rules::{RuleSet, check_reachable, unknown};
 use crate::sanitize::sanitize;
 use crate::store::ExportPosition;
 use crate::units::{Nanos, Timestamp};
@@ -63,6 +63,15 @@ impl Operations {
             return Err(BadRequest("a ban lasts from 1 ns to 366 days".to_owned()));
         }
         self.rule_with(path, entries, author)?;
+        self.publisher
+            .read(|_, rules| {
+                let rules = rules.into_iter().flat_map(|all| all.rules().iter().map(move |rule| (all, rule)));
+                rules.filter(|(_, rule)| rule.path == path).try_for_each(|(all, rule)| {
+                    rule.entries_of_counter(entries)?;
+                    check_reachable(all, rule, entries)
+                })
+            })
+            .map_err(BadRequest)?;
         let now = self.clock.now();
         let until = now.plus(length);
         self.limiter.ban_counter(path, entries, until).map_err(BadRequest)?;

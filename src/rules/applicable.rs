@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::rule::joined;
 use super::tree::ROOT;
-use super::{Domain, Level, Rule, Varies};
+use super::{Domain, Entry, Level, Rule, Varies};
 use crate::sanitize::sanitize;
 
 /// A rule that applies to checks with some known entries.
@@ -105,6 +105,16 @@ impl<'a> Branch<'a> {
 }
 
 impl<'a> LevelFor<'a> {
+    /// The entry, if its value is known or fixed.
+    pub fn entry(&self) -> Option<Entry<'a>> {
+        match *self {
+            Self::Known { key, value } | Self::Fixed { key, value } => {
+                Some(Entry { key: key.into(), value: value.into() })
+            }
+            Self::Each { .. } | Self::Shared { .. } => None,
+        }
+    }
+
     fn of(level: &'a Level, known: Option<(&'a str, &'a str)>) -> Self {
         let (key, value) = (&*level.key, &*level.value);
         match known {

@@ -50,11 +50,11 @@ pub use lifted::{Lift, Lifted, LiftedCounts};
 pub use near_miss::{MissReason, NearMiss};
 pub(crate) use nearest::{nearest, nearest_of};
 pub use origin::Origin;
-pub(crate) use overlay::unknown;
 pub use overlay::{
     Assignment, ByEntries, ConfiguredValue, DomainOverlay, Inactive, Overlay, RuleCase, RuleOverlay, Scope,
     ScopeTarget, SettingName, Switches,
 };
+pub(crate) use overlay::{check_reachable, unknown};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};

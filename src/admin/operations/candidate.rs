@@ -12,6 +12,7 @@ use crate::config::{CandidateRules, CandidateState};
 use crate::limiter::Comparison;
 use crate::operations::{Author, CandidateFailure, CandidateReport, Operations};
 use crate::rules::{LoadOptions, RuleSet, SourceFile};
+use crate::sanitize::sanitize;
 
 pub(super) fn start(
     operations: &Operations,
@@ -95,6 +96,17 @@ fn compared(comparison: Comparison, in_force: &HashSet<&str>, in_candidate: &Has
         note = format!(
             "{note}; its memory is used up: {} checks were admitted uncounted, so that the comparison is too mild",
             occupancy.no_room
+        );
+    }
+    let mut missing: Vec<_> = in_force.difference(in_candidate).copied().collect();
+    missing.sort_unstable();
+    if let [first, ..] = &*missing {
+        note = format!(
+            "{note}; {} rule{} in force {} not in the candidate, such as {}",
+            missing.len(),
+            if missing.len() == 1 { "" } else { "s" },
+            if missing.len() == 1 { "is" } else { "are" },
+            sanitize(first)
         );
     }
     let (shown, hidden) = (comparison.rules.len().min(MAX_RULES), comparison.rules.len().saturating_sub(MAX_RULES));

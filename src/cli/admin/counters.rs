@@ -50,7 +50,7 @@ pub(in crate::cli) enum CountersCommand {
 #[derive(Args, Debug)]
 pub(in crate::cli) struct OfRule {
     /// The rule, by its path as /rlconfig shows it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     rule: String,
 
     /// Only counters with this entry; repeat the flag for more entries
@@ -69,7 +69,7 @@ pub(in crate::cli) struct OfRule {
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Ban {
     /// The rule, by its path as /rlconfig shows it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     rule: String,
 
     /// The entry of each level of the rule that is not a fixed value; repeat the flag for more entries

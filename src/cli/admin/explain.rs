@@ -15,7 +15,7 @@ use crate::units::Timestamp;
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Explain {
     /// The domain of the rules
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     domain: String,
 
     /// The descriptor: its entries in order, as for `ask`

@@ -12,7 +12,7 @@ use crate::cli::table::paragraph;
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Limits {
     /// The domain of the rules
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     domain: String,
 
     /// What is known about the caller; repeat the flag for more entries [default: all limits of the domain]

@@ -114,11 +114,11 @@ pub(in crate::cli) struct Unset {
 #[derive(Args, Clone, Debug)]
 struct Scope {
     /// A rule, by its path as /rlconfig shows it
-    #[arg(long, value_name = "PATH", group = "place")]
+    #[arg(long, value_name = "PATH", group = "place", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     rule: Option<String>,
 
     /// A whole domain
-    #[arg(long, value_name = "NAME", group = "place")]
+    #[arg(long, value_name = "NAME", group = "place", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     domain: Option<String>,
 
     /// Only checks whose entries have this value; repeat the flag for more entries

@@ -43,7 +43,10 @@ pub(crate) struct SettingChange {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SettingError {
     /// Nothing can be changed (`--settings read-only`).
-    #[error("settings are read-only (--settings read-only): change the configuration instead")]
+    #[error(
+        "settings are read-only (--settings read-only): change the configuration instead; stored settings stay in force until \
+         they expire, or the server is started without the flag"
+    )]
     ReadOnly,
     /// No configuration is in force.
     #[error("no configuration is in force")]

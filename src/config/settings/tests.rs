@@ -18,6 +18,12 @@ descriptors:
     requests_per_unit: 20
 ";
 
+const SIBLINGS: &str = "domain: api
+descriptors:
+- {key: tenant, rate_limit: {unit: minute, requests_per_unit: 10}}
+- {key: tenant, value: acme, rate_limit: {unit: minute, requests_per_unit: 20}}
+";
+
 fn rules(text: &str) -> RuleSet {
     load(&[SourceFile { name: "rules.yaml".into(), text: text.into() }], LoadOptions::default()).unwrap()
 }
@@ -109,6 +115,39 @@ fn one_whose_rule_vanished_is_inactive_until_it_comes_back() {
     assert_eq!(inactive(&publisher), [Some("there is no rule 'api.user'; the nearest: api.other".into())]);
     publisher.publish(1, rules(RULES));
     assert_eq!((inactive(&publisher), effective(&publisher, "api.user").0), (vec![None], "5".into()));
+}
+
+/// Another rule comes first, or no rule has the key: such a setting would have no effect, and nobody would notice.
+#[test]
+fn what_no_check_can_reach_is_an_error() {
+    let (publisher, _) = publisher();
+    publisher.publish(1, rules(SIBLINGS));
+    let of = |target: ScopeTarget, key: &str, value: &str| SettingChange {
+        scope: Scope::new(target, vec![(key.to_owned(), value.to_owned())], 0).unwrap(),
+        name: SettingName::Enabled,
+        ..change("", "false", None)
+    };
+    let rule = |path: &str| ScopeTarget::Rule(path.to_owned());
+    let domain = || ScopeTarget::Domain("api".to_owned());
+    for (setting, expected) in [
+        (
+            of(rule("api.tenant"), "tenant", "acme"),
+            "checks with tenant=acme are decided by rule 'api.tenant_acme', which comes before 'api.tenant': name that rule",
+        ),
+        (
+            of(domain(), "tennant", "acme"),
+            "no rule of domain 'api' has the entry: there is no key 'tennant'; the nearest: tenant",
+        ),
+    ] {
+        assert_eq!(set(&publisher, second(1), setting).unwrap_err().to_string(), expected);
+    }
+    for setting in [
+        of(rule("api.tenant"), "tenant", "b"),
+        of(rule("api.tenant_acme"), "tenant", "acme"),
+        of(domain(), "tenant", "acme"),
+    ] {
+        set(&publisher, second(1), setting).unwrap();
+    }
 }
 
 #[test]

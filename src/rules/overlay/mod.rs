@@ -28,7 +28,7 @@ use scope::MAX_TEXT_BYTES;
 pub use scope::{Assignment, Scope, ScopeTarget, SettingName};
 
 use super::nearest::nearest_of;
-use super::{Domain, Entry, RuleSet};
+use super::{Domain, Entry, Rule, RuleSet};
 
 /// The settings that apply to a configuration, by what they apply to. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -145,6 +145,7 @@ impl Overlay {
             ScopeTarget::Everything => Ok(of_switch(named.name)),
             ScopeTarget::Domain(name) => match (rules.domain(name), named.name) {
                 (None, _) => Err(unknown("domain", name, rules.domains().map(|domain| &*domain.name))),
+                (Some(domain), _) if let Some(wrong) = unused_key(rules, domain, &named.scope.entries) => Err(wrong),
                 (Some(domain), SettingName::Enabled) => Ok(domain.configured_enabled()),
                 (Some(_), other) => Ok(of_switch(other)),
             },
@@ -152,6 +153,7 @@ impl Overlay {
                 None => Err(unknown("rule", path, rules.rules().iter().map(|rule| &*rule.path))),
                 Some(rule) => {
                     apply::check_scope(rule, &named.scope)?;
+                    check_reachable(rules, rule, &named.scope.entries)?;
                     rule.configured_value(named.name, named.scope.limit)
                 }
             },
@@ -192,6 +194,40 @@ impl Overlay {
             self.inactive.insert(target.clone(), inactive);
         }
     }
+}
+
+/// The error for entries of a domain of which no rule has a key.
+fn unused_key(rules: &RuleSet, domain: &Domain, entries: &[(String, String)]) -> Option<String> {
+    let levels = || rules.rules().iter().filter(|rule| rule.domain == domain.name).flat_map(|rule| &rule.levels);
+    let is_used = |key: &str| levels().any(|level| level.key == key || level.key.contains('*'));
+    let (key, _) = entries.iter().find(|(key, _)| !is_used(key))?;
+    let mut keys: Vec<&str> = levels().map(|level| &*level.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    Some(format!("no rule of domain '{}' has the entry: {}", domain.name, unknown("key", key, keys.into_iter())))
+}
+
+/// Checks that descriptors with these entries can reach a rule: another one may come first.
+///
+/// # Errors
+/// They cannot; which rule decides them, in words.
+pub(crate) fn check_reachable(rules: &RuleSet, rule: &Rule, entries: &[(String, String)]) -> Result<(), String> {
+    let Some(domain) = rules.domain(&rule.domain).filter(|_| !entries.is_empty()) else { return Ok(()) };
+    let found = domain.applicable(rules.rules(), entries);
+    if found.iter().any(|applicable| applicable.rule.path == rule.path) {
+        return Ok(());
+    }
+    let shown: Vec<_> =
+        entries.iter().map(|(key, value)| crate::sanitize::sanitize(&format!("{key}={value}"))).collect();
+    let shown = shown.join(", ");
+    let other = found.iter().find(|applicable| applicable.rule.levels.len() == rule.levels.len());
+    Err(match other {
+        Some(other) => format!(
+            "checks with {shown} are decided by rule '{}', which comes before '{}': name that rule",
+            other.rule.path, rule.path
+        ),
+        None => format!("checks with {shown} never match rule '{}': another one comes first", rule.path),
+    })
 }
 
 /// A name that does not exist, with the nearest ones.

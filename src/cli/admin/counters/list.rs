@@ -17,11 +17,11 @@ use crate::units::Timestamp;
 #[derive(Args, Debug)]
 pub(in crate::cli) struct List {
     /// Only counters of this domain
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     domain: Option<String>,
 
     /// Only counters of this rule, by its path as /rlconfig shows it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     rule: Option<String>,
 
     /// Only counters with this entry; repeat the flag for more entries
