@@ -22,10 +22,10 @@ pub(crate) struct UsageSettings {
     #[arg(long, env = "TIDEGATE_DENIAL_LOG", value_name = "WHICH", value_enum, default_value_t = DenialLog::Off)]
     pub denial_log: DenialLog,
 
-    /// Directory that keeps settings, the audit log and the history of usage; without it, the last hour of usage is in memory
+    /// Directory that keeps counters, settings, the audit log and the history of usage; without it, the last hour of usage is in memory
     ///
-    /// It is created if it does not exist. Only one process at a time can use it. Counters and bans are not kept there yet: a
-    /// restart begins with fresh ones. Example: --data-dir /var/lib/tidegate
+    /// It is created if it does not exist. Only one process at a time can use it. Counters and bans are kept at an
+    /// orderly stop; a crash loses what they counted since the start. Example: --data-dir /var/lib/tidegate
     #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 

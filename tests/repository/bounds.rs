@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 88] = [
+const BOUNDS: [(&str, &str, &str); 89] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -60,6 +60,7 @@ const BOUNDS: [(&str, &str, &str); 88] = [
         "MAX_KEY_SETS",
     ),
     ("combinations of scopes of one rule", "rules/overlay/combine.rs", "MAX_CASES"),
+    ("a block of the file of counters", "state/format.rs", "MAX_BLOCK_BYTES"),
     ("changes in the audit log", "operations/audit.rs", "MAX_AUDIT"),
     ("counters that are searched for one page of a list", "limiter/counters.rs", "MAX_SEARCHED"),
     ("counters that one page returns", "admin/operations/counters.rs", "MAX_TOP"),

@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 27] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 28] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -46,6 +46,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 27] = [
             "sanitize",
             "service",
             "settings",
+            "state",
             "store",
             "telemetry",
             "units",
@@ -74,6 +75,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 27] = [
             "usage",
         ],
     ),
+    // Counters over a restart.
+    ("state", &["engine", "limiter", "store", "units"]),
     // What operators change; asked by the admin port.
     ("operations", &["config", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
     ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service"]),

@@ -31,6 +31,7 @@ mod raw;
 mod reflection;
 mod reload;
 mod requests;
+mod restart;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "some of it is for the tests with Envoy")]
 mod server;
