@@ -19,7 +19,7 @@ use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
 use crate::limiter::{self, Limiter, WorkerSlot};
 use crate::net::PartialBytes;
-use crate::operations::{Journal, Operations, open_journal};
+use crate::operations::{Journal, Operations};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
@@ -50,7 +50,7 @@ impl Process {
     pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
         let source = Source::open(&settings.config.0, settings.load_options());
-        let journal = data_dir.map(|dir| open_journal(&dir.settings(), clock.now())).transpose()?;
+        let journal = data_dir.map(|dir| Journal::open(&dir.settings(), clock.now())).transpose()?;
         let stored = journal.as_ref().map(Journal::settings).transpose()?.unwrap_or_default();
         let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
         let apply = move |rules: RulesInForce<'_>, candidate: Option<RulesInForce<'_>>| {

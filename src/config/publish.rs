@@ -144,7 +144,7 @@ impl Publisher {
         let mut state = self.state.lock();
         let rules = state.rules.clone().ok_or(SettingError::NoRules)?;
         let before = state.settings.effective(&rules, &change.scope, change.name)?.value;
-        let (setting, _replaced) = state.settings.set(&rules, now, change)?;
+        let setting = state.settings.set(&rules, now, change)?;
         state.apply();
         self.note_expiry(&state);
         keep(&setting, &before);

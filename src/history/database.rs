@@ -33,9 +33,13 @@ pub(super) enum DatabaseError {
 impl DatabaseError {
     /// Whether the content of the file is the cause.
     pub(super) fn is_corrupt(&self) -> bool {
-        let Self::Sqlite(error) = self else { return false };
-        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        matches!(self, Self::Sqlite(error) if is_corrupt(error))
     }
+}
+
+/// Whether the content of the file is the cause of an error.
+pub(crate) fn is_corrupt(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 /// Options for opening the database as its writer.
@@ -102,14 +106,20 @@ pub(super) fn set_aside(path: &Path, second: i64) -> Result<PathBuf, DatabaseErr
     }
     let mut names = (0..=MOST_SET_ASIDE).map(|n| suffixed(path, &format!(".corrupt-{second}-{n}")));
     let aside = names.find(|aside| !aside.exists()).ok_or(DatabaseError::AgainAndAgain)?;
-    fs::rename(path, &aside).map_err(DatabaseError::SetAside)?;
+    rename(path, &aside).map_err(DatabaseError::SetAside)?;
+    Ok(aside)
+}
+
+/// Renames a database, and its write-ahead log with it, so that the log is not taken for that of the next database.
+pub(crate) fn rename(path: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(path, to)?;
     for journal in ["-wal", "-shm"] {
-        match fs::rename(suffixed(path, journal), suffixed(&aside, journal)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(DatabaseError::SetAside(error)),
+        match fs::rename(suffixed(path, journal), suffixed(to, journal)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
     }
-    Ok(aside)
+    Ok(())
 }
 
 fn set_aside_before(path: &Path) -> io::Result<usize> {

@@ -35,6 +35,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
+pub(crate) use database::{is_corrupt, rename as rename_database};
 pub(crate) use directory::{DataDir, DataDirError};
 pub(crate) use query::{Groups, Page, Query, QueryError, Row};
 pub(crate) use recorder::Recorder;

@@ -93,11 +93,6 @@ impl AuditLog {
         }
     }
 
-    /// Adds a change of an earlier run.
-    pub(super) fn restore(&self, entry: AuditEntry) {
-        self.record(entry);
-    }
-
     /// The changes since an instant, the latest first, at most `most`; and the number of those that are no longer kept.
     pub(crate) fn since(&self, since: Timestamp, most: usize) -> (Vec<AuditEntry>, u64) {
         let kept = self.0.lock();

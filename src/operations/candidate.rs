@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::counters::BadRequest;
-use super::{Action, AuditEntry, Author, Operations};
+use super::{Action, Author, Operations};
 use crate::config::{CandidateError, CandidateRules, CandidateState};
 use crate::limiter::Comparison;
 use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
@@ -100,18 +100,8 @@ impl Operations {
     }
 
     fn audit_candidate(&self, time: Timestamp, action: Action, files: &[String], new: &str, author: &Author) {
-        let entry = AuditEntry {
-            time,
-            principal: author.principal.clone(),
-            action,
-            scope: format!("candidate {}", files.join(" ")),
-            name: String::new(),
-            old: String::new(),
-            new: new.to_owned(),
-            reason: author.reason.clone(),
-        };
         // The candidate itself is not stored, so a line that is missing is no reason to warn.
-        let _warning = self.record(entry);
+        let _warning = self.record(author.entry(time, action, format!("candidate {}", files.join(" ")), ("", new)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Counters: listed, made fresh, banned.
 
-use super::{Action, AuditEntry, Author, Operations};
-use crate::config::{MAX_LENGTH, MAX_REASON_BYTES};
+use super::{Action, Author, Operations};
+use crate::config::{MAX_LENGTH, check_reason};
 use crate::limiter::{CounterFilter, CounterPage};
 use crate::rules::{RuleSet, check_reachable, unknown};
 use crate::sanitize::sanitize;
@@ -81,27 +81,18 @@ impl Operations {
 
     /// Checks that a rule exists, and that its counters may have these entries.
     fn rule_with(&self, path: &str, entries: &[(String, String)], author: &Author) -> Result<(), BadRequest> {
-        if author.reason.len() > MAX_REASON_BYTES {
-            return Err(BadRequest(format!("a reason is at most {MAX_REASON_BYTES} bytes long")));
-        }
+        check_reason(&author.reason).map_err(BadRequest)?;
         self.publisher.read(|_, rules| {
             let rules = rules.ok_or_else(|| BadRequest("no configuration is in force".to_owned()))?;
             known_rule(rules, path)?;
-            let mut named = rules.rules().iter().filter(|rule| rule.path == path);
-            let has = |key: &str| {
-                rules
-                    .rules()
-                    .iter()
-                    .filter(|rule| rule.path == path)
-                    .flat_map(|rule| &rule.levels)
-                    .any(|level| level.key == key || level.varies.key())
-            };
+            let named: Vec<_> = rules.rules().iter().filter(|rule| rule.path == path).collect();
+            let levels = || named.iter().flat_map(|rule| &rule.levels);
+            let has = |key: &str| levels().any(|level| level.key == key || level.varies.key());
             match entries.iter().find(|(key, _)| !has(key)) {
                 None => Ok(()),
                 Some((key, _)) => {
-                    let levels =
-                        named.next().map(|rule| rule.levels.iter().map(|level| &*level.key).collect::<Vec<_>>());
-                    let keys = levels.unwrap_or_default().join(", ");
+                    let first = named.first().map(|rule| &*rule.levels).unwrap_or_default();
+                    let keys = first.iter().map(|level| &*level.key).collect::<Vec<_>>().join(", ");
                     Err(BadRequest(format!("rule '{path}' has no entry '{}': its keys are {keys}", sanitize(key))))
                 }
             }
@@ -118,18 +109,8 @@ impl Operations {
     ) {
         let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let scope = [&[format!("rule {path}")], &*entries].concat().join(", ");
-        let entry = AuditEntry {
-            time,
-            principal: author.principal.clone(),
-            action,
-            scope,
-            name: String::new(),
-            old: String::new(),
-            new: new.to_owned(),
-            reason: author.reason.clone(),
-        };
         // The change itself is not stored, so a line that is missing is no reason to warn.
-        let _warning = self.record(entry);
+        let _warning = self.record(author.entry(time, action, scope, ("", new)));
     }
 }
 

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, ErrorCode, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::audit::{Action, AuditEntry, MAX_AUDIT};
 use crate::config::{Setting, SettingsBook};
+use crate::history::{is_corrupt, rename_database};
 use crate::rules::{Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;
 
@@ -34,11 +35,14 @@ pub(crate) enum JournalError {
 
 impl Journal {
     /// Opens the database; creates it if it does not exist. A damaged one is set aside, with a line in the log.
-    pub(super) fn open(path: &Path, now: Timestamp) -> Result<Self, JournalError> {
+    ///
+    /// # Errors
+    /// The file was written by a newer version, or cannot be read or created.
+    pub(crate) fn open(path: &Path, now: Timestamp) -> Result<Self, JournalError> {
         let connection = match connect(path) {
-            Err(JournalError::Sqlite(error)) if is_damaged(&error) => {
+            Err(JournalError::Sqlite(error)) if is_corrupt(&error) => {
                 let aside = path.with_extension(format!("sqlite.corrupt-{}", now.as_ns() / 1_000_000_000));
-                std::fs::rename(path, &aside).map_err(JournalError::SetAside)?;
+                rename_database(path, &aside).map_err(JournalError::SetAside)?;
                 tracing::error!(
                     %error, aside = %aside.display(),
                     "the stored settings are damaged: they have been set aside, and the service starts without them"
@@ -164,10 +168,6 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
         _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check))
             .into()),
     }
-}
-
-fn is_damaged(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
 fn target_columns(target: &ScopeTarget) -> (&'static str, &str) {

@@ -15,7 +15,6 @@ mod explain;
 mod journal;
 mod settings;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use audit::Action;
@@ -29,6 +28,8 @@ pub(crate) use settings::Changed;
 use crate::config::Publisher;
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
+use crate::sanitize::sanitize_within;
+use crate::units::Timestamp;
 
 /// The operations of one process.
 #[derive(Debug)]
@@ -51,6 +52,22 @@ pub(crate) struct Author {
     pub(crate) reason: String,
 }
 
+impl Author {
+    /// A line for the audit log: the action, what it applies to, and the value before and after.
+    fn entry(&self, time: Timestamp, action: Action, scope: String, (old, new): (&str, &str)) -> AuditEntry {
+        AuditEntry {
+            time,
+            principal: self.principal.clone(),
+            action,
+            scope,
+            name: String::new(),
+            old: old.to_owned(),
+            new: new.to_owned(),
+            reason: self.reason.clone(),
+        }
+    }
+}
+
 impl Operations {
     /// The operations of what `publisher` puts in force in `limiter`. The audit log begins with what `journal` has.
     pub(crate) fn new(
@@ -62,7 +79,7 @@ impl Operations {
     ) -> Self {
         let audit = AuditLog::default();
         for entry in journal.iter().flat_map(Journal::audit) {
-            audit.restore(entry);
+            audit.record(entry);
         }
         Self { publisher, limiter, clock, audit, journal, read_only }
     }
@@ -97,14 +114,6 @@ impl Operations {
     }
 }
 
-/// Settings that were stored in a data directory, and their journal.
-///
-/// # Errors
-/// The file was written by a newer version, or cannot be read or created.
-pub(crate) fn open_journal(path: &Path, now: crate::units::Timestamp) -> Result<Journal, JournalError> {
-    Journal::open(path, now)
-}
-
 /// A scope as the audit log keeps it: 10,000 long paths must not fill the memory.
 fn cut(scope: String) -> String {
     match scope.get(..scope.floor_char_boundary(MAX_SCOPE_BYTES)) {
@@ -114,7 +123,7 @@ fn cut(scope: String) -> String {
 }
 
 fn sanitized(text: &str) -> String {
-    crate::sanitize::sanitize_within(MAX_SHOWN, text)
+    sanitize_within(MAX_SHOWN, text)
 }
 
 /// Logs a change that could not be stored, and words it for the operator.

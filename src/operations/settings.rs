@@ -1,10 +1,9 @@
 //! Changes to settings: in force, stored, and in the audit log.
 
-use super::{Action, AuditEntry, Operations};
-use crate::config::{EffectiveValue, MAX_REASON_BYTES, Setting, SettingChange, SettingError};
+use super::{Action, AuditEntry, Author, Operations};
+use crate::config::{EffectiveValue, Setting, SettingChange, SettingError, check_reason};
 use crate::rules::{Scope, SettingName};
-
-use super::Author;
+use crate::units::Timestamp;
 
 /// A setting that was set or removed.
 #[derive(Clone, Debug)]
@@ -51,9 +50,7 @@ impl Operations {
     /// Settings are read-only, or there is no such setting.
     pub(crate) fn unset(&self, scope: &Scope, name: SettingName, author: &Author) -> Result<Changed, SettingError> {
         self.writable()?;
-        if author.reason.len() > MAX_REASON_BYTES {
-            return Err(SettingError::Invalid(format!("a reason is at most {MAX_REASON_BYTES} bytes long")));
-        }
+        check_reason(&author.reason).map_err(SettingError::Invalid)?;
         let now = self.clock.now();
         let mut warning = None;
         let (setting, value) = self.publisher.unset(scope, name, |setting, value| {
@@ -90,21 +87,12 @@ impl Operations {
 }
 
 fn entry(
-    time: crate::units::Timestamp,
+    time: Timestamp,
     action: Action,
     author: &Author,
     scope: &Scope,
     name: SettingName,
-    (old, new): (&str, &str),
+    values: (&str, &str),
 ) -> AuditEntry {
-    AuditEntry {
-        time,
-        principal: author.principal.clone(),
-        action,
-        scope: scope.to_string(),
-        name: name.to_string(),
-        old: old.to_owned(),
-        new: new.to_owned(),
-        reason: author.reason.clone(),
-    }
+    AuditEntry { name: name.to_string(), ..author.entry(time, action, scope.to_string(), values) }
 }

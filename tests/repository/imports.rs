@@ -78,7 +78,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 28] = [
     // Counters over a restart.
     ("state", &["engine", "limiter", "store", "units"]),
     // What operators change; asked by the admin port.
-    ("operations", &["config", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
+    ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
     ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service"]),
     ("grpc", &["api", "runtime"]),
     ("service", &["api", "limiter", "rules", "runtime", "telemetry", "units"]),

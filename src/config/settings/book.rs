@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    EffectiveValue, MAX_LENGTH, MAX_REASON_BYTES, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource,
+    EffectiveValue, MAX_LENGTH, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource, check_reason,
 };
 use crate::rules::{Assignment, Entry, Overlay, RuleSet, Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;
@@ -55,7 +55,7 @@ impl SettingsBook {
         self.overlay = self.overlay_of(rules);
     }
 
-    /// Adds a setting, or replaces that of the same scope and name. Returns the setting and the one that it replaces.
+    /// Adds a setting, or replaces that of the same scope and name.
     ///
     /// # Errors
     /// The setting would have no effect on `rules`, or there are too many. Then nothing has changed.
@@ -64,11 +64,9 @@ impl SettingsBook {
         rules: &RuleSet,
         now: Timestamp,
         change: SettingChange,
-    ) -> Result<(Setting, Option<Setting>), SettingError> {
+    ) -> Result<Setting, SettingError> {
         let SettingChange { scope, name, value, length, principal, reason } = change;
-        if reason.len() > MAX_REASON_BYTES {
-            return Err(SettingError::Invalid(format!("a reason is at most {MAX_REASON_BYTES} bytes long")));
-        }
+        check_reason(&reason).map_err(SettingError::Invalid)?;
         if length.is_some_and(|length| length.is_zero() || length > MAX_LENGTH) {
             return Err(SettingError::Invalid("a setting is in force for 1 ns to 366 days".to_owned()));
         }
@@ -81,7 +79,7 @@ impl SettingsBook {
         self.insert(rules, Setting { scope, name, value, principal, set_at: now, reason, until })
     }
 
-    fn insert(&mut self, rules: &RuleSet, setting: Setting) -> Result<(Setting, Option<Setting>), SettingError> {
+    fn insert(&mut self, rules: &RuleSet, setting: Setting) -> Result<Setting, SettingError> {
         let key = (setting.scope.clone(), setting.name);
         let target = setting.scope.target.clone();
         let is_new = !self.by_target.get(&target).is_some_and(|same| same.contains_key(&key));
@@ -99,7 +97,7 @@ impl SettingsBook {
             return Err(SettingError::Invalid(why));
         }
         self.overlay = overlay;
-        Ok((setting, before.map(|before| before.setting)))
+        Ok(setting)
     }
 
     /// Adds a setting that was stored, whether or not it has an effect on the rules in force. False: beyond the bound it is not.
@@ -159,8 +157,7 @@ impl SettingsBook {
         scope: &Scope,
         name: SettingName,
     ) -> Result<EffectiveValue, SettingError> {
-        let probe = Assignment { scope: scope.clone(), name, value: "true".to_owned(), order: u64::MAX };
-        let configured = Overlay::configured(rules, &probe).map_err(SettingError::Invalid)?;
+        let configured = Overlay::configured(rules, scope, name).map_err(SettingError::Invalid)?;
         let found = match name {
             SettingName::Enabled => self.disabling(rules, scope),
             SettingName::ShadowMode => self.narrowest(rules, scope, name),

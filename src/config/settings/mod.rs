@@ -95,10 +95,22 @@ impl fmt::Display for ValueSource {
     }
 }
 
+/// Checks the reason of a change.
+///
+/// # Errors
+/// It is too long, in words.
+pub(crate) fn check_reason(reason: &str) -> Result<(), String> {
+    if reason.len() > MAX_REASON_BYTES {
+        Err(format!("a reason is at most {MAX_REASON_BYTES} bytes long"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Settings at the same time. With names of usual length they take some megabytes.
 pub(crate) const MAX_SETTINGS: usize = 10_000;
 /// The reason of a setting, in bytes: a sentence or a link.
-pub(crate) const MAX_REASON_BYTES: usize = 500;
+const MAX_REASON_BYTES: usize = 500;
 /// The longest time for which something can be set or banned.
 pub(crate) const MAX_LENGTH: Nanos = Nanos::from_secs(366 * 24 * 60 * 60);
 

@@ -195,6 +195,6 @@ fn there_are_at_most_ten_thousand() {
     };
     assert_eq!(book.set(&rules, second(2), more("one more")).unwrap_err(), SettingError::TooMany);
     // One of the known ones can still be changed.
-    assert_eq!(book.set(&rules, second(2), more("7")).unwrap().0.value, "2");
+    assert_eq!(book.set(&rules, second(2), more("7")).unwrap().value, "2");
     assert_eq!(book.list().count(), MAX_SETTINGS);
 }

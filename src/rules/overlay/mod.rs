@@ -29,6 +29,7 @@ pub use scope::{Assignment, Scope, ScopeTarget, SettingName};
 
 use super::nearest::nearest_of;
 use super::{Domain, Entry, Rule, RuleSet};
+use crate::sanitize::sanitize;
 
 /// The settings that apply to a configuration, by what they apply to. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -134,27 +135,28 @@ impl Overlay {
         inactive.find(|inactive| inactive.scope == *scope && inactive.name == name).map(|inactive| &*inactive.why)
     }
 
-    /// The value that the configuration has for what a setting names.
+    /// The value that the configuration has for a name in a scope.
     ///
     /// # Errors
     /// The scope does not fit the rules.
-    pub fn configured(rules: &RuleSet, named: &Assignment) -> Result<ConfiguredValue, String> {
-        let of_switch =
-            |name: SettingName| ConfiguredValue { value: (name == SettingName::Enabled).to_string(), origin: None };
-        match &named.scope.target {
-            ScopeTarget::Everything => Ok(of_switch(named.name)),
-            ScopeTarget::Domain(name) => match (rules.domain(name), named.name) {
-                (None, _) => Err(unknown("domain", name, rules.domains().map(|domain| &*domain.name))),
-                (Some(domain), _) if let Some(wrong) = unused_key(rules, domain, &named.scope.entries) => Err(wrong),
-                (Some(domain), SettingName::Enabled) => Ok(domain.configured_enabled()),
-                (Some(_), other) => Ok(of_switch(other)),
+    pub fn configured(rules: &RuleSet, scope: &Scope, name: SettingName) -> Result<ConfiguredValue, String> {
+        let switch = ConfiguredValue { value: (name == SettingName::Enabled).to_string(), origin: None };
+        match &scope.target {
+            ScopeTarget::Everything => Ok(switch),
+            ScopeTarget::Domain(domain) => match rules.domain(domain) {
+                None => Err(unknown("domain", domain, rules.domains().map(|domain| &*domain.name))),
+                Some(domain) => match unused_key(rules, domain, &scope.entries) {
+                    Some(wrong) => Err(wrong),
+                    None if name == SettingName::Enabled => Ok(domain.configured_enabled()),
+                    None => Ok(switch),
+                },
             },
             ScopeTarget::Rule(path) => match rules.rules().iter().find(|rule| rule.path == *path) {
                 None => Err(unknown("rule", path, rules.rules().iter().map(|rule| &*rule.path))),
                 Some(rule) => {
-                    apply::check_scope(rule, &named.scope)?;
-                    check_reachable(rules, rule, &named.scope.entries)?;
-                    rule.configured_value(named.name, named.scope.limit)
+                    apply::check_scope(rule, scope)?;
+                    check_reachable(rules, rule, &scope.entries)?;
+                    rule.configured_value(name, scope.limit)
                 }
             },
         }
@@ -217,8 +219,7 @@ pub(crate) fn check_reachable(rules: &RuleSet, rule: &Rule, entries: &[(String, 
     if found.iter().any(|applicable| applicable.rule.path == rule.path) {
         return Ok(());
     }
-    let shown: Vec<_> =
-        entries.iter().map(|(key, value)| crate::sanitize::sanitize(&format!("{key}={value}"))).collect();
+    let shown: Vec<_> = entries.iter().map(|(key, value)| sanitize(&format!("{key}={value}"))).collect();
     let shown = shown.join(", ");
     let other = found.iter().find(|applicable| applicable.rule.levels.len() == rule.levels.len());
     Err(match other {
@@ -234,7 +235,7 @@ pub(crate) fn check_reachable(rules: &RuleSet, rule: &Rule, entries: &[(String, 
 pub(crate) fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str>) -> String {
     let near = nearest_of(name, known, SUGGESTIONS);
     let shown = name.get(..name.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default();
-    let shown = crate::sanitize::sanitize(shown);
+    let shown = sanitize(shown);
     match &*near {
         [] => format!("there is no {what} '{shown}'"),
         near => format!("there is no {what} '{shown}'; the nearest: {}", near.join(", ")),
