@@ -119,13 +119,16 @@ pub fn read_requests_by(keys: Vec<String>, filter: &Filter) -> Result<Vec<String
 /// # Errors
 /// It is out of range.
 pub fn read_interval(interval: Option<Duration>) -> Result<Nanos, BadQuestion> {
-    let Some(Duration { seconds, nanos }) = interval else { return Ok(DEFAULT_INTERVAL) };
-    // Not prost's conversion, which overflows for the smallest number of seconds.
-    let (Ok(seconds), Ok(nanos)) = (u64::try_from(seconds), u64::try_from(nanos)) else {
-        return Err(BadQuestion::Interval);
-    };
-    let length = Nanos::from_secs(seconds).plus(Nanos::from_ns(nanos));
+    let Some(interval) = interval else { return Ok(DEFAULT_INTERVAL) };
+    let length = read_length(interval).ok_or(BadQuestion::Interval)?;
     if (LEAST_INTERVAL..=MOST_INTERVAL).contains(&length) { Ok(length) } else { Err(BadQuestion::Interval) }
+}
+
+/// Reads a length of time; `None` if it is negative.
+pub fn read_length(length: Duration) -> Option<Nanos> {
+    // Not prost's conversion, which overflows for the smallest number of seconds.
+    let (seconds, nanos) = (u64::try_from(length.seconds).ok()?, u64::try_from(length.nanos).ok()?);
+    Some(Nanos::from_secs(seconds).plus(Nanos::from_ns(nanos)))
 }
 
 /// An encoded `UsageReport`: the fields of one observer, and the sums, which observers with the same scope share.
@@ -332,7 +335,8 @@ fn request_total(key: &EntryKey, totals: &Totals) -> v1::RequestUsage {
     }
 }
 
-fn entries(entries: &[(String, String)]) -> Vec<v1::Entry> {
+/// Entries as messages.
+pub fn entries(entries: &[(String, String)]) -> Vec<v1::Entry> {
     entries.iter().map(|(key, value)| v1::Entry { key: key.clone(), value: value.clone() }).collect()
 }
 

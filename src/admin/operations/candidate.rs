@@ -4,10 +4,9 @@ use std::collections::HashSet;
 
 use tonic::Status;
 
-use super::messages::entries;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::candidate_status::State;
-use crate::api::usage::time;
+use crate::api::usage::{entries, time};
 use crate::config::{CandidateRules, CandidateState};
 use crate::limiter::Comparison;
 use crate::operations::{Author, CandidateFailure, CandidateReport, Operations};
@@ -125,7 +124,7 @@ fn compared(comparison: Comparison, in_force: &HashSet<&str>, in_candidate: &Has
     });
     let counters = comparison.counters.into_iter().map(|((rule, pairs), difference)| proto::CandidateCounter {
         rule,
-        entries: entries(pairs),
+        entries: entries(&pairs),
         only_in_force: difference.only_in_force,
         only_candidate: difference.only_candidate,
     });

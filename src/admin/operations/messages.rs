@@ -4,7 +4,7 @@ use prost_types::Duration;
 use tonic::Status;
 
 use crate::api::proto::tidegate::v1 as proto;
-use crate::api::usage::{length, time};
+use crate::api::usage::{self, entries, length, time};
 use crate::limiter::CounterView;
 use crate::units::Nanos;
 
@@ -40,20 +40,14 @@ fn read_at_most(most: usize, entries: Vec<proto::Entry>) -> Result<Vec<(String, 
 /// It is negative, or too long to be represented.
 pub(super) fn read_length(length: Duration, what: &str) -> Result<Nanos, Status> {
     let wrong = || Status::invalid_argument(format!("{what}: must be a length of time, not negative"));
-    let seconds = u64::try_from(length.seconds).map_err(|_| wrong())?;
-    let nanos = u64::try_from(length.nanos).map_err(|_| wrong())?;
-    Ok(Nanos::from_secs(seconds).plus(Nanos::from_ns(nanos)))
-}
-
-pub(super) fn entries(entries: Vec<(String, String)>) -> Vec<proto::Entry> {
-    entries.into_iter().map(|(key, value)| proto::Entry { key, value }).collect()
+    usage::read_length(length).ok_or_else(wrong)
 }
 
 pub(super) fn counter(view: CounterView) -> proto::Counter {
     proto::Counter {
         domain: view.domain,
         rule: view.rule,
-        entries: entries(view.entries),
+        entries: entries(&view.entries),
         limit_place: u32::try_from(view.place).unwrap_or(u32::MAX),
         used: view.used,
         limit: view.limit.unwrap_or(0),

@@ -2,9 +2,9 @@
 
 use tonic::Status;
 
-use super::messages::{entries, read_entries, read_length};
+use super::messages::{read_entries, read_length};
 use crate::api::proto::tidegate::v1 as proto;
-use crate::api::usage::time;
+use crate::api::usage::{entries, time};
 use crate::config::{Setting, SettingChange, SettingError, SettingsBook, ValueSource};
 use crate::operations::{AuditEntry, Author, Changed, Operations};
 use crate::rules::{Scope, ScopeTarget, SettingName};
@@ -85,12 +85,8 @@ pub(super) fn write(book: &SettingsBook, setting: &Setting) -> proto::Setting {
         ScopeTarget::Domain(name) => (String::new(), name.clone()),
         ScopeTarget::Rule(path) => (path.clone(), String::new()),
     };
-    let scope = proto::SettingScope {
-        rule,
-        domain,
-        entries: entries(setting.scope.entries.clone()),
-        limit: setting.scope.limit,
-    };
+    let scope =
+        proto::SettingScope { rule, domain, entries: entries(&setting.scope.entries), limit: setting.scope.limit };
     proto::Setting {
         scope: Some(scope),
         name: setting.name.to_string(),
