@@ -141,9 +141,8 @@ fn describe(set: &Rule, configured: &Rule) -> Vec<LimitDescription> {
         known.iter().zip(&configured.limits).map(|(limit, at)| ((limit.kind, limit.ordinal), at.place)).collect();
     let describe = |limit: &RuleLimit| {
         let kind = LimitKind::from(&limit.limit);
-        let ordinals = 1..=u32::MAX;
         let is_free = |ordinal: &u32| taken.get(&(kind, *ordinal)).is_none_or(|place| *place == limit.place);
-        let ordinal = ordinals.clone().find(is_free).unwrap_or(u32::MAX);
+        let ordinal = (1..=u32::MAX).find(is_free).unwrap_or(u32::MAX);
         taken.insert((kind, ordinal), limit.place);
         LimitDescription { rule: Arc::clone(&description), kind, ordinal }
     };

@@ -85,10 +85,16 @@ impl LimitIds {
         ids.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// The ids of limits in addition to those of the last configuration.
+    /// The ids of limits in addition to those of the last configuration. Cost: a hash of each; and a copy of the table, if one of
+    /// them is new since then.
     pub fn add(&self, limits: &[LimitDescription]) -> Vec<LimitId> {
         let _assigning = self.assigning.lock();
-        let mut table = LimitTable::clone(&self.table.load());
+        let table = self.table.load();
+        let known = |limit: &LimitDescription| table.current_id(limit.fingerprint());
+        if let Some(ids) = limits.iter().map(known).collect() {
+            return ids;
+        }
+        let mut table = LimitTable::clone(&table);
         let ids = limits.iter().map(|limit| table.add(limit.digest(), limit)).collect();
         self.table.store(Arc::new(table));
         ids
@@ -126,6 +132,11 @@ impl LimitTable {
     /// The id of the limit with this fingerprint, if a configuration contained it.
     pub fn id(&self, fingerprint: Fingerprint) -> Option<LimitId> {
         self.by_fingerprint.get(&fingerprint).copied()
+    }
+
+    /// The id of a limit that the last load contained, or that has been added since.
+    fn current_id(&self, fingerprint: Fingerprint) -> Option<LimitId> {
+        self.id(fingerprint).filter(|id| self.by_id.get(id).is_some_and(|known| known.last_load == self.loads))
     }
 
     fn add(&mut self, digest: Digest, limit: &LimitDescription) -> LimitId {

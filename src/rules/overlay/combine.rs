@@ -86,16 +86,20 @@ fn union(one: &Entries, other: &Entries) -> Option<Entries> {
         return None;
     }
     let value = |key: &str| one.iter().find(|(known, _)| known == key).map(|(_, value)| value);
-    let mut union = one.clone();
-    for (key, wanted) in other {
-        match value(key) {
-            Some(found) if found == wanted => {}
+    let mut more = Vec::new();
+    for entry in other {
+        match value(&entry.0) {
+            Some(found) if *found == entry.1 => {}
             Some(_) => return None,
-            None => union.push((key.clone(), wanted.clone())),
+            None => more.push(entry),
         }
     }
+    if more.is_empty() || more.len() + one.len() == other.len() {
+        return None;
+    }
+    let mut union: Entries = one.iter().chain(more).cloned().collect();
     union.sort_unstable();
-    (union.len() > one.len() && union.len() > other.len()).then_some(union)
+    Some(union)
 }
 
 /// Cases of one rule: as many as there may be settings.
