@@ -85,8 +85,8 @@ pub(super) struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Begins to read. Returns the instant at which the file was written, in nanoseconds.
-    pub(super) fn begin(mut input: R) -> Result<(Self, u64), FormatError> {
+    /// Begins to read.
+    pub(super) fn begin(mut input: R) -> Result<Self, FormatError> {
         let mut head = [0; 24];
         read(&mut input, &mut head)?;
         let (begin, sum) = head.split_at(20);
@@ -97,9 +97,7 @@ impl<R: Read> Reader<R> {
             return Err(FormatError::Damaged);
         }
         match number(&head, 8) {
-            VERSION => {
-                Ok((Self { input, records: 0 }, u64::from(number(&head, 12)) | u64::from(number(&head, 16)) << 32))
-            }
+            VERSION => Ok(Self { input, records: 0 }),
             other => Err(FormatError::Later(other)),
         }
     }

@@ -35,7 +35,7 @@ pub(super) fn restore(path: &Path, limiter: &Limiter, now: Timestamp) -> Restore
 }
 
 fn read(file: File, limiter: &Limiter, now: Timestamp, restored: &mut Restored) -> Result<(), FormatError> {
-    let (mut reader, _written_at) = Reader::begin(BufReader::with_capacity(1 << 20, file))?;
+    let mut reader = Reader::begin(BufReader::with_capacity(1 << 20, file))?;
     let limits = limiter.limits();
     while let Some((block, count)) = reader.block()? {
         let mut records = &block[..];
