@@ -50,14 +50,15 @@ fn rlconfig(limiter: &Limiter) -> String {
     let process = view.as_ref().is_some_and(View::in_global_shadow);
     let mut text = String::new();
     let Some(plan) = view.as_ref().and_then(View::plan) else { return text };
-    for RuleInForce { configured, rule, domain_enabled, shadow_mode } in plan.rules_in_force() {
+    for RuleInForce { configured, rule, domain_enabled, shadow_mode, shadow_is_set } in plan.rules_in_force() {
         let overlay = plan.overlay().and_then(|overlay| overlay.rule(configured.index));
-        let off = Off { domain: !domain_enabled, process };
+        let off = Off { domain: !domain_enabled, process: process && !shadow_is_set };
         let is_set = overlay.is_some_and(|overlay| overlay.whole().has_settings());
         let line = Line { rule, shadow_mode, off, entries: &[], is_set };
         line.write(&mut text);
         for case in overlay.map(|overlay| overlay.cases()).unwrap_or_default() {
             let shadow_mode = case.shadow_mode.unwrap_or(shadow_mode);
+            let off = Off { process: off.process && case.shadow_mode.is_none(), ..off };
             Line { rule: &case.rule, shadow_mode, off, entries: &case.entries, is_set: true }.write(&mut text);
         }
     }

@@ -148,7 +148,7 @@ impl LimitsInForce {
     /// Those of a plan. Cost: linear in the number of rules.
     pub fn of(plan: &Plan) -> Self {
         let limits = |in_force: RuleInForce<'_>| {
-            let RuleInForce { rule, configured, domain_enabled, shadow_mode } = in_force;
+            let RuleInForce { rule, configured, domain_enabled, shadow_mode, .. } = in_force;
             let limit = |limit: &RuleLimit| v1::LimitInForce {
                 requests_per_unit: limit.requests_per_unit,
                 period: Some(length(limit.period.length)),

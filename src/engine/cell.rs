@@ -56,6 +56,11 @@ impl Cell {
         self.state == Self::OPERATOR_BAN
     }
 
+    /// The end of a ban by an operator, if this is one.
+    pub fn operator_ban_end(self) -> Option<Timestamp> {
+        self.is_operator_ban().then_some(self.fresh_at)
+    }
+
     /// Whether a ban runs at `now`.
     pub fn is_banned(self, now: Timestamp) -> bool {
         self.is_ban() && !self.is_fresh(now)

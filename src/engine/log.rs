@@ -76,6 +76,11 @@ impl Log {
         self.entries.capacity() * size_of::<(Timestamp, u32)>()
     }
 
+    /// The end of a ban by an operator, if there is one.
+    pub fn operator_ban_end(&self) -> Option<Timestamp> {
+        self.banned_until.filter(|_| self.by_operator)
+    }
+
     /// A ban until `until` by an operator: whatever the limit is, each check is denied until then.
     pub fn operator_ban(until: Timestamp) -> Self {
         Self { banned_until: Some(until), by_operator: true, ..Self::FRESH }

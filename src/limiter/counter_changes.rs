@@ -13,6 +13,7 @@ impl Limiter {
     ///
     /// Cost: a pass over all counters, unless the entries name one counter.
     pub fn reset_counters(&self, now: Timestamp, path: &str, entries: &[(String, String)], only_banned: bool) -> u64 {
+        let _changing = self.changing.lock();
         let Some(view) = self.view() else { return 0 };
         let Some(plan) = view.plan() else { return 0 };
         let reset = |kind: LimitKind, key: &[u8]| {
@@ -49,6 +50,7 @@ impl Limiter {
     /// # Errors
     /// The entries do not name one counter, or there is no capacity for it; in words.
     pub fn ban_counter(&self, path: &str, entries: &[(String, String)], until: Timestamp) -> Result<(), String> {
+        let _changing = self.changing.lock();
         let view = self.view().ok_or("no configuration is in force")?;
         let plan = view.plan().ok_or("no configuration is in force")?;
         let rules = plan.rules().rules().iter().filter(|rule| rule.path == path);

@@ -131,7 +131,7 @@ impl Lister<'_> {
                 let rule = limit.in_force.rule;
                 let name = (rule.domain.clone(), rule.path.clone());
                 let in_force = limit.in_force;
-                let is_on = in_force.enabled && limit.limit.enabled && !in_force.shadow_mode;
+                let is_on = in_force.enabled && limit.limit.enabled && !in_force.shadow_mode();
                 let seen = view(name, &key, Some(limit.limit), &limit.limit.limit, state, self.now, limit.is_set);
                 CounterView { denied: seen.denied && is_on, ..seen }
             }

@@ -82,23 +82,16 @@ fn conclude<'v>(
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {
         decision.statuses.push(status(evaluation, resolved, outcomes));
     }
-    decision.governing = decision.find_governing();
-    // In global shadow mode each descriptor was charged on its own.
-    let admitted = admitted.filter(|_| !evaluation.in_global_shadow());
-    let code = match admitted {
-        Some(true) => Code::Ok,
-        Some(false) => Code::OverLimit,
-        None => Code::overall(&decision.statuses),
-    };
-    decision.code = code;
-    if code == Code::OverLimit && evaluation.in_global_shadow() {
-        usage.count_global_shadow();
-        decision.code = Code::Ok;
+    if settings.shadow_mode {
+        conclude_in_shadow(evaluation, resolved, &mut decision, admitted);
+    } else {
+        decision.code = code(&decision.statuses, admitted);
     }
+    decision.governing = decision.find_governing();
     if settings.counts_usage {
         record::count(evaluation, resolved, keys, outcomes, admitted == Some(false));
         if decision.statuses.iter().any(|status| status.denied.is_some()) && usage.denials().is_watched() {
-            denial::report(evaluation, resolved, outcomes, &decision, code);
+            denial::report(evaluation, resolved, outcomes, &decision);
         }
         requests::count(evaluation, decision.code);
     }
@@ -106,6 +99,38 @@ fn conclude<'v>(
         (decision.delay, decision.advice) = delays(resolved, outcomes);
     }
     decision
+}
+
+/// The code of a check while the process is in shadow mode. Descriptors for which a setting says otherwise can deny it.
+///
+/// The statuses of a check that is admitted say who is over a limit, as in envoyproxy/ratelimit; those of a denied one, who denies it.
+fn conclude_in_shadow(
+    evaluation: Evaluation<'_, '_, '_>,
+    resolved: &[Resolved<'_>],
+    decision: &mut Decision<'_>,
+    admitted: Option<bool>,
+) {
+    let mut statuses = decision.statuses.clone();
+    for (status, resolved) in statuses.iter_mut().zip(resolved) {
+        if evaluation.in_process_shadow(resolved) {
+            status.code = Code::Ok;
+        }
+    }
+    decision.code = code(&statuses, admitted);
+    if decision.code == Code::OverLimit {
+        decision.statuses = statuses;
+    } else if Code::overall(&decision.statuses) == Code::OverLimit {
+        evaluation.usage.count_global_shadow();
+    }
+}
+
+/// The code of a check; `admitted` is the result if all descriptors were charged in one step.
+fn code(statuses: &[Status<'_>], admitted: Option<bool>) -> Code {
+    match admitted {
+        Some(true) => Code::Ok,
+        Some(false) => Code::OverLimit,
+        None => Code::overall(statuses),
+    }
 }
 
 /// The delays of an admitted check: the longest one of its reply, and the longest one that is only advised.
@@ -135,9 +160,8 @@ fn status<'v>(evaluation: Evaluation<'v, '_, '_>, resolved: &Resolved<'v>, outco
         Verdict::Denied(reason) => Some(reason),
         Verdict::Admitted { .. } => None,
     };
-    let shadow = resolved.in_force().is_some_and(|in_force| in_force.shadow_mode);
     Status {
-        code: if denied.is_some() && !shadow { Code::OverLimit } else { Code::Ok },
+        code: if denied.is_some() && !resolved.shadow_mode() { Code::OverLimit } else { Code::Ok },
         rule,
         limit: Some(limited.current()),
         unlimited: false,

@@ -8,25 +8,27 @@ use crate::engine::{Outcome, Reason, Verdict};
 use crate::usage::{Denial, DeniedDescriptor, DeniedLimit, RuleName};
 
 /// Offers the check to listeners if it was denied, or admitted only because of shadow mode.
-///
-/// `code` is the code before global shadow mode.
 #[cold]
 pub(super) fn report<'v>(
     evaluation: Evaluation<'v, '_, '_>,
     resolved: &[Resolved<'v>],
     outcomes: &[Outcomes],
     decision: &Decision<'v>,
-    code: Code,
 ) {
     let concluded = Concluded { evaluation, resolved, outcomes, decision };
+    // The code before the shadow mode of the process.
+    let stated = match decision.code {
+        Code::OverLimit => Code::OverLimit,
+        Code::Ok => Code::overall(&decision.statuses),
+    };
     // Undoes the shadow mode of rules, which the statuses include.
     let unmasked = || decision.statuses.iter().map(unmasked).collect::<Vec<_>>();
-    if code == Code::OverLimit || Code::overall(&unmasked()) == Code::OverLimit {
-        let denies = |status: &Status<'_>| match code {
+    if stated == Code::OverLimit || Code::overall(&unmasked()) == Code::OverLimit {
+        let denies = |status: &Status<'_>| match stated {
             Code::OverLimit => status.code == Code::OverLimit,
             Code::Ok => status.denied.is_some(),
         };
-        let shadow = code == Code::Ok || evaluation.in_global_shadow();
+        let shadow = decision.code == Code::Ok;
         evaluation.usage.denials().offer(|| concluded.denial(denies, shadow));
     }
 }

@@ -30,14 +30,14 @@ impl Evaluation<'_, '_, '_> {
         if descriptor.refund { Op::Refund(hits) } else { Op::Charge(hits) }
     }
 
-    /// Whether nothing is denied at all, because the process is in shadow mode.
-    pub(super) fn in_global_shadow(&self) -> bool {
-        self.settings.shadow_mode && !self.plan.sets_shadow_mode()
+    /// Whether the descriptor denies nothing because the process is in shadow mode, and no setting says otherwise.
+    pub(super) fn in_process_shadow(&self, resolved: &Resolved<'_>) -> bool {
+        self.settings.shadow_mode && resolved.shadow_setting().is_none()
     }
 
     /// Whether the descriptor denies nothing.
     pub(super) fn is_shadow(&self, resolved: &Resolved<'_>) -> bool {
-        self.in_global_shadow() || matches!(resolved, Resolved::Rule(in_force, _) if in_force.shadow_mode)
+        self.in_process_shadow(resolved) || resolved.shadow_mode()
     }
 
     /// Whether the descriptor is a quota, which denies the check only together with the others. Unlimited ones never are: they

@@ -73,7 +73,8 @@ impl View<'_> {
                 Explained { explanation, rule, limits, enabled: domain.enabled, shadow_mode: false, over_limit: false };
             return Some(explained);
         };
-        let InForce { rule, attached, enabled, shadow_mode } = in_force;
+        let InForce { rule, attached, enabled, shadow_setting } = in_force;
+        let shadow_mode = in_force.shadow_mode();
         let is_set = !std::ptr::eq(rule, configured);
         let explain = |(limit, limit_id): (&RuleLimit, LimitId)| {
             let mut keys = CounterKeys::default();
@@ -85,7 +86,8 @@ impl View<'_> {
         let numbered = rule.limits.iter().zip(attached.limit_ids.iter().copied());
         let limits: Vec<ExplainedLimit> = numbered.map(explain).collect();
         let denies = limits.iter().any(|limit| limit.enabled && !limit.admits);
-        let over_limit = denies && enabled && !shadow_mode && !self.in_global_shadow();
+        let in_process_shadow = self.limiter.settings.shadow_mode && shadow_setting.is_none();
+        let over_limit = denies && enabled && !shadow_mode && !in_process_shadow;
         Some(Explained { explanation, rule: Some(rule), limits, enabled, shadow_mode, over_limit })
     }
 
@@ -103,7 +105,8 @@ impl View<'_> {
         for applicable in domain.applicable(plan.rules().rules(), known) {
             let entries: Vec<_> = applicable.levels.iter().filter_map(LevelFor::entry).collect();
             let Some(in_force) = plan.in_force(domain, applicable.rule, &entries) else { continue };
-            let InForce { rule, enabled, shadow_mode, .. } = in_force;
+            let InForce { rule, enabled, .. } = in_force;
+            let shadow_mode = in_force.shadow_mode();
             let one = |limit: Option<&'v RuleLimit>| ApplicableLimit {
                 rule,
                 levels: applicable.levels.clone(),

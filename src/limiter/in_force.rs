@@ -17,8 +17,24 @@ pub(super) struct InForce<'v> {
     pub(super) attached: &'v Attached,
     /// False: its domain, or everything, is switched off.
     pub(super) enabled: bool,
-    /// What is over its limits is admitted.
-    pub(super) shadow_mode: bool,
+    /// What the narrowest setting says about shadow mode; `None`: there is none, so the rule and the process say it.
+    pub(super) shadow_setting: Option<bool>,
+}
+
+impl InForce<'_> {
+    /// Whether what is over its limits is admitted, apart from the shadow mode of the process.
+    pub(super) fn shadow_mode(&self) -> bool {
+        self.shadow_setting.unwrap_or(self.rule.shadow_mode)
+    }
+}
+
+/// A rule as it is in force for checks with certain entries.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case<'v> {
+    /// The entries; none for all checks.
+    pub(super) entries: &'v [(String, String)],
+    /// The rule with the values of settings.
+    pub(super) rule: &'v Rule,
 }
 
 /// What a rule needs in addition to its configuration.

@@ -26,17 +26,18 @@ mod keys;
 mod outcome;
 mod overlay;
 mod plan;
-mod rates;
 mod record;
 mod requests;
 mod resolve;
 mod series_key;
 mod settings;
+mod transition;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
+use parking_lot::Mutex;
 
 pub use candidate::{Candidate, Comparison, CounterDifference, CounterName, RuleDifference};
 pub use check::{Check, Descriptor, Override};
@@ -47,6 +48,7 @@ pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::{Plan, RuleInForce};
 pub use settings::Settings;
+use transition::Transition;
 
 use crate::rules::{Lifted, Overlay, RuleSet};
 use crate::store::{LimitIds, LimitTable, Memory};
@@ -60,6 +62,8 @@ pub struct Limiter {
     plan: ArcSwapOption<Plan>,
     candidate: ArcSwapOption<Candidate>,
     generation: AtomicU64,
+    /// Locked while the plan changes, or counters by an operator: each change is made under one plan.
+    changing: Mutex<()>,
     limit_ids: LimitIds,
     store: Memory,
     usage: Usage,
@@ -73,6 +77,7 @@ impl Limiter {
             plan: ArcSwapOption::empty(),
             candidate: ArcSwapOption::empty(),
             generation: AtomicU64::new(0),
+            changing: Mutex::new(()),
             limit_ids: LimitIds::default(),
             store: Memory::new(settings.counter_budget_bytes, settings.when_full),
             usage: Usage::new(settings.workers, settings.usage_series),
@@ -82,7 +87,8 @@ impl Limiter {
 
     /// Replaces the configuration atomically, without settings; counters are kept.
     ///
-    /// Cost: linear in the number of rules; and a pass over all counters, if the rate of a token bucket changes.
+    /// Cost: linear in the number of rules; and a pass over all counters, if the rate of a token bucket or the period of a limit
+    /// changes.
     pub fn replace_rules(&self, now: Timestamp, rules: RuleSet) {
         self.put_in_force(now, Arc::new(rules), &Overlay::default());
     }
@@ -90,15 +96,20 @@ impl Limiter {
     /// Replaces the rules and the settings over them atomically; counters are kept. One caller at a time.
     ///
     /// Cost: linear in the number of rules, unless they are those in force: then in the number of changed settings. And a pass
-    /// over all counters, if the rate of a token bucket changes.
+    /// over all counters, if the rate of a token bucket or the period of a limit changes.
     pub fn put_in_force(&self, now: Timestamp, rules: Arc<RuleSet>, overlay: &Overlay) {
+        let _changing = self.changing.lock();
         let before = self.plan.load_full();
         let plan = Plan::new(rules, overlay, before.as_deref(), &self.limit_ids, &self.store, &self.usage);
         let plan = Arc::new(plan);
+        let transition = before.as_deref().map(|before| Transition::new(before, &plan));
+        let limits = self.limits();
+        let former = transition.as_ref().map(|transition| transition.copy_bans(&self.store, now, &limits));
         self.plan.store(Some(Arc::clone(&plan)));
         self.generation.fetch_add(1, Ordering::Relaxed);
-        if let Some(before) = before {
-            rates::bring_up_to_date(&self.store, now, &self.limits(), &before, &plan);
+        former.iter().flatten().for_each(|ban| ban.lift(&self.store, now));
+        if let Some(transition) = transition {
+            transition.bring_up_to_date(&self.store, now, &limits);
         }
     }
 

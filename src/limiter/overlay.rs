@@ -70,7 +70,7 @@ impl PlanOverlay {
             (in_force.rule, in_force.attached, shadow_mode) = (&case.rule, attached, case.shadow_mode);
         }
         in_force.enabled = switches.enabled.unwrap_or(configured.enabled);
-        in_force.shadow_mode = shadow_mode.or(switches.shadow_mode).unwrap_or(configured.shadow_mode);
+        in_force.shadow_setting = shadow_mode.or(switches.shadow_mode);
         in_force
     }
 
@@ -79,15 +79,6 @@ impl PlanOverlay {
         let set = self.overlay.rules().filter_map(|(index, _)| Some((index, self.rules.get(index)?.as_ref()?)));
         let mut places = set.flat_map(|(index, overlay)| overlay.places.iter().map(move |place| (index, *place)));
         places.find(|(_, (known, _))| *known == limit_id).map(|(index, (_, place))| (index, place))
-    }
-
-    /// Every rule with values of settings.
-    pub(super) fn rules(&self) -> impl Iterator<Item = (&Rule, &Attached)> {
-        self.rules.iter().flatten().flat_map(|overlay| {
-            let cases = overlay.source.cases().iter().zip(&overlay.cases);
-            let cases = cases.map(|(case, attached)| (&case.rule, attached));
-            std::iter::once((&overlay.source.whole().rule, &overlay.whole)).chain(cases)
-        })
     }
 }
 

@@ -1,15 +1,13 @@
 //! What is in force: every rule with the ids of its limits and its statistics, and the settings over them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use super::in_force::{Attached, InForce};
+use super::in_force::{Attached, Case, InForce};
 use super::keys::{self, DecodedKey};
 use super::overlay::PlanOverlay;
-use crate::engine::Algorithm;
-use crate::rules::{Domain, Entry, Level, Lifted, Overlay, Rule, RuleLimit, RuleSet};
-use crate::store::{LimitId, LimitIds, Memory, RuleDescription};
-use crate::units::Nanos;
+use crate::rules::{Domain, Entry, Level, Lifted, Overlay, Rule, RuleLimit, RuleSet, Switches};
+use crate::store::{Fingerprint, LimitId, LimitIds, Memory, RuleDescription};
 use crate::usage::{KeyUsage, Labels, RuleUsage, Usage};
 
 /// What is in force: a configuration prepared for decisions, and the settings over it.
@@ -43,8 +41,10 @@ pub struct RuleInForce<'p> {
     pub rule: &'p Rule,
     /// False: its domain, or everything, is switched off.
     pub domain_enabled: bool,
-    /// What is over its limits is admitted.
+    /// What is over its limits is admitted, apart from the shadow mode of the process.
     pub shadow_mode: bool,
+    /// A setting says so, which is in force in place of the process's.
+    pub shadow_is_set: bool,
 }
 
 /// The limit that is in force for a counter.
@@ -122,8 +122,14 @@ impl Plan {
     pub fn rules_in_force(&self) -> impl Iterator<Item = RuleInForce<'_>> {
         self.rules().rules().iter().filter_map(|configured| {
             let domain = self.domain(&configured.domain)?;
-            let InForce { rule, enabled, shadow_mode, .. } = self.in_force(domain, configured, &[])?;
-            Some(RuleInForce { configured, rule, domain_enabled: enabled, shadow_mode })
+            let in_force = self.in_force(domain, configured, &[])?;
+            Some(RuleInForce {
+                configured,
+                rule: in_force.rule,
+                domain_enabled: in_force.enabled,
+                shadow_mode: in_force.shadow_mode(),
+                shadow_is_set: in_force.shadow_setting.is_some(),
+            })
         })
     }
 
@@ -148,16 +154,16 @@ impl Plan {
         entries: &[Entry<'_>],
     ) -> Option<InForce<'v>> {
         let attached = self.prepared.attached.get(rule.index)?;
-        let configured = InForce { rule, attached, enabled: domain.enabled, shadow_mode: rule.shadow_mode };
+        let configured = InForce { rule, attached, enabled: domain.enabled, shadow_setting: None };
         Some(match &self.overlay {
             None => configured,
             Some(overlay) => overlay.in_force(domain, configured, entries),
         })
     }
 
-    /// Whether a setting switches everything off for a descriptor with these entries, request overrides included.
-    pub(super) fn is_lifted(&self, domain: &Domain, entries: &[Entry<'_>]) -> bool {
-        self.overlay.as_ref().is_some_and(|overlay| overlay.overlay().switches(domain, entries).enabled == Some(false))
+    /// What settings of the domain and of everything say about a descriptor with these entries, request overrides included.
+    pub(super) fn switches(&self, domain: &Domain, entries: &[Entry<'_>]) -> Switches {
+        self.overlay.as_ref().map_or_else(Switches::default, |overlay| overlay.overlay().switches(domain, entries))
     }
 
     /// Whether `shadow_mode` of everything is set, which is in force in place of the process's.
@@ -184,13 +190,35 @@ impl Plan {
         Some(CounterLimit { in_force, limit, is_set: !std::ptr::eq(in_force.rule, rule) })
     }
 
-    /// Every token bucket that is in force for some check, with its id and its rate.
-    pub(super) fn bucket_rates(&self) -> HashSet<(LimitId, u32, Nanos)> {
-        let configured = self.prepared.rules.rules().iter().zip(&self.prepared.attached);
-        let set = self.overlay.iter().flat_map(PlanOverlay::rules);
-        let limits = configured.chain(set).flat_map(|(rule, attached)| attached.limit_ids.iter().zip(&rule.limits));
-        let buckets = limits.filter(|(_, limit)| matches!(limit.limit.algorithm, Algorithm::TokenBucket { .. }));
-        buckets.map(|(limit_id, limit)| (*limit_id, limit.limit.max, limit.limit.window)).collect()
+    /// The rule as it is in force for a descriptor with these entries; `None`: it is not one of this plan.
+    pub(super) fn in_force_for<'v>(&'v self, rule: &'v Rule, entries: &[Entry<'_>]) -> Option<InForce<'v>> {
+        self.in_force(self.domain(&rule.domain)?, rule, entries)
+    }
+
+    /// What is in force for a rule: for all checks, and for those with certain entries.
+    pub(super) fn cases<'v>(&'v self, rule: &'v Rule) -> Vec<Case<'v>> {
+        let set = self.overlay.as_ref().and_then(|overlay| overlay.overlay().rule(rule.index));
+        let whole = set.map_or(rule, |set| &set.whole().rule);
+        let narrow = set.map(|set| set.cases()).unwrap_or_default();
+        let narrow = narrow.iter().map(|case| Case { entries: &case.entries, rule: &case.rule });
+        std::iter::once(Case { entries: &[], rule: whole }).chain(narrow).collect()
+    }
+
+    /// Whether both plans were prepared from the same rules.
+    pub(super) fn has_rules_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.prepared, &other.prepared)
+    }
+
+    /// Whether both plans, of the same rules, have the same settings for a rule.
+    pub(super) fn has_settings_of(&self, other: &Self, rule: &Rule) -> bool {
+        let set =
+            |plan: &Self| plan.overlay.as_ref().and_then(|overlay| overlay.overlay().rule(rule.index)).map(Arc::as_ptr);
+        set(self) == set(other)
+    }
+
+    /// The fingerprint of a rule of this plan.
+    pub(super) fn fingerprint(&self, rule: &Rule) -> Option<Fingerprint> {
+        self.prepared.attached.get(rule.index).map(|attached| attached.fingerprint)
     }
 }
 

@@ -71,31 +71,30 @@ struct Recorder<'s, 'v, 'c> {
 impl Recorder<'_, '_, '_> {
     fn count(self, resolved: &Resolved<'_>, series: Series) {
         let Self { evaluation: Evaluation { check, plan, usage, worker, .. }, descriptor, .. } = self;
-        let own = usage.slot(series);
+        let (own, shadow) = (usage.slot(series), resolved.shadow_mode());
         match resolved {
             Resolved::Nothing => usage.count_unmatched(worker, 1),
-            Resolved::Override(_) => {
+            Resolved::Override(..) => {
                 let shown = usage.for_values(&override_labels(&check.domain, descriptor));
-                self.count_in(&shown.counts, None, None);
+                self.count_in(&shown.counts, shadow, None);
                 if let Some(overrides) = plan.overrides(&check.domain) {
-                    self.count_in(&overrides.counts, None, own);
+                    self.count_in(&overrides.counts, shadow, own);
                 }
             }
             Resolved::Free(in_force) | Resolved::Rule(in_force, _) => {
                 let InForce { rule, attached, .. } = in_force;
                 if attached.metrics_by_value {
                     let shown = usage.for_values(&value_labels(rule, &descriptor.entries));
-                    self.count_in(&shown.counts, Some(in_force), None);
+                    self.count_in(&shown.counts, shadow, None);
                 }
-                self.count_in(&attached.usage.counts, Some(in_force), own);
+                self.count_in(&attached.usage.counts, shadow, own);
             }
         }
     }
 
-    fn count_in(self, counts: &Counts, in_force: Option<&InForce<'_>>, slot: Option<&Slot>) {
+    fn count_in(self, counts: &Counts, shadow: bool, slot: Option<&Slot>) {
         let Self { evaluation: Evaluation { check, worker, now, .. }, descriptor, governing } = self;
         let hits = check.hits(descriptor);
-        let shadow = in_force.is_some_and(|in_force| in_force.shadow_mode);
         match governing {
             _ if descriptor.refund => counts.record_refund(worker, hits),
             Some((limited, outcome)) => {

@@ -8,7 +8,7 @@ use super::in_force::InForce;
 use super::keys;
 use super::plan::Plan;
 use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
-use crate::rules::{Domain, Entry, Rule, RuleLimit};
+use crate::rules::{Domain, Entry, Rule, RuleLimit, Switches};
 use crate::store::{CounterKeys, KeyLocation};
 use crate::units::Nanos;
 
@@ -21,8 +21,8 @@ pub(super) enum Resolved<'v> {
     Free(InForce<'v>),
     /// A rule's limits.
     Rule(InForce<'v>, SmallVec<[Limited<'v>; 1]>),
-    /// A request override.
-    Override(Limited<'v>),
+    /// A request override, and what settings say about its shadow mode.
+    Override(Limited<'v>, Option<bool>),
 }
 
 impl<'v> Resolved<'v> {
@@ -31,7 +31,7 @@ impl<'v> Resolved<'v> {
         match self {
             Self::Nothing | Self::Free(..) => &[],
             Self::Rule(_, limits) => limits,
-            Self::Override(limited) => std::slice::from_ref(limited),
+            Self::Override(limited, _) => std::slice::from_ref(limited),
         }
     }
 
@@ -43,8 +43,26 @@ impl<'v> Resolved<'v> {
     /// The rule, as it is in force for the descriptor.
     pub(super) fn in_force(&self) -> Option<InForce<'v>> {
         match self {
-            Self::Nothing | Self::Override(_) => None,
+            Self::Nothing | Self::Override(..) => None,
             Self::Free(in_force) | Self::Rule(in_force, _) => Some(*in_force),
+        }
+    }
+
+    /// What the narrowest setting says about shadow mode; `None`: there is none.
+    pub(super) fn shadow_setting(&self) -> Option<bool> {
+        match self {
+            Self::Nothing => None,
+            Self::Override(_, setting) => *setting,
+            Self::Free(in_force) | Self::Rule(in_force, _) => in_force.shadow_setting,
+        }
+    }
+
+    /// Whether what is over its limits is admitted, apart from the shadow mode of the process.
+    pub(super) fn shadow_mode(&self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Override(_, setting) => *setting == Some(true),
+            Self::Free(in_force) | Self::Rule(in_force, _) => in_force.shadow_mode(),
         }
     }
 }
@@ -102,10 +120,10 @@ impl<'v> Resolver<'v> {
         let Self { plan, domain, timeout, ref mut keys } = *self;
         let entries = &descriptor.entries;
         if let Some(limit) = descriptor.limit
-            && !plan.is_lifted(domain, entries)
+            && let Switches { enabled: None | Some(true), shadow_mode } = plan.switches(domain, entries)
             && let Some(limited) = override_limit(domain, limit, entries, keys)
         {
-            return Resolved::Override(limited);
+            return Resolved::Override(limited, shadow_mode);
         }
         let Some(matched) = domain.find(plan.rules().rules(), entries) else { return Resolved::Nothing };
         let Some(in_force) = plan.in_force(domain, matched.rule, entries) else { return Resolved::Nothing };
@@ -175,7 +193,7 @@ fn override_limit<'v>(
 fn replaces<'v>(resolved: &Resolved<'v>) -> &'v [String] {
     match resolved {
         Resolved::Free(in_force) | Resolved::Rule(in_force, _) => &in_force.rule.replaces,
-        Resolved::Nothing | Resolved::Override(_) => &[],
+        Resolved::Nothing | Resolved::Override(..) => &[],
     }
 }
 

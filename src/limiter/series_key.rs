@@ -23,7 +23,7 @@ pub(super) fn series(
             let key = keys::add_rule_series(&mut keys, attached.fingerprint, rule, &descriptor.entries);
             usage.series(&attached.usage, keys.key(key), || rule_entries(rule, descriptor))
         }
-        Resolved::Override(_) => {
+        Resolved::Override(..) => {
             let Some(overrides) = plan.overrides(&check.domain) else { return Series(0) };
             let key = keys::add_override_series(&mut keys, &check.domain, &descriptor.entries);
             usage.series(overrides, keys.key(key), || entries(descriptor))

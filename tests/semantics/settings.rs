@@ -1,16 +1,13 @@
 //! Settings over the rules: which one wins, what they do to counts, and what cannot be set.
 
-use std::sync::Arc;
-
 use smallvec::smallvec;
 
-use tidegate::limiter::{Check, Code, Descriptor, Limiter, Override, Settings, WorkerSlot};
-use tidegate::rules::{
-    Assignment, Entry, LoadOptions, Overlay, Period, RuleSet, Scope, ScopeTarget, SettingName, SourceFile, Unit, load,
-};
-use tidegate::units::{Nanos, Timestamp};
+use tidegate::limiter::{Check, Code, Descriptor, Override, Settings, WorkerSlot};
+use tidegate::rules::{Entry, Period, Unit};
 
-const RULES: &str = "domain: api
+use super::operated::{Operated, read};
+
+pub(super) const RULES: &str = "domain: api
 descriptors:
 - key: user
   rate_limit: {unit: minute, requests_per_unit: 10}
@@ -35,125 +32,6 @@ descriptors:
 - key: free
   rate_limit: {unlimited: true}
 ";
-
-/// A limiter with settings, at an instant of its own.
-struct Operated {
-    limiter: Limiter,
-    rules: Arc<RuleSet>,
-    now: Timestamp,
-    set: Vec<Assignment>,
-}
-
-impl Operated {
-    fn new(rules: &str) -> Self {
-        let file = SourceFile { name: "rules.yaml".into(), text: rules.into() };
-        let rules = Arc::new(load(&[file], LoadOptions::default()).unwrap());
-        let limiter = Limiter::new(Settings::default());
-        let now = Timestamp::from_ns(1_000_000_000_000);
-        limiter.put_in_force(now, Arc::clone(&rules), &Overlay::default());
-        Self { limiter, rules, now, set: Vec::new() }
-    }
-
-    /// With settings such as `rule api.user, user=ann: requests_per_unit=3`, one after the other.
-    fn with(rules: &str, settings: &[&str]) -> Self {
-        let mut operated = Self::new(rules);
-        for setting in settings {
-            operated.set(setting);
-        }
-        operated
-    }
-
-    /// Sets a value, or replaces it.
-    fn set(&mut self, setting: &str) {
-        let (scope, name, value) = read(setting);
-        self.set.retain(|known| (&known.scope, known.name) != (&scope, name));
-        let order = self.set.iter().map(|known| known.order + 1).max().unwrap_or(0);
-        self.set.push(Assignment { scope, name, value, order });
-        self.apply();
-    }
-
-    fn unset(&mut self, setting: &str) {
-        let (scope, name, _) = read(&format!("{setting}=x"));
-        self.set.retain(|known| (&known.scope, known.name) != (&scope, name));
-        self.apply();
-    }
-
-    fn apply(&self) {
-        self.limiter.put_in_force(self.now, Arc::clone(&self.rules), &self.overlay());
-    }
-
-    fn overlay(&self) -> Overlay {
-        let mut targets: Vec<&ScopeTarget> = self.set.iter().map(|one| &one.scope.target).collect();
-        targets.sort_unstable();
-        targets.dedup();
-        let targets = targets.into_iter().map(|target| {
-            let of_target: Vec<&Assignment> = self.set.iter().filter(|one| one.scope.target == *target).collect();
-            (target, of_target)
-        });
-        Overlay::new(&self.rules, targets)
-    }
-
-    fn check(&self, descriptor: &str, hits: u64) -> (Code, String) {
-        self.check_with(descriptor, hits, None)
-    }
-
-    /// The code, and the limit: `10`, `10 shadow`, `off`, `unlimited` or `none`.
-    fn check_with(&self, descriptor: &str, hits: u64, limit: Option<Override>) -> (Code, String) {
-        let pairs = pairs(descriptor);
-        let entries = Entry::borrowed(&pairs).into_iter().collect();
-        let descriptor = Descriptor { entries, hits: Some(hits), limit, refund: false };
-        let check = Check { domain: "api".into(), descriptors: smallvec![descriptor], ..Check::default() };
-        let view = self.limiter.view().unwrap();
-        let decision = view.check(WorkerSlot::default(), self.now, &check);
-        let status = &decision.statuses[0];
-        let shown = match (status.limit, status.rule) {
-            (Some(limit), _) if status.denied.is_some() && status.code == Code::Ok => {
-                format!("{} shadow", limit.requests_per_unit)
-            }
-            (Some(limit), _) => limit.requests_per_unit.to_string(),
-            (None, Some(_)) if status.unlimited => "unlimited".to_owned(),
-            (None, Some(_)) => "off".to_owned(),
-            (None, None) => "none".to_owned(),
-        };
-        (decision.code, shown)
-    }
-
-    fn remaining(&self, descriptor: &str) -> u64 {
-        let pairs = pairs(descriptor);
-        let view = self.limiter.view().unwrap();
-        let explained = view.explain(self.now, "api", &Entry::borrowed(&pairs), 1).unwrap();
-        explained.limits[0].counter.remaining
-    }
-
-    fn pass(&mut self, length: Nanos) {
-        self.now = self.now.plus(length);
-    }
-}
-
-/// `rule PATH, limit N, K=V: NAME=VALUE`, `domain NAME, K=V: ...` or `everything: ...`.
-fn read(setting: &str) -> (Scope, SettingName, String) {
-    let (scope, assigned) = setting.split_once(": ").unwrap();
-    let (name, value) = assigned.split_once('=').unwrap();
-    let mut parts = scope.split(", ");
-    let target = match parts.next().unwrap().split_once(' ') {
-        None => ScopeTarget::Everything,
-        Some(("domain", name)) => ScopeTarget::Domain(name.to_owned()),
-        Some((_, path)) => ScopeTarget::Rule(path.to_owned()),
-    };
-    let (mut entries, mut limit) = (Vec::new(), 0);
-    for part in parts {
-        match part.strip_prefix("limit ") {
-            Some(place) => limit = place.parse().unwrap(),
-            None => entries.extend(pairs(part)),
-        }
-    }
-    let name = SettingName::read(name, &target).unwrap();
-    (Scope::new(target, entries, limit).unwrap(), name, value.to_owned())
-}
-
-fn pairs(text: &str) -> Vec<(String, String)> {
-    text.split(',').map(|entry| entry.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).unwrap()).collect()
-}
 
 /// Settings, a descriptor, and the limit that is in force for it.
 const PRECEDENCE: &[(&[&str], &str, &str)] = &[
@@ -312,54 +190,6 @@ fn counts_are_kept() {
     check(&operated, "OVER_LIMIT 10");
 }
 
-/// A changed period is another counter; when the setting is removed, the former one goes on.
-#[test]
-fn a_period_has_counters_of_its_own() {
-    let mut operated = Operated::new(RULES);
-    assert_eq!(operated.check("user=ann", 10).0, Code::Ok);
-    operated.set("rule api.user: period=1h");
-    assert_eq!((operated.check("user=ann", 10).0, operated.check("user=ann", 1).0), (Code::Ok, Code::OverLimit));
-    operated.set("rule api.user: requests_per_unit=11");
-    assert_eq!((operated.check("user=ann", 1).0, operated.check("user=ann", 1).0), (Code::OverLimit, Code::OverLimit));
-    operated.unset("rule api.user: period");
-    assert_eq!((operated.check("user=ann", 1).0, operated.check("user=ann", 1).0), (Code::Ok, Code::OverLimit));
-}
-
-/// Limits of one kind keep their counters when a setting takes one of them away.
-#[test]
-fn an_unlimited_limit_does_not_give_its_counters_to_another() {
-    let two = "domain: api
-descriptors:
-- key: k
-  rate_limits:
-  - {unit: day, requests_per_unit: 100, algorithm: token_bucket}
-  - {unit: second, requests_per_unit: 10, algorithm: token_bucket}
-";
-    let mut operated = Operated::new(two);
-    assert_eq!(operated.check("k=1", 10).0, Code::Ok);
-    assert_eq!(operated.check("k=1", 1).0, Code::OverLimit);
-    operated.set("rule api.k, limit 1: requests_per_unit=-1");
-    assert_eq!(operated.check("k=1", 1).0, Code::OverLimit, "the bucket of the second limit is empty");
-    operated.pass(Nanos::SECOND);
-    assert_eq!((operated.check("k=1", 10).0, operated.check("k=1", 1).0), (Code::Ok, Code::OverLimit));
-}
-
-/// A bucket keeps the hits that it lacks when a setting changes its rate for one user, and nobody else's fills at that rate.
-#[test]
-fn a_bucket_keeps_its_missing_hits() {
-    let mut operated = Operated::new(RULES);
-    for user in ["ann", "bob"] {
-        assert_eq!(operated.check(&format!("bucket={user}"), 10).0, Code::Ok);
-    }
-    operated.set("rule api.bucket, bucket=ann: requests_per_unit=100");
-    operated.set("rule api.bucket, bucket=ann: burst=10");
-    operated.pass(Nanos::from_ns(50_000_000));
-    assert_eq!((operated.remaining("bucket=ann"), operated.remaining("bucket=bob")), (5, 0));
-    operated.unset("rule api.bucket, bucket=ann: requests_per_unit");
-    operated.pass(Nanos::from_ns(300_000_000));
-    assert_eq!((operated.remaining("bucket=ann"), operated.remaining("bucket=bob")), (8, 3));
-}
-
 /// A request override is another limit, which `enabled: false` of a wider scope lifts as well.
 #[test]
 fn what_is_off_lifts_request_overrides_too() {
@@ -376,61 +206,86 @@ fn what_is_off_lifts_request_overrides_too() {
     }
 }
 
-/// A ban by an operator holds whatever the limit is, and leaves a fresh counter.
+/// In shadow mode as a whole, request overrides deny nothing either, and a narrower setting can take part of it back.
 #[test]
-fn an_operator_bans_a_counter_of_every_algorithm() {
-    for algorithm in
-        ["fixed_window, starts: first_request", "fixed_window", "sliding_window", "sliding_log", "token_bucket"]
-    {
-        let rules = format!(
-            "domain: api\ndescriptors:\n- {{key: k, rate_limit: {{unit: hour, requests_per_unit: 5, algorithm: {algorithm}}}}}\n"
-        );
-        let mut operated = Operated::new(&rules);
-        assert_eq!(operated.check("k=1", 3).0, Code::Ok);
-        let until = operated.now.plus(Nanos::from_secs(60));
-        let named = pairs("k=1");
-        operated.limiter.ban_counter("api.k", &named, until).unwrap();
-        operated.set("rule api.k: requests_per_unit=6");
-        assert_eq!(
-            (operated.check("k=1", 1).0, operated.check("k=2", 1).0),
-            (Code::OverLimit, Code::Ok),
-            "{algorithm}"
-        );
-        operated.pass(Nanos::from_ns(59_999_999_999));
-        assert_eq!(operated.check("k=1", 0).0, Code::OverLimit, "{algorithm}: a look is denied too");
-        operated.pass(Nanos::from_ns(1));
-        assert_eq!(
-            (operated.check("k=1", 6).0, operated.check("k=1", 1).0),
-            (Code::Ok, Code::OverLimit),
-            "{algorithm}"
-        );
-
-        operated.limiter.ban_counter("api.k", &named, operated.now.plus(Nanos::SECOND)).unwrap();
-        assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &[], true), 1, "{algorithm}: unbanned");
-        assert_eq!(
-            (operated.check("k=1", 6).0, operated.check("k=1", 1).0),
-            (Code::Ok, Code::OverLimit),
-            "{algorithm}"
-        );
-        assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &named, true), 0, "{algorithm}: no ban runs");
-        assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &named, false), 1, "{algorithm}: reset");
-        assert_eq!(operated.check("k=1", 6).0, Code::Ok, "{algorithm}");
+fn shadow_mode_covers_request_overrides() {
+    let limit = Some(Override { requests_per_unit: 0, period: Some(Period::from_units(Unit::Minute, 1)) });
+    let cases: &[(&[&str], Code, &str)] = &[
+        (&[], Code::OverLimit, "0"),
+        (&["everything: shadow_mode=true"], Code::Ok, "0 shadow"),
+        (&["domain api: shadow_mode=true"], Code::Ok, "0 shadow"),
+        (&["domain api, user=ann: shadow_mode=true"], Code::Ok, "0 shadow"),
+        (&["domain api, user=bob: shadow_mode=true"], Code::OverLimit, "0"),
+        (&["everything: shadow_mode=true", "domain api: shadow_mode=false"], Code::OverLimit, "0"),
+    ];
+    for (settings, code, shown) in cases {
+        let operated = Operated::with(RULES, settings);
+        assert_eq!(operated.check_with("user=ann", 1, limit), (*code, (*shown).to_owned()), "{settings:?}");
     }
 }
 
+/// What is over a limit while the process is in shadow mode: a setting of any scope is in force in place of the process's.
 #[test]
-fn a_ban_needs_the_entries_of_one_counter() {
-    let operated = Operated::new(RULES);
-    let until = operated.now.plus(Nanos::SECOND);
-    let ban =
-        |path: &str, entries: &[(String, String)]| operated.limiter.ban_counter(path, entries, until).unwrap_err();
-    assert_eq!(
-        ban("api.tenant.user", &pairs("tenant=acme")),
-        "rule 'api.tenant.user' has a counter for each tenant, user: give --entry for all of them"
-    );
-    assert_eq!(
-        ban("api.user", &pairs("user=ann,tenant=acme")),
-        "rule 'api.user' has no entry 'tenant=acme': its entries are user"
-    );
-    assert!(ban("api.free", &pairs("free=1")).contains("has no limit"));
+fn a_setting_replaces_the_shadow_mode_of_the_process() {
+    let over = Some(Override { requests_per_unit: 0, period: Some(Period::from_units(Unit::Minute, 1)) });
+    let cases: &[(&[&str], Code, Code)] = &[
+        (&[], Code::Ok, Code::Ok),
+        (&["everything: shadow_mode=false"], Code::OverLimit, Code::OverLimit),
+        (&["everything: shadow_mode=true"], Code::Ok, Code::Ok),
+        (&["domain api: shadow_mode=false"], Code::OverLimit, Code::OverLimit),
+        (&["domain api, user=ann: shadow_mode=false"], Code::OverLimit, Code::OverLimit),
+        (&["domain api, user=bob: shadow_mode=false"], Code::Ok, Code::Ok),
+        (&["rule api.user: shadow_mode=false"], Code::OverLimit, Code::Ok),
+        (&["rule api.user, user=ann: shadow_mode=false"], Code::OverLimit, Code::Ok),
+        (&["everything: shadow_mode=false", "rule api.user: shadow_mode=true"], Code::Ok, Code::OverLimit),
+    ];
+    for (settings, by_rule, by_request) in cases {
+        let operated =
+            Operated::in_mode(RULES, Settings { shadow_mode: true, ..Settings::default() }).and_set(settings);
+        assert_eq!(operated.check("user=ann", 11).0, *by_rule, "{settings:?}");
+        assert_eq!(operated.check_with("user=ann", 1, over).0, *by_request, "{settings:?}: override");
+    }
+}
+
+/// `enabled` of a scope does not make its older `shadow_mode` the later one.
+#[test]
+fn the_latest_shadow_mode_of_equally_narrow_scopes_wins() {
+    let settings = [
+        "rule api.tenant.user: requests_per_unit=0",
+        "domain api, tenant=acme: shadow_mode=true",
+        "domain api, user=ann: shadow_mode=false",
+        "domain api, tenant=acme: enabled=true",
+    ];
+    let operated = Operated::with(RULES, &settings);
+    assert_eq!(operated.check("tenant=acme,user=ann", 1), (Code::OverLimit, "0".to_owned()));
+}
+
+/// All or nothing in the shadow mode of the process: what a setting takes out of it denies the check, which then charges nothing.
+#[test]
+fn one_limit_out_of_the_shadow_denies_all_or_nothing() {
+    let rules = "domain: api
+charge: all_or_nothing
+descriptors:
+- {key: user, rate_limit: {unit: minute, requests_per_unit: 2}}
+- {key: tenant, rate_limit: {unit: minute, requests_per_unit: 1}}
+";
+    let operated = Operated::in_mode(rules, Settings { shadow_mode: true, ..Settings::default() })
+        .and_set(&["rule api.user: shadow_mode=false"]);
+    let check = || {
+        let one = |key: &'static str, value: &'static str| Descriptor {
+            entries: smallvec![Entry { key: key.into(), value: value.into() }],
+            hits: Some(1),
+            limit: None,
+            refund: false,
+        };
+        let descriptors = smallvec![one("user", "ann"), one("tenant", "acme")];
+        let check = Check { domain: "api".into(), descriptors, ..Check::default() };
+        let view = operated.limiter.view().unwrap();
+        let decision = view.check(WorkerSlot::default(), operated.now, &check);
+        (decision.code, decision.statuses.iter().map(|status| status.code).collect::<Vec<_>>())
+    };
+    assert_eq!(check(), (Code::Ok, vec![Code::Ok, Code::Ok]));
+    assert_eq!(check(), (Code::Ok, vec![Code::Ok, Code::OverLimit]), "the tenant's limit is in shadow mode");
+    assert_eq!(check(), (Code::OverLimit, vec![Code::OverLimit, Code::Ok]), "the user's is not, and denies");
+    assert_eq!(operated.remaining("user=ann"), 0);
 }

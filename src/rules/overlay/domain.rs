@@ -51,7 +51,9 @@ impl DomainOverlay {
                 continue;
             };
             set(&mut narrow.switches, assignment, inactive);
-            narrow.rank = narrow.rank.max((entries.len(), assignment.order));
+            if assignment.name == SettingName::ShadowMode {
+                narrow.rank = narrow.rank.max((entries.len(), assignment.order));
+            }
         }
         overlay
     }

@@ -84,6 +84,24 @@ impl Memory {
         found
     }
 
+    /// The counters of limits for which `concerns` is true that an operator's ban keeps closed at `now`, with its end. Cost: a pass
+    /// over all counters, with one shard locked at a time.
+    pub fn operator_bans(&self, now: Timestamp, concerns: impl Fn(LimitId) -> bool) -> Vec<(Vec<u8>, Timestamp)> {
+        let mut found = Vec::new();
+        let mut add = |key: &[u8], ban: Option<Timestamp>| {
+            if let Some(until) = ban.filter(|until| *until > now)
+                && LimitId::of_key(key).is_some_and(&concerns)
+            {
+                found.push((key.to_vec(), until));
+            }
+        };
+        for stripe in 0..self.cells.stripes() {
+            self.cells.visit_stripe(stripe, |key, cell| add(key, cell.operator_ban_end()));
+            self.logs.visit_stripe(stripe, |key, log| add(key, log.operator_ban_end()));
+        }
+        found
+    }
+
     fn copy_stripe(&self, stripe: usize) -> Vec<ExportedCounter> {
         let mut logs: Vec<Key> = Vec::with_capacity(self.logs.live_in(stripe));
         self.logs.visit_stripe(stripe, |key, _| logs.push(SmallVec::from_slice(key)));
