@@ -9,7 +9,8 @@ pub mod cli;
 pub(crate) mod settings;
 
 // Three ports: the gRPC data plane, the public HTTP port, the operators' port; and what every gRPC port offers.
-pub(crate) mod admin;
+pub(crate) mod access;
+mod admin;
 pub(crate) mod grpc;
 pub(crate) mod http;
 pub(crate) mod rls;

@@ -1,9 +1,12 @@
 //! The admin port: configuration and usage, over plain HTTP and gRPC.
 
+mod guard;
 mod operations;
 mod router;
 mod usage;
+mod within;
 
+pub(crate) use guard::Guard;
 pub(crate) use operations::Admin;
 pub(crate) use router::admin_router;
 pub(crate) use usage::{Observers, Queries, Usage};

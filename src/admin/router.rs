@@ -3,24 +3,32 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tonic::service::Routes;
 
+use super::guard::Guard;
 use super::operations::limits_page;
+use crate::access::{Domains, Principal};
 use crate::grpc::end_with;
-use crate::http::{Probes, RenderMetrics, observing_router};
+use crate::http::{METRICS_TYPE, Probes, RenderMetrics, probe_router};
 use crate::limiter::{Limiter, RuleInForce, View};
 use crate::rules::{Overlay, Rule, RuleLimit, Switches};
 use crate::sanitize::sanitize;
 
 /// The router of the admin port: `services` over gRPC, and the pages.
-pub(crate) fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: RenderMetrics, services: Routes) -> Router {
+pub(crate) fn admin_router(
+    limiter: Arc<Limiter>,
+    probes: Probes,
+    metrics: RenderMetrics,
+    services: Routes,
+    guard: Arc<Guard>,
+) -> Router {
     let listed = Arc::clone(&limiter);
     let phases = probes.phases.clone();
     let end = move |response: Response| {
@@ -29,9 +37,10 @@ pub(crate) fn admin_router(limiter: Arc<Limiter>, probes: Probes, metrics: Rende
     };
     let services = services.into_axum_router().layer(map_response(end));
     let pages = services
-        .route("/rlconfig", get(move || async move { rlconfig(&limiter) }))
-        .route("/limits", get(move |query| limits_page(listed, query)));
-    pages.merge(observing_router(probes, metrics)).fallback(unknown)
+        .route("/rlconfig", get(move |Extension(caller): Caller| async move { rlconfig(&limiter, &caller.domains) }))
+        .route("/limits", get(move |caller: Caller, query| limits_page(listed, caller.0, query)))
+        .route("/metrics", get(move |caller: Caller| async move { metrics_page(&metrics, &caller.0) }));
+    pages.merge(probe_router(probes)).fallback(unknown).layer(from_fn_with_state(guard, super::guard::guard))
 }
 
 /// Unknown paths: a gRPC client receives a gRPC status, others a list of pages.
@@ -43,14 +52,29 @@ async fn unknown(headers: HeaderMap) -> Response {
     (StatusCode::NOT_FOUND, "Pages: /rlconfig /limits /metrics /readyz /livez /healthcheck\n").into_response()
 }
 
+/// The caller, whom the guard has put among the extensions of the request.
+type Caller = Extension<Arc<Principal>>;
+
+/// All metrics; of a caller with some domains, the series that name one of these.
+fn metrics_page(metrics: &RenderMetrics, caller: &Principal) -> Response {
+    let text = match &caller.domains {
+        Domains::All => metrics(None),
+        Domains::Only(domains) => metrics(Some(domains)),
+    };
+    ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response()
+}
+
 /// One line for each limit in force, in the order of the configuration and the format of envoyproxy/ratelimit; and one for each
 /// limit that settings change for checks with certain entries.
-fn rlconfig(limiter: &Limiter) -> String {
+fn rlconfig(limiter: &Limiter, shown_domains: &Domains) -> String {
     let view = limiter.view();
     let process = view.as_ref().is_some_and(View::in_global_shadow);
     let mut text = String::new();
     let Some(plan) = view.as_ref().and_then(View::plan) else { return text };
     for RuleInForce { configured, rule, domain_enabled, shadow_mode, shadow_is_set } in plan.rules_in_force() {
+        if !shown_domains.contain(&configured.domain) {
+            continue;
+        }
         let overlay = plan.overlay().and_then(|overlay| overlay.rule(configured.index));
         let off = Off { domain: !domain_enabled, process: process && !shadow_is_set };
         let is_set = overlay.is_some_and(|overlay| overlay.whole().has_settings());
@@ -64,7 +88,7 @@ fn rlconfig(limiter: &Limiter) -> String {
     }
     let mut domains: Vec<_> = plan.overlay().into_iter().flat_map(Overlay::domains).collect();
     domains.sort_unstable_by_key(|(name, _)| *name);
-    for (name, domain) in domains {
+    for (name, domain) in domains.into_iter().filter(|(name, _)| shown_domains.contain(name)) {
         for (entries, Switches { enabled, shadow_mode }) in domain.narrow() {
             let switches = [("enabled", enabled), ("shadow_mode", shadow_mode)];
             for (switch, value) in switches.into_iter().filter_map(|(switch, value)| Some((switch, value?))) {

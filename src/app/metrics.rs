@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::admin::Observers;
+use crate::admin::{Guard, Observers};
 use crate::alerts;
 use crate::config::Reloader;
 use crate::history::History;
@@ -34,6 +34,7 @@ pub(super) struct Sources {
     pub(super) observers: Observers,
     /// Of each port.
     pub(super) connection_limit: Vec<ConnectionLimit>,
+    pub(super) guard: Arc<Guard>,
     pub(super) times: Arc<DecisionTimes>,
     pub(super) alerts: Arc<alerts::DeliveryCounts>,
     /// Denials that were dropped before the denial log could process them.
@@ -70,6 +71,8 @@ impl Sources {
             denials_dropped: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
             alerts: AlertValues { fired: self.alerts.fired(), deliveries: self.alerts.deliveries().to_vec() },
             resident_bytes: resident_bytes(),
+            admin_rejected: self.guard.failed.counts().by_reason(),
+            tokens_outdated: self.guard.tokens.as_ref().is_some_and(|tokens| tokens.is_outdated()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The composition root: loads, binds, runs and stops everything in order.
 
+mod access;
 mod in_force;
 mod maintenance;
 mod metrics;
@@ -27,6 +28,7 @@ use crate::settings::Settings;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::{Otlp, OtlpError};
 use crate::telemetry::prometheus;
+use access::{Access, AccessError};
 use metrics::Sources;
 use ports::{PortLimits, Ports};
 use process::Process;
@@ -42,6 +44,9 @@ pub(crate) enum AppError {
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The admin port has no tokens, and more than this machine reaches it; or they cannot be read.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -120,8 +125,10 @@ impl<'a> App<'a> {
     fn start(settings: &'a Settings, operators: &Handle) -> Result<Self, AppError> {
         let data_dir = settings.usage.data_dir.as_deref().map(DataDir::open).transpose()?;
         let (process, loaded, recorder) = Process::load(settings, data_dir.as_ref())?;
-        let Ports { grpc, http, admin } = Ports::bind(&settings.listen)?;
-        let listening = format!("listening grpc={} http={} admin={}", grpc.address, http.address, admin.address);
+        let ports = Ports::bind(&settings.listen)?;
+        let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
+        let listening = ports.listening();
+        let Ports { grpc, http, admin, metrics: metrics_port } = ports;
         let connection_limit = PortLimits::new(settings.listen.max_connections);
         let alerts = Alerts::start(
             Arc::clone(&process.limiter),
@@ -130,16 +137,22 @@ impl<'a> App<'a> {
             process.instance.clone(),
         )?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
-        let sources = process.sources(&connection_limit, &alerts, &denial_logger);
+        let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access.guard);
         let telemetry = start_telemetry(&sources)?;
-        let metrics: RenderMetrics = Arc::new(move || prometheus::render(&sources.snapshot()));
-        let (public, admin_router) = process.routers(settings, metrics);
+        let metrics: RenderMetrics = Arc::new(move |domains| match domains {
+            None => prometheus::render(&sources.snapshot()),
+            Some(domains) => prometheus::render_domains(&sources.snapshot(), domains),
+        });
+        let routers = process.routers(settings, &metrics, Arc::clone(&access.guard));
 
         let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
         let here = Handle::current();
-        for (port, connection_limit, router, runtime) in
-            [(http, connection_limit.http, public, &here), (admin, connection_limit.admin, admin_router, operators)]
-        {
+        let metrics_port = metrics_port.map(|port| (port, connection_limit.metrics, routers.metrics, &here));
+        let http = [
+            (http, connection_limit.http, routers.public, &here),
+            (admin, connection_limit.admin, routers.admin, operators),
+        ];
+        for (port, connection_limit, router, runtime) in http.into_iter().chain(metrics_port) {
             let (sockets, guard) = port.into_parts();
             guards.push(Box::new(guard));
             let _inside = runtime.enter();
@@ -167,6 +180,7 @@ impl<'a> App<'a> {
             )?,
             _recorder: recorder,
             _data_dir: data_dir,
+            _tokens: access.watch,
             _alerts: alerts,
             _denial_logger: denial_logger,
         };

@@ -8,6 +8,7 @@ pub(super) struct Ports {
     pub(super) grpc: Bound,
     pub(super) http: Bound,
     pub(super) admin: Bound,
+    pub(super) metrics: Option<Bound>,
 }
 
 /// The number of connections that each port accepts.
@@ -15,6 +16,7 @@ pub(super) struct PortLimits {
     pub(super) grpc: ConnectionLimit,
     pub(super) http: ConnectionLimit,
     pub(super) admin: ConnectionLimit,
+    pub(super) metrics: ConnectionLimit,
 }
 
 impl Ports {
@@ -23,13 +25,22 @@ impl Ports {
             grpc: bind(&listen.grpc_addr, listen.worker_count(), "--grpc-addr")?,
             http: bind(&listen.http_addr, 1, "--http-addr")?,
             admin: bind(&listen.admin_addr, 1, "--admin-addr")?,
+            metrics: listen.metrics_addr.as_ref().map(|address| bind(address, 1, "--metrics-addr")).transpose()?,
         })
+    }
+
+    /// The addresses that are really bound, for the log.
+    pub(super) fn listening(&self) -> String {
+        let Self { grpc, http, admin, metrics } = self;
+        let metrics = metrics.as_ref().map(|metrics| format!(" metrics={}", metrics.address)).unwrap_or_default();
+        format!("listening grpc={} http={} admin={}{metrics}", grpc.address, http.address, admin.address)
     }
 }
 
 impl PortLimits {
     pub(super) fn new(max: u32) -> Self {
-        Self { grpc: ConnectionLimit::new(max), http: ConnectionLimit::new(max), admin: ConnectionLimit::new(max) }
+        let [grpc, http, admin, metrics] = std::array::from_fn(|_| ConnectionLimit::new(max));
+        Self { grpc, http, admin, metrics }
     }
 }
 

@@ -9,7 +9,7 @@ use axum::Router;
 use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::{AppError, in_force};
-use crate::admin::{Admin, Observers, Queries, Usage, admin_router};
+use crate::admin::{Admin, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
@@ -23,7 +23,7 @@ use crate::operations::{Journal, Operations};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
-use crate::settings::{Settings, SettingsMode, WhenFull};
+use crate::settings::{Json, Settings, SettingsMode, WhenFull};
 use crate::state::{self, Restored, Written};
 use crate::store;
 use crate::telemetry::DecisionTimes;
@@ -44,6 +44,13 @@ pub(super) struct Process {
     pub(super) observers: Observers,
     pub(super) times: Arc<DecisionTimes>,
     pub(super) instance: Instance,
+}
+
+/// What the ports serve that are not for Envoy.
+pub(super) struct Routers {
+    pub(super) public: Router,
+    pub(super) admin: Router,
+    pub(super) metrics: Router,
 }
 
 impl Process {
@@ -83,6 +90,7 @@ impl Process {
         connection_limit: &PortLimits,
         alerts: &Alerts,
         denial_logger: &DenialLogger,
+        guard: &Arc<Guard>,
     ) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
@@ -96,15 +104,17 @@ impl Process {
                 connection_limit.grpc.clone(),
                 connection_limit.http.clone(),
                 connection_limit.admin.clone(),
+                connection_limit.metrics.clone(),
             ],
+            guard: Arc::clone(guard),
             times: Arc::clone(&self.times),
             alerts: Arc::clone(alerts.counts()),
             log_lost: Arc::clone(denial_logger.lost()),
         }
     }
 
-    /// What the public and the admin port serve.
-    pub(super) fn routers(&self, settings: &Settings, metrics: RenderMetrics) -> (Router, Router) {
+    /// What the ports serve that are not for Envoy.
+    pub(super) fn routers(&self, settings: &Settings, metrics: &RenderMetrics, guard: Arc<Guard>) -> Routers {
         let phases = self.lifecycle.phases();
         let probes = Probes {
             phases: phases.clone(),
@@ -116,7 +126,10 @@ impl Process {
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
         let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: PartialBytes::default() };
-        let public = public_router(json, probes.clone(), Arc::clone(&metrics));
+        let json = (settings.access.json == Json::On).then_some(json);
+        let own_port = settings.listen.metrics_addr.is_some();
+        let public = public_router(json, probes.clone(), (!own_port).then(|| Arc::clone(metrics)));
+        let monitoring = public_router(None, probes.clone(), Some(Arc::clone(metrics)));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
@@ -126,7 +139,8 @@ impl Process {
         let admin = admin.accept_compressed(ACCEPTED_ENCODING);
         let own = [usage_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
         let services = common_services(&phases, &own).add_service(usage).add_service(admin);
-        (public, admin_router(Arc::clone(&self.limiter), probes, metrics, services))
+        let admin = admin_router(Arc::clone(&self.limiter), probes, Arc::clone(metrics), services, guard);
+        Routers { public, admin, metrics: monitoring }
     }
 
     /// The service that decides the checks of one worker.

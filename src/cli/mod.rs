@@ -13,6 +13,7 @@ mod serve;
 mod simulate;
 mod table;
 mod target;
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -67,6 +68,8 @@ enum Command {
     #[cfg(feature = "bench")]
     #[command(after_long_help = bench::EXAMPLES)]
     Bench(Box<bench::Bench>),
+    /// Make tokens for the admin port
+    Token(token::Token),
     #[command(flatten)]
     Admin(admin::AdminCommand),
 }
@@ -80,6 +83,7 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(),
             #[cfg(feature = "bench")]
             Self::Bench(bench) => bench.run(),
+            Self::Token(token) => token.run(),
             Self::Admin(command) => command.run(),
         }
     }

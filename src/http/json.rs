@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CONTENT_TYPE, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, StatusCode};
 
 use crate::api::rls::{ResponseFrame, json as protojson};
 use crate::limiter::Code;
@@ -26,7 +26,14 @@ pub(crate) struct JsonChecks {
 
 /// 200 for OK, 429 for OVER_LIMIT, 400 for checks that were not decided. The first line of a 400 is that of the reference
 /// service, the second one is the reason.
-pub(super) async fn json(State(checks): State<JsonChecks>, body: Body) -> Response {
+///
+/// A page in a browser must not spend limits, which it could by a simple request in `text/plain`: browsers say where such a
+/// request comes from, and no other client does.
+pub(super) async fn json(State(checks): State<JsonChecks>, headers: HeaderMap, body: Body) -> Response {
+    if headers.contains_key(ORIGIN) || headers.contains_key(SEC_FETCH_SITE) {
+        return (StatusCode::FORBIDDEN, "/json does not answer pages in browsers (origin, sec-fetch-site)\n")
+            .into_response();
+    }
     match checks.answer(body).await {
         Ok((code, frame)) => {
             let status = match code {
@@ -68,5 +75,7 @@ impl JsonChecks {
     }
 }
 
+/// Fetch Metadata Request Headers, W3C: where a browser's request comes from.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// A check is small; a client that needs longer to send one only occupies a connection.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! Addresses to listen on or to connect to.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -29,6 +30,16 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    /// Whether only this machine reaches a port that is bound to it: a unix socket, or a loopback address in numbers.
+    pub(crate) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback()),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -41,6 +52,22 @@ impl fmt::Display for Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loopback_is_local() {
+        for (text, expected) in [
+            ("127.0.0.1:80", true),
+            ("127.9.9.9:80", true),
+            ("[::1]:80", true),
+            ("unix:/run/t.sock", true),
+            ("0.0.0.0:80", false),
+            ("[::]:80", false),
+            ("10.0.0.1:80", false),
+            ("localhost:80", false),
+        ] {
+            assert_eq!(text.parse::<Address>().unwrap().is_local(), expected, "{text}");
+        }
+    }
 
     #[test]
     fn addresses() {

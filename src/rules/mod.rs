@@ -40,7 +40,7 @@ mod usage;
 mod vocabulary;
 mod walk;
 mod words;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use alerts::{Alert, Mail, Per, Target, VARIABLE_PREFIX, Webhook};
 pub use applicable::{Applicable, LevelFor};

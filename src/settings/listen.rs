@@ -26,6 +26,12 @@ pub(crate) struct ListenSettings {
     #[arg(long, env = "TIDEGATE_ADMIN_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:8082")]
     pub admin_addr: Address,
 
+    /// Address of a port for the probes and /metrics alone, which the HTTP port then does not have
+    ///
+    /// So that a NetworkPolicy can let monitoring in without letting it check. Example: --metrics-addr 0.0.0.0:9090
+    #[arg(long, env = "TIDEGATE_METRICS_ADDR", value_name = "HOST:PORT")]
+    pub metrics_addr: Option<Address>,
+
     /// Maximum number of connections on each port; further ones are accepted and closed at once
     ///
     /// Raise it together with the limit on open files (ulimit -n).

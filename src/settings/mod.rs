@@ -4,6 +4,7 @@
 //! environment, except for the standard `OTEL_*` variables and those that `alerts` of the rules name. (The command line reads
 //! the names of other variables, to warn about misspelt ones.)
 
+mod access;
 mod alerting;
 mod byte_size;
 mod config_path;
@@ -20,6 +21,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::rules::LoadOptions;
 
+pub(crate) use access::{AccessSettings, Json};
 pub(crate) use alerting::AlertSettings;
 pub(crate) use byte_size::ByteSize;
 pub(crate) use config_path::{ConfigPath, ConfigPaths};
@@ -45,6 +47,10 @@ pub(crate) struct Settings {
     /// Addresses, worker threads and shutdown.
     #[command(flatten)]
     pub listen: ListenSettings,
+
+    /// Who may use which port.
+    #[command(flatten)]
+    pub access: AccessSettings,
 
     /// How checks are answered, and the memory of counters.
     #[command(flatten)]

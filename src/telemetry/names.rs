@@ -4,7 +4,7 @@
 //! dashboards and alerts keep working; the others are Tidegate's own.
 
 use super::Times;
-use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, LE, RESULT, VERSION};
+use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, LE, REASON, RESULT, VERSION};
 use super::snapshot::{Emit, Snapshot, float, seconds, visit_by};
 use crate::usage::Measure;
 
@@ -339,6 +339,18 @@ pub const METRICS: &[Metric] = &[
         "{message}",
         "Deliveries of notifications by result, counted for each receiver.",
         Read::Series(|s, emit| visit_by(RESULT, &s.alerts.deliveries, emit)),
+    ),
+    counter(
+        "tidegate_admin_rejected_total",
+        "{request}",
+        "Requests that the admin port rejected, by reason.",
+        Read::Series(|s, emit| visit_by(REASON, &s.admin_rejected, emit)),
+    ),
+    gauge(
+        "tidegate_admin_tokens_outdated",
+        "1",
+        "1: the file of tokens cannot be used, and the tokens before its last change are in force; 0: it is in force.",
+        Read::Value(|s| truth(s.tokens_outdated)),
     ),
     gauge(
         "process_resident_memory_bytes",

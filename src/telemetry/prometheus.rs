@@ -3,6 +3,7 @@
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
+use super::labels::{DOMAIN, sanitized};
 use super::names::{self, METRICS, MetricKind, Read};
 use super::snapshot::seconds;
 use super::{Snapshot, Times};
@@ -11,9 +12,21 @@ use super::{Snapshot, Times};
 ///
 /// Cost: a few hundred bytes per rule, on the thread that serves `/metrics`, never on one that decides.
 pub fn render(snapshot: &Snapshot) -> String {
+    render_with(snapshot, &|_| true)
+}
+
+/// Only the series that name one of these domains, which are sorted: no sum over others, nor what the process as a whole does.
+pub fn render_domains(snapshot: &Snapshot, domains: &[String]) -> String {
+    render_with(snapshot, &|labels| {
+        let named = labels.iter().find(|(name, _)| *name == DOMAIN);
+        named.is_some_and(|(_, domain)| domains.iter().any(|known| sanitized(known) == *domain))
+    })
+}
+
+fn render_with(snapshot: &Snapshot, wanted: Wanted<'_>) -> String {
     let mut text = String::new();
     for metric in METRICS {
-        let family = family(snapshot, metric);
+        let family = family(snapshot, metric, wanted);
         if family.get_metric().is_empty() {
             continue;
         }
@@ -24,12 +37,20 @@ pub fn render(snapshot: &Snapshot) -> String {
     text
 }
 
-fn family(snapshot: &Snapshot, metric: &names::Metric) -> MetricFamily {
+/// Whether a series with these labels is shown.
+type Wanted<'s> = &'s dyn Fn(&[(&'static str, &str)]) -> bool;
+
+fn family(snapshot: &Snapshot, metric: &names::Metric, wanted: Wanted<'_>) -> MetricFamily {
     let mut series = Vec::new();
     if let Read::Times(times) = metric.read {
-        series.push(histogram(times(snapshot)));
+        if wanted(&[]) {
+            series.push(histogram(times(snapshot)));
+        }
     } else {
         metric.visit(snapshot, &mut |labels, value| {
+            if !wanted(labels) {
+                return;
+            }
             let mut shown = Metric::from_label(labels.iter().map(label).collect());
             if metric.kind == MetricKind::Counter {
                 let mut counter = Counter::default();

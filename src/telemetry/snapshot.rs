@@ -60,6 +60,10 @@ pub struct Snapshot {
     pub denials_dropped: Vec<(&'static str, u64)>,
     /// Alerts.
     pub alerts: AlertValues,
+    /// Requests that the admin port rejected, by reason.
+    pub admin_rejected: Vec<(&'static str, u64)>,
+    /// Whether the file of tokens cannot be used since its last change.
+    pub tokens_outdated: bool,
     /// The memory of the process; `None` if the system does not report it.
     pub resident_bytes: Option<u64>,
 }

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 89] = [
+const BOUNDS: [(&str, &str, &str); 95] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -47,6 +47,12 @@ const BOUNDS: [(&str, &str, &str); 89] = [
     ("depth of lists and maps in a YAML file", "rules/yaml/tree.rs", "MAX_DEPTH"),
     ("repairs of a YAML file", "rules/yaml/repair.rs", "MAX_REPAIRS"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
+    ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),
+    ("domains of a token", "access/tokens.rs", "MAX_DOMAINS"),
+    ("the name of a token, in bytes", "access/tokens.rs", "MAX_NAME_BYTES"),
+    ("the name of a domain of a token, in bytes", "access/tokens.rs", "MAX_DOMAIN_BYTES"),
+    ("the file of tokens, in bytes", "access/token_file.rs", "MAX_BYTES"),
+    ("memory for the addresses of callers without a token", "access/failures.rs", "MAX_BYTES"),
     ("settings", "config/settings/mod.rs", "MAX_SETTINGS"),
     ("the reason of a change, in bytes", "config/settings/mod.rs", "MAX_REASON_BYTES"),
     ("how long a setting or a ban by an operator is in force", "config/settings/mod.rs", "MAX_LENGTH"),
@@ -110,7 +116,7 @@ const BOUNDS: [(&str, &str, &str); 89] = [
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 44] = [
+const WITHIN: [(&str, &[&str]); 45] = [
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
@@ -119,6 +125,7 @@ const WITHIN: [(&str, &[&str]); 44] = [
     ("api/rls/json/request.rs", &["MAX_SHOWN"]),
     ("api/usage.rs", &["MAX_REQUEST_KEYS", "MAX_ENTRIES"]),
     ("app/in_force.rs", &["MAX_LINE_BYTES"]),
+    ("admin/within.rs", &["MAX_SHOWN", "MAX_NAME_BYTES"]),
     ("bench/call_status.rs", &["MAX_MESSAGE"]),
     ("bench/session.rs", &["MAX_OUT", "MAX_BLOCK"]),
     ("bench/traffic.rs", &["MAX_KEYS"]),

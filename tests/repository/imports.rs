@@ -7,11 +7,12 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 28] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 29] = [
     ("main", &["cli"]),
     (
         "cli",
         &[
+            "access",
             "api",
             "app",
             "bench",
@@ -30,6 +31,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 28] = [
     (
         "app",
         &[
+            "access",
             "admin",
             "alerts",
             "api",
@@ -58,6 +60,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 28] = [
     (
         "admin",
         &[
+            "access",
             "api",
             "config",
             "engine",
@@ -75,6 +78,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 28] = [
             "usage",
         ],
     ),
+    // Who may use the admin port; no request, no port.
+    ("access", &["engine", "rules", "runtime", "sanitize", "store", "units"]),
     // Counters over a restart.
     ("state", &["engine", "limiter", "store", "units"]),
     // What operators change; asked by the admin port.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use tonic::Status;
 
+use crate::admin::within::Within;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::candidate_status::State;
 use crate::api::usage::{entries, time};
@@ -35,6 +36,18 @@ pub(super) fn start(
 
 pub(super) fn status(operations: &Operations) -> proto::CandidateStatus {
     write(operations.candidate())
+}
+
+/// What a caller may see of a candidate: the rules and counters of its domains, and no sum over others.
+pub(super) fn seen(status: proto::CandidateStatus, within: &Within) -> proto::CandidateStatus {
+    if within.is_everywhere() {
+        return status;
+    }
+    let proto::CandidateStatus { state, since, mut rules, mut counters, .. } = status;
+    rules.retain(|rule| within.sees_rule(&rule.rule));
+    counters.retain(|counter| within.sees_rule(&counter.rule));
+    let note = "only rules in force of the domains of this token are listed".to_owned();
+    proto::CandidateStatus { state, since, rules, counters, note, ..proto::CandidateStatus::default() }
 }
 
 pub(super) fn promote(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {

@@ -10,6 +10,8 @@ use prost::Message;
 use tonic::Status;
 
 use super::messages::read_entries;
+use crate::access::Principal;
+use crate::admin::within::Within;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::protojson;
 use crate::api::usage::length;
@@ -35,7 +37,7 @@ pub(super) fn list(limiter: &Limiter, request: proto::ListLimitsRequest) -> Resu
 }
 
 /// `GET /limits?domain=api&partner=acme`: the same as JSON.
-pub(crate) async fn limits_page(limiter: Arc<Limiter>, RawQuery(query): RawQuery) -> Response {
+pub(crate) async fn limits_page(limiter: Arc<Limiter>, caller: Arc<Principal>, RawQuery(query): RawQuery) -> Response {
     let mut request = proto::ListLimitsRequest::default();
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*key {
@@ -46,6 +48,9 @@ pub(crate) async fn limits_page(limiter: Arc<Limiter>, RawQuery(query): RawQuery
     if request.domain.is_empty() {
         let text = "give a domain and the entries that are known: /limits?domain=api&partner=acme\n";
         return (StatusCode::BAD_REQUEST, text).into_response();
+    }
+    if let Err(rejected) = Within::new(caller, Arc::clone(&limiter)).domain(&request.domain) {
+        return (StatusCode::FORBIDDEN, format!("{}\n", rejected.message())).into_response();
     }
     match list(&limiter, request) {
         Ok(answer) => match protojson::to_complete_json("tidegate.v1.ListLimitsResponse", &answer.encode_to_vec()) {

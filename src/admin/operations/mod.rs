@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::within::Within;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::admin_service_server::{AdminService, AdminServiceServer};
 use crate::limiter::Limiter;
-use crate::net::PeerAddress;
 use crate::operations::{Author, Operations};
 use crate::runtime::clock::Clock;
 
@@ -39,6 +39,10 @@ impl Admin {
         AdminServiceServer::new(admin).max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 
+    fn within<T>(&self, request: &Request<T>) -> Result<Within, Status> {
+        Within::of(request, &self.limiter)
+    }
+
     /// Carries out a request on a thread that may block.
     async fn run<T: Send + 'static>(
         &self,
@@ -51,25 +55,30 @@ impl Admin {
 }
 
 /// Who sends a request, and why it is sent.
-fn author<T>(request: &Request<T>, reason: &str) -> Author {
-    let peer = request.extensions().get::<PeerAddress>();
-    let principal = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.0.ip().to_string());
-    Author { principal, reason: reason.to_owned() }
+fn author(within: &Within, reason: &str) -> Author {
+    Author { principal: within.principal().name.clone(), reason: reason.to_owned() }
 }
 
 #[tonic::async_trait]
 impl AdminService for Admin {
     async fn list_settings(
         &self,
-        _request: Request<proto::ListSettingsRequest>,
+        request: Request<proto::ListSettingsRequest>,
     ) -> Result<Response<proto::ListSettingsResponse>, Status> {
-        self.run(|admin| Ok(settings::list(&admin.operations))).await
+        let within = self.within(&request)?;
+        self.run(move |admin| {
+            let mut listed = settings::list(&admin.operations);
+            listed.settings.retain(|setting| within.sees_scope(setting.scope.as_ref()));
+            Ok(listed)
+        })
+        .await
     }
 
     async fn get_setting(
         &self,
         request: Request<proto::GetSettingRequest>,
     ) -> Result<Response<proto::GetSettingResponse>, Status> {
+        self.within(&request)?.scope(request.get_ref().scope.as_ref())?;
         let request = request.into_inner();
         self.run(|admin| settings::get(&admin.operations, request)).await
     }
@@ -78,7 +87,9 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::SetSettingRequest>,
     ) -> Result<Response<proto::SetSettingResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason);
+        let within = self.within(&request)?;
+        within.scope(request.get_ref().scope.as_ref())?;
+        let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
         self.run(|admin| settings::set(&admin.operations, request, author)).await
     }
@@ -87,7 +98,9 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::UnsetSettingRequest>,
     ) -> Result<Response<proto::UnsetSettingResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason);
+        let within = self.within(&request)?;
+        within.scope(request.get_ref().scope.as_ref())?;
+        let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
         self.run(move |admin| settings::unset(&admin.operations, request, &author)).await
     }
@@ -96,6 +109,7 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::ListAuditRequest>,
     ) -> Result<Response<proto::ListAuditResponse>, Status> {
+        self.within(&request)?.everywhere()?;
         let request = request.into_inner();
         self.run(move |admin| settings::audit(&admin.operations, admin.clock.now(), &request)).await
     }
@@ -104,15 +118,25 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::ListCountersRequest>,
     ) -> Result<Response<proto::ListCountersResponse>, Status> {
-        let request = request.into_inner();
-        self.run(|admin| counters::list(&admin.operations, &admin.limiter, request)).await
+        let within = self.within(&request)?;
+        let mut request = request.into_inner();
+        within.filter(&mut request.domain)?;
+        self.run(move |admin| {
+            let page = counters::list(&admin.operations, &admin.limiter, request)?;
+            // How many counters there are says how busy others are.
+            let (searched, total) = if within.is_everywhere() { (page.searched, page.total) } else { (0, 0) };
+            Ok(proto::ListCountersResponse { searched, total, ..page })
+        })
+        .await
     }
 
     async fn reset_counters(
         &self,
         request: Request<proto::ResetCountersRequest>,
     ) -> Result<Response<proto::ResetCountersResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason);
+        let within = self.within(&request)?;
+        within.rule(&request.get_ref().rule)?;
+        let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
         self.run(move |admin| counters::reset(&admin.operations, request, &author)).await
     }
@@ -121,7 +145,9 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::BanCounterRequest>,
     ) -> Result<Response<proto::BanCounterResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason);
+        let within = self.within(&request)?;
+        within.rule(&request.get_ref().rule)?;
+        let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
         self.run(move |admin| counters::ban(&admin.operations, request, &author)).await
     }
@@ -130,7 +156,9 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::UnbanCountersRequest>,
     ) -> Result<Response<proto::UnbanCountersResponse>, Status> {
-        let author = author(&request, &request.get_ref().reason);
+        let within = self.within(&request)?;
+        within.rule(&request.get_ref().rule)?;
+        let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
         self.run(move |admin| counters::unban(&admin.operations, request, &author)).await
     }
@@ -139,6 +167,7 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::ExplainRequest>,
     ) -> Result<Response<proto::ExplainResponse>, Status> {
+        self.within(&request)?.domain(&request.get_ref().domain)?;
         let request = request.into_inner();
         self.run(|admin| explain::explain(&admin.operations, request)).await
     }
@@ -147,6 +176,7 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::ListLimitsRequest>,
     ) -> Result<Response<proto::ListLimitsResponse>, Status> {
+        self.within(&request)?.domain(&request.get_ref().domain)?;
         let request = request.into_inner();
         self.run(|admin| limits::list(&admin.limiter, request)).await
     }
@@ -155,23 +185,28 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::StartCandidateRequest>,
     ) -> Result<Response<proto::CandidateStatus>, Status> {
-        let author = author(&request, "");
+        let within = self.within(&request)?;
+        within.everywhere()?;
+        let author = author(&within, "");
         let request = request.into_inner();
         self.run(move |admin| candidate::start(&admin.operations, request, &author)).await
     }
 
     async fn get_candidate(
         &self,
-        _request: Request<proto::GetCandidateRequest>,
+        request: Request<proto::GetCandidateRequest>,
     ) -> Result<Response<proto::CandidateStatus>, Status> {
-        self.run(|admin| Ok(candidate::status(&admin.operations))).await
+        let within = self.within(&request)?;
+        self.run(move |admin| Ok(candidate::seen(candidate::status(&admin.operations), &within))).await
     }
 
     async fn promote_candidate(
         &self,
         request: Request<proto::PromoteCandidateRequest>,
     ) -> Result<Response<proto::CandidateStatus>, Status> {
-        let author = author(&request, "");
+        let within = self.within(&request)?;
+        within.everywhere()?;
+        let author = author(&within, "");
         self.run(move |admin| candidate::promote(&admin.operations, &author)).await
     }
 
@@ -179,7 +214,9 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::StopCandidateRequest>,
     ) -> Result<Response<proto::CandidateStatus>, Status> {
-        let author = author(&request, "");
+        let within = self.within(&request)?;
+        within.everywhere()?;
+        let author = author(&within, "");
         self.run(move |admin| candidate::stop(&admin.operations, &author)).await
     }
 }

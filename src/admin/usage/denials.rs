@@ -21,12 +21,14 @@ pub(super) struct DenialReports {
     filter: Filter,
     listener: Listener,
     sleep: Pin<Box<Sleep>>,
+    /// The observer may know how many checks of all domains were dropped; otherwise only that some were.
+    counts_dropped: bool,
 }
 
 impl DenialReports {
-    pub(super) fn new(observed: Arc<Observed>, permit: Permit, filter: Filter) -> Self {
+    pub(super) fn new(observed: Arc<Observed>, permit: Permit, filter: Filter, counts_dropped: bool) -> Self {
         let listener = observed.listen();
-        Self { observed, _permit: permit, filter, listener, sleep: Box::pin(sleep(PAUSE)) }
+        Self { observed, _permit: permit, filter, listener, sleep: Box::pin(sleep(PAUSE)), counts_dropped }
     }
 }
 
@@ -40,6 +42,7 @@ impl Stream for DenialReports {
             let (taken, num_dropped) = this.listener.poll(MAX_BATCH);
             this.sleep = Box::pin(sleep(if taken.len() < MAX_BATCH { PAUSE } else { Duration::ZERO }));
             let denials: Vec<_> = taken.iter().filter(|taken| this.filter.takes_denial(taken)).map(denial).collect();
+            let num_dropped = if this.counts_dropped { num_dropped } else { num_dropped.min(1) };
             if !denials.is_empty() || num_dropped > 0 {
                 let instance = Some(this.observed.instance().clone());
                 return Poll::Ready(Some(Ok(DenialReport { instance, denials, num_dropped })));

@@ -15,8 +15,9 @@ use tonic::{Request, Response, Status};
 pub(crate) use observers::Observers;
 pub(crate) use query::Queries;
 
+use super::within::Within;
 use crate::api::proto::tidegate::v1::{
-    DenialReport, QueryUsageRequest, QueryUsageResponse, WatchDenialsRequest, WatchUsageRequest,
+    DenialReport, QueryUsageRequest, QueryUsageResponse, UsageFilter, WatchDenialsRequest, WatchUsageRequest,
 };
 use crate::api::usage::{BadQuestion, EncodedReport, read_filter, read_interval, read_requests_by};
 use crate::api::usage_service::usage_service_server::{UsageService, UsageServiceServer};
@@ -45,6 +46,24 @@ impl Usage {
     ) -> UsageServiceServer<Self> {
         let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers, instance_id)), queries };
         UsageServiceServer::new(usage).max_decoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    fn within<T>(&self, request: &Request<T>) -> Result<Within, Status> {
+        Within::of(request, self.observed.limiter())
+    }
+
+    /// The filter of a request, within the domains of its caller.
+    fn filter(&self, within: &Within, filter: Option<UsageFilter>) -> Result<Filter, Status> {
+        let mut filter = filter.unwrap_or_default();
+        within.filter(&mut filter.domain)?;
+        let filter = read_filter(Some(filter))?;
+        if let Some(rule) = &filter.rule
+            && !within.is_everywhere()
+            && !self.observed.is_of_overrides_in(rule, filter.domain.as_deref().unwrap_or_default())
+        {
+            within.rule(rule)?;
+        }
+        Ok(self.known(filter)?)
     }
 
     /// The filter, if its names exist. Cost: a snapshot of the usage for a filter that names a domain or a rule.
@@ -83,10 +102,11 @@ impl UsageService for Usage {
         &self,
         request: Request<WatchUsageRequest>,
     ) -> Result<Response<Self::WatchUsageStream>, Status> {
+        let within = self.within(&request)?;
         let WatchUsageRequest { filter, interval, top, resume_instance_id, resume_sequence, requests_by } =
             request.into_inner();
         let interval = read_interval(interval)?;
-        let filter = self.known(read_filter(filter)?)?;
+        let filter = self.filter(&within, filter)?;
         let requests_by = read_requests_by(requests_by, &filter)?;
         let requests_by = self.observed.counted_by(filter.domain.as_deref(), requests_by)?;
         let scope = Scope { filter, requests_by, top: usize::try_from(top).unwrap_or(0) };
@@ -100,13 +120,18 @@ impl UsageService for Usage {
         &self,
         request: Request<WatchDenialsRequest>,
     ) -> Result<Response<Self::WatchDenialsStream>, Status> {
-        let filter = self.known(read_filter(request.into_inner().filter)?)?;
+        let within = self.within(&request)?;
+        let filter = self.filter(&within, request.into_inner().filter)?;
         let permit = self.observed.permit()?;
-        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), permit, filter))))
+        let counts_dropped = within.is_everywhere();
+        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), permit, filter, counts_dropped))))
     }
 
     async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {
-        self.queries.answer(request.into_inner()).await.map(Response::new)
+        let within = self.within(&request)?;
+        let mut request = request.into_inner();
+        within.filter(&mut request.filter.get_or_insert_default().domain)?;
+        self.queries.answer(request).await.map(Response::new)
     }
 }
 

@@ -129,6 +129,10 @@ impl Observed {
             .clone()
     }
 
+    pub(super) fn limiter(&self) -> &Arc<Limiter> {
+        &self.limiter
+    }
+
     /// The usage now.
     pub(super) fn snapshot(&self) -> Arc<UsageSnapshot> {
         self.read(self.elapsed()).usage

@@ -12,20 +12,20 @@ mod repair;
 mod scalar;
 mod tree;
 
-pub(super) use scalar::{Scalar, Value};
+pub(crate) use scalar::{Scalar, Value};
 
 /// One node of the tree.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// The line it begins in, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// What it holds.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
 }
 
 /// What a node holds.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A leaf.
     Scalar(Scalar),
     /// A sequence.
@@ -38,21 +38,21 @@ pub(super) enum Kind {
 
 /// One entry of a mapping.
 #[derive(Clone, Debug)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     /// The key: a scalar.
-    pub(super) key: Node,
+    pub(crate) key: Node,
     /// The value.
-    pub(super) value: Node,
+    pub(crate) value: Node,
 }
 
 impl Node {
     /// Whether this is `null`, `~` or empty.
-    pub(super) fn is_null(&self) -> bool {
+    pub(crate) fn is_null(&self) -> bool {
         matches!(&self.kind, Kind::Scalar(scalar) if scalar.value == Value::Null)
     }
 
     /// The text, if the node is a scalar that resolves to a string.
-    pub(super) fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Scalar(scalar) if scalar.value == Value::Text => Some(&scalar.text),
             _ => None,
@@ -62,40 +62,40 @@ impl Node {
 
 /// Why a text is not usable YAML.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// The line, from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// The cause.
-    pub(super) cause: String,
+    pub(crate) cause: String,
 }
 
 /// The first document of a file, and what is ignored of the file.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// The first document; an empty file is a null node.
-    pub(super) root: Node,
+    pub(crate) root: Node,
     /// Keys that occur twice in a map, other than through `<<`.
-    pub(super) repeated: Vec<Repeated>,
+    pub(crate) repeated: Vec<Repeated>,
     /// The line of text after the first document.
-    pub(super) more: Option<usize>,
+    pub(crate) more: Option<usize>,
 }
 
 /// A repeated key of a map.
 #[derive(Debug)]
-pub(super) struct Repeated {
+pub(crate) struct Repeated {
     /// The key.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// The line of the repeated key.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// The line of the previous one.
-    pub(super) first: usize,
+    pub(crate) first: usize,
 }
 
 /// Reads a file.
 ///
 /// # Errors
 /// The first error of the text: what follows a syntax error cannot be interpreted.
-pub(super) fn read(bytes: &[u8]) -> Result<Document, Fault> {
+pub(crate) fn read(bytes: &[u8]) -> Result<Document, Fault> {
     let decoded = encoding::decode(bytes)?;
     // The parser reports what is missing at the end in the line after the last.
     let last = decoded.text.lines().count().max(1);

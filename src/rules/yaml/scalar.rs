@@ -4,18 +4,18 @@ use std::borrow::Cow;
 
 /// A leaf: its text and the meaning of the text.
 #[derive(Clone, Debug)]
-pub(in crate::rules) struct Scalar {
+pub(crate) struct Scalar {
     /// The text in the file, without quotes and escapes.
-    pub(in crate::rules) text: String,
+    pub(crate) text: String,
     /// Its meaning.
-    pub(in crate::rules) value: Value,
+    pub(crate) value: Value,
     /// Its tag in short form, such as `!!int`, for error messages.
-    pub(in crate::rules) tag: Cow<'static, str>,
+    pub(crate) tag: Cow<'static, str>,
 }
 
 /// The meaning of a scalar's text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::rules) enum Value {
+pub(crate) enum Value {
     /// Null.
     Null,
     /// A boolean; `yes`, `on` and `y` are booleans too.
