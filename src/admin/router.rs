@@ -29,7 +29,7 @@ pub(crate) fn admin_router(
     services: Routes,
     guard: Arc<Guard>,
 ) -> Router {
-    let listed = Arc::clone(&limiter);
+    let (listed, clock) = (Arc::clone(&limiter), Arc::clone(&guard.clock));
     let phases = probes.phases.clone();
     let end = move |response: Response| {
         let phases = phases.clone();
@@ -38,7 +38,7 @@ pub(crate) fn admin_router(
     let services = services.into_axum_router().layer(map_response(end));
     let pages = services
         .route("/rlconfig", get(move |Extension(caller): Caller| async move { rlconfig(&limiter, &caller.domains) }))
-        .route("/limits", get(move |caller: Caller, query| limits_page(listed, caller.0, query)))
+        .route("/limits", get(move |caller: Caller, query| limits_page(listed, clock.now(), caller.0, query)))
         .route("/metrics", get(move |caller: Caller| async move { metrics_page(&metrics, &caller.0) }));
     pages.merge(probe_router(probes)).fallback(unknown).layer(from_fn_with_state(guard, super::guard::guard))
 }

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use crate::rules::RuleSet;
 use crate::units::Timestamp;
 
-/// What has become of the last candidate.
+/// The candidates of a process.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum CandidateState {
-    /// There was none, or it was stopped.
-    #[default]
-    None,
+pub(crate) struct CandidateState {
     /// It decides too, next to the rules in force.
-    Running(CandidateRules),
+    pub(crate) running: Option<CandidateRules>,
     /// It is in force, in memory: the source of the configuration has another content.
-    Promoted(CandidateRules),
+    pub(crate) promoted: Option<CandidateRules>,
 }
 
 /// The rules of a candidate.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::candidate::{CandidateError, CandidateRules, CandidateState};
-use super::settings::{EffectiveValue, Setting, SettingChange, SettingError, SettingsBook};
+use super::settings::{EffectiveValue, SetOutcome, Setting, SettingChange, SettingError, SettingsBook};
 use crate::rules::{LiftedCounts, Overlay, RuleSet, Scope, SettingName};
 use crate::units::Timestamp;
 
@@ -81,7 +81,7 @@ impl Publisher {
         apply: impl FnMut(RulesInForce<'_>, Option<RulesInForce<'_>>) + Send + 'static,
     ) -> Self {
         let next_expiry_ns = AtomicU64::new(expiry_ns(&settings));
-        let state = State { apply: Box::new(apply), rules: None, settings, candidate: CandidateState::None };
+        let state = State { apply: Box::new(apply), rules: None, settings, candidate: CandidateState::default() };
         Self { status: ArcSwap::default(), state: Mutex::new(state), next_expiry_ns }
     }
 
@@ -93,10 +93,16 @@ impl Publisher {
     /// Puts the rules of that many files in force, and the settings over them.
     pub(crate) fn publish(&self, files: usize, rules: RuleSet) -> Loaded {
         let mut state = self.state.lock();
-        if let CandidateState::Promoted(_) = state.candidate {
-            state.candidate = CandidateState::None;
-        }
-        self.replace(&mut state, files, Arc::new(rules))
+        state.candidate.promoted = None;
+        let loaded = self.replace(&mut state, files, Arc::new(rules));
+        let before = self.status.load();
+        self.status.store(Arc::new(ReloadStatus {
+            generation: loaded.generation,
+            last_error: None,
+            successes: before.successes + 1,
+            failures: before.failures,
+        }));
+        loaded
     }
 
     fn replace(&self, state: &mut State, files: usize, rules: Arc<RuleSet>) -> Loaded {
@@ -112,12 +118,6 @@ impl Publisher {
         };
         state.rules = Some(rules);
         state.apply();
-        self.status.store(Arc::new(ReloadStatus {
-            generation: loaded.generation,
-            last_error: None,
-            successes: before.successes + 1,
-            failures: before.failures,
-        }));
         loaded
     }
 
@@ -131,7 +131,7 @@ impl Publisher {
     }
 
     /// Sets a value, which takes effect between two checks. `keep` is called with the setting before anything else can change.
-    /// Returns the setting, and the value that was effective before.
+    /// Returns what came of it.
     ///
     /// # Errors
     /// The setting would have no effect, or there are too many. Then nothing has changed.
@@ -140,15 +140,17 @@ impl Publisher {
         now: Timestamp,
         change: SettingChange,
         keep: impl FnOnce(&Setting, &str),
-    ) -> Result<(Setting, String), SettingError> {
+    ) -> Result<SetOutcome, SettingError> {
         let mut state = self.state.lock();
         let rules = state.rules.clone().ok_or(SettingError::NoRules)?;
         let before = state.settings.effective(&rules, &change.scope, change.name)?.value;
+        let replaced = state.settings.get(&change.scope, change.name).cloned();
         let setting = state.settings.set(&rules, now, change)?;
         state.apply();
         self.note_expiry(&state);
         keep(&setting, &before);
-        Ok((setting, before))
+        let off = state.settings.ineffective(&rules, &setting);
+        Ok(SetOutcome { setting, before, replaced, off })
     }
 
     /// Removes a setting. `keep` is called with it before anything else can change. Returns it, and the value that is effective
@@ -220,10 +222,10 @@ impl Publisher {
         first: impl FnOnce() -> T,
     ) -> Result<T, CandidateError> {
         let mut state = self.state.lock();
-        if let CandidateState::Running(_) = state.candidate {
+        if state.candidate.running.is_some() {
             return Err(CandidateError::Running);
         }
-        state.candidate = CandidateState::Running(candidate);
+        state.candidate.running = Some(candidate);
         state.apply();
         Ok(first())
     }
@@ -234,12 +236,13 @@ impl Publisher {
     /// None runs.
     pub(crate) fn promote_candidate(&self, now: Timestamp) -> Result<(Loaded, CandidateRules), CandidateError> {
         let mut state = self.state.lock();
-        let CandidateState::Running(candidate) = state.candidate.clone() else {
-            return Err(CandidateError::NotRunning);
-        };
+        let candidate = state.candidate.running.take().ok_or(CandidateError::NotRunning)?;
         let candidate = CandidateRules { since: now, ..candidate };
-        state.candidate = CandidateState::Promoted(candidate.clone());
+        state.candidate.promoted = Some(candidate.clone());
         let loaded = self.replace(&mut state, candidate.files.len(), Arc::clone(&candidate.rules));
+        // Nothing was loaded: what is wrong with the source still is.
+        let status = ReloadStatus { generation: loaded.generation, ..ReloadStatus::clone(&self.status.load()) };
+        self.status.store(Arc::new(status));
         Ok((loaded, candidate))
     }
 
@@ -249,14 +252,13 @@ impl Publisher {
     /// None runs.
     pub(crate) fn stop_candidate<T>(&self, last: impl FnOnce(&CandidateRules) -> T) -> Result<T, CandidateError> {
         let mut state = self.state.lock();
-        let CandidateState::Running(candidate) = &state.candidate else { return Err(CandidateError::NotRunning) };
-        let answer = last(candidate);
-        state.candidate = CandidateState::None;
+        let answer = last(state.candidate.running.as_ref().ok_or(CandidateError::NotRunning)?);
+        state.candidate.running = None;
         state.apply();
         Ok(answer)
     }
 
-    /// What has become of the last candidate.
+    /// The candidate that runs, and the one that is in force.
     pub(crate) fn candidate(&self) -> CandidateState {
         self.state.lock().candidate.clone()
     }
@@ -269,10 +271,8 @@ impl Publisher {
 impl State {
     fn apply(&mut self) {
         let Some(rules) = &self.rules else { return };
-        let candidate = match &self.candidate {
-            CandidateState::Running(candidate) => Some((&candidate.rules, self.settings.overlay_of(&candidate.rules))),
-            CandidateState::None | CandidateState::Promoted(_) => None,
-        };
+        let running = self.candidate.running.as_ref();
+        let candidate = running.map(|running| (&running.rules, self.settings.overlay_of(&running.rules)));
         let candidate = candidate.as_ref().map(|(rules, overlay)| (*rules, overlay));
         (self.apply)((rules, self.settings.overlay()), candidate);
     }

@@ -59,8 +59,14 @@ impl Limiter {
         if counters.is_empty() {
             return Err(format!("rule '{path}' has no limit, and so no counter that can be banned"));
         }
-        for Named { kind, keys, key } in counters {
-            if !self.store.ban(kind, keys.key(key), until) {
+        // Only a counter that does not exist yet may find no memory, and such a one is fresh again when its ban is lifted.
+        let exists = |Named { kind, keys, key }: &Named| self.store.state(*kind, keys.key(*key)).is_some();
+        let (existing, new): (Vec<_>, Vec<_>) = counters.iter().partition(|named| exists(named));
+        for (nth, Named { kind, keys, key }) in new.iter().chain(&existing).enumerate() {
+            if !self.store.ban(*kind, keys.key(*key), until) {
+                for Named { kind, keys, key } in new.iter().take(nth) {
+                    self.store.unban(Timestamp::EPOCH, *kind, keys.key(*key));
+                }
                 return Err("the memory budget of the counters is used up: the counter cannot be created".to_owned());
             }
         }

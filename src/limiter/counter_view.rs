@@ -1,6 +1,6 @@
 //! The state of one counter, for people.
 
-use crate::engine::{Limit, Op, Reason, Verdict};
+use crate::engine::{Limit, Op};
 use crate::rules::RuleLimit;
 use crate::store::CounterState;
 use crate::units::{Nanos, Timestamp};
@@ -63,7 +63,7 @@ pub(super) fn seen(counter: SeenCounter<'_>) -> CounterView {
         period: engine_limit.window,
         remaining: if limit.is_some() { look.remaining } else { 0 },
         reset: if denied { one_more.reset } else { look.reset },
-        banned_until: (look.verdict == Verdict::Denied(Reason::Banned)).then(|| now.plus(look.reset)),
+        banned_until: state.banned_until(engine_limit, now),
         denied,
         is_set,
     }

@@ -56,6 +56,8 @@ pub struct ApplicableLimit<'v> {
     pub shadow_mode: bool,
     /// The rule has values of settings.
     pub is_set: bool,
+    /// The end of a ban that runs, if the known entries name one counter.
+    pub banned_until: Option<Timestamp>,
 }
 
 impl View<'_> {
@@ -96,6 +98,7 @@ impl View<'_> {
     /// Cost: linear in the nodes of the domain.
     pub fn applicable_limits<'v>(
         &'v self,
+        now: Timestamp,
         domain: &str,
         known: &'v [(String, String)],
     ) -> Option<Vec<ApplicableLimit<'v>>> {
@@ -105,8 +108,17 @@ impl View<'_> {
         for applicable in domain.applicable(plan.rules().rules(), known) {
             let entries: Vec<_> = applicable.levels.iter().filter_map(LevelFor::entry).collect();
             let Some(in_force) = plan.in_force(domain, applicable.rule, &entries) else { continue };
-            let InForce { rule, enabled, .. } = in_force;
+            let InForce { rule, attached, enabled, .. } = in_force;
             let shadow_mode = in_force.shadow_mode();
+            let is_complete = entries.len() == rule.levels.len();
+            let banned_until = |limit: &RuleLimit| {
+                let place = rule.limits.iter().position(|known| std::ptr::eq(known, limit))?;
+                let limit_id = *attached.limit_ids.get(place).filter(|_| is_complete)?;
+                let mut keys = CounterKeys::default();
+                let key = keys::add_rule(&mut keys, limit_id, rule, &entries);
+                let state = self.limiter.store.state(LimitKind::from(&limit.limit), keys.key(key))?;
+                state.banned_until(&limit.limit, now)
+            };
             let one = |limit: Option<&'v RuleLimit>| ApplicableLimit {
                 rule,
                 levels: applicable.levels.clone(),
@@ -114,6 +126,7 @@ impl View<'_> {
                 enabled: enabled && limit.is_none_or(|limit| limit.enabled),
                 shadow_mode,
                 is_set: !std::ptr::eq(rule, applicable.rule),
+                banned_until: limit.and_then(&banned_until),
             };
             if rule.limits.is_empty() {
                 found.push(one(None));

@@ -122,7 +122,8 @@ impl Plan {
     pub fn rules_in_force(&self) -> impl Iterator<Item = RuleInForce<'_>> {
         self.rules().rules().iter().filter_map(|configured| {
             let domain = self.domain(&configured.domain)?;
-            let in_force = self.in_force(domain, configured, &[])?;
+            let fixed = if self.overlay.is_some() { configured.fixed_entries() } else { Vec::new() };
+            let in_force = self.in_force(domain, configured, &Entry::borrowed(&fixed))?;
             Some(RuleInForce {
                 configured,
                 rule: in_force.rule,

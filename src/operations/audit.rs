@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
+use crate::rules::Scope;
 use crate::units::Timestamp;
 
 /// One change.
@@ -15,6 +16,8 @@ pub(crate) struct AuditEntry {
     pub(crate) action: Action,
     /// What it applies to, in words.
     pub(crate) scope: String,
+    /// What it applies to; `None` for candidates.
+    pub(crate) applies_to: Option<Scope>,
     /// The name of the setting; empty for other actions.
     pub(crate) name: String,
     /// The value before and after.
@@ -93,10 +96,16 @@ impl AuditLog {
         }
     }
 
-    /// The changes since an instant, the latest first, at most `most`; and the number of those that are no longer kept.
-    pub(crate) fn since(&self, since: Timestamp, most: usize) -> (Vec<AuditEntry>, u64) {
+    /// The changes since an instant that are `wanted`, the latest first, at most `most`; and the number of those that are no longer
+    /// kept.
+    pub(crate) fn since(
+        &self,
+        since: Timestamp,
+        most: usize,
+        wanted: impl Fn(&AuditEntry) -> bool,
+    ) -> (Vec<AuditEntry>, u64) {
         let kept = self.0.lock();
-        let recent = kept.entries.iter().rev().filter(|entry| entry.time >= since);
+        let recent = kept.entries.iter().rev().filter(|entry| entry.time >= since && wanted(entry));
         (recent.take(most).cloned().collect(), kept.dropped)
     }
 }
@@ -116,16 +125,17 @@ mod tests {
             principal: "ann".into(),
             action: Action::Set,
             scope: "everything".into(),
+            applies_to: Some(Scope::EVERYTHING),
             name: "enabled".into(),
             old: "true".into(),
             new: "false".into(),
             reason: String::new(),
         };
         (0..=MAX_AUDIT as u64).for_each(|second| log.record(entry(second)));
-        let (latest, dropped) = log.since(Timestamp::EPOCH, 2);
+        let (latest, dropped) = log.since(Timestamp::EPOCH, 2, |_| true);
         assert_eq!(latest, [entry(MAX_AUDIT as u64), entry(MAX_AUDIT as u64 - 1)]);
         assert_eq!(dropped, 1);
-        let (all, _) = log.since(entry(9_999).time, usize::MAX);
+        let (all, _) = log.since(entry(9_999).time, usize::MAX, |_| true);
         assert_eq!(all.len(), 2);
         assert!(Action::ALL.into_iter().all(|action| Action::named(action.name()) == Some(action)));
     }

@@ -57,16 +57,16 @@ impl Operations {
             author,
         );
         let in_force = self.publisher.read(|_, rules| rules.cloned());
-        Ok(CandidateReport { state: CandidateState::Running(candidate), comparison, in_force })
+        // Another operator may have stopped it meanwhile.
+        let state = CandidateState { running: Some(candidate), ..self.publisher.candidate() };
+        Ok(CandidateReport { state, comparison, in_force })
     }
 
     /// Compares the candidate with the rules in force.
     pub(crate) fn candidate(&self) -> CandidateReport {
         let state = self.publisher.candidate();
-        let comparison = match state {
-            CandidateState::Running(_) => self.limiter.candidate().map(|candidate| candidate.comparison()),
-            CandidateState::None | CandidateState::Promoted(_) => None,
-        };
+        let running = state.running.as_ref().and_then(|_| self.limiter.candidate());
+        let comparison = running.map(|candidate| candidate.comparison());
         let in_force = self.publisher.read(|_, rules| rules.cloned());
         CandidateReport { state, comparison, in_force }
     }
@@ -81,7 +81,8 @@ impl Operations {
         let new = format!("configuration {} in force", loaded.generation);
         self.audit_candidate(now, Action::CandidatePromote, &candidate.files, &new, author);
         let in_force = Some(Arc::clone(&candidate.rules));
-        Ok(CandidateReport { state: CandidateState::Promoted(candidate), comparison: None, in_force })
+        let state = CandidateState { running: None, promoted: Some(candidate) };
+        Ok(CandidateReport { state, comparison: None, in_force })
     }
 
     /// Ends the candidate, and returns its last comparison.
@@ -96,12 +97,13 @@ impl Operations {
         let (candidate, comparison) = self.publisher.stop_candidate(last)?;
         self.audit_candidate(self.clock.now(), Action::CandidateStop, &candidate.files, "", author);
         let in_force = self.publisher.read(|_, rules| rules.cloned());
-        Ok(CandidateReport { state: CandidateState::Running(candidate), comparison, in_force })
+        let state = CandidateState { running: Some(candidate), ..self.publisher.candidate() };
+        Ok(CandidateReport { state, comparison, in_force })
     }
 
     fn audit_candidate(&self, time: Timestamp, action: Action, files: &[String], new: &str, author: &Author) {
         // The candidate itself is not stored, so a line that is missing is no reason to warn.
-        let _warning = self.record(author.entry(time, action, format!("candidate {}", files.join(" ")), ("", new)));
+        let _warning = self.record(author.entry_of(time, action, format!("candidate {}", files.join(" ")), ("", new)));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Action, Author, Operations};
 use crate::config::{MAX_LENGTH, check_reason};
 use crate::limiter::{CounterFilter, CounterPage};
-use crate::rules::{RuleSet, check_reachable, unknown};
+use crate::rules::{RuleSet, Scope, ScopeTarget, check_reachable, unknown};
 use crate::sanitize::sanitize;
 use crate::store::ExportPosition;
 use crate::units::{Nanos, Timestamp};
@@ -107,10 +107,9 @@ impl Operations {
         new: &str,
         author: &Author,
     ) {
-        let entries: Vec<_> = entries.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let scope = [&[format!("rule {path}")], &*entries].concat().join(", ");
+        let scope = Scope { target: ScopeTarget::Rule(path.to_owned()), entries: entries.to_vec(), limit: 0 };
         // The change itself is not stored, so a line that is missing is no reason to warn.
-        let _warning = self.record(author.entry(time, action, scope, ("", new)));
+        let _warning = self.record(author.entry(time, action, &scope, ("", new)));
     }
 }
 

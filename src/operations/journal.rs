@@ -135,7 +135,7 @@ fn remove(connection: &Connection, scope: &Scope, name: SettingName) -> Result<(
 }
 
 fn append(connection: &Connection, entry: &AuditEntry) -> Result<(), rusqlite::Error> {
-    connection.prepare("INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+    connection.prepare("INSERT INTO audit VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?.execute(params![
         nanoseconds(entry.time),
         entry.principal,
         entry.action.name(),
@@ -143,7 +143,8 @@ fn append(connection: &Connection, entry: &AuditEntry) -> Result<(), rusqlite::E
         entry.name,
         entry.old,
         entry.new,
-        entry.reason
+        entry.reason,
+        entry.applies_to.as_ref().map(scope_column)
     ])?;
     let most = i64::try_from(MAX_AUDIT).unwrap_or(i64::MAX);
     let sql = "DELETE FROM audit WHERE rowid <= (SELECT max(rowid) FROM audit) - ?1";
@@ -160,6 +161,10 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
     connection.execute_batch(TABLES)?;
+    if version == 1 && !columns(&connection, "audit")?.iter().any(|(name, ..)| name == "applies_to") {
+        connection.execute_batch("ALTER TABLE audit ADD COLUMN applies_to TEXT")?;
+    }
+    check_tables(&connection)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     // Damage beyond the first page would show only later.
     let check: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
@@ -168,6 +173,27 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
         _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check))
             .into()),
     }
+}
+
+/// Checks that the tables are ours: a file of another program may have some of the same names.
+fn check_tables(connection: &Connection) -> Result<(), JournalError> {
+    let ours = Connection::open_in_memory()?;
+    ours.execute_batch(TABLES)?;
+    for table in ["setting", "audit"] {
+        if columns(connection, table)? != columns(&ours, table)? {
+            let what = format!("table '{table}' is not one of Tidegate");
+            let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
+            return Err(rusqlite::Error::SqliteFailure(damage, Some(what)).into());
+        }
+    }
+    Ok(())
+}
+
+/// Of each column the name, the type, whether it may be null, and its place in the primary key.
+fn columns(connection: &Connection, table: &str) -> Result<Vec<(String, String, bool, i64)>, rusqlite::Error> {
+    let mut statement = connection.prepare("SELECT name, type, \"notnull\", pk FROM pragma_table_info(?1)")?;
+    let rows = statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    rows.collect()
 }
 
 fn target_columns(target: &ScopeTarget) -> (&'static str, &str) {
@@ -184,12 +210,7 @@ fn entries_column(scope: &Scope) -> String {
 
 fn read_setting(row: &Row<'_>) -> Option<Setting> {
     let text = |column: usize| row.get::<_, String>(column).ok();
-    let target = match &*text(0)? {
-        "everything" => ScopeTarget::Everything,
-        "domain" => ScopeTarget::Domain(text(1)?),
-        "rule" => ScopeTarget::Rule(text(1)?),
-        _ => return None,
-    };
+    let target = read_target(&text(0)?, text(1)?)?;
     let entries = serde_json::from_str(&text(2)?).ok()?;
     let scope = Scope::new(target, entries, row.get(3).ok()?).ok()?;
     let name = SettingName::read(&text(4)?, &scope.target).ok()?;
@@ -216,7 +237,27 @@ fn read_audit(row: &Row<'_>) -> Result<AuditEntry, rusqlite::Error> {
         old: row.get(5)?,
         new: row.get(6)?,
         reason: row.get(7)?,
+        applies_to: row.get::<_, Option<String>>(8)?.and_then(|text| read_scope(&text)),
     })
+}
+
+fn scope_column(scope: &Scope) -> String {
+    let (kind, target) = target_columns(&scope.target);
+    serde_json::to_string(&(kind, target, &scope.entries, scope.limit)).unwrap_or_default()
+}
+
+fn read_scope(text: &str) -> Option<Scope> {
+    let (kind, target, entries, limit): (String, String, _, _) = serde_json::from_str(text).ok()?;
+    Scope::new(read_target(&kind, target)?, entries, limit).ok()
+}
+
+fn read_target(kind: &str, target: String) -> Option<ScopeTarget> {
+    match kind {
+        "everything" => Some(ScopeTarget::Everything),
+        "domain" => Some(ScopeTarget::Domain(target)),
+        "rule" => Some(ScopeTarget::Rule(target)),
+        _ => None,
+    }
 }
 
 /// SQLite has signed integers: enough until the year 2262.
@@ -229,7 +270,7 @@ fn timestamp(ns: i64) -> Timestamp {
 }
 
 /// The version of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS setting (
         kind TEXT NOT NULL, target TEXT NOT NULL, entries TEXT NOT NULL, place INTEGER NOT NULL, name TEXT NOT NULL,
@@ -238,6 +279,6 @@ const TABLES: &str = "
     );
     CREATE TABLE IF NOT EXISTS audit (
         time INTEGER NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
-        old TEXT NOT NULL, new TEXT NOT NULL, reason TEXT NOT NULL
+        old TEXT NOT NULL, new TEXT NOT NULL, reason TEXT NOT NULL, applies_to TEXT
     );
 ";

@@ -27,6 +27,7 @@ pub(crate) use settings::Changed;
 
 use crate::config::Publisher;
 use crate::limiter::Limiter;
+use crate::rules::Scope;
 use crate::runtime::clock::Clock;
 use crate::sanitize::sanitize_within;
 use crate::units::Timestamp;
@@ -54,12 +55,18 @@ pub(crate) struct Author {
 
 impl Author {
     /// A line for the audit log: the action, what it applies to, and the value before and after.
-    fn entry(&self, time: Timestamp, action: Action, scope: String, (old, new): (&str, &str)) -> AuditEntry {
+    fn entry(&self, time: Timestamp, action: Action, scope: &Scope, values: (&str, &str)) -> AuditEntry {
+        AuditEntry { applies_to: Some(scope.clone()), ..self.entry_of(time, action, scope.to_string(), values) }
+    }
+
+    /// The same, of what has no scope.
+    fn entry_of(&self, time: Timestamp, action: Action, scope: String, (old, new): (&str, &str)) -> AuditEntry {
         AuditEntry {
             time,
             principal: self.principal.clone(),
             action,
             scope,
+            applies_to: None,
             name: String::new(),
             old: old.to_owned(),
             new: new.to_owned(),

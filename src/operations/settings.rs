@@ -1,9 +1,9 @@
 //! Changes to settings: in force, stored, and in the audit log.
 
 use super::{Action, AuditEntry, Author, Operations};
-use crate::config::{EffectiveValue, Setting, SettingChange, SettingError, check_reason};
+use crate::config::{EffectiveValue, SetOutcome, Setting, SettingChange, SettingError, ValueSource, check_reason};
 use crate::rules::{Scope, SettingName};
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 
 /// A setting that was set or removed.
 #[derive(Clone, Debug)]
@@ -32,8 +32,12 @@ impl Operations {
                 self.record(entry(now, Action::Set, &author, &setting.scope, setting.name, (old, &setting.value)));
             warning = warning.take().or(audited);
         };
-        let (setting, value) = self.publisher.set(now, change, keep)?;
-        Ok(Changed { setting, value, warning })
+        let SetOutcome { setting, before, replaced, off } = self.publisher.set(now, change, keep)?;
+        let warnings =
+            [warning, replaced.and_then(|former| ended_early(&former, &setting)), off.map(|off| has_no_effect(&off))];
+        let warnings: Vec<String> = warnings.into_iter().flatten().collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join("\n"));
+        Ok(Changed { setting, value: before, warning })
     }
 
     /// The effective value of a name in a scope, and where it comes from.
@@ -86,6 +90,25 @@ impl Operations {
     }
 }
 
+/// A word about a setting with an end that another one replaces.
+fn ended_early(former: &Setting, setting: &Setting) -> Option<String> {
+    let until = former.until?;
+    let now = match setting.until {
+        Some(until) => format!("now ends at {}", instant(until)),
+        None => "now has no end".to_owned(),
+    };
+    Some(format!("the former value {} would have ended at {}: the setting {now}", former.value, instant(until)))
+}
+
+fn has_no_effect(off: &ValueSource) -> String {
+    format!("it has no effect now: limits are switched off here (enabled: false, {off})")
+}
+
+fn instant(at: Timestamp) -> String {
+    let second = i64::try_from(at.as_ns() / Nanos::SECOND.as_ns()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(second).map_or_else(|_| format!("@{second}"), |at| at.to_string())
+}
+
 fn entry(
     time: Timestamp,
     action: Action,
@@ -94,5 +117,5 @@ fn entry(
     name: SettingName,
     values: (&str, &str),
 ) -> AuditEntry {
-    AuditEntry { name: name.to_string(), ..author.entry(time, action, scope.to_string(), values) }
+    AuditEntry { name: name.to_string(), ..author.entry(time, action, scope, values) }
 }

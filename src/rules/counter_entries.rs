@@ -7,6 +7,14 @@ use super::{Entry, Level, Rule};
 use crate::sanitize::sanitize;
 
 impl Rule {
+    /// The entries that every check of the rule has.
+    pub fn fixed_entries(&self) -> Vec<(String, String)> {
+        let fixed = self.levels.iter().filter(|level| {
+            !level.varies.key() && !level.varies.value() && !level.share_threshold && !level.value.is_empty()
+        });
+        fixed.map(|level| (level.key.clone(), level.value.clone())).collect()
+    }
+
     /// The entries of a descriptor that is counted by the counter which `known` name: one for each level.
     ///
     /// # Errors

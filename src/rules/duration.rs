@@ -1,5 +1,7 @@
 //! Lengths of time as written in a configuration: `500ms`, `30s`, `1h30m`, `7d`.
 
+use std::fmt::Write;
+
 use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node};
@@ -47,6 +49,20 @@ pub(super) fn parse(text: &str) -> Result<Nanos, &'static str> {
         _ if total > LONGEST.as_ns() => Err(TOO_LONG),
         _ => Ok(Nanos::from_ns(total)),
     }
+}
+
+/// A length as a configuration has it: `1d12h`, which [`parse`] reads.
+pub(super) fn written(length: Nanos) -> String {
+    let (mut text, mut rest) = (String::new(), length.as_ns());
+    // Weeks and days are mixed by nobody.
+    for (unit, ns) in UNITS.iter().skip(1) {
+        if rest >= *ns {
+            // Writing to a String does not fail.
+            let _written = write!(text, "{}{unit}", rest / ns);
+            rest %= ns;
+        }
+    }
+    text
 }
 
 /// Reads the length of time that is the value of `key`, or reports why it is not one.
@@ -107,6 +123,18 @@ mod tests {
             ("1sé", Err(FORM)),
         ] {
             assert_eq!(parse(text).map(Nanos::as_ns), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (length, expected) in [
+            (Nanos::from_secs(90), "1m30s"),
+            (Nanos::from_secs(86_400), "1d"),
+            (Nanos::from_secs(365 * 86_400 + 18 * 3_600), "365d18h"),
+            (Nanos::from_ns(1_001_001_001), "1s1ms1us1ns"),
+        ] {
+            assert_eq!((&*written(length), parse(&written(length))), (expected, Ok(length)));
         }
     }
 }

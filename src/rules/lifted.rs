@@ -83,7 +83,9 @@ impl RuleSet {
                     Switches { shadow_mode: Some(true), .. } => Lift::ShadowMode,
                     _ => continue,
                 };
-                lifted.push(Lifted { lift, ..Lifted::domain(domain, rules(), entries, true) });
+                let concerned =
+                    self.rules().iter().filter(|rule| rule.domain == domain.name && may_have(rule, entries));
+                lifted.push(Lifted { lift, ..Lifted::domain(domain, concerned.count(), entries, true) });
             }
         }
         for rule in self.rules() {
@@ -109,6 +111,11 @@ impl RuleSet {
         }
         counts
     }
+}
+
+/// Whether descriptors of the rule can have all of these entries.
+fn may_have(rule: &Rule, entries: &[(String, String)]) -> bool {
+    entries.iter().all(|(key, value)| rule.levels.iter().any(|level| level.fits(key, value)))
 }
 
 /// What is lifted of a rule, for all checks and for those with certain entries.

@@ -350,6 +350,7 @@ mod tests {
             settings: vec![("d".into(), "d.k".into(), 2)],
             saturation: vec![("d".into(), "d.k".into(), 0.5)],
             denials_dropped: vec![("log", 1)],
+            admin_rejected: vec![("no_token", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
             resident_bytes: Some(1),
             ..Snapshot::default()

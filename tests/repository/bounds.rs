@@ -158,7 +158,7 @@ const WITHIN: [(&str, &[&str]); 45] = [
     ("units.rs", &["MAX"]),
     ("usage/selection.rs", &["MAX_RULES_REPORTED", "MAX_REQUESTS_REPORTED"]),
     ("usage/series.rs", &["MAX_DOMAIN_BYTES"]),
-    ("admin/operations/candidate.rs", &["MAX_NAME_BYTES"]),
+    ("admin/operations/candidate.rs", &["MAX_NAME_BYTES", "MAX_SHOWN"]),
     ("limiter/candidate.rs", &["MAX_SHOWN", "MAX_TEXT_BYTES"]),
     ("operations/candidate.rs", &["MAX_ERRORS"]),
     ("operations/mod.rs", &["MAX_SCOPE_BYTES", "MAX_SHOWN"]),

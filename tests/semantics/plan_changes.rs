@@ -1,6 +1,6 @@
 //! What becomes of counters when settings or a reload change the limits that are in force for them.
 
-use tidegate::limiter::Code;
+use tidegate::limiter::{Code, Settings};
 use tidegate::units::Nanos;
 
 use super::operated::{Operated, pairs};
@@ -192,6 +192,21 @@ fn a_ban_by_an_operator_follows_the_limit() {
         operated.reload(hourly);
         assert_eq!(codes(&operated), (Code::Ok, Code::Ok), "change {nth}: it does not come back");
     }
+}
+
+/// Without memory for the counter of one limit of a rule, none of them is banned.
+#[test]
+fn a_ban_of_several_limits_is_all_or_nothing() {
+    let rules = "domain: api
+descriptors:
+- key: k
+  rate_limits: [{unit: hour, requests_per_unit: 9}, {unit: day, requests_per_unit: 9, algorithm: sliding_log}]
+";
+    let settings = Settings { counter_budget_bytes: 1, ..Settings::default() };
+    let operated = Operated::in_mode(rules, settings);
+    let error = operated.limiter.ban_counter("api.k", &pairs("k=1"), operated.now.plus(Nanos::SECOND)).unwrap_err();
+    assert!(error.contains("memory budget"), "{error}");
+    assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &[], true), 0, "nothing is banned");
 }
 
 /// A ban set while another period is in force holds when that setting is removed.

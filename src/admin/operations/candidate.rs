@@ -57,31 +57,41 @@ pub(super) fn promote(operations: &Operations, author: &Author) -> Result<proto:
 pub(super) fn stop(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {
     let report = operations.stop_candidate(author).map_err(|error| status_of(&error))?;
     let note = "stopped: it no longer decides; this is its last comparison".to_owned();
+    let note = noted(note, report.state.promoted.as_ref());
     Ok(proto::CandidateStatus { state: State::Stopped.into(), note, ..write(report) })
 }
 
 fn write(report: CandidateReport) -> proto::CandidateStatus {
     let CandidateReport { state, comparison, in_force } = report;
     match state {
-        CandidateState::None => proto::CandidateStatus {
+        CandidateState { running: None, promoted: None } => proto::CandidateStatus {
             state: State::None.into(),
             note: "start one with `tidegate candidate start FILE`".to_owned(),
             ..proto::CandidateStatus::default()
         },
-        CandidateState::Promoted(candidate) => proto::CandidateStatus {
+        CandidateState { running: None, promoted: Some(candidate) } => proto::CandidateStatus {
             state: State::Promoted.into(),
             note: "in force, in memory: make the same change in the configuration, because its next change replaces this one, \
                    and so does a restart"
                 .to_owned(),
             ..about(candidate)
         },
-        CandidateState::Running(candidate) => {
+        CandidateState { running: Some(candidate), promoted } => {
             let in_candidate = paths(&candidate.rules);
             let in_force = in_force.as_deref().map(paths).unwrap_or_default();
             let compared = comparison.map(|comparison| compared(comparison, &in_force, &in_candidate));
-            proto::CandidateStatus { state: State::Running.into(), ..merged(about(candidate.clone()), compared) }
+            let status = merged(about(candidate.clone()), compared);
+            let note = noted(status.note, promoted.as_ref());
+            proto::CandidateStatus { state: State::Running.into(), note, ..status }
         }
     }
+}
+
+/// The note, with a word about rules in force that are not those of the files.
+fn noted(note: String, promoted: Option<&CandidateRules>) -> String {
+    let Some(promoted) = promoted else { return note };
+    let files = promoted.files.iter().take(MAX_SHOWN).map(|file| sanitize(file)).collect::<Vec<_>>().join(" ");
+    format!("{note}; the rules in force are a promoted candidate ({files}), not the configuration")
 }
 
 fn about(candidate: CandidateRules) -> proto::CandidateStatus {
@@ -166,5 +176,7 @@ const MAX_FILE_BYTES: usize = 4 << 20;
 const MAX_FILES: usize = 1_000;
 /// The longest path on Linux.
 const MAX_NAME_BYTES: usize = 4_096;
+/// Files that a note names.
+const MAX_SHOWN: usize = 5;
 /// Rules that are listed.
 const MAX_RULES: usize = 1_000;

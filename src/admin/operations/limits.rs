@@ -14,16 +14,21 @@ use crate::access::Principal;
 use crate::admin::within::Within;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::protojson;
-use crate::api::usage::length;
+use crate::api::usage::{length, time};
 use crate::engine::{Algorithm, Queue};
 use crate::limiter::{ApplicableLimit, Limiter};
 use crate::rules::{LevelFor, RuleSet, unknown};
 use crate::sanitize::sanitize_lines;
+use crate::units::Timestamp;
 
-pub(super) fn list(limiter: &Limiter, request: proto::ListLimitsRequest) -> Result<proto::ListLimitsResponse, Status> {
+pub(super) fn list(
+    limiter: &Limiter,
+    now: Timestamp,
+    request: proto::ListLimitsRequest,
+) -> Result<proto::ListLimitsResponse, Status> {
     let known = read_entries(request.entries)?;
     let view = limiter.view().ok_or_else(|| Status::failed_precondition("no configuration is in force"))?;
-    let Some(limits) = view.applicable_limits(&request.domain, &known) else {
+    let Some(limits) = view.applicable_limits(now, &request.domain, &known) else {
         let domains = view.rules().into_iter().flat_map(RuleSet::domains).map(|domain| &*domain.name);
         return Err(Status::invalid_argument(unknown("domain", &request.domain, domains)));
     };
@@ -37,7 +42,12 @@ pub(super) fn list(limiter: &Limiter, request: proto::ListLimitsRequest) -> Resu
 }
 
 /// `GET /limits?domain=api&partner=acme`: the same as JSON.
-pub(crate) async fn limits_page(limiter: Arc<Limiter>, caller: Arc<Principal>, RawQuery(query): RawQuery) -> Response {
+pub(crate) async fn limits_page(
+    limiter: Arc<Limiter>,
+    now: Timestamp,
+    caller: Arc<Principal>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let mut request = proto::ListLimitsRequest::default();
     for (key, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         match &*key {
@@ -52,7 +62,7 @@ pub(crate) async fn limits_page(limiter: Arc<Limiter>, caller: Arc<Principal>, R
     if let Err(rejected) = Within::new(caller, Arc::clone(&limiter)).domain(&request.domain) {
         return (StatusCode::FORBIDDEN, format!("{}\n", rejected.message())).into_response();
     }
-    match list(&limiter, request) {
+    match list(&limiter, now, request) {
         Ok(answer) => match protojson::to_complete_json("tidegate.v1.ListLimitsResponse", &answer.encode_to_vec()) {
             Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
             Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
@@ -89,6 +99,7 @@ fn write(applicable: &ApplicableLimit<'_>) -> proto::ApplicableLimit {
         burst,
         queue,
         ban: limit.limit.ban.map(|ban| length(ban.length)),
+        banned_until: applicable.banned_until.map(time),
         name: limit.name.clone(),
         ..about
     }

@@ -5,6 +5,7 @@ mod counters;
 mod explain;
 mod limits;
 mod messages;
+mod scope_filter;
 mod settings;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::api::proto::tidegate::v1::admin_service_server::{AdminService, AdminS
 use crate::limiter::Limiter;
 use crate::operations::{Author, Operations};
 use crate::runtime::clock::Clock;
+use scope_filter::ScopeFilter;
 
 pub(crate) use limits::limits_page;
 
@@ -66,9 +68,13 @@ impl AdminService for Admin {
         request: Request<proto::ListSettingsRequest>,
     ) -> Result<Response<proto::ListSettingsResponse>, Status> {
         let within = self.within(&request)?;
+        let proto::ListSettingsRequest { rule, domain, entries } = request.into_inner();
+        let filter = ScopeFilter { rule, domain, entries };
         self.run(move |admin| {
             let mut listed = settings::list(&admin.operations);
-            listed.settings.retain(|setting| within.sees_scope(setting.scope.as_ref()));
+            let is_listed =
+                |scope: Option<&proto::SettingScope>| within.sees_scope(scope) && filter.takes(scope, &admin.limiter);
+            listed.settings.retain(|setting| is_listed(setting.scope.as_ref()));
             Ok(listed)
         })
         .await
@@ -109,9 +115,20 @@ impl AdminService for Admin {
         &self,
         request: Request<proto::ListAuditRequest>,
     ) -> Result<Response<proto::ListAuditResponse>, Status> {
-        self.within(&request)?.everywhere()?;
-        let request = request.into_inner();
-        self.run(move |admin| settings::audit(&admin.operations, admin.clock.now(), &request)).await
+        let within = self.within(&request)?;
+        let mut request = request.into_inner();
+        let (rule, domain) = (std::mem::take(&mut request.rule), std::mem::take(&mut request.domain));
+        let filter = ScopeFilter { rule, domain, entries: std::mem::take(&mut request.entries) };
+        self.run(move |admin| {
+            let is_listed = |scope: Option<&proto::SettingScope>| {
+                // What has no scope concerns all domains.
+                within.sees_scope(scope) && filter.takes(scope, &admin.limiter)
+            };
+            let listed = settings::audit(&admin.operations, admin.clock.now(), &request, is_listed)?;
+            let dropped = if within.is_everywhere() { listed.dropped } else { 0 };
+            Ok(proto::ListAuditResponse { dropped, ..listed })
+        })
+        .await
     }
 
     async fn list_counters(
@@ -178,7 +195,7 @@ impl AdminService for Admin {
     ) -> Result<Response<proto::ListLimitsResponse>, Status> {
         self.within(&request)?.domain(&request.get_ref().domain)?;
         let request = request.into_inner();
-        self.run(|admin| limits::list(&admin.limiter, request)).await
+        self.run(|admin| limits::list(&admin.limiter, admin.clock.now(), request)).await
     }
 
     async fn start_candidate(

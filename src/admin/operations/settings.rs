@@ -65,6 +65,7 @@ pub(super) fn audit(
     operations: &Operations,
     now: Timestamp,
     request: &proto::ListAuditRequest,
+    is_listed: impl Fn(Option<&proto::SettingScope>) -> bool,
 ) -> Result<proto::ListAuditResponse, Status> {
     let since = match request.since {
         Some(since) => now.minus(read_length(since, "since")?),
@@ -74,21 +75,14 @@ pub(super) fn audit(
         0 => USUAL_AUDIT,
         limit => usize::try_from(limit).unwrap_or(usize::MAX),
     };
-    let (entries, dropped) = operations.audit().since(since, most);
+    let (entries, dropped) = operations.audit().since(since, most, |entry| is_listed(applies_to(entry).as_ref()));
     Ok(proto::ListAuditResponse { entries: entries.into_iter().map(write_entry).collect(), dropped })
 }
 
 /// A setting as a message.
 pub(super) fn write(book: &SettingsBook, setting: &Setting) -> proto::Setting {
-    let (rule, domain) = match &setting.scope.target {
-        ScopeTarget::Everything => (String::new(), String::new()),
-        ScopeTarget::Domain(name) => (String::new(), name.clone()),
-        ScopeTarget::Rule(path) => (path.clone(), String::new()),
-    };
-    let scope =
-        proto::SettingScope { rule, domain, entries: entries(&setting.scope.entries), limit: setting.scope.limit };
     proto::Setting {
-        scope: Some(scope),
+        scope: Some(write_scope(&setting.scope)),
         name: setting.name.to_string(),
         value: setting.value.clone(),
         principal: setting.principal.clone(),
@@ -99,8 +93,22 @@ pub(super) fn write(book: &SettingsBook, setting: &Setting) -> proto::Setting {
     }
 }
 
+fn write_scope(scope: &Scope) -> proto::SettingScope {
+    let (rule, domain) = match &scope.target {
+        ScopeTarget::Everything => (String::new(), String::new()),
+        ScopeTarget::Domain(name) => (String::new(), name.clone()),
+        ScopeTarget::Rule(path) => (path.clone(), String::new()),
+    };
+    proto::SettingScope { rule, domain, entries: entries(&scope.entries), limit: scope.limit }
+}
+
+fn applies_to(entry: &AuditEntry) -> Option<proto::SettingScope> {
+    entry.applies_to.as_ref().map(write_scope)
+}
+
 fn write_entry(entry: AuditEntry) -> proto::AuditEntry {
     proto::AuditEntry {
+        applies_to: applies_to(&entry),
         time: Some(time(entry.time)),
         principal: entry.principal,
         action: entry.action.name().to_owned(),

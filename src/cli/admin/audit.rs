@@ -4,6 +4,7 @@ use clap::Args;
 use prost_types::Duration;
 
 use super::connection::{Connection, Outcome};
+use super::scope_filter::ScopeFilter;
 use super::time::{instant, parse_length};
 use crate::api::proto::tidegate::v1::{AuditEntry, ListAuditRequest, ListAuditResponse};
 use crate::cli::table::{Align, Table};
@@ -16,13 +17,18 @@ pub(in crate::cli) struct Audit {
     since: Option<Duration>,
 
     #[command(flatten)]
+    filter: ScopeFilter,
+
+    #[command(flatten)]
     connection: Connection,
 }
 
 impl Audit {
     /// Asks the server.
     pub(super) fn outcome(self) -> Outcome {
-        let request = ListAuditRequest { since: self.since, limit: 0 };
+        let ScopeFilter { rule, domain, entries } = self.filter;
+        let (rule, domain) = (rule.unwrap_or_default(), domain.unwrap_or_default());
+        let request = ListAuditRequest { since: self.since, limit: 0, rule, domain, entries };
         let call = async |client: &mut super::connection::Client| client.list_audit(request).await;
         self.connection.answer("ListAuditResponse", call, |answer, _| render(answer))
     }
@@ -70,6 +76,7 @@ mod tests {
             old: text("60"),
             new: text("1000"),
             reason: text("spring sale"),
+            applies_to: None,
         };
         let reset = AuditEntry {
             action: text("reset"),

@@ -10,6 +10,7 @@ mod counters;
 mod explain;
 mod limits;
 mod render;
+mod scope_filter;
 mod settings;
 #[cfg(test)]
 mod tests;

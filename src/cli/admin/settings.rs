@@ -5,6 +5,7 @@ use prost_types::Duration;
 
 use super::connection::{Connection, Outcome, Printed};
 use super::render::{inactive, origin, scope, until};
+use super::scope_filter::ScopeFilter;
 use super::time::{instant_from, parse_length};
 use crate::api::proto::tidegate::v1::{
     Entry, GetSettingRequest, GetSettingResponse, ListSettingsRequest, ListSettingsResponse, SetSettingRequest,
@@ -51,6 +52,9 @@ pub(in crate::cli) enum SettingsCommand {
 /// `tidegate settings list`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct List {
+    #[command(flatten)]
+    filter: ScopeFilter,
+
     #[command(flatten)]
     connection: Connection,
 }
@@ -145,11 +149,12 @@ impl SettingsCommand {
     /// Asks the server.
     pub(super) fn outcome(self) -> Outcome {
         match self {
-            Self::List(List { connection }) => connection.answer(
-                "ListSettingsResponse",
-                async |client| client.list_settings(ListSettingsRequest {}).await,
-                list,
-            ),
+            Self::List(List { filter, connection }) => {
+                let ScopeFilter { rule, domain, entries } = filter;
+                let (rule, domain) = (rule.unwrap_or_default(), domain.unwrap_or_default());
+                let request = ListSettingsRequest { rule, domain, entries };
+                connection.answer("ListSettingsResponse", async |client| client.list_settings(request).await, list)
+            }
             Self::Get(Get { scope, name, connection }) => {
                 let request = GetSettingRequest { scope: Some(scope.into()), name };
                 let asked = request.clone();
@@ -197,7 +202,8 @@ fn list(ListSettingsResponse { settings, read_only }: &ListSettingsResponse, now
         let mut table =
             Table::new(&[("scope", left), ("name", left), ("value", left), ("until", left)]).repeating_cut();
         for setting in settings {
-            let until = setting.until.as_ref().map_or_else(|| "unset".to_owned(), |until| instant_from(until, now));
+            let until =
+                setting.until.as_ref().map_or_else(|| "until unset".to_owned(), |until| instant_from(until, now));
             table.row([scope(setting.scope.as_ref()), setting.name.clone(), setting.value.clone(), until]);
             table.note(&origin(setting));
             table.note(&inactive(setting));

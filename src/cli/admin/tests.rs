@@ -238,7 +238,10 @@ fn requests_hold_the_arguments_and_the_token() {
             ],
             format!("Bearer s3cret {:?}", SetSettingRequest { scope: Some(scope), name, value, r#for: hour, reason }),
         ),
-        (&["audit", "--since", "1h"], format!(" {:?}", ListAuditRequest { since: hour, limit: 0 })),
+        (
+            &["audit", "--since", "1h"],
+            format!(" {:?}", ListAuditRequest { since: hour, limit: 0, ..Default::default() }),
+        ),
         (
             &["explain", "--domain", "api", "--descriptor", "a=1,b=2", "--hits", "5"],
             format!(

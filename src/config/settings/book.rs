@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     EffectiveValue, MAX_LENGTH, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource, check_reason,
 };
-use crate::rules::{Assignment, Entry, Overlay, RuleSet, Scope, ScopeTarget, SettingName};
+use crate::rules::{Assignment, ConfiguredValue, Entry, Overlay, RuleSet, Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;
 
 /// Every setting, and the overlay that they make of the rules in force.
@@ -72,10 +72,10 @@ impl SettingsBook {
         }
         let until = length.map(|length| now.plus(length));
         let assignment = Assignment { scope, name, value, order: self.next };
-        let switch = assignment.switch();
+        let plain = Overlay::plain_value(rules, &assignment);
         let Assignment { scope, value, .. } = assignment;
-        // Kept as `true` or `false`, however it is written.
-        let value = switch.map_or(value, |switch| switch.to_string());
+        // Kept in one form, however it is written: `0x10` as `16`.
+        let value = plain.unwrap_or(value);
         self.insert(rules, Setting { scope, name, value, principal, set_at: now, reason, until })
     }
 
@@ -147,6 +147,23 @@ impl SettingsBook {
         self.list().filter_map(|setting| setting.until).min()
     }
 
+    /// The setting of exactly this scope and name.
+    pub(crate) fn get(&self, scope: &Scope, name: SettingName) -> Option<&Setting> {
+        self.by_target.get(&scope.target)?.get(&(scope.clone(), name)).map(|kept| &kept.setting)
+    }
+
+    /// What switches off the scope of a setting, which therefore has no effect now.
+    pub(crate) fn ineffective(&self, rules: &RuleSet, setting: &Setting) -> Option<ValueSource> {
+        if setting.name == SettingName::Enabled && !is_true(setting) {
+            return None;
+        }
+        let scope = with_fixed_entries(rules, &setting.scope);
+        match self.disabling(rules, &scope) {
+            Some(by) => (by.scope != setting.scope).then(|| ValueSource::Setting(by.clone())),
+            None => self.disabled_domain(rules, &scope).map(|configured| as_configured(configured).source),
+        }
+    }
+
     /// The effective value of a name in a scope, and where it comes from.
     ///
     /// # Errors
@@ -158,8 +175,12 @@ impl SettingsBook {
         name: SettingName,
     ) -> Result<EffectiveValue, SettingError> {
         let configured = Overlay::configured(rules, scope, name).map_err(SettingError::Invalid)?;
+        let scope = &with_fixed_entries(rules, scope);
         let found = match name {
-            SettingName::Enabled => self.disabling(rules, scope),
+            SettingName::Enabled => match (self.disabling(rules, scope), self.disabled_domain(rules, scope)) {
+                (None, Some(configured)) => return Ok(as_configured(configured)),
+                (off, _) => off.or_else(|| self.within(&scope.target, scope, name)),
+            },
             SettingName::ShadowMode => self.narrowest(rules, scope, name),
             _ => self.within(&scope.target, scope, name),
         };
@@ -167,21 +188,28 @@ impl SettingsBook {
             Some(setting) => {
                 EffectiveValue { value: setting.value.clone(), source: ValueSource::Setting(setting.clone()) }
             }
-            None => EffectiveValue {
-                value: configured.value,
-                source: configured
-                    .origin
-                    .map_or(ValueSource::Default, |origin| ValueSource::Configuration(origin.to_string())),
-            },
+            None => as_configured(configured),
         })
     }
 
-    /// The setting that decides whether the scope is enabled: the widest that says no, else the narrowest.
+    /// The widest setting that switches the scope off.
     fn disabling(&self, rules: &RuleSet, scope: &Scope) -> Option<&Setting> {
         let wider = Self::wider(rules, scope);
         let mut all = wider.iter().rev().flat_map(|target| self.matching(target, scope, SettingName::Enabled));
-        let off = all.find(|setting| !is_true(setting));
-        off.or_else(|| self.within(&scope.target, scope, SettingName::Enabled))
+        all.find(|setting| !is_true(setting))
+    }
+
+    /// Where the configuration switches off the domain of the scope, unless a setting for the whole domain switches it on.
+    fn disabled_domain(&self, rules: &RuleSet, scope: &Scope) -> Option<ConfiguredValue> {
+        let name = match &scope.target {
+            ScopeTarget::Everything => return None,
+            ScopeTarget::Domain(name) => name,
+            ScopeTarget::Rule(path) => &rules.rules().iter().find(|rule| rule.path == *path)?.domain,
+        };
+        let domain = rules.domain(name).filter(|domain| !domain.enabled)?;
+        let whole = Scope { target: ScopeTarget::Domain(name.clone()), ..Scope::EVERYTHING };
+        let is_on = self.within(&whole.target, &whole, SettingName::Enabled).is_some();
+        (!is_on).then(|| domain.configured_enabled())
     }
 
     /// The setting of the narrowest scope.
@@ -258,6 +286,25 @@ impl SettingsBook {
     fn assignments(&self, target: &ScopeTarget) -> Vec<&Assignment> {
         self.by_target.get(target).into_iter().flat_map(BTreeMap::values).map(|kept| &kept.assignment).collect()
     }
+}
+
+/// The scope of a rule with the entries that all of its checks have.
+fn with_fixed_entries(rules: &RuleSet, scope: &Scope) -> Scope {
+    let mut scope = scope.clone();
+    if let ScopeTarget::Rule(path) = &scope.target
+        && let Some(rule) = rules.rules().iter().find(|rule| rule.path == *path)
+    {
+        let missing = rule.fixed_entries().into_iter().filter(|(key, _)| !scope.entries.iter().any(|(k, _)| k == key));
+        let missing: Vec<_> = missing.collect();
+        scope.entries.extend(missing);
+    }
+    scope
+}
+
+fn as_configured(configured: ConfiguredValue) -> EffectiveValue {
+    let source =
+        configured.origin.map_or(ValueSource::Default, |origin| ValueSource::Configuration(origin.to_string()));
+    EffectiveValue { value: configured.value, source }
 }
 
 fn is_true(setting: &Setting) -> bool {

@@ -78,6 +78,18 @@ pub(crate) enum ValueSource {
     Default,
 }
 
+/// A value that was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SetOutcome {
+    pub(crate) setting: Setting,
+    /// The value that was effective before.
+    pub(crate) before: String,
+    /// The setting in whose place it is.
+    pub(crate) replaced: Option<Setting>,
+    /// What switches the scope off, so that the setting has no effect now.
+    pub(crate) off: Option<ValueSource>,
+}
+
 /// An effective value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EffectiveValue {

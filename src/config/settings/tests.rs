@@ -54,7 +54,7 @@ fn change(path: &str, value: &str, length: Option<Nanos>) -> SettingChange {
 }
 
 fn set(publisher: &Publisher, now: Timestamp, change: SettingChange) -> Result<String, SettingError> {
-    publisher.set(now, change, |_, _| {}).map(|(_, before)| before)
+    publisher.set(now, change, |_, _| {}).map(|set| set.before)
 }
 
 fn effective(publisher: &Publisher, path: &str) -> (String, String) {
@@ -197,4 +197,79 @@ fn there_are_at_most_ten_thousand() {
     // One of the known ones can still be changed.
     assert_eq!(book.set(&rules, second(2), more("7")).unwrap().value, "2");
     assert_eq!(book.list().count(), MAX_SETTINGS);
+}
+
+/// Whether something is enabled is decided by the widest that says no: a setting, or the file.
+#[test]
+fn what_switches_a_scope_off_is_named() {
+    const OFF: &str = "domain: api
+enabled: false
+descriptors:
+- {key: tenant, value: acme, rate_limit: {unit: minute, requests_per_unit: 10}}
+- {key: tenant, rate_limit: {unit: minute, requests_per_unit: 20}}
+";
+    let (publisher, _) = publisher();
+    let set_enabled = |target: ScopeTarget, entries: &[(&str, &str)], value: &str| {
+        let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let scope = Scope::new(target, entries, 0).unwrap();
+        set(&publisher, second(1), SettingChange { scope, name: SettingName::Enabled, ..change("", value, None) })
+            .unwrap();
+    };
+    let enabled = |target: ScopeTarget| {
+        let scope = Scope::new(target, Vec::new(), 0).unwrap();
+        let effective = publisher.effective(&scope, SettingName::Enabled).unwrap();
+        format!("{} {}", effective.value, effective.source)
+    };
+    let domain = || ScopeTarget::Domain("api".to_owned());
+    let rule = |path: &str| ScopeTarget::Rule(path.to_owned());
+    publisher.publish(1, rules(OFF));
+    assert_eq!(enabled(domain()), "false rules.yaml:2");
+    assert_eq!(enabled(rule("api.tenant")), "false rules.yaml:2", "the file disables its domain");
+    set_enabled(rule("api.tenant"), &[], "true");
+    assert_eq!(enabled(rule("api.tenant")), "false rules.yaml:2", "what is off stays off");
+    set_enabled(domain(), &[], "true");
+    assert_eq!(enabled(rule("api.tenant")), "true setting of rule api.tenant");
+    assert_eq!(enabled(rule("api.tenant_acme")), "true default");
+    set_enabled(domain(), &[("tenant", "acme")], "false");
+    assert_eq!(
+        enabled(rule("api.tenant_acme")),
+        "false setting of domain api, tenant=acme",
+        "all of its checks have the entry"
+    );
+    assert_eq!(enabled(rule("api.tenant")), "true setting of rule api.tenant");
+}
+
+#[test]
+fn a_value_is_kept_in_one_form() {
+    let (publisher, _) = publisher();
+    for (name, given, kept) in [
+        (SettingName::RequestsPerUnit, "0x10", "16"),
+        (SettingName::RequestsPerUnit, "1_000", "1000"),
+        (SettingName::RequestsPerUnit, "-7", "-1"),
+        (SettingName::Period, "90s", "1m30s"),
+        (SettingName::Ban, "{for: 60s, when: exceeded}", "{for: 1m, when: exceeded}"),
+        (SettingName::ShadowMode, "true", "true"),
+    ] {
+        let change = SettingChange { name, ..change("api.user", given, None) };
+        let set = publisher.set(second(1), change, |_, _| {}).unwrap();
+        assert_eq!(set.setting.value, kept, "{name} {given}");
+        publisher.unset(&scope("api.user"), name, |_, _| {}).unwrap();
+    }
+}
+
+/// What an operator should know about a setting: what it replaces, and what makes it ineffective.
+#[test]
+fn a_setting_says_what_it_replaces_and_what_switches_it_off() {
+    let (publisher, _) = publisher();
+    let set = |change| publisher.set(second(1), change, |_, _| {}).unwrap();
+    let first = set(change("api.user", "5", Some(Nanos::SECOND)));
+    assert_eq!((first.replaced, first.off), (None, None));
+    assert_eq!(set(change("api.user", "6", None)).replaced.map(|former| former.until), Some(Some(second(2))));
+    let domain = Scope::new(ScopeTarget::Domain("api".to_owned()), Vec::new(), 0).unwrap();
+    let off = SettingChange { scope: domain, name: SettingName::Enabled, ..change("", "false", None) };
+    assert_eq!(set(off).off, None, "that is what it says");
+    let later = set(change("api.user", "7", None));
+    assert_eq!(later.off.map(|off| off.to_string()), Some("setting of domain api".to_owned()));
+    let on = SettingChange { name: SettingName::Enabled, ..change("api.user", "true", None) };
+    assert!(set(on).off.is_some());
 }

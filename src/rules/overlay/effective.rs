@@ -4,8 +4,7 @@ use super::SettingName;
 use crate::engine::{Ban, BanWhen, Queue, QueueMode};
 use crate::rules::field::{Field, Requests};
 use crate::rules::limit_spec::LimitSpec;
-use crate::rules::{Domain, Origin, Rule};
-use crate::units::Nanos;
+use crate::rules::{Domain, Origin, Rule, duration};
 
 /// A value, and where it is written; `None`: nowhere, it is the default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +50,7 @@ impl LimitSpec {
         match name {
             SettingName::RequestsPerUnit => (requests, self.unlimited.line().or(self.requests.line())),
             SettingName::Period => match (&self.period, &self.unit) {
-                (Field::Given(length, line), _) => (duration_text(*length), Some(*line)),
+                (Field::Given(length, line), _) => (duration::written(*length), Some(*line)),
                 (_, Field::Given(unit, line)) => (unit.to_lowercase(), Some(*line)),
                 _ => (NONE.to_owned(), None),
             },
@@ -91,14 +90,9 @@ fn queue_text(queue: &Queue) -> String {
 
 fn ban_text(ban: &Ban) -> String {
     match ban.when {
-        BanWhen::Reached => duration_text(ban.length),
-        BanWhen::Exceeded => format!("{{for: {}, when: exceeded}}", duration_text(ban.length)),
+        BanWhen::Reached => duration::written(ban.length),
+        BanWhen::Exceeded => format!("{{for: {}, when: exceeded}}", duration::written(ban.length)),
     }
-}
-
-/// A length as a rules file has it, without blanks.
-fn duration_text(length: Nanos) -> String {
-    length.to_string().replace(' ', "")
 }
 
 const NONE: &str = "none";

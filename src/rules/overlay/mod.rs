@@ -162,6 +162,18 @@ impl Overlay {
         }
     }
 
+    /// The value of a setting in the form in which values are shown; `None` if it has none, or only together with other settings.
+    pub fn plain_value(rules: &RuleSet, assignment: &Assignment) -> Option<String> {
+        if let Some(switch) = assignment.switch() {
+            return Some(switch.to_string());
+        }
+        let ScopeTarget::Rule(path) = &assignment.scope.target else { return None };
+        let rule = rules.rules().iter().find(|rule| rule.path == *path)?;
+        let applied = apply::apply(rule, &[assignment]);
+        let value = applied.rule.configured_value(assignment.name, assignment.scope.limit).ok()?.value;
+        applied.failed.is_empty().then_some(value)
+    }
+
     /// Replaces what is set for one target, which is the rules of these indices if it is a rule.
     fn put(&mut self, rules: &RuleSet, target: &ScopeTarget, assignments: &[&Assignment], found: &[usize]) {
         let mut inactive = Vec::new();

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::Memory;
 use super::table::INLINE_NAME;
-use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome};
+use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::store::LimitId;
 use crate::units::Timestamp;
 
@@ -131,6 +131,12 @@ impl CounterState {
             Self::Cell(cell) => engine::step(limit, *cell, now, op).0,
             Self::Log(log) => engine::log::step(limit, &mut log.clone(), now, op, true),
         }
+    }
+
+    /// The end of a ban that runs at `now`.
+    pub fn banned_until(&self, limit: &Limit, now: Timestamp) -> Option<Timestamp> {
+        let look = self.outcome(limit, now, Op::Charge(0));
+        (look.verdict == Verdict::Denied(Reason::Banned)).then(|| now.plus(look.reset))
     }
 
     /// Whether it equals a counter that has never been used.

@@ -12,9 +12,9 @@ use tidegate::api::proto::tidegate::v1::{
     StopCandidateRequest,
 };
 
-use super::{Operator, admitted, denied, reload, seed};
+use super::{Operator, admitted, denied, reload, replace, seed};
 use crate::TestServer;
-use crate::server::http;
+use crate::server::{eventually, http};
 
 /// Each user may come so many times a year, which no test outlives.
 fn rules(users: u32) -> String {
@@ -87,6 +87,30 @@ async fn a_promoted_candidate_is_in_force_with_the_counts_until_the_file_changes
     assert_eq!(operator.check("user=bob").await, admitted(7, 4));
 }
 
+/// A promoted candidate stays known as such while another one runs and after that is stopped; it does not hide that the file is broken.
+#[tokio::test]
+async fn a_promoted_candidate_is_not_forgotten() {
+    let server = TestServer::start(&rules(3), &[]);
+    let mut operator = Operator::of(&server).await;
+    replace(&server.dir.path().join("rules.yaml"), "domain: [broken");
+    server.signal("HUP");
+    eventually("the failed load", || server.metric("tidegate_config_last_reload_success") == 0);
+    operator.start(&rules(2)).await.unwrap();
+    let generation = server.metric("tidegate_config_generation");
+    operator.promote().await.unwrap();
+    assert_eq!(server.metric("tidegate_config_generation"), generation + 1);
+    assert_eq!(server.metric("tidegate_config_last_reload_success"), 0, "the file is still broken");
+    let (_, ready) = server.http("GET", "/readyz", b"");
+    assert!(ready.contains("last reload failed"), "{ready}");
+    let running = operator.start(&rules(9)).await.unwrap();
+    assert!(running.note.contains("a promoted candidate (candidate.yaml)"), "{}", running.note);
+    let stopped = operator.stop().await.unwrap();
+    assert!(stopped.note.contains("a promoted candidate"), "{}", stopped.note);
+    assert_eq!(operator.candidate().await.state(), State::Promoted);
+    reload(&server, &rules(7));
+    assert_eq!(operator.candidate().await.state(), State::None);
+}
+
 #[tokio::test]
 async fn settings_apply_to_the_candidate_too() {
     let server = TestServer::start(&rules(3), &[]);
@@ -132,7 +156,7 @@ async fn what_is_no_candidate_is_a_clear_error() {
 }
 
 /// What a client does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     Start,
     Promote,
@@ -185,12 +209,13 @@ async fn of_eight_clients_that_start_promote_and_stop_at_once_one_succeeds() {
         let (act, status) =
             winner(at_once(&operators, |client| if client.is_multiple_of(2) { Act::Promote } else { Act::Stop }).await);
         let state = operator.candidate().await.state();
-        match act {
-            Act::Promote => {
-                assert_eq!((status.state(), state), (State::Promoted, State::Promoted), "round {round}");
-                (in_force, generation) = (5, generation + 1);
-            }
-            _ => assert_eq!((status.state(), state), (State::Stopped, State::None), "round {round}"),
+        if act == Act::Promote {
+            assert_eq!((status.state(), state), (State::Promoted, State::Promoted), "round {round}");
+            (in_force, generation) = (5, generation + 1);
+        } else {
+            // One that was promoted before is still in force.
+            let left = if in_force == 5 { State::Promoted } else { State::None };
+            assert_eq!((status.state(), state), (State::Stopped, left), "round {round}");
         }
         changes += 2;
         let (_, config) = http(&server.admin, "GET", "/rlconfig", b"");

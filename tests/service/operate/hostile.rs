@@ -177,12 +177,16 @@ async fn lengths_of_time_out_of_range_are_rejected() {
         };
         assert_clear(&what, operator.admin.ban_counter(ban).await, &[Code::InvalidArgument]);
         if seconds < 0 || nanos < 0 {
-            let audit = ListAuditRequest { since: length, limit: 0 };
+            let audit = ListAuditRequest { since: length, limit: 0, ..ListAuditRequest::default() };
             assert_clear(&what, operator.admin.list_audit(audit).await, &[Code::InvalidArgument]);
         }
     }
     let since = Some(Duration { seconds: i64::MAX, nanos: i32::MAX });
-    operator.admin.list_audit(ListAuditRequest { since, limit: u32::MAX }).await.unwrap();
+    operator
+        .admin
+        .list_audit(ListAuditRequest { since, limit: u32::MAX, ..ListAuditRequest::default() })
+        .await
+        .unwrap();
     assert!(operator.settings().await.is_empty());
     assert_eq!(operator.check("user=ann").await, admitted(3, 2));
 }
@@ -201,7 +205,7 @@ async fn empty_messages_are_answered_or_rejected_clearly() {
     assert_clear("unban", admin.unban_counters(UnbanCountersRequest::default()).await, &invalid);
     assert_clear("explain", admin.explain(ExplainRequest::default()).await, &invalid);
     assert_clear("limits", admin.list_limits(ListLimitsRequest::default()).await, &invalid);
-    assert!(admin.list_settings(ListSettingsRequest {}).await.unwrap().into_inner().settings.is_empty());
+    assert!(admin.list_settings(ListSettingsRequest::default()).await.unwrap().into_inner().settings.is_empty());
     assert!(admin.list_audit(ListAuditRequest::default()).await.unwrap().into_inner().entries.is_empty());
     assert_eq!(admin.list_counters(ListCountersRequest::default()).await.unwrap().into_inner().total, 0);
     let both = SettingScope { rule: "api.user".to_owned(), domain: "api".to_owned(), ..SettingScope::default() };

@@ -72,7 +72,7 @@ async fn read_only_settings_cannot_be_changed() {
         assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
         assert!(error.message().contains("read-only"), "{error:?}");
     }
-    let listed = operator.admin.list_settings(ListSettingsRequest {}).await.unwrap().into_inner();
+    let listed = operator.admin.list_settings(ListSettingsRequest::default()).await.unwrap().into_inner();
     assert!(listed.read_only && listed.settings.is_empty(), "{listed:?}");
     assert_eq!(operator.check("user=ann").await, admitted(3, 2));
 }
@@ -140,7 +140,9 @@ async fn damaged_settings_are_set_aside_and_the_service_starts() {
     let mut server = TestServer::start(RULES, &["--data-dir", data.path().to_str().unwrap()]);
     Operator::of(&server).await.set("rule api.user", "requests_per_unit", "9").await.unwrap();
     let first_page = [&b"SQLite format 3\0"[..], &[0x5a; 4096]].concat();
-    for (round, damage) in [&b"this is no database, and never was"[..], &[0xff; 8192], &first_page].iter().enumerate() {
+    let foreign = foreign_database();
+    let damages = [&b"this is no database, and never was"[..], &[0xff; 8192], &first_page, &foreign];
+    for (round, damage) in damages.iter().enumerate() {
         server.crash();
         // The latest pages are in the log of SQLite, which would repair the file.
         for log in ["sqlite-wal", "sqlite-shm"] {
@@ -164,6 +166,18 @@ async fn damaged_settings_are_set_aside_and_the_service_starts() {
     }
     let aside = fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
     assert!(aside.filter(|name| name.starts_with("settings.sqlite.corrupt-")).count() >= 1, "the damaged file is kept");
+}
+
+/// A database of another program, with tables of the same names.
+fn foreign_database() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.sqlite");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other
+        .execute_batch("CREATE TABLE setting (id INTEGER, name TEXT); CREATE TABLE audit (id INTEGER, line TEXT);")
+        .unwrap();
+    other.close().unwrap();
+    fs::read(path).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

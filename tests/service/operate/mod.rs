@@ -80,7 +80,7 @@ impl Operator {
 
     /// Every setting in words, such as `rule api.user burst 5`, in the order of the server.
     async fn settings(&mut self) -> Vec<String> {
-        let answer = self.admin.list_settings(ListSettingsRequest {}).await.unwrap().into_inner();
+        let answer = self.admin.list_settings(ListSettingsRequest::default()).await.unwrap().into_inner();
         let words = answer.settings.into_iter().map(|setting| {
             let inactive = if setting.inactive.is_empty() { "" } else { " (inactive)" };
             let scope = words(&setting.scope.unwrap());

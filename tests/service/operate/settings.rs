@@ -2,10 +2,11 @@
 
 use tonic::Code;
 
-use tidegate::api::proto::tidegate::v1::{GetSettingRequest, ListAuditRequest};
+use tidegate::api::proto::tidegate::v1::{Entry, GetSettingRequest, ListAuditRequest, ListSettingsRequest};
 
 use super::{Operator, admitted, denied, scope};
 use crate::TestServer;
+use crate::server::http;
 
 /// Windows that no test outlives.
 pub(super) const RULES: &str = "
@@ -179,4 +180,65 @@ async fn what_cannot_be_set_is_a_clear_error_and_changes_nothing() {
     assert!(operator.settings().await.is_empty());
     assert_eq!(operator.check("user=ann").await, admitted(3, 2));
     assert!(operator.admin.list_audit(ListAuditRequest::default()).await.unwrap().into_inner().entries.is_empty());
+}
+
+/// The lists of settings and changes, by rule, domain and entry; also after a restart.
+#[tokio::test]
+async fn settings_and_changes_are_listed_by_what_they_apply_to() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = TestServer::start(RULES, &["--data-dir", data.path().to_str().unwrap()]);
+    let mut operator = Operator::of(&server).await;
+    for (scope, name, value) in [
+        ("rule api.user", "requests_per_unit", "9"),
+        ("rule api.user user=ann", "requests_per_unit", "8"),
+        ("domain api tenant=acme", "enabled", "true"),
+        ("", "shadow_mode", "false"),
+    ] {
+        operator.set(scope, name, value).await.unwrap();
+    }
+    for round in ["at once", "after a restart"] {
+        let entry = |key: &str, value: &str| vec![Entry { key: key.to_owned(), value: value.to_owned() }];
+        for (rule, domain, entries, expected) in [
+            ("", "", vec![], 4),
+            ("api.user", "", vec![], 2),
+            ("", "api", vec![], 3),
+            ("", "other", vec![], 0),
+            ("api.user", "", entry("user", "ann"), 1),
+            ("", "", entry("tenant", "acme"), 1),
+        ] {
+            let (rule, domain) = (rule.to_owned(), domain.to_owned());
+            let settings = ListSettingsRequest { rule: rule.clone(), domain: domain.clone(), entries: entries.clone() };
+            let listed = operator.admin.list_settings(settings).await.unwrap().into_inner().settings;
+            let what = format!("{round}: {rule} {domain} {entries:?}");
+            let changes = ListAuditRequest { rule, domain, entries, ..ListAuditRequest::default() };
+            let changes = operator.admin.list_audit(changes).await.unwrap().into_inner().entries;
+            assert_eq!((listed.len(), changes.len()), (expected, expected), "{what}");
+        }
+        server.crash();
+        server.restart();
+        operator = Operator::of(&server).await;
+    }
+}
+
+/// What an operator should know is said with the answer.
+#[tokio::test]
+async fn a_setting_without_an_effect_is_set_with_a_warning() {
+    let server = TestServer::start(RULES, &[]);
+    let mut operator = Operator::of(&server).await;
+    assert_eq!(operator.set("rule api.user", "requests_per_unit", "9").await.unwrap().warning, "");
+    operator.set("domain api", "enabled", "false").await.unwrap();
+    let warning = operator.set("rule api.user", "requests_per_unit", "8").await.unwrap().warning;
+    assert_eq!(warning, "it has no effect now: limits are switched off here (enabled: false, setting of domain api)");
+}
+
+/// The limits of a banned caller say so.
+#[tokio::test]
+async fn limits_say_that_a_ban_runs() {
+    let server = TestServer::start(RULES, &[]);
+    let mut operator = Operator::of(&server).await;
+    operator.ban("api.user", "user=ann", 3_600).await.unwrap();
+    let (_, of_ann) = http(&server.admin, "GET", "/limits?domain=api&user=ann", b"");
+    let (_, of_bob) = http(&server.admin, "GET", "/limits?domain=api&user=bob", b"");
+    let of = |text: &str| text.matches("\"bannedUntil\": \"20").count() + text.matches("\"bannedUntil\":\"20").count();
+    assert_eq!((of(&of_ann), of(&of_bob)), (1, 0), "{of_ann} {of_bob}");
 }

@@ -63,7 +63,7 @@ fn lists() {
 scope                   name               value  until
 rule api.user           requests_per_unit  1000   2026-11-26T05:59:59Z (in 1h 59m)
     set 2026-11-26T03:59:59Z by 127.0.0.1:4711: spring sale
-domain api tenant=acme  enabled            false  unset
+domain api tenant=acme  enabled            false  until unset
     set 2026-11-26T03:59:59Z
     inactive: the domain is not in the configuration",
         ),
