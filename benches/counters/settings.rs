@@ -63,9 +63,17 @@ fn one_more(scale: Scale, size: usize, rules: &Arc<RuleSet>) {
     let of_each: Vec<_> = (0..size).map(|n| of_rule(n, &[], n)).collect();
     let tenants: Vec<_> = (0..size).map(|n| format!("t{n}")).collect();
     let of_one: Vec<_> = tenants.iter().enumerate().map(|(n, tenant)| of_rule(0, &[("tenant", tenant)], n)).collect();
+    // Of half of the tenants, and of one endpoint: a check may match one of each, so there is a case for each pair.
+    let mut crossing: Vec<_> = of_one.iter().take(size.div_ceil(2).saturating_sub(100)).cloned().collect();
+    crossing.push(of_rule(0, &[("endpoint", "/pay")], size));
     let reload = Spread::new((0..scale.rounds).map(|_| milliseconds(|| drop(with(&copy(rules), &[])))).collect());
     println!("one more setting among {size} rules, until it is in force, ms; a reload takes {reload}:");
-    for (name, settings) in [("none", Vec::new()), ("one of each rule", of_each), ("as many of one rule", of_one)] {
+    for (name, settings) in [
+        ("none", Vec::new()),
+        ("one of each rule", of_each),
+        ("as many of one rule", of_one),
+        ("half as many of one rule, crossed by one", crossing),
+    ] {
         let limiter = with(rules, &settings);
         let overlay = overlay(rules, &settings);
         let more = of_rule(0, &[("tenant", "one-more")], size);

@@ -225,6 +225,7 @@ impl Publisher {
         if state.candidate.running.is_some() {
             return Err(CandidateError::Running);
         }
+        state.settings.lay_beside(Some(Arc::clone(&candidate.rules)));
         state.candidate.running = Some(candidate);
         state.apply();
         Ok(first())
@@ -238,6 +239,7 @@ impl Publisher {
         let mut state = self.state.lock();
         let candidate = state.candidate.running.take().ok_or(CandidateError::NotRunning)?;
         let candidate = CandidateRules { since: now, ..candidate };
+        state.settings.lay_beside(None);
         state.candidate.promoted = Some(candidate.clone());
         let loaded = self.replace(&mut state, candidate.files.len(), Arc::clone(&candidate.rules));
         // Nothing was loaded: what is wrong with the source still is.
@@ -254,6 +256,7 @@ impl Publisher {
         let mut state = self.state.lock();
         let answer = last(state.candidate.running.as_ref().ok_or(CandidateError::NotRunning)?);
         state.candidate.running = None;
+        state.settings.lay_beside(None);
         state.apply();
         Ok(answer)
     }
@@ -271,10 +274,7 @@ impl Publisher {
 impl State {
     fn apply(&mut self) {
         let Some(rules) = &self.rules else { return };
-        let running = self.candidate.running.as_ref();
-        let candidate = running.map(|running| (&running.rules, self.settings.overlay_of(&running.rules)));
-        let candidate = candidate.as_ref().map(|(rules, overlay)| (*rules, overlay));
-        (self.apply)((rules, self.settings.overlay()), candidate);
+        (self.apply)((rules, self.settings.overlay()), self.settings.beside());
     }
 }
 

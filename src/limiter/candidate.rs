@@ -18,6 +18,8 @@ pub struct Candidate {
     limiter: Limiter,
     /// By worker: written by one thread, read by all.
     workers: Vec<WorkerCounts>,
+    /// What comparisons have taken from the workers.
+    taken: Mutex<Named>,
 }
 
 /// What one worker has counted.
@@ -108,7 +110,7 @@ impl Candidate {
             named: Mutex::default(),
         };
         let workers = (0..settings.workers).map(|_| worker()).collect();
-        Self { rules, limiter, workers }
+        Self { rules, limiter, workers, taken: Mutex::default() }
     }
 
     /// Its rules.
@@ -151,28 +153,26 @@ impl Candidate {
 
     /// The comparison so far. Cost: linear in the rules, and in the counters on which both differ.
     pub fn comparison(&self) -> Comparison {
-        let mut rules: HashMap<String, RuleDifference> = HashMap::new();
-        let mut counters: HashMap<CounterName, CounterDifference> = HashMap::new();
+        let mut rules: HashMap<&str, RuleDifference> = HashMap::new();
+        let mut taken = self.taken.lock();
         for worker in &self.workers {
             for (rule, counts) in self.rules.rules().iter().zip(&worker.rules) {
-                rules.entry(rule.path.clone()).or_default().add(counts.read());
+                rules.entry(&rule.path).or_default().add(counts.read());
             }
-            let named = worker.named.lock();
-            for (path, difference) in &named.unmatched {
-                rules.entry(path.clone()).or_default().add(*difference);
-            }
-            for (name, difference) in &named.counters {
-                let sum = counters.entry(name.clone()).or_default();
-                sum.only_in_force += difference.only_in_force;
-                sum.only_candidate += difference.only_candidate;
-            }
+            // The thread that compares has the lowest priority: the worker must not wait while it copies.
+            let named = std::mem::take(&mut *worker.named.lock());
+            taken.merge(named);
         }
-        let mut rules: Vec<_> = rules.into_iter().collect();
+        for (path, difference) in &taken.unmatched {
+            rules.entry(path).or_default().add(*difference);
+        }
+        let mut rules: Vec<_> = rules.into_iter().map(|(path, difference)| (path.to_owned(), difference)).collect();
         rules.sort_by(|(path, one), (other, two)| two.total().cmp(&one.total()).then_with(|| path.cmp(other)));
-        let mut counters: Vec<_> = counters.into_iter().collect();
+        let mut counters: Vec<_> = taken.counters.iter().collect();
         let total = |difference: &CounterDifference| difference.only_in_force + difference.only_candidate;
         counters.sort_by(|(name, one), (other, two)| total(two).cmp(&total(one)).then_with(|| name.cmp(other)));
         counters.truncate(MAX_SHOWN);
+        let counters = counters.into_iter().map(|(name, difference)| (name.clone(), *difference)).collect();
         let sum = |count: fn(&WorkerCounts) -> &AtomicU64| {
             self.workers.iter().map(|worker| count(worker).load(Ordering::Relaxed)).sum()
         };
@@ -244,14 +244,28 @@ impl Named {
     }
 
     fn add_counter(&mut self, path: &str, entries: Vec<(String, String)>, difference: RuleDifference) {
-        let is_full = self.counters.len() >= MAX_NAMED;
-        let name = (path.to_owned(), entries);
+        let RuleDifference { only_in_force, only_candidate, .. } = difference;
+        self.add_named((path.to_owned(), entries), CounterDifference { only_in_force, only_candidate }, MAX_NAMED);
+    }
+
+    fn add_named(&mut self, name: CounterName, difference: CounterDifference, most: usize) {
+        let is_full = self.counters.len() >= most;
         if is_full && !self.counters.contains_key(&name) {
             return;
         }
         let known = self.counters.entry(name).or_default();
         known.only_in_force += difference.only_in_force;
         known.only_candidate += difference.only_candidate;
+    }
+
+    /// Adds what a worker has counted.
+    fn merge(&mut self, other: Self) {
+        for (path, difference) in other.unmatched {
+            self.add_unmatched(&path, difference);
+        }
+        for (name, difference) in other.counters {
+            self.add_named(name, difference, MAX_TAKEN);
+        }
     }
 }
 
@@ -270,6 +284,8 @@ fn cut(text: &str) -> String {
 const BUDGET_SHARE: usize = 4;
 /// Counters and rules that are counted by name, for each worker: more help nobody to find what differs.
 const MAX_NAMED: usize = 2_000;
+/// Counters that are counted by name in all.
+const MAX_TAKEN: usize = 10_000;
 /// Counters that are listed.
 const MAX_SHOWN: usize = 20;
 /// Bytes of a key or a value that are kept.

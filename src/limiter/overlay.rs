@@ -14,6 +14,8 @@ pub(super) struct PlanOverlay {
     overlay: Overlay,
     /// By the index of the rule.
     rules: Vec<Option<Arc<AttachedOverlay>>>,
+    /// The rule and the place of each limit that only settings have.
+    places: HashMap<LimitId, (usize, usize), ahash::RandomState>,
 }
 
 /// What is set for a rule, with what its cases need in addition.
@@ -47,7 +49,12 @@ impl PlanOverlay {
             *slot =
                 Some(known.map_or_else(|| Arc::new(AttachedOverlay::new(source, rule, base, limit_ids)), Arc::clone));
         }
-        Self { overlay: overlay.clone(), rules: prepared }
+        let numbered = prepared.iter().enumerate().filter_map(|(index, rule)| Some((index, rule.as_ref()?)));
+        let of_rule = |(index, rule): (usize, &Arc<AttachedOverlay>)| {
+            rule.places.iter().map(|(limit_id, place)| (*limit_id, (index, *place))).collect::<Vec<_>>()
+        };
+        let places = numbered.flat_map(of_rule).collect();
+        Self { overlay: overlay.clone(), rules: prepared, places }
     }
 
     pub(super) fn overlay(&self) -> &Overlay {
@@ -76,9 +83,7 @@ impl PlanOverlay {
 
     /// The index of the rule and the place of a limit that only settings have.
     pub(super) fn place(&self, limit_id: LimitId) -> Option<(usize, usize)> {
-        let set = self.overlay.rules().filter_map(|(index, _)| Some((index, self.rules.get(index)?.as_ref()?)));
-        let mut places = set.flat_map(|(index, overlay)| overlay.places.iter().map(move |place| (index, *place)));
-        places.find(|(_, (known, _))| *known == limit_id).map(|(index, (_, place))| (index, place))
+        self.places.get(&limit_id).copied()
     }
 }
 

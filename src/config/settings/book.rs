@@ -1,6 +1,7 @@
 //! The settings that are in force, by what they apply to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{
     EffectiveValue, MAX_LENGTH, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource, check_reason,
@@ -16,6 +17,8 @@ pub(crate) struct SettingsBook {
     /// The order of the next change.
     next: u64,
     overlay: Overlay,
+    /// The rules of a candidate, and the overlay of these.
+    beside: Option<(Arc<RuleSet>, Overlay)>,
 }
 
 /// A setting, in the form that the rules need.
@@ -41,8 +44,31 @@ impl SettingsBook {
         self.overlay.why_inactive(&setting.scope, setting.name)
     }
 
+    /// Makes an overlay of other rules too, or no longer. Cost: linear in the number of rules and settings.
+    pub(crate) fn lay_beside(&mut self, rules: Option<Arc<RuleSet>>) {
+        self.beside = rules.map(|rules| {
+            let overlay = self.overlay_of(&rules);
+            (rules, overlay)
+        });
+    }
+
+    /// The other rules, and their overlay.
+    pub(crate) fn beside(&self) -> Option<(&Arc<RuleSet>, &Overlay)> {
+        self.beside.as_ref().map(|(rules, overlay)| (rules, overlay))
+    }
+
+    /// Makes the overlays again for what is set for one target.
+    fn change(&mut self, overlay: Overlay, target: &ScopeTarget) {
+        self.overlay = overlay;
+        let beside =
+            self.beside.as_ref().map(|(rules, overlay)| overlay.with(rules, target, &self.assignments(target)));
+        if let (Some((_, overlay)), Some(changed)) = (&mut self.beside, beside) {
+            *overlay = changed;
+        }
+    }
+
     /// The overlay of other rules. Cost: linear in the number of rules and settings.
-    pub(crate) fn overlay_of(&self, rules: &RuleSet) -> Overlay {
+    fn overlay_of(&self, rules: &RuleSet) -> Overlay {
         let targets = self.by_target.iter();
         Overlay::new(
             rules,
@@ -96,7 +122,7 @@ impl SettingsBook {
             };
             return Err(SettingError::Invalid(why));
         }
-        self.overlay = overlay;
+        self.change(overlay, &target);
         Ok(setting)
     }
 
@@ -117,7 +143,7 @@ impl SettingsBook {
         let Some(kept) = self.take(scope, name) else {
             return Err(SettingError::NotSet { scope: scope.clone(), name });
         };
-        self.overlay = self.overlay.with(rules, &scope.target, &self.assignments(&scope.target));
+        self.change(self.overlay.with(rules, &scope.target, &self.assignments(&scope.target)), &scope.target);
         Ok(kept.setting)
     }
 
@@ -134,9 +160,10 @@ impl SettingsBook {
         }
         if targets.len() > FEW_TARGETS {
             self.lay_over(rules);
+            self.lay_beside(self.beside.as_ref().map(|(rules, _)| Arc::clone(rules)));
         } else {
             for target in targets {
-                self.overlay = self.overlay.with(rules, target, &self.assignments(target));
+                self.change(self.overlay.with(rules, target, &self.assignments(target)), target);
             }
         }
         due

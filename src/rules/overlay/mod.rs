@@ -182,7 +182,7 @@ impl Overlay {
             ScopeTarget::Domain(name) => {
                 self.domains.remove(name);
                 if rules.domain(name).is_none() {
-                    let why = unknown("domain", name, rules.domains().map(|domain| &*domain.name));
+                    let why = missing("domain", name);
                     inactive.extend(assignments.iter().map(|assignment| assignment.inactive(&why)));
                 } else if !assignments.is_empty() {
                     let overlay = DomainOverlay::new(assignments, &mut inactive);
@@ -191,7 +191,7 @@ impl Overlay {
             }
             ScopeTarget::Rule(path) => {
                 if found.is_empty() && !assignments.is_empty() {
-                    let why = unknown("rule", path, rules.rules().iter().map(|rule| &*rule.path));
+                    let why = missing("rule", path);
                     inactive.extend(assignments.iter().map(|assignment| assignment.inactive(&why)));
                 }
                 for index in found {
@@ -246,12 +246,16 @@ pub(crate) fn check_reachable(rules: &RuleSet, rule: &Rule, entries: &[(String, 
 /// A name that does not exist, with the nearest ones.
 pub(crate) fn unknown<'k>(what: &str, name: &str, known: impl Iterator<Item = &'k str>) -> String {
     let near = nearest_of(name, known, SUGGESTIONS);
-    let shown = name.get(..name.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default();
-    let shown = sanitize(shown);
     match &*near {
-        [] => format!("there is no {what} '{shown}'"),
-        near => format!("there is no {what} '{shown}'; the nearest: {}", near.join(", ")),
+        [] => missing(what, name),
+        near => format!("{}; the nearest: {}", missing(what, name), near.join(", ")),
     }
+}
+
+/// A name that does not exist. To search for the nearest ones takes long for many names, so only errors have them.
+fn missing(what: &str, name: &str) -> String {
+    let shown = name.get(..name.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or_default();
+    format!("there is no {what} '{}'", sanitize(shown))
 }
 
 /// Names that an error suggests.
