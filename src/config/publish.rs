@@ -225,7 +225,7 @@ impl Publisher {
         if state.candidate.running.is_some() {
             return Err(CandidateError::Running);
         }
-        state.settings.lay_beside(Some(Arc::clone(&candidate.rules)));
+        state.settings.lay_over_candidate(Some(Arc::clone(&candidate.rules)));
         state.candidate.running = Some(candidate);
         state.apply();
         Ok(first())
@@ -239,7 +239,7 @@ impl Publisher {
         let mut state = self.state.lock();
         let candidate = state.candidate.running.take().ok_or(CandidateError::NotRunning)?;
         let candidate = CandidateRules { since: now, ..candidate };
-        state.settings.lay_beside(None);
+        state.settings.lay_over_candidate(None);
         state.candidate.promoted = Some(candidate.clone());
         let loaded = self.replace(&mut state, candidate.files.len(), Arc::clone(&candidate.rules));
         // Nothing was loaded: what is wrong with the source still is.
@@ -256,7 +256,7 @@ impl Publisher {
         let mut state = self.state.lock();
         let answer = last(state.candidate.running.as_ref().ok_or(CandidateError::NotRunning)?);
         state.candidate.running = None;
-        state.settings.lay_beside(None);
+        state.settings.lay_over_candidate(None);
         state.apply();
         Ok(answer)
     }
@@ -274,7 +274,7 @@ impl Publisher {
 impl State {
     fn apply(&mut self) {
         let Some(rules) = &self.rules else { return };
-        (self.apply)((rules, self.settings.overlay()), self.settings.beside());
+        (self.apply)((rules, self.settings.overlay()), self.settings.candidate());
     }
 }
 

@@ -159,7 +159,7 @@ const WITHIN: [(&str, &[&str]); 45] = [
     ("usage/selection.rs", &["MAX_RULES_REPORTED", "MAX_REQUESTS_REPORTED"]),
     ("usage/series.rs", &["MAX_DOMAIN_BYTES"]),
     ("admin/operations/candidate.rs", &["MAX_NAME_BYTES", "MAX_SHOWN"]),
-    ("limiter/candidate.rs", &["MAX_SHOWN", "MAX_TEXT_BYTES"]),
+    ("limiter/candidate.rs", &["MAX_SHOWN", "MAX_TAKEN", "MAX_TEXT_BYTES"]),
     ("operations/candidate.rs", &["MAX_ERRORS"]),
     ("operations/mod.rs", &["MAX_SCOPE_BYTES", "MAX_SHOWN"]),
 ];

@@ -18,7 +18,7 @@ pub(crate) struct SettingsBook {
     next: u64,
     overlay: Overlay,
     /// The rules of a candidate, and the overlay of these.
-    beside: Option<(Arc<RuleSet>, Overlay)>,
+    candidate: Option<(Arc<RuleSet>, Overlay)>,
 }
 
 /// A setting, in the form that the rules need.
@@ -44,25 +44,25 @@ impl SettingsBook {
         self.overlay.why_inactive(&setting.scope, setting.name)
     }
 
-    /// Makes an overlay of other rules too, or no longer. Cost: linear in the number of rules and settings.
-    pub(crate) fn lay_beside(&mut self, rules: Option<Arc<RuleSet>>) {
-        self.beside = rules.map(|rules| {
+    /// Makes an overlay of the rules of a candidate too, or no longer. Cost: linear in the number of rules and settings.
+    pub(crate) fn lay_over_candidate(&mut self, rules: Option<Arc<RuleSet>>) {
+        self.candidate = rules.map(|rules| {
             let overlay = self.overlay_of(&rules);
             (rules, overlay)
         });
     }
 
-    /// The other rules, and their overlay.
-    pub(crate) fn beside(&self) -> Option<(&Arc<RuleSet>, &Overlay)> {
-        self.beside.as_ref().map(|(rules, overlay)| (rules, overlay))
+    /// The rules of the candidate, and their overlay.
+    pub(crate) fn candidate(&self) -> Option<(&Arc<RuleSet>, &Overlay)> {
+        self.candidate.as_ref().map(|(rules, overlay)| (rules, overlay))
     }
 
     /// Makes the overlays again for what is set for one target.
     fn change(&mut self, overlay: Overlay, target: &ScopeTarget) {
         self.overlay = overlay;
-        let beside =
-            self.beside.as_ref().map(|(rules, overlay)| overlay.with(rules, target, &self.assignments(target)));
-        if let (Some((_, overlay)), Some(changed)) = (&mut self.beside, beside) {
+        let candidate =
+            self.candidate.as_ref().map(|(rules, overlay)| overlay.with(rules, target, &self.assignments(target)));
+        if let (Some((_, overlay)), Some(changed)) = (&mut self.candidate, candidate) {
             *overlay = changed;
         }
     }
@@ -160,7 +160,7 @@ impl SettingsBook {
         }
         if targets.len() > FEW_TARGETS {
             self.lay_over(rules);
-            self.lay_beside(self.beside.as_ref().map(|(rules, _)| Arc::clone(rules)));
+            self.lay_over_candidate(self.candidate.as_ref().map(|(rules, _)| Arc::clone(rules)));
         } else {
             for target in targets {
                 self.change(self.overlay.with(rules, target, &self.assignments(target)), target);
