@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use parking_lot::Mutex;
+
 use crate::admin::{Guard, Observers};
 use crate::alerts;
 use crate::config::Reloader;
@@ -15,10 +17,11 @@ use crate::rules::{Rule, RuleLimit, RuleSet, ScopeTarget};
 use crate::runtime::clock::Clock;
 use crate::runtime::resident_bytes;
 use crate::service::DelayedReplies;
+use crate::state::StateStatus;
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
-    LimitValue, ObservingValues, RuleSeries, Snapshot, SweepValues,
+    LimitValue, ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues,
 };
 use crate::usage::{RequestCounts, SeriesUsage};
 
@@ -26,6 +29,8 @@ use crate::usage::{RequestCounts, SeriesUsage};
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
     pub(super) limiter: Arc<Limiter>,
+    /// How writing the counters goes, if they are.
+    pub(super) state: Option<Arc<Mutex<StateStatus>>>,
     pub(super) config: Arc<Reloader>,
     pub(super) operations: Arc<Operations>,
     pub(super) clock: Arc<Clock>,
@@ -62,6 +67,7 @@ impl Sources {
             delayed_replies: self.delayed.count() as u64,
             clock_ahead: self.clock.ahead(),
             history: self.history(),
+            state: self.state(),
             limits: self.limits(),
             lifted: self.lifted(),
             shadow_mode: self.limiter.view().is_some_and(|view| view.in_global_shadow()),
@@ -153,6 +159,23 @@ impl Sources {
             flushes: status.flushes,
             failures: status.failures,
             last_flush_age: self.clock.now().since(status.last_flush),
+        }
+    }
+
+    fn state(&self) -> StateValues {
+        let Some(state) = &self.state else { return StateValues::default() };
+        let status = state.lock().clone();
+        StateValues {
+            restored: status.restored,
+            dropped: status.dropped,
+            damaged: status.damage.len() as u64,
+            flushes: status.flushes,
+            failures: status.failures,
+            failing: status.failure.is_some(),
+            bytes: status.bytes,
+            counters: status.counters,
+            last_flush_age: self.clock.now().since(status.last_flush),
+            last_duration: status.last_duration,
         }
     }
 

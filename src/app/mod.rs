@@ -50,6 +50,9 @@ pub(crate) enum AppError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The counters cannot be written to the data directory.
+    #[error("cannot write the counters to --data-dir: {0}")]
+    State(io::Error),
     /// The stored settings cannot be used.
     #[error("cannot use the stored settings: {0}")]
     Journal(#[from] JournalError),
@@ -124,7 +127,7 @@ impl<'a> App<'a> {
     /// The admin port is served by the runtime `operators`.
     fn start(settings: &'a Settings, operators: &Handle) -> Result<Self, AppError> {
         let data_dir = settings.usage.data_dir.as_deref().map(DataDir::open).transpose()?;
-        let (process, loaded, recorder) = Process::load(settings, data_dir.as_ref())?;
+        let (mut process, loaded, recorder) = Process::load(settings, data_dir.as_ref())?;
         let ports = Ports::bind(&settings.listen)?;
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
         let listening = ports.listening();
@@ -161,16 +164,16 @@ impl<'a> App<'a> {
                 servers.spawn_on(server.run(), runtime);
             }
         }
+        // Before the first check: what it changes is written.
+        let mut state = process.state.take();
+        if let Some(state) = &mut state {
+            state.start().map_err(AppError::State)?;
+        }
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
         let service = process.service(WorkerSlot::default(), tracer);
         let workers = Workers::start(sockets, &Context { service, connection_limit: connection_limit.grpc })?;
-        let keep = data_dir.as_ref().map(|dir| -> Box<dyn FnOnce() + Send> {
-            let (path, limiter) = (dir.counters(), Arc::clone(&process.limiter));
-            let clock = Arc::clone(&process.clock);
-            Box::new(move || process::keep_counters(&path, &limiter, &clock))
-        });
         let threads = Threads {
             _watch: process.config.watch(Pace::default())?,
             _sweeper: maintenance::start(
@@ -188,7 +191,7 @@ impl<'a> App<'a> {
         process.lifecycle.advance(Phase::Serving);
         process.config.log(&loaded);
         tracing::info!("{listening}");
-        let running = Running { workers, servers, telemetry, threads, keep };
+        let running = Running { workers, servers, telemetry, threads, state };
         Ok(Self { settings, process, running, _guards: guards })
     }
 

@@ -24,7 +24,7 @@ use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
 use crate::settings::{Json, Settings, SettingsMode, WhenFull};
-use crate::state::{self, Restored, Written};
+use crate::state::{self, Restored, State};
 use crate::store;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::denial_log::DenialLogger;
@@ -32,8 +32,8 @@ use crate::telemetry::otlp::CheckTracer;
 
 /// What the ports share. They do not depend on this type, which is above them: each is given the parts that it needs.
 pub(super) struct Process {
-    /// What was restored of the last run.
-    kept: Restored,
+    /// The counters in the data directory.
+    pub(super) state: Option<State>,
     pub(super) limiter: Arc<Limiter>,
     pub(super) clock: Arc<Clock>,
     pub(super) config: Arc<Reloader>,
@@ -67,7 +67,8 @@ impl Process {
         let config = Reloader::new(source, Arc::clone(&clock), Arc::clone(&publisher));
         let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
         let loaded = config.load()?;
-        let kept = data_dir.map(|dir| restore_counters(&dir.counters(), &limiter, &clock)).unwrap_or_default();
+        let flush = settings.usage.state_flush;
+        let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
         let operations = Operations::new(publisher, Arc::clone(&limiter), Arc::clone(&clock), journal, read_only);
         let operations = Arc::new(operations);
@@ -80,7 +81,7 @@ impl Process {
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
         let process =
-            Self { kept, limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
+            Self { state, limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
         Ok((process, loaded, recorder))
     }
 
@@ -94,6 +95,7 @@ impl Process {
     ) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
+            state: self.state.as_ref().map(State::status),
             config: Arc::clone(&self.config),
             operations: Arc::clone(&self.operations),
             clock: Arc::clone(&self.clock),
@@ -121,7 +123,7 @@ impl Process {
             config: Arc::clone(&self.config),
             history: Arc::clone(&self.history),
             limiter: Arc::clone(&self.limiter),
-            damage: self.kept.damage.clone(),
+            state: self.state.as_ref().map(State::status),
         };
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
@@ -152,26 +154,21 @@ impl Process {
 }
 
 /// Reads the counters of the last run, and logs how that went.
-fn restore_counters(path: &Path, limiter: &Limiter, clock: &Clock) -> Restored {
+fn restore_counters(path: &Path, flush: Duration, limiter: &Arc<Limiter>, clock: &Arc<Clock>) -> State {
     let stopwatch = Stopwatch::start();
-    let restored = state::restore(path, limiter, clock.now());
-    let Restored { counters, dropped, damage } = &restored;
-    if let Some(damage) = damage {
+    let state = State::restore(path, flush, limiter, clock);
+    let Restored { counters, dropped, damage, latest, .. } = state.restored();
+    for damage in damage {
         tracing::error!("the counters of the last run are not complete: {damage}");
+    }
+    if let Some(note) = latest.and_then(|latest| state::clock_note(latest, clock.now())) {
+        tracing::warn!("{note}");
     }
     if counters + dropped > 0 {
         let took = humantime::format_duration(Duration::from_millis(stopwatch.elapsed().as_millis_ceil()));
         tracing::info!(counters, dropped, %took, "counters restored");
     }
-    restored
-}
-
-/// Writes the counters for the next run, and logs how that went.
-pub(super) fn keep_counters(path: &Path, limiter: &Limiter, clock: &Clock) {
-    match state::write(path, limiter, clock.now()) {
-        Ok(Written { counters, bytes }) => tracing::info!(counters, bytes, "counters kept for the next start"),
-        Err(error) => tracing::error!(%error, path = %path.display(), "the counters cannot be kept for the next start"),
-    }
+    state
 }
 
 fn limiter_settings(settings: &Settings) -> limiter::Settings {

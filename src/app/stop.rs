@@ -12,6 +12,7 @@ use crate::rls::Workers;
 use crate::runtime::lifecycle::{Lifecycle, Phase, Signals};
 use crate::runtime::threads::Worker;
 use crate::settings::ListenSettings;
+use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::Otlp;
 
@@ -44,7 +45,7 @@ pub(super) struct Running {
     /// Each ends when it is dropped.
     pub(super) threads: Threads,
     /// Writes the counters for the next run, when the last check has been answered.
-    pub(super) keep: Option<Box<dyn FnOnce() + Send>>,
+    pub(super) state: Option<State>,
 }
 
 /// Drains, then ends what is still open, all within the deadline.
@@ -54,7 +55,7 @@ pub(super) async fn stop(
     lifecycle: &Lifecycle,
     signals: &mut Signals,
 ) -> End {
-    let Running { workers, mut servers, telemetry, threads, keep } = running;
+    let Running { workers, mut servers, telemetry, threads, state } = running;
     lifecycle.advance(Phase::Draining);
     let orderly = async {
         tokio::time::sleep(listen.drain).await;
@@ -65,7 +66,7 @@ pub(super) async fn stop(
         };
         let closing = listen.shutdown_deadline.mul_f32(CLOSING_SHARE).saturating_sub(listen.drain);
         answer_by(closing, lifecycle, all_ended).await;
-        finish(keep, threads, telemetry, listen.shutdown_deadline).await;
+        finish(state, threads, telemetry, listen.shutdown_deadline).await;
     };
     tokio::select! {
         ended = tokio::time::timeout(listen.shutdown_deadline, orderly) => {
@@ -93,11 +94,11 @@ async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Fut
 }
 
 /// Writes the counters, ends the threads that do not decide, and sends the remaining telemetry. All of it blocks: not for a thread that runs tasks.
-async fn finish(keep: Option<Box<dyn FnOnce() + Send>>, threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
+async fn finish(state: Option<State>, threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
     let finished = tokio::task::spawn_blocking(move || {
         // While the directory is locked.
-        if let Some(keep) = keep {
-            keep();
+        if let Some(mut state) = state {
+            state.finish();
         }
         drop(threads);
         telemetry.is_none_or(|otlp| otlp.shutdown(deadline))

@@ -43,9 +43,9 @@ impl DataDir {
         }
     }
 
-    /// The path of the counters.
-    pub(crate) fn counters(&self) -> PathBuf {
-        self.path.join(COUNTERS)
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The path of the settings and the audit log.
@@ -62,7 +62,6 @@ impl DataDir {
 /// Locked, never written, so that other programs can still read the database itself.
 const LOCK: &str = "lock";
 const USAGE: &str = "usage.sqlite";
-const COUNTERS: &str = "counters.state";
 const SETTINGS: &str = "settings.sqlite";
 
 #[cfg(test)]

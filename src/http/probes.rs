@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use http::StatusCode;
+use parking_lot::Mutex;
 
 use crate::config::Reloader;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
 use crate::runtime::lifecycle::{Phase, Phases};
 use crate::sanitize::sanitize;
+use crate::state::StateStatus;
 
 /// The state that the probes report.
 #[derive(Clone, Debug)]
@@ -23,8 +25,8 @@ pub(crate) struct Probes {
     pub history: Arc<History>,
     /// The rules in force.
     pub limiter: Arc<Limiter>,
-    /// Why the counters of the last run are not complete.
-    pub damage: Option<String>,
+    /// How writing the counters goes, if they are.
+    pub state: Option<Arc<Mutex<StateStatus>>>,
 }
 
 /// As in envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
@@ -52,9 +54,8 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
         Some(failure) => writeln!(text, "history: not written (decisions are not affected): {failure}"),
         None => writeln!(text, "history: {place}"),
     };
-    if let Some(damage) = &probes.damage {
-        // Writing to a String does not fail.
-        let _written = writeln!(text, "counters: those of the last run are not complete: {damage}");
+    if let Some(state) = &probes.state {
+        write_state(&mut text, &state.lock());
     }
     write_lifted(&mut text, &probes.limiter);
     if let Some(failed) = &config.last_error {
@@ -63,6 +64,25 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
         let _written = write!(text, "last reload failed, the previous rules are in force:\n{errors}\n");
     }
     (status, text)
+}
+
+/// How writing the counters goes, and what of the last run could not be read.
+fn write_state(text: &mut String, state: &StateStatus) {
+    // Writing to a String does not fail.
+    let _written = match &state.failure {
+        Some(failure) => {
+            writeln!(
+                text,
+                "counters: not written (decisions are not affected, a crash loses them): {}",
+                sanitize(failure)
+            )
+        }
+        None => writeln!(text, "counters: on disk"),
+    };
+    for damage in &state.damage {
+        // Writing to a String does not fail.
+        let _written = writeln!(text, "counters: those of the last run are not complete: {}", sanitize(damage));
+    }
 }
 
 /// A line for each part of the configuration that denies nothing, so that it does not go unnoticed.

@@ -158,13 +158,14 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     if version > VERSION {
         return Err(JournalError::Later(version));
     }
+    // Before anything is changed: a foreign file is set aside as it is.
+    check_tables(&connection, version)?;
     connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
     connection.execute_batch(TABLES)?;
     if version == 1 && !columns(&connection, "audit")?.iter().any(|(name, ..)| name == "applies_to") {
         connection.execute_batch("ALTER TABLE audit ADD COLUMN applies_to TEXT")?;
     }
-    check_tables(&connection)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     // Damage beyond the first page would show only later.
     let check: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
@@ -175,12 +176,16 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
     }
 }
 
-/// Checks that the tables are ours: a file of another program may have some of the same names.
-fn check_tables(connection: &Connection) -> Result<(), JournalError> {
+/// Checks that tables that exist are ours, of this version or the first: a file of another program may have the same names.
+fn check_tables(connection: &Connection, version: i64) -> Result<(), JournalError> {
     let ours = Connection::open_in_memory()?;
     ours.execute_batch(TABLES)?;
     for table in ["setting", "audit"] {
-        if columns(connection, table)? != columns(&ours, table)? {
+        let (found, mut expected) = (columns(connection, table)?, columns(&ours, table)?);
+        if version == 1 {
+            expected.retain(|(name, ..)| name != "applies_to" || found.iter().any(|(known, ..)| known == name));
+        }
+        if !found.is_empty() && found != expected {
             let what = format!("table '{table}' is not one of Tidegate");
             let damage = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOTADB);
             return Err(rusqlite::Error::SqliteFailure(damage, Some(what)).into());

@@ -24,10 +24,13 @@ pub(crate) struct UsageSettings {
 
     /// Directory that keeps counters, settings, the audit log and the history of usage; without it, the last hour of usage is in memory
     ///
-    /// It is created if it does not exist. Only one process at a time can use it. Counters and bans are kept at an
-    /// orderly stop; a crash loses what they counted since the start. Example: --data-dir /var/lib/tidegate
+    /// It is created if it does not exist. Only one process at a time can use it. Example: --data-dir /var/lib/tidegate
     #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+
+    /// What a crash or a kill -9 can lose of counters and bans in the data directory, 100ms to 1m; an orderly stop loses nothing
+    #[arg(long, env = "TIDEGATE_STATE_FLUSH", value_name = "DURATION", default_value = "1s", value_parser = flush_interval)]
+    pub state_flush: Duration,
 
     /// Interval between two writes of the history, 100ms to 1m: the most that a crash can lose
     #[arg(long, env = "TIDEGATE_HISTORY_FLUSH", value_name = "DURATION", default_value = "5s", value_parser = flush_interval)]

@@ -1,66 +1,135 @@
 //! Reads the counters of the last run.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader};
-use std::path::Path;
+use std::io::BufReader;
+use std::time::Duration;
 
-use super::format::{FormatError, Reader};
+use super::files::{Files, Kind, Name, UNFINISHED};
+use super::format::{Block, FormatError, Reader};
 use super::record;
 use crate::limiter::Limiter;
+use crate::runtime::clock::Stopwatch;
+use crate::store::Restored as Kept;
 use crate::units::Timestamp;
 
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Restored {
     /// Counters that go on.
     pub(crate) counters: u64,
-    /// Counters that are spent, whose limit is not configured any more, or for which there is no memory.
+    /// States that are spent, whose limit is not configured any more, or for which there is no memory.
     pub(crate) dropped: u64,
-    /// Why the file was not read, or not to its end; in words.
-    pub(crate) damage: Option<String>,
+    /// What was wrong with files that were not read, or not to their end; in words.
+    pub(crate) damage: Vec<String>,
+    /// Journals that end within a block, as after a crash.
+    pub(crate) torn: u64,
+    /// When the last block was written.
+    pub(crate) latest: Option<Timestamp>,
+    /// The generation of the newest file.
+    pub(super) generation: u64,
+    /// Bytes of the newest snapshot, and of the journals since then.
+    pub(super) snapshot_bytes: u64,
+    pub(super) journal_bytes: u64,
 }
 
-/// Reads the file, if there is one.
-pub(super) fn restore(path: &Path, limiter: &Limiter, now: Timestamp) -> Restored {
-    let mut restored = Restored::default();
-    let outcome = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return restored,
-        Err(error) => Err(FormatError::Io(error)),
-        Ok(file) => read(file, limiter, now, &mut restored),
+/// Reads the newest snapshot, and the journals since then in their order: a later state of a counter replaces an earlier one.
+///
+/// Files that are damaged are set aside; what is whole before the damage is used.
+pub(super) fn restore<F: Files>(files: &F, limiter: &Limiter, now: Timestamp) -> Restored {
+    let mut reading = Reading { limiter, now, restored: Restored::default(), stopwatch: Stopwatch::start(), said: 0 };
+    let names = match files.list() {
+        Ok(names) => names,
+        Err(error) => {
+            reading.restored.damage.push(format!("the directory cannot be read: {error}"));
+            Vec::new()
+        }
     };
-    if let Err(error) = outcome {
-        restored.damage = Some(set_aside(path, &error, now));
+    if names.iter().any(|name| name == UNFINISHED) {
+        // Of a snapshot that a crash interrupted: the journals have all that it would have.
+        let _gone = files.remove(UNFINISHED);
     }
-    restored
+    let mut found: Vec<Name> = names.iter().filter_map(|name| Name::parse(name)).collect();
+    found.sort_unstable();
+    reading.restored.generation = found.last().map_or(0, |newest| newest.generation);
+    let base = found.iter().rposition(|name| name.kind == Kind::Snapshot).unwrap_or(0);
+    for (place, name) in found.iter().enumerate() {
+        if place < base {
+            // The snapshot has all that they have, and a crash came before they were removed.
+            let _gone = files.remove(&name.to_string());
+            continue;
+        }
+        reading.file(files, *name);
+    }
+    reading.restored
 }
 
-fn read(file: File, limiter: &Limiter, now: Timestamp, restored: &mut Restored) -> Result<(), FormatError> {
-    let mut reader = Reader::begin(BufReader::with_capacity(1 << 20, file))?;
-    let limits = limiter.limits();
-    while let Some((block, count)) = reader.block()? {
-        let mut records = &block[..];
-        for _ in 0..count {
-            let record = record::take(&mut records, &limits).ok_or(FormatError::Damaged)?;
-            let kept = !record.state.is_fresh(now)
-                && record.key.is_some_and(|key| limiter.store().restore(&key, record.state));
-            if kept {
-                restored.counters += 1;
-            } else {
-                restored.dropped += 1;
+struct Reading<'l> {
+    limiter: &'l Limiter,
+    now: Timestamp,
+    restored: Restored,
+    stopwatch: Stopwatch,
+    /// Seconds for which progress was logged.
+    said: u64,
+}
+
+impl Reading<'_> {
+    fn file<F: Files>(&mut self, files: &F, name: Name) {
+        let outcome = files.open(&name.to_string()).map_err(FormatError::Io).and_then(|(input, bytes)| {
+            match name.kind {
+                Kind::Snapshot => self.restored.snapshot_bytes = bytes,
+                Kind::Journal => self.restored.journal_bytes += bytes,
             }
-        }
-        if !records.is_empty() {
-            return Err(FormatError::Damaged);
+            let reader = Reader::begin(BufReader::with_capacity(1 << 20, input), bytes)?;
+            self.blocks(reader)
+        });
+        match (outcome, name.kind) {
+            (Ok(()), _) => {}
+            (Err(FormatError::Torn), Kind::Journal) => {
+                self.restored.torn += 1;
+                tracing::info!("{name} ends within a block, as after a crash: what came before it is used");
+            }
+            (Err(FormatError::Torn), Kind::Snapshot) => self.set_aside(files, name, &FormatError::Damaged),
+            (Err(error), _) => self.set_aside(files, name, &error),
         }
     }
-    Ok(())
-}
 
-/// Renames a file that cannot be used, so that it can be examined and does not stand in the way of the next one.
-fn set_aside(path: &Path, error: &FormatError, now: Timestamp) -> String {
-    let aside = path.with_extension(format!("corrupt-{}", now.as_ns() / 1_000_000_000));
-    match fs::rename(path, &aside) {
-        Ok(()) => format!("{}: {error}; set aside as {}", path.display(), aside.display()),
-        Err(other) => format!("{}: {error}; it cannot be set aside: {other}", path.display()),
+    fn blocks<R: std::io::Read>(&mut self, mut reader: Reader<R>) -> Result<(), FormatError> {
+        let limits = self.limiter.limits();
+        while let Some(Block { records, count, at }) = reader.block()? {
+            let mut records = &records[..];
+            for _ in 0..count {
+                let record = record::take(&mut records, &limits).ok_or(FormatError::Damaged)?;
+                let kept = record.key.map(|key| self.limiter.store().restore(self.now, &key, record.state));
+                match kept {
+                    Some(Kept::Added) => self.restored.counters += 1,
+                    Some(Kept::Replaced) => {}
+                    Some(Kept::Freed) => self.restored.counters = self.restored.counters.saturating_sub(1),
+                    Some(Kept::Spent | Kept::NoRoom) | None => self.restored.dropped += 1,
+                }
+            }
+            if !records.is_empty() {
+                return Err(FormatError::Damaged);
+            }
+            self.restored.latest = self.restored.latest.max(Some(at));
+            self.say();
+        }
+        Ok(())
+    }
+
+    /// A line about the progress each second.
+    fn say(&mut self) {
+        let seconds = self.stopwatch.elapsed().as_ns() / Duration::from_secs(1).as_nanos() as u64;
+        if seconds > self.said {
+            self.said = seconds;
+            tracing::info!(counters = self.restored.counters, dropped = self.restored.dropped, "restoring counters");
+        }
+    }
+
+    /// Renames a file that cannot be used, so that it can be examined and does not stand in the way of the next one.
+    fn set_aside<F: Files>(&mut self, files: &F, name: Name, error: &FormatError) {
+        let aside = format!("{name}.corrupt-{}", self.now.as_ns() / 1_000_000_000);
+        self.restored.damage.push(match files.rename(&name.to_string(), &aside) {
+            Ok(()) => format!("{name}: {error}; set aside as {aside}"),
+            Err(other) => format!("{name}: {error}; it cannot be set aside: {other}"),
+        });
     }
 }

@@ -8,29 +8,61 @@
 //!         for each its time (8 bytes) and its hits (4 bytes)
 //! ```
 
+use std::sync::Arc;
+
 use crate::engine::{Cell, Log, LogParts};
-use crate::store::{CounterState, ExportedCounter, Fingerprint, KeyReader, LimitId, LimitTable};
+use crate::limiter::Limiter;
+use crate::store::{CounterState, Fingerprint, KeyReader, LimitId, LimitTable, StateRef};
 use crate::units::{Nanos, Timestamp};
 
+/// The fingerprints of limits: most counters in a row are of the same one.
+pub(super) struct Fingerprints<'l> {
+    limiter: &'l Limiter,
+    limits: Arc<LimitTable>,
+    last: Option<(LimitId, Fingerprint)>,
+}
+
+impl<'l> Fingerprints<'l> {
+    pub(super) fn new(limiter: &'l Limiter) -> Self {
+        Self { limiter, limits: limiter.limits(), last: None }
+    }
+
+    fn of(&mut self, limit_id: LimitId) -> Option<Fingerprint> {
+        if limit_id == LimitId::OVERRIDE {
+            return Some(Fingerprint::OVERRIDE);
+        }
+        if let Some((last, fingerprint)) = self.last
+            && last == limit_id
+        {
+            return Some(fingerprint);
+        }
+        if self.limits.fingerprint(limit_id).is_none() {
+            // A reload has added it.
+            self.limits = self.limiter.limits();
+        }
+        let fingerprint = self.limits.fingerprint(limit_id)?;
+        self.last = Some((limit_id, fingerprint));
+        Some(fingerprint)
+    }
+}
+
 /// Adds the record of a counter. False: its limit is not known any more, or its key is none.
-pub(super) fn push(records: &mut Vec<u8>, limits: &LimitTable, counter: &ExportedCounter) -> bool {
-    let Some((limit_id, parts)) = KeyReader::new(counter.key()) else { return false };
-    let fingerprint = match limit_id {
-        LimitId::OVERRIDE => Some(Fingerprint::OVERRIDE),
-        other => limits.fingerprint(other),
+pub(super) fn push(records: &mut Vec<u8>, limits: &mut Fingerprints<'_>, key: &[u8], state: StateRef<'_>) -> bool {
+    let Some((limit_id, parts)) = KeyReader::new(key) else { return false };
+    let (Some(fingerprint), Ok(length)) = (limits.of(limit_id), u16::try_from(parts.rest().len())) else {
+        return false;
     };
-    let (Some(fingerprint), Ok(length)) = (fingerprint, u16::try_from(parts.rest().len())) else { return false };
     records.extend_from_slice(&fingerprint.to_bytes());
     records.extend_from_slice(&length.to_le_bytes());
     records.extend_from_slice(parts.rest());
-    match &counter.state {
-        CounterState::Cell(cell) => {
+    match state {
+        StateRef::Cell(cell) => {
             let (fresh_at, state) = cell.to_parts();
             records.push(CELL);
             records.extend_from_slice(&fresh_at.as_ns().to_le_bytes());
             records.extend_from_slice(&state.to_le_bytes());
         }
-        CounterState::Log(log) => push_log(records, &log.to_parts()),
+        StateRef::Log(log) => push_log(records, &log.to_parts()),
     }
     true
 }

@@ -3,7 +3,7 @@
 //! It needs only shards that can be locked ([`Shards`]) and a limit on new counters ([`Capacity`]). So the same code that
 //! serves is tested under loom, with loom's locks.
 
-use super::{Charge, Charged, Group, LimitKind};
+use super::{Charge, Charged, Group, LimitKind, Restored};
 use crate::engine::{Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
 use crate::units::Timestamp;
 
@@ -133,26 +133,35 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         }
     }
 
-    /// Adds a counter that is a cell; false: it exists already, or there is no capacity.
-    pub(super) fn restore_cell(&self, key: &[u8], cell: Cell) -> bool {
-        self.restore_in(self.cells, key, cell)
+    /// Gives a counter that is a cell this state.
+    pub(super) fn restore_cell(&self, key: &[u8], cell: Cell, is_fresh: bool) -> Restored {
+        self.restore_in(self.cells, key, cell, is_fresh)
     }
 
-    /// Adds a counter that is a log; false: it exists already, or there is no capacity.
-    pub(super) fn restore_log(&self, key: &[u8], log: Log) -> bool {
-        self.restore_in(self.logs, key, log)
+    /// Gives a counter that is a log this state.
+    pub(super) fn restore_log(&self, key: &[u8], log: Log, is_fresh: bool) -> Restored {
+        self.restore_in(self.logs, key, log, is_fresh)
     }
 
-    fn restore_in<V: State>(&self, states: &impl Shards<V>, key: &[u8], state: V) -> bool {
+    fn restore_in<V: State>(&self, states: &impl Shards<V>, key: &[u8], state: V, is_fresh: bool) -> Restored {
         let location = states.locate(key);
-        let Some(mut shard) = states.lock(location) else { return false };
-        let has_room = shard.state_mut(location, key).is_none() && !self.capacity.is_exhausted(Step::Charge);
-        if has_room {
-            let heap = state.heap_bytes();
-            shard.insert(location, key, state);
-            shard.book_heap(0, heap);
+        let Some(mut shard) = states.lock(location) else { return Restored::NoRoom };
+        let heap = state.heap_bytes();
+        if let Some((known, _)) = shard.state_mut(location, key) {
+            let before = known.heap_bytes();
+            *known = state;
+            shard.book_heap(before, heap);
+            return if is_fresh { Restored::Freed } else { Restored::Replaced };
         }
-        has_room
+        if is_fresh {
+            return Restored::Spent;
+        }
+        if self.capacity.is_exhausted(Step::Charge) {
+            return Restored::NoRoom;
+        }
+        shard.insert(location, key, state);
+        shard.book_heap(0, heap);
+        Restored::Added
     }
 
     /// Replaces the state of a counter if `wanted` is true of it; a counter that does not exist is added if there is capacity.

@@ -17,7 +17,9 @@ mod memory;
 pub use description::{Fingerprint, LevelDescription, LimitDescription, LimitKind, RuleDescription};
 pub use key::{CounterKey, CounterKeys, KeyLocation, KeyPart, KeyReader, KeyWriter, MAX_PART_BYTES};
 pub use limit_id::{LimitId, LimitIds, LimitTable, MAX_REMOVED};
-pub use memory::{CounterState, Export, ExportPosition, ExportedCounter, Memory, Occupancy, SweepStats, WhenFull};
+pub use memory::{
+    CounterState, Export, ExportPosition, ExportedCounter, Memory, Occupancy, StateRef, SweepStats, WhenFull,
+};
 
 use crate::engine::{Limit, Op, Outcome};
 
@@ -62,6 +64,21 @@ impl Group {
     fn can_deny(self) -> bool {
         self.role != Role::Observed
     }
+}
+
+/// What became of a state that was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// Its counter is new.
+    Added,
+    /// An earlier state of its counter was replaced.
+    Replaced,
+    /// An earlier state of its counter was replaced by a fresh one.
+    Freed,
+    /// It is fresh, and its counter does not exist.
+    Spent,
+    /// There is no capacity for its counter.
+    NoRoom,
 }
 
 /// The result of a charge.

@@ -44,6 +44,8 @@ pub struct Snapshot {
     pub clock_ahead: Nanos,
     /// The history of usage.
     pub history: HistoryValues,
+    /// The counters in the data directory.
+    pub state: StateValues,
     /// The limits in force, each path once.
     pub limits: Vec<LimitValue>,
     /// Rules whose limits are lifted: domain, reason and how many.
@@ -188,6 +190,31 @@ pub struct ConnectionValues {
     pub open: u64,
     /// Rejected because too many were open.
     pub rejected: u64,
+}
+
+/// The counters in the data directory; all zero without one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StateValues {
+    /// Counters restored at the start.
+    pub restored: u64,
+    /// States that were dropped at the start.
+    pub dropped: u64,
+    /// Files that were set aside at the start.
+    pub damaged: u64,
+    /// Flushes that succeeded.
+    pub flushes: u64,
+    /// Flushes that failed.
+    pub failures: u64,
+    /// Whether the last one failed.
+    pub failing: bool,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Counters written.
+    pub counters: u64,
+    /// Time since the last flush that succeeded.
+    pub last_flush_age: Nanos,
+    /// How long it took.
+    pub last_duration: Nanos,
 }
 
 /// The history of usage.

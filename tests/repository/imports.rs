@@ -81,10 +81,10 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 29] = [
     // Who may use the admin port; no request, no port.
     ("access", &["engine", "rules", "runtime", "sanitize", "store", "units"]),
     // Counters over a restart.
-    ("state", &["engine", "limiter", "store", "units"]),
+    ("state", &["engine", "limiter", "runtime", "store", "units"]),
     // What operators change; asked by the admin port.
     ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
-    ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service"]),
+    ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "state"]),
     ("grpc", &["api", "runtime"]),
     ("service", &["api", "limiter", "rules", "runtime", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.

@@ -297,12 +297,13 @@ fn a_rule_with_a_fixed_entry_looks_off() {
 descriptors:
 - {key: tenant, value: acme, rate_limit: {unit: minute, requests_per_unit: 2}}
 - {key: tenant, rate_limit: {unit: minute, requests_per_unit: 1}}
+- {key: user, rate_limit: {unit: minute, requests_per_unit: 1}}
 ";
     let operated = Operated::with(rules, &["domain api, tenant=acme: enabled=false"]);
     let view = operated.limiter.view().unwrap();
     let on: Vec<_> =
         view.plan().unwrap().rules_in_force().map(|rule| (&*rule.rule.path, rule.domain_enabled)).collect();
-    assert_eq!(on, [("api.tenant_acme", false), ("api.tenant", true)]);
+    assert_eq!(on, [("api.tenant_acme", false), ("api.tenant", true), ("api.user", true)]);
     let lifted: Vec<_> = view.lifted().iter().map(ToString::to_string).collect();
     assert_eq!(lifted, ["domain api, tenant=acme: enabled: false (2 rules) (setting)"]);
 }

@@ -1,8 +1,15 @@
 //! Counters and bans go on after an orderly stop, with `--data-dir`.
 
-use std::fs;
-use std::time::Duration;
+#![allow(clippy::disallowed_methods, reason = "the server is another process, which lives in real time")]
 
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 use crate::TestServer;
@@ -53,10 +60,156 @@ fn an_orderly_stop_keeps_counters_and_bans() {
     assert!(!admits(&server, "banned"));
 
     stop(&mut server);
-    fs::write(data.path().join("counters.state"), "damaged").unwrap();
+    for file in fs::read_dir(data.path()).unwrap().map(|file| file.unwrap().path()) {
+        if file.extension().is_some_and(|kind| kind == "snapshot") {
+            fs::write(file, "damaged").unwrap();
+        }
+    }
     server.restart();
     assert!(admits(&server, "fixed"), "the service starts without what it cannot read");
+    assert_eq!(server.metric("tidegate_state_damaged_files"), 1);
     assert!(
         http(&server.admin, "GET", "/readyz", b"").1.contains("counters: those of the last run are not complete: ")
     );
+}
+
+/// A crash at any instant loses at most what was counted since the last flush: no limit admits more than its number and that, and no ban
+/// ends early. `CRASHES=500 cargo test --test service crash` makes 500 cycles.
+#[test]
+fn a_crash_loses_at_most_the_flush_interval() {
+    let cycles: u32 = std::env::var("CRASHES").map_or(4, |cycles| cycles.parse().unwrap());
+    let seed: u64 = std::env::var("TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
+    eprintln!("TEST_SEED={seed}");
+    let mut random = SmallRng::seed_from_u64(seed);
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().to_string_lossy().into_owned();
+    let flags = ["--data-dir", &path, "--state-flush", "200ms", "--shutdown-deadline", "20s"];
+    let mut server = TestServer::start(CRASHING, &flags);
+    let address = format!("http://{}", server.admin);
+    let ban =
+        ["counters", "ban", "--rule", "api.user", "--entry", "user=banned", "--for", "300d", "--admin-addr", &address];
+    assert_eq!(run(&ban, "").0, Some(0));
+    let mut drivers: Vec<Driver> = KEYS.iter().map(|key| Driver::new(key)).collect();
+    // What a crash may lose: the interval, and as much for a machine that is busy.
+    let at_risk = Duration::from_millis(400);
+    let mut oldest = Duration::ZERO;
+    thread::sleep(at_risk);
+    for cycle in 0..cycles {
+        let load = Duration::from_millis(random.random_range(50..600));
+        thread::scope(|scope| {
+            for driver in &mut drivers {
+                let address = server.http_addr();
+                scope.spawn(move || driver.run(address, load));
+            }
+            thread::sleep(load.mul_f64(random.random_range(0.5..1.0)));
+            server.crash();
+        });
+        server.restart();
+        assert_eq!(
+            http(&server.http, "POST", "/json", check("user", "banned").as_bytes()).0,
+            429,
+            "cycle {cycle}: the ban"
+        );
+        for driver in &mut drivers {
+            let used = u64::from(MAX) - remaining(&server, driver.key);
+            oldest = oldest.max(driver.crashed(at_risk, used));
+            let (lost, admitted) = (driver.lost, driver.admitted.len() as u64);
+            assert!(used <= admitted + driver.unanswered, "cycle {cycle}: {} counts {used} of {admitted}", driver.key);
+            assert!(
+                used + lost >= admitted,
+                "cycle {cycle}: {} has {used} of {admitted}, at most {lost} may be lost",
+                driver.key
+            );
+            assert!(admitted <= u64::from(MAX) + lost, "cycle {cycle}: {}", driver.key);
+        }
+    }
+    let sum = |count: fn(&Driver) -> u64| drivers.iter().map(count).sum::<u64>();
+    let (admitted, missing) = (sum(|driver| driver.admitted.len() as u64), sum(|driver| driver.missing));
+    eprintln!("{cycles} cycles, {admitted} hits admitted, {missing} lost, the oldest {oldest:?} before its crash");
+    stop(&mut server);
+    server.restart();
+    assert_eq!(http(&server.http, "POST", "/json", check("user", "banned").as_bytes()).0, 429, "after an orderly stop");
+}
+
+/// Larger than what the cycles admit, so that each hit shows.
+const MAX: u32 = 60_000;
+const CRASHING: &str = "domain: api
+descriptors:
+- {key: fixed, rate_limit: {unit: year, requests_per_unit: 60000}}
+- {key: sliding, rate_limit: {unit: year, requests_per_unit: 60000, algorithm: sliding_window}}
+- {key: log, rate_limit: {unit: year, requests_per_unit: 60000, algorithm: sliding_log}}
+- {key: user, rate_limit: {unit: year, requests_per_unit: 60000}}
+";
+const KEYS: [&str; 3] = ["fixed", "sliding", "log"];
+
+/// A client that spends one counter, and remembers when each hit was admitted.
+struct Driver {
+    key: &'static str,
+    admitted: Vec<Instant>,
+    /// Hits that may have been admitted without an answer.
+    unanswered: u64,
+    /// Admitted hits that crashes may have lost.
+    lost: u64,
+    /// Admitted hits that were lost.
+    missing: u64,
+    /// Those before this one have been accounted for.
+    settled: usize,
+}
+
+impl Driver {
+    fn new(key: &'static str) -> Self {
+        Self { key, admitted: Vec::new(), unanswered: 0, lost: 0, missing: 0, settled: 0 }
+    }
+
+    /// Checks on one connection until it breaks.
+    fn run(&mut self, address: SocketAddr, load: Duration) {
+        let body = check(self.key, "v");
+        let request = format!("POST /json HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let Ok(mut stream) = TcpStream::connect(address) else { return };
+        stream.set_read_timeout(Some(STOP)).unwrap();
+        let end = Instant::now() + load;
+        let mut answer = [0; 2_048];
+        while Instant::now() < end {
+            let asked = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut answer));
+            match asked {
+                Ok(count) if answer[..count].starts_with(b"HTTP/1.1 200") => self.admitted.push(Instant::now()),
+                Ok(count) if answer[..count].starts_with(b"HTTP/1.1 429") => {}
+                _ => {
+                    self.unanswered += 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What was admitted within the time at risk before the crash may be lost. Returns how long before it the oldest hit was admitted
+    /// that is lost, of a counter that has `used` hits now.
+    fn crashed(&mut self, at_risk: Duration, used: u64) -> Duration {
+        let new = &self.admitted[self.settled..];
+        self.settled = self.admitted.len();
+        let Some(last) = new.last() else { return Duration::ZERO };
+        let age = |at: &Instant| last.duration_since(*at);
+        self.lost += new.iter().filter(|at| age(at) < at_risk).count() as u64;
+        let missing = (self.admitted.len() as u64).saturating_sub(used + self.missing);
+        self.missing += missing;
+        usize::try_from(missing)
+            .ok()
+            .and_then(|missing| new.iter().rev().take(missing).last())
+            .map_or(Duration::ZERO, age)
+    }
+}
+
+fn check(key: &str, value: &str) -> String {
+    json!({"domain": "api", "descriptors": [{"entries": [{"key": key, "value": value}]}]}).to_string()
+}
+
+/// What is left of the counter, which a look without hits shows.
+fn remaining(server: &TestServer, key: &str) -> u64 {
+    let look = json!({
+        "domain": "api",
+        "descriptors": [{"entries": [{"key": key, "value": "v"}], "hitsAddend": "0"}],
+    });
+    let (_, answer) = server.http("POST", "/json", look.to_string().as_bytes());
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
+    answer["statuses"][0]["limitRemaining"].as_u64().unwrap_or(0)
 }

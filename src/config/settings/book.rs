@@ -186,7 +186,7 @@ impl SettingsBook {
         }
         let scope = with_fixed_entries(rules, &setting.scope);
         match self.disabling(rules, &scope) {
-            Some(by) => (by.scope != setting.scope).then(|| ValueSource::Setting(by.clone())),
+            Some(by) => Some(ValueSource::Setting(by.clone())),
             None => self.disabled_domain(rules, &scope).map(|configured| as_configured(configured).source),
         }
     }

@@ -265,6 +265,10 @@ fn a_setting_says_what_it_replaces_and_what_switches_it_off() {
     let first = set(change("api.user", "5", Some(Nanos::SECOND)));
     assert_eq!((first.replaced, first.off), (None, None));
     assert_eq!(set(change("api.user", "6", None)).replaced.map(|former| former.until), Some(Some(second(2))));
+    let own = SettingChange { name: SettingName::Enabled, ..change("api.tenant", "false", None) };
+    assert_eq!(set(own).off, None);
+    let same = set(change("api.tenant", "7", None)).off.map(|off| off.to_string());
+    assert_eq!(same, Some("setting of rule api.tenant".to_owned()));
     let domain = Scope::new(ScopeTarget::Domain("api".to_owned()), Vec::new(), 0).unwrap();
     let off = SettingChange { scope: domain, name: SettingName::Enabled, ..change("", "false", None) };
     assert_eq!(set(off).off, None, "that is what it says");

@@ -56,6 +56,15 @@ pub enum CounterState {
     Log(Log),
 }
 
+/// The state of a counter that is being visited.
+#[derive(Clone, Copy, Debug)]
+pub enum StateRef<'s> {
+    /// For every algorithm except the log.
+    Cell(Cell),
+    /// For a sliding log.
+    Log(&'s Log),
+}
+
 type Key = SmallVec<[u8; INLINE_NAME]>;
 
 impl Memory {
@@ -82,6 +91,51 @@ impl Memory {
             self.logs.visit_stripe(stripe, |key, _| found.extend(LimitId::of_key(key)));
         }
         found
+    }
+
+    /// Takes the counters of one step that have been changed since they were last taken, and visits them as they are now. Those that
+    /// have never been `written`, and need not be because they are fresh at `until`, are left out.
+    ///
+    /// Cost: that of the changed ones, with a shard locked for some at a time; see [`track_changes`](Self::track_changes).
+    pub fn take_changed(
+        &self,
+        step: usize,
+        now: Timestamp,
+        until: Timestamp,
+        mut visit: impl FnMut(&[u8], StateRef<'_>),
+    ) {
+        self.cells.take_changed(step, |key, cell, is_written| {
+            let is_needed = is_written || !cell.is_fresh(until);
+            if is_needed {
+                visit(key, StateRef::Cell(*cell));
+            }
+            is_needed && !cell.is_fresh(now)
+        });
+        self.logs.take_changed(step, |key, log, is_written| {
+            let is_needed = is_written || !log.is_fresh(until);
+            if is_needed {
+                visit(key, StateRef::Log(log));
+            }
+            is_needed && !log.is_fresh(now)
+        });
+    }
+
+    /// Visits the counters of one step that are not fresh, and marks them as written.
+    pub fn write_step(&self, step: usize, now: Timestamp, mut visit: impl FnMut(&[u8], StateRef<'_>)) {
+        self.cells.write_stripe(step, |key, cell| {
+            let is_used = !cell.is_fresh(now);
+            if is_used {
+                visit(key, StateRef::Cell(*cell));
+            }
+            is_used
+        });
+        self.logs.write_stripe(step, |key, log| {
+            let is_used = !log.is_fresh(now);
+            if is_used {
+                visit(key, StateRef::Log(log));
+            }
+            is_used
+        });
     }
 
     /// The counters of limits for which `concerns` is true that an operator's ban keeps closed at `now`, with its end. Cost: a pass

@@ -4,11 +4,11 @@ mod export;
 mod sweep;
 mod table;
 
-pub use export::{CounterState, Export, ExportPosition, ExportedCounter};
+pub use export::{CounterState, Export, ExportPosition, ExportedCounter, StateRef};
 pub use sweep::SweepStats;
 
 use super::charging::{Capacity, Step, Transaction};
-use super::{Charge, Charged, Group, LimitKind};
+use super::{Charge, Charged, Group, LimitKind, Restored};
 use crate::engine::{Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 use sweep::SweepState;
@@ -112,13 +112,28 @@ impl Memory {
         self.transaction().reset(now, kind, key, true)
     }
 
-    /// Adds a counter with a state that was kept. One that exists already has been used since, and is left as it is. Returns false
-    /// for such a one, and if there is no capacity.
-    pub fn restore(&self, key: &[u8], state: CounterState) -> bool {
+    /// Gives a counter a state that was kept, in the place of an earlier one. Only before the first check: it is marked as written.
+    pub fn restore(&self, now: Timestamp, key: &[u8], state: CounterState) -> Restored {
+        let is_fresh = state.is_fresh(now);
         match state {
-            CounterState::Cell(cell) => self.transaction().restore_cell(key, cell),
-            CounterState::Log(log) => self.transaction().restore_log(key, log),
+            CounterState::Cell(cell) => {
+                let restored = self.transaction().restore_cell(key, cell, is_fresh);
+                self.cells.mark_written(key);
+                restored
+            }
+            CounterState::Log(log) => {
+                let restored = self.transaction().restore_log(key, log, is_fresh);
+                self.logs.mark_written(key);
+                restored
+            }
         }
+    }
+
+    /// Notes changed counters from now on, for [`take_changed`](Self::take_changed), or no longer. While it does, counters that were
+    /// changed are not freed before they are taken.
+    pub fn track_changes(&self, tracks: bool) {
+        self.cells.track(tracks);
+        self.logs.track(tracks);
     }
 
     /// A copy of the state of one counter; `None` if it does not exist.

@@ -3,10 +3,11 @@
 //! It consists of many small dashmaps ("stripes"), because dashmap can only sweep a whole map at a time; so a sweep locks one
 //! shard of a stripe. A key is hashed once; its hash selects stripe, shard and slot.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
+use parking_lot::Mutex;
 
 use crate::store::charging::{Location, Shard, Shards};
 use crate::units::Timestamp;
@@ -16,6 +17,8 @@ use crate::units::Timestamp;
 pub(super) struct Table<V> {
     hasher: RandomState,
     stripes: Box<[Stripe<V>]>,
+    /// Whether changed records are noted.
+    tracks: AtomicBool,
     weight: Weight,
 }
 
@@ -26,6 +29,8 @@ struct Stripe<V> {
     /// Nanoseconds since the epoch. Written before any shard is swept, so that it is visible to every lock after the sweep of a
     /// shard; it only grows.
     swept_at_ns: AtomicU64,
+    /// By shard: the hashes of the records that are marked as changed. Written with the shard locked.
+    changed: [Mutex<Vec<u64>>; SHARDS],
 }
 
 /// Records contain their keys, so the map has none: a slot is one pointer, and the empty slots of a map cost little.
@@ -42,7 +47,8 @@ struct Record<V> {
     named: Named,
 }
 
-/// The number of a counter's series ([`NO_SERIES`] until it has one) and its key, which is inside the record if it fits.
+/// The number of a counter's series ([`NO_SERIES`] until it has one) with two marks above it, and its key, which is inside the
+/// record if it fits.
 #[derive(Debug)]
 enum Named {
     Here { length: u8, name: [u8; INLINE_NAME], series_id: u32 },
@@ -70,13 +76,32 @@ impl Named {
     }
 
     fn series_id(&self) -> Option<u32> {
-        let (Self::Here { series_id, .. } | Self::Elsewhere { series_id, .. }) = self;
-        (*series_id != NO_SERIES).then_some(*series_id)
+        let number = self.marked() & !(CHANGED | WRITTEN);
+        (number != NO_SERIES).then_some(number)
     }
 
     fn set_series_id(&mut self, number: u32) {
+        let marks = self.marked() & (CHANGED | WRITTEN);
+        *self.marked_mut() = number.min(NO_SERIES) | marks;
+    }
+
+    fn has(&self, mark: u32) -> bool {
+        self.marked() & mark != 0
+    }
+
+    fn set(&mut self, mark: u32, value: bool) {
+        let marked = self.marked_mut();
+        *marked = if value { *marked | mark } else { *marked & !mark };
+    }
+
+    fn marked(&self) -> u32 {
         let (Self::Here { series_id, .. } | Self::Elsewhere { series_id, .. }) = self;
-        *series_id = number;
+        *series_id
+    }
+
+    fn marked_mut(&mut self) -> &mut u32 {
+        let (Self::Here { series_id, .. } | Self::Elsewhere { series_id, .. }) = self;
+        series_id
     }
 }
 
@@ -101,6 +126,8 @@ struct Weight {
 pub(super) struct LockedShard<'t, V> {
     table: &'t Table<V>,
     swept_at: Timestamp,
+    /// Where changed records are noted; `None`: they are not.
+    changed: Option<&'t Mutex<Vec<u64>>>,
     slots: lock_api::RwLockWriteGuard<'t, dashmap::RawRwLock, Slots<V>>,
 }
 
@@ -108,8 +135,60 @@ impl<V> Table<V> {
     pub(super) fn new() -> Self {
         let hasher = RandomState::new();
         let map = || DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS);
-        let stripe = || Stripe { map: map(), swept_at_ns: AtomicU64::new(0) };
-        Self { stripes: std::iter::repeat_with(stripe).take(STRIPES).collect(), hasher, weight: Weight::default() }
+        let stripe = || Stripe { map: map(), swept_at_ns: AtomicU64::new(0), changed: Default::default() };
+        Self {
+            stripes: std::iter::repeat_with(stripe).take(STRIPES).collect(),
+            hasher,
+            tracks: AtomicBool::new(false),
+            weight: Weight::default(),
+        }
+    }
+
+    /// Notes changed records from now on, or no longer. Those that are noted already stay so.
+    pub(super) fn track(&self, tracks: bool) {
+        self.tracks.store(tracks, Ordering::Relaxed);
+    }
+
+    /// Takes the changed records of one stripe: visits each with whether it was written before, and marks it as written if `visit`
+    /// says so. Records that are changed meanwhile are visited now or the next time.
+    ///
+    /// Cost: that of the changed records. A shard is locked for [`CHANGES_AT_ONCE`] of them.
+    pub(super) fn take_changed(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V, bool) -> bool) {
+        let Some(Stripe { map, changed, .. }) = self.stripes.get(stripe) else { return };
+        for (shard, changed) in map.shards().iter().zip(changed) {
+            if changed.lock().is_empty() {
+                continue;
+            }
+            let taken = {
+                let _locked = shard.write();
+                std::mem::take(&mut *changed.lock())
+            };
+            for hashes in taken.chunks(CHANGES_AT_ONCE) {
+                let mut slots = shard.write();
+                for hash in hashes {
+                    let is_it = |((), record): &((), SharedValue<Box<Record<V>>>)| {
+                        let named = &record.get().named;
+                        named.has(CHANGED) && self.hasher.hash_one(named.name()) == *hash
+                    };
+                    if let Some(((), record)) = slots.get_mut(*hash, is_it) {
+                        let Record { state, named } = &mut **record.get_mut();
+                        named.set(CHANGED, false);
+                        let is_written = visit(named.name(), state, named.has(WRITTEN));
+                        named.set(WRITTEN, is_written);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks a record as written, if it exists.
+    pub(super) fn mark_written(&self, name: &[u8]) {
+        let location = self.locate(name);
+        if let Some(mut shard) = self.lock(location)
+            && let Some(record) = shard.record_mut(location, name)
+        {
+            record.named.set(WRITTEN, true);
+        }
     }
 
     pub(super) fn stripes(&self) -> usize {
@@ -135,11 +214,13 @@ impl<V> Table<V> {
         mut is_spent: impl FnMut(&mut V) -> bool,
         heap: impl Fn(&V) -> usize,
     ) -> usize {
-        let Some(Stripe { map, swept_at_ns }) = self.stripes.get(stripe) else { return 0 };
+        let Some(Stripe { map, swept_at_ns, .. }) = self.stripes.get(stripe) else { return 0 };
         swept_at_ns.fetch_max(now.as_ns(), Ordering::Relaxed);
         let (mut dropped, mut freed) = (0, 0);
+        let tracks = self.tracks.load(Ordering::Relaxed);
         map.retain(|(), record| {
-            let spent = is_spent(&mut record.state);
+            // What has been changed is first written: otherwise the state before would come back after a crash.
+            let spent = is_spent(&mut record.state) && !(tracks && record.named.has(CHANGED));
             if spent {
                 dropped += 1;
                 freed += record.bytes() + heap(&record.state);
@@ -177,6 +258,17 @@ impl<V> Table<V> {
     pub(super) fn visit_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V)) {
         for record in self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter()) {
             visit(record.named.name(), &record.state);
+        }
+    }
+
+    /// Visits each key of one stripe and its state, with one shard locked at a time; those for which `visit` is true are marked as
+    /// written.
+    pub(super) fn write_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V) -> bool) {
+        for mut record in self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter_mut()) {
+            let Record { state, named } = &mut **record;
+            if visit(named.name(), state) {
+                named.set(WRITTEN, true);
+            }
         }
     }
 
@@ -225,11 +317,12 @@ impl<V> Shards<V> for Table<V> {
     }
 
     fn lock(&self, location: Location) -> Option<LockedShard<'_, V>> {
-        let Stripe { map, swept_at_ns } = self.stripes.get(location.stripe)?;
+        let Stripe { map, swept_at_ns, changed } = self.stripes.get(location.stripe)?;
         let slots = map.shards().get(location.shard)?.write();
         // Read with the lock held, so that an earlier sweep of this shard is visible.
         let swept_at = Timestamp::from_ns(swept_at_ns.load(Ordering::Relaxed));
-        Some(LockedShard { table: self, swept_at, slots })
+        let changed = if self.tracks.load(Ordering::Relaxed) { changed.get(location.shard) } else { None };
+        Some(LockedShard { table: self, swept_at, changed, slots })
     }
 }
 
@@ -242,13 +335,24 @@ impl<V> LockedShard<'_, V> {
 
 impl<V> Shard<V> for LockedShard<'_, V> {
     fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, Option<u32>)> {
+        let changed = self.changed;
         let Record { state, named } = self.record_mut(location, key)?;
+        if let Some(changed) = changed
+            && !named.has(CHANGED)
+        {
+            named.set(CHANGED, true);
+            changed.lock().push(location.hash);
+        }
         Some((state, named.series_id()))
     }
 
     fn insert(&mut self, location: Location, key: &[u8], state: V) {
         let before = self.slots.buckets();
-        let record = Record { state, named: Named::new(key) };
+        let mut record = Record { state, named: Named::new(key) };
+        if let Some(changed) = self.changed {
+            record.named.set(CHANGED, true);
+            changed.lock().push(location.hash);
+        }
         let bytes = record.bytes();
         let slot = ((), SharedValue::new(Box::new(record)));
         self.slots.insert(location.hash, slot, |((), record)| self.table.hasher.hash_one(record.get().named.name()));
@@ -280,8 +384,14 @@ fn allocated(bytes: usize) -> usize {
     bytes.next_multiple_of(16)
 }
 
+/// Marks a record that has been changed since it was last taken.
+const CHANGED: u32 = 1 << 31;
+/// Marks a record that has been written to the data directory.
+const WRITTEN: u32 = 1 << 30;
 /// The series of a counter without one. A series with this number would only cost a look-up for each check.
-const NO_SERIES: u32 = u32::MAX;
+const NO_SERIES: u32 = WRITTEN - 1;
+/// Changed records that are taken while a shard is locked: some microseconds, less than the sweep takes.
+const CHANGES_AT_ONCE: usize = 64;
 /// Keys up to this length are inside their record: the id, and values of 35 bytes. With a cell of 16 bytes, the series, the
 /// length and the tag of the kind of key this makes 64 bytes.
 pub(super) const INLINE_NAME: usize = 42;
