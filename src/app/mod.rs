@@ -1,7 +1,9 @@
 //! The composition root: loads, binds, runs and stops everything in order.
 
 mod access;
+mod hand_over;
 mod in_force;
+mod inherited;
 mod maintenance;
 mod metrics;
 mod ports;
@@ -10,6 +12,7 @@ mod stop;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
@@ -19,7 +22,7 @@ use crate::config::{LoadError, Pace};
 use crate::history::{DataDir, DataDirError};
 use crate::http::RenderMetrics;
 use crate::limiter::WorkerSlot;
-use crate::net::{BindError, Server};
+use crate::net::{BindError, Server, Socket};
 use crate::operations::JournalError;
 use crate::rls::{Context, Workers};
 use crate::runtime::lifecycle::{Phase, Request, Signals};
@@ -29,6 +32,8 @@ use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::{Otlp, OtlpError};
 use crate::telemetry::prometheus;
 use access::{Access, AccessError};
+use hand_over::{HandOverError, Offer};
+use inherited::{Inherited, ListenFdsError, Port};
 use metrics::Sources;
 use ports::{PortLimits, Ports};
 use process::Process;
@@ -50,6 +55,12 @@ pub(crate) enum AppError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The process that uses the data directory does not hand over.
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
+    /// The sockets from systemd cannot be used.
+    #[error(transparent)]
+    ListenFds(#[from] ListenFdsError),
     /// The counters cannot be written to the data directory.
     #[error("cannot write the counters to --data-dir: {0}")]
     State(io::Error),
@@ -88,6 +99,8 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
             "--drain {drain:?} is not shorter than --shutdown-deadline {deadline:?}: checks in flight may be cut off"
         );
     }
+    // Before this process has opened any file of its own: they are known by their numbers.
+    let from_systemd = settings.listen.listen_fds.then(Inherited::from_systemd).transpose()?;
     ports::raise_open_files(&settings.listen);
     let main = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(MAIN_THREADS)
@@ -102,7 +115,7 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
         .build()?;
     let end = main.block_on(async {
         let mut signals = Signals::listen()?;
-        let mut app = App::start(settings, admin.handle())?;
+        let mut app = App::start(settings, from_systemd, admin.handle())?;
         app.run_until_stopped(&mut signals).await?;
         Ok(app.stop(&mut signals).await)
     });
@@ -112,23 +125,28 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
 }
 
 /// Everything that runs.
-struct App<'a> {
-    settings: &'a Settings,
+struct App {
+    settings: Settings,
     process: Process,
+    /// For a process that takes the place of this one.
+    offer: Option<Offer>,
     running: Running,
     /// What is cleaned up at the end, such as the file of a unix socket.
     _guards: Vec<Box<dyn Send>>,
 }
 
-impl<'a> App<'a> {
+impl App {
     /// Loads, binds and starts, in this order: nothing is bound for a configuration that does not load, and health is SERVING
     /// only when every port is served.
     ///
     /// The admin port is served by the runtime `operators`.
-    fn start(settings: &'a Settings, operators: &Handle) -> Result<Self, AppError> {
-        let data_dir = settings.usage.data_dir.as_deref().map(DataDir::open).transpose()?;
+    fn start(settings: &Settings, from_systemd: Option<Inherited>, operators: &Handle) -> Result<Self, AppError> {
+        let mut settings = settings.clone();
+        let (data_dir, inherited) = acquire(&mut settings, from_systemd)?;
+        let settings = &settings;
         let (mut process, loaded, recorder) = Process::load(settings, data_dir.as_ref())?;
-        let ports = Ports::bind(&settings.listen)?;
+        let ports = Ports::bind(&settings.listen, inherited)?;
+        let copies = if data_dir.is_some() { ports.copies()? } else { Vec::new() };
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
         let listening = ports.listening();
         let Ports { grpc, http, admin, metrics: metrics_port } = ports;
@@ -148,6 +166,11 @@ impl<'a> App<'a> {
         });
         let routers = process.routers(settings, &metrics, Arc::clone(&access.guard));
 
+        // Before the first check: what it changes is written.
+        let mut state = process.state.take();
+        if let Some(state) = &mut state {
+            state.start().map_err(AppError::State)?;
+        }
         let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
         let here = Handle::current();
         let metrics_port = metrics_port.map(|port| (port, connection_limit.metrics, routers.metrics, &here));
@@ -164,16 +187,12 @@ impl<'a> App<'a> {
                 servers.spawn_on(server.run(), runtime);
             }
         }
-        // Before the first check: what it changes is written.
-        let mut state = process.state.take();
-        if let Some(state) = &mut state {
-            state.start().map_err(AppError::State)?;
-        }
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
         let service = process.service(WorkerSlot::default(), tracer);
         let workers = Workers::start(sockets, &Context { service, connection_limit: connection_limit.grpc })?;
+        let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
             _watch: process.config.watch(Pace::default())?,
             _sweeper: maintenance::start(
@@ -192,7 +211,7 @@ impl<'a> App<'a> {
         process.config.log(&loaded);
         tracing::info!("{listening}");
         let running = Running { workers, servers, telemetry, threads, state };
-        Ok(Self { settings, process, running, _guards: guards })
+        Ok(Self { settings: settings.clone(), process, offer, running, _guards: guards })
     }
 
     /// Serves until the first signal that stops the process.
@@ -201,6 +220,7 @@ impl<'a> App<'a> {
             let request = tokio::select! {
                 request = signals.next() => request,
                 () = self.running.workers.any_ended() => return Err(AppError::WorkerEnded),
+                () = taken(&mut self.offer) => return Ok(()),
             };
             match request {
                 Request::Reload => self.reload().await,
@@ -224,7 +244,44 @@ impl<'a> App<'a> {
 
     /// Drains, and ends what is still open.
     async fn stop(self, signals: &mut Signals) -> End {
-        stop::stop(self.running, &self.settings.listen, &self.process.lifecycle, signals).await
+        stop::stop(self.running, &self.settings.listen, &self.process.lifecycle, self.offer, signals).await
+    }
+}
+
+/// Locks the data directory, with the sockets of the process that hands over, and takes those of systemd.
+fn acquire(settings: &mut Settings, from_systemd: Option<Inherited>) -> Result<(Option<DataDir>, Inherited), AppError> {
+    let Some(path) = settings.usage.data_dir.clone() else {
+        if settings.listen.hand_over {
+            tracing::warn!("--hand-over needs --data-dir: there is no other process to take the place of");
+        }
+        return Ok((None, from_systemd.unwrap_or_default()));
+    };
+    let is_ready = || process::check(settings);
+    let (data_dir, passed) = hand_over::lock(&path, settings.listen.hand_over, is_ready)?;
+    let inherited = from_systemd.unwrap_or(passed);
+    // Connections wait in each of these sockets, so each has a worker.
+    if let Ok(sockets @ 2..) = u16::try_from(inherited.count(Port::Grpc)) {
+        settings.listen.workers = Some(sockets);
+    }
+    Ok((Some(data_dir), inherited))
+}
+
+/// Offers the sockets to a process that takes the place of this one.
+fn offer(data_dir: &DataDir, copies: Vec<(Port, Socket)>, deadline: Duration, process: &Process) -> Option<Offer> {
+    match Offer::start(data_dir.path(), copies, deadline, process.lifecycle.phases()) {
+        Ok(offer) => Some(offer),
+        Err(error) => {
+            tracing::warn!(%error, "no other process can take the place of this one");
+            None
+        }
+    }
+}
+
+/// Waits until another process has the sockets.
+async fn taken(offer: &mut Option<Offer>) {
+    match offer {
+        Some(offer) => offer.taken().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The bound addresses, and the number of connections that each accepts.
 
-use crate::net::{BindError, Bound, ConnectionLimit, bind};
+use super::inherited::{Inherited, Port};
+use crate::net::{Address, BindError, Bound, ConnectionLimit, Socket, bind};
 use crate::settings::ListenSettings;
 
 /// The bound addresses.
@@ -20,13 +21,39 @@ pub(super) struct PortLimits {
 }
 
 impl Ports {
-    pub(super) fn bind(listen: &ListenSettings) -> Result<Self, BindError> {
+    /// Binds the addresses of ports for which no socket with that address is inherited. Sockets from systemd have whatever address it gave
+    /// them.
+    pub(super) fn bind(listen: &ListenSettings, mut inherited: Inherited) -> Result<Self, BindError> {
+        let mut port = |port: Port, address: &Address, count: usize, flag: &'static str| {
+            let wanted = (!listen.listen_fds).then_some(address);
+            let failure = |cause| BindError { address: address.clone(), flag, cause };
+            match inherited.take(port, wanted, count).map_err(failure)? {
+                Some(bound) if listen.listen_fds => Ok(bound),
+                Some(bound) => Ok(bound.owning_its_file()),
+                None => bind(address, count, flag),
+            }
+        };
+        let metrics = listen.metrics_addr.as_ref();
         Ok(Self {
-            grpc: bind(&listen.grpc_addr, listen.worker_count(), "--grpc-addr")?,
-            http: bind(&listen.http_addr, 1, "--http-addr")?,
-            admin: bind(&listen.admin_addr, 1, "--admin-addr")?,
-            metrics: listen.metrics_addr.as_ref().map(|address| bind(address, 1, "--metrics-addr")).transpose()?,
+            grpc: port(Port::Grpc, &listen.grpc_addr, listen.worker_count(), "--grpc-addr")?,
+            http: port(Port::Http, &listen.http_addr, 1, "--http-addr")?,
+            admin: port(Port::Admin, &listen.admin_addr, 1, "--admin-addr")?,
+            metrics: metrics.map(|address| port(Port::Metrics, address, 1, "--metrics-addr")).transpose()?,
         })
+    }
+
+    /// The sockets once more, to be passed to another process.
+    pub(super) fn copies(&self) -> std::io::Result<Vec<(Port, Socket)>> {
+        let Self { grpc, http, admin, metrics } = self;
+        let ports = [
+            (Port::Grpc, Some(grpc)),
+            (Port::Http, Some(http)),
+            (Port::Admin, Some(admin)),
+            (Port::Metrics, metrics.as_ref()),
+        ];
+        let sockets = ports.into_iter().filter_map(|(port, bound)| Some((port, bound?)));
+        let sockets = sockets.flat_map(|(port, bound)| bound.sockets.iter().map(move |socket| (port, socket)));
+        sockets.map(|(port, socket)| Ok((port, socket.try_clone()?))).collect()
     }
 
     /// The addresses that are really bound, for the log.

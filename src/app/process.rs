@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 
+use super::access::AccessError;
 use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::{AppError, in_force};
@@ -13,7 +14,7 @@ use crate::admin::{Admin, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
-use crate::config::{Loaded, Publisher, Reloader, RulesInForce, Source};
+use crate::config::{Loaded, Publisher, Reloader, RulesInForce, SettingsBook, Source};
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
@@ -151,6 +152,17 @@ impl Process {
         let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
         Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times }
     }
+}
+
+/// Whether the configuration and the tokens load, so that a process that takes the place of another one does not fail afterwards.
+pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
+    let source = Source::open(&settings.config.0, settings.load_options());
+    let publisher = Arc::new(Publisher::new(SettingsBook::default(), |_, _| {}));
+    Reloader::new(source, Arc::new(Clock::start()), publisher).load()?;
+    if let Some(path) = &settings.access.admin_tokens {
+        crate::access::TokenFile::open(path).map_err(AccessError::from)?;
+    }
+    Ok(())
 }
 
 /// Reads the counters of the last run, and logs how that went.

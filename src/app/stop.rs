@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use super::hand_over::Offer;
+use super::taken;
 use crate::alerts::Alerts;
 use crate::config::Watch;
 use crate::history::{DataDir, Recorder};
@@ -53,18 +55,26 @@ pub(super) async fn stop(
     running: Running,
     listen: &ListenSettings,
     lifecycle: &Lifecycle,
+    mut offer: Option<Offer>,
     signals: &mut Signals,
 ) -> End {
     let Running { workers, mut servers, telemetry, threads, state } = running;
     lifecycle.advance(Phase::Draining);
     let orderly = async {
-        tokio::time::sleep(listen.drain).await;
+        // Nobody needs to be drained when another process has the sockets, and callers wait for it.
+        let closing = listen.shutdown_deadline.mul_f32(CLOSING_SHARE);
+        let closing = tokio::select! {
+            () = tokio::time::sleep(listen.drain) => closing.saturating_sub(listen.drain),
+            () = taken(&mut offer) => {
+                tracing::info!("hand-over: another process has the sockets; answering what has been received");
+                closing.min(HAND_OVER_CLOSING)
+            }
+        };
         lifecycle.advance(Phase::Stopping);
         let all_ended = async {
             workers.all_ended().await;
             while servers.join_next().await.is_some() {}
         };
-        let closing = listen.shutdown_deadline.mul_f32(CLOSING_SHARE).saturating_sub(listen.drain);
         answer_by(closing, lifecycle, all_ended).await;
         finish(state, threads, telemetry, listen.shutdown_deadline).await;
     };
@@ -108,5 +118,7 @@ async fn finish(state: Option<State>, threads: Threads, telemetry: Option<Otlp>,
     }
 }
 
+/// How long replies may be delayed while another process waits for the state.
+const HAND_OVER_CLOSING: Duration = Duration::from_secs(3);
 /// The share of the shutdown deadline after which delayed replies are released; the rest is for sending them.
 const CLOSING_SHARE: f32 = 0.8;

@@ -35,7 +35,12 @@ impl DataDir {
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |error| DataDirError::Unusable { path: path.into(), error };
         fs::create_dir_all(path).map_err(unusable)?;
-        let lock = File::create(path.join(LOCK)).map_err(unusable)?;
+        let lock = path.join(LOCK);
+        // To open a FIFO would wait for its other end.
+        if fs::symlink_metadata(&lock).is_ok_and(|found| !found.is_file()) {
+            return Err(unusable(io::Error::other("'lock' in it is not a regular file: remove it")));
+        }
+        let lock = File::create(lock).map_err(unusable)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.into(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(DataDirError::Taken(path.into())),
@@ -66,6 +71,8 @@ const SETTINGS: &str = "settings.sqlite";
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]
@@ -77,6 +84,10 @@ mod tests {
         assert!(error.contains("another tidegate process") && error.contains("a/b"), "{error}");
         drop(held);
         drop(DataDir::open(&path).unwrap());
+        fs::remove_file(path.join(LOCK)).unwrap();
+        assert!(Command::new("mkfifo").arg(path.join(LOCK)).status().unwrap().success());
+        let error = DataDir::open(&path).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
         fs::write(dir.path().join("file"), "").unwrap();
         let error = DataDir::open(&dir.path().join("file")).unwrap_err().to_string();
         assert!(error.starts_with("cannot use --data-dir ") && error.contains("/file: "), "{error}");

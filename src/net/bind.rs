@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -30,7 +31,84 @@ pub(crate) struct Bound {
     file: Option<SocketFile>,
 }
 
+impl Socket {
+    /// A socket that another process has bound.
+    ///
+    /// # Errors
+    /// It does not listen, or is neither TCP nor a unix socket.
+    pub(crate) fn listening(socket: OwnedFd) -> io::Result<Self> {
+        let raw = RawSocket::from(socket);
+        if !raw.is_listener()? {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "not a listening socket"));
+        }
+        raw.set_nonblocking(true)?;
+        let address = raw.local_addr()?;
+        match address.domain() {
+            Domain::IPV4 | Domain::IPV6 => Ok(Self::Tcp(raw.into())),
+            Domain::UNIX => Ok(Self::Unix(raw.into())),
+            _ => Err(io::Error::new(ErrorKind::Unsupported, "neither TCP nor a unix socket")),
+        }
+    }
+
+    /// The same socket once more.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
+            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
+        }
+    }
+
+    fn address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(|address| Address::Tcp(address.to_string())),
+            Self::Unix(listener) => {
+                let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+                path.map(Address::Unix)
+                    .ok_or_else(|| io::Error::new(ErrorKind::Unsupported, "a unix socket without a path"))
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 impl Bound {
+    /// Sockets that another process has bound, as `count` of them: some are used more than once if they are fewer. `None`: there is none, or
+    /// they have another address than `wanted`.
+    ///
+    /// # Errors
+    /// The system has no further file descriptor.
+    pub(crate) fn inherited(sockets: Vec<Socket>, wanted: Option<&Address>, count: usize) -> io::Result<Option<Self>> {
+        let Some(first) = sockets.first() else { return Ok(None) };
+        let address = first.address()?;
+        if wanted.is_some_and(|wanted| !fits(wanted, &address)) {
+            return Ok(None);
+        }
+        let given = sockets.len();
+        let mut all = sockets;
+        for nth in given..count.max(given) {
+            let again = all.get(nth % given).map(Socket::try_clone).transpose()?;
+            all.extend(again);
+        }
+        Ok(Some(Self { address, sockets: all, file: None }))
+    }
+
+    /// The file of a unix socket is removed at the end, as if this process had made it.
+    #[must_use]
+    pub(crate) fn owning_its_file(mut self) -> Self {
+        if let Address::Unix(path) = &self.address {
+            self.file = Some(SocketFile(path.clone()));
+        }
+        self
+    }
+
     /// The sockets, and a guard that must live as long as they are served.
     pub(crate) fn into_parts(self) -> (Vec<Socket>, impl Send + use<>) {
         (self.sockets, self.file)
@@ -97,6 +175,20 @@ fn bind_unix(path: &Path) -> io::Result<Bound> {
     Ok(Bound { address: Address::Unix(path.to_owned()), sockets: vec![Socket::Unix(listener)], file })
 }
 
+/// Whether a bound address is the one that is wanted; with port 0 any port is.
+fn fits(wanted: &Address, bound: &Address) -> bool {
+    match (wanted, bound) {
+        (Address::Tcp(name), Address::Tcp(bound)) => {
+            let resolved = name.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+            let bound = bound.parse::<SocketAddr>().ok();
+            resolved.zip(bound).is_some_and(|(wanted, bound)| {
+                wanted.ip() == bound.ip() && (wanted.port() == 0 || wanted.port() == bound.port())
+            })
+        }
+        (wanted, bound) => wanted == bound,
+    }
+}
+
 /// Removes the socket file of a killed process. A socket in use, or a file that is not a socket, is an error.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = match std::fs::symlink_metadata(path) {
@@ -118,6 +210,10 @@ struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        // After a hand-over another process serves it.
+        if UnixStream::connect(&self.0).is_ok() {
+            return;
+        }
         if let Err(error) = std::fs::remove_file(&self.0) {
             tracing::debug!(path = %self.0.display(), %error, "socket file was not removed");
         }

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Acceptor, ConnectionLimit, Opened, Peer, Protocol, Socket, http2_builder, open};
+use crate::net::{Acceptor, ConnectionLimit, Opened, Peer, Protocol, Socket, http2_builder, open_while_serving};
 use crate::runtime::lifecycle::Phases;
 
 /// The address of a request's caller, among the extensions of the request.
@@ -67,11 +67,7 @@ async fn connection<S>(stream: S, router: Router, mut phases: Phases)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let opened = tokio::select! {
-        opened = open(stream) => opened,
-        () = phases.stopping() => return,
-    };
-    let ended = match opened {
+    let ended = match open_while_serving(stream, &mut phases).await {
         Ok((Protocol::Http1, stream)) => http1_connection(stream, router, phases).await,
         Ok((Protocol::Http2, stream)) => http2_connection(stream, router, phases).await,
         Err(error) => return tracing::debug!(%error, "connection closed"),
@@ -93,6 +89,8 @@ where
         .max_headers(HEADERS);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     tokio::select! {
+        // First, so that a request that has arrived is answered.
+        biased;
         ended = connection.as_mut() => ended,
         () = phases.stopping() => {
             connection.as_mut().graceful_shutdown();
@@ -107,6 +105,8 @@ where
 {
     let mut connection = pin!(http2_builder().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     tokio::select! {
+        // First, so that a request that has arrived is answered.
+        biased;
         ended = connection.as_mut() => ended,
         () = phases.stopping() => {
             connection.as_mut().graceful_shutdown();

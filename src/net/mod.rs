@@ -7,6 +7,7 @@ mod http2;
 mod http_server;
 mod incomplete;
 mod opening;
+mod passing;
 
 pub(crate) use accept::{Acceptor, ConnectionLimit, Peer};
 pub(crate) use address::Address;
@@ -14,4 +15,5 @@ pub(crate) use bind::{BindError, Bound, Socket, bind};
 pub(crate) use http_server::{PeerAddress, Server};
 pub(crate) use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder};
 pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
-pub(crate) use opening::{Opened, Protocol, open};
+pub(crate) use opening::{Opened, Protocol, open_while_serving};
+pub(crate) use passing::{pass, receive};

@@ -1,12 +1,14 @@
 //! Detects HTTP/1 or HTTP/2 by the first bytes of a connection, and closes the connection of a peer that sends none.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
+
+use crate::runtime::lifecycle::Phases;
 
 /// The protocol of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,24 @@ pub(crate) struct Opened<S> {
 /// The peer closes the connection, or sends nothing.
 pub(crate) async fn open<S: AsyncRead + Unpin>(stream: S) -> Result<(Protocol, Opened<S>), OpeningError> {
     open_within(DEADLINE, stream).await
+}
+
+/// As [`open`], until the process stops: then the peer of a connection that has been accepted has little time left for its first bytes,
+/// which may be on their way, so that its request is answered and not reset.
+///
+/// # Errors
+/// The peer closes the connection, or sends nothing.
+pub(crate) async fn open_while_serving<S: AsyncRead + Unpin>(
+    stream: S,
+    phases: &mut Phases,
+) -> Result<(Protocol, Opened<S>), OpeningError> {
+    let mut opening = pin!(open(stream));
+    tokio::select! {
+        biased;
+        opened = opening.as_mut() => return opened,
+        () = phases.stopping() => {}
+    }
+    timeout(STOPPING_DEADLINE, opening).await.unwrap_or(Err(OpeningError::Silent))
 }
 
 async fn open_within<S: AsyncRead + Unpin>(
@@ -118,6 +138,8 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Clients send the preface at once; ten seconds are enough for a slow network, and bound what silent peers occupy.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// The same, once the process stops: a round trip to a far client.
+const STOPPING_DEADLINE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::connection;
 use super::services::Services;
 use crate::limiter::WorkerSlot;
-use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, open};
+use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, open_while_serving};
 use crate::runtime::lifecycle::Phases;
 use crate::service::Service;
 
@@ -91,11 +91,7 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
 
 /// Serves one connection until it ends.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, services: Services, mut phases: Phases) {
-    let opened = tokio::select! {
-        opened = open(stream) => opened,
-        () = phases.stopping() => return,
-    };
-    let stream = match opened {
+    let stream = match open_while_serving(stream, &mut phases).await {
         Ok((Protocol::Http2, stream)) => stream,
         Ok((Protocol::Http1, _)) => return tracing::debug!("connection closed: not HTTP/2"),
         Err(error) => return tracing::debug!(%error, "connection closed"),

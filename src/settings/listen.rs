@@ -4,6 +4,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::duration;
 use crate::net::Address;
@@ -31,6 +32,20 @@ pub(crate) struct ListenSettings {
     /// So that a NetworkPolicy can let monitoring in without letting it check. Example: --metrics-addr 0.0.0.0:9090
     #[arg(long, env = "TIDEGATE_METRICS_ADDR", value_name = "HOST:PORT")]
     pub metrics_addr: Option<Address>,
+
+    /// Take listening sockets from systemd (socket activation) in place of binding the addresses
+    ///
+    /// By FileDescriptorName: grpc, http, admin, metrics; without names in this order. While the service restarts, connections wait in the
+    /// sockets, which systemd keeps open.
+    #[arg(long, env = "TIDEGATE_LISTEN_FDS", value_parser = BoolishValueParser::new())]
+    pub listen_fds: bool,
+
+    /// Take the place of the process that uses the data directory: its sockets, its counters, its bans
+    ///
+    /// That one answers what it has received and ends. No connection and no count is lost; use it to update without a gap. A process
+    /// that is stopping after SIGTERM hands over without this flag, too.
+    #[arg(long, env = "TIDEGATE_HAND_OVER", value_parser = BoolishValueParser::new())]
+    pub hand_over: bool,
 
     /// Maximum number of connections on each port; further ones are accepted and closed at once
     ///

@@ -1,7 +1,6 @@
 //! Reads the counters of the last run.
 
 use std::io::BufReader;
-use std::time::Duration;
 
 use super::files::{Files, Kind, Name, UNFINISHED};
 use super::format::{Block, FormatError, Reader};
@@ -9,7 +8,7 @@ use super::record;
 use crate::limiter::Limiter;
 use crate::runtime::clock::Stopwatch;
 use crate::store::Restored as Kept;
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 
 /// What was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,7 +116,7 @@ impl Reading<'_> {
 
     /// A line about the progress each second.
     fn say(&mut self) {
-        let seconds = self.stopwatch.elapsed().as_ns() / Duration::from_secs(1).as_nanos() as u64;
+        let seconds = self.stopwatch.elapsed().as_ns() / Nanos::SECOND.as_ns();
         if seconds > self.said {
             self.said = seconds;
             tracing::info!(counters = self.restored.counters, dropped = self.restored.dropped, "restoring counters");

@@ -67,10 +67,7 @@ fn all(limiter: &Limiter, now: Timestamp) -> Vec<(u64, Nanos)> {
 }
 
 /// A flusher of what was restored.
-fn flusher<F: Files>(files: &F, limiter: &Arc<Limiter>, restored: &Restored) -> Flusher<F>
-where
-    F: Clone,
-{
+fn flusher<F: Files + Clone>(files: &F, limiter: &Arc<Limiter>, restored: &Restored) -> Flusher<F> {
     Flusher::begin(files.clone(), Arc::clone(limiter), Nanos::ZERO, restored).unwrap()
 }
 

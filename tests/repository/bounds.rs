@@ -116,7 +116,7 @@ const BOUNDS: [(&str, &str, &str); 95] = [
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 45] = [
+const WITHIN: [(&str, &[&str]); 47] = [
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
@@ -126,6 +126,7 @@ const WITHIN: [(&str, &[&str]); 45] = [
     ("api/usage.rs", &["MAX_REQUEST_KEYS", "MAX_ENTRIES"]),
     ("app/in_force.rs", &["MAX_LINE_BYTES"]),
     ("admin/within.rs", &["MAX_SHOWN", "MAX_NAME_BYTES"]),
+    ("app/inherited.rs", &["MAX_SOCKETS"]),
     ("bench/call_status.rs", &["MAX_MESSAGE"]),
     ("bench/session.rs", &["MAX_OUT", "MAX_BLOCK"]),
     ("bench/traffic.rs", &["MAX_KEYS"]),
@@ -160,6 +161,7 @@ const WITHIN: [(&str, &[&str]); 45] = [
     ("usage/series.rs", &["MAX_DOMAIN_BYTES"]),
     ("admin/operations/candidate.rs", &["MAX_NAME_BYTES", "MAX_SHOWN"]),
     ("limiter/candidate.rs", &["MAX_SHOWN", "MAX_TAKEN", "MAX_TEXT_BYTES"]),
+    ("net/passing.rs", &["MAX_PASSED", "MAX_TEXT"]),
     ("operations/candidate.rs", &["MAX_ERRORS"]),
     ("operations/mod.rs", &["MAX_SCOPE_BYTES", "MAX_SHOWN"]),
 ];

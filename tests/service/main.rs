@@ -16,6 +16,7 @@ mod denial_log;
 mod drain;
 mod examples;
 mod grpcurl;
+mod hand_over;
 mod health;
 mod history;
 mod hostile;

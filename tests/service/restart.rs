@@ -5,6 +5,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::json;
 
 use crate::TestServer;
-use crate::server::{http, run};
+use crate::server::{eventually, http, run};
 
 const CONFIG: &str = "domain: api
 descriptors:
@@ -192,10 +194,8 @@ impl Driver {
         self.lost += new.iter().filter(|at| age(at) < at_risk).count() as u64;
         let missing = (self.admitted.len() as u64).saturating_sub(used + self.missing);
         self.missing += missing;
-        usize::try_from(missing)
-            .ok()
-            .and_then(|missing| new.iter().rev().take(missing).last())
-            .map_or(Duration::ZERO, age)
+        let oldest = usize::try_from(missing).ok().and_then(|missing| new.get(new.len() - missing.min(new.len())));
+        oldest.filter(|_| missing > 0).map_or(Duration::ZERO, age)
     }
 }
 
@@ -212,4 +212,45 @@ fn remaining(server: &TestServer, key: &str) -> u64 {
     let (_, answer) = server.http("POST", "/json", look.to_string().as_bytes());
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
     answer["statuses"][0]["limitRemaining"].as_u64().unwrap_or(0)
+}
+
+/// A disk that is full does not disturb decisions; when there is room again, all counters are written, also those of meanwhile.
+#[test]
+fn a_full_disk_is_caught_up_with() {
+    let disk = tempfile::tempdir().unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(disk.path()).output();
+    if !mount.is_ok_and(|mount| mount.status.success()) {
+        return eprintln!("SKIPPED a_full_disk_is_caught_up_with: may not mount a tmpfs");
+    }
+    let mounted = Mounted(disk.path());
+    let flags = ["--data-dir", disk.path().to_str().unwrap(), "--state-flush", "100ms"];
+    let mut server = TestServer::start(CONFIG, &flags);
+    let filler = disk.path().join("filler");
+    let _full = fs::write(&filler, vec![0; 4 << 20]);
+    assert_eq!([(); 2].map(|()| admits(&server, "fixed")), [true; 2]);
+    // More than what is left of the last page.
+    for n in 0..200 {
+        server.http("POST", "/json", check("fixed", &format!("{n:050}")).as_bytes());
+    }
+    let ready = |text: &str| http(&server.admin, "GET", "/readyz", b"").1.contains(text);
+    eventually("the failure shows", || ready("counters: not written"));
+    assert_eq!(server.metric("tidegate_state_failing"), 1);
+    assert!(admits(&server, "log"), "decisions go on");
+    fs::remove_file(&filler).unwrap();
+    eventually("they are written again", || ready("counters: on disk"));
+    assert_eq!(server.metric("tidegate_state_failing"), 0);
+    assert_eq!(server.log().iter().filter(|line| line.contains("counters cannot be written")).count(), 1, "one line");
+    server.crash();
+    server.restart();
+    assert_eq!([(); 2].map(|()| admits(&server, "fixed")), [true, false], "one of three was left");
+    drop(server);
+    drop(mounted);
+}
+
+struct Mounted<'p>(&'p Path);
+
+impl Drop for Mounted<'_> {
+    fn drop(&mut self) {
+        let _gone = Command::new("umount").arg("-l").arg(self.0).status();
+    }
 }
