@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use clap::Args;
 use prost::Message;
-use tonic::transport::Endpoint;
 
-use super::target::Port;
+use super::dial::TlsFlags;
+use super::target::{Port, Target};
 use super::{complain, descriptor, print, target};
 use crate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use crate::api::rls::json;
-use crate::net::Address;
 use crate::settings::duration;
 
 /// The check to send.
@@ -39,9 +38,9 @@ pub(super) struct Ask {
     #[arg(long, value_name = "COUNT", default_value_t = 1, allow_negative_numbers = true)]
     hits: u32,
 
-    /// Address of the service: http://HOST:PORT or unix:/PATH
+    /// Address of the service: http://HOST:PORT, https://HOST:PORT or unix:/PATH
     #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse)]
-    addr: Address,
+    addr: Target,
 
     /// Time limit for the answer
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
@@ -50,6 +49,9 @@ pub(super) struct Ask {
     /// Print the complete answer as protojson
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 impl Ask {
@@ -84,18 +86,11 @@ impl Ask {
     }
 
     async fn ask(&self) -> Result<RateLimitResponse, String> {
-        let addr = &self.addr;
-        let url = match addr {
-            Address::Tcp(name) => format!("http://{name}"),
-            Address::Unix(_) => addr.to_string(),
-        };
-        let endpoint = Endpoint::from_shared(url).map_err(|error| format!("--addr {addr}: {error}"))?;
         let mut request = tonic::Request::new(self.request());
         // With the timeout the service denies a check that it would have to delay for longer, in place of charging it.
         request.set_timeout(self.timeout);
         let asking = async {
-            let channel =
-                endpoint.connect().await.map_err(|error| Port::CHECKS.describe(addr, "cannot connect", &error))?;
+            let channel = self.tls.connect(Port::CHECKS, &self.addr, |endpoint| endpoint).await?;
             let answer = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
             answer.map_err(|status| self.failure(&status))
         };

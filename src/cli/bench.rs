@@ -25,7 +25,7 @@ use watch::Watch;
 #[derive(Args, Clone, Debug)]
 pub(super) struct Bench {
     /// Address of the service: http://HOST:PORT or unix:/PATH
-    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse)]
+    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse_plain)]
     addr: Address,
 
     /// Number of connections to the service

@@ -9,6 +9,7 @@ mod ask;
 mod bench;
 mod check;
 mod descriptor;
+mod dial;
 mod serve;
 mod simulate;
 mod table;

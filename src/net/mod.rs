@@ -8,6 +8,7 @@ mod http_server;
 mod incomplete;
 mod opening;
 mod passing;
+mod tls;
 
 pub(crate) use accept::{Acceptor, ConnectionLimit, Peer};
 pub(crate) use address::Address;
@@ -17,3 +18,4 @@ pub(crate) use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder};
 pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
 pub(crate) use opening::{Opened, Protocol, open_while_serving};
 pub(crate) use passing::{pass, receive};
+pub(crate) use tls::{ClientFiles, TlsClient, explain};

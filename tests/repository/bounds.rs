@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 95] = [
+const BOUNDS: [(&str, &str, &str); 96] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -25,6 +25,7 @@ const BOUNDS: [(&str, &str, &str); 95] = [
     ("time for the body of a `/json` request", "http/json.rs", "BODY_TIMEOUT"),
     ("time for the headers of an HTTP/1 request; an idle HTTP/1 connection", "net/http_server.rs", "HEADER_TIMEOUT"),
     ("time for the first bytes of a connection", "net/opening.rs", "DEADLINE"),
+    ("a PEM file with certificates or a key, in bytes", "net/tls/pem.rs", "MAX_BYTES"),
     ("time for the answer to an HTTP/2 ping", "net/http2.rs", "PING_TIMEOUT"),
     ("streams of an HTTP/2 connection", "net/http2.rs", "MAX_STREAMS"),
     ("reset streams of an HTTP/2 connection that are not processed yet", "net/http2.rs", "MAX_RESETS"),

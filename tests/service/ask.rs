@@ -24,7 +24,7 @@ fn without_an_answer_the_exit_status_is_2() {
         (&closing, &["--descriptor", "key=v", "--timeout", "20s"], "; "),
         (&server.http, asked, "does --addr name the gRPC port"),
         (&server.admin, asked, "does --addr name the gRPC port"),
-        (&format!("https://{}", server.grpc), asked, "TLS is not supported yet"),
+        (&format!("https://{}", server.grpc), asked, "for a port without TLS use http://"),
         (&server.grpc, &["--descriptor", "ua=Mozilla/5.0 (X11, Linux)"], "write KEY=VALUE"),
         (&server.grpc, &["--descriptor", "key"], "'key' has no '='"),
         (&silent_addr, &["--descriptor", "key=v", "--timeout", "100ms"], "no answer within 100ms"),

@@ -148,7 +148,7 @@ fn what_cannot_be_measured_is_reported_at_once() {
         (&["--addr", &nobody], 1, "is the service running"),
         (&["--addr", "unix:/nonexistent/t.sock"], 1, "No such file"),
         (&["--addr", &http1_addr], 1, "not HTTP/2"),
-        (&["--addr", "https://127.0.0.1:1"], 2, "TLS is not supported yet"),
+        (&["--addr", "https://127.0.0.1:1"], 2, "does not use TLS yet"),
         (&["--addr", "localhost"], 2, "expected HOST:PORT"),
         (&["--addr", &server.grpc, "--server-pid", "4194305"], 2, "no such process"),
         (&["--threads", "5"], 2, "each thread needs a connection"),

@@ -41,5 +41,6 @@ mod simulate;
 mod start;
 mod storm;
 mod sums;
+mod tls;
 
 use server::TestServer;

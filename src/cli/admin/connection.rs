@@ -15,9 +15,9 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::api::proto::tidegate::v1::admin_service_client::AdminServiceClient;
 use crate::api::protojson;
-use crate::cli::target::{self, Port};
+use crate::cli::dial::TlsFlags;
+use crate::cli::target::{self, Port, Target};
 use crate::cli::{complain, print};
-use crate::net::Address;
 use crate::runtime::clock::Clock;
 use crate::sanitize::{sanitize_json, sanitize_lines};
 use crate::settings::{Secret, duration};
@@ -27,9 +27,9 @@ use crate::units::Timestamp;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct Connection {
-    /// Address of the admin port: http://HOST:PORT or unix:/PATH
+    /// Address of the admin port: http://HOST:PORT, https://HOST:PORT or unix:/PATH
     #[arg(long, env = "TIDEGATE_ADMIN_URL", value_name = "URL", default_value = "http://127.0.0.1:8082", value_parser = target::parse)]
-    admin_addr: Address,
+    admin_addr: Target,
 
     /// File with the token to send (`authorization: Bearer`); white space around it is removed
     #[arg(long, value_name = "PATH")]
@@ -42,6 +42,9 @@ pub(super) struct Connection {
     /// Print the complete answer as protojson
     #[arg(long)]
     pub(super) json: bool,
+
+    #[command(flatten)]
+    tls: TlsFlags,
 }
 
 /// The client, which sends the token.
@@ -123,16 +126,8 @@ impl Connection {
     }
 
     async fn connect(&self) -> Result<Channel, Failure> {
-        let addr = &self.admin_addr;
-        let url = match addr {
-            Address::Tcp(name) => format!("http://{name}"),
-            Address::Unix(_) => addr.to_string(),
-        };
-        let endpoint =
-            Endpoint::from_shared(url).map_err(|error| Failure::NoAnswer(format!("--admin-addr {addr}: {error}")))?;
-        let endpoint = endpoint.http2_max_header_list_size(MAX_HEADER_BYTES);
-        let failure = |error: tonic::transport::Error| Port::ADMIN.describe(addr, "cannot connect", &error);
-        endpoint.connect().await.map_err(|error| Failure::NoAnswer(failure(error)))
+        let prepare = |endpoint: Endpoint| endpoint.http2_max_header_list_size(MAX_HEADER_BYTES);
+        self.tls.connect(Port::ADMIN, &self.admin_addr, prepare).await.map_err(Failure::NoAnswer)
     }
 
     fn bearer(&self) -> Result<Bearer, Failure> {

@@ -150,7 +150,9 @@ fn command_lines() {
         (&["set", "--domain", "d", "--limit", "1", "enabled", "false"], Err(ErrorKind::ArgumentConflict)),
         (&["set", "--rule", "r", "--limit", "0", "burst", "5"], Err(ErrorKind::ValueValidation)),
         (&["unset", "--rule", "r"], Err(ErrorKind::MissingRequiredArgument)),
-        (&["list", "--admin-addr", "https://localhost:8082"], Err(ErrorKind::ValueValidation)),
+        (&["list", "--admin-addr", "https://localhost:8082"], Ok(())),
+        (&["list", "--admin-addr", "https://localhost"], Err(ErrorKind::ValueValidation)),
+        (&["list", "--tls-cert", "c.pem"], Err(ErrorKind::MissingRequiredArgument)),
         (&["list", "--timeout", "fast"], Err(ErrorKind::ValueValidation)),
     ];
     for (words, expected) in cases {

@@ -1,0 +1,160 @@
+//! TLS of a client: what it trusts, who it is, and why a handshake fails.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::pem;
+
+/// The PEM files of a client.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ClientFiles<'f> {
+    /// The CAs to trust; none: those of the system.
+    pub ca: Option<&'f Path>,
+    /// The client's certificate with its chain, and the key for it.
+    pub identity: Option<(&'f Path, &'f Path)>,
+}
+
+/// Makes TLS connections with HTTP/2 to one server.
+#[derive(Clone)]
+pub(crate) struct TlsClient {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl TlsClient {
+    /// A client of the server at `HOST:PORT`, whose certificate has to be for that host. Reads the files.
+    ///
+    /// # Errors
+    /// Which file cannot be used and why, or that the host cannot be in a certificate.
+    pub(crate) fn new(files: ClientFiles<'_>, address: &str) -> Result<Self, String> {
+        let roots = match files.ca {
+            Some(path) => roots_in(path)?,
+            None => roots_of_system()?,
+        };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);
+        let mut config = match files.identity {
+            Some((cert, key)) => {
+                let (chain, secret) = (pem::certificates(cert)?, pem::private_key(key)?);
+                builder.with_client_auth_cert(chain, secret).map_err(|error| mismatch(cert, key, &error))?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![H2.to_vec()];
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name: server_name(address)? })
+    }
+
+    /// Makes the handshake. The caller sets a time limit.
+    ///
+    /// # Errors
+    /// Why it failed, in words for the user of a command.
+    pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))?;
+        match stream.get_ref().1.alpn_protocol() {
+            Some(H2) => Ok(stream),
+            _ => Err(io::Error::other("TLS: the server does not offer HTTP/2 (ALPN h2), so it is not a gRPC server")),
+        }
+    }
+}
+
+impl fmt::Debug for TlsClient {
+    /// Without the configuration, which has the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClient").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// What an error of a connection says about TLS; none: it is of another kind.
+pub(crate) fn explain(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    Some(format!("TLS: {}", reason(error)))
+}
+
+fn failure(error: &io::Error) -> io::Error {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
+    let said = match error.kind() {
+        UnexpectedEof | ConnectionReset | ConnectionAborted => {
+            "TLS: the server closed the connection in the handshake; for a port without TLS use http://".to_owned()
+        }
+        _ => explain(error).unwrap_or_else(|| format!("TLS: {error}")),
+    };
+    io::Error::other(said)
+}
+
+fn reason(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(error) => format!("the server's certificate {}", objection(error)),
+        Error::InvalidMessage(_) => {
+            "the server does not answer with TLS; for a port without TLS use http://".to_owned()
+        }
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server demands a client certificate (--tls-cert, --tls-key)".to_owned()
+        }
+        Error::AlertReceived(alert) => {
+            format!(
+                "the server ended the handshake ({alert:?}); does it demand another client certificate (--tls-cert)?"
+            )
+        }
+        error => error.to_string(),
+    }
+}
+
+fn objection(error: &CertificateError) -> String {
+    match error {
+        CertificateError::UnknownIssuer => "is signed by no trusted CA; --tls-ca names the CAs to trust".to_owned(),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet; is this machine's clock right?".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("is for another host: {error}")
+        }
+        error => format!("cannot be used: {error}"),
+    }
+}
+
+fn roots_in(path: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in pem::certificates(path)? {
+        roots
+            .add(certificate)
+            .map_err(|error| pem::describe(path, &format!("has a CA that cannot be used: {error}")))?;
+    }
+    Ok(roots)
+}
+
+fn roots_of_system() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 {
+        return Err("this system has no CA certificates: name the CAs to trust with --tls-ca".to_owned());
+    }
+    Ok(roots)
+}
+
+fn mismatch(cert: &Path, key: &Path, error: &Error) -> String {
+    let (cert, key) = (cert.display(), key.display());
+    match error {
+        Error::InconsistentKeys(_) => {
+            format!("{cert} and {key} do not belong together: the key is of another certificate")
+        }
+        error => format!("{cert} and {key} cannot be used: {error}"),
+    }
+}
+
+fn server_name(address: &str) -> Result<ServerName<'static>, String> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    ServerName::try_from(host.to_owned()).map_err(|_| format!("'{host}' is no host name that a certificate can be for"))
+}
+
+const H2: &[u8] = b"h2";
