@@ -36,6 +36,8 @@ pub(super) struct Flusher<F: Files> {
     journal_bytes: u64,
     /// The next snapshot is due now.
     is_due: bool,
+    /// Empty between flushes, kept for their allocation.
+    records: Records,
 }
 
 /// A snapshot that is being written.
@@ -71,6 +73,7 @@ impl<F: Files> Flusher<F> {
             journal_bytes: restored.journal_bytes,
             // What was set aside is in no file any more.
             is_due: !restored.damage.is_empty(),
+            records: Records::default(),
         };
         flusher.begin_journal()?;
         flusher.limiter.store().track_changes(true);
@@ -143,13 +146,23 @@ impl<F: Files> Flusher<F> {
     }
 
     fn begin_journal(&mut self) -> io::Result<()> {
-        self.generation += 1;
-        let name = Name { generation: self.generation, kind: Kind::Journal };
-        let mut journal = Writer::begin(self.files.create(&name.to_string())?, self.generation)?;
+        let generation = self.generation + 1;
+        let name = Name { generation, kind: Kind::Journal }.to_string();
+        let begun = self.create_journal(&name, generation);
+        if begun.is_err() {
+            // A disk that fails for long must not fill with empty files.
+            let _gone = self.files.remove(&name);
+        }
+        self.journal = Some(begun?);
+        self.generation = generation;
+        Ok(())
+    }
+
+    fn create_journal(&self, name: &str, generation: u64) -> io::Result<Writer<F::File>> {
+        let mut journal = Writer::begin(self.files.create(name)?, generation)?;
         self.files.sync(journal.out())?;
         self.files.sync_names()?;
-        self.journal = Some(journal);
-        Ok(())
+        Ok(journal)
     }
 
     /// Begins a snapshot, with a journal of its generation.
@@ -187,7 +200,9 @@ impl<F: Files> Flusher<F> {
         let Some(journal) = &mut self.journal else { return Ok(Flushed::default()) };
         let (store, until) = (self.limiter.store(), now.plus(self.horizon));
         let (before, mut counters) = (journal.bytes(), 0);
-        let (mut records, mut limits) = (Records::default(), Fingerprints::new(&self.limiter));
+        let (records, mut limits) = (&mut self.records, Fingerprints::new(&self.limiter));
+        // What a failed flush has left is in the next snapshot.
+        records.clear();
         for step in 0..store.export_steps() {
             store.take_changed(step, now, until, |key, state| counters += records.add(&mut limits, key, state));
             if records.bytes.len() >= BLOCK_BYTES {
@@ -238,6 +253,12 @@ impl Records {
         is_added.into()
     }
 
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.cuts.clear();
+        self.count = 0;
+    }
+
     fn write<W: io::Write>(&mut self, writer: &mut Writer<W>, at: Timestamp) -> io::Result<()> {
         let (mut begin, mut written) = (0, 0);
         for (end, count) in self.cuts.drain(..).chain([(self.bytes.len(), self.count)]) {
@@ -246,8 +267,7 @@ impl Records {
             }
             (begin, written) = (end, count);
         }
-        self.bytes.clear();
-        self.count = 0;
+        self.clear();
         Ok(())
     }
 }

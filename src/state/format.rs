@@ -49,6 +49,8 @@ pub(super) struct Writer<W> {
     /// All records so far.
     records: u32,
     bytes: u64,
+    /// A block; kept for its allocation.
+    block: Vec<u8>,
 }
 
 /// The records of a block.
@@ -68,7 +70,7 @@ impl<W: Write> Writer<W> {
         let sum = crc32fast::hash(&head);
         head.extend_from_slice(&sum.to_le_bytes());
         out.write_all(&head)?;
-        Ok(Self { out, records: 0, bytes: head.len() as u64 })
+        Ok(Self { out, records: 0, bytes: head.len() as u64, block: Vec::new() })
     }
 
     /// Writes a block of this number of records.
@@ -103,11 +105,12 @@ impl<W: Write> Writer<W> {
     /// In one piece, so that a crash leaves whole blocks wherever the system writes in order.
     fn write(&mut self, length: u32, count: u32, at: Timestamp, records: &[u8]) -> io::Result<()> {
         let head = head(length, count, at);
-        let mut block = Vec::with_capacity(BLOCK_HEAD + records.len());
+        let block = &mut self.block;
+        block.clear();
         block.extend_from_slice(&head);
         block.extend_from_slice(&sum(&head, records).to_le_bytes());
         block.extend_from_slice(records);
-        self.out.write_all(&block)?;
+        self.out.write_all(block)?;
         self.bytes += block.len() as u64;
         Ok(())
     }

@@ -91,12 +91,18 @@ fn a_crash_loses_at_most_the_flush_interval() {
     let ban =
         ["counters", "ban", "--rule", "api.user", "--entry", "user=banned", "--for", "300d", "--admin-addr", &address];
     assert_eq!(run(&ban, "").0, Some(0));
-    let mut drivers: Vec<Driver> = KEYS.iter().map(|key| Driver::new(key)).collect();
+    let mut drivers: Vec<Driver> = KEYS.iter().map(|key| Driver::new(key, 0)).collect();
+    let mut finished = Vec::new();
     // What a crash may lose: the interval, and as much for a machine that is busy.
     let at_risk = Duration::from_millis(400);
     let mut oldest = Duration::ZERO;
     thread::sleep(at_risk);
     for cycle in 0..cycles {
+        if cycle > 0 && cycle.is_multiple_of(CYCLES_OF_A_COUNTER) {
+            // Other counters, before these are full: then nothing could be lost any more.
+            finished.extend(drivers);
+            drivers = KEYS.iter().map(|key| Driver::new(key, cycle)).collect();
+        }
         let load = Duration::from_millis(random.random_range(50..600));
         thread::scope(|scope| {
             for driver in &mut drivers {
@@ -113,9 +119,10 @@ fn a_crash_loses_at_most_the_flush_interval() {
             "cycle {cycle}: the ban"
         );
         for driver in &mut drivers {
-            let used = u64::from(MAX) - remaining(&server, driver.key);
+            let used = u64::from(MAX) - remaining(&server, driver);
             oldest = oldest.max(driver.crashed(at_risk, used));
             let (lost, admitted) = (driver.lost, driver.admitted.len() as u64);
+            assert!(used < u64::from(MAX) / 2, "cycle {cycle}: {} is nearly full", driver.key);
             assert!(used <= admitted + driver.unanswered, "cycle {cycle}: {} counts {used} of {admitted}", driver.key);
             assert!(
                 used + lost >= admitted,
@@ -125,7 +132,8 @@ fn a_crash_loses_at_most_the_flush_interval() {
             assert!(admitted <= u64::from(MAX) + lost, "cycle {cycle}: {}", driver.key);
         }
     }
-    let sum = |count: fn(&Driver) -> u64| drivers.iter().map(count).sum::<u64>();
+    finished.extend(drivers);
+    let sum = |count: fn(&Driver) -> u64| finished.iter().map(count).sum::<u64>();
     let (admitted, missing) = (sum(|driver| driver.admitted.len() as u64), sum(|driver| driver.missing));
     eprintln!("{cycles} cycles, {admitted} hits admitted, {missing} lost, the oldest {oldest:?} before its crash");
     stop(&mut server);
@@ -133,8 +141,10 @@ fn a_crash_loses_at_most_the_flush_interval() {
     assert_eq!(http(&server.http, "POST", "/json", check("user", "banned").as_bytes()).0, 429, "after an orderly stop");
 }
 
-/// Larger than what the cycles admit, so that each hit shows.
+/// More than twice of what the cycles of one counter admit, so that each hit shows.
 const MAX: u32 = 60_000;
+/// Cycles with the same counters.
+const CYCLES_OF_A_COUNTER: u32 = 25;
 const CRASHING: &str = "domain: api
 descriptors:
 - {key: fixed, rate_limit: {unit: year, requests_per_unit: 60000}}
@@ -147,6 +157,7 @@ const KEYS: [&str; 3] = ["fixed", "sliding", "log"];
 /// A client that spends one counter, and remembers when each hit was admitted.
 struct Driver {
     key: &'static str,
+    value: String,
     admitted: Vec<Instant>,
     /// Hits that may have been admitted without an answer.
     unanswered: u64,
@@ -159,13 +170,21 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(key: &'static str) -> Self {
-        Self { key, admitted: Vec::new(), unanswered: 0, lost: 0, missing: 0, settled: 0 }
+    fn new(key: &'static str, cycle: u32) -> Self {
+        Self {
+            key,
+            value: format!("from-{cycle}"),
+            admitted: Vec::new(),
+            unanswered: 0,
+            lost: 0,
+            missing: 0,
+            settled: 0,
+        }
     }
 
     /// Checks on one connection until it breaks.
     fn run(&mut self, address: SocketAddr, load: Duration) {
-        let body = check(self.key, "v");
+        let body = check(self.key, &self.value);
         let request = format!("POST /json HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let Ok(mut stream) = TcpStream::connect(address) else { return };
         stream.set_read_timeout(Some(STOP)).unwrap();
@@ -204,10 +223,10 @@ fn check(key: &str, value: &str) -> String {
 }
 
 /// What is left of the counter, which a look without hits shows.
-fn remaining(server: &TestServer, key: &str) -> u64 {
+fn remaining(server: &TestServer, driver: &Driver) -> u64 {
     let look = json!({
         "domain": "api",
-        "descriptors": [{"entries": [{"key": key, "value": "v"}], "hitsAddend": "0"}],
+        "descriptors": [{"entries": [{"key": driver.key, "value": driver.value}], "hitsAddend": "0"}],
     });
     let (_, answer) = server.http("POST", "/json", look.to_string().as_bytes());
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
