@@ -144,7 +144,7 @@ fn a_crash_loses_at_most_the_flush_interval() {
 /// More than twice of what the cycles of one counter admit, so that each hit shows.
 const MAX: u32 = 60_000;
 /// Cycles with the same counters.
-const CYCLES_OF_A_COUNTER: u32 = 25;
+const CYCLES_OF_A_COUNTER: u32 = 8;
 const CRASHING: &str = "domain: api
 descriptors:
 - {key: fixed, rate_limit: {unit: year, requests_per_unit: 60000}}
