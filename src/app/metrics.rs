@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::tls::Tls;
 use crate::admin::{Guard, Observers};
 use crate::alerts;
 use crate::config::Reloader;
 use crate::history::History;
 use crate::limiter::{Limiter, RuleInForce, View};
-use crate::net::ConnectionLimit;
+use crate::net::{self, ConnectionLimit, TlsServer};
 use crate::operations::Operations;
 use crate::rules::{Rule, RuleLimit, RuleSet, ScopeTarget};
 use crate::runtime::clock::Clock;
@@ -21,7 +22,7 @@ use crate::state::StateStatus;
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
-    LimitValue, ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues,
+    LimitValue, ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
 };
 use crate::usage::{RequestCounts, SeriesUsage};
 
@@ -40,6 +41,7 @@ pub(super) struct Sources {
     /// Of each port.
     pub(super) connection_limit: Vec<ConnectionLimit>,
     pub(super) guard: Arc<Guard>,
+    pub(super) tls: Tls,
     pub(super) times: Arc<DecisionTimes>,
     pub(super) alerts: Arc<alerts::DeliveryCounts>,
     /// Denials that were dropped before the denial log could process them.
@@ -77,6 +79,8 @@ impl Sources {
             denials_dropped: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
             alerts: AlertValues { fired: self.alerts.fired(), deliveries: self.alerts.deliveries().to_vec() },
             resident_bytes: resident_bytes(),
+            tls: self.tls.all().iter().map(tls_values).collect(),
+            tls_on_plain_ports: net::tls_on_plain_ports(),
             admin_rejected: self.guard.failed.counts().by_reason(),
             tokens_outdated: self.guard.tokens.as_ref().is_some_and(|tokens| tokens.is_outdated()),
         }
@@ -196,6 +200,15 @@ impl Sources {
             open: self.connection_limit.iter().map(|connection_limit| connection_limit.open() as u64).sum(),
             rejected: self.connection_limit.iter().map(ConnectionLimit::rejected).sum(),
         }
+    }
+}
+
+fn tls_values(server: &Arc<TlsServer>) -> TlsValues {
+    TlsValues {
+        port: server.port(),
+        expires: server.expires(),
+        outdated: server.is_outdated(),
+        failed: server.failed(),
     }
 }
 

@@ -9,6 +9,7 @@ mod metrics;
 mod ports;
 mod process;
 mod stop;
+mod tls;
 
 use std::io;
 use std::sync::Arc;
@@ -22,12 +23,13 @@ use crate::config::{LoadError, Pace};
 use crate::history::{DataDir, DataDirError};
 use crate::http::RenderMetrics;
 use crate::limiter::WorkerSlot;
-use crate::net::{BindError, Server, Socket};
+use crate::net::{BindError, Bound, Server, Socket, TlsError};
 use crate::operations::JournalError;
 use crate::rls::{Context, Workers};
 use crate::runtime::lifecycle::{Phase, Request, Signals};
 use crate::runtime::threads;
 use crate::settings::Settings;
+use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::{Otlp, OtlpError};
 use crate::telemetry::prometheus;
@@ -39,6 +41,7 @@ use ports::{PortLimits, Ports};
 use process::Process;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
+use tls::Tls;
 
 /// Why the process could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +55,9 @@ pub(crate) enum AppError {
     /// The admin port has no tokens, and more than this machine reaches it; or they cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// The TLS files of a port cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -148,8 +154,8 @@ impl App {
         let ports = Ports::bind(&settings.listen, inherited)?;
         let copies = if data_dir.is_some() { ports.copies()? } else { Vec::new() };
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
-        let listening = ports.listening();
-        let Ports { grpc, http, admin, metrics: metrics_port } = ports;
+        let (listening, Ports { grpc, http, admin, metrics: metrics_port }) = (ports.listening(), ports);
+        let tls = Tls::open(&settings.tls)?;
         let connection_limit = PortLimits::new(settings.listen.max_connections);
         let alerts = Alerts::start(
             Arc::clone(&process.limiter),
@@ -158,7 +164,7 @@ impl App {
             process.instance.clone(),
         )?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
-        let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access.guard);
+        let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access.guard, &tls);
         let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move |domains| match domains {
             None => prometheus::render(&sources.snapshot()),
@@ -166,24 +172,21 @@ impl App {
         });
         let routers = process.routers(settings, &metrics, Arc::clone(&access.guard));
 
-        // Before the first check: what it changes is written.
-        let mut state = process.state.take();
-        if let Some(state) = &mut state {
-            state.start().map_err(AppError::State)?;
-        }
-        let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
+        let state = start_state(&mut process)?;
         let here = Handle::current();
-        let metrics_port = metrics_port.map(|port| (port, connection_limit.metrics, routers.metrics, &here));
-        let http = [
-            (http, connection_limit.http, routers.public, &here),
-            (admin, connection_limit.admin, routers.admin, operators),
+        let ports = [
+            (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),
+            (metrics_port, connection_limit.metrics, routers.metrics, tls.of("http"), &here),
+            (Some(admin), connection_limit.admin, routers.admin, tls.of("admin"), operators),
         ];
-        for (port, connection_limit, router, runtime) in http.into_iter().chain(metrics_port) {
-            let (sockets, guard) = port.into_parts();
+        let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
+        for (port, connection_limit, router, tls, runtime) in ports {
+            let Some((sockets, guard)) = port.map(Bound::into_parts) else { continue };
             guards.push(Box::new(guard));
             let _inside = runtime.enter();
             for socket in sockets {
-                let server = Server::new(socket, connection_limit.clone(), router.clone(), process.lifecycle.phases())?;
+                let (limit, router, tls) = (connection_limit.clone(), router.clone(), tls.clone());
+                let server = Server::new(socket, limit, router, tls, process.lifecycle.phases())?;
                 servers.spawn_on(server.run(), runtime);
             }
         }
@@ -191,7 +194,10 @@ impl App {
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
         let service = process.service(WorkerSlot::default(), tracer);
-        let workers = Workers::start(sockets, &Context { service, connection_limit: connection_limit.grpc })?;
+        let workers = Workers::start(
+            sockets,
+            &Context { service, connection_limit: connection_limit.grpc, tls: tls.of("grpc") },
+        )?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
             _watch: process.config.watch(Pace::default())?,
@@ -203,6 +209,7 @@ impl App {
             _recorder: recorder,
             _data_dir: data_dir,
             _tokens: access.watch,
+            _tls: tls.watch()?,
             _alerts: alerts,
             _denial_logger: denial_logger,
         };
@@ -264,6 +271,15 @@ fn acquire(settings: &mut Settings, from_systemd: Option<Inherited>) -> Result<(
         settings.listen.workers = Some(sockets);
     }
     Ok((Some(data_dir), inherited))
+}
+
+/// Begins to write counters, before the first check, so that what it changes is written.
+fn start_state(process: &mut Process) -> Result<Option<State>, AppError> {
+    let mut state = process.state.take();
+    if let Some(state) = &mut state {
+        state.start().map_err(AppError::State)?;
+    }
+    Ok(state)
 }
 
 /// Offers the sockets to a process that takes the place of this one.

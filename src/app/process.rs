@@ -9,6 +9,7 @@ use axum::Router;
 use super::access::AccessError;
 use super::metrics::Sources;
 use super::ports::PortLimits;
+use super::tls::Tls;
 use super::{AppError, in_force};
 use crate::admin::{Admin, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
@@ -93,6 +94,7 @@ impl Process {
         alerts: &Alerts,
         denial_logger: &DenialLogger,
         guard: &Arc<Guard>,
+        tls: &Tls,
     ) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
@@ -110,6 +112,7 @@ impl Process {
                 connection_limit.metrics.clone(),
             ],
             guard: Arc::clone(guard),
+            tls: tls.clone(),
             times: Arc::clone(&self.times),
             alerts: Arc::clone(alerts.counts()),
             log_lost: Arc::clone(denial_logger.lost()),
@@ -162,6 +165,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     if let Some(path) = &settings.access.admin_tokens {
         crate::access::TokenFile::open(path).map_err(AccessError::from)?;
     }
+    Tls::open(&settings.tls)?;
     Ok(())
 }
 

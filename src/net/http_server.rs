@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
@@ -11,7 +12,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::net::{Acceptor, ConnectionLimit, Opened, Peer, Protocol, Socket, http2_builder, open_while_serving};
+use crate::net::{
+    Acceptor, ConnectionLimit, Opened, Peer, Protocol, Socket, TlsServer, http2_builder, open_while_serving,
+};
 use crate::runtime::lifecycle::Phases;
 
 /// The address of a request's caller, among the extensions of the request.
@@ -23,6 +26,8 @@ pub(crate) struct PeerAddress(pub(crate) SocketAddr);
 pub(crate) struct Server {
     acceptor: Acceptor,
     router: Router,
+    /// `None`: plain text.
+    tls: Option<Arc<TlsServer>>,
     phases: Phases,
 }
 
@@ -35,16 +40,17 @@ impl Server {
         socket: Socket,
         connection_limit: ConnectionLimit,
         router: Router,
+        tls: Option<Arc<TlsServer>>,
         phases: Phases,
     ) -> io::Result<Self> {
-        Ok(Self { acceptor: Acceptor::new(socket, connection_limit)?, router, phases })
+        Ok(Self { acceptor: Acceptor::new(socket, connection_limit)?, router, tls, phases })
     }
 
     /// Accepts until the process stops, then waits for the remaining connections.
     pub(crate) async fn run(self) {
-        let Self { acceptor, router, phases } = self;
+        let Self { acceptor, router, tls, phases } = self;
         let connection = |peer| {
-            let (router, phases) = (router.clone(), phases.clone());
+            let (router, tls, mut phases) = (router.clone(), tls.clone(), phases.clone());
             async move {
                 match peer {
                     Peer::Tcp(stream) => {
@@ -53,7 +59,14 @@ impl Server {
                             Some(address) => router.layer(Extension(address)),
                             None => router,
                         };
-                        connection(stream, router, phases).await;
+                        match tls {
+                            None => connection(stream, router, phases).await,
+                            Some(tls) => {
+                                if let Some(stream) = tls.accept(stream, &mut phases).await {
+                                    connection(stream, router, phases).await;
+                                }
+                            }
+                        }
                     }
                     Peer::Unix(stream) => connection(stream, router, phases).await,
                 }

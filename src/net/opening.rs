@@ -2,12 +2,15 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use super::once_a_minute::OnceAMinute;
 use crate::runtime::lifecycle::Phases;
 
 /// The protocol of a peer.
@@ -87,11 +90,35 @@ async fn read_first<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<(Protocol
         let protocol = match first.get(..filled) {
             Some(bytes) if bytes == PREFACE => Protocol::Http2,
             Some(bytes) if PREFACE.starts_with(bytes) => continue,
+            // The version follows the type of the record.
+            Some([TLS_HANDSHAKE]) => continue,
+            Some([TLS_HANDSHAKE, 3, ..]) => {
+                note_tls();
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the peer uses TLS, this port does not"));
+            }
             _ => Protocol::Http1,
         };
         return Ok((protocol, Opened { first, unread: 0..filled, stream }));
     }
 }
+
+/// Counts a client that uses TLS on a port without it, and logs one a minute.
+fn note_tls() {
+    static SAID: LazyLock<OnceAMinute> = LazyLock::new(OnceAMinute::default);
+    let count = TLS_ON_PLAIN.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    if SAID.may_say() {
+        tracing::warn!(count, "a client uses TLS on a port without it: give the port a certificate, or use http://");
+    }
+}
+
+/// Connections with TLS to ports without it, since the start.
+pub(crate) fn tls_on_plain_ports() -> u64 {
+    TLS_ON_PLAIN.load(Ordering::Relaxed)
+}
+
+static TLS_ON_PLAIN: AtomicU64 = AtomicU64::new(0);
+/// The type of the first record of TLS (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
 
 impl<S: AsyncRead + Unpin> AsyncRead for Opened<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -151,7 +178,7 @@ mod tests {
             (b"GET / HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
             (b"POST /json HTTP/1.1\r\n\r\n", Some(Protocol::Http1)),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", Some(Protocol::Http2)),
-            (b"\x16\x03\x01", Some(Protocol::Http1)),
+            (b"\x16\x03\x01", None),
             (b"PRI * HT", None),
             (b"", None),
         ];

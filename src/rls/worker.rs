@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::{io, thread};
 
@@ -11,7 +12,7 @@ use tokio::sync::oneshot;
 use super::connection;
 use super::services::Services;
 use crate::limiter::WorkerSlot;
-use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, open_while_serving};
+use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, TlsServer, open_while_serving};
 use crate::runtime::lifecycle::Phases;
 use crate::service::Service;
 
@@ -22,6 +23,8 @@ pub(crate) struct Context {
     pub service: Service,
     /// The limit on connections of all workers together.
     pub connection_limit: ConnectionLimit,
+    /// `None`: plain text.
+    pub tls: Option<Arc<TlsServer>>,
 }
 
 /// The running workers.
@@ -78,10 +81,17 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
     let local = context.service.phases.relayed();
     let services = Services::new(&context.service, worker);
     let connection = |peer| {
-        let (services, phases) = (services.clone(), local.clone());
+        let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
         async move {
             match peer {
-                Peer::Tcp(stream) => serve(stream, services, phases).await,
+                Peer::Tcp(stream) => match tls {
+                    None => serve(stream, services, phases).await,
+                    Some(tls) => {
+                        if let Some(stream) = tls.accept(stream, &mut phases).await {
+                            serve(stream, services, phases).await;
+                        }
+                    }
+                },
                 Peer::Unix(stream) => serve(stream, services, phases).await,
             }
         }

@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod logging;
 mod secret;
+mod tls;
 mod usage;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub(crate) use limits::{LimitSettings, SettingsMode, WhenFull};
 pub(crate) use listen::ListenSettings;
 pub(crate) use logging::{LogFormat, LogSettings};
 pub(crate) use secret::Secret;
+pub(crate) use tls::TlsSettings;
 pub(crate) use usage::{DenialLog, UsageSettings};
 
 /// The settings of `tidegate serve`.
@@ -51,6 +53,10 @@ pub(crate) struct Settings {
     /// Who may use which port.
     #[command(flatten)]
     pub access: AccessSettings,
+
+    /// TLS of the ports.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 
     /// How checks are answered, and the memory of counters.
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 /// The domain of a check.
 pub(super) const DOMAIN: &str = "domain";
+pub(super) const PORT: &str = "port";
 /// The first level of a rule, as `key_value`.
 pub(super) const KEY1: &str = "key1";
 /// The second level of a rule, as `key_value`.

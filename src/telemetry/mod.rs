@@ -18,5 +18,5 @@ mod snapshot;
 pub use latency::{DecisionTimes, ONE_IN, Times};
 pub use snapshot::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, EntryRequests, HistoryValues, LimitValue,
-    ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues,
+    ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
 };

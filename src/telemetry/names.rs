@@ -4,7 +4,7 @@
 //! dashboards and alerts keep working; the others are Tidegate's own.
 
 use super::Times;
-use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, LE, REASON, RESULT, VERSION};
+use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, LE, PORT, REASON, RESULT, VERSION};
 use super::snapshot::{Emit, Snapshot, float, seconds, visit_by};
 use crate::usage::Measure;
 
@@ -400,6 +400,30 @@ pub const METRICS: &[Metric] = &[
         "Deliveries of notifications by result, counted for each receiver.",
         Read::Series(|s, emit| visit_by(RESULT, &s.alerts.deliveries, emit)),
     ),
+    gauge(
+        "tidegate_tls_cert_expiry_timestamp_seconds",
+        "s",
+        "When the certificate of a port expires, in seconds since the epoch; no series for ports without TLS.",
+        Read::Series(|s, emit| s.tls.iter().for_each(|tls| emit(&[(PORT, tls.port)], seconds_of(tls.expires)))),
+    ),
+    gauge(
+        "tidegate_tls_files_outdated",
+        "1",
+        "1: the TLS files of a port cannot be used, and those before their last change are in force; 0: they are in force.",
+        Read::Series(|s, emit| s.tls.iter().for_each(|tls| emit(&[(PORT, tls.port)], truth(tls.outdated)))),
+    ),
+    counter(
+        "tidegate_tls_failed_handshakes_total",
+        "{handshake}",
+        "TLS handshakes that failed, by port: plain text, no certificate, or one of another CA.",
+        Read::Series(|s, emit| s.tls.iter().for_each(|tls| emit(&[(PORT, tls.port)], float(tls.failed)))),
+    ),
+    counter(
+        "tidegate_tls_on_plain_ports_total",
+        "{connection}",
+        "Connections with TLS to ports without it, which were closed.",
+        Read::Value(|s| float(s.tls_on_plain_ports)),
+    ),
     counter(
         "tidegate_admin_rejected_total",
         "{request}",
@@ -436,6 +460,11 @@ const fn gauge(name: &'static str, unit: &'static str, help: &'static str, read:
 
 const fn histogram(name: &'static str, unit: &'static str, help: &'static str, read: Read) -> Metric {
     Metric { name, kind: MetricKind::Histogram, unit, help, read }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact for the next 285 million years")]
+fn seconds_of(timestamp: i64) -> f64 {
+    timestamp as f64
 }
 
 fn truth(yes: bool) -> f64 {

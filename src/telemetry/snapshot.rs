@@ -62,6 +62,10 @@ pub struct Snapshot {
     pub denials_dropped: Vec<(&'static str, u64)>,
     /// Alerts.
     pub alerts: AlertValues,
+    /// TLS of each port that has it.
+    pub tls: Vec<TlsValues>,
+    /// Connections with TLS to ports without it.
+    pub tls_on_plain_ports: u64,
     /// Requests that the admin port rejected, by reason.
     pub admin_rejected: Vec<(&'static str, u64)>,
     /// Whether the file of tokens cannot be used since its last change.
@@ -190,6 +194,19 @@ pub struct ConnectionValues {
     pub open: u64,
     /// Rejected because too many were open.
     pub rejected: u64,
+}
+
+/// TLS of a port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TlsValues {
+    /// The port's name.
+    pub port: &'static str,
+    /// When its certificate expires, in seconds since the epoch.
+    pub expires: i64,
+    /// Whether its files cannot be used since their last change.
+    pub outdated: bool,
+    /// Handshakes that failed.
+    pub failed: u64,
 }
 
 /// The counters in the data directory; all zero without one.
@@ -377,6 +394,7 @@ mod tests {
             settings: vec![("d".into(), "d.k".into(), 2)],
             saturation: vec![("d".into(), "d.k".into(), 0.5)],
             denials_dropped: vec![("log", 1)],
+            tls: vec![TlsValues::default()],
             admin_rejected: vec![("no_token", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
             resident_bytes: Some(1),

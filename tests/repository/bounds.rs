@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 96] = [
+const BOUNDS: [(&str, &str, &str); 97] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -48,6 +48,7 @@ const BOUNDS: [(&str, &str, &str); 96] = [
     ("depth of lists and maps in a YAML file", "rules/yaml/tree.rs", "MAX_DEPTH"),
     ("repairs of a YAML file", "rules/yaml/repair.rs", "MAX_REPAIRS"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
+    ("TLS handshakes of a port at the same time", "net/tls/server.rs", "MAX_HANDSHAKES"),
     ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),
     ("domains of a token", "access/tokens.rs", "MAX_DOMAINS"),
     ("the name of a token, in bytes", "access/tokens.rs", "MAX_NAME_BYTES"),

@@ -104,7 +104,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 29] = [
     ("usage", &["engine", "units"]),
     ("rules", &["engine", "sanitize", "units"]),
     ("engine", &["units"]),
-    ("net", &["runtime"]),
+    ("net", &["runtime", "units"]),
     ("http2", &[]),
     ("runtime", &["units"]),
     ("units", &[]),

@@ -190,7 +190,12 @@ fn scrape() -> String {
     let dir = TempDir::new().unwrap();
     let config = dir.path().join("rules.yaml");
     fs::write(&config, CONFIGURATION).unwrap();
-    let server = TestServer::start_file(&config, &[]);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let [cert, key_file] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name).to_string_lossy().into_owned());
+    fs::write(&cert, certificate.pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    let server = TestServer::start_file(&config, &["--grpc-tls-cert", &cert, "--grpc-tls-key", &key_file]);
     for domain in ["api", "api", "unknown"] {
         let check = json!({"domain": domain, "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]});
         server.http("POST", "/json", check.to_string().as_bytes());

@@ -42,5 +42,6 @@ mod start;
 mod storm;
 mod sums;
 mod tls;
+mod tls_server;
 
 use server::TestServer;

@@ -14,10 +14,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::TestServer;
 use crate::server::{THREE_A_MINUTE, binary, run};
 
-type Ca = Issuer<'static, KeyPair>;
+pub(super) type Ca = Issuer<'static, KeyPair>;
 
 /// A CA whose certificate is in `DIR/NAME.pem`.
-fn ca(dir: &Path, name: &str) -> Ca {
+pub(super) fn ca(dir: &Path, name: &str) -> Ca {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -27,7 +27,7 @@ fn ca(dir: &Path, name: &str) -> Ca {
 }
 
 /// A certificate for `host` in `DIR/NAME.pem`, and its key in `DIR/NAME.key`.
-fn issue(dir: &Path, name: &str, ca: &Ca, host: &str, last_year: i32) {
+pub(super) fn issue(dir: &Path, name: &str, ca: &Ca, host: &str, last_year: i32) {
     let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
     let key = KeyPair::generate().unwrap();
@@ -91,7 +91,7 @@ impl Protection<'_> {
 }
 
 /// A directory with every certificate of these tests.
-fn certificates() -> tempfile::TempDir {
+pub(super) fn certificates() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let (ours, theirs) = (ca(dir.path(), "ours"), ca(dir.path(), "theirs"));
     for (name, ca, host, last_year) in [
@@ -110,7 +110,7 @@ const PLAIN: Protection<'static> =
     Protection { name: "server", clients: None, version: &rustls::version::TLS13, alpn: b"h2" };
 
 /// The flags of a client that trusts the CA and shows the certificate.
-fn flags(dir: &Path, ca: &str, identity: Option<(&str, &str)>) -> Vec<String> {
+pub(super) fn flags(dir: &Path, ca: &str, identity: Option<(&str, &str)>) -> Vec<String> {
     let file = |name: &str, kind: &str| dir.join(format!("{name}.{kind}")).display().to_string();
     let mut flags = vec!["--timeout".to_owned(), "20s".to_owned(), "--tls-ca".to_owned(), file(ca, "pem")];
     if let Some((cert, key)) = identity {

@@ -45,7 +45,7 @@ impl TlsClient {
         let mut config = match files.identity {
             Some((cert, key)) => {
                 let (chain, secret) = (pem::certificates(cert)?, pem::private_key(key)?);
-                builder.with_client_auth_cert(chain, secret).map_err(|error| mismatch(cert, key, &error))?
+                builder.with_client_auth_cert(chain, secret).map_err(|error| pem::mismatch(cert, key, &error))?
             }
             None => builder.with_no_client_auth(),
         };
@@ -139,16 +139,6 @@ fn roots_of_system() -> Result<RootCertStore, String> {
         return Err("this system has no CA certificates: name the CAs to trust with --tls-ca".to_owned());
     }
     Ok(roots)
-}
-
-fn mismatch(cert: &Path, key: &Path, error: &Error) -> String {
-    let (cert, key) = (cert.display(), key.display());
-    match error {
-        Error::InconsistentKeys(_) => {
-            format!("{cert} and {key} do not belong together: the key is of another certificate")
-        }
-        error => format!("{cert} and {key} cannot be used: {error}"),
-    }
 }
 
 fn server_name(address: &str) -> Result<ServerName<'static>, String> {

@@ -2,5 +2,7 @@
 
 mod client;
 mod pem;
+mod server;
 
 pub(crate) use client::{ClientFiles, TlsClient, explain};
+pub(crate) use server::{ServerFiles, TlsError, TlsServer, watch};

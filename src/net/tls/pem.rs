@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use rustls::Error;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -41,7 +42,22 @@ pub(super) fn describe(path: &Path, what: &str) -> String {
     format!("{} {what}", path.display())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+/// Why a certificate and a key cannot be used together.
+pub(super) fn mismatch(cert: &Path, key: &Path, error: &Error) -> String {
+    let (cert, key) = (cert.display(), key.display());
+    match error {
+        Error::InconsistentKeys(_) => {
+            format!("{cert} and {key} do not belong together: the key is of another certificate")
+        }
+        error => format!("{cert} and {key} cannot be used: {error}"),
+    }
+}
+
+/// The bytes of a file.
+///
+/// # Errors
+/// It cannot be read, is no file, or too long.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     // Opening a pipe would wait for its writer.
     if !fs::metadata(path).map_err(failed)?.is_file() {
