@@ -16,6 +16,7 @@ use tidegate::api::proto::tidegate::v1::{EntryFilter, QueryUsageRequest, QueryUs
 
 use crate::TestServer;
 use crate::server::{DEADLINE, THREE_A_MINUTE, command, connect, eventually_async, rules_in};
+use crate::small_disk::SmallDisk;
 
 const CHECK: &[u8] = br#"{"domain": "api", "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]}"#;
 
@@ -109,16 +110,10 @@ fn a_history_that_cannot_be_written_shows_and_stops_no_decision() {
 
 #[test]
 fn a_full_disk_stops_the_history_only() {
-    let disk = tempfile::tempdir().unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(disk.path()).output();
-    if !mount.is_ok_and(|mount| mount.status.success()) {
-        return eprintln!("skipped: may not mount a tmpfs");
-    }
-    let mounted = Mounted(disk.path());
+    let Some(disk) = SmallDisk::mount(256, "a_full_disk_stops_the_history_only") else { return };
     let flags = ["--data-dir", disk.path().to_str().unwrap(), "--history-flush", "100ms"];
     let server = TestServer::start(THREE_A_MINUTE, &flags);
-    let filler = disk.path().join("filler");
-    let _full = fs::write(&filler, vec![0; 512 << 10]);
+    let filler = disk.fill(512);
     check(&server, 9);
     until("the failure shows", || server.http("GET", "/readyz", b"").1.contains("history: not written"));
     assert_eq!(server.http("POST", "/json", CHECK).0, 429);
@@ -126,15 +121,6 @@ fn a_full_disk_stops_the_history_only() {
     until("it is written again", || server.http("GET", "/readyz", b"").1.contains("history: on disk"));
     until("nothing is lost", || checks(disk.path(), "usage_by_minute") == 10);
     drop(server);
-    drop(mounted);
-}
-
-struct Mounted<'p>(&'p Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _gone = Command::new("umount").arg("-l").arg(self.0).status();
-    }
 }
 
 #[test]

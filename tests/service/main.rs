@@ -38,6 +38,7 @@ mod restart;
 #[allow(dead_code, reason = "some of it is for the tests with Envoy")]
 mod server;
 mod simulate;
+mod small_disk;
 mod start;
 mod storm;
 mod sums;

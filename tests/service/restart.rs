@@ -5,8 +5,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +14,7 @@ use serde_json::json;
 
 use crate::TestServer;
 use crate::server::{eventually, http, run};
+use crate::small_disk::SmallDisk;
 
 const CONFIG: &str = "domain: api
 descriptors:
@@ -236,16 +235,10 @@ fn remaining(server: &TestServer, driver: &Driver) -> u64 {
 /// A disk that is full does not disturb decisions; when there is room again, all counters are written, also those of meanwhile.
 #[test]
 fn a_full_disk_is_caught_up_with() {
-    let disk = tempfile::tempdir().unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(disk.path()).output();
-    if !mount.is_ok_and(|mount| mount.status.success()) {
-        return eprintln!("SKIPPED a_full_disk_is_caught_up_with: may not mount a tmpfs");
-    }
-    let mounted = Mounted(disk.path());
+    let Some(disk) = SmallDisk::mount(2 << 10, "a_full_disk_is_caught_up_with") else { return };
     let flags = ["--data-dir", disk.path().to_str().unwrap(), "--state-flush", "100ms"];
     let mut server = TestServer::start(CONFIG, &flags);
-    let filler = disk.path().join("filler");
-    let _full = fs::write(&filler, vec![0; 4 << 20]);
+    let filler = disk.fill(4 << 10);
     assert_eq!([(); 2].map(|()| admits(&server, "fixed")), [true; 2]);
     // More than what is left of the last page.
     for n in 0..200 {
@@ -263,13 +256,4 @@ fn a_full_disk_is_caught_up_with() {
     server.restart();
     assert_eq!([(); 2].map(|()| admits(&server, "fixed")), [true, false], "one of three was left");
     drop(server);
-    drop(mounted);
-}
-
-struct Mounted<'p>(&'p Path);
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        let _gone = Command::new("umount").arg("-l").arg(self.0).status();
-    }
 }
