@@ -147,9 +147,9 @@ impl App {
     ///
     /// The admin port is served by the runtime `operators`.
     fn start(settings: &Settings, from_systemd: Option<Inherited>, operators: &Handle) -> Result<Self, AppError> {
-        let mut settings = settings.clone();
-        let (data_dir, inherited) = acquire(&mut settings, from_systemd)?;
-        let settings = &settings;
+        let mut in_force = settings.clone();
+        let (data_dir, inherited) = acquire(&mut in_force, from_systemd)?;
+        let settings = &in_force;
         let (mut process, loaded, recorder) = Process::load(settings, data_dir.as_ref())?;
         let ports = Ports::bind(&settings.listen, inherited)?;
         let copies = if data_dir.is_some() { ports.copies()? } else { Vec::new() };
@@ -218,7 +218,7 @@ impl App {
         process.config.log(&loaded);
         tracing::info!("{listening}");
         let running = Running { workers, servers, telemetry, threads, state };
-        Ok(Self { settings: settings.clone(), process, offer, running, _guards: guards })
+        Ok(Self { settings: in_force, process, offer, running, _guards: guards })
     }
 
     /// Serves until the first signal that stops the process.
