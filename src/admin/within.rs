@@ -9,7 +9,6 @@ use tonic::{Request, Status};
 use crate::access::{Domains, Principal};
 use crate::api::proto::tidegate::v1 as proto;
 use crate::limiter::{Limiter, View};
-use crate::rules::RuleSet;
 use crate::sanitize::sanitize;
 
 /// A caller, and the rules by which rules belong to domains.
@@ -99,8 +98,8 @@ impl Within {
             return true;
         }
         let view = self.limiter.view();
-        let rules = view.as_ref().and_then(View::rules).map(RuleSet::rules).unwrap_or_default();
-        let mut named = rules.iter().filter(|rule| rule.path == path).peekable();
+        let Some(rules) = view.as_ref().and_then(View::rules) else { return false };
+        let mut named = rules.rules_named(path).peekable();
         named.peek().is_some() && named.all(|rule| self.principal.domains.contain(&rule.domain))
     }
 

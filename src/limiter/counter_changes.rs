@@ -20,7 +20,7 @@ impl Limiter {
             if only_banned { self.store.unban(now, kind, key) } else { self.store.reset(now, kind, key) }
         };
         let mut count = 0;
-        let rules: Vec<&Rule> = plan.rules().rules().iter().filter(|rule| rule.path == path).collect();
+        let rules: Vec<&Rule> = plan.rules().rules_named(path).collect();
         if let Some(counters) =
             rules.iter().map(|rule| counters_of(plan, rule, entries).ok()).collect::<Option<Vec<_>>>()
         {
@@ -53,7 +53,7 @@ impl Limiter {
         let _changing = self.changing.lock();
         let view = self.view().ok_or("no configuration is in force")?;
         let plan = view.plan().ok_or("no configuration is in force")?;
-        let rules = plan.rules().rules().iter().filter(|rule| rule.path == path);
+        let rules = plan.rules().rules_named(path);
         let counters = rules.map(|rule| counters_of(plan, rule, entries)).collect::<Result<Vec<_>, _>>()?;
         let counters: Vec<Named> = counters.into_iter().flatten().collect();
         if counters.is_empty() {

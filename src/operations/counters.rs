@@ -65,8 +65,8 @@ impl Operations {
         self.rule_with(path, entries, author)?;
         self.publisher
             .read(|_, rules| {
-                let rules = rules.into_iter().flat_map(|all| all.rules().iter().map(move |rule| (all, rule)));
-                rules.filter(|(_, rule)| rule.path == path).try_for_each(|(all, rule)| {
+                let Some(all) = rules else { return Ok(()) };
+                all.rules_named(path).try_for_each(|rule| {
                     rule.entries_of_counter(entries)?;
                     check_reachable(all, rule, entries)
                 })
@@ -85,7 +85,7 @@ impl Operations {
         self.publisher.read(|_, rules| {
             let rules = rules.ok_or_else(|| BadRequest("no configuration is in force".to_owned()))?;
             known_rule(rules, path)?;
-            let named: Vec<_> = rules.rules().iter().filter(|rule| rule.path == path).collect();
+            let named: Vec<_> = rules.rules_named(path).collect();
             let levels = || named.iter().flat_map(|rule| &rule.levels);
             let has = |key: &str| levels().any(|level| level.key == key || level.varies.key());
             match entries.iter().find(|(key, _)| !has(key)) {
@@ -131,7 +131,7 @@ fn known(rules: Option<&RuleSet>, filter: &CounterFilter) -> Result<(), BadReque
 }
 
 fn known_rule(rules: &RuleSet, path: &str) -> Result<(), BadRequest> {
-    if rules.rules().iter().any(|rule| rule.path == path) {
+    if rules.rules_named(path).next().is_some() {
         return Ok(());
     }
     Err(BadRequest(unknown("rule", path, rules.rules().iter().map(|rule| &*rule.path))))

@@ -55,6 +55,11 @@ impl RuleSet {
         &self.rules
     }
 
+    /// Every rule with this path: usually one. Cost: a comparison for each rule.
+    pub fn rules_named<'r>(&'r self, path: &'r str) -> impl Iterator<Item = &'r Rule> {
+        self.rules.iter().filter(move |rule| rule.path == path)
+    }
+
     /// Parts that are allowed but probably mistakes, in the order of files and lines: a key that has no meaning where it is, a
     /// limit without a number.
     pub fn warnings(&self) -> &[ConfigError] {

@@ -2,7 +2,6 @@
 
 use crate::api::proto::tidegate::v1 as proto;
 use crate::limiter::{Limiter, View};
-use crate::rules::RuleSet;
 
 /// Selects scopes. All given conditions must hold; an empty filter selects all.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +25,7 @@ impl ScopeFilter {
 /// Whether a rule belongs to a domain. Of one that is not in force, the path tells.
 fn is_of(path: &str, domain: &str, limiter: &Limiter) -> bool {
     let view = limiter.view();
-    let mut rules = view.as_ref().and_then(View::rules).into_iter().flat_map(RuleSet::rules);
-    match rules.find(|rule| rule.path == path) {
+    match view.as_ref().and_then(View::rules).and_then(|rules| rules.rules_named(path).next()) {
         Some(rule) => rule.domain == domain,
         None => path.strip_prefix(domain).is_some_and(|rest| rest.starts_with('.')),
     }

@@ -231,7 +231,7 @@ impl SettingsBook {
         let name = match &scope.target {
             ScopeTarget::Everything => return None,
             ScopeTarget::Domain(name) => name,
-            ScopeTarget::Rule(path) => &rules.rules().iter().find(|rule| rule.path == *path)?.domain,
+            ScopeTarget::Rule(path) => &rules.rules_named(path).next()?.domain,
         };
         let domain = rules.domain(name).filter(|domain| !domain.enabled)?;
         let whole = Scope { target: ScopeTarget::Domain(name.clone()), ..Scope::EVERYTHING };
@@ -248,7 +248,7 @@ impl SettingsBook {
     fn wider(rules: &RuleSet, scope: &Scope) -> Vec<ScopeTarget> {
         let mut targets = vec![scope.target.clone()];
         if let ScopeTarget::Rule(path) = &scope.target
-            && let Some(rule) = rules.rules().iter().find(|rule| rule.path == *path)
+            && let Some(rule) = rules.rules_named(path).next()
         {
             targets.push(ScopeTarget::Domain(rule.domain.clone()));
         }
@@ -319,7 +319,7 @@ impl SettingsBook {
 fn with_fixed_entries(rules: &RuleSet, scope: &Scope) -> Scope {
     let mut scope = scope.clone();
     if let ScopeTarget::Rule(path) = &scope.target
-        && let Some(rule) = rules.rules().iter().find(|rule| rule.path == *path)
+        && let Some(rule) = rules.rules_named(path).next()
     {
         let missing = rule.fixed_entries().into_iter().filter(|(key, _)| !scope.entries.iter().any(|(k, _)| k == key));
         let missing: Vec<_> = missing.collect();

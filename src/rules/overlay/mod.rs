@@ -78,9 +78,7 @@ impl Overlay {
     pub fn with(&self, rules: &RuleSet, target: &ScopeTarget, assignments: &[&Assignment]) -> Self {
         let mut overlay = self.clone();
         let found: Vec<_> = match target {
-            ScopeTarget::Rule(path) => {
-                rules.rules().iter().filter(|rule| rule.path == *path).map(|rule| rule.index).collect()
-            }
+            ScopeTarget::Rule(path) => rules.rules_named(path).map(|rule| rule.index).collect(),
             ScopeTarget::Everything | ScopeTarget::Domain(_) => Vec::new(),
         };
         overlay.put(rules, target, assignments, &found);
@@ -151,7 +149,7 @@ impl Overlay {
                     None => Ok(switch),
                 },
             },
-            ScopeTarget::Rule(path) => match rules.rules().iter().find(|rule| rule.path == *path) {
+            ScopeTarget::Rule(path) => match rules.rules_named(path).next() {
                 None => Err(unknown("rule", path, rules.rules().iter().map(|rule| &*rule.path))),
                 Some(rule) => {
                     apply::check_scope(rule, scope)?;
@@ -168,7 +166,7 @@ impl Overlay {
             return Some(switch.to_string());
         }
         let ScopeTarget::Rule(path) = &assignment.scope.target else { return None };
-        let rule = rules.rules().iter().find(|rule| rule.path == *path)?;
+        let rule = rules.rules_named(path).next()?;
         let applied = apply::apply(rule, &[assignment]);
         let value = applied.rule.configured_value(assignment.name, assignment.scope.limit).ok()?.value;
         applied.failed.is_empty().then_some(value)
