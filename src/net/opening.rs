@@ -1,7 +1,7 @@
 //! Detects HTTP/1 or HTTP/2 by the first bytes of a connection, and closes the connection of a peer that sends none.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
@@ -59,13 +59,17 @@ pub(crate) async fn open_while_serving<S: AsyncRead + Unpin>(
     stream: S,
     phases: &mut Phases,
 ) -> Result<(Protocol, Opened<S>), OpeningError> {
-    let mut opening = pin!(open(stream));
     tokio::select! {
         biased;
-        opened = opening.as_mut() => return opened,
-        () = phases.stopping() => {}
+        opened = open(stream) => opened,
+        () = too_late(phases) => Err(OpeningError::Silent),
     }
-    timeout(STOPPING_DEADLINE, opening).await.unwrap_or(Err(OpeningError::Silent))
+}
+
+/// Waits until the process has begun to stop, and what a peer has sent before may still have arrived. Cancel safe.
+pub(super) async fn too_late(phases: &mut Phases) {
+    phases.stopping().await;
+    tokio::time::sleep(STOPPING_DEADLINE).await;
 }
 
 async fn open_within<S: AsyncRead + Unpin>(

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::pem;
+use super::pem::{self, PemFile};
 
 /// The PEM files of a client.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,7 +36,7 @@ impl TlsClient {
     /// Which file cannot be used and why, or that the host cannot be in a certificate.
     pub(crate) fn new(files: ClientFiles<'_>, address: &str) -> Result<Self, String> {
         let roots = match files.ca {
-            Some(path) => roots_in(path)?,
+            Some(path) => PemFile::read(path)?.roots()?,
             None => roots_of_system()?,
         };
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -44,7 +44,7 @@ impl TlsClient {
         let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);
         let mut config = match files.identity {
             Some((cert, key)) => {
-                let (chain, secret) = (pem::certificates(cert)?, pem::private_key(key)?);
+                let (chain, secret) = (PemFile::read(cert)?.certificates()?, PemFile::read(key)?.private_key()?);
                 builder.with_client_auth_cert(chain, secret).map_err(|error| pem::mismatch(cert, key, &error))?
             }
             None => builder.with_no_client_auth(),
@@ -120,16 +120,6 @@ fn objection(error: &CertificateError) -> String {
         }
         error => format!("cannot be used: {error}"),
     }
-}
-
-fn roots_in(path: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for certificate in pem::certificates(path)? {
-        roots
-            .add(certificate)
-            .map_err(|error| pem::describe(path, &format!("has a CA that cannot be used: {error}")))?;
-    }
-    Ok(roots)
 }
 
 fn roots_of_system() -> Result<RootCertStore, String> {

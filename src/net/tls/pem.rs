@@ -1,44 +1,76 @@
 //! PEM files with certificates and keys. No error quotes a file.
 
-use std::fs::{self, File};
-use std::io::Read;
 use std::path::Path;
 
-use rustls::Error;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{Error, RootCertStore};
 
-/// The certificates in a file, in its order; at least one.
-///
-/// # Errors
-/// The file, what is wrong with it, and what to do.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = read(path)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    match found {
-        Ok(found) if found.is_empty() => {
-            Err(describe(path, "has no certificate: expected -----BEGIN CERTIFICATE-----"))
+use crate::runtime::small_files::{self, ReadError};
+
+/// A file that has been read. Every error says which file, what is wrong with it, and what to do.
+pub(super) struct PemFile<'p> {
+    path: &'p Path,
+    bytes: Vec<u8>,
+}
+
+impl<'p> PemFile<'p> {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It cannot be read, is no file, or too long.
+    pub(super) fn read(path: &'p Path) -> Result<Self, String> {
+        match small_files::read(path, MAX_BYTES) {
+            Ok(bytes) => Ok(Self { path, bytes }),
+            Err(ReadError::Io(error)) => Err(format!("{}: {error}", path.display())),
+            Err(ReadError::NotAFile) => Err(describe(path, "is not a file")),
+            Err(ReadError::TooLong) => Err(describe(path, &format!("is longer than {MAX_BYTES} bytes"))),
         }
-        Ok(found) => Ok(found),
-        Err(_) => Err(describe(path, "is not well-formed PEM")),
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its certificates, in its order; at least one.
+    pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, String> {
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
+        match found {
+            Ok(found) if found.is_empty() => {
+                Err(self.describe("has no certificate: expected -----BEGIN CERTIFICATE-----"))
+            }
+            Ok(found) => Ok(found),
+            Err(_) => Err(self.describe("is not well-formed PEM")),
+        }
+    }
+
+    /// Its certificates, as CAs to trust.
+    pub(super) fn roots(&self) -> Result<RootCertStore, String> {
+        let mut roots = RootCertStore::empty();
+        for certificate in self.certificates()? {
+            let added = roots.add(certificate);
+            added.map_err(|error| self.describe(&format!("has a CA that cannot be used: {error}")))?;
+        }
+        Ok(roots)
+    }
+
+    /// Its first private key.
+    pub(super) fn private_key(&self) -> Result<PrivateKeyDer<'static>, String> {
+        PrivateKeyDer::from_pem_slice(&self.bytes).map_err(|error| match error {
+            pem::Error::NoItemsFound => {
+                self.describe("has no private key that is not encrypted: expected PKCS #8, PKCS #1 or SEC 1")
+            }
+            _ => self.describe("is not well-formed PEM"),
+        })
+    }
+
+    /// What is wrong with the file, after its path.
+    pub(super) fn describe(&self, what: &str) -> String {
+        describe(self.path, what)
     }
 }
 
-/// The first private key in a file.
-///
-/// # Errors
-/// The file, what is wrong with it, and what to do.
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| match error {
-        pem::Error::NoItemsFound => {
-            describe(path, "has no private key that is not encrypted: expected PKCS #8, PKCS #1 or SEC 1")
-        }
-        _ => describe(path, "is not well-formed PEM"),
-    })
-}
-
-/// Prefixes what is wrong with the file's path.
-pub(super) fn describe(path: &Path, what: &str) -> String {
+fn describe(path: &Path, what: &str) -> String {
     format!("{} {what}", path.display())
 }
 
@@ -53,33 +85,24 @@ pub(super) fn mismatch(cert: &Path, key: &Path, error: &Error) -> String {
     }
 }
 
-/// The bytes of a file.
-///
-/// # Errors
-/// It cannot be read, is no file, or too long.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    // Opening a pipe would wait for its writer.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(describe(path, "is not a file"));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("{} is longer than {MAX_BYTES} bytes", path.display()));
-    }
-    Ok(bytes)
-}
-
 /// All the CAs of a system have about 250 KB.
 const MAX_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;
+
+    fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+        PemFile::read(path)?.certificates()
+    }
+
+    fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+        PemFile::read(path)?.private_key()
+    }
 
     fn written(bytes: &[u8]) -> tempfile::NamedTempFile {
         let file = tempfile::NamedTempFile::new().unwrap();

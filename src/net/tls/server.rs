@@ -5,23 +5,22 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::pem;
+use super::pem::{self, PemFile};
 use crate::net::once_a_minute::OnceAMinute;
+use crate::net::opening::too_late;
 use crate::runtime::lifecycle::Phases;
-use crate::runtime::threads::{Wait, Worker};
+use crate::runtime::small_files::{self, ContentDigest, Reloaded};
+use crate::runtime::threads::Worker;
 
 /// The PEM files of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,16 +40,26 @@ pub(crate) struct TlsServer {
     port: &'static str,
     files: ServerFiles,
     alpn: Vec<Vec<u8>>,
-    config: ArcSwap<ServerConfig>,
-    /// The digest of the files that were read last, whether or not they are in force.
-    seen: Mutex<[u8; 32]>,
-    /// When the certificate expires, in seconds since the epoch.
-    expires: AtomicI64,
-    outdated: AtomicBool,
+    loaded: Reloaded<Loaded>,
     failed: AtomicU64,
     said: OnceAMinute,
     /// Handshakes at the same time.
     handshakes: Semaphore,
+}
+
+/// What the files make.
+#[derive(Debug)]
+struct Loaded {
+    config: Arc<ServerConfig>,
+    /// When the certificate expires, in seconds since the epoch.
+    expires: i64,
+}
+
+/// The files, read once for all that is made of them.
+struct Contents<'f> {
+    cert: PemFile<'f>,
+    key: PemFile<'f>,
+    client_ca: Option<PemFile<'f>>,
 }
 
 /// Why a port has no TLS.
@@ -68,8 +77,8 @@ impl TlsServer {
     /// Which file cannot be used, why, and what to do.
     pub(crate) fn open(port: &'static str, files: ServerFiles, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let alpn: Vec<Vec<u8>> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let read = files.read().and_then(|digest| Ok((digest, files.config(&alpn)?)));
-        let (digest, (config, expires)) = read.map_err(|what| TlsError { port, what })?;
+        let read = files.read().and_then(|(digest, contents)| Ok(Reloaded::new(digest, files.load(&contents, &alpn)?)));
+        let loaded = read.map_err(|what| TlsError { port, what })?;
         if let Ok(metadata) = fs::metadata(&files.key)
             && metadata.permissions().mode() & 0o004 != 0
         {
@@ -79,10 +88,7 @@ impl TlsServer {
             port,
             files,
             alpn,
-            config: ArcSwap::from_pointee(config),
-            seen: Mutex::new(digest),
-            expires: AtomicI64::new(expires),
-            outdated: AtomicBool::new(false),
+            loaded,
             failed: AtomicU64::new(0),
             said: OnceAMinute::default(),
             handshakes: Semaphore::new(MAX_HANDSHAKES),
@@ -96,15 +102,11 @@ impl TlsServer {
     {
         let shaking = async {
             let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
-            TlsAcceptor::from(self.config.load_full()).accept(stream).await
-        };
-        let stopping = async {
-            phases.stopping().await;
-            tokio::time::sleep(STOPPING_DEADLINE).await;
+            TlsAcceptor::from(Arc::clone(&self.loaded.current().config)).accept(stream).await
         };
         let outcome = tokio::select! {
             shaken = tokio::time::timeout(DEADLINE, shaking) => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
-            () = stopping => return None,
+            () = too_late(phases) => return None,
         };
         outcome.map_err(|error| self.note(&error)).ok()
     }
@@ -120,24 +122,11 @@ impl TlsServer {
 
     /// Reads the files again. Files that cannot be used leave those before in force, with one line in the log.
     pub(crate) fn refresh(&self) {
-        let mut seen = self.seen.lock();
-        let read = self.files.read();
-        // What cannot be read is another state, too.
-        let digest = read.clone().unwrap_or_default();
-        if digest == *seen {
-            return;
-        }
-        *seen = digest;
         let port = self.port;
-        match read.and_then(|_| self.files.config(&self.alpn)) {
-            Ok((config, expires)) => {
-                self.config.store(Arc::new(config));
-                self.expires.store(expires, Ordering::Relaxed);
-                self.outdated.store(false, Ordering::Relaxed);
-                tracing::info!(port, "TLS files loaded; connections that exist keep the certificate before");
-            }
-            Err(error) => {
-                self.outdated.store(true, Ordering::Relaxed);
+        match self.loaded.refresh(self.files.read(), |contents| self.files.load(&contents, &self.alpn)) {
+            None => {}
+            Some(Ok(_)) => tracing::info!(port, "TLS files loaded; connections that exist keep the certificate before"),
+            Some(Err(error)) => {
                 tracing::error!(port, error, "the TLS files cannot be used; those before are in force");
             }
         }
@@ -150,12 +139,12 @@ impl TlsServer {
 
     /// When the certificate expires, in seconds since the epoch.
     pub(crate) fn expires(&self) -> i64 {
-        self.expires.load(Ordering::Relaxed)
+        self.loaded.current().expires
     }
 
     /// Whether the files cannot be used since their last change.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.outdated.load(Ordering::Relaxed)
+        self.loaded.is_outdated()
     }
 
     /// Handshakes that failed since the start.
@@ -169,56 +158,45 @@ impl TlsServer {
 /// # Errors
 /// The system cannot start another thread.
 pub(crate) fn watch(servers: Vec<Arc<TlsServer>>) -> io::Result<Worker> {
-    Worker::spawn("tidegate-tls", move |stop| {
-        while stop.wait(POLL) == Wait::Elapsed {
-            for server in &servers {
-                server.refresh();
-            }
-        }
-    })
+    small_files::watch("tidegate-tls", move || servers.iter().for_each(|server| server.refresh()))
 }
 
 impl ServerFiles {
-    /// The digest of all files. They are small, and their links may be swapped in any way, as those of a Kubernetes Secret are: so their
-    /// content is compared.
-    fn read(&self) -> Result<[u8; 32], String> {
-        let mut digest = Sha256::new();
-        for path in [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten() {
-            let bytes = pem::read(path)?;
-            digest.update(bytes.len().to_le_bytes());
-            digest.update(&bytes);
-        }
-        Ok(digest.finalize().into())
+    fn read(&self) -> Result<(ContentDigest, Contents<'_>), String> {
+        let contents = Contents {
+            cert: PemFile::read(&self.cert)?,
+            key: PemFile::read(&self.key)?,
+            client_ca: self.client_ca.as_deref().map(PemFile::read).transpose()?,
+        };
+        let files = [Some(&contents.cert), Some(&contents.key), contents.client_ca.as_ref()];
+        let digest = small_files::digest(files.into_iter().flatten().map(PemFile::bytes));
+        Ok((digest, contents))
     }
 
-    /// The configuration that they make, and when the certificate expires.
-    fn config(&self, alpn: &[Vec<u8>]) -> Result<(ServerConfig, i64), String> {
+    /// What they make.
+    fn load(&self, contents: &Contents<'_>, alpn: &[Vec<u8>]) -> Result<Loaded, String> {
+        let Contents { cert, key, client_ca } = contents;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-        let builder = match &self.client_ca {
-            Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in pem::certificates(path)? {
-                    let added = roots.add(certificate);
-                    added.map_err(|error| pem::describe(path, &format!("has a CA that cannot be used: {error}")))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(|error| pem::describe(path, &error.to_string()))?)
+        let builder = match client_ca {
+            Some(ca) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(ca.roots()?), provider).build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| ca.describe(&error.to_string()))?)
             }
             None => builder.with_no_client_auth(),
         };
-        let (chain, key) = (pem::certificates(&self.cert)?, pem::private_key(&self.key)?);
+        let (chain, secret) = (cert.certificates()?, key.private_key()?);
         let expires = chain
             .first()
             .and_then(|first| expiry(first))
-            .ok_or_else(|| pem::describe(&self.cert, "begins with a certificate that cannot be read"))?;
-        let config = builder.with_single_cert(chain, key);
+            .ok_or_else(|| cert.describe("begins with a certificate that cannot be read"))?;
+        let config = builder.with_single_cert(chain, secret);
         let mut config = config.map_err(|error| pem::mismatch(&self.cert, &self.key, &error))?;
         config.alpn_protocols = alpn.to_vec();
         // Clients resume without a full handshake; a new configuration makes them begin again.
         config.ticketer = rustls::crypto::ring::Ticketer::new().map_err(|error| error.to_string())?;
-        Ok((config, expires))
+        Ok(Loaded { config: Arc::new(config), expires })
     }
 }
 
@@ -230,9 +208,5 @@ fn expiry(certificate: &[u8]) -> Option<i64> {
 
 /// The time for a handshake.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// The same, once the process stops.
-const STOPPING_DEADLINE: Duration = Duration::from_millis(500);
 /// Handshakes of a port at the same time: each takes some kilobytes, and up to a millisecond of CPU.
 const MAX_HANDSHAKES: usize = 1_024;
-/// Between two looks at the files.
-const POLL: Duration = Duration::from_secs(1);
