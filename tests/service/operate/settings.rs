@@ -242,3 +242,33 @@ async fn limits_say_that_a_ban_runs() {
     let of = |text: &str| text.matches("\"bannedUntil\": \"20").count() + text.matches("\"bannedUntil\":\"20").count();
     assert_eq!((of(&of_ann), of(&of_bob)), (1, 0), "{of_ann} {of_bob}");
 }
+
+/// Where limits are shown, the value in force is, and that it is a setting.
+#[tokio::test]
+async fn pages_and_metrics_show_what_is_set() {
+    let server = TestServer::start(RULES, &[]);
+    let mut operator = Operator::of(&server).await;
+    let line = || {
+        let (_, config) = http(&server.admin, "GET", "/rlconfig", b"");
+        config.lines().find(|line| line.starts_with("api.user: ")).unwrap().to_owned()
+    };
+    let metrics = || server.http("GET", "/metrics", b"").1;
+    let limit = || {
+        let metrics = metrics();
+        let found =
+            metrics.lines().find(|line| line.starts_with("tidegate_rule_limit{") && line.contains("\"api.user\""));
+        found.unwrap().rsplit(' ').next().unwrap().to_owned()
+    };
+    let configured = line();
+    assert!(!configured.contains("setting") && configured.contains("requests_per_unit=3,"), "{configured}");
+    assert_eq!(limit(), "3");
+    operator.set("rule api.user", "requests_per_unit", "1000").await.unwrap();
+    let set = line();
+    assert!(set.contains("requests_per_unit=1000,") && set.ends_with(", setting: true"), "{set}");
+    assert_eq!(limit(), "1000");
+    let counted = metrics();
+    let counted: Vec<_> = counted.lines().filter(|line| line.starts_with("tidegate_settings{")).collect();
+    assert_eq!(counted, [r#"tidegate_settings{domain="api",rule="api.user"} 1"#]);
+    operator.unset("rule api.user", "requests_per_unit").await.unwrap();
+    assert_eq!((line(), &*limit()), (configured, "3"));
+}
