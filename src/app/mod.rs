@@ -9,6 +9,7 @@ mod metrics;
 mod ports;
 mod process;
 mod stop;
+mod stored_settings;
 mod tls;
 
 use std::io;
@@ -41,6 +42,7 @@ use ports::{PortLimits, Ports};
 use process::Process;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
+pub(crate) use stored_settings::{StoredSettingsError, stored_settings};
 use tls::Tls;
 
 /// Why the process could not start, or had to stop.

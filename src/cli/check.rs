@@ -1,15 +1,19 @@
-//! `tidegate check`: prints every error and warning of a configuration, or a summary of its rules.
+//! `tidegate check`: prints every error and warning of a configuration, or a summary of its rules, with the stored settings over
+//! them if wanted.
 
 mod json;
+mod settings;
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::BoolishValueParser;
 
-use crate::config::{Files, LoadError, MAX_BYTES, ReadError, Source, warnings};
-use crate::rules::{self, LoadOptions, Overlay, RuleSet, SourceFile};
+use crate::app::{StoredSettingsError, stored_settings};
+use crate::config::{Files, LoadError, MAX_BYTES, ReadError, SettingsBook, Source, warnings};
+use crate::rules::{self, LoadOptions, RuleSet, SourceFile};
+use crate::runtime::clock::Clock;
 use crate::settings::ConfigPaths;
 
 /// Loads a configuration as the server would, and reports every error, or a summary.
@@ -24,7 +28,12 @@ pub(super) struct CheckArgs {
     /// Fail on warnings too: on what loads but silently removes or closes limits
     #[arg(long, env = "TIDEGATE_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
-    /// Print one JSON object for programs: ok, errors, warnings, counts, rules
+    /// Data directory of a server: lay its stored settings over the rules, and warn about those that would have no effect
+    ///
+    /// It is only read, also while the server runs. Example: tidegate check --data-dir /var/lib/tidegate rules/
+    #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Print one JSON object for programs: ok, errors, warnings, counts, settings, rules
     #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
     /// Print nothing if the configuration loads
@@ -41,42 +50,85 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
 /// The files that were read, and the result.
 struct Checked {
     files: Files,
-    loaded: Result<RuleSet, LoadError>,
+    loaded: Result<Loaded, CheckError>,
+}
+
+/// A configuration, and the settings over it.
+#[derive(Default)]
+struct Loaded {
+    rules: RuleSet,
+    settings: SettingsBook,
+}
+
+/// Why there is nothing to report.
+#[derive(Debug, thiserror::Error)]
+enum CheckError {
+    /// The configuration does not load.
+    #[error(transparent)]
+    Config(#[from] LoadError),
+    /// The stored settings cannot be read.
+    #[error(transparent)]
+    Settings(#[from] StoredSettingsError),
 }
 
 /// Whether the configuration is valid. A closed output (`| head`) does not change the result.
 fn check(args: &CheckArgs, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> bool {
     let checked = Checked::load(args, input);
-    let ok = match &checked.loaded {
-        Ok(rules) => !args.strict || warnings(&checked.files, rules).next().is_none(),
-        Err(_) => false,
-    };
+    let warnings = checked.warnings();
+    let ok = checked.loaded.is_ok() && !(args.strict && !warnings.is_empty());
     let _ = if args.json {
         writeln!(out, "{}", json::object(&checked, ok))
     } else {
         match &checked.loaded {
             Err(error) => complain(error, err),
-            Ok(rules) if !ok => reject(&checked.files, rules, err),
+            Ok(_) if !ok => reject(&warnings, err),
             Ok(_) if args.quiet => Ok(()),
-            Ok(rules) => report(&checked.files, rules, out),
+            Ok(loaded) => report(&checked.files, loaded, &warnings, args.data_dir.is_some(), out),
         }
     };
     ok
 }
 
 impl Checked {
-    /// Reads all paths as one configuration.
+    /// Reads all paths as one configuration, and the stored settings if they are asked for.
     fn load(args: &CheckArgs, input: &mut dyn Read) -> Self {
         let options = LoadOptions { merge_domains: args.merge_domains };
         let mut files = Files::default();
         for path in &args.paths.0 {
             match read(path, options, input) {
                 Ok(more) => files.append(more),
-                Err(error) => return Self { files, loaded: Err(LoadError::Read(error)) },
+                Err(error) => return Self { files, loaded: Err(LoadError::Read(error).into()) },
             }
         }
-        let loaded = rules::load(&files.files, options).map_err(LoadError::Rules);
+        let rules = rules::load(&files.files, options).map_err(|errors| LoadError::Rules(errors).into());
+        let loaded = rules.and_then(|rules| Loaded::new(rules, args.data_dir.as_deref()));
         Self { files, loaded }
+    }
+
+    /// Every warning: of the files, and about settings without an effect.
+    fn warnings(&self) -> Vec<String> {
+        let Ok(Loaded { rules, settings }) = &self.loaded else { return Vec::new() };
+        let of_files = warnings(&self.files, rules).map(|warning| warning.to_string());
+        of_files.chain(settings::without_effect(settings)).collect()
+    }
+}
+
+impl Loaded {
+    /// Lays the settings of a data directory over the rules; those that have expired are left out, as a server would.
+    fn new(rules: RuleSet, data_dir: Option<&Path>) -> Result<Self, CheckError> {
+        let mut settings = data_dir.map(stored_settings).transpose()?.unwrap_or_default();
+        settings.lay_over(&rules);
+        settings.expire(&rules, Clock::start().now());
+        Ok(Self { rules, settings })
+    }
+}
+
+impl CheckError {
+    fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Config(error) => error.lines().collect(),
+            Self::Settings(error) => vec![error.to_string()],
+        }
     }
 }
 
@@ -95,26 +147,38 @@ fn read(path: &Path, options: LoadOptions, input: &mut dyn Read) -> Result<Files
     Ok(files)
 }
 
-fn complain(error: &LoadError, err: &mut dyn Write) -> io::Result<()> {
-    for line in error.lines() {
-        writeln!(err, "{line}")?;
-    }
-    writeln!(err, "not ok: {}", counted(error.lines().count(), "error"))
+fn complain(error: &CheckError, err: &mut dyn Write) -> io::Result<()> {
+    let lines = error.lines();
+    lines.iter().try_for_each(|line| writeln!(err, "{line}"))?;
+    writeln!(err, "not ok: {}", counted(lines.len(), "error"))
 }
 
 /// Reports the warnings that `--strict` rejects.
-fn reject(files: &Files, rules: &RuleSet, err: &mut dyn Write) -> io::Result<()> {
-    warnings(files, rules).try_for_each(|warning| writeln!(err, "warning: {warning}"))?;
-    writeln!(err, "not ok: {} (--strict)", counted(warnings(files, rules).count(), "warning"))
+fn reject(warnings: &[String], err: &mut dyn Write) -> io::Result<()> {
+    warnings.iter().try_for_each(|warning| writeln!(err, "warning: {warning}"))?;
+    writeln!(err, "not ok: {} (--strict)", counted(warnings.len(), "warning"))
 }
 
-fn report(files: &Files, rules: &RuleSet, out: &mut dyn Write) -> io::Result<()> {
+fn report(
+    files: &Files,
+    Loaded { rules, settings }: &Loaded,
+    warnings: &[String],
+    with_settings: bool,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let count = counted(files.files.len(), "file");
     let domains = counted(rules.domains().count(), "domain");
-    writeln!(out, "ok: {count}, {domains}, {}", counted(rules.rules().len(), "rule"))?;
-    warnings(files, rules).try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
-    rules.lifted(&Overlay::default()).iter().try_for_each(|lifted| writeln!(out, "limits are lifted: {lifted}"))?;
-    rules.rules().iter().try_for_each(|rule| writeln!(out, "  {}: {}", rule.path, rule.words()))
+    let set = if with_settings { format!(", {}", counted(settings.list().count(), "setting")) } else { String::new() };
+    writeln!(out, "ok: {count}, {domains}, {}{set}", counted(rules.rules().len(), "rule"))?;
+    warnings.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
+    rules.lifted(settings.overlay()).iter().try_for_each(|lifted| writeln!(out, "limits are lifted: {lifted}"))?;
+    settings::switches(settings).try_for_each(|line| writeln!(out, "  {line}"))?;
+    for case in settings::cases(rules, settings.overlay()) {
+        let mark = if case.is_set { " (setting)" } else { "" };
+        let entries = settings::entries(case.entries);
+        writeln!(out, "  {}{entries}: {}{mark}", case.rule.path, case.rule.words())?;
+    }
+    Ok(())
 }
 
 /// A count with its noun.

@@ -46,6 +46,8 @@ enum Command {
     ///
     /// Example: tidegate check --strict rules/
     ///
+    /// With --data-dir the settings that operators have stored lie over the rules, and are marked: what the server would have in force.
+    ///
     /// Exit status: 0 if the configuration loads, 1 if it does not; with --strict, 1 also for a warning.
     Check(check::CheckArgs),
     /// Replay a recorded trace against a configuration, on a virtual clock

@@ -55,7 +55,12 @@ impl DataDir {
 
     /// The path of the settings and the audit log.
     pub(crate) fn settings(&self) -> PathBuf {
-        self.path.join(SETTINGS)
+        Self::settings_in(&self.path)
+    }
+
+    /// The path of the settings and the audit log of any data directory.
+    pub(crate) fn settings_in(path: &Path) -> PathBuf {
+        path.join(SETTINGS)
     }
 
     /// The path of the history.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OpenFlags, Row, params};
 
 use super::audit::{Action, AuditEntry, MAX_AUDIT};
 use crate::config::{Setting, SettingsBook};
@@ -52,6 +52,19 @@ impl Journal {
             other => other?,
         };
         Ok(Self { connection: Mutex::new(connection) })
+    }
+
+    /// The settings that are stored in a database, which is only read, also while a server uses it; none if there is no such file.
+    ///
+    /// # Errors
+    /// The file was written by a newer version or another program, is damaged, or cannot be read.
+    pub(crate) fn read_settings(path: &Path) -> Result<SettingsBook, JournalError> {
+        if !path.exists() {
+            return Ok(SettingsBook::default());
+        }
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        check_version(&connection)?;
+        Self { connection: Mutex::new(connection) }.settings()
     }
 
     /// The stored settings. Those that cannot be read, and those beyond the bound, are left out, with a line in the log.
@@ -154,12 +167,8 @@ fn append(connection: &Connection, entry: &AuditEntry) -> Result<(), rusqlite::E
 
 fn connect(path: &Path) -> Result<Connection, JournalError> {
     let connection = Connection::open(path)?;
-    let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
-    if version > VERSION {
-        return Err(JournalError::Later(version));
-    }
     // Before anything is changed: a foreign file is set aside as it is.
-    check_tables(&connection, version)?;
+    let version = check_version(&connection)?;
     connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;")?;
     connection.execute_batch(TABLES)?;
@@ -174,6 +183,16 @@ fn connect(path: &Path) -> Result<Connection, JournalError> {
         _ => Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT), Some(check))
             .into()),
     }
+}
+
+/// The version of the tables, if this program can read them.
+fn check_version(connection: &Connection) -> Result<i64, JournalError> {
+    let version: i64 = connection.query_row("PRAGMA user_version", (), |row| row.get(0))?;
+    if version > VERSION {
+        return Err(JournalError::Later(version));
+    }
+    check_tables(connection, version)?;
+    Ok(version)
 }
 
 /// Checks that tables that exist are ours, of this version or the first: a file of another program may have the same names.

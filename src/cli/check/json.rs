@@ -4,22 +4,25 @@
 
 use serde_json::{Value, json};
 
-use super::Checked;
-use crate::config::LoadError;
-use crate::rules::{ConfigError, Lifted, Overlay, Rule, RuleSet};
+use super::settings::{self, Case};
+use super::{CheckError, Checked, Loaded};
+use crate::config::{LoadError, Setting, SettingsBook};
+use crate::rules::{ConfigError, Lifted};
 
 /// `ok`, `errors` and `warnings` (each with `file`, `line` and `message`), `counts`, `lifted` (what is switched off),
-/// `rules`.
+/// `settings` (those of the data directory), `rules` (the values that would be in force).
 pub(super) fn object(checked: &Checked, ok: bool) -> Value {
     let Checked { files, loaded } = checked;
-    let no_rules = RuleSet::default();
-    let (rules, errors) = match loaded {
-        Ok(rules) => (rules, Vec::new()),
-        Err(LoadError::Read(error)) => (&no_rules, vec![file_finding(&error.to_string())]),
-        Err(LoadError::Rules(errors)) => (&no_rules, errors.iter().map(finding).collect()),
+    let nothing = Loaded::default();
+    let (Loaded { rules, settings }, errors) = match loaded {
+        Ok(loaded) => (loaded, Vec::new()),
+        Err(CheckError::Config(LoadError::Rules(errors))) => (&nothing, errors.iter().map(finding).collect()),
+        Err(error) => (&nothing, vec![file_finding(&error.to_string())]),
     };
     let skipped = files.skipped.iter().map(|line| file_finding(line));
-    let warnings: Vec<_> = skipped.chain(rules.warnings().iter().map(finding)).collect();
+    let of_rules = rules.warnings().iter().map(finding);
+    let of_settings = settings::without_effect(settings).map(|message| message_finding(&message));
+    let warnings: Vec<_> = skipped.chain(of_rules).chain(of_settings).collect();
     json!({
         "ok": ok,
         "errors": errors,
@@ -28,11 +31,13 @@ pub(super) fn object(checked: &Checked, ok: bool) -> Value {
             "files": files.files.len(),
             "domains": rules.domains().count(),
             "rules": rules.rules().len(),
+            "settings": settings.list().count(),
             "errors": errors.len(),
             "warnings": warnings.len(),
         },
-        "lifted": rules.lifted(&Overlay::default()).iter().map(lifted).collect::<Vec<_>>(),
-        "rules": rules.rules().iter().map(rule).collect::<Vec<_>>(),
+        "lifted": rules.lifted(settings.overlay()).iter().map(lifted).collect::<Vec<_>>(),
+        "settings": settings.list().map(|each| setting(settings, each)).collect::<Vec<_>>(),
+        "rules": settings::cases(rules, settings.overlay()).map(|case| rule(&case)).collect::<Vec<_>>(),
     })
 }
 
@@ -46,6 +51,21 @@ fn file_finding(text: &str) -> Value {
     json!({"file": file, "line": null, "message": message})
 }
 
+/// A finding that is about no file.
+fn message_finding(message: &str) -> Value {
+    json!({"file": null, "line": null, "message": message})
+}
+
+/// A setting; `inactive` is why it has no effect, or null.
+fn setting(book: &SettingsBook, setting: &Setting) -> Value {
+    json!({
+        "scope": settings::scope(setting),
+        "name": setting.name.name(),
+        "value": setting.value,
+        "inactive": book.why_inactive(setting),
+    })
+}
+
 fn lifted(lifted: &Lifted<'_>) -> Value {
     json!({
         "domain": lifted.domain,
@@ -56,7 +76,9 @@ fn lifted(lifted: &Lifted<'_>) -> Value {
     })
 }
 
-fn rule(rule: &Rule) -> Value {
+/// A rule; one with `entries` is for checks with these entries only, and `setting` tells whether a setting changes it.
+fn rule(&Case { rule, entries, is_set }: &Case<'_>) -> Value {
+    let entries: Vec<_> = entries.iter().map(|(key, value)| json!([key, value])).collect();
     let limits: Vec<_> = rule
         .limits
         .iter()
@@ -73,6 +95,8 @@ fn rule(rule: &Rule) -> Value {
     json!({
         "domain": rule.domain,
         "rule": rule.path,
+        "entries": entries,
+        "setting": is_set,
         "unlimited": rule.unlimited,
         "shadow_mode": rule.shadow_mode,
         "quota_mode": rule.quota_mode,

@@ -22,7 +22,14 @@ fn said(files: &[(&str, &str)], set: impl Fn(&mut CheckArgs)) -> (bool, String, 
 }
 
 fn args(paths: Vec<PathBuf>) -> CheckArgs {
-    CheckArgs { paths: ConfigPaths(paths), merge_domains: false, strict: false, json: false, quiet: false }
+    CheckArgs {
+        paths: ConfigPaths(paths),
+        merge_domains: false,
+        strict: false,
+        data_dir: None,
+        json: false,
+        quiet: false,
+    }
 }
 
 const A: &str = "domain: a\ndescriptors:\n- {key: k, rate_limit: {unit: day, requests_per_unit: 1}}\n";
@@ -58,7 +65,7 @@ fn a_bad_path_is_reported_with_a_count() {
 fn every_error_has_a_line() {
     let error = |line| ConfigError { file: "a.yaml".into(), line, message: "descriptor has empty key".into() };
     let mut err = Vec::new();
-    complain(&LoadError::Rules(vec![error(3), error(9)]), &mut err).unwrap();
+    complain(&LoadError::Rules(vec![error(3), error(9)]).into(), &mut err).unwrap();
     let expected = "a.yaml:3: descriptor has empty key\na.yaml:9: descriptor has empty key\nnot ok: 2 errors\n";
     assert_eq!(String::from_utf8(err).unwrap(), expected);
 }
@@ -96,12 +103,12 @@ fn json_for_programs() {
         {"file": "R/b.yaml", "line": 1, "message": "domain 'b' has no rules: its checks are not limited"},
     ]);
     let rules = json!([{
-        "domain": "a", "rule": "a.k", "unlimited": false, "shadow_mode": false, "quota_mode": false, "text": "1 per day",
+        "domain": "a", "rule": "a.k", "entries": [], "setting": false, "unlimited": false, "shadow_mode": false, "quota_mode": false, "text": "1 per day",
         "limits": [{"name": "", "requests_per_unit": 1, "period_ms": 86_400_000, "enabled": true, "text": "1 per day"}],
     }]);
-    let counts = json!({"files": 2, "domains": 2, "rules": 1, "errors": 0, "warnings": 2});
+    let counts = json!({"files": 2, "domains": 2, "rules": 1, "settings": 0, "errors": 0, "warnings": 2});
     let expected = json!({
-        "ok": true, "errors": [], "warnings": warnings, "counts": counts, "lifted": [], "rules": rules
+        "ok": true, "errors": [], "warnings": warnings, "counts": counts, "lifted": [], "settings": [], "rules": rules
     });
     assert_eq!(good, expected);
 

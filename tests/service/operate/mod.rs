@@ -2,6 +2,7 @@
 
 mod bans;
 mod candidate;
+mod check_command;
 mod counters;
 mod crowded;
 mod explain;
