@@ -75,7 +75,7 @@ enum CheckError {
 fn check(args: &CheckArgs, input: &mut dyn Read, out: &mut dyn Write, err: &mut dyn Write) -> bool {
     let checked = Checked::load(args, input);
     let warnings = checked.warnings();
-    let ok = checked.loaded.is_ok() && !(args.strict && !warnings.is_empty());
+    let ok = checked.loaded.is_ok() && (!args.strict || warnings.is_empty());
     let _ = if args.json {
         writeln!(out, "{}", json::object(&checked, ok))
     } else {
@@ -108,8 +108,7 @@ impl Checked {
     /// Every warning: of the files, and about settings without an effect.
     fn warnings(&self) -> Vec<String> {
         let Ok(Loaded { rules, settings }) = &self.loaded else { return Vec::new() };
-        let of_files = warnings(&self.files, rules).map(|warning| warning.to_string());
-        of_files.chain(settings::without_effect(settings)).collect()
+        warnings(&self.files, rules).chain(settings::without_effect(settings)).collect()
     }
 }
 

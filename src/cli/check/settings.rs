@@ -1,5 +1,7 @@
 //! What settings change: the values that would be in force.
 
+use std::fmt::Write;
+
 use crate::config::{Setting, SettingsBook};
 use crate::rules::{Overlay, Rule, RuleSet, ScopeTarget};
 use crate::sanitize::sanitize;
@@ -50,5 +52,10 @@ pub(super) fn scope(setting: &Setting) -> String {
 
 /// The entries behind the path of a rule: `, tenant=acme`.
 pub(super) fn entries(entries: &[(String, String)]) -> String {
-    entries.iter().map(|(key, value)| format!(", {}={}", sanitize(key), sanitize(value))).collect()
+    let mut text = String::new();
+    for (key, value) in entries {
+        // Writing to a String does not fail.
+        let _written = write!(text, ", {}={}", sanitize(key), sanitize(value));
+    }
+    text
 }
