@@ -10,6 +10,7 @@
 
 mod algorithms;
 mod decisions;
+mod flush;
 mod joint;
 mod latencies;
 mod memory;
@@ -43,11 +44,12 @@ struct Scale {
 
 type Part = (&'static str, fn(Scale));
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("memory", memory::run),
     ("decisions", decisions::run),
     ("observers", observers::run),
     ("sweep", sweep::run),
+    ("flush", flush::run),
     ("rules", rules::run),
     ("settings", settings::run),
     ("algorithms", algorithms::run),

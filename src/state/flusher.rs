@@ -17,7 +17,7 @@ use super::format::Writer;
 use super::read::Restored;
 use super::record::{self, Fingerprints};
 use crate::limiter::Limiter;
-use crate::store::StateRef;
+use crate::store::{StateRef, TakingRoom};
 use crate::units::{Nanos, Timestamp};
 
 /// Writes the counters of a limiter.
@@ -38,6 +38,8 @@ pub(super) struct Flusher<F: Files> {
     is_due: bool,
     /// Empty between flushes, kept for their allocation.
     records: Records,
+    /// The same.
+    taking: TakingRoom,
 }
 
 /// A snapshot that is being written.
@@ -74,6 +76,7 @@ impl<F: Files> Flusher<F> {
             // What was set aside is in no file any more.
             is_due: !restored.damage.is_empty(),
             records: Records::default(),
+            taking: TakingRoom::default(),
         };
         flusher.begin_journal()?;
         flusher.limiter.store().track_changes(true);
@@ -204,7 +207,7 @@ impl<F: Files> Flusher<F> {
         // What a failed flush has left is in the next snapshot.
         records.clear();
         for step in 0..store.export_steps() {
-            store.take_changed(step, now, until, |key, state| counters += records.add(&mut limits, key, state));
+            store.take_changed(step, now, until, &mut self.taking, |key, state| counters += records.add(&mut limits, key, state));
             if records.bytes.len() >= BLOCK_BYTES {
                 records.write(journal, now)?;
             }

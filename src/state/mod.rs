@@ -79,22 +79,23 @@ impl State {
     /// The directory cannot be written, or the system has no thread.
     pub(crate) fn start(&mut self) -> io::Result<()> {
         let (limiter, clock, status) = (Arc::clone(&self.limiter), Arc::clone(&self.clock), Arc::clone(&self.status));
-        // What is written is at most two waits and one flush old, so each wait is a third of what may be lost.
-        let wait = self.interval / 3;
-        let horizon = Nanos::from_ns(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+        // A crash loses what was changed since the last flush that has ended began: the time between two flushes, and that of one.
+        let pace = self.interval / 3;
+        let horizon = Nanos::from_ns(u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX));
         let budget = Nanos::from_ns(horizon.as_ns() / 2);
         // The first journal is begun here, so that a directory that cannot be written is noticed at the start.
         let mut flusher = Flusher::begin(self.directory.clone(), limiter, horizon, &self.restored)?;
         self.thread = Some(Worker::spawn("tidegate-state", move |stop| {
-            let mut waits = Waits::new(wait);
+            let mut waits = Waits::new(pace);
             while stop.wait(waits.next()) != Wait::Stopped {
                 let stopwatch = Stopwatch::start();
                 let now = clock.now();
                 // A snapshot may use half of the time, so that flushes come when they are due.
                 let has_time = || stopwatch.elapsed() < budget;
                 let outcome = flusher.flush(now, has_time);
-                waits.note(outcome.is_ok());
-                status.lock().note(outcome, clock.now(), stopwatch.elapsed());
+                let took = stopwatch.elapsed();
+                waits.note(outcome.is_ok(), Duration::from_nanos(took.as_ns()));
+                status.lock().note(outcome, clock.now(), took);
             }
             finish(flusher, &clock, &status);
         })?);
@@ -107,23 +108,28 @@ impl State {
     }
 }
 
-/// The waits between flushes: longer ones while the disk fails.
+/// The waits between flushes: shorter ones after a long flush, so that flushes begin at an even pace, and longer ones while the disk
+/// fails.
 struct Waits {
-    usual: Duration,
+    pace: Duration,
     next: Duration,
 }
 
 impl Waits {
-    fn new(usual: Duration) -> Self {
-        Self { usual, next: usual }
+    fn new(pace: Duration) -> Self {
+        Self { pace, next: pace }
     }
 
     fn next(&self) -> Duration {
         self.next
     }
 
-    fn note(&mut self, is_ok: bool) {
-        self.next = if is_ok { self.usual } else { (self.next * 2).min(LONGEST_WAIT.max(self.usual)) };
+    fn note(&mut self, is_ok: bool, took: Duration) {
+        self.next = if is_ok {
+            self.pace.saturating_sub(took).max(self.pace / 8)
+        } else {
+            (self.next.max(self.pace) * 2).min(LONGEST_WAIT.max(self.pace))
+        };
     }
 }
 

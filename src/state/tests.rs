@@ -349,3 +349,24 @@ fn a_foreign_file_and_one_of_a_later_version_are_set_aside() {
     let restored = restore(&Directory::new(dir.path()), &limiter(RULES), NOW);
     assert!(restored.damage[0].contains("not a regular file"), "{:?}", restored.damage);
 }
+
+#[test]
+fn flushes_begin_at_an_even_pace_and_rarely_while_the_disk_fails() {
+    let ms = Duration::from_millis;
+    let mut waits = Waits::new(ms(80));
+    assert_eq!(waits.next(), ms(80));
+    for (took, wait) in [(ms(0), ms(80)), (ms(30), ms(50)), (ms(75), ms(10)), (ms(500), ms(10))] {
+        waits.note(true, took);
+        assert_eq!(waits.next(), wait, "after a flush of {took:?}");
+    }
+    let failing: Vec<_> = (0..9)
+        .map(|_| {
+            waits.note(false, ms(1));
+            waits.next()
+        })
+        .collect();
+    assert_eq!(failing[..3], [ms(160), ms(320), ms(640)]);
+    assert_eq!(failing[8], LONGEST_WAIT);
+    waits.note(true, ms(1));
+    assert_eq!(waits.next(), ms(79));
+}

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use smallvec::SmallVec;
 
 use super::Memory;
-use super::table::INLINE_NAME;
+use super::table::{ChangedHashes, INLINE_NAME};
 use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::store::LimitId;
 use crate::units::Timestamp;
@@ -65,6 +65,13 @@ pub enum StateRef<'s> {
     Log(&'s Log),
 }
 
+/// What [`Memory::take_changed`] uses from step to step.
+#[derive(Debug, Default)]
+pub struct TakingRoom {
+    cells: ChangedHashes,
+    logs: ChangedHashes,
+}
+
 type Key = SmallVec<[u8; INLINE_NAME]>;
 
 impl Memory {
@@ -102,16 +109,17 @@ impl Memory {
         step: usize,
         now: Timestamp,
         until: Timestamp,
+        room: &mut TakingRoom,
         mut visit: impl FnMut(&[u8], StateRef<'_>),
     ) {
-        self.cells.take_changed(step, |key, cell, is_written| {
+        self.cells.take_changed(step, &mut room.cells, |key, cell, is_written| {
             let is_needed = is_written || !cell.is_fresh(until);
             if is_needed {
                 visit(key, StateRef::Cell(*cell));
             }
             is_needed && !cell.is_fresh(now)
         });
-        self.logs.take_changed(step, |key, log, is_written| {
+        self.logs.take_changed(step, &mut room.logs, |key, log, is_written| {
             let is_needed = is_written || !log.is_fresh(until);
             if is_needed {
                 visit(key, StateRef::Log(log));

@@ -4,7 +4,7 @@ mod export;
 mod sweep;
 mod table;
 
-pub use export::{CounterState, Export, ExportPosition, ExportedCounter, StateRef};
+pub use export::{CounterState, Export, ExportPosition, ExportedCounter, StateRef, TakingRoom};
 pub use sweep::SweepStats;
 
 use super::charging::{Capacity, Step, Transaction};
@@ -112,20 +112,12 @@ impl Memory {
         self.transaction().reset(now, kind, key, true)
     }
 
-    /// Gives a counter a state that was kept, in the place of an earlier one. Only before the first check: it is marked as written.
+    /// Gives a counter a state that was kept, in the place of an earlier one. Only before changes are tracked.
     pub fn restore(&self, now: Timestamp, key: &[u8], state: CounterState) -> Restored {
         let is_fresh = state.is_fresh(now);
         match state {
-            CounterState::Cell(cell) => {
-                let restored = self.transaction().restore_cell(key, cell, is_fresh);
-                self.cells.mark_written(key);
-                restored
-            }
-            CounterState::Log(log) => {
-                let restored = self.transaction().restore_log(key, log, is_fresh);
-                self.logs.mark_written(key);
-                restored
-            }
+            CounterState::Cell(cell) => self.transaction().restore_cell(key, cell, is_fresh),
+            CounterState::Log(log) => self.transaction().restore_log(key, log, is_fresh),
         }
     }
 

@@ -56,8 +56,8 @@ enum Named {
 }
 
 impl Named {
-    fn new(name: &[u8]) -> Self {
-        let series_id = NO_SERIES;
+    fn new(name: &[u8], mark: u32) -> Self {
+        let series_id = NO_SERIES | mark;
         let mut here = [0; INLINE_NAME];
         match (here.get_mut(..name.len()), u8::try_from(name.len())) {
             (Some(capacity), Ok(length)) => {
@@ -122,6 +122,20 @@ struct Weight {
     live: AtomicUsize,
 }
 
+/// Room for the hashes of the changed records of a shard. It changes places with the list of each shard, so that none has to grow
+/// from nothing after each flush.
+#[derive(Debug, Default)]
+pub(super) struct ChangedHashes(Vec<u64>);
+
+impl ChangedHashes {
+    fn begin(&mut self) -> &mut Vec<u64> {
+        self.0.clear();
+        // One burst must not keep its memory in one shard after another.
+        self.0.shrink_to(KEPT_CHANGES);
+        &mut self.0
+    }
+}
+
 /// One locked shard. Its content does not change until it is dropped.
 pub(super) struct LockedShard<'t, V> {
     table: &'t Table<V>,
@@ -149,20 +163,26 @@ impl<V> Table<V> {
         self.tracks.store(tracks, Ordering::Relaxed);
     }
 
-    /// Takes the changed records of one stripe: visits each with whether it was written before, and marks it as written if `visit`
-    /// says so. Records that are changed meanwhile are visited now or the next time.
+    /// Takes the changed records of one stripe: visits each with whether it may have been written before, and marks it as written if
+    /// `visit` says so. Records that are changed meanwhile are visited now or the next time.
     ///
     /// Cost: that of the changed records. A shard is locked for [`CHANGES_AT_ONCE`] of them.
-    pub(super) fn take_changed(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V, bool) -> bool) {
+    pub(super) fn take_changed(
+        &self,
+        stripe: usize,
+        taken: &mut ChangedHashes,
+        mut visit: impl FnMut(&[u8], &V, bool) -> bool,
+    ) {
         let Some(Stripe { map, changed, .. }) = self.stripes.get(stripe) else { return };
         for (shard, changed) in map.shards().iter().zip(changed) {
             if changed.lock().is_empty() {
                 continue;
             }
-            let taken = {
+            let taken = taken.begin();
+            {
                 let _locked = shard.write();
-                std::mem::take(&mut *changed.lock())
-            };
+                std::mem::swap(taken, &mut *changed.lock());
+            }
             for hashes in taken.chunks(CHANGES_AT_ONCE) {
                 let mut slots = shard.write();
                 // The first pass only loads the records: none waits for another, so their misses of the cache overlap.
@@ -181,16 +201,6 @@ impl<V> Table<V> {
                     }
                 }
             }
-        }
-    }
-
-    /// Marks a record as written, if it exists.
-    pub(super) fn mark_written(&self, name: &[u8]) {
-        let location = self.locate(name);
-        if let Some(mut shard) = self.lock(location)
-            && let Some(record) = shard.record_mut(location, name)
-        {
-            record.named.set(WRITTEN, true);
         }
     }
 
@@ -267,6 +277,9 @@ impl<V> Table<V> {
     /// Visits each key of one stripe and its state, with one shard locked at a time; those for which `visit` is true are marked as
     /// written.
     pub(super) fn write_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V) -> bool) {
+        // The first pass only loads the records: none waits for another, so their misses of the cache overlap.
+        let records = self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter());
+        let _loaded = std::hint::black_box(records.filter(|record| record.named.has(WRITTEN)).count());
         for mut record in self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter_mut()) {
             let Record { state, named } = &mut **record;
             if visit(named.name(), state) {
@@ -351,11 +364,15 @@ impl<V> Shard<V> for LockedShard<'_, V> {
 
     fn insert(&mut self, location: Location, key: &[u8], state: V) {
         let before = self.slots.buckets();
-        let mut record = Record { state, named: Named::new(key) };
-        if let Some(changed) = self.changed {
-            record.named.set(CHANGED, true);
-            changed.lock().push(location.hash);
-        }
+        let mark = match self.changed {
+            Some(changed) => {
+                changed.lock().push(location.hash);
+                CHANGED
+            }
+            // Restored, or later in a snapshot.
+            None => WRITTEN,
+        };
+        let record = Record { state, named: Named::new(key, mark) };
         let bytes = record.bytes();
         let slot = ((), SharedValue::new(Box::new(record)));
         self.slots.insert(location.hash, slot, |((), record)| self.table.hasher.hash_one(record.get().named.name()));
@@ -389,12 +406,14 @@ fn allocated(bytes: usize) -> usize {
 
 /// Marks a record that has been changed since it was last taken.
 const CHANGED: u32 = 1 << 31;
-/// Marks a record that has been written to the data directory.
+/// Marks a record that may be in the data directory.
 const WRITTEN: u32 = 1 << 30;
 /// The series of a counter without one. A series with this number would only cost a look-up for each check.
 const NO_SERIES: u32 = WRITTEN - 1;
 /// Changed records that are taken while a shard is locked: some microseconds, less than the sweep takes.
 const CHANGES_AT_ONCE: usize = 64;
+/// Changed records of a shard for which there is room at once: in all shards a megabyte.
+const KEPT_CHANGES: usize = 64;
 /// Keys up to this length are inside their record: the id, and values of 35 bytes. With a cell of 16 bytes, the series, the
 /// length and the tag of the kind of key this makes 64 bytes.
 pub(super) const INLINE_NAME: usize = 42;
