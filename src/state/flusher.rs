@@ -103,7 +103,7 @@ impl<F: Files> Flusher<F> {
             self.limiter.store().track_changes(true);
         }
         let mut flushed = self.write_changed(now)?;
-        let is_long = self.journal_bytes > LEAST_JOURNAL.max(self.snapshot_bytes.saturating_mul(2));
+        let is_long = self.journal_bytes > LEAST_JOURNAL.max(self.snapshot_bytes.saturating_mul(JOURNAL_RATIO));
         if self.snapshot.is_none() && (self.is_due || is_long) {
             self.begin_snapshot()?;
         }
@@ -207,7 +207,9 @@ impl<F: Files> Flusher<F> {
         // What a failed flush has left is in the next snapshot.
         records.clear();
         for step in 0..store.export_steps() {
-            store.take_changed(step, now, until, &mut self.taking, |key, state| counters += records.add(&mut limits, key, state));
+            store.take_changed(step, now, until, &mut self.taking, |key, state| {
+                counters += records.add(&mut limits, key, state);
+            });
             if records.bytes.len() >= BLOCK_BYTES {
                 records.write(journal, now)?;
             }
@@ -279,3 +281,6 @@ impl Records {
 const BLOCK_BYTES: usize = 256 << 10;
 /// Below this, journals are not too long, however small the snapshot is.
 const LEAST_JOURNAL: u64 = 16 << 20;
+/// The length of journals next to the last snapshot before another one is written: the longer, the less often all counters are
+/// written, and the longer a start reads after a crash.
+const JOURNAL_RATIO: u64 = 2;

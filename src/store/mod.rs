@@ -18,7 +18,8 @@ pub use description::{Fingerprint, LevelDescription, LimitDescription, LimitKind
 pub use key::{CounterKey, CounterKeys, KeyLocation, KeyPart, KeyReader, KeyWriter, MAX_PART_BYTES};
 pub use limit_id::{LimitId, LimitIds, LimitTable, MAX_REMOVED};
 pub use memory::{
-    CounterState, Export, ExportPosition, ExportedCounter, Memory, Occupancy, StateRef, SweepStats, TakingRoom, WhenFull,
+    CounterState, Export, ExportPosition, ExportedCounter, Memory, Occupancy, StateRef, SweepStats, TakingRoom,
+    WhenFull,
 };
 
 use crate::engine::{Limit, Op, Outcome};

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use ahash::RandomState;
 use dashmap::{DashMap, SharedValue};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::store::charging::{Location, Shard, Shards};
 use crate::units::Timestamp;
@@ -185,9 +186,13 @@ impl<V> Table<V> {
             }
             for hashes in taken.chunks(CHANGES_AT_ONCE) {
                 let mut slots = shard.write();
-                // The first pass only loads the records: none waits for another, so their misses of the cache overlap.
-                let load = |hash: &&u64| slots.get(**hash, |((), record)| record.get().named.has(CHANGED)).is_some();
-                let _loaded = std::hint::black_box(hashes.iter().filter(load).count());
+                // First the slots are loaded, then the records: none waits for another, so their misses of the cache overlap. A slot
+                // is most likely that of the record if it has the tag of its hash.
+                let likely = hashes.iter().filter_map(|hash| slots.get(*hash, |_| true));
+                let likely: SmallVec<[&Record<V>; CHANGES_AT_ONCE]> =
+                    likely.map(|((), record)| &**record.get()).collect();
+                let _loaded = std::hint::black_box(likely.iter().filter(|record| record.named.has(CHANGED)).count());
+                drop(likely);
                 for hash in hashes {
                     let is_it = |((), record): &((), SharedValue<Box<Record<V>>>)| {
                         let named = &record.get().named;
@@ -277,15 +282,21 @@ impl<V> Table<V> {
     /// Visits each key of one stripe and its state, with one shard locked at a time; those for which `visit` is true are marked as
     /// written.
     pub(super) fn write_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V) -> bool) {
+        let Some(Stripe { map, .. }) = self.stripes.get(stripe) else { return };
         // The first pass only loads the records: none waits for another, so their misses of the cache overlap.
-        let records = self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter());
-        let _loaded = std::hint::black_box(records.filter(|record| record.named.has(WRITTEN)).count());
-        for mut record in self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter_mut()) {
+        let mut loaded = 0_usize;
+        map.retain(|(), record| {
+            loaded += usize::from(record.named.has(WRITTEN));
+            true
+        });
+        std::hint::black_box(loaded);
+        map.retain(|(), record| {
             let Record { state, named } = &mut **record;
             if visit(named.name(), state) {
                 named.set(WRITTEN, true);
             }
-        }
+            true
+        });
     }
 
     /// The number of counters in one stripe.
