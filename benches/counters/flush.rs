@@ -18,26 +18,26 @@ use crate::traffic::{NOW, Values};
 pub(crate) fn run(scale: Scale) {
     let limiter = filled(scale.counters);
     limiter.store().track_changes(true);
-    let (mut quiet, mut beside) = (Latencies::default(), Latencies::default());
+    let (mut quiet, mut during) = (Latencies::default(), Latencies::default());
     let (mut decisions, mut flushes) = (0, Vec::new());
     for _ in 0..scale.rounds {
         change_all(&limiter, scale.counters);
         let decided;
-        (decided, flushes) = beside_a_flush(&limiter, scale, &mut beside, flushes);
+        (decided, flushes) = during_a_flush(&limiter, scale, &mut during, flushes);
         decisions += decided;
         // All are marked as changed, as many decisions, and no flush.
         change_all(&limiter, scale.counters);
         measure(&limiter, scale, &mut quiet, |count| count < decided);
     }
-    let (quiet, beside) = (quiet.percentiles(), beside.percentiles());
+    let (quiet, during) = (quiet.percentiles(), during.percentiles());
     let flush = flushes.iter().sum::<Duration>() / u32::try_from(flushes.len()).unwrap();
     println!("{} flushes of {} changed counters, {flush:?} each; {decisions} decisions", flushes.len(), scale.counters);
     println!("a decision in ns, with the clock: p50, p99, p99.9, p99.99, longest");
     println!("  without a flush   {quiet:?}");
-    println!("  beside a flush    {beside:?}");
+    println!("  during a flush    {during:?}");
     println!(
         "  ratios            {:?}",
-        std::array::from_fn::<_, 5, _>(|i| (u64::from(beside[i]) * 100 / u64::from(quiet[i].max(1))) as f64 / 100.0)
+        std::array::from_fn::<_, 5, _>(|i| (u64::from(during[i]) * 100 / u64::from(quiet[i].max(1))) as f64 / 100.0)
     );
 }
 
@@ -51,7 +51,7 @@ fn change_all(limiter: &Limiter, counters: usize) {
 }
 
 /// Decides for as long as another thread copies the changed counters as a flush does. Returns the number of decisions.
-fn beside_a_flush(
+fn during_a_flush(
     limiter: &Limiter,
     scale: Scale,
     latencies: &mut Latencies,
@@ -61,12 +61,16 @@ fn beside_a_flush(
     let decided = thread::scope(|scope| {
         let flush = scope.spawn(|| {
             let (begun, store) = (Instant::now(), limiter.store());
-            let (mut room, mut copied) = (TakingRoom::default(), Vec::new());
+            let (mut room, mut block) = (TakingRoom::default(), Vec::with_capacity(2 * BLOCK_BYTES));
             for step in 0..store.export_steps() {
-                store.take_changed(step, NOW, NOW, &mut room, |key, _| copied.extend_from_slice(key));
+                store.take_changed(step, NOW, NOW, &mut room, |key, _| block.extend_from_slice(key));
+                // In place of writing it.
+                if block.len() >= BLOCK_BYTES {
+                    black_box(&block);
+                    block.clear();
+                }
             }
             let took = begun.elapsed();
-            black_box(copied);
             is_done.store(true, Ordering::Relaxed);
             took
         });
@@ -89,3 +93,6 @@ fn measure(limiter: &Limiter, scale: Scale, latencies: &mut Latencies, goes_on: 
     }
     count
 }
+
+/// A flush copies about as much before it writes.
+const BLOCK_BYTES: usize = 256 << 10;

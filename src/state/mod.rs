@@ -80,7 +80,7 @@ impl State {
     pub(crate) fn start(&mut self) -> io::Result<()> {
         let (limiter, clock, status) = (Arc::clone(&self.limiter), Arc::clone(&self.clock), Arc::clone(&self.status));
         // A crash loses what was changed since the last flush that has ended began: the time between two flushes, and that of one.
-        let pace = self.interval / 3;
+        let pace = self.interval / 2;
         let horizon = Nanos::from_ns(u64::try_from(pace.as_nanos()).unwrap_or(u64::MAX));
         let budget = Nanos::from_ns(horizon.as_ns() / 2);
         // The first journal is begun here, so that a directory that cannot be written is noticed at the start.
