@@ -7,26 +7,20 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::content::{ContentError, check_domain, error, read_domains, read_list};
+use super::file::Content;
 use super::{Domains, Principal, Role};
-use crate::rules::yaml::{self, Kind, Node, Pair};
+use crate::rules::yaml::{Kind, Node, Pair};
 use crate::sanitize::sanitize;
 
 /// All tokens of a file.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(Vec<Token>);
+pub(crate) struct Tokens(Vec<Token>);
 
 #[derive(Debug)]
 struct Token {
     sha256: [u8; 32],
     principal: Arc<Principal>,
-}
-
-/// What is wrong with a file of tokens, and where. No message has a part of a hash.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {what}")]
-pub(crate) struct TokensError {
-    line: usize,
-    what: String,
 }
 
 /// A token that has just been made: the only moment at which it is known.
@@ -37,30 +31,14 @@ pub(crate) struct NewToken {
     pub(crate) line: String,
 }
 
-impl Tokens {
+impl Content for Tokens {
+    const FLAG: &'static str = "--admin-tokens";
+    const WHAT: &'static str = "tokens";
+
     /// Reads `tokens: [{name, role, domains, sha256}]`.
-    ///
-    /// # Errors
-    /// The first thing that is wrong.
-    pub(super) fn read(text: &[u8]) -> Result<Self, TokensError> {
-        let document = yaml::read(text).map_err(|fault| error(fault.line, fault.cause))?;
-        if let Some(line) = document.more {
-            return Err(error(line, "text after the end of the document"));
-        }
-        if let Some(repeated) = document.repeated.first() {
-            return Err(error(repeated.line, format!("'{}' is given twice", sanitize(&repeated.key))));
-        }
-        let Kind::Map(pairs) = &document.root.kind else {
-            return Err(error(1, "expected `tokens:` and a list; `tidegate token new` prints its lines"));
-        };
-        let mut tokens = None;
-        for Pair { key, value } in pairs {
-            match key.as_text() {
-                Some("tokens") => tokens = Some(read_list(value)?),
-                _ => return Err(error(key.line, "the only key at the top level is 'tokens'")),
-            }
-        }
-        let tokens = tokens.ok_or_else(|| error(1, "there is no 'tokens:'"))?;
+    fn read(text: &[u8]) -> Result<Self, ContentError> {
+        let hint = "`tidegate token new` prints its lines";
+        let tokens = read_list(text, "tokens", MAX_TOKENS, hint, read_token)?;
         let (mut names, mut hashes) = (HashSet::new(), HashSet::new());
         for (line, token) in &tokens {
             if !names.insert(&token.principal.name) {
@@ -74,16 +52,18 @@ impl Tokens {
         Ok(Self(tokens.into_iter().map(|(_, token)| token).collect()))
     }
 
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Tokens {
     /// The principal of a token. The time depends on the number of tokens only.
     pub(super) fn find(&self, secret: &str) -> Option<Arc<Principal>> {
         let hash: [u8; 32] = Sha256::digest(secret).into();
         // Each is compared, so that the time says nothing about which one it is.
         let is_it = |token: &&Token| bool::from(token.sha256.ct_eq(&hash));
         self.0.iter().filter(is_it).fold(None, |_, token| Some(Arc::clone(&token.principal)))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
     }
 }
 
@@ -109,17 +89,7 @@ impl NewToken {
     }
 }
 
-fn read_list(node: &Node) -> Result<Vec<(usize, Token)>, TokensError> {
-    let Kind::List(items) = &node.kind else {
-        return Err(error(node.line, "'tokens' must be a list"));
-    };
-    if items.len() > MAX_TOKENS {
-        return Err(error(node.line, format!("{} tokens, at most {MAX_TOKENS} are possible", items.len())));
-    }
-    items.iter().map(|item| Ok((item.line, read_token(item)?))).collect()
-}
-
-fn read_token(node: &Node) -> Result<Token, TokensError> {
+fn read_token(node: &Node) -> Result<Token, ContentError> {
     let Kind::Map(pairs) = &node.kind else {
         return Err(error(node.line, "a token is a map: {name: ..., role: ..., domains: [...], sha256: ...}"));
     };
@@ -128,7 +98,7 @@ fn read_token(node: &Node) -> Result<Token, TokensError> {
         match key.as_text() {
             Some("name") => name = Some(read_name(value)?),
             Some("role") => role = Some(read_role(value)?),
-            Some("domains") => domains = read_domains(value)?,
+            Some("domains") => domains = Domains::only(read_domains(value, "leave it out for all domains")?),
             Some("sha256") => sha256 = Some(read_hash(value)?),
             _ => return Err(error(key.line, "the keys of a token are name, role, domains and sha256")),
         }
@@ -140,39 +110,18 @@ fn read_token(node: &Node) -> Result<Token, TokensError> {
     Ok(Token { sha256, principal: Arc::new(Principal { name, role, domains }) })
 }
 
-fn read_name(node: &Node) -> Result<String, TokensError> {
+fn read_name(node: &Node) -> Result<String, ContentError> {
     let name = node.as_text().ok_or_else(|| error(node.line, "'name' must be a text"))?;
     check_name(name).map_err(|what| error(node.line, what))?;
     Ok(name.to_owned())
 }
 
-fn read_role(node: &Node) -> Result<Role, TokensError> {
+fn read_role(node: &Node) -> Result<Role, ContentError> {
     let found = Role::ALL.into_iter().find(|role| node.as_text() == Some(role.name()));
     found.ok_or_else(|| error(node.line, "'role' must be observer, operator or admin"))
 }
 
-/// An empty list would be a token for nothing, or, read carelessly, one for everything.
-fn read_domains(node: &Node) -> Result<Domains, TokensError> {
-    let wrong = || error(node.line, "'domains' must be a list of names; leave it out for all domains");
-    let Kind::List(items) = &node.kind else { return Err(wrong()) };
-    if items.is_empty() || items.len() > MAX_DOMAINS {
-        return Err(error(
-            node.line,
-            format!("'domains' must have 1 to {MAX_DOMAINS} names; leave it out for all domains"),
-        ));
-    }
-    let mut domains = Vec::with_capacity(items.len());
-    for item in items {
-        let domain = item.as_text().ok_or_else(wrong)?;
-        check_domain(domain).map_err(|what| error(item.line, what))?;
-        domains.push(domain.to_owned());
-    }
-    domains.sort_unstable();
-    domains.dedup();
-    Ok(Domains::Only(domains))
-}
-
-fn read_hash(node: &Node) -> Result<[u8; 32], TokensError> {
+fn read_hash(node: &Node) -> Result<[u8; 32], ContentError> {
     // Digits alone are a number to YAML; as such they have lost zeros.
     let wrong = || {
         error(node.line, "'sha256' must be 64 hexadecimal digits in quotes: the SHA-256 of the token, not the token")
@@ -194,17 +143,6 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn check_domain(domain: &str) -> Result<(), String> {
-    if domain.is_empty() || domain.len() > MAX_DOMAIN_BYTES || domain.chars().any(char::is_control) {
-        return Err(format!("a domain is a text of 1 to {MAX_DOMAIN_BYTES} bytes without control characters"));
-    }
-    Ok(())
-}
-
-fn error(line: usize, what: impl Into<String>) -> TokensError {
-    TokensError { line, what: what.into() }
-}
-
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String does not fail.
@@ -217,12 +155,8 @@ fn hex(bytes: &[u8]) -> String {
 const PREFIX: &str = "tdg_";
 /// Each request is compared with all tokens.
 const MAX_TOKENS: usize = 1_000;
-/// Domains of one token.
-const MAX_DOMAINS: usize = 1_000;
 /// Names are in each line of the audit log.
 const MAX_NAME_BYTES: usize = 64;
-/// Longer than any domain in use.
-const MAX_DOMAIN_BYTES: usize = 1_024;
 
 #[cfg(test)]
 mod tests {

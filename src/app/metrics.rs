@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::tls::Tls;
+use crate::access::ClientFile;
 use crate::admin::{Guard, Observers};
 use crate::alerts;
 use crate::config::Reloader;
@@ -41,6 +42,8 @@ pub(super) struct Sources {
     /// Of each port.
     pub(super) connection_limit: Vec<ConnectionLimit>,
     pub(super) guard: Arc<Guard>,
+    /// Which client may check which domains, if that is distinguished.
+    pub(super) clients: Option<Arc<ClientFile>>,
     pub(super) tls: Tls,
     pub(super) times: Arc<DecisionTimes>,
     pub(super) alerts: Arc<alerts::DeliveryCounts>,
@@ -57,6 +60,7 @@ impl Sources {
             rules: merged(usage.series_usage().into_iter().map(rule)),
             requests_by_entry: usage.requests_by_entry().iter().map(entry_requests).collect(),
             domains_not_found: usage.unknown_domains(),
+            domains_forbidden: usage.forbidden_domains(),
             errors: vec![("service_error", errors)],
             requests: vec![("ShouldRateLimit", requests)],
             global_shadow_mode: usage.global_shadow(),
@@ -83,6 +87,7 @@ impl Sources {
             tls_on_plain_ports: net::tls_on_plain_ports(),
             admin_rejected: self.guard.failed.counts().by_reason(),
             tokens_outdated: self.guard.tokens.as_ref().is_some_and(|tokens| tokens.is_outdated()),
+            clients_outdated: self.clients.as_ref().is_some_and(|clients| clients.is_outdated()),
         }
     }
 

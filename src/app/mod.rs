@@ -54,7 +54,7 @@ pub(crate) enum AppError {
     /// An address cannot be bound.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The admin port has no tokens, and more than this machine reaches it; or they cannot be read.
+    /// The admin port has no tokens, and more than this machine reaches it; or a file of tokens or clients cannot be read.
     #[error(transparent)]
     Access(#[from] AccessError),
     /// The TLS files of a port cannot be used.
@@ -166,7 +166,7 @@ impl App {
             process.instance.clone(),
         )?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
-        let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access.guard, &tls);
+        let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
         let telemetry = start_telemetry(&sources)?;
         let metrics: RenderMetrics = Arc::new(move |domains| match domains {
             None => prometheus::render(&sources.snapshot()),
@@ -198,7 +198,7 @@ impl App {
         let service = process.service(WorkerSlot::default(), tracer);
         let workers = Workers::start(
             sockets,
-            &Context { service, connection_limit: connection_limit.grpc, tls: tls.of("grpc") },
+            &Context { service, connection_limit: connection_limit.grpc, tls: tls.of("grpc"), clients: access.clients },
         )?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
@@ -210,7 +210,7 @@ impl App {
             )?,
             _recorder: recorder,
             _data_dir: data_dir,
-            _tokens: access.watch,
+            _access: access.watch,
             _tls: tls.watch()?,
             _alerts: alerts,
             _denial_logger: denial_logger,

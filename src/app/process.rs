@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 
-use super::access::AccessError;
+use super::access::Access;
 use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::tls::Tls;
@@ -93,7 +93,7 @@ impl Process {
         connection_limit: &PortLimits,
         alerts: &Alerts,
         denial_logger: &DenialLogger,
-        guard: &Arc<Guard>,
+        access: &Access,
         tls: &Tls,
     ) -> Sources {
         Sources {
@@ -111,7 +111,8 @@ impl Process {
                 connection_limit.admin.clone(),
                 connection_limit.metrics.clone(),
             ],
-            guard: Arc::clone(guard),
+            guard: Arc::clone(&access.guard),
+            clients: access.clients.clone(),
             tls: tls.clone(),
             times: Arc::clone(&self.times),
             alerts: Arc::clone(alerts.counts()),
@@ -132,7 +133,8 @@ impl Process {
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
         let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: PartialBytes::default() };
-        let json = (settings.access.json == Json::On).then_some(json);
+        // Its callers have no certificate with a name, so that --access rules them out.
+        let json = (settings.access.json == Json::On && settings.access.access.is_none()).then_some(json);
         let own_port = settings.listen.metrics_addr.is_some();
         let public = public_router(json, probes.clone(), (!own_port).then(|| Arc::clone(metrics)));
         let monitoring = public_router(None, probes.clone(), Some(Arc::clone(metrics)));
@@ -157,14 +159,12 @@ impl Process {
     }
 }
 
-/// Whether the configuration and the tokens load, so that a process that takes the place of another one does not fail afterwards.
+/// Whether the configuration and the other files load, so that a process that takes the place of another one does not fail afterwards.
 pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     let source = Source::open(&settings.config.0, settings.load_options());
     let publisher = Arc::new(Publisher::new(SettingsBook::default(), |_, _| {}));
     Reloader::new(source, Arc::new(Clock::start()), publisher).load()?;
-    if let Some(path) = &settings.access.admin_tokens {
-        crate::access::TokenFile::open(path).map_err(AccessError::from)?;
-    }
+    super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
     Ok(())
 }

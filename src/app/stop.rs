@@ -33,7 +33,7 @@ pub(super) struct Threads {
     pub(super) _sweeper: Worker,
     pub(super) _recorder: Recorder,
     /// Released after the recorder has ended: fields are dropped in the order of their declaration.
-    pub(super) _tokens: Option<Worker>,
+    pub(super) _access: Vec<Worker>,
     pub(super) _tls: Option<Worker>,
     pub(super) _data_dir: Option<DataDir>,
     pub(super) _alerts: Alerts,

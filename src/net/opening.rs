@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-use super::once_a_minute::OnceAMinute;
+use crate::runtime::OnceAMinute;
 use crate::runtime::lifecycle::Phases;
 
 /// The protocol of a peer.

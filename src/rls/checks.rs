@@ -5,29 +5,54 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::call::call;
+use crate::access::Caller;
 use crate::api::rls::{RequestError, RequestFrame, ResponseFrame};
 use crate::api::rls_service::rate_limit_service_server::RateLimitService;
-use crate::service::{Reply, Service};
+use crate::service::{Batch, Reply, Service};
 
-/// The implementation of the generated service, for one worker.
+/// The implementation of the generated service, for one connection of a worker.
 #[derive(Debug)]
-pub(super) struct Checks(pub(super) Arc<Service>);
+pub(super) struct Checks {
+    service: Arc<Service>,
+    caller: Option<Arc<Caller>>,
+}
+
+impl Checks {
+    pub(super) fn new(service: &Arc<Service>, caller: Option<&Arc<Caller>>) -> Self {
+        Self { service: Arc::clone(service), caller: caller.cloned() }
+    }
+}
+
+/// The instant and the configuration for checks of this client; `None`: of any.
+pub(super) fn batch<'s>(service: &'s Service, caller: Option<&Caller>) -> Batch<'s> {
+    service.batch().limited_to(caller.map(Caller::domains))
+}
 
 #[tonic::async_trait]
 impl RateLimitService for Checks {
     async fn should_rate_limit(&self, request: Request<RequestFrame>) -> Result<Response<ResponseFrame>, Status> {
-        let service = &self.0;
-        let reply = service.batch().decide(call(service, request.metadata().as_ref()), &request.get_ref().0);
+        let service = &self.service;
+        let reply = batch(service, self.caller.as_deref())
+            .decide(call(service, request.metadata().as_ref()), &request.get_ref().0);
         drop(request);
+        let reply = reply.map_err(|error| status(&error, self.caller.as_deref()))?;
         settle(service, reply).await.map(Response::new)
     }
+}
+
+/// The status of a request that was not decided.
+#[cold]
+pub(super) fn status(error: &RequestError, caller: Option<&Caller>) -> Status {
+    if let (RequestError::Forbidden, Some(caller)) = (error, caller) {
+        caller.note_rejected();
+    }
+    error.status()
 }
 
 /// Waits until the reply is due.
 ///
 /// # Errors
-/// The status of a request that was not decided; UNAVAILABLE if the process stops first.
-pub(super) async fn settle(service: &Service, reply: Result<Reply, RequestError>) -> Result<ResponseFrame, Status> {
-    let reply = reply.map_err(|error| error.status())?;
+/// UNAVAILABLE: the process stops first.
+pub(super) async fn settle(service: &Service, reply: Reply) -> Result<ResponseFrame, Status> {
     service.settle(reply).await.map_err(|error| Status::unavailable(error.to_string()))
 }

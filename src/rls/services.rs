@@ -11,9 +11,10 @@ use tonic::codegen::Service as _;
 use tonic::service::Routes;
 
 use super::call::call;
-use super::checks::{self, Checks};
+use super::checks::{self, Checks, batch};
 use super::compressed::{gathered, names_encoding};
 use super::stream::{Payload, Pieces, Whole, respond};
+use crate::access::Caller;
 use crate::api::rls::ResponseFrame;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
@@ -28,6 +29,8 @@ pub(super) struct Services {
     other: Routes,
     partial: PartialBytes,
     prepared: Arc<Prepared>,
+    /// The client of the connection; `None`: every client may check every domain.
+    caller: Option<Arc<Caller>>,
 }
 
 impl Services {
@@ -38,7 +41,13 @@ impl Services {
             other: common_services(&service.phases, &[SERVICE_NAME]).prepare(),
             partial: PartialBytes::default(),
             prepared: Arc::default(),
+            caller: None,
         }
+    }
+
+    /// The services of a connection of this client.
+    pub(super) fn of(&self, caller: Caller) -> Self {
+        Self { caller: Some(Arc::new(caller)), ..self.clone() }
     }
 
     /// Whether this is a call of `ShouldRateLimit`.
@@ -48,7 +57,7 @@ impl Services {
 
     /// The instant and the configuration for one batch of checks.
     pub(super) fn batch(&self) -> Batch<'_> {
-        self.service.batch()
+        batch(&self.service, self.caller.as_deref())
     }
 
     /// Decides a check whose request arrived in one piece.
@@ -58,8 +67,8 @@ impl Services {
         };
         match batch.decide(call(&self.service, &head.headers), message) {
             Ok(reply) if reply.delay.is_zero() => self.prepared.send(&mut respond, reply.frame),
-            Err(error) => send_error(&mut respond, &error.status()),
-            reply => {
+            Err(error) => send_error(&mut respond, &checks::status(&error, self.caller.as_deref())),
+            Ok(reply) => {
                 let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
                 tokio::spawn(async move {
                     let settled = tokio::select! {
@@ -81,7 +90,7 @@ impl Services {
             Ok(request) => request,
             Err(status) => return send_error(&mut response, &status),
         };
-        let mut checks = RateLimitServiceServer::new(Checks(Arc::clone(&self.service)))
+        let mut checks = RateLimitServiceServer::new(Checks::new(&self.service, self.caller.as_ref()))
             .accept_compressed(ACCEPTED_ENCODING)
             .max_decoding_message_size(crate::net::MAX_MESSAGE_BYTES);
         let answer = async move {

@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::connection;
 use super::services::Services;
+use crate::access::{Caller, ClientFile, ClientNames};
 use crate::limiter::WorkerSlot;
-use crate::net::{Acceptor, ConnectionLimit, Peer, Protocol, Socket, TlsServer, open_while_serving};
+use crate::net::{Acceptor, ConnectionLimit, Peer, PeerNames, Protocol, Socket, TlsServer, open_while_serving};
 use crate::runtime::lifecycle::Phases;
 use crate::service::Service;
 
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub connection_limit: ConnectionLimit,
     /// `None`: plain text.
     pub tls: Option<Arc<TlsServer>>,
+    /// Which client may check which domains; `None`: every client all.
+    pub clients: Option<Arc<ClientFile>>,
 }
 
 /// The running workers.
@@ -82,17 +85,24 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
     let services = Services::new(&context.service, worker);
     let connection = |peer| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
+        let clients = context.clients.clone();
+        // A client without a certificate has no name, so it may check no domain if there is a file.
+        let services_of = move |names| match clients {
+            Some(clients) => services.of(Caller::new(clients, names)),
+            None => services,
+        };
         async move {
             match peer {
                 Peer::Tcp(stream) => match tls {
-                    None => serve(stream, services, phases).await,
+                    None => serve(stream, services_of(ClientNames::default()), phases).await,
                     Some(tls) => {
                         if let Some(stream) = tls.accept(stream, &mut phases).await {
-                            serve(stream, services, phases).await;
+                            let PeerNames { uris, dns } = PeerNames::of(&stream);
+                            serve(stream, services_of(ClientNames { uris, dns }), phases).await;
                         }
                     }
                 },
-                Peer::Unix(stream) => serve(stream, services, phases).await,
+                Peer::Unix(stream) => serve(stream, services_of(ClientNames::default()), phases).await,
             }
         }
     };

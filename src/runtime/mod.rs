@@ -2,10 +2,12 @@
 
 pub mod clock;
 pub mod lifecycle;
+mod once_a_minute;
 mod procfs;
 mod resident;
 pub mod small_files;
 pub mod threads;
 
+pub(crate) use once_a_minute::OnceAMinute;
 pub use procfs::{Cost, Process};
 pub(crate) use resident::resident_bytes;

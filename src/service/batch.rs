@@ -1,7 +1,10 @@
 //! A batch of decisions, at one instant and with one configuration.
 
+use std::sync::Arc;
+
 use super::Service;
 use super::response::metadata;
+use crate::access::Domains;
 use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
 use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
@@ -16,6 +19,8 @@ pub struct Batch<'s> {
     now: Timestamp,
     /// Times, traces and delays the checks in a server.
     service: Option<&'s Service>,
+    /// The domains that the caller may check; `None`: all.
+    domains: Option<Arc<Domains>>,
 }
 
 /// What a front end knows of a check besides its message.
@@ -43,7 +48,12 @@ pub struct Reply {
 impl<'s> Batch<'s> {
     /// A batch at `now` outside of a server: its checks are neither timed nor traced.
     pub fn new(limiter: &'s Limiter, worker: WorkerSlot, now: Timestamp) -> Self {
-        Self { limiter, view: limiter.view(), worker, now, service: None }
+        Self { limiter, view: limiter.view(), worker, now, service: None, domains: None }
+    }
+
+    /// The batch of a caller that may check these domains only; `None`: all.
+    pub(crate) fn limited_to(self, domains: Option<Arc<Domains>>) -> Self {
+        Self { domains, ..self }
     }
 
     pub(super) fn for_service(service: &'s Service) -> Self {
@@ -86,6 +96,11 @@ impl<'s> Batch<'s> {
 
     fn decide_check<'m>(&self, check: &mut Check<'m>, message: &'m [u8]) -> Result<Reply, RequestError> {
         rls::read_into(check, message)?;
+        if let Some(domains) = &self.domains
+            && !domains.contain(&check.domain)
+        {
+            return Err(self.forbidden(&check.domain));
+        }
         let view = self.view.as_ref().ok_or(RequestError::NoConfiguration)?;
         let decision = view.check(self.worker, self.now, check);
         let metadata = metadata::build(check, &decision, self.limiter.settings().dynamic_metadata);
@@ -96,6 +111,16 @@ impl<'s> Batch<'s> {
             code: decision.code,
             span: None,
         })
+    }
+}
+
+impl Batch<'_> {
+    /// Counts a check of a domain that the caller may not check.
+    #[cold]
+    fn forbidden(&self, domain: &str) -> RequestError {
+        let is_known = self.view.as_ref().and_then(View::rules).is_some_and(|rules| rules.domain(domain).is_some());
+        self.limiter.usage().count_forbidden(is_known.then_some(domain));
+        RequestError::Forbidden
     }
 }
 

@@ -9,6 +9,14 @@ use clap::{Args, ValueEnum};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Access")]
 pub(crate) struct AccessSettings {
+    /// File with the clients of the gRPC port and the domains that each may check, read again when it changes
+    ///
+    /// YAML: `clients: [{san: "spiffe://cluster.local/ns/shop/*", domains: [shop]}, {san: "DNS:gw.example.org", domains: ["*"]}]`, by the
+    /// URIs and DNS names (subject alternative names) in client certificates. Any other check is PERMISSION_DENIED, and there is no
+    /// /json, whose callers have no such name. Without the file, every client may check every domain.
+    #[arg(long, env = "TIDEGATE_ACCESS", value_name = "FILE", requires = "grpc_tls_client_ca")]
+    pub access: Option<PathBuf>,
+
     /// File with the tokens of those who may use the admin port, read again when it changes
     ///
     /// YAML: `tokens: [{name, role, domains, sha256}]`, with SHA-256 hashes only. `tidegate token new` makes a token, and its line for

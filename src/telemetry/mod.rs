@@ -10,6 +10,7 @@ pub mod denial_log;
 mod labels;
 mod latency;
 pub mod log;
+mod metric;
 pub mod names;
 pub mod otlp;
 pub mod prometheus;

@@ -3,67 +3,11 @@
 //! The names that begin with `ratelimit_service_` are those of envoyproxy/ratelimit's Prometheus mapping, so that its
 //! dashboards and alerts keep working; the others are Tidegate's own.
 
-use super::Times;
-use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, LE, PORT, REASON, RESULT, VERSION};
-use super::snapshot::{Emit, Snapshot, float, seconds, visit_by};
+use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, PORT, REASON, RESULT, VERSION};
+pub use super::metric::{Metric, MetricKind};
+use super::metric::{Read, counter, gauge, histogram};
+use super::snapshot::{Snapshot, float, seconds, visit_by};
 use crate::usage::Measure;
-
-/// One metric.
-#[derive(Clone, Copy, Debug)]
-pub struct Metric {
-    /// The name, the same in Prometheus' text and in OTLP.
-    pub name: &'static str,
-    /// How it moves.
-    pub kind: MetricKind,
-    /// The unit, as UCUM spells it.
-    pub unit: &'static str,
-    /// Its help text.
-    pub help: &'static str,
-    /// How its series are read.
-    pub(super) read: Read,
-}
-
-/// How the series of a metric are read from a snapshot.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Read {
-    /// One series without labels.
-    Value(fn(&Snapshot) -> f64),
-    /// Any number of series.
-    Series(fn(&Snapshot, Emit<'_>)),
-    /// A histogram.
-    Times(fn(&Snapshot) -> &Times),
-}
-
-impl Metric {
-    /// Calls `emit` with the labels and the value of each series, for a histogram with each bucket. A label without a value is
-    /// left out, because the two mean the same. Domains and levels are spelled as in the reference service.
-    pub(super) fn visit(&self, snapshot: &Snapshot, emit: Emit<'_>) {
-        match self.read {
-            Read::Value(value) => emit(&[], value(snapshot)),
-            Read::Series(series) => series(snapshot, emit),
-            Read::Times(times) => visit_buckets(times(snapshot), emit),
-        }
-    }
-}
-
-/// Emits the cumulative buckets.
-fn visit_buckets(Times { at_most, count, .. }: &Times, emit: Emit<'_>) {
-    for (bound, count) in at_most {
-        emit(&[(LE, &seconds(*bound).to_string())], float(*count));
-    }
-    emit(&[(LE, "+Inf")], float(*count));
-}
-
-/// How a metric moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricKind {
-    /// It only grows while the process lives.
-    Counter,
-    /// It goes up and down.
-    Gauge,
-    /// A distribution of durations; over OTLP it is the counter `NAME_bucket` with the label `le`.
-    Histogram,
-}
 
 /// Every metric, in the order in which they are shown.
 pub const METRICS: &[Metric] = &[
@@ -436,6 +380,18 @@ pub const METRICS: &[Metric] = &[
         "1: the file of tokens cannot be used, and the tokens before its last change are in force; 0: it is in force.",
         Read::Value(|s| truth(s.tokens_outdated)),
     ),
+    counter(
+        "tidegate_access_denied_checks_total",
+        "{check}",
+        "Checks of domains that their client may not check by the file of --access, by domain; those of unknown domains as other.",
+        Read::Series(Snapshot::visit_domains_forbidden),
+    ),
+    gauge(
+        "tidegate_access_outdated",
+        "1",
+        "1: the file of --access cannot be used, and the clients before its last change are in force; 0: it is in force.",
+        Read::Value(|s| truth(s.clients_outdated)),
+    ),
     gauge(
         "process_resident_memory_bytes",
         "By",
@@ -449,18 +405,6 @@ pub const METRICS: &[Metric] = &[
         Read::Series(|_, emit| emit(&[(VERSION, env!("CARGO_PKG_VERSION"))], 1.0)),
     ),
 ];
-
-const fn counter(name: &'static str, unit: &'static str, help: &'static str, read: Read) -> Metric {
-    Metric { name, kind: MetricKind::Counter, unit, help, read }
-}
-
-const fn gauge(name: &'static str, unit: &'static str, help: &'static str, read: Read) -> Metric {
-    Metric { name, kind: MetricKind::Gauge, unit, help, read }
-}
-
-const fn histogram(name: &'static str, unit: &'static str, help: &'static str, read: Read) -> Metric {
-    Metric { name, kind: MetricKind::Histogram, unit, help, read }
-}
 
 #[allow(clippy::cast_precision_loss, reason = "exact for the next 285 million years")]
 fn seconds_of(timestamp: i64) -> f64 {

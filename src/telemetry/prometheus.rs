@@ -4,7 +4,8 @@ use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::labels::{DOMAIN, sanitized};
-use super::names::{self, METRICS, MetricKind, Read};
+use super::metric::Read;
+use super::names::{self, METRICS, MetricKind};
 use super::snapshot::seconds;
 use super::{Snapshot, Times};
 

@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub requests_by_entry: Vec<EntryRequests>,
     /// Checks of each domain that is not configured.
     pub domains_not_found: Vec<(String, u64)>,
+    /// Checks of domains that their client may not check, by domain.
+    pub domains_forbidden: Vec<(String, u64)>,
     /// Checks answered with an error, by its kind.
     pub errors: Vec<(&'static str, u64)>,
     /// Requests, by method.
@@ -70,6 +72,8 @@ pub struct Snapshot {
     pub admin_rejected: Vec<(&'static str, u64)>,
     /// Whether the file of tokens cannot be used since its last change.
     pub tokens_outdated: bool,
+    /// Whether the file of clients cannot be used since its last change.
+    pub clients_outdated: bool,
     /// The memory of the process; `None` if the system does not report it.
     pub resident_bytes: Option<u64>,
 }
@@ -299,12 +303,12 @@ impl Snapshot {
 
     /// The domain is the only label: domains that are spelled the same in it share one series.
     pub(super) fn visit_domains_not_found(&self, emit: Emit<'_>) {
-        let mut sums: BTreeMap<_, u64> = BTreeMap::new();
-        for (domain, count) in &self.domains_not_found {
-            let sum = sums.entry(sanitized(domain)).or_default();
-            *sum = sum.saturating_add(*count);
-        }
-        visit_by(labels::DOMAIN, &sums.into_iter().collect::<Vec<_>>(), emit);
+        visit_domains(&self.domains_not_found, emit);
+    }
+
+    /// The same.
+    pub(super) fn visit_domains_forbidden(&self, emit: Emit<'_>) {
+        visit_domains(&self.domains_forbidden, emit);
     }
 
     pub(super) fn visit_rules(&self, measure: Measure, emit: Emit<'_>) {
@@ -332,6 +336,15 @@ pub(super) fn visit_by<L: AsRef<str>>(label: &'static str, series: &[(L, u64)], 
     for (value, count) in series {
         emit(&[(label, value.as_ref())], float(*count));
     }
+}
+
+fn visit_domains(counts: &[(String, u64)], emit: Emit<'_>) {
+    let mut sums: BTreeMap<_, u64> = BTreeMap::new();
+    for (domain, count) in counts {
+        let sum = sums.entry(sanitized(domain)).or_default();
+        *sum = sum.saturating_add(*count);
+    }
+    visit_by(labels::DOMAIN, &sums.into_iter().collect::<Vec<_>>(), emit);
 }
 
 #[cfg(test)]
@@ -387,6 +400,7 @@ mod tests {
             rules: vec![RuleSeries { domain: "d".into(), rule: "d.k".into(), totals, ..RuleSeries::default() }],
             requests_by_entry: vec![EntryRequests::default()],
             domains_not_found: vec![("x".into(), 1)],
+            domains_forbidden: vec![("x".into(), 1)],
             errors: vec![("service", 1)],
             requests: vec![("ShouldRateLimit", 1)],
             limits: vec![LimitValue::default()],

@@ -7,6 +7,7 @@
 mod by_entry;
 mod counts;
 mod denials;
+mod domain_counts;
 mod filter;
 mod measure;
 mod peak;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use dashmap::DashMap;
 
 use super::by_entry::ByEntry;
+use super::domain_counts::DomainCounts;
 use super::requests::Requests;
 use super::series_table::{SeriesTable, Slot};
 use super::{
@@ -33,8 +34,8 @@ pub struct Usage {
     next: AtomicUsize,
     series: SeriesTable,
     by_entry: ByEntry,
-    unknown_domains: DashMap<String, u64, ahash::RandomState>,
-    other_domains: AtomicU64,
+    unknown_domains: DomainCounts,
+    forbidden_domains: DomainCounts,
     global_shadow: AtomicU64,
     overrides_ignored: AtomicU64,
     denials: Arc<Denials>,
@@ -71,8 +72,8 @@ impl Usage {
             next: AtomicUsize::new(3),
             series: SeriesTable::new(series),
             by_entry: ByEntry::new(workers, series),
-            unknown_domains: DashMap::default(),
-            other_domains: AtomicU64::new(0),
+            unknown_domains: DomainCounts::default(),
+            forbidden_domains: DomainCounts::default(),
             global_shadow: AtomicU64::new(0),
             overrides_ignored: AtomicU64::new(0),
             denials: Arc::default(),
@@ -213,14 +214,12 @@ impl Usage {
 
     /// Counts the descriptors of a check whose domain is not configured.
     pub fn count_unknown_domain(&self, domain: &str, descriptors: usize) {
-        let descriptors = descriptors as u64;
-        if let Some(mut count) = self.unknown_domains.get_mut(domain) {
-            *count += descriptors;
-        } else if self.unknown_domains.len() < MAX_DOMAINS && domain.len() <= MAX_DOMAIN_BYTES {
-            *self.unknown_domains.entry(domain.into()).or_insert(0) += descriptors;
-        } else {
-            self.other_domains.fetch_add(descriptors, Ordering::Relaxed);
-        }
+        self.unknown_domains.add(Some(domain), descriptors as u64);
+    }
+
+    /// Counts a check of a domain that its client may not check; `None`: one that is not configured.
+    pub fn count_forbidden(&self, domain: Option<&str>) {
+        self.forbidden_domains.add(domain, 1);
     }
 
     /// Counts a check that was admitted only because of global shadow mode.
@@ -274,13 +273,15 @@ impl Usage {
 
     /// Checks of domains that are not configured, by domain; those beyond the bound as `other`.
     pub fn unknown_domains(&self) -> Vec<(String, u64)> {
-        let mut all: Vec<_> = self.unknown_domains.iter().map(|entry| (entry.key().clone(), *entry.value())).collect();
-        all.sort();
-        let other = self.other_domains.load(Ordering::Relaxed);
-        if other > 0 {
-            all.push((OTHER.into(), other));
-        }
-        all
+        let mut counts = self.unknown_domains.read(OTHER);
+        counts.retain(|(_, count)| *count > 0);
+        counts
+    }
+
+    /// Checks of domains that their client may not check, by domain; those of unknown domains as `other`, which is there from the
+    /// beginning.
+    pub fn forbidden_domains(&self) -> Vec<(String, u64)> {
+        self.forbidden_domains.read(OTHER)
     }
 }
 
@@ -292,7 +293,3 @@ const MAX_RULES: usize = 100_000;
 const MAX_VALUES: usize = 10_000;
 /// The longest path of values that has a series: clients choose them, and each is stored several times.
 const MAX_PATH_BYTES: usize = 512;
-/// Unknown domains with a count of their own: to find a mistyped domain, far fewer are enough.
-const MAX_DOMAINS: usize = 100;
-/// The longest domain that has a label.
-const MAX_DOMAIN_BYTES: usize = 256;

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 97] = [
+const BOUNDS: [(&str, &str, &str); 100] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -50,10 +50,13 @@ const BOUNDS: [(&str, &str, &str); 97] = [
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
     ("TLS handshakes of a port at the same time", "net/tls/server.rs", "MAX_HANDSHAKES"),
     ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),
-    ("domains of a token", "access/tokens.rs", "MAX_DOMAINS"),
+    ("clients of `--access`", "access/clients.rs", "MAX_CLIENTS"),
+    ("a URI or DNS name of such a client, in bytes", "access/clients.rs", "MAX_NAME_BYTES"),
+    ("names of a client certificate that are looked at", "net/tls/peer_names.rs", "MAX_NAMES"),
+    ("domains of a token or client", "access/content.rs", "MAX_DOMAINS"),
     ("the name of a token, in bytes", "access/tokens.rs", "MAX_NAME_BYTES"),
-    ("the name of a domain of a token, in bytes", "access/tokens.rs", "MAX_DOMAIN_BYTES"),
-    ("the file of tokens, in bytes", "access/token_file.rs", "MAX_BYTES"),
+    ("the name of such a domain, in bytes", "access/content.rs", "MAX_DOMAIN_BYTES"),
+    ("the file of tokens, and that of clients, in bytes", "access/file.rs", "MAX_BYTES"),
     ("memory for the addresses of callers without a token", "access/failures.rs", "MAX_BYTES"),
     ("settings", "config/settings/mod.rs", "MAX_SETTINGS"),
     ("the reason of a change, in bytes", "config/settings/mod.rs", "MAX_REASON_BYTES"),
@@ -89,7 +92,11 @@ const BOUNDS: [(&str, &str, &str); 97] = [
     ("series of rules, over all reloads; the rest is `other`", "usage/series.rs", "MAX_RULES"),
     ("series by value; the rest is `other`", "usage/series.rs", "MAX_VALUES"),
     ("a path of values that is a series", "usage/series.rs", "MAX_PATH_BYTES"),
-    ("unknown domains that are counted individually", "usage/series.rs", "MAX_DOMAINS"),
+    (
+        "unknown domains that are counted individually, and domains that clients may not check",
+        "usage/domain_counts.rs",
+        "MAX_DOMAINS",
+    ),
     ("the name of a counter that is tracked individually", "usage/series_table.rs", "MAX_NAME_BYTES"),
     ("entries of a denied check that are reported", "limiter/denial.rs", "MAX_ENTRIES"),
     ("limits of a denied check that are reported", "limiter/denial.rs", "MAX_OTHERS"),
@@ -118,7 +125,8 @@ const BOUNDS: [(&str, &str, &str); 97] = [
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 47] = [
+const WITHIN: [(&str, &[&str]); 48] = [
+    ("access/caller.rs", &["MAX_SHOWN_BYTES"]),
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
@@ -160,7 +168,7 @@ const WITHIN: [(&str, &[&str]); 47] = [
     ("telemetry/otlp/spans.rs", &["MAX_DOMAIN"]),
     ("units.rs", &["MAX"]),
     ("usage/selection.rs", &["MAX_RULES_REPORTED", "MAX_REQUESTS_REPORTED"]),
-    ("usage/series.rs", &["MAX_DOMAIN_BYTES"]),
+    ("usage/domain_counts.rs", &["MAX_DOMAIN_BYTES"]),
     ("admin/operations/candidate.rs", &["MAX_NAME_BYTES", "MAX_SHOWN"]),
     ("limiter/candidate.rs", &["MAX_SHOWN", "MAX_TAKEN", "MAX_TEXT_BYTES"]),
     ("net/passing.rs", &["MAX_PASSED", "MAX_TEXT"]),

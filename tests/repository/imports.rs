@@ -55,7 +55,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 29] = [
             "usage",
         ],
     ),
-    ("rls", &["api", "grpc", "limiter", "net", "runtime", "service", "telemetry", "units"]),
+    ("rls", &["access", "api", "grpc", "limiter", "net", "runtime", "service", "telemetry", "units"]),
     // The admin port speaks plain HTTP and gRPC.
     (
         "admin",
@@ -78,7 +78,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 29] = [
             "usage",
         ],
     ),
-    // Who may use the admin port; no request, no port.
+    // Who may do what; no request, no port.
     ("access", &["engine", "rules", "runtime", "sanitize", "store", "units"]),
     // Counters over a restart.
     ("state", &["engine", "limiter", "runtime", "store", "units"]),
@@ -86,7 +86,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 29] = [
     ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
     ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "state"]),
     ("grpc", &["api", "runtime"]),
-    ("service", &["api", "limiter", "rules", "runtime", "telemetry", "units"]),
+    ("service", &["access", "api", "limiter", "rules", "runtime", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["runtime", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.
@@ -104,7 +104,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 29] = [
     ("usage", &["engine", "units"]),
     ("rules", &["engine", "sanitize", "units"]),
     ("engine", &["units"]),
-    ("net", &["runtime", "units"]),
+    ("net", &["runtime"]),
     ("http2", &[]),
     ("runtime", &["units"]),
     ("units", &[]),

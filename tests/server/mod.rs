@@ -1,5 +1,6 @@
 //! One running `tidegate serve`, on ports of its own, and waiting for what it does.
 
+pub(crate) mod certificates;
 mod ports;
 mod waiting;
 

@@ -10,6 +10,7 @@ mod alerts;
 mod ask;
 mod bench;
 mod check;
+mod client_access;
 mod compressed;
 mod delayed;
 mod denial_log;

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -12,28 +11,8 @@ use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio_rustls::TlsAcceptor;
 
 use crate::TestServer;
+use crate::server::certificates::{ca, issue};
 use crate::server::{THREE_A_MINUTE, binary, run};
-
-pub(super) type Ca = Issuer<'static, KeyPair>;
-
-/// A CA whose certificate is in `DIR/NAME.pem`.
-pub(super) fn ca(dir: &Path, name: &str) -> Ca {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
-    let key = KeyPair::generate().unwrap();
-    fs::write(dir.join(format!("{name}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();
-    Issuer::new(params, key)
-}
-
-/// A certificate for `host` in `DIR/NAME.pem`, and its key in `DIR/NAME.key`.
-pub(super) fn issue(dir: &Path, name: &str, ca: &Ca, host: &str, last_year: i32) {
-    let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
-    params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
-    let key = KeyPair::generate().unwrap();
-    fs::write(dir.join(format!("{name}.pem")), params.signed_by(&key, ca).unwrap().pem()).unwrap();
-    fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-}
 
 /// How a port is protected.
 struct Protection<'p> {

@@ -15,8 +15,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
-use super::tls::{ca, certificates, flags, issue};
+use super::tls::{certificates, flags};
 use crate::TestServer;
+use crate::server::certificates::{ca, issue};
 use crate::server::{DEADLINE, THREE_A_MINUTE, command, eventually, rules_in, run};
 
 /// The flags of a server with this certificate on all of its ports; with a CA of clients if wanted.

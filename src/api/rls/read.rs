@@ -18,6 +18,9 @@ pub enum RequestError {
     /// The request has no descriptors.
     #[error("rate limit descriptor list must not be empty")]
     NoDescriptors,
+    /// The client's certificate is not for this domain. It must not learn more.
+    #[error("this client may not check this domain")]
+    Forbidden,
     /// The request is not a valid protobuf message of its type.
     #[error("malformed request: {0}")]
     Malformed(&'static str),
@@ -36,6 +39,7 @@ impl RequestError {
     pub fn status(&self) -> tonic::Status {
         match self {
             Self::NoConfiguration => tonic::Status::unavailable(self.to_string()),
+            Self::Forbidden => tonic::Status::permission_denied(self.to_string()),
             _ => tonic::Status::invalid_argument(self.to_string()),
         }
     }

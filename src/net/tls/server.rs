@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::pem::{self, PemFile};
-use crate::net::once_a_minute::OnceAMinute;
 use crate::net::opening::too_late;
+use crate::runtime::OnceAMinute;
 use crate::runtime::lifecycle::Phases;
 use crate::runtime::small_files::{self, ContentDigest, Reloaded};
 use crate::runtime::threads::Worker;

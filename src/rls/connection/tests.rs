@@ -10,6 +10,7 @@ use prost::Message;
 use tokio::io::{DuplexStream, ReadBuf};
 
 use super::*;
+use crate::access::{Caller, ClientFile, ClientNames};
 use crate::api::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescriptor, rate_limit_descriptor};
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
@@ -165,6 +166,60 @@ async fn a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces()
             tokio::task::yield_now().await;
             body.send_data(message.slice(cut..), true).unwrap();
             assert_ne!(code(answer).await, Code::Unknown, "{encoding}, cut at {cut}");
+        }
+    }
+}
+
+/// The status of a check that was rejected.
+async fn rejected(answer: ResponseFuture) -> String {
+    let answer = answer.await.unwrap();
+    let (head, mut body) = answer.into_parts();
+    // A whole check is rejected without trailers.
+    let trailers = if head.headers.contains_key("grpc-status") { None } else { body.trailers().await.unwrap() };
+    let headers = trailers.unwrap_or(head.headers);
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+    format!("{} {}", text("grpc-status"), text("grpc-message"))
+}
+
+/// Whole or in pieces, a check of a domain that the client may not check is rejected; a changed file is in force for connections that
+/// exist.
+#[tokio::test]
+async fn a_client_checks_its_own_domains_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("access.yaml");
+    let allow =
+        |domain: &str| std::fs::write(&path, format!("clients: [{{san: 'DNS:a.example.org', domains: [{domain}]}}]"));
+    allow("api").unwrap();
+    let file = Arc::new(ClientFile::open(&path).unwrap());
+    let names = |name: &str| ClientNames { dns: vec![name.to_owned()], ..ClientNames::default() };
+    let lifecycle = Lifecycle::default();
+    for (name, steps) in [("a.example.org", [true, false, true]), ("b.example.org", [false; 3])] {
+        allow("api").unwrap();
+        file.refresh();
+        let (theirs, ours) = tokio::io::duplex(64 << 10);
+        let of_client = services(&lifecycle).of(Caller::new(Arc::clone(&file), names(name)));
+        tokio::spawn(serve(ours, of_client, lifecycle.phases()));
+        let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
+        tokio::spawn(connection);
+        for (is_allowed, domain) in steps.into_iter().zip(["api", "other", "\"*\""]) {
+            allow(domain).unwrap();
+            file.refresh();
+            for cut in [None, Some(9)] {
+                let (answer, mut body) = client.send_request(call(), false).unwrap();
+                match cut {
+                    None => body.send_data(check(), true).unwrap(),
+                    Some(cut) => {
+                        body.send_data(check().slice(..cut), false).unwrap();
+                        tokio::task::yield_now().await;
+                        body.send_data(check().slice(cut..), true).unwrap();
+                    }
+                }
+                if is_allowed {
+                    assert_eq!(code(answer).await, Code::Ok, "{name}, {domain}");
+                } else {
+                    assert!(rejected(answer).await.starts_with("7 this"), "{name}, {domain}");
+                }
+            }
         }
     }
 }

@@ -18,7 +18,8 @@ use prost::Message;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::*;
-use crate::telemetry::names::{Metric, MetricKind, Read};
+use crate::telemetry::metric::Read;
+use crate::telemetry::names::{Metric, MetricKind};
 use crate::telemetry::{RuleSeries, labels};
 use crate::usage::{Measure, Totals};
 

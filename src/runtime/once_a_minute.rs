@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::runtime::clock::Stopwatch;
+use super::clock::Stopwatch;
 use crate::units::Nanos;
 
 /// Allows one line a minute.

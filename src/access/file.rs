@@ -1,24 +1,43 @@
-//! The file of tokens, read again when it changes.
+//! A file of access control, read again when it changes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Principal;
-use super::tokens::{Tokens, TokensError};
+use arc_swap::Guard;
+
+use super::content::ContentError;
 use crate::runtime::small_files::{self, ContentDigest, ReadError, Reloaded};
 use crate::runtime::threads::Worker;
 
-/// The tokens in force.
-#[derive(Debug)]
-pub(crate) struct TokenFile {
-    path: PathBuf,
-    tokens: Reloaded<Tokens>,
+/// What is read from a file.
+pub(crate) trait Content: Sized + Send + Sync + 'static {
+    /// The flag that names the file.
+    const FLAG: &'static str;
+    /// What the file has, in the plural.
+    const WHAT: &'static str;
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    fn read(text: &[u8]) -> Result<Self, ContentError>;
+
+    /// How many of them it has.
+    fn len(&self) -> usize;
 }
 
-/// Why a file of tokens cannot be used.
+/// The content in force.
+#[derive(Debug)]
+pub(crate) struct AccessFile<C> {
+    path: PathBuf,
+    content: Reloaded<C>,
+}
+
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("--admin-tokens {path}: {cause}")]
-pub(crate) struct TokenFileError {
+#[error("{flag} {path}: {cause}")]
+pub(crate) struct AccessFileError {
+    flag: &'static str,
     path: String,
     cause: Cause,
 }
@@ -28,38 +47,38 @@ enum Cause {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
-    Content(#[from] TokensError),
+    Content(#[from] ContentError),
     #[error("it is not a file")]
     NotAFile,
-    #[error("longer than {} KiB, which is not a file of tokens", MAX_BYTES >> 10)]
+    #[error("longer than {} KiB, which is not such a file", MAX_BYTES >> 10)]
     TooLong,
 }
 
-impl TokenFile {
+impl<C: Content> AccessFile<C> {
     /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read, or is not a file of tokens.
-    pub(crate) fn open(path: &Path) -> Result<Self, TokenFileError> {
-        let failure = |cause| TokenFileError { path: path.display().to_string(), cause };
+    /// It cannot be read, or is not such a file.
+    pub(crate) fn open(path: &Path) -> Result<Self, AccessFileError> {
+        let failure = |cause| AccessFileError { flag: C::FLAG, path: path.display().to_string(), cause };
         let (digest, bytes) = read(path).map_err(failure)?;
-        let tokens = Tokens::read(&bytes).map_err(|error| failure(error.into()))?;
-        Ok(Self { path: path.to_owned(), tokens: Reloaded::new(digest, tokens) })
+        let content = C::read(&bytes).map_err(|error| failure(error.into()))?;
+        Ok(Self { path: path.to_owned(), content: Reloaded::new(digest, content) })
     }
 
-    /// The principal of a token.
-    pub(crate) fn find(&self, secret: &str) -> Option<Arc<Principal>> {
-        self.tokens.current().find(secret)
+    /// The content in force.
+    pub(super) fn current(&self) -> Guard<Arc<C>> {
+        self.content.current()
     }
 
-    /// The number of tokens in force.
+    /// How many lines are in force.
     pub(crate) fn len(&self) -> usize {
-        self.tokens.current().len()
+        self.current().len()
     }
 
-    /// Whether the file on disk cannot be used, so that the tokens before its last change are in force.
+    /// Whether the file on disk cannot be used, so that the content before its last change is in force.
     pub(crate) fn is_outdated(&self) -> bool {
-        self.tokens.is_outdated()
+        self.content.is_outdated()
     }
 
     /// Reads the file again whenever it changes, until the [`Worker`] is dropped.
@@ -68,17 +87,17 @@ impl TokenFile {
     /// The system cannot start another thread.
     pub(crate) fn watch(self: &Arc<Self>) -> std::io::Result<Worker> {
         let file = Arc::clone(self);
-        small_files::watch("tidegate-tokens", move || file.refresh())
+        small_files::watch(&format!("tidegate-{}", C::WHAT), move || file.refresh())
     }
 
-    /// Reads the file again. One that cannot be used leaves the tokens in force, with one line in the log.
+    /// Reads the file again. One that cannot be used leaves the content in force, with one line in the log.
     pub(crate) fn refresh(&self) {
-        let path = self.path.display();
-        match self.tokens.refresh(read(&self.path), |bytes| Ok(Tokens::read(&bytes)?)) {
+        let (path, what) = (self.path.display(), C::WHAT);
+        match self.content.refresh(read(&self.path), |bytes| Ok(C::read(&bytes)?)) {
             None => {}
-            Some(Ok(tokens)) => tracing::info!(%path, tokens = tokens.len(), "tokens loaded"),
+            Some(Ok(content)) => tracing::info!(%path, count = content.len(), "{what} loaded"),
             Some(Err(error)) => {
-                tracing::error!(%path, %error, "the tokens cannot be loaded; those before are in force");
+                tracing::error!(%path, %error, "the {what} cannot be loaded; those before are in force");
             }
         }
     }
@@ -93,14 +112,15 @@ fn read(path: &Path) -> Result<(ContentDigest, Vec<u8>), Cause> {
     Ok((small_files::digest([&*bytes]), bytes))
 }
 
-/// 1,000 tokens with some domains each are shorter.
+/// 1,000 tokens or clients with some domains each are shorter.
 const MAX_BYTES: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
-    use super::super::{NewToken, Role};
+    use super::super::Role;
+    use super::super::tokens::{NewToken, Tokens};
     use super::*;
 
     #[test]
@@ -109,11 +129,11 @@ mod tests {
         let path = dir.path().join("tokens.yaml");
         let [one, two] = ["one", "two"].map(|name| NewToken::new(name, Role::Observer, &[]).unwrap());
         let write = |line: &str| fs::write(&path, format!("tokens:\n{line}\n")).unwrap();
-        assert!(TokenFile::open(&path).unwrap_err().to_string().contains("No such file"));
-        assert!(TokenFile::open(dir.path()).unwrap_err().to_string().contains("it is not a file"));
+        assert!(AccessFile::<Tokens>::open(&path).unwrap_err().to_string().contains("No such file"));
+        assert!(AccessFile::<Tokens>::open(dir.path()).unwrap_err().to_string().contains("it is not a file"));
         write(&one.line);
-        let file = TokenFile::open(&path).unwrap();
-        let known = |token: &NewToken| file.find(&token.secret).is_some();
+        let file = AccessFile::<Tokens>::open(&path).unwrap();
+        let known = |token: &NewToken| file.current().find(&token.secret).is_some();
         assert_eq!((known(&one), known(&two), file.is_outdated()), (true, false, false));
         write("  - broken");
         file.refresh();
