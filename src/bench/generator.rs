@@ -40,7 +40,7 @@ impl Generator {
         let runtime = runtime.map_err(|error| StartError::Setup(format!("no runtime: {error}")))?;
         let seed = plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(thread as u64);
         let picks = Picks::new(&plan.traffic, seed).map_err(StartError::Setup)?;
-        let template = Template::new(&plan.traffic, &plan.authority());
+        let template = Template::new(&plan.traffic, &plan.authority(), plan.tls.is_some());
         let mut opened = Vec::new();
         for index in (thread..plan.connections).step_by(plan.threads) {
             opened.push((index, runtime.block_on(open(&plan))?));

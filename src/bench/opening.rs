@@ -20,7 +20,7 @@ pub(crate) enum StartError {
     #[error("cannot connect: {0}")]
     Connect(io::Error),
     /// The server uses another protocol.
-    #[error("not a gRPC server (HTTP/2 without TLS): {0}")]
+    #[error("not a gRPC server (HTTP/2): {0}")]
     Protocol(String),
     /// The runtime or the distribution of keys could not be created.
     #[error("{0}")]
@@ -38,7 +38,7 @@ pub(super) struct Opened {
 
 /// Opens a connection, and waits for the server's preface.
 pub(super) async fn open(plan: &Plan) -> Result<Opened, StartError> {
-    let (reader, writer) = connect(&plan.target).await.map_err(StartError::Connect)?;
+    let (reader, writer) = connect(plan).await.map_err(StartError::Connect)?;
     let mut opened = Opened { session: Session::new(plan.streams), reader, writer, buffer: Vec::new() };
     let greeting = async {
         while !opened.session.greeted() {
@@ -61,7 +61,7 @@ pub(super) async fn probe(plan: &Plan) -> Result<Option<bool>, StartError> {
     let mut opened = open(&Plan { streams: 1, ..plan.clone() }).await?;
     let mut schedule = Schedule::new(Pace::Closed, 0, 1, 1, plan.seed);
     let mut picks = Picks::new(&traffic, plan.seed).map_err(StartError::Setup)?;
-    let mut template = Template::new(&traffic, &plan.authority());
+    let mut template = Template::new(&traffic, &plan.authority(), plan.tls.is_some());
     opened.session.fill(0, &mut schedule, &mut template, &mut picks);
     // No further check is due.
     schedule.end_at(0);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::schedule::Pace;
 use super::traffic::Traffic;
-use crate::net::Address;
+use crate::net::{Address, TlsClient};
 use crate::runtime::Process;
 
 /// The plan of a run: the server, the checks and their rate.
@@ -12,6 +12,8 @@ use crate::runtime::Process;
 pub(crate) struct Plan {
     /// The server.
     pub target: Address,
+    /// How it is called with TLS; `None`: in plain text.
+    pub tls: Option<TlsClient>,
     /// The content of checks.
     pub traffic: Traffic,
     /// The rate of checks.
@@ -39,6 +41,11 @@ impl Plan {
             Address::Tcp(address) => address.clone(),
             Address::Unix(_) => "localhost".to_owned(),
         }
+    }
+
+    /// The server, as a user names it.
+    pub(super) fn url(&self) -> String {
+        if self.tls.is_some() { format!("https://{}", self.target) } else { self.target.to_string() }
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -94,7 +94,7 @@ impl Report {
             Popularity::Zipf { .. } => "zipf",
         };
         Self {
-            target: plan.target.to_string(),
+            target: plan.url(),
             seed: plan.seed,
             domain: traffic.domain.clone(),
             descriptors: traffic.descriptors,

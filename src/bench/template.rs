@@ -35,11 +35,11 @@ pub(super) enum Form {
 }
 
 impl Template {
-    /// The template of checks with this traffic, for a server with this `authority`.
-    pub(super) fn new(traffic: &Traffic, authority: &str) -> Self {
+    /// The template of checks with this traffic, for a server with this `authority`, which is called with TLS or without.
+    pub(super) fn new(traffic: &Traffic, authority: &str, tls: bool) -> Self {
         let headers = [Form::First, Form::Later, Form::Plain].map(|form| {
             let mut frame = Vec::new();
-            put_frame(&mut frame, HEADERS, END_HEADERS, 0, &header_block(authority, form));
+            put_frame(&mut frame, HEADERS, END_HEADERS, 0, &header_block(authority, tls, form));
             frame
         });
         // The positions where two messages with different keys differ are those of the keys.
@@ -116,12 +116,12 @@ fn remembered(authority: &str) -> [Header<'_>; 4] {
     ]
 }
 
-fn header_block(authority: &str, form: Form) -> Vec<u8> {
+fn header_block(authority: &str, tls: bool, form: Form) -> Vec<u8> {
     // Clears the table before each block, in case something was added to it.
     let mut block = if form == Form::Plain { vec![hpack::EMPTY_TABLE] } else { Vec::new() };
-    // `:method: POST` and `:scheme: http` are entries 3 and 6 of the static table.
+    // `:method: POST`, `:scheme: http` and `:scheme: https` are entries 3, 6 and 7 of the static table.
     hpack::put_indexed(&mut block, 3);
-    hpack::put_indexed(&mut block, 6);
+    hpack::put_indexed(&mut block, if tls { 7 } else { 6 });
     let headers = remembered(authority);
     let count = headers.len();
     for (at, header) in headers.into_iter().enumerate() {
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn a_check_is_what_the_generated_type_reads() {
         let traffic = traffic(0.0);
-        let (mut template, mut picks) = (Template::new(&traffic, "host"), Picks::new(&traffic, 3).unwrap());
+        let (mut template, mut picks) = (Template::new(&traffic, "host", false), Picks::new(&traffic, 3).unwrap());
         let mut same = picks.clone();
         for stream in [1, 3, 0x7fff_ffff] {
             for form in [Form::First, Form::Later, Form::Plain] {
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn headers_that_are_remembered_take_six_bytes() {
-        let mut template = Template::new(&traffic(0.0), "host");
+        let mut template = Template::new(&traffic(0.0), "host", false);
         assert_eq!(template.headers(Form::Later, 1)[HEAD_BYTES..], [0x83, 0x86, 0xc1, 0xc0, 0xbf, 0xbe]);
         assert_eq!(template.table_bytes(), (5 + PATH.len()) + (10 + 4) + (12 + 16) + (2 + 8) + 4 * 32);
     }
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_check_for_nothing_says_so_in_its_first_descriptor() {
         let traffic = traffic(1.0);
-        let (mut template, mut picks) = (Template::new(&traffic, "host"), Picks::new(&traffic, 3).unwrap());
+        let (mut template, mut picks) = (Template::new(&traffic, "host", false), Picks::new(&traffic, 3).unwrap());
         let request = decoded(template.data(1, &mut picks));
         let values: Vec<_> =
             request.descriptors.iter().map(|descriptor| descriptor.entries[0].value.as_str()).collect();

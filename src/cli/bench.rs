@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::target::Port;
+use super::dial::TlsFlags;
+use super::target::{Port, Target};
 use super::{complain, print, target};
 use crate::bench::report::Report;
 use crate::bench::{self, Arrivals, MAX_KEYS, Pace, Plan, Popularity, RunError, StartError, Traffic, chart};
-use crate::net::Address;
 use crate::runtime::Process;
 use crate::settings::duration;
 use watch::Watch;
@@ -24,9 +24,14 @@ use watch::Watch;
 /// What to measure, and how.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Bench {
-    /// Address of the service: http://HOST:PORT or unix:/PATH
-    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse_plain)]
-    addr: Address,
+    /// Address of the service: http://HOST:PORT, https://HOST:PORT or unix:/PATH
+    ///
+    /// With https:// the sending threads encrypt too, which is in their CPU time and in the latencies.
+    #[arg(long, env = "TIDEGATE_ADDR", value_name = "URL", default_value = "http://127.0.0.1:8081", value_parser = target::parse)]
+    addr: Target,
+
+    #[command(flatten)]
+    tls: TlsFlags,
 
     /// Number of connections to the service
     #[arg(long, value_name = "COUNT", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
@@ -228,7 +233,8 @@ impl Bench {
             None => None,
         };
         Ok(Plan {
-            target: self.addr.clone(),
+            target: self.addr.address().clone(),
+            tls: self.tls.client(&self.addr)?,
             traffic: self.traffic(),
             pace: Pace::Closed,
             connections: self.connections.into(),

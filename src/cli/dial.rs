@@ -44,7 +44,8 @@ impl TlsFlags {
         target: &Target,
         prepare: impl FnOnce(Endpoint) -> Endpoint,
     ) -> Result<Channel, String> {
-        let dial = self.dial(target)?;
+        let dial =
+            self.client(target)?.map(|tls| Dial { address: target.tls_address().unwrap_or_default().to_owned(), tls });
         let endpoint = Endpoint::from_shared(target.url()).map_err(|error| format!("{target}: {error}"))?;
         let endpoint = prepare(endpoint);
         let channel = match dial {
@@ -54,8 +55,11 @@ impl TlsFlags {
         channel.map_err(|error| port.describe(target, "cannot connect", &error))
     }
 
-    /// None without TLS.
-    fn dial(&self, target: &Target) -> Result<Option<Dial>, String> {
+    /// Makes TLS connections to the target; `None` for a target without TLS.
+    ///
+    /// # Errors
+    /// A flag or file that cannot be used.
+    pub(super) fn client(&self, target: &Target) -> Result<Option<TlsClient>, String> {
         let Some(address) = target.tls_address() else {
             // A user who names a CA expects that nothing is sent in plain text.
             let unused = self.tls_ca.is_some() || self.tls_cert.is_some();
@@ -66,8 +70,7 @@ impl TlsFlags {
             };
         };
         let identity = self.tls_cert.as_deref().zip(self.tls_key.as_deref());
-        let tls = TlsClient::new(ClientFiles { ca: self.tls_ca.as_deref(), identity }, address)?;
-        Ok(Some(Dial { address: address.to_owned(), tls }))
+        TlsClient::new(ClientFiles { ca: self.tls_ca.as_deref(), identity }, address).map(Some)
     }
 }
 

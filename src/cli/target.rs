@@ -24,6 +24,12 @@ impl Target {
         }
     }
 
+    /// Its address, however it is called.
+    #[cfg(feature = "bench")]
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     /// `HOST:PORT` of a server that is called with TLS.
     pub(super) fn tls_address(&self) -> Option<&str> {
         match &self.address {
@@ -62,18 +68,6 @@ pub(super) fn parse(text: &str) -> Result<Target, String> {
         return Err("a unix socket is called without TLS: unix:/PATH".to_owned());
     }
     Ok(Target { address, tls })
-}
-
-/// Parses the address for a command that does not use TLS.
-///
-/// # Errors
-/// What is wrong with the address. `https://` is an error, so that nothing is sent in plain text by mistake.
-#[cfg(feature = "bench")]
-pub(super) fn parse_plain(text: &str) -> Result<Address, String> {
-    match parse(text)? {
-        Target { tls: true, .. } => Err("this command does not use TLS yet: http://HOST:PORT or unix:/PATH".to_owned()),
-        target => Ok(target.address),
-    }
 }
 
 /// A port that commands call, for the hints of errors.

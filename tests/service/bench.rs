@@ -7,6 +7,7 @@ use std::thread;
 
 use serde_json::Value;
 
+use super::tls::certificates;
 use crate::TestServer;
 use crate::server::{ReservedPort, THREE_A_MINUTE, eventually, run};
 
@@ -32,6 +33,35 @@ fn rules(flags: &[&str]) -> String {
 
 fn number(run: &Value, name: &str) -> u64 {
     run[name].as_u64().unwrap_or_else(|| panic!("{name} of {run}"))
+}
+
+/// Mutual TLS, in a closed and an open loop; without a certificate, or from another CA, nothing is measured.
+#[test]
+fn checks_are_sent_over_tls() {
+    let dir = certificates();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let (cert, key, ca) = (file("server.pem"), file("server.key"), file("ours.pem"));
+    let flags = ["--grpc-tls-cert", &cert, "--grpc-tls-key", &key, "--grpc-tls-client-ca", &ca];
+    let server = TestServer::start(&rules(&[]), &flags);
+    let addr = format!("https://{}", server.grpc);
+    let (own_cert, own_key) = (file("client.pem"), file("client.key"));
+    let identity = ["--tls-ca", &ca, "--tls-cert", &own_cert, "--tls-key", &own_key];
+    let flags = ["--addr", &addr, "--json", "--warmup", "0s", "--duration", "300ms", "--keys", "50"];
+    let mut sent = 0;
+    for more in [&["--connections", "3", "--streams", "5", "--threads", "2"][..], &["--rate", "2000"]] {
+        let (code, stdout, stderr) = bench(&[&flags[..], &identity, more].concat());
+        let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout} {stderr}"));
+        assert_eq!((code, &report["target"]), (Some(0), &Value::from(addr.as_str())), "{stderr}");
+        let run = &report["runs"][0];
+        assert!(number(run, "ok") > 20 && number(run, "errors") == 0, "{run}");
+        sent += number(run, "checks") + 1;
+        assert_eq!(server.metric(REQUESTS), sent, "{more:?}");
+    }
+    let (code, _, stderr) = bench(&[&flags[..], &["--tls-ca", &ca]].concat());
+    assert!(code == Some(1) && stderr.contains("TLS"), "{stderr}");
+    let strange = file("theirs.pem");
+    let (code, _, stderr) = bench(&[&flags[..], &identity[2..], &["--tls-ca", &strange]].concat());
+    assert!(code == Some(1) && stderr.contains("signed by no trusted CA"), "{stderr}");
 }
 
 #[test]
@@ -144,11 +174,12 @@ fn what_cannot_be_measured_is_reported_at_once() {
         let _greeting = stream.read(&mut [0; 1_024]);
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
     });
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 13] = [
         (&["--addr", &nobody], 1, "is the service running"),
         (&["--addr", "unix:/nonexistent/t.sock"], 1, "No such file"),
         (&["--addr", &http1_addr], 1, "not HTTP/2"),
-        (&["--addr", "https://127.0.0.1:1"], 2, "does not use TLS yet"),
+        (&["--addr", "https://127.0.0.1:1", "--tls-ca", "/nonexistent.pem"], 2, "/nonexistent.pem"),
+        (&["--addr", &nobody, "--tls-ca", "/nonexistent.pem"], 2, "apply only to https://"),
         (&["--addr", "localhost"], 2, "expected HOST:PORT"),
         (&["--addr", &server.grpc, "--server-pid", "4194305"], 2, "no such process"),
         (&["--threads", "5"], 2, "each thread needs a connection"),

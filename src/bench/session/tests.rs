@@ -31,7 +31,7 @@ impl Client {
         Self {
             session: Session::new(streams),
             schedule: Schedule::new(pace, 0, 1, 10_000 * MS, 0),
-            template: Template::new(&traffic, "host:1"),
+            template: Template::new(&traffic, "host:1", false),
             picks: Picks::new(&traffic, 1).unwrap(),
             stats: Stats::new(0, u64::MAX),
         }
