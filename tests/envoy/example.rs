@@ -26,7 +26,7 @@ fn the_example_does_what_its_readme_says() {
             text.replace(&named, &format!("port_value: {to}}}"))
         })
     };
-    let Some(lab) = Lab::open_with(RULES, Gateway::default(), on_free_ports) else { return };
+    let Some(lab) = Lab::open_with(RULES, Gateway::default(), &[], on_free_ports) else { return };
     next_minute_if_late();
     // Headers, requests, of which served, limit shown, the limit's name.
     let cases: [(&[Header], u64, u64, &str); 5] = [

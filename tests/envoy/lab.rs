@@ -24,13 +24,15 @@ impl Lab {
     /// Starts Tidegate with `rules` and Envoy as `gateway` says; nothing when there is no Envoy to start.
     pub(crate) fn open(rules: &str, gateway: Gateway) -> Option<Self> {
         let bootstrap = |rls: &[SocketAddr], dir: &Path| gateway.bootstrap(rls, &dir.join("service.sock"));
-        Self::open_with(rules, gateway, bootstrap)
+        Self::open_with(rules, gateway, &[], bootstrap)
     }
 
-    /// As [`open`](Self::open), with another bootstrap configuration, made from Tidegate's addresses and a directory.
+    /// As [`open`](Self::open), with flags for Tidegate and another bootstrap configuration, made from Tidegate's addresses and a
+    /// directory.
     pub(crate) fn open_with(
         rules: &str,
         gateway: Gateway,
+        flags: &[String],
         bootstrap: impl FnOnce(&[SocketAddr], &Path) -> String,
     ) -> Option<Self> {
         let binary = proxy::installed()?;
@@ -38,8 +40,8 @@ impl Lab {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("rules.yaml");
         fs::write(&config, rules).unwrap();
-        let replicas: Vec<_> =
-            (0..gateway.replicas).map(|_| TestServer::start_file(&config, &["--drain", "1s"])).collect();
+        let flags: Vec<&str> = ["--drain", "1s"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+        let replicas: Vec<_> = (0..gateway.replicas).map(|_| TestServer::start_file(&config, &flags)).collect();
         let addresses: Vec<_> = replicas.iter().map(TestServer::grpc_addr).collect();
         let envoy = Envoy::start(&binary, dir.path(), &bootstrap(&addresses, dir.path()), gateway.workers);
         Some(Self { envoy, replicas, dir, _turn: turn })

@@ -14,6 +14,7 @@ mod drain;
 mod example;
 mod hostile;
 mod lab;
+mod mutual_tls;
 mod outage;
 mod proxy;
 mod reload;
