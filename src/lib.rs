@@ -42,6 +42,9 @@ pub(crate) mod http2;
 pub(crate) mod net;
 pub mod runtime;
 
+#[doc(hidden)]
+pub mod fuzzed;
+
 // The limiter on a virtual clock, and the load generator.
 #[cfg(feature = "bench")]
 pub(crate) mod bench;

@@ -6,10 +6,16 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/bodies/access_file.rs"]
+mod access_file;
+#[path = "../fuzz/bodies/certificates.rs"]
+mod certificates;
 #[path = "../fuzz/bodies/check_decision.rs"]
 mod check_decision;
 #[path = "../fuzz/bodies/rules_yaml.rs"]
 mod rules_yaml;
+#[path = "../fuzz/bodies/token_file.rs"]
+mod token_file;
 
 /// Plays every seed of a target, and each of them cut short in some places.
 fn replay(target: &str, run: fn(&[u8])) {
@@ -33,4 +39,19 @@ fn check_decision() {
 #[test]
 fn rules_yaml() {
     replay("rules_yaml", rules_yaml::run);
+}
+
+#[test]
+fn token_file() {
+    replay("token_file", token_file::run);
+}
+
+#[test]
+fn access_file() {
+    replay("access_file", access_file::run);
+}
+
+#[test]
+fn certificates() {
+    replay("certificates", certificates::run);
 }

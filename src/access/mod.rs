@@ -22,6 +22,8 @@ mod tokens;
 
 use std::sync::Arc;
 
+use file::Content;
+
 pub(crate) use caller::Caller;
 pub(crate) use clients::ClientNames;
 pub(crate) use failures::{FailedLogins, FailureCounts};
@@ -35,6 +37,22 @@ pub(crate) use file::AccessFileError;
 pub(crate) type TokenFile = file::AccessFile<tokens::Tokens>;
 /// The clients of the gRPC port, read again when they change.
 pub(crate) type ClientFile = file::AccessFile<clients::Clients>;
+
+/// Reads a file of tokens. Returns their number.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub(crate) fn read_tokens(text: &[u8]) -> Result<usize, String> {
+    tokens::Tokens::read(text).map(|tokens| tokens.len()).map_err(|error| error.to_string())
+}
+
+/// Reads a file of clients. Returns the domains of a client with these names.
+///
+/// # Errors
+/// The first thing that is wrong, with its line.
+pub(crate) fn read_clients(text: &[u8], names: &ClientNames) -> Result<Domains, String> {
+    clients::Clients::read(text).map(|clients| clients.domains(names)).map_err(|error| error.to_string())
+}
 
 impl TokenFile {
     /// The principal of a token.

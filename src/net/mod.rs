@@ -18,4 +18,4 @@ pub(crate) use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder};
 pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
 pub(crate) use opening::{Opened, Protocol, open_while_serving, tls_on_plain_ports};
 pub(crate) use passing::{pass, receive};
-pub(crate) use tls::{ClientFiles, PeerNames, ServerFiles, TlsClient, TlsError, TlsServer, explain, watch};
+pub(crate) use tls::{ClientFiles, PeerNames, ServerFiles, TlsClient, TlsError, TlsServer, check_pem, explain, watch};

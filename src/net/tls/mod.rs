@@ -7,4 +7,4 @@ mod server;
 
 pub(crate) use client::{ClientFiles, TlsClient, explain};
 pub(crate) use peer_names::PeerNames;
-pub(crate) use server::{ServerFiles, TlsError, TlsServer, watch};
+pub(crate) use server::{ServerFiles, TlsError, TlsServer, check_pem, watch};

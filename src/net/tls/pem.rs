@@ -28,6 +28,11 @@ impl<'p> PemFile<'p> {
         }
     }
 
+    /// A file with this content.
+    pub(super) fn with_content(path: &'p Path, content: &[u8]) -> Self {
+        Self { path, bytes: content.to_vec() }
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -200,6 +200,21 @@ impl ServerFiles {
     }
 }
 
+/// Loads what these files contain. Returns when the certificate expires, in seconds since the epoch.
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub(crate) fn check_pem(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<i64, String> {
+    let path = |name: &str| PathBuf::from(name);
+    let files = ServerFiles { cert: path("cert"), key: path("key"), client_ca: client_ca.map(|_| path("client_ca")) };
+    let contents = Contents {
+        cert: PemFile::with_content(&files.cert, cert),
+        key: PemFile::with_content(&files.key, key),
+        client_ca: files.client_ca.as_deref().zip(client_ca).map(|(path, ca)| PemFile::with_content(path, ca)),
+    };
+    files.load(&contents, &[]).map(|loaded| loaded.expires)
+}
+
 /// The end of the certificate's validity, in seconds since the epoch.
 fn expiry(certificate: &[u8]) -> Option<i64> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;

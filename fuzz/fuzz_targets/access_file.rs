@@ -1,0 +1,7 @@
+//! Any bytes as a file of `--access`. The body is shared with `tests/fuzz_seeds.rs`.
+#![no_main]
+
+#[path = "../bodies/access_file.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));
