@@ -8,13 +8,14 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType}
 /// A CA that signs certificates.
 pub(crate) type Ca = Issuer<'static, KeyPair>;
 
-/// A CA whose certificate is in `DIR/NAME.pem`.
+/// A CA whose certificate is in `DIR/NAME.pem`, and its key in `DIR/NAME.key`.
 pub(crate) fn ca(dir: &Path, name: &str) -> Ca {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, name);
     let key = KeyPair::generate().unwrap();
     fs::write(dir.join(format!("{name}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(dir.join(format!("{name}.key")), key.serialize_pem()).unwrap();
     Issuer::new(params, key)
 }
 

@@ -87,7 +87,7 @@ fn new_token(name: &str, role: &str, domain: &str) -> (String, String) {
     (token.to_owned(), line.to_owned())
 }
 
-fn request(address: &str, path: &str, headers: &str) -> (u16, String) {
+pub(super) fn request(address: &str, path: &str, headers: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n").unwrap();

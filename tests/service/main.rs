@@ -35,6 +35,7 @@ mod reflection;
 mod reload;
 mod requests;
 mod restart;
+mod secrets;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "some of it is for the tests with Envoy")]
 mod server;

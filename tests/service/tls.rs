@@ -143,6 +143,7 @@ fn what_is_wrong_with_a_server_is_named() {
     check(dir.path(), &PLAIN, &flags(dir.path(), "theirs", None), (2, "signed by no trusted CA; --tls-ca names"));
     check(dir.path(), &Protection { name: "expired", ..PLAIN }, &ours, (2, "the server's certificate has expired"));
     check(dir.path(), &Protection { name: "elsewhere", ..PLAIN }, &ours, (2, "is for another host"));
+    check(dir.path(), &Protection { name: "ours", ..PLAIN }, &ours, (2, "is that of a CA, which no server may show"));
     check(dir.path(), &Protection { alpn: b"http/1.1", ..PLAIN }, &ours, (2, "TLS: "));
 }
 

@@ -118,6 +118,10 @@ fn objection(error: &CertificateError) -> String {
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             format!("is for another host: {error}")
         }
+        // As `openssl req -x509` makes it.
+        error if error.to_string().contains("CaUsedAsEndEntity") => {
+            "is that of a CA, which no server may show: sign one with CA:FALSE for the server".to_owned()
+        }
         error => format!("cannot be used: {error}"),
     }
 }
