@@ -12,6 +12,7 @@ use std::thread;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::tls::certificates;
 use crate::server::TestServer;
 
 const RULES: &str = r"
@@ -145,6 +146,32 @@ fn health_is_reported_on_both_ports() {
     assert!(!success && output.contains("NotFound"), "a service that is not there: {output}");
 }
 
+/// Both gRPC ports with mutual TLS: with a certificate, without one, and with one of another CA.
+#[test]
+fn both_grpc_ports_have_mutual_tls() {
+    let dir = certificates();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let mut flags = Vec::new();
+    for port in ["grpc", "admin"] {
+        let files = [("cert", "server.pem"), ("key", "server.key"), ("client-ca", "ours.pem")];
+        flags.extend(files.iter().flat_map(|(kind, name)| [format!("--{port}-tls-{kind}"), file(name)]));
+    }
+    let Some(bench) = Bench::open_with(&flags.iter().map(String::as_str).collect::<Vec<_>>()) else { return };
+    let (ca, of) = (file("ours.pem"), |name: &str| [file(&format!("{name}.pem")), file(&format!("{name}.key"))]);
+    for port in [bench.server.grpc_addr(), bench.server.admin_addr()] {
+        for (client, is_served) in [(Some("client"), true), (None, false), (Some("stranger"), false)] {
+            let mut tls = vec!["-cacert", &ca];
+            let identity = client.map(of);
+            if let Some([cert, key]) = &identity {
+                tls.extend(["-cert", cert, "-key", key]);
+            }
+            let (success, output) = bench.run(port, &["grpc.health.v1.Health/Check"], &tls);
+            assert_eq!(success, is_served, "{client:?} at {port}:\n{output}");
+            assert_eq!(output.contains("SERVING"), is_served, "{client:?} at {port}:\n{output}");
+        }
+    }
+}
+
 /// A server, and grpcurl to ask it with.
 struct Bench {
     grpcurl: String,
@@ -154,6 +181,11 @@ struct Bench {
 
 impl Bench {
     fn open() -> Option<Self> {
+        Self::open_with(&[])
+    }
+
+    /// A server with these flags.
+    fn open_with(flags: &[&str]) -> Option<Self> {
         let Some(grpcurl) = env::var("GRPCURL_BIN").ok().filter(|name| !name.is_empty()) else {
             let test = thread::current().name().unwrap_or_default().to_owned();
             let why = "GRPCURL_BIN is not set (./test sets it, or says why it cannot)";
@@ -163,7 +195,7 @@ impl Bench {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("rules.yaml");
         fs::write(&config, RULES).unwrap();
-        Some(Self { grpcurl, server: TestServer::start_file(&config, &[]), dir })
+        Some(Self { grpcurl, server: TestServer::start_file(&config, flags), dir })
     }
 
     fn succeed(&self, port: SocketAddr, what: &[&str], flags: &[&str]) -> String {
@@ -174,8 +206,13 @@ impl Bench {
 
     /// Whether it succeeded, and what it printed.
     fn call(&self, port: SocketAddr, what: &[&str], flags: &[&str]) -> (bool, String) {
+        self.run(port, what, &[&["-plaintext"], flags].concat())
+    }
+
+    /// The same, over TLS unless the flags say otherwise.
+    fn run(&self, port: SocketAddr, what: &[&str], flags: &[&str]) -> (bool, String) {
         let mut command = Command::new(&self.grpcurl);
-        command.args(["-plaintext", "-max-time", "10"]).args(flags).arg(port.to_string()).args(what);
+        command.args(["-max-time", "10"]).args(flags).arg(port.to_string()).args(what);
         let output = command.output().unwrap_or_else(|error| panic!("{} does not run: {error}", self.grpcurl));
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         (output.status.success(), text)
