@@ -32,9 +32,9 @@ pub(super) struct Threads {
     pub(super) _watch: Watch,
     pub(super) _sweeper: Worker,
     pub(super) _recorder: Recorder,
-    /// Released after the recorder has ended: fields are dropped in the order of their declaration.
     pub(super) _access: Vec<Worker>,
     pub(super) _tls: Option<Worker>,
+    /// Released after the recorder has ended: fields are dropped in the order of their declaration.
     pub(super) _data_dir: Option<DataDir>,
     pub(super) _alerts: Alerts,
     pub(super) _denial_logger: DenialLogger,
