@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 100] = [
+const BOUNDS: [(&str, &str, &str); 102] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
@@ -47,6 +47,8 @@ const BOUNDS: [(&str, &str, &str); 100] = [
     ("nodes of a YAML file, with aliases written out", "rules/yaml/tree.rs", "MAX_NODES"),
     ("depth of lists and maps in a YAML file", "rules/yaml/tree.rs", "MAX_DEPTH"),
     ("repairs of a YAML file", "rules/yaml/repair.rs", "MAX_REPAIRS"),
+    ("bytes that are parsed for them", "rules/yaml/repair.rs", "MAX_PARSED_BYTES"),
+    ("bytes that they add to a file besides its own length", "rules/yaml/repair.rs", "MAX_ADDED_BYTES"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
     ("TLS handshakes of a port at the same time", "net/tls/server.rs", "MAX_HANDSHAKES"),
     ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),
