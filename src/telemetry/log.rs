@@ -38,8 +38,12 @@ pub fn start(settings: &LogSettings) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(&settings.log_level)
         .map_err(|cause| LogError::Level { level: settings.log_level.clone(), cause })?;
     let discreet = filter_fn(|metadata| !may_contain_secrets(metadata.target()));
-    let is_asked_for = settings.log_level.contains(WATCHER);
-    let relevant = filter_fn(move |metadata| is_asked_for || !is_noise(metadata.target(), *metadata.level()));
+    let asked_for = NOISY.map(|(target, level)| (target, level, settings.log_level.contains(target)));
+    let relevant = filter_fn(move |metadata| {
+        asked_for.iter().all(|(target, level, asked_for)| {
+            *asked_for || !metadata.target().starts_with(target) || metadata.level() <= level
+        })
+    });
     let registry = tracing_subscriber::registry().with(filter).with(discreet).with(relevant);
     let started = match settings.log_format {
         LogFormat::Text => {
@@ -58,14 +62,11 @@ pub fn fatal_json(now: Timestamp, message: &str) -> String {
     json!({"timestamp": timestamp, "level": "ERROR", "message": message, "target": env!("CARGO_PKG_NAME")}).to_string()
 }
 
-/// Whether a line is of no use to operators: when a directory is swapped for another, as an update of a ConfigMap does, the
-/// file watcher warns that it has lost the old one, although the new one is watched by then.
-fn is_noise(target: &str, level: Level) -> bool {
-    target.starts_with(WATCHER) && level != Level::ERROR
-}
-
-/// The crate that watches files. A level that names it shows all its lines.
-const WATCHER: &str = "notify";
+/// Libraries with lines that are of no use to operators, and the level that is. A level that names one of them shows all its lines.
+///
+/// When a directory is swapped for another, as an update of a ConfigMap does, the file watcher warns that it has lost the old one, although
+/// the new one is watched by then. A peer that sends a PING that nobody asked for gets a warning for each.
+const NOISY: [(&str, Level); 2] = [("notify", Level::ERROR), ("h2", Level::ERROR)];
 
 /// Whether lines of that target may contain secrets: at `debug` the clients of webhooks and mail servers log what they send.
 /// No level lets them through.
