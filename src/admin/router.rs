@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::operations::limits_page;
 use crate::access::{Domains, Principal};
 use crate::grpc::end_with;
-use crate::http::{METRICS_TYPE, Probes, RenderMetrics, probe_router};
+use crate::http::{MetricsText, Probes, probe_router};
 use crate::limiter::{Limiter, RuleInForce, View};
 use crate::rules::{Overlay, Rule, RuleLimit, Switches};
 use crate::sanitize::sanitize;
@@ -25,7 +25,7 @@ use crate::sanitize::sanitize;
 pub(crate) fn admin_router(
     limiter: Arc<Limiter>,
     probes: Probes,
-    metrics: RenderMetrics,
+    metrics: Arc<MetricsText>,
     services: Routes,
     guard: Arc<Guard>,
 ) -> Router {
@@ -39,7 +39,7 @@ pub(crate) fn admin_router(
     let pages = services
         .route("/rlconfig", get(move |Extension(caller): Caller| async move { rlconfig(&limiter, &caller.domains) }))
         .route("/limits", get(move |caller: Caller, query| limits_page(listed, clock.now(), caller.0, query)))
-        .route("/metrics", get(move |caller: Caller| async move { metrics_page(&metrics, &caller.0) }));
+        .route("/metrics", get(move |caller: Caller| async move { metrics_page(&metrics, &caller.0).await }));
     pages.merge(probe_router(probes)).fallback(unknown).layer(from_fn_with_state(guard, super::guard::guard))
 }
 
@@ -56,12 +56,11 @@ async fn unknown(headers: HeaderMap) -> Response {
 type Caller = Extension<Arc<Principal>>;
 
 /// All metrics; of a caller with some domains, the series that name one of these.
-fn metrics_page(metrics: &RenderMetrics, caller: &Principal) -> Response {
-    let text = match &caller.domains {
-        Domains::All => metrics(None),
-        Domains::Only(domains) => metrics(Some(domains)),
-    };
-    ([(CONTENT_TYPE, METRICS_TYPE)], text).into_response()
+async fn metrics_page(metrics: &Arc<MetricsText>, caller: &Principal) -> Response {
+    match &caller.domains {
+        Domains::All => metrics.page(None).await,
+        Domains::Only(domains) => metrics.page(Some(domains)).await,
+    }
 }
 
 /// One line for each limit in force, in the order of the configuration and the format of envoyproxy/ratelimit; and one for each

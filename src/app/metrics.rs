@@ -204,6 +204,7 @@ impl Sources {
         ConnectionValues {
             open: self.connection_limit.iter().map(|connection_limit| connection_limit.open() as u64).sum(),
             rejected: self.connection_limit.iter().map(ConnectionLimit::rejected).sum(),
+            closed: self.connection_limit.iter().flat_map(ConnectionLimit::closed).collect(),
         }
     }
 }

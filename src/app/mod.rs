@@ -22,11 +22,11 @@ use tokio::task::JoinSet;
 use crate::alerts::Alerts;
 use crate::config::{LoadError, Pace};
 use crate::history::{DataDir, DataDirError};
-use crate::http::RenderMetrics;
+use crate::http::{MetricsText, RenderMetrics};
 use crate::limiter::WorkerSlot;
-use crate::net::{BindError, Bound, Server, Socket, TlsError};
+use crate::net::{BindError, Bound, PartialBytes, Server, Socket, TlsError};
 use crate::operations::JournalError;
-use crate::rls::{Context, Workers};
+use crate::rls::{Context, OtherCalls, Workers};
 use crate::runtime::lifecycle::{Phase, Request, Signals};
 use crate::runtime::threads;
 use crate::settings::Settings;
@@ -158,7 +158,7 @@ impl App {
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
         let (listening, Ports { grpc, http, admin, metrics: metrics_port }) = (ports.listening(), ports);
         let tls = Tls::open(&settings.tls)?;
-        let connection_limit = PortLimits::new(settings.listen.max_connections);
+        let connection_limit = PortLimits::new(&settings.listen);
         let alerts = Alerts::start(
             Arc::clone(&process.limiter),
             Arc::clone(&process.clock),
@@ -168,11 +168,9 @@ impl App {
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
         let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
         let telemetry = start_telemetry(&sources)?;
-        let metrics: RenderMetrics = Arc::new(move |domains| match domains {
-            None => prometheus::render(&sources.snapshot()),
-            Some(domains) => prometheus::render_domains(&sources.snapshot(), domains),
-        });
-        let routers = process.routers(settings, &metrics, Arc::clone(&access.guard));
+        let metrics = Arc::new(MetricsText::new(rendering(sources)));
+        let partial = PartialBytes::default();
+        let routers = process.routers(settings, &metrics, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
         let here = Handle::current();
@@ -196,10 +194,10 @@ impl App {
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
         let service = process.service(WorkerSlot::default(), tracer);
-        let workers = Workers::start(
-            sockets,
-            &Context { service, connection_limit: connection_limit.grpc, tls: tls.of("grpc"), clients: access.clients },
-        )?;
+        let (connection_limit, clients) = (connection_limit.grpc, access.clients);
+        let (other_calls, tls_of_workers) = (OtherCalls::default(), tls.of("grpc"));
+        let context = Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, clients };
+        let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
             _watch: process.config.watch(Pace::default())?,
@@ -301,6 +299,14 @@ async fn taken(offer: &mut Option<Offer>) {
         Some(offer) => offer.taken().await,
         None => std::future::pending().await,
     }
+}
+
+/// The metrics of these sources as text.
+fn rendering(sources: Sources) -> RenderMetrics {
+    Box::new(move |domains| match domains {
+        None => prometheus::render(&sources.snapshot()),
+        Some(domains) => prometheus::render_domains(&sources.snapshot(), domains),
+    })
 }
 
 /// Starts the export that the standard `OTEL_*` variables configure.

@@ -65,8 +65,9 @@ impl Ports {
 }
 
 impl PortLimits {
-    pub(super) fn new(max: u32) -> Self {
-        let [grpc, http, admin, metrics] = std::array::from_fn(|_| ConnectionLimit::new(max));
+    pub(super) fn new(listen: &ListenSettings) -> Self {
+        let [grpc, http, admin, metrics] = ["grpc", "http", "admin", "metrics"]
+            .map(|port| ConnectionLimit::new(port, listen.max_connections, listen.max_connections_per_client));
         Self { grpc, http, admin, metrics }
     }
 }

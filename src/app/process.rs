@@ -18,7 +18,7 @@ use crate::api::usage_service::usage_service_server;
 use crate::config::{Loaded, Publisher, Reloader, RulesInForce, SettingsBook, Source};
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
-use crate::http::{JsonChecks, Probes, RenderMetrics, public_router};
+use crate::http::{JsonChecks, MetricsText, Probes, public_router};
 use crate::limiter::{self, Limiter, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
@@ -121,7 +121,13 @@ impl Process {
     }
 
     /// What the ports serve that are not for Envoy.
-    pub(super) fn routers(&self, settings: &Settings, metrics: &RenderMetrics, guard: Arc<Guard>) -> Routers {
+    pub(super) fn routers(
+        &self,
+        settings: &Settings,
+        metrics: &Arc<MetricsText>,
+        guard: Arc<Guard>,
+        partial: &PartialBytes,
+    ) -> Routers {
         let phases = self.lifecycle.phases();
         let probes = Probes {
             phases: phases.clone(),
@@ -132,7 +138,7 @@ impl Process {
         };
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
-        let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: PartialBytes::default() };
+        let json = JsonChecks { service: Arc::new(self.service(worker, None)), partial: partial.of_port() };
         // Its callers have no certificate with a name, so that --access rules them out.
         let json = (settings.access.json == Json::On && settings.access.access.is_none()).then_some(json);
         let own_port = settings.listen.metrics_addr.is_some();

@@ -2,63 +2,27 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::Socket;
 use super::bind::BACKLOG;
+use super::slots::{ConnectionLimit, Permit, Slot};
 use crate::runtime::lifecycle::Phases;
-
-/// How many connections one port may have, and how many there were. Shared by all that accept on the port.
-#[derive(Clone, Debug)]
-pub(crate) struct ConnectionLimit(Arc<LimitState>);
-
-#[derive(Debug)]
-struct LimitState {
-    free: Arc<Semaphore>,
-    max: usize,
-    rejected: AtomicU64,
-    /// Calls of accept that failed (no file descriptor left, or the peer was gone already), for the log.
-    failed: AtomicU64,
-}
-
-impl ConnectionLimit {
-    /// Room for `max` connections.
-    pub(crate) fn new(max: u32) -> Self {
-        let max = usize::try_from(max).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let (rejected, failed) = Default::default();
-        Self(Arc::new(LimitState { free: Arc::new(Semaphore::new(max)), max, rejected, failed }))
-    }
-
-    /// Connections open now.
-    pub(crate) fn open(&self) -> usize {
-        self.0.max.saturating_sub(self.0.free.available_permits())
-    }
-
-    /// Connections closed at once since the start, because every slot was taken.
-    pub(crate) fn rejected(&self) -> u64 {
-        self.0.rejected.load(Ordering::Relaxed)
-    }
-
-    fn try_acquire(&self) -> Option<OwnedSemaphorePermit> {
-        let permit = Arc::clone(&self.0.free).try_acquire_owned().ok();
-        if permit.is_none() {
-            self.0.rejected.fetch_add(1, Ordering::Relaxed);
-        }
-        permit
-    }
-}
 
 /// One listening socket of a runtime.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
     listener: Listener,
     connection_limit: ConnectionLimit,
+    /// Calls of accept that failed (no file descriptor left, or the peer was gone already), for the log.
+    failed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -86,27 +50,31 @@ impl Acceptor {
             Socket::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
             Socket::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
         };
-        Ok(Self { listener, connection_limit })
+        Ok(Self { listener, connection_limit, failed: AtomicU64::new(0) })
     }
 
     /// Serves each connection in a task of its own until the process stops, then waits for those that are left.
-    pub(crate) async fn serve<F>(self, mut phases: Phases, connection: impl Fn(Peer) -> F)
+    pub(crate) async fn serve<F>(self, mut phases: Phases, connection: impl Fn(Peer, Arc<Slot>) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
         let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
-        let begin = |(peer, permit): (Peer, OwnedSemaphorePermit)| {
-            let (connection, alive) = (connection(peer), alive.clone());
-            tokio::spawn(async move {
+        let begin = |(peer, permit): (Peer, Permit)| {
+            let (slot, alive) = (Arc::clone(permit.slot()), alive.clone());
+            let connection = connection(peer, Arc::clone(&slot));
+            let task = tokio::spawn(async move {
                 connection.await;
                 drop((permit, alive));
             });
+            slot.run_by(task.abort_handle());
         };
         let mut stopping = pin!(phases.stopping());
+        let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 accepted = self.next() => begin(accepted),
+                _ = ticks.tick() => self.connection_limit.tick(),
                 () = &mut stopping => break,
             }
         }
@@ -116,7 +84,7 @@ impl Acceptor {
     }
 
     /// Connections that the kernel has accepted already are served, not reset, when the listener is about to close.
-    async fn queued(&self, begin: impl Fn((Peer, OwnedSemaphorePermit))) {
+    async fn queued(&self, begin: impl Fn((Peer, Permit))) {
         // Lets the runtime look at the socket, which may have become ready since it last did.
         tokio::task::yield_now().await;
         for _ in 0..BACKLOG {
@@ -128,10 +96,10 @@ impl Acceptor {
     }
 
     /// The next connection, and its slot, to be held as long as the connection. Cancel safe.
-    async fn next(&self) -> (Peer, OwnedSemaphorePermit) {
+    async fn next(&self) -> (Peer, Permit) {
         loop {
             match self.accept().await {
-                Ok(peer) => match self.connection_limit.try_acquire() {
+                Ok((peer, client)) => match self.connection_limit.take(client) {
                     Some(permit) => return (peer, permit),
                     None => drop(peer),
                 },
@@ -140,20 +108,21 @@ impl Acceptor {
         }
     }
 
-    async fn accept(&self) -> io::Result<Peer> {
+    /// The next connection, and the address of its client.
+    async fn accept(&self) -> io::Result<(Peer, Option<IpAddr>)> {
         match &self.listener {
             Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Peer::Tcp(stream))
+                Ok((Peer::Tcp(stream), Some(address.ip())))
             }
-            Listener::Unix(listener) => Ok(Peer::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener) => Ok((Peer::Unix(listener.accept().await?.0), None)),
         }
     }
 
     /// A peer that gave up is nobody's fault; anything else (usually: no file descriptor left) would return at once.
     async fn pause_after(&self, error: &io::Error) {
-        let failed = self.connection_limit.0.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         if !is_peer_gone(error) {
             // Fifty a second while it lasts: ever fewer of them are logged.
             if failed.is_power_of_two() {
@@ -171,3 +140,6 @@ fn is_peer_gone(error: &io::Error) -> bool {
 
 /// Long enough not to burn the core, short against the timeout of a connecting client.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How precisely it is known for how long connections are idle.
+const TICK: Duration = Duration::from_secs(1);

@@ -10,7 +10,9 @@ pub(crate) fn http2_builder() -> http2::Builder<TokioExecutor> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        // It ends the process when the wall clock is before 1970 or after 9999.
+        .auto_date_header(false)
+        .max_concurrent_streams(MAX_PAGE_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_RESETS)
         .max_header_list_size(MAX_PAGE_HEADER_BYTES)
@@ -38,6 +40,15 @@ pub(crate) fn h2_builder() -> h2::server::Builder {
 /// Envoy opens up to 1024 streams at once by default (`max_requests`) and does not wait for the settings of a new
 /// connection; each stream beyond the bound is an error that it does not retry. Four times that leaves room.
 const MAX_STREAMS: u32 = 4096;
+
+/// Whether the `h2` crate has ended the connection because of what the peer sent.
+pub(crate) fn is_flood(error: &(dyn std::error::Error + 'static)) -> bool {
+    let reason = error.downcast_ref::<h2::Error>().filter(|error| error.is_library()).and_then(h2::Error::reason);
+    reason == Some(h2::Reason::ENHANCE_YOUR_CALM)
+}
+
+/// Operators, scrapers and `/json` need far fewer.
+const MAX_PAGE_STREAMS: u32 = 256;
 
 /// Envoy resets each stream that times out, so after a pause of this process all open streams may have been reset. More than
 /// this number in one read ends the connection, so it is twice the number of open streams.

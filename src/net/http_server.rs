@@ -1,19 +1,25 @@
 //! The HTTP server of a port: a limit on connections, and a timeout for peers that send nothing.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use axum::middleware::from_fn_with_state;
 use axum::{Extension, Router};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::http2::is_flood;
+use super::in_flight::{InFlight, count};
 use crate::net::{
-    Acceptor, ConnectionLimit, Opened, Peer, Protocol, Socket, TlsServer, http2_builder, open_while_serving,
+    Acceptor, Closed, ConnectionLimit, Metered, Opened, Peer, Protocol, Slot, Socket, TlsServer, http2_builder,
+    open_while_serving,
 };
 use crate::runtime::lifecycle::Phases;
 
@@ -29,6 +35,8 @@ pub(crate) struct Server {
     /// `None`: plain text.
     tls: Option<Arc<TlsServer>>,
     phases: Phases,
+    /// The requests of all connections.
+    in_flight: InFlight,
 }
 
 impl Server {
@@ -43,14 +51,21 @@ impl Server {
         tls: Option<Arc<TlsServer>>,
         phases: Phases,
     ) -> io::Result<Self> {
-        Ok(Self { acceptor: Acceptor::new(socket, connection_limit)?, router, tls, phases })
+        Ok(Self {
+            acceptor: Acceptor::new(socket, connection_limit)?,
+            router,
+            tls,
+            phases,
+            in_flight: InFlight::default(),
+        })
     }
 
     /// Accepts until the process stops, then waits for the remaining connections.
     pub(crate) async fn run(self) {
-        let Self { acceptor, router, tls, phases } = self;
-        let connection = |peer| {
-            let (router, tls, mut phases) = (router.clone(), tls.clone(), phases.clone());
+        let Self { acceptor, router, tls, phases, in_flight } = self;
+        let connection = |peer, slot: Arc<Slot>| {
+            let router = router.clone().layer(from_fn_with_state(in_flight.on(Arc::clone(&slot)), count));
+            let (tls, mut phases) = (tls.clone(), phases.clone());
             async move {
                 match peer {
                     Peer::Tcp(stream) => {
@@ -60,15 +75,15 @@ impl Server {
                             None => router,
                         };
                         match tls {
-                            None => connection(stream, router, phases).await,
+                            None => connection(stream, router, slot, phases).await,
                             Some(tls) => {
                                 if let Some(stream) = tls.accept(stream, &mut phases).await {
-                                    connection(stream, router, phases).await;
+                                    connection(stream, router, slot, phases).await;
                                 }
                             }
                         }
                     }
-                    Peer::Unix(stream) => connection(stream, router, phases).await,
+                    Peer::Unix(stream) => connection(stream, router, slot, phases).await,
                 }
             }
         };
@@ -76,13 +91,13 @@ impl Server {
     }
 }
 
-async fn connection<S>(stream: S, router: Router, mut phases: Phases)
+async fn connection<S>(stream: S, router: Router, slot: Arc<Slot>, mut phases: Phases)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let ended = match open_while_serving(stream, &mut phases).await {
-        Ok((Protocol::Http1, stream)) => http1_connection(stream, router, phases).await,
-        Ok((Protocol::Http2, stream)) => http2_connection(stream, router, phases).await,
+        Ok((Protocol::Http1, stream)) => http1_connection(stream, router, slot, phases).await,
+        Ok((Protocol::Http2, stream)) => http2_connection(stream, router, slot, phases).await,
         Err(error) => return tracing::debug!(%error, "connection closed"),
     };
     if let Err(error) = ended {
@@ -90,42 +105,65 @@ where
     }
 }
 
-async fn http1_connection<S>(stream: Opened<S>, router: Router, mut phases: Phases) -> hyper::Result<()>
+async fn http1_connection<S>(stream: Opened<S>, router: Router, slot: Arc<Slot>, phases: Phases) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        // It ends the process when the wall clock is before 1970 or after 9999.
+        .auto_date_header(false)
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(HEADER_BYTES)
         .max_headers(HEADERS);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    tokio::select! {
-        // First, so that a request that has arrived is answered.
-        biased;
-        ended = connection.as_mut() => ended,
-        () = phases.stopping() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    }
+    let stream = TokioIo::new(Metered::http1(stream, Arc::clone(&slot)));
+    let connection = builder.serve_connection(stream, TowerToHyperService::new(router));
+    until_ended(connection, http1::Connection::graceful_shutdown, &slot, phases).await
 }
 
-async fn http2_connection<S>(stream: Opened<S>, router: Router, mut phases: Phases) -> hyper::Result<()>
+async fn http2_connection<S>(stream: Opened<S>, router: Router, slot: Arc<Slot>, phases: Phases) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut connection = pin!(http2_builder().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    tokio::select! {
-        // First, so that a request that has arrived is answered.
-        biased;
-        ended = connection.as_mut() => ended,
-        () = phases.stopping() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let stream = TokioIo::new(Metered::http2(stream, Arc::clone(&slot)));
+    let connection = http2_builder().serve_connection(stream, TowerToHyperService::new(router));
+    let ended = until_ended(connection, http2::Connection::graceful_shutdown, &slot, phases).await;
+    if ended.as_ref().err().and_then(std::error::Error::source).is_some_and(is_flood) {
+        slot.count(Closed::Flood);
     }
+    ended
+}
+
+/// Drives a connection in turns, and shuts it down when the process stops or its slot is needed.
+async fn until_ended<C>(connection: C, shut_down: fn(Pin<&mut C>), slot: &Slot, mut phases: Phases) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut stopping = pin!(phases.stopping());
+    let mut is_shut_down = false;
+    poll_fn(|cx| {
+        if !slot.begin_turn(cx.waker()) {
+            if slot.is_hostile() {
+                return Poll::Ready(Ok(()));
+            }
+            if !std::mem::replace(&mut is_shut_down, true) {
+                shut_down(connection.as_mut());
+            }
+        }
+        // First, so that a request that has arrived is answered.
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ended);
+        }
+        if !is_shut_down && stopping.as_mut().poll(cx).is_ready() {
+            is_shut_down = true;
+            shut_down(connection.as_mut());
+            return connection.as_mut().poll(cx);
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// The time for the headers of a request, and for which an idle connection is kept.

@@ -13,20 +13,64 @@ use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use tonic::Status;
 
-/// The bytes of all incomplete requests of one worker or port.
+/// The bytes of all incomplete requests of the process, a worker, a port or a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct PartialBytes {
-    held: Arc<AtomicUsize>,
+pub(crate) struct PartialBytes(Arc<Level>);
+
+#[derive(Debug)]
+struct Level {
+    held: AtomicUsize,
     max: usize,
+    /// What this is a part of.
+    whole: Option<PartialBytes>,
 }
 
 impl Default for PartialBytes {
+    /// Those of the process.
     fn default() -> Self {
-        Self { held: Arc::default(), max: MAX_PARTIAL_BYTES }
+        Self::new(MAX_ALL_BYTES, None)
     }
 }
 
 impl PartialBytes {
+    fn new(max: usize, whole: Option<Self>) -> Self {
+        Self(Arc::new(Level { held: AtomicUsize::new(0), max, whole }))
+    }
+
+    /// Those of one worker or port of this process.
+    pub(crate) fn of_port(&self) -> Self {
+        Self::new(MAX_PARTIAL_BYTES, Some(self.clone()))
+    }
+
+    /// Those of one connection of this worker.
+    pub(crate) fn of_connection(&self) -> Self {
+        Self::new(MAX_CONNECTION_BYTES, Some(self.clone()))
+    }
+
+    /// Adds them to every whole that they are a part of; whether all are within their bounds. The second half of each whole is only for
+    /// parts that hold little, so that a few connections cannot occupy all of it.
+    fn add(&self, bytes: usize) -> bool {
+        let Self(own) = self;
+        let held = own.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let is_small = held <= MAX_SMALL_BYTES;
+        let mut is_within = held <= own.max;
+        let mut level = own.whole.as_ref();
+        while let Some(Self(each)) = level {
+            let held = each.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+            is_within &= held <= if is_small { each.max } else { each.max / 2 };
+            level = each.whole.as_ref();
+        }
+        is_within
+    }
+
+    fn subtract(&self, bytes: usize) {
+        let mut level = Some(self);
+        while let Some(Self(each)) = level {
+            each.held.fetch_sub(bytes, Ordering::Relaxed);
+            level = each.whole.as_ref();
+        }
+    }
+
     /// Wraps a body, which fails when the incomplete requests exceed the bound. A body that arrives in one piece is not counted.
     pub(crate) fn bound<B>(&self, inner: B) -> Bounded<B> {
         Bounded { inner, share: Share { all: self.clone(), held: 0 } }
@@ -41,13 +85,14 @@ impl PartialBytes {
         Ok(request.map(|inner| Bounded { inner, share }))
     }
 
-    /// Counts the headers of a request until the share is dropped.
+    /// Counts the headers of a request, and what else it takes, until the share is dropped.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
     pub(crate) fn headers(&self, headers: &HeaderMap) -> Result<Share, Status> {
         let mut share = Share { all: self.clone(), held: 0 };
-        share.hold(headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum())?;
+        let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        share.hold(headers.saturating_add(REQUEST_BYTES))?;
         Ok(share)
     }
 }
@@ -62,8 +107,7 @@ pub(crate) struct Share {
 impl Share {
     fn hold(&mut self, bytes: usize) -> Result<(), Status> {
         self.held = self.held.saturating_add(bytes);
-        let before = self.all.held.fetch_add(bytes, Ordering::Relaxed);
-        if before.saturating_add(bytes) > self.all.max {
+        if !self.all.add(bytes) {
             return Err(Status::resource_exhausted("too many incomplete requests; send each in one piece"));
         }
         Ok(())
@@ -73,7 +117,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         if self.held > 0 {
-            self.all.held.fetch_sub(self.held, Ordering::Relaxed);
+            self.all.subtract(self.held);
         }
     }
 }
@@ -119,6 +163,19 @@ where
 /// Per worker: sixteen of the largest requests. Envoy sends each check in one piece.
 const MAX_PARTIAL_BYTES: usize = 16 * MAX_MESSAGE_BYTES;
 
+/// Of all workers and ports: as much as four of them.
+const MAX_ALL_BYTES: usize = 4 * MAX_PARTIAL_BYTES;
+
+/// Of one connection: half of its worker's, enough for headers on each of its streams.
+const MAX_CONNECTION_BYTES: usize = MAX_PARTIAL_BYTES / 2;
+
+/// Of a connection that has room when others have taken half of all: ten requests, which arrive at the same time, and of which the first
+/// bytes have been read.
+const MAX_SMALL_BYTES: usize = 64 << 10;
+
+/// What a request takes until it is complete, besides its content: a stream, a map of headers, a task and a timer.
+const REQUEST_BYTES: usize = 6 << 10;
+
 /// The largest request: gRPC's usual bound; a hundred descriptors of Envoy take about 10 KiB.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
@@ -148,7 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn incomplete_requests_hold_no_more_than_the_bound_together() {
-        let all = PartialBytes { max: 10, ..PartialBytes::default() };
+        let all = PartialBytes::new(10, None);
         let body = |pieces: &[usize]| all.bound(Pieces(pieces.iter().copied().collect()));
         let mut first = body(&[8, 1]);
         assert!(first.frame().await.unwrap().is_ok());
@@ -157,23 +214,49 @@ mod tests {
         assert!(body(&[2, 1]).frame().await.unwrap().is_ok());
         drop(first);
         assert!(body(&[10, 1]).frame().await.unwrap().is_ok(), "what has ended holds nothing");
-        assert_eq!(all.held.load(Ordering::Relaxed), 0);
+        assert_eq!(all.0.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_a_connection_holds_is_held_by_its_worker_and_the_process() {
+        let process = PartialBytes::new(3 * REQUEST_BYTES, None);
+        const { assert!(3 * REQUEST_BYTES < MAX_SMALL_BYTES, "all of these are small") };
+        let worker = PartialBytes::new(2 * REQUEST_BYTES, Some(process.clone()));
+        let (one, other) = (PartialBytes::new(REQUEST_BYTES, Some(worker.clone())), worker.of_connection());
+        let headers = HeaderMap::new();
+        let first = one.headers(&headers).unwrap();
+        assert!(one.headers(&headers).is_err(), "the connection has one");
+        let second = other.headers(&headers).unwrap();
+        assert!(worker.headers(&headers).is_err(), "the worker has two");
+        let third = process.headers(&headers).unwrap();
+        assert!(process.headers(&headers).is_err(), "the process has three");
+        drop((first, second, third));
+        assert!([&process, &worker, &one].iter().all(|level| level.0.held.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn the_second_half_is_for_connections_that_hold_little() {
+        let worker = PartialBytes::new(4 * MAX_SMALL_BYTES, None);
+        let [greedy, modest] = [(), ()].map(|()| worker.of_connection());
+        assert!(greedy.add(2 * MAX_SMALL_BYTES));
+        assert!(!greedy.add(1), "half of all is held by one");
+        assert!(modest.add(MAX_SMALL_BYTES));
+        assert!(!modest.add(1), "no longer little");
     }
 
     #[tokio::test]
     async fn headers_count_as_the_first_piece() {
-        let all = PartialBytes { max: 10, ..PartialBytes::default() };
+        let all = PartialBytes::new(REQUEST_BYTES + 10, None);
         let request = |value: &str, pieces: &[usize]| {
             let body = Pieces(pieces.iter().copied().collect());
             Request::builder().header("k", value).body(body).unwrap()
         };
         let mut first = all.bound_request(request("12345", &[1, 1])).unwrap();
         assert!(first.body_mut().frame().await.unwrap().is_ok(), "6 of headers and 1");
-        let rejected = all.bound_request(request("123", &[1])).map(drop).unwrap_err();
-        assert_eq!(rejected.code(), tonic::Code::ResourceExhausted, "4 more are over 10");
-        assert!(all.headers(request("12", &[]).headers()).is_ok());
+        let rejected = all.bound_request(request("", &[1])).map(drop).unwrap_err();
+        assert_eq!(rejected.code(), tonic::Code::ResourceExhausted, "another request is over the bound");
         drop(first);
         assert!(all.headers(request("123456789", &[]).headers()).is_ok(), "what has ended holds nothing");
-        assert_eq!(all.held.load(Ordering::Relaxed), 0);
+        assert_eq!(all.0.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -6,31 +6,40 @@
 //! is served as by any tonic service, in a task of its own.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use h2::RecvStream;
 use h2::server::{Connection, SendResponse};
+use h2::{Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::keepalive::Keepalive;
 use super::services::Services;
 use super::stream::{Payload, Pieces};
-use crate::net::h2_builder;
+use crate::net::{Slot, h2_builder};
 use crate::runtime::lifecycle::Phases;
 
 /// Serves one HTTP/2 connection until it ends.
 ///
 /// # Errors
 /// The peer violates the protocol or sends nothing for too long, or the socket fails.
-pub(super) async fn serve<S>(stream: S, services: Services, mut phases: Phases) -> Result<(), h2::Error>
+pub(super) async fn serve<S>(
+    stream: S,
+    services: Services,
+    slot: Arc<Slot>,
+    mut phases: Phases,
+) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let services = services.of_connection();
     let mut connection = h2_builder().handshake(stream).await?;
     let keepalive = Keepalive::new(connection.ping_pong());
     let stopping: Stopping = Box::pin(async move { phases.stopping().await });
-    Serving { connection, services, keepalive, stopping: Some(stopping), batch: Vec::new() }.await
+    let stopping = Some(stopping);
+    Serving { connection, services, slot, keepalive, stopping, said_goodbye: false, batch: Vec::new(), longest: 0 }
+        .await
 }
 
 type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -39,11 +48,16 @@ type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
 struct Serving<S> {
     connection: Connection<S, Payload>,
     services: Services,
+    slot: Arc<Slot>,
     keepalive: Keepalive,
     /// Waits for the process to stop; `None` afterwards.
     stopping: Option<Stopping>,
+    /// Whether the peer knows that the connection ends.
+    said_goodbye: bool,
     /// Requests that arrived together; empty between polls, kept for its allocation.
     batch: Vec<(Request<RecvStream>, SendResponse<Payload>)>,
+    /// The longest answer since there were no unread ones, in bytes.
+    longest: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Serving<S> {
@@ -55,6 +69,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Serving<S> {
             this.stopping = None;
             this.connection.graceful_shutdown();
         }
+        if !this.slot.begin_turn(cx.waker()) {
+            this.say_goodbye();
+        }
         loop {
             // Polling for more requests also writes the answers of the previous batch.
             let ended = this.accept(cx);
@@ -63,8 +80,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Serving<S> {
                 return Poll::Ready(ended);
             }
             this.keepalive.heard();
+            this.slot.heard();
             this.answer(cx);
         }
+        this.count_streams();
         // The peer has disappeared: dropping the connection closes it.
         this.keepalive.poll_lost(cx).map(Ok)
     }
@@ -87,6 +106,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         Poll::Pending
     }
 
+    /// Tells the peer that the connection ends.
+    fn say_goodbye(&mut self) {
+        if std::mem::replace(&mut self.said_goodbye, true) {
+            return;
+        }
+        if self.slot.is_hostile() {
+            self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        } else {
+            self.connection.graceful_shutdown();
+        }
+    }
+
+    /// Counts what is open, and the answers that wait because the peer does not read them. Cost: a lock of the connection, in each turn.
+    fn count_streams(&mut self) {
+        let open = self.connection.num_wired_streams();
+        self.slot.set_open(open);
+        // The others have a task each, which holds their answer until it is read.
+        let unread = open.saturating_sub(self.services.tasks());
+        if unread == 0 {
+            self.longest = 0;
+        }
+        self.slot.set_unread(unread.saturating_mul(STREAM_BYTES.saturating_add(self.longest)));
+    }
+
     fn answer(&mut self, cx: &mut Context<'_>) {
         let batch = self.services.batch();
         for (request, respond) in self.batch.drain(..) {
@@ -96,13 +139,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 continue;
             }
             match body.whole(cx) {
-                Ok(framed) => self.services.check(&batch, head, framed, respond),
+                Ok(framed) => {
+                    self.longest = self.longest.max(self.services.check(&batch, head, framed, respond));
+                }
                 Err(pieces) => self.services.check_later(Request::from_parts(head, pieces), respond),
             }
         }
         self.batch.shrink_to(KEPT_ROOM);
     }
 }
+
+/// What the `h2` crate keeps of a stream whose answer is not sent: its state, two blocks of headers and the message.
+const STREAM_BYTES: usize = 2 << 10;
 
 /// More than one read contains of small checks; with more, the first one would wait for long.
 const MAX_BATCH: usize = 256;

@@ -2,14 +2,18 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use h2::server::SendResponse;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::codegen::Service as _;
 use tonic::service::Routes;
 
+use super::arriving::arrived;
 use super::call::call;
 use super::checks::{self, Checks, batch};
 use super::compressed::{gathered, names_encoding};
@@ -28,19 +32,48 @@ pub(super) struct Services {
     service: Arc<Service>,
     other: Routes,
     partial: PartialBytes,
+    calls: OtherCalls,
     prepared: Arc<Prepared>,
     /// The client of the connection; `None`: every client may check every domain.
     caller: Option<Arc<Caller>>,
+    /// Held by each task that serves a stream of the connection.
+    task: Arc<()>,
+}
+
+/// Calls of other services than that of checks. They can be long, so there are few of them at the same time.
+#[derive(Clone, Debug)]
+pub(crate) struct OtherCalls {
+    /// Of `grpc.health.v1.Health/Watch`, which clients keep for as long as they are connected.
+    watches: Arc<Semaphore>,
+    rest: Arc<Semaphore>,
+}
+
+impl Default for OtherCalls {
+    /// Those of one port.
+    fn default() -> Self {
+        Self { watches: Arc::new(Semaphore::new(MAX_WATCHES)), rest: Arc::new(Semaphore::new(MAX_OTHER_CALLS)) }
+    }
+}
+
+impl OtherCalls {
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: there are too many.
+    fn begin(&self, path: &str) -> Result<OwnedSemaphorePermit, Status> {
+        let calls = if path == WATCH { &self.watches } else { &self.rest };
+        Arc::clone(calls).try_acquire_owned().map_err(|_| Status::resource_exhausted("too many calls besides checks"))
+    }
 }
 
 impl Services {
     /// The services of the worker with this slot.
-    pub(super) fn new(service: &Service, worker: WorkerSlot) -> Self {
+    pub(super) fn new(service: &Service, worker: WorkerSlot, partial: PartialBytes, calls: OtherCalls) -> Self {
         Self {
             service: Arc::new(Service { worker, ..service.clone() }),
             other: common_services(&service.phases, &[SERVICE_NAME]).prepare(),
-            partial: PartialBytes::default(),
+            partial,
+            calls,
             prepared: Arc::default(),
+            task: Arc::default(),
             caller: None,
         }
     }
@@ -48,6 +81,16 @@ impl Services {
     /// The services of a connection of this client.
     pub(super) fn of(&self, caller: Caller) -> Self {
         Self { caller: Some(Arc::new(caller)), ..self.clone() }
+    }
+
+    /// The same for one connection, which may hold only a part of what the worker may hold.
+    pub(super) fn of_connection(&self) -> Self {
+        Self { partial: self.partial.of_connection(), task: Arc::default(), ..self.clone() }
+    }
+
+    /// The streams of the connection that are served by a task.
+    pub(super) fn tasks(&self) -> usize {
+        Arc::strong_count(&self.task).saturating_sub(1)
     }
 
     /// Whether this is a call of `ShouldRateLimit`.
@@ -60,28 +103,36 @@ impl Services {
         batch(&self.service, self.caller.as_deref())
     }
 
-    /// Decides a check whose request arrived in one piece.
-    pub(super) fn check(&self, batch: &Batch<'_>, head: Parts, whole: Whole, mut respond: SendResponse<Payload>) {
+    /// Decides a check whose request arrived in one piece. Returns the length of the answer; 0 if there is none yet, or no message in it.
+    pub(super) fn check(
+        &self,
+        batch: &Batch<'_>,
+        head: Parts,
+        whole: Whole,
+        mut respond: SendResponse<Payload>,
+    ) -> usize {
         let Some(message) = crate::api::rls::sole_message(&whole.piece) else {
-            return self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
+            self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
+            return 0;
         };
         match batch.decide(call(&self.service, &head.headers), message) {
-            Ok(reply) if reply.delay.is_zero() => self.prepared.send(&mut respond, reply.frame),
+            Ok(reply) if reply.delay.is_zero() => return self.prepared.send(&mut respond, reply.frame),
             Err(error) => send_error(&mut respond, &checks::status(&error, self.caller.as_deref())),
             Ok(reply) => {
                 let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
-                tokio::spawn(async move {
+                self.spawn(async move {
                     let settled = tokio::select! {
                         settled = checks::settle(&service, reply) => settled,
                         _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
                     };
                     match settled {
-                        Ok(frame) => prepared.send(&mut respond, frame),
+                        Ok(frame) => drop(prepared.send(&mut respond, frame)),
                         Err(status) => send_error(&mut respond, &status),
                     }
                 });
             }
         }
+        0
     }
 
     /// Decides a check when its request has arrived.
@@ -95,32 +146,51 @@ impl Services {
             .max_decoding_message_size(crate::net::MAX_MESSAGE_BYTES);
         let answer = async move {
             let answer = if names_encoding(request.headers()) {
-                match gathered(request).await {
+                match timeout(REQUEST_TIMEOUT, gathered(request)).await.unwrap_or_else(|_| Err(late())) {
                     Ok(request) => checks.call(request),
                     Err(status) => return status.into_http(),
                 }
             } else {
-                checks.call(request)
+                match timeout(REQUEST_TIMEOUT, arrived(request)).await {
+                    Ok(request) => checks.call(request),
+                    Err(_) => return late().into_http(),
+                }
             };
             answer.await.unwrap_or_else(|never| match never {})
         };
-        tokio::spawn(respond(answer, response));
+        self.spawn(respond(answer, response, Some(ANSWER_TIMEOUT)));
+    }
+
+    /// Runs a task that serves one stream of the connection.
+    fn spawn(&self, serve: impl Future<Output = ()> + Send + 'static) {
+        let task = Arc::clone(&self.task);
+        tokio::spawn(async move {
+            serve.await;
+            drop(task);
+        });
     }
 
     /// Serves a call of any other service.
     pub(super) fn other(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
-        let headers = match self.partial.headers(request.headers()) {
-            Ok(share) => share,
+        let begun = self.calls.begin(request.uri().path());
+        let (call, headers) = match begun.and_then(|call| Ok((call, self.partial.headers(request.headers())?))) {
+            Ok(begun) => begun,
             Err(status) => return send_error(&mut response, &status),
         };
         let (mut other, phases) = (self.other.clone(), self.service.phases.clone());
         let answer = async move {
-            let answer = other.call(request).await.unwrap_or_else(|never| match never {});
+            let answer = match timeout(REQUEST_TIMEOUT, other.call(request)).await {
+                Ok(answer) => answer.unwrap_or_else(|never| match never {}),
+                Err(_) => late().into_http(),
+            };
             // The answer, which may be a long stream, does not keep the request's headers.
             drop(headers);
             end_with(&phases, answer)
         };
-        tokio::spawn(respond(answer, response));
+        self.spawn(async move {
+            respond(answer, response, None).await;
+            drop(call);
+        });
     }
 }
 
@@ -139,13 +209,16 @@ impl Default for Prepared {
 }
 
 impl Prepared {
-    /// Passes an answer to the connection. An error means that the caller has gone away.
-    fn send(&self, respond: &mut SendResponse<Payload>, frame: ResponseFrame) {
+    /// Passes an answer to the connection, and returns its length; 0 if the caller has gone away.
+    fn send(&self, respond: &mut SendResponse<Payload>, frame: ResponseFrame) -> usize {
         let mut response = Response::new(());
         response.headers_mut().clone_from(&self.headers);
-        let Ok(mut stream) = respond.send_response(response, false) else { return };
-        let answer = Payload::Answer(Cursor::new(frame.into_framed()));
-        let _gone = stream.send_data(answer, false).and_then(|()| stream.send_trailers(self.trailers.clone()));
+        let Ok(mut stream) = respond.send_response(response, false) else { return 0 };
+        let framed = frame.into_framed();
+        let length = framed.len();
+        let answer = Payload::Answer(Cursor::new(framed));
+        let sent = stream.send_data(answer, false).and_then(|()| stream.send_trailers(self.trailers.clone()));
+        if sent.is_ok() { length } else { 0 }
     }
 }
 
@@ -158,4 +231,21 @@ fn send_error(respond: &mut SendResponse<Payload>, status: &Status) {
     let _gone = respond.send_response(response, true);
 }
 
+fn late() -> Status {
+    Status::deadline_exceeded("the request did not arrive in time")
+}
+
+/// For a request that does not arrive in one piece, from its headers on.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For the peer to read the answer to such a check.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A client that watches the health has one of them on each connection, and takes some KiB.
+const MAX_WATCHES: usize = 1_024;
+
+/// Reflection is for people; health checks are answered at once.
+const MAX_OTHER_CALLS: usize = 256;
+
+const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const CHECK: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";

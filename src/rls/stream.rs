@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::io::Cursor;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use h2::server::SendResponse;
@@ -123,8 +124,13 @@ impl Buf for Payload {
     }
 }
 
-/// Sends the response of the future as fast as the peer reads it, until it is complete or the peer has gone away.
-pub(super) async fn respond(response: impl Future<Output = Response<Body>>, mut respond: SendResponse<Payload>) {
+/// Sends the response of the future as fast as the peer reads it, until it is complete or the peer has gone away. With a `limit`, a peer that
+/// takes longer to read it gets no more of it.
+pub(super) async fn respond(
+    response: impl Future<Output = Response<Body>>,
+    mut respond: SendResponse<Payload>,
+    limit: Option<Duration>,
+) {
     let response = tokio::select! {
         response = response => response,
         _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
@@ -132,7 +138,14 @@ pub(super) async fn respond(response: impl Future<Output = Response<Body>>, mut 
     let (head, body) = response.into_parts();
     let ended = body.is_end_stream();
     let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended) else { return };
-    if !ended && send_body(body, &mut stream).await.is_none() {
+    if ended {
+        return;
+    }
+    let sent = match limit {
+        None => send_body(body, &mut stream).await,
+        Some(limit) => tokio::time::timeout(limit, send_body(body, &mut stream)).await.unwrap_or_default(),
+    };
+    if sent.is_none() {
         stream.send_reset(Reason::CANCEL);
     }
 }

@@ -10,10 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::connection;
-use super::services::Services;
+use super::services::{OtherCalls, Services};
 use crate::access::{Caller, ClientFile, ClientNames};
 use crate::limiter::WorkerSlot;
-use crate::net::{Acceptor, ConnectionLimit, Peer, PeerNames, Protocol, Socket, TlsServer, open_while_serving};
+use crate::net::{
+    Acceptor, Closed, ConnectionLimit, Metered, PartialBytes, Peer, PeerNames, Protocol, Slot, Socket, TlsServer,
+    is_flood, open_while_serving,
+};
 use crate::runtime::lifecycle::Phases;
 use crate::service::Service;
 
@@ -24,6 +27,10 @@ pub(crate) struct Context {
     pub service: Service,
     /// The limit on connections of all workers together.
     pub connection_limit: ConnectionLimit,
+    /// The bound on incomplete requests of the process.
+    pub partial: PartialBytes,
+    /// The bound on other calls than checks, of all workers together.
+    pub other_calls: OtherCalls,
     /// `None`: plain text.
     pub tls: Option<Arc<TlsServer>>,
     /// Which client may check which domains; `None`: every client all.
@@ -82,8 +89,8 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
 
 async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
     let local = context.service.phases.relayed();
-    let services = Services::new(&context.service, worker);
-    let connection = |peer| {
+    let services = Services::new(&context.service, worker, context.partial.of_port(), context.other_calls.clone());
+    let connection = |peer, slot: Arc<Slot>| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
         let clients = context.clients.clone();
         // A client without a certificate has no name, so it may check no domain if there is a file.
@@ -94,15 +101,15 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
         async move {
             match peer {
                 Peer::Tcp(stream) => match tls {
-                    None => serve(stream, services_of(ClientNames::default()), phases).await,
+                    None => serve(stream, services_of(ClientNames::default()), slot, phases).await,
                     Some(tls) => {
                         if let Some(stream) = tls.accept(stream, &mut phases).await {
                             let PeerNames { uris, dns } = PeerNames::of(&stream);
-                            serve(stream, services_of(ClientNames { uris, dns }), phases).await;
+                            serve(stream, services_of(ClientNames { uris, dns }), slot, phases).await;
                         }
                     }
                 },
-                Peer::Unix(stream) => serve(stream, services_of(ClientNames::default()), phases).await,
+                Peer::Unix(stream) => serve(stream, services_of(ClientNames::default()), slot, phases).await,
             }
         }
     };
@@ -110,13 +117,17 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
 }
 
 /// Serves one connection until it ends.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, services: Services, mut phases: Phases) {
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, services: Services, slot: Arc<Slot>, mut phases: Phases) {
     let stream = match open_while_serving(stream, &mut phases).await {
         Ok((Protocol::Http2, stream)) => stream,
         Ok((Protocol::Http1, _)) => return tracing::debug!("connection closed: not HTTP/2"),
         Err(error) => return tracing::debug!(%error, "connection closed"),
     };
-    if let Err(error) = connection::serve(stream, services, phases).await {
+    let stream = Metered::http2(stream, Arc::clone(&slot));
+    if let Err(error) = connection::serve(stream, services, Arc::clone(&slot), phases).await {
+        if is_flood(&error) {
+            slot.count(Closed::Flood);
+        }
         tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
     }
 }

@@ -49,9 +49,16 @@ pub(crate) struct ListenSettings {
 
     /// Maximum number of connections on each port; further ones are accepted and closed at once
     ///
-    /// Raise it together with the limit on open files (ulimit -n).
+    /// When all are in use, a connection that has had no request for some seconds is closed for a new one. Raise it together with the limit
+    /// on open files (ulimit -n).
     #[arg(long, env = "TIDEGATE_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_connections: u32,
+
+    /// Maximum number of connections on each port from one address; 0: as many as there are
+    ///
+    /// Of IPv6, from one network of 64 bits. Leave it off where clients share an address, as behind a proxy or a NAT.
+    #[arg(long, env = "TIDEGATE_MAX_CONNECTIONS_PER_CLIENT", value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub max_connections_per_client: u32,
 
     /// Number of worker threads, each with its own connections [default: one per core]
     #[arg(long, env = "TIDEGATE_WORKERS", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]

@@ -122,6 +122,12 @@ pub const METRICS: &[Metric] = &[
         "Connections rejected because the connection limit was reached.",
         Read::Value(|s| float(s.connections.rejected)),
     ),
+    counter(
+        "tidegate_connections_closed_total",
+        "{connection}",
+        "Connections that the server closed, or did not accept, for what their peers did, by port and reason.",
+        Read::Series(Snapshot::visit_closed),
+    ),
     gauge(
         "tidegate_delayed_replies",
         "{answer}",

@@ -192,12 +192,14 @@ pub struct ObservingValues {
 }
 
 /// The connections of all front ends.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ConnectionValues {
     /// Open now.
     pub open: u64,
     /// Rejected because too many were open.
     pub rejected: u64,
+    /// Closed for another reason, or not accepted: the port, the reason and how many.
+    pub closed: Vec<(&'static str, &'static str, u64)>,
 }
 
 /// TLS of a port.
@@ -311,6 +313,12 @@ impl Snapshot {
         visit_domains(&self.domains_forbidden, emit);
     }
 
+    pub(super) fn visit_closed(&self, emit: Emit<'_>) {
+        for (port, reason, count) in &self.connections.closed {
+            emit(&[(labels::PORT, port), (labels::REASON, reason)], float(*count));
+        }
+    }
+
     pub(super) fn visit_rules(&self, measure: Measure, emit: Emit<'_>) {
         for series in &self.rules {
             let RuleSeries { domain, rule, key1, key2, totals } = series;
@@ -408,6 +416,7 @@ mod tests {
             settings: vec![("d".into(), "d.k".into(), 2)],
             saturation: vec![("d".into(), "d.k".into(), 0.5)],
             denials_dropped: vec![("log", 1)],
+            connections: ConnectionValues { closed: vec![("grpc", "idle", 1)], ..ConnectionValues::default() },
             tls: vec![TlsValues::default()],
             admin_rejected: vec![("no_token", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },

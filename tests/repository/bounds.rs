@@ -13,9 +13,26 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 102] = [
+const BOUNDS: [(&str, &str, &str); 119] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
+    ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
+    ("requests that arrive in pieces, of one connection", "net/incomplete.rs", "MAX_CONNECTION_BYTES"),
+    ("the same for a connection, when others hold half of all", "net/incomplete.rs", "MAX_SMALL_BYTES"),
+    ("time for a check that does not arrive in one piece", "rls/services.rs", "REQUEST_TIMEOUT"),
+    ("time for the peer to read the answer to it", "rls/services.rs", "ANSWER_TIMEOUT"),
+    ("calls of `Watch` of the health service on the gRPC port", "rls/services.rs", "MAX_WATCHES"),
+    ("other calls than checks on the gRPC port", "rls/services.rs", "MAX_OTHER_CALLS"),
+    ("unread answers of a connection of the gRPC port", "net/slots.rs", "MAX_CONNECTION_UNREAD_BYTES"),
+    ("unread answers of all connections of the gRPC port", "net/slots.rs", "MAX_UNREAD_BYTES"),
+    ("bytes that a connection reads before others have their turn", "net/slots.rs", "MAX_TURN_BYTES"),
+    ("frames that ask for nothing, of an HTTP/2 connection at once", "net/frames.rs", "MAX_BUDGET"),
+    ("time for a peer to read what it was sent", "net/metered.rs", "WRITE_TIMEOUT"),
+    ("requests of an HTTP port at the same time", "net/in_flight.rs", "MAX_REQUESTS"),
+    ("time until an answer of an HTTP port begins", "net/in_flight.rs", "ANSWER_TIMEOUT"),
+    ("texts of `/metrics` at the same time", "http/metrics_text.rs", "MAX_TEXTS"),
+    ("seconds to read a text of `/metrics`", "http/metrics_text.rs", "MAX_READ_S"),
+    ("streams of an HTTP/2 connection of the other ports", "net/http2.rs", "MAX_PAGE_STREAMS"),
     ("a compressed request", "rls/compressed.rs", "MAX_BYTES"),
     ("descriptors of a check", "api/rls/read.rs", "MAX_DESCRIPTORS"),
     ("entries of a descriptor", "api/rls/read.rs", "MAX_ENTRIES"),

@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
+mod abuse;
 mod access;
 mod admin;
 mod alerts;
@@ -16,6 +17,7 @@ mod delayed;
 mod denial_log;
 mod drain;
 mod examples;
+mod frames;
 mod grpcurl;
 mod hand_over;
 mod health;

@@ -11,6 +11,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
+use crate::frames::{END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS, check_headers, frame, is_acknowledged};
 use crate::health::is_serving;
 use crate::server::{DEADLINE, THREE_A_MINUTE, eventually};
 
@@ -137,50 +138,4 @@ async fn a_pause_with_thousands_of_streams_reset_meanwhile_keeps_the_connection(
     sent.join().unwrap();
     assert!(is_acknowledged(&mut stream), "the connection ended instead");
     assert!(is_serving(&server.grpc).await);
-}
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const END_HEADERS: u8 = 4;
-const ACK: u8 = 1;
-
-/// RFC 9113, section 4.1.
-fn frame(kind: u8, flags: u8, stream_id: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream_id.to_be_bytes(), payload].concat()
-}
-
-/// The headers of a check, as literals that enter no table.
-fn check_headers() -> Vec<u8> {
-    let literal = |name: &[u8], value: &str| [name, &[u8::try_from(value.len()).unwrap()], value.as_bytes()].concat();
-    let path = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-    [
-        vec![0x83, 0x86],
-        literal(&[0x04], path),
-        literal(&[0x01], "test"),
-        literal(&[0x0f, 0x10], "application/grpc"),
-        literal(b"\0\x02te", "trailers"),
-    ]
-    .concat()
-}
-
-/// Reads frames until the PING is acknowledged; false when the connection ends, or a GOAWAY comes, before that.
-fn is_acknowledged(stream: &mut TcpStream) -> bool {
-    loop {
-        let mut head = [0; 9];
-        if stream.read_exact(&mut head).is_err() {
-            return false;
-        }
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; usize::try_from(length).unwrap()];
-        if stream.read_exact(&mut payload).is_err() || head[3] == GOAWAY {
-            return false;
-        }
-        if (head[3], head[4]) == (PING, ACK) && payload == b"tidegate" {
-            return true;
-        }
-    }
 }

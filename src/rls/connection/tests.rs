@@ -15,6 +15,8 @@ use crate::api::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescr
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use crate::limiter::{Limiter, Settings, WorkerSlot};
+use crate::net::PartialBytes;
+use crate::rls::OtherCalls;
 use crate::rules::{LoadOptions, SourceFile, load};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::{Lifecycle, Phase};
@@ -60,7 +62,7 @@ fn services(lifecycle: &Lifecycle) -> Services {
         phases: lifecycle.phases(),
         times: Arc::new(DecisionTimes::new(1)),
     };
-    Services::new(&service, WorkerSlot(0))
+    Services::new(&service, WorkerSlot(0), PartialBytes::default(), OtherCalls::default())
 }
 
 fn check() -> Bytes {
@@ -87,7 +89,12 @@ async fn code(answer: ResponseFuture) -> Code {
 async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order() {
     let (lifecycle, writes) = (Lifecycle::default(), Arc::new(AtomicUsize::new(0)));
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    let served = tokio::spawn(serve(Counted(ours, Arc::clone(&writes)), services(&lifecycle), lifecycle.phases()));
+    let served = tokio::spawn(serve(
+        Counted(ours, Arc::clone(&writes)),
+        services(&lifecycle),
+        Slot::alone(),
+        lifecycle.phases(),
+    ));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     // Nothing is sent before the connection is polled, so all checks are sent together.
     let answers: Vec<_> = (0..32)
@@ -117,7 +124,7 @@ async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order(
 async fn a_check_in_pieces_is_decided_when_it_is_complete() {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), lifecycle.phases()));
+    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases()));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     for cut in [1, 5, 9, check().len() - 1] {
@@ -144,7 +151,7 @@ async fn a_check_in_pieces_is_decided_when_it_is_complete() {
 async fn a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces() {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), lifecycle.phases()));
+    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases()));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -198,7 +205,7 @@ async fn a_client_checks_its_own_domains_only() {
         file.refresh();
         let (theirs, ours) = tokio::io::duplex(64 << 10);
         let of_client = services(&lifecycle).of(Caller::new(Arc::clone(&file), names(name)));
-        tokio::spawn(serve(ours, of_client, lifecycle.phases()));
+        tokio::spawn(serve(ours, of_client, Slot::alone(), lifecycle.phases()));
         let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
         tokio::spawn(connection);
         for (is_allowed, domain) in steps.into_iter().zip(["api", "other", "\"*\""]) {

@@ -1,0 +1,200 @@
+//! A bound on frames of HTTP/2 that ask for nothing.
+//!
+//! The `h2` crate bounds what such frames make it keep, not how often they come. Each costs work: a SETTINGS frame an update of every open
+//! stream. So each connection has a budget of them, which whole requests and bytes that were written fill up, as time does.
+
+use crate::runtime::clock::Stopwatch;
+
+/// The budget of one connection, and where its bytes are in their frames.
+#[derive(Debug)]
+pub(super) struct Frames {
+    head: [u8; HEAD_BYTES],
+    /// The bytes of the head that have arrived.
+    have: usize,
+    /// The bytes of the payload that have not arrived.
+    left: usize,
+    budget: u32,
+    /// Since the budget was last filled up by time.
+    since: Stopwatch,
+    /// Bytes that were written and are too few to fill it up.
+    written: usize,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        let (head, have, written) = Default::default();
+        Self { head, have, left: PREFACE_BYTES, budget: MAX_BUDGET, since: Stopwatch::start(), written }
+    }
+}
+
+impl Frames {
+    /// Looks at the next bytes; `false`: the budget is used up. Cost: some nanoseconds for each frame.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
+        loop {
+            if self.left > 0 {
+                let skipped = self.left.min(bytes.len());
+                self.left -= skipped;
+                bytes = bytes.get(skipped..).unwrap_or_default();
+            }
+            if bytes.is_empty() {
+                return true;
+            }
+            if self.have == 0
+                && let Some((head, rest)) = bytes.split_first_chunk()
+            {
+                self.head = *head;
+                bytes = rest;
+            } else {
+                let Some(room) = self.head.get_mut(self.have..) else { return false };
+                let taken = room.len().min(bytes.len());
+                let (now, later) = bytes.split_at(taken);
+                room.iter_mut().zip(now).for_each(|(to, from)| *to = *from);
+                bytes = later;
+                self.have += taken;
+                if self.have < HEAD_BYTES {
+                    return true;
+                }
+                self.have = 0;
+            }
+            if !self.charge() {
+                return false;
+            }
+        }
+    }
+
+    /// So many bytes were written: the peer may acknowledge them.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.written = self.written.saturating_add(bytes);
+        if self.written >= BYTES_PER_FRAME {
+            self.earn(u32::try_from(self.written / BYTES_PER_FRAME).unwrap_or(MAX_BUDGET));
+            self.written %= BYTES_PER_FRAME;
+        }
+    }
+
+    /// Charges the frame whose head has arrived.
+    fn charge(&mut self) -> bool {
+        let [a, b, c, kind, flags, ..] = self.head;
+        self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        let cost = match kind {
+            DATA | HEADERS if flags & END_STREAM != 0 => {
+                self.earn(FRAMES_PER_REQUEST);
+                0
+            }
+            DATA if self.left > 0 => 0,
+            SETTINGS if flags & ACK == 0 => SETTINGS_COST,
+            _ => 1,
+        };
+        if self.budget < cost {
+            let passed_ms = self.since.elapsed().as_ns() / 1_000_000;
+            self.since = Stopwatch::start();
+            self.earn(u32::try_from(passed_ms.saturating_mul(FRAMES_PER_MS)).unwrap_or(MAX_BUDGET));
+        }
+        match self.budget.checked_sub(cost) {
+            Some(left) => self.budget = left,
+            None => return false,
+        }
+        true
+    }
+
+    fn earn(&mut self, frames: u32) {
+        self.budget = self.budget.saturating_add(frames).min(MAX_BUDGET);
+    }
+}
+
+const HEAD_BYTES: usize = 9;
+/// The preface comes before the first frame.
+const PREFACE_BYTES: usize = 24;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
+
+/// Frames that ask for nothing, at once: a reset and the headers before it for each stream of a client that was paused, and more.
+const MAX_BUDGET: u32 = 10_000;
+
+/// A frame of settings with another window changes each open stream, which takes up to a tenth of a millisecond.
+const SETTINGS_COST: u32 = 200;
+
+/// For each whole request: a reset, two updates of windows, a ping.
+const FRAMES_PER_REQUEST: u32 = 4;
+
+/// And for the bytes of answers, of which a client acknowledges several kilobytes at once.
+const BYTES_PER_FRAME: usize = 1 << 10;
+
+/// And 1,000 a second, for clients that only ping.
+const FRAMES_PER_MS: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: u8 = 6;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+    }
+
+    fn opened() -> Frames {
+        let mut frames = Frames::default();
+        assert!(frames.read(&[b'P'; PREFACE_BYTES]));
+        frames
+    }
+
+    #[test]
+    fn frames_are_counted_wherever_they_are_cut() {
+        let sent = [
+            frame(PING, 0, &[7; 8]),
+            frame(DATA, END_STREAM, &[7; 300]),
+            frame(SETTINGS, 0, &[]),
+            frame(PING, ACK, &[0; 8]),
+        ];
+        let sent = [vec![b'P'; PREFACE_BYTES], sent.concat()].concat();
+        for size in 1..sent.len() {
+            let mut frames = Frames::default();
+            assert!(sent.chunks(size).all(|piece| frames.read(piece)), "pieces of {size}");
+            assert_eq!(frames.budget, MAX_BUDGET - SETTINGS_COST - 1, "pieces of {size}");
+            assert_eq!((frames.left, frames.have), (0, 0));
+        }
+    }
+
+    /// How many of these frames a connection may send at once.
+    fn at_once(frame: &[u8]) -> usize {
+        let mut frames = opened();
+        (0..1_000_000).take_while(|_| frames.read(frame)).count()
+    }
+
+    #[test]
+    fn frames_that_ask_for_nothing_are_bounded_and_requests_are_not() {
+        // A test that is interrupted for a second may send a thousand more.
+        for (name, bytes, most) in [
+            ("PING", frame(PING, 0, &[0; 8]), 20_000),
+            ("PING ACK", frame(PING, ACK, &[0; 8]), 20_000),
+            ("SETTINGS", frame(SETTINGS, 0, &[0, 4, 0, 0, 0, 0]), 100),
+            ("empty DATA", frame(DATA, 0, &[]), 20_000),
+            ("PRIORITY", frame(2, 0, &[0; 5]), 20_000),
+            ("RST_STREAM", frame(3, 0, &[0; 4]), 20_000),
+            ("WINDOW_UPDATE", frame(8, 0, &[0; 4]), 20_000),
+            ("CONTINUATION", frame(9, 0, &[]), 20_000),
+            ("headers and no body", frame(HEADERS, 4, &[0; 50]), 20_000),
+            ("unknown", frame(0xfe, 0, &[]), 20_000),
+        ] {
+            let sent = at_once(&bytes);
+            assert!(sent < most, "{name}: {sent}");
+        }
+        let whole = [frame(HEADERS, 4, &[0; 50]), frame(DATA, END_STREAM, &[0; 100]), frame(3, 0, &[0; 4])].concat();
+        assert_eq!(at_once(&whole), 1_000_000);
+        assert_eq!(at_once(&frame(DATA, 0, &[0; 10])), 1_000_000);
+    }
+
+    #[test]
+    fn reading_answers_allows_more() {
+        let mut frames = opened();
+        let update = frame(8, 0, &[0; 4]);
+        for _ in 0..100_000 {
+            frames.wrote(1 << 10);
+            assert!(frames.read(&update));
+        }
+    }
+}

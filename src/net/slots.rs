@@ -1,0 +1,497 @@
+//! The connections of a port: how many there may be, of whom, and which one has to go for another.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::Waker;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use crate::runtime::clock::Stopwatch;
+
+/// How many connections one port may have, and how many there were. Shared by all that accept on the port.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionLimit(Arc<State>);
+
+/// Why the server has closed a connection, or not accepted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closed {
+    /// It was idle, and another client needed its slot.
+    Idle,
+    /// Its client has as many connections as one client may have (`--max-connections-per-client`).
+    PerClient,
+    /// It sent frames that cost work and ask for nothing.
+    Flood,
+    /// It did not read what it was sent.
+    SlowReader,
+    /// It left so many answers unread that the port had no more memory for them.
+    Unread,
+}
+
+impl Closed {
+    /// All of them, each at its own index.
+    const ALL: [Self; 5] = [Self::Idle, Self::PerClient, Self::Flood, Self::SlowReader, Self::Unread];
+
+    /// The value of the label `reason`.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::PerClient => "per_client",
+            Self::Flood => "flood",
+            Self::SlowReader => "slow_reader",
+            Self::Unread => "unread",
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    port: &'static str,
+    max: usize,
+    /// 0: as many as there are slots.
+    max_per_client: usize,
+    taken: Mutex<Taken>,
+    rejected: AtomicU64,
+    /// By the index of [`Closed`].
+    closed: [AtomicU64; Closed::ALL.len()],
+    stopwatch: Stopwatch,
+    /// The seconds of the stopwatch at the last tick, so that connections need not read a clock.
+    now_s: AtomicU32,
+    /// The bytes that the answers of all connections occupy which their peers have not read.
+    unread_bytes: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    slots: HashMap<u64, Arc<Slot>>,
+    next: u64,
+    /// The connections of each client, if they are bounded.
+    clients: HashMap<IpAddr, usize>,
+    /// Until this second no connection has been idle for long enough.
+    none_idle_until_s: u32,
+}
+
+/// The place of one connection; its end is noticed when the connection's task drops its [`Permit`].
+#[derive(Debug)]
+pub(crate) struct Slot {
+    port: ConnectionLimit,
+    client: Option<IpAddr>,
+    /// When the last request arrived, in seconds of the port's stopwatch.
+    last_s: AtomicU32,
+    /// Requests that are not answered, or answers that are not sent.
+    open: AtomicUsize,
+    /// The bytes of unread answers, as far as they are counted.
+    unread_bytes: AtomicUsize,
+    /// The second since which there were unread answers at each look.
+    unread_since_s: AtomicU32,
+    /// Whether the connection is to end, and its bytes are to be read no longer.
+    ending: AtomicBool,
+    /// Whether that is because of what it did.
+    hostile: AtomicBool,
+    /// The bytes that may still be read in this turn.
+    turn: AtomicUsize,
+    waker: OnceLock<Waker>,
+    task: OnceLock<AbortHandle>,
+}
+
+/// Frees the slot when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    id: u64,
+    slot: Arc<Slot>,
+}
+
+impl ConnectionLimit {
+    /// Room for `max` connections, of which `max_per_client` from one address (0: no bound of its own).
+    pub(crate) fn new(port: &'static str, max: u32, max_per_client: u32) -> Self {
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Self(Arc::new(State {
+            port,
+            max: count(max),
+            max_per_client: count(max_per_client),
+            taken: Mutex::default(),
+            rejected: AtomicU64::new(0),
+            closed: Default::default(),
+            stopwatch: Stopwatch::start(),
+            now_s: AtomicU32::new(0),
+            unread_bytes: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Connections open now.
+    pub(crate) fn open(&self) -> usize {
+        self.0.taken.lock().slots.len()
+    }
+
+    /// Connections closed at once since the start, because every slot was taken.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.0.rejected.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were closed or not accepted for another reason: the port, the reason, and how many.
+    pub(crate) fn closed(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> + '_ {
+        let counts = Closed::ALL.iter().zip(&self.0.closed);
+        counts.map(|(reason, count)| (self.0.port, reason.name(), count.load(Ordering::Relaxed)))
+    }
+
+    fn count(&self, reason: Closed) {
+        if let Some(count) = Closed::ALL.iter().position(|each| *each == reason).and_then(|at| self.0.closed.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A slot for a connection from this address; if none is free, that of the connection that has been idle for longest. `None`, which
+    /// is counted: the connection has to be closed.
+    pub(super) fn take(&self, client: Option<IpAddr>) -> Option<Permit> {
+        self.tick();
+        let (now_s, client) = (self.now_s(), client.map(one_client));
+        let mut taken = self.0.taken.lock();
+        if let Some(client) = client.filter(|_| self.0.max_per_client > 0) {
+            let count = taken.clients.entry(client).or_default();
+            if *count >= self.0.max_per_client {
+                drop(taken);
+                self.count(Closed::PerClient);
+                return None;
+            }
+            *count += 1;
+        }
+        if taken.slots.len() >= self.0.max && !self.end_idle(&mut taken, now_s) {
+            self.forget(&mut taken, client);
+            drop(taken);
+            self.0.rejected.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let slot = Arc::new(Slot {
+            port: self.clone(),
+            client,
+            last_s: AtomicU32::new(now_s),
+            open: AtomicUsize::new(0),
+            unread_bytes: AtomicUsize::new(0),
+            unread_since_s: AtomicU32::new(0),
+            ending: AtomicBool::new(false),
+            hostile: AtomicBool::new(false),
+            turn: AtomicUsize::new(MAX_TURN_BYTES),
+            waker: OnceLock::new(),
+            task: OnceLock::new(),
+        });
+        let id = taken.next;
+        taken.next = taken.next.wrapping_add(1);
+        taken.slots.insert(id, Arc::clone(&slot));
+        Some(Permit { id, slot })
+    }
+
+    /// Ends the connection that has been idle for longest, and takes its slot away.
+    fn end_idle(&self, taken: &mut Taken, now_s: u32) -> bool {
+        if now_s < taken.none_idle_until_s {
+            return false;
+        }
+        let idle = taken.slots.iter().filter(|(_, slot)| slot.open.load(Ordering::Relaxed) == 0);
+        let oldest = idle.map(|(id, slot)| (slot.last_s.load(Ordering::Relaxed), *id)).min();
+        let Some((_, id)) = oldest.filter(|(last_s, _)| now_s.saturating_sub(*last_s) >= MIN_IDLE_S) else {
+            // Nobody becomes idle for long enough before this; until then, each new connection would look at all of them.
+            let next_s = oldest.map_or(now_s, |(last_s, _)| last_s).saturating_add(MIN_IDLE_S);
+            taken.none_idle_until_s = next_s.max(now_s.saturating_add(1));
+            return false;
+        };
+        if let Some(slot) = taken.slots.remove(&id) {
+            self.forget(taken, slot.client);
+            slot.end(Closed::Idle);
+        }
+        true
+    }
+
+    /// Subtracts a connection from those of its client.
+    fn forget(&self, taken: &mut Taken, client: Option<IpAddr>) {
+        if let Some(client) = client.filter(|_| self.0.max_per_client > 0)
+            && let Some(count) = taken.clients.get_mut(&client)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.clients.remove(&client);
+            }
+        }
+    }
+
+    /// Ends the connection whose answers have been unread for longest, of several the one with the most.
+    fn end_unread(&self) {
+        let taken = self.0.taken.lock();
+        let unread = taken
+            .slots
+            .values()
+            .filter(|slot| slot.unread_bytes.load(Ordering::Relaxed) > 0 && !slot.ending.load(Ordering::Relaxed));
+        let longest = unread.max_by_key(|slot| {
+            let since_s = slot.unread_since_s.load(Ordering::Relaxed);
+            (std::cmp::Reverse(since_s), slot.unread_bytes.load(Ordering::Relaxed))
+        });
+        if let Some(slot) = longest.map(Arc::clone) {
+            drop(taken);
+            slot.end(Closed::Unread);
+        }
+    }
+
+    /// Notes how late it is; called each second.
+    pub(super) fn tick(&self) {
+        let now_s = u32::try_from(self.0.stopwatch.elapsed().as_secs_ceil()).unwrap_or(u32::MAX);
+        self.0.now_s.store(now_s, Ordering::Relaxed);
+    }
+
+    fn now_s(&self) -> u32 {
+        self.0.now_s.load(Ordering::Relaxed)
+    }
+}
+
+/// What counts as one client: of IPv6 a network of 64 bits, which is what one client has.
+fn one_client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+        IpAddr::V4(address) => IpAddr::V4(address),
+    }
+}
+
+impl Slot {
+    /// That of a connection without a port.
+    #[cfg(test)]
+    pub(crate) fn alone() -> Arc<Self> {
+        Arc::clone(ConnectionLimit::new("test", 1, 0).take(None).unwrap().slot())
+    }
+
+    /// The task of the connection.
+    pub(super) fn run_by(&self, task: AbortHandle) {
+        // It is set once.
+        let _before = self.task.set(task);
+    }
+
+    /// Begins the next turn of the connection on its thread: it may read so much again. `false`: the connection is to end.
+    pub(crate) fn begin_turn(&self, waker: &Waker) -> bool {
+        self.turn.store(MAX_TURN_BYTES, Ordering::Relaxed);
+        // The waker of a task stays the same.
+        self.waker.get_or_init(|| waker.clone());
+        !self.ending.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more may be read in this turn.
+    pub(super) fn has_read_enough(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) == 0
+    }
+
+    /// So much was read.
+    pub(super) fn spend(&self, bytes: usize) {
+        // Only the connection's own thread writes it.
+        self.turn.store(self.turn.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+    }
+
+    /// Requests have arrived, which keeps the connection from being idle.
+    pub(crate) fn heard(&self) {
+        self.last_s.store(self.port.now_s(), Ordering::Relaxed);
+    }
+
+    /// The number of streams on which something is to be done or to be sent.
+    pub(crate) fn set_open(&self, count: usize) {
+        if self.open.load(Ordering::Relaxed) != count {
+            self.open.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// One request more, until it is answered.
+    pub(super) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.heard();
+    }
+
+    /// One request less.
+    pub(super) fn answered(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.heard();
+    }
+
+    /// The bytes that unread answers occupy. Beyond a bound for the connection it ends; beyond one for the port, the connection ends that has
+    /// left its answers unread for longest.
+    pub(crate) fn set_unread(&self, bytes: usize) {
+        let before = self.unread_bytes.load(Ordering::Relaxed);
+        if before == bytes {
+            return;
+        }
+        if before == 0 || bytes < before {
+            self.unread_since_s.store(self.port.now_s(), Ordering::Relaxed);
+        }
+        self.unread_bytes.store(bytes, Ordering::Relaxed);
+        let all = &self.port.0.unread_bytes;
+        if bytes < before {
+            all.fetch_sub(before - bytes, Ordering::Relaxed);
+            return;
+        }
+        let more = bytes - before;
+        if all.fetch_add(more, Ordering::Relaxed).saturating_add(more) > MAX_UNREAD_BYTES {
+            self.port.end_unread();
+        }
+        if bytes > MAX_CONNECTION_UNREAD_BYTES {
+            self.end(Closed::Unread);
+        }
+    }
+
+    /// Ends the connection, which is counted once: it may say goodbye, for a moment.
+    pub(crate) fn end(&self, reason: Closed) {
+        if self.ending.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.hostile.store(reason != Closed::Idle, Ordering::Relaxed);
+        self.port.count(reason);
+        tracing::debug!(port = self.port.0.port, reason = reason.name(), client = ?self.client, "connection closed");
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+        let Some(task) = self.task.get().cloned() else { return };
+        if reason == Closed::Unread {
+            // Its memory is needed now.
+            return task.abort();
+        }
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                tokio::time::sleep(GOODBYE).await;
+                task.abort();
+            })),
+            Err(_) => task.abort(),
+        }
+    }
+
+    /// Counts that the connection has ended itself.
+    pub(crate) fn count(&self, reason: Closed) {
+        if !self.ending.swap(true, Ordering::Relaxed) {
+            self.port.count(reason);
+        }
+    }
+
+    /// Whether the connection is to end for what it did.
+    pub(crate) fn is_hostile(&self) -> bool {
+        self.hostile.load(Ordering::Relaxed)
+    }
+}
+
+impl Permit {
+    /// The slot.
+    pub(super) fn slot(&self) -> &Arc<Slot> {
+        &self.slot
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.slot.set_unread(0);
+        let port = &self.slot.port;
+        let mut taken = port.0.taken.lock();
+        // A connection whose slot was given to another one is not there.
+        if taken.slots.remove(&self.id).is_some() {
+            port.forget(&mut taken, self.slot.client);
+        }
+    }
+}
+
+/// The bytes that a connection reads before the others of its thread have their turn: more than two hundred checks, or some tenths of a
+/// millisecond.
+const MAX_TURN_BYTES: usize = 32 << 10;
+
+/// The answers of one connection that its peer does not read: the bound on streams is reached before, unless answers are large.
+const MAX_CONNECTION_UNREAD_BYTES: usize = 32 << 20;
+
+/// The same for all connections of a port.
+const MAX_UNREAD_BYTES: usize = 256 << 20;
+
+/// A connection without a request for this long may be closed for another one, in seconds: longer than the pauses of a client in use.
+const MIN_IDLE_S: u32 = 5;
+
+/// The time for a GOAWAY and its answer.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed(limit: &ConnectionLimit) -> Vec<(&'static str, u64)> {
+        limit.closed().filter(|(.., count)| *count > 0).map(|(_, reason, count)| (reason, count)).collect()
+    }
+
+    fn take_for(limit: &ConnectionLimit, client: &str) -> Option<Permit> {
+        limit.take(Some(client.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_client_has_so_many_connections_and_no_more() {
+        let limit = ConnectionLimit::new("test", 10, 2);
+        let mut of_one: Vec<_> = (0..2).map(|_| take_for(&limit, "192.0.2.1").unwrap()).collect();
+        assert!(take_for(&limit, "192.0.2.1").is_none());
+        assert!(take_for(&limit, "::ffff:192.0.2.1").is_none(), "the same, by another name");
+        let _other = take_for(&limit, "192.0.2.2").unwrap();
+        let _on_this_machine: Vec<_> = (0..3).map(|_| limit.take(None).unwrap()).collect();
+        let _network: Vec<_> = ["2001:db8::1", "2001:db8::2"].map(|text| take_for(&limit, text).unwrap()).into();
+        assert!(take_for(&limit, "2001:db8::3").is_none());
+        assert!(take_for(&limit, "2001:db8:0:1::3").is_some());
+        of_one.pop();
+        of_one.push(take_for(&limit, "192.0.2.1").unwrap());
+        assert_eq!((limit.rejected(), closed(&limit)), (0, vec![("per_client", 3)]));
+        of_one.clear();
+        assert!(!limit.0.taken.lock().clients.contains_key(&IpAddr::from([192, 0, 2, 1])), "nothing is left of it");
+    }
+
+    #[test]
+    fn without_that_bound_a_client_may_have_every_slot() {
+        let limit = ConnectionLimit::new("test", 3, 0);
+        let _all: Vec<_> = (0..3).map(|_| take_for(&limit, "192.0.2.1").unwrap()).collect();
+        assert!(take_for(&limit, "192.0.2.2").is_none());
+        assert!(limit.0.taken.lock().clients.is_empty());
+        assert_eq!((limit.rejected(), limit.open(), closed(&limit)), (1, 3, vec![]));
+    }
+
+    #[test]
+    fn the_connection_that_was_idle_for_longest_goes_for_another() {
+        let limit = ConnectionLimit::new("test", 3, 0);
+        limit.0.now_s.store(100, Ordering::Relaxed);
+        let all: Vec<_> = (0..3).map(|_| limit.take(None).unwrap()).collect();
+        let taken = |limit: &ConnectionLimit, now_s| limit.end_idle(&mut limit.0.taken.lock(), now_s);
+        for (permit, last_s) in all.iter().zip([50, 40, 30]) {
+            permit.slot.last_s.store(last_s, Ordering::Relaxed);
+        }
+        // The one that was idle for longest waits for an answer.
+        all[2].slot.set_open(1);
+        assert!(!taken(&limit, 44), "four seconds are not idle");
+        assert!(!taken(&limit, 44));
+        assert!(taken(&limit, 45));
+        assert!(!all[1].slot.begin_turn(Waker::noop()), "it knows");
+        assert!(all[0].slot.begin_turn(Waker::noop()) && all[2].slot.begin_turn(Waker::noop()));
+        assert_eq!((limit.open(), closed(&limit)), (2, vec![("idle", 1)]));
+        assert!(taken(&limit, 55) && !taken(&limit, 1_000), "the last one is not idle");
+        drop(all);
+        assert_eq!(limit.open(), 0);
+    }
+
+    #[test]
+    fn the_connection_whose_answers_are_unread_for_longest_goes_when_there_are_too_many() {
+        let limit = ConnectionLimit::new("test", 100, 0);
+        let tenth = MAX_UNREAD_BYTES / 10;
+        let permits: Vec<_> = (0..11).map(|_| limit.take(None).unwrap()).collect();
+        for (now_s, permit) in permits.iter().enumerate() {
+            limit.0.now_s.store(u32::try_from(now_s).unwrap(), Ordering::Relaxed);
+            permit.slot.set_unread(tenth);
+        }
+        assert!(permits[0].slot.is_hostile());
+        assert!(permits[1..].iter().all(|permit| !permit.slot.is_hostile()));
+        assert_eq!(closed(&limit), [("unread", 1)]);
+        drop(permits);
+        assert_eq!(limit.0.unread_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn one_connection_leaves_only_so_much_unread() {
+        let limit = ConnectionLimit::new("test", 100, 0);
+        let permit = limit.take(None).unwrap();
+        permit.slot.set_unread(MAX_CONNECTION_UNREAD_BYTES);
+        assert!(!permit.slot.is_hostile());
+        permit.slot.set_unread(MAX_CONNECTION_UNREAD_BYTES + 1);
+        assert!(permit.slot.is_hostile());
+    }
+}

@@ -1,0 +1,137 @@
+//! Peers that make the server keep things: streams, headers and answers.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use prost::Message;
+
+use super::closed;
+use super::legitimate::{Legitimate, RULES};
+use crate::TestServer;
+use crate::drain::check;
+use crate::frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, Wire, check_headers, frame, headers, setting,
+};
+use crate::server::eventually;
+
+/// Streams of headers, and nothing else: 60,000 of them.
+#[test]
+fn headers_without_bodies_occupy_a_bounded_memory() {
+    let server = TestServer::start(RULES, &["--workers", "1"]);
+    let legitimate = Legitimate::start(&server.grpc);
+    let resident = server.resident_bytes();
+    let streams: Vec<u8> = (0..4_000).flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &check_headers())).collect();
+    let mut wires: Vec<_> = (0..15).map(|_| Wire::open(&server.grpc, &[])).collect();
+    for wire in &mut wires {
+        assert!(wire.send(&streams));
+    }
+    assert_bounded(&server, resident, 160 << 20);
+    legitimate.stop();
+}
+
+/// Whole checks whose answers nobody has room for: 80,000 of them.
+#[test]
+fn unread_answers_occupy_a_bounded_memory() {
+    let server = TestServer::start(RULES, &["--workers", "1"]);
+    let legitimate = Legitimate::start(&server.grpc);
+    let resident = server.resident_bytes();
+    let body = crate::raw::frame(&check("free", "unread").encode_to_vec());
+    let checks: Vec<u8> = (0..4_000)
+        .flat_map(|n| {
+            let stream = 2 * n + 1;
+            [frame(HEADERS, END_HEADERS, stream, &check_headers()), frame(DATA, END_STREAM, stream, &body)].concat()
+        })
+        .collect();
+    let mut wires: Vec<_> = (0..60).map(|_| Wire::open(&server.grpc, &setting(INITIAL_WINDOW_SIZE, 0))).collect();
+    for wire in &mut wires {
+        // It may be the one that has to go.
+        let _taken = wire.send(&checks);
+    }
+    eventually("the end of the one that waits for longest", || closed(&server, "grpc", "unread") > 0);
+    assert_bounded(&server, resident, 400 << 20);
+    legitimate.stop();
+}
+
+/// Complete calls that do not end, and calls of reflection whose answers are not read.
+#[test]
+fn long_calls_are_few() {
+    let server = TestServer::start(RULES, &["--workers", "1"]);
+    let legitimate = Legitimate::start(&server.grpc);
+    let resident = server.resident_bytes();
+    let calls = |path: &str, body: &[u8], flags| -> Vec<u8> {
+        let calls = (0..4_000).flat_map(|n| {
+            let stream = 2 * n + 1;
+            [frame(HEADERS, END_HEADERS, stream, &headers(path)), frame(DATA, flags, stream, body)].concat()
+        });
+        calls.collect()
+    };
+    let list: &[u8] = &[0, 0, 0, 0, 3, 0x3a, 1, b'*'];
+    let streams = [
+        calls("/grpc.health.v1.Health/Watch", &[0; 5], END_STREAM),
+        calls("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", list, 0),
+        calls("/grpc.health.v1.Health/Check", &[0; 4], 0),
+    ];
+    let mut wires = Vec::new();
+    for (index, streams) in streams.iter().cycle().take(15).enumerate() {
+        let window = if index % 2 == 0 { 0 } else { 65_535 };
+        let mut wire = Wire::open(&server.grpc, &setting(INITIAL_WINDOW_SIZE, window));
+        let _taken = wire.send(streams);
+        wires.push(wire);
+    }
+    assert_bounded(&server, resident, 200 << 20);
+    legitimate.stop();
+}
+
+/// Header blocks that grow when they are decoded, from many connections that stop in the middle.
+#[test]
+fn header_bombs_occupy_a_bounded_memory() {
+    let server = TestServer::start(RULES, &["--workers", "1"]);
+    let legitimate = Legitimate::start(&server.grpc);
+    let resident = server.resident_bytes();
+    // A header of 4,000 bytes that enters the table, and then references to it.
+    let entry = [&b"\x40\x01a\x7f\xa1\x1e"[..], &[b'x'; 4_000]].concat();
+    let bomb = [check_headers(), entry, vec![0xbe; 12_000]].concat();
+    let mut wires: Vec<_> = (0..50).map(|_| Wire::open(&server.grpc, &[])).collect();
+    for wire in &mut wires {
+        for n in 0..20 {
+            let _taken = wire.send(&frame(HEADERS, END_HEADERS, 2 * n + 1, &bomb));
+        }
+        let _taken = wire.send(&frame(HEADERS, 0, 101, &check_headers()));
+    }
+    assert_bounded(&server, resident, 100 << 20);
+    legitimate.stop();
+}
+
+/// Peers that send everything but the end, and peers that send nothing.
+#[test]
+fn half_open_and_silent_connections_cost_little() {
+    let server = TestServer::start(RULES, &["--workers", "1"]);
+    let legitimate = Legitimate::start(&server.grpc);
+    let resident = server.resident_bytes();
+    let silent: Vec<_> = (0..300).map(|_| TcpStream::connect(&server.grpc).unwrap()).collect();
+    let half: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = Wire::preface(&server.grpc, &[]);
+            stream.write_all(&frame(HEADERS, END_HEADERS, 1, &check_headers())).unwrap();
+            stream.write_all(&frame(DATA, 0, 1, &[0, 0, 0])).unwrap();
+            stream
+        })
+        .collect();
+    assert_bounded(&server, resident, 60 << 20);
+    legitimate.stop();
+    drop((silent, half));
+}
+
+/// The server has processed what it was sent, and has not grown by more than this.
+#[track_caller]
+fn assert_bounded(server: &TestServer, before: u64, most: u64) {
+    let mut last = 0;
+    // It is done when it no longer grows.
+    eventually("an end of the growth", || {
+        let now = server.resident_bytes();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        std::mem::replace(&mut last, now) == now
+    });
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < most, "{} MiB more", grown >> 20);
+}

@@ -1,0 +1,14 @@
+//! Peers that wear the server down, while others ask and get the right answers.
+
+mod connections;
+mod floods;
+mod legitimate;
+mod memory;
+mod metrics_text;
+
+use crate::TestServer;
+
+/// How many connections the gRPC port has closed for this reason.
+fn closed(server: &TestServer, port: &str, reason: &str) -> u64 {
+    server.metric(&format!(r#"tidegate_connections_closed_total{{port="{port}",reason="{reason}"}}"#))
+}
