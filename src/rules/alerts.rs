@@ -79,7 +79,7 @@ pub(super) struct AlertSpec {
     pub(super) rule: Field<String>,
 }
 
-/// Reads the value of `alerts`. Invalid alerts are reported and left out.
+/// Reads the value of `alerts`. Invalid alerts are reported, without what they contain, and left out.
 pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Vec<AlertSpec> {
     let Kind::List(items) = &node.kind else {
         let _: Field<()> = own::unfit(node, "alerts", "a list of alerts", report);
@@ -236,7 +236,7 @@ fn headers_of(node: &Node, report: &mut Report<'_>) -> Field<Vec<(String, String
     let (mut headers, mut invalid) = (Vec::new(), false);
     own::map(pairs, report, |name, value, report| {
         if !is_header(name) {
-            report.error(value.line, format!("'headers_env' cannot set the header '{name}'"));
+            report.error(value.line, "'headers_env' has a name that is no header, or one that is set already");
             invalid = true;
         }
         match variable(value, "headers_env", report) {
@@ -311,7 +311,7 @@ fn validated<T>(
 ) -> Field<T> {
     match field {
         Field::Given(value, _) if !is_valid(&value) => {
-            report.error(node.line, format!("'{key}' must be {wanted}, found '{}'", quote::value(node)));
+            report.error(node.line, format!("'{key}' must be {wanted}{}", report.found(node)));
             Field::Invalid
         }
         field => field,

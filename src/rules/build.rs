@@ -172,8 +172,10 @@ impl Draft {
             if let Field::Given(path, line) = rule {
                 let below = path.strip_prefix(domain).is_some_and(|rest| rest.starts_with('.'));
                 let full = if below { path } else { format!("{domain}.{path}") };
-                let wrong =
-                    format!("no rule '{full}' exists for alert '{}': write the path as /rlconfig shows it", alert.name);
+                let wrong = format!(
+                    "alert '{}' names a rule that does not exist: write the path as /rlconfig shows it",
+                    alert.name
+                );
                 named.push((full.clone(), report.finding(line, &wrong)));
                 alert.rule = Some(full);
             }

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use super::quote;
 use super::report::Report;
 use super::yaml::{Kind, Node};
 use crate::units::Nanos;
@@ -75,8 +74,8 @@ pub(super) fn read(node: &Node, key: &str, report: &mut Report<'_>) -> Option<Na
         },
         _ => FORM,
     };
-    let found = quote::value(node);
-    report.error(node.line, format!("'{key}' must be a length of time, found '{found}': {fault}"));
+    let found = report.found(node);
+    report.error(node.line, format!("'{key}' must be a length of time{found}: {fault}"));
     None
 }
 

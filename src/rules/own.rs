@@ -3,7 +3,7 @@
 use super::field::Field;
 use super::report::Report;
 use super::yaml::{Kind, Node, Pair, Value};
-use super::{duration, hint, quote};
+use super::{duration, hint};
 use crate::units::Nanos;
 
 /// One of the given words.
@@ -74,10 +74,20 @@ pub(super) fn map_of<'n>(
                     );
                 }
             }
+            // A secret may be where a key belongs.
+            Some(text) if report.is_discreet() && !is_like_a_key(text) => {
+                report.error(key.line, "config error, unknown key");
+            }
             Some(text) => report.error(key.line, hint::unknown_key(text, known.iter().copied())),
+            None if report.is_discreet() => report.error(key.line, "config error, key is not of type string"),
             None => report.error(key.line, hint::key_is_no_text(key)),
         }
     }
+}
+
+/// Whether a text looks like a misspelt key, and like no token or password.
+fn is_like_a_key(text: &str) -> bool {
+    text.len() <= 24 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-')
 }
 
 /// Reports a value that is not valid for its key; null is absent, and not reported.
@@ -86,7 +96,7 @@ pub(super) fn unfit<T>(node: &Node, key: &str, wanted: &str, report: &mut Report
         return Field::Absent;
     }
     if !matches!(node.kind, Kind::Invalid) {
-        report.error(node.line, format!("'{key}' must be {wanted}, found '{}'", quote::value(node)));
+        report.error(node.line, format!("'{key}' must be {wanted}{}", report.found(node)));
     }
     Field::Invalid
 }

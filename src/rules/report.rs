@@ -1,6 +1,7 @@
 //! The errors and warnings of one file, collected while it is read.
 
-use super::ConfigError;
+use super::yaml::Node;
+use super::{ConfigError, quote};
 use crate::sanitize::sanitize_lines;
 
 /// The number of errors of one file that are reported. More help nobody, and a file with a million must not fill the log.
@@ -13,12 +14,32 @@ pub(super) struct Report<'f> {
     errors: Vec<ConfigError>,
     warnings: Vec<ConfigError>,
     omitted: usize,
+    /// Whether what is being read may contain secrets.
+    is_discreet: bool,
 }
 
 impl<'f> Report<'f> {
     /// An empty report on the file of that name.
     pub(super) fn new(file: &'f str) -> Self {
-        Self { file, errors: Vec::new(), warnings: Vec::new(), omitted: 0 }
+        Self { file, errors: Vec::new(), warnings: Vec::new(), omitted: 0, is_discreet: false }
+    }
+
+    /// Calls `read` for a part that may contain secrets, also in the wrong places: its values are in no finding.
+    pub(super) fn discreetly<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.is_discreet, true);
+        let value = read(self);
+        self.is_discreet = before;
+        value
+    }
+
+    /// Whether no values may be in findings.
+    pub(super) fn is_discreet(&self) -> bool {
+        self.is_discreet
+    }
+
+    /// The end of a message about this value.
+    pub(super) fn found(&self, node: &Node) -> String {
+        if self.is_discreet { String::new() } else { format!(", found '{}'", quote::value(node)) }
     }
 
     /// The name of the file.

@@ -66,7 +66,7 @@ impl FileSpec {
             "enabled" => self.enabled = own::flag(value, "enabled", report),
             "charge" => self.charge = own::word(value, "charge", &CHARGES, report),
             "response" => self.response = response::read(value, report),
-            "alerts" => self.alerts = alerts::read(value, report),
+            "alerts" => self.alerts = report.discreetly(|report| alerts::read(value, report)),
             "usage" => self.usage_by = usage::read(value, report),
             _ => {}
         }
