@@ -381,6 +381,37 @@ async fn a_foreign_host_is_rejected() {
     assert_eq!(rejected.code(), Code::PermissionDenied, "{rejected}");
 }
 
+/// A page whose name was made to resolve to this port could send a call of gRPC over HTTP/1.1, which the services would answer.
+#[test]
+fn calls_over_http1_have_the_same_guard() {
+    let server = TestServer::start(OTHER, &[]);
+    let answer = |host: &str, path: &str, content_type: &str| {
+        let mut stream = TcpStream::connect(&server.admin).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-type: {content_type}\r\ncontent-length: 5\r\n\
+             connection: close\r\n\r\n"
+        );
+        stream.write_all(&[head.as_bytes(), &[0; 5]].concat()).unwrap();
+        let mut answer = Vec::new();
+        let _reset = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    for path in [
+        "/tidegate.v1.UsageService/WatchUsage",
+        "/tidegate.v1.AdminService/ListLimits",
+        "/grpc.health.v1.Health/Check",
+        "/unknown",
+    ] {
+        let rejected = answer("evil.example.org", path, "application/grpc");
+        assert!(rejected.contains("grpc-status: 7\r\n"), "{path}: {rejected}");
+        let rejected = answer("evil.example.org", path, "text/plain");
+        assert!(rejected.starts_with("HTTP/1.1 403 "), "{path}: {rejected}");
+    }
+    let answered = answer("localhost", "/tidegate.v1.AdminService/ListLimits", "application/grpc");
+    assert!(answered.contains("secret-shop"), "the guard is what kept it back: {answered}");
+}
+
 /// Nothing is served to other machines unless a flag says who may use it.
 #[test]
 fn an_exposed_admin_port_needs_tokens_or_the_word() {
@@ -409,7 +440,11 @@ fn what_the_http_port_offers() {
     );
     assert_eq!((status(metrics, "/json"), status(metrics, "/metrics"), status(metrics, "/readyz")), (404, 200, 200));
     let usual = TestServer::start(OTHER, &[]);
-    for header in ["origin: https://evil.example.org\r\n", "sec-fetch-site: cross-site\r\n"] {
+    for header in [
+        "origin: https://evil.example.org\r\n",
+        "origin: null\r\ncontent-type: text/plain\r\n",
+        "sec-fetch-site: cross-site\r\n",
+    ] {
         assert_eq!(request(&usual.http, "/json", &format!("host: localhost\r\n{header}")).0, 403, "{header}");
     }
 }

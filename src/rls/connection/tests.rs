@@ -230,3 +230,82 @@ async fn a_client_checks_its_own_domains_only() {
         }
     }
 }
+
+/// A stream that is never completed does not stay, whatever it is for.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_arrive_ends_after_some_seconds() {
+    let lifecycle = Lifecycle::default();
+    let (theirs, ours) = tokio::io::duplex(64 << 10);
+    let all = services(&lifecycle);
+    tokio::spawn(serve(ours, all.clone(), Slot::alone(), lifecycle.phases()));
+    let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
+    tokio::spawn(connection);
+    for (path, encoding, sent) in [
+        (call().uri().path(), "identity", &check()[..9]),
+        (call().uri().path(), "identity", &[]),
+        (call().uri().path(), "gzip", &[1, 0, 0]),
+        ("/grpc.health.v1.Health/Check", "identity", &[0]),
+        ("/grpc.health.v1.Health/Watch", "identity", &[]),
+    ] {
+        let request = Request::post(format!("http://tidegate{path}")).header("grpc-encoding", encoding);
+        let (answer, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
+        body.send_data(Bytes::copy_from_slice(sent), false).unwrap();
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(11), answer).await.expect(path).unwrap();
+        assert_eq!(answer.headers().get("grpc-status").unwrap(), "4", "{path}, {encoding}");
+    }
+    // The limit is on requests: the answer of a call that is complete may take as long as it likes.
+    let watch = Request::post("http://tidegate/grpc.health.v1.Health/Watch").body(()).unwrap();
+    let (answer, mut body) = client.send_request(watch, false).unwrap();
+    body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+    let mut changes = answer.await.unwrap().into_body();
+    changes.data().await.unwrap().unwrap();
+    let next = tokio::time::timeout(std::time::Duration::from_mins(10), changes.data()).await;
+    assert!(next.is_err(), "{next:?}");
+}
+
+#[tokio::test]
+async fn long_calls_are_few_and_checks_go_on() {
+    let lifecycle = Lifecycle::default();
+    let (theirs, ours) = tokio::io::duplex(64 << 10);
+    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases()));
+    let (mut client, connection) =
+        h2::client::Builder::new().initial_max_send_streams(4_000).handshake::<_, Bytes>(theirs).await.unwrap();
+    tokio::spawn(connection);
+    let (mut open, mut rejected) = (Vec::new(), 0);
+    for _ in 0..1_100 {
+        client = client.ready().await.unwrap();
+        let watch = Request::post("http://tidegate/grpc.health.v1.Health/Watch").body(()).unwrap();
+        let (answer, mut body) = client.send_request(watch, false).unwrap();
+        body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        let answer = answer.await.unwrap();
+        match answer.headers().get("grpc-status") {
+            Some(status) => {
+                assert_eq!(status, "8");
+                rejected += 1;
+            }
+            None => {
+                let mut changes = answer.into_body();
+                changes.data().await.unwrap().unwrap();
+                open.push(changes);
+            }
+        }
+    }
+    assert_eq!((open.len(), rejected), (1_024, 76));
+    client = client.ready().await.unwrap();
+    let (answer, mut body) = client.send_request(call(), false).unwrap();
+    body.send_data(check(), true).unwrap();
+    assert_eq!(code(answer).await, Code::Ok);
+    drop(open);
+    // The streams are reset, and there is room again.
+    for _ in 0..100 {
+        client = client.ready().await.unwrap();
+        let watch = Request::post("http://tidegate/grpc.health.v1.Health/Watch").body(()).unwrap();
+        let (answer, mut body) = client.send_request(watch, false).unwrap();
+        body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        if answer.await.unwrap().headers().get("grpc-status").is_none() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("no room for another one");
+}

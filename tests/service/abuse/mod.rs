@@ -1,5 +1,6 @@
 //! Peers that wear the server down, while others ask and get the right answers.
 
+mod clock;
 mod connections;
 mod floods;
 mod legitimate;
