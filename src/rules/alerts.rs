@@ -4,9 +4,9 @@
 //! of a rules file cannot make the process send its other variables anywhere.
 
 use super::field::Field;
+use super::own;
 use super::report::Report;
 use super::yaml::{Kind, Node};
-use super::{own, quote};
 use crate::units::Nanos;
 
 /// Sends a notification when checks are denied too often.

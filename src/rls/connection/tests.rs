@@ -278,16 +278,13 @@ async fn long_calls_are_few_and_checks_go_on() {
         let (answer, mut body) = client.send_request(watch, false).unwrap();
         body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
         let answer = answer.await.unwrap();
-        match answer.headers().get("grpc-status") {
-            Some(status) => {
-                assert_eq!(status, "8");
-                rejected += 1;
-            }
-            None => {
-                let mut changes = answer.into_body();
-                changes.data().await.unwrap().unwrap();
-                open.push(changes);
-            }
+        if let Some(status) = answer.headers().get("grpc-status") {
+            assert_eq!(status, "8");
+            rejected += 1;
+        } else {
+            let mut changes = answer.into_body();
+            changes.data().await.unwrap().unwrap();
+            open.push(changes);
         }
     }
     assert_eq!((open.len(), rejected), (1_024, 76));

@@ -12,20 +12,34 @@ use crate::frames::{
 use crate::server::eventually;
 
 /// What an abuser sends: first this, and then piece after piece.
-struct Flood {
-    name: &'static str,
+pub(super) struct Flood {
+    pub(super) name: &'static str,
     opening: Vec<u8>,
     piece: fn(u32) -> Vec<u8>,
-    /// Whether the error of the server's GOAWAY is known: when it closes a socket with unread bytes, it may be lost.
-    port: &'static str,
+}
+
+impl Flood {
+    /// Sends pieces on a new connection until it is closed, or `is_over`; whether it was closed.
+    pub(super) fn send(&self, address: &str, is_over: impl Fn(u32) -> bool) -> (Wire, bool) {
+        let mut wire = Wire::open(address, &[]);
+        let mut ended = !wire.send(&self.opening);
+        for n in (0..u32::MAX / 4).step_by(100) {
+            if ended || is_over(n) {
+                break;
+            }
+            let some: Vec<u8> = (n..n + 100).flat_map(self.piece).collect();
+            ended = !wire.send(&some);
+        }
+        (wire, ended)
+    }
 }
 
 fn open_streams(count: u32) -> Vec<u8> {
     (0..count).flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &check_headers())).collect()
 }
 
-fn floods() -> Vec<Flood> {
-    let flood = |name, opening, piece| Flood { name, opening, piece, port: "grpc" };
+pub(super) fn floods() -> Vec<Flood> {
+    let flood = |name, opening, piece| Flood { name, opening, piece };
     let one_stream = || open_streams(1);
     vec![
         flood("rapid reset", vec![], |n| {
@@ -56,21 +70,13 @@ fn each_flood_is_ended_and_counted_while_others_get_their_answers() {
     let server = TestServer::start(RULES, &["--workers", "1"]);
     let legitimate = Legitimate::start(&server.grpc);
     for flood in floods() {
-        let before = closed(&server, flood.port, "flood");
-        let mut wire = Wire::open(&server.grpc, &[]);
-        let mut ended = !wire.send(&flood.opening);
-        for n in (0..2_000_000_u32).step_by(100) {
-            if ended {
-                break;
-            }
-            let some: Vec<u8> = (n..n + 100).flat_map(flood.piece).collect();
-            ended = !wire.send(&some);
-        }
+        let before = closed(&server, "grpc", "flood");
+        let (wire, ended) = flood.send(&server.grpc, |n| n >= 2_000_000);
         assert!(ended, "{}: two millions were taken", flood.name);
         let ended = wire.ended();
         // What the server says may be lost when it closes a connection with unread bytes.
         assert!(matches!(ended.goaway, None | Some(ENHANCE_YOUR_CALM)), "{}: {ended:?}", flood.name);
-        eventually(&format!("{} in the metric", flood.name), || closed(&server, flood.port, "flood") > before);
+        eventually(&format!("{} in the metric", flood.name), || closed(&server, "grpc", "flood") > before);
     }
     legitimate.stop();
 }

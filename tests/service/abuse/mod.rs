@@ -4,6 +4,7 @@ mod clock;
 mod connections;
 mod floods;
 mod legitimate;
+mod measured;
 mod memory;
 mod metrics_text;
 
