@@ -42,7 +42,7 @@ pub(super) struct OnConnection {
     slot: Arc<Slot>,
 }
 
-/// Counts the request until its answer is sent, rejects it beyond the bound, and ends it when nothing is answered in time.
+/// Counts the request until its answer is sent, and rejects it beyond the bound. A call of gRPC that is not answered in time ends.
 pub(super) async fn count(State(counted): State<OnConnection>, request: Request, next: Next) -> Response {
     let content_type = request.headers().get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
     let is_grpc = content_type.starts_with(b"application/grpc");
@@ -51,10 +51,16 @@ pub(super) async fn count(State(counted): State<OnConnection>, request: Request,
         return rejected(is_grpc, Status::resource_exhausted("too many requests at the same time"));
     };
     let counted = Counted::new(permit, slot);
-    match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
-        Ok(response) => response.map(|body| Body::new(Answer { body, _counted: counted })),
-        Err(_) => rejected(is_grpc, Status::deadline_exceeded("the request did not arrive in time")),
-    }
+    let response = if is_grpc {
+        match tokio::time::timeout(ANSWER_TIMEOUT, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => return rejected(is_grpc, Status::deadline_exceeded("the request did not arrive in time")),
+        }
+    } else {
+        // Only `/json` reads a body, with a limit of its own; its answer may wait in a queue.
+        next.run(request).await
+    };
+    response.map(|body| Body::new(Answer { body, _counted: counted }))
 }
 
 fn rejected(is_grpc: bool, status: Status) -> Response {
@@ -106,8 +112,45 @@ impl HttpBody for Answer {
     }
 }
 
-/// Some 20 KiB each: operators and scrapers have a few, clients of `/json` one for each of their threads.
-const MAX_REQUESTS: usize = 1_024;
+/// Some 20 KiB each: operators and scrapers have a few, clients of `/json` one for each of their threads, or some that wait in queues.
+const MAX_REQUESTS: usize = 4_096;
 
-/// The longest time until an answer begins: the longest queries take 20 s.
+/// The longest time until the answer to a call begins: the longest queries take 20 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(1);
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::any;
+    use http_body_util::BodyExt;
+    use tonic::codegen::Service;
+
+    use super::*;
+
+    fn request(path: &str, content_type: &str) -> Request {
+        Request::post(path).header(CONTENT_TYPE, content_type).body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_counted_until_their_answers_are_sent() {
+        let in_flight = InFlight(Arc::new(Semaphore::new(2)));
+        let slot = Slot::alone();
+        let mut router: Router = Router::new()
+            .route("/now", any(|| async { "now" }))
+            .route("/never", any(std::future::pending::<()>))
+            .layer(from_fn_with_state(in_flight.on(Arc::clone(&slot)), count));
+        let unsent = router.call(request("/now", "text/plain")).await.unwrap();
+        let pending = tokio::spawn(router.call(request("/never", "application/grpc")));
+        tokio::task::yield_now().await;
+        assert_eq!(in_flight.0.available_permits(), 0);
+        let page = router.call(request("/now", "text/plain")).await.unwrap();
+        assert_eq!((page.status(), page.headers().contains_key(RETRY_AFTER)), (StatusCode::SERVICE_UNAVAILABLE, true));
+        let call = router.call(request("/now", "application/grpc")).await.unwrap();
+        assert_eq!(call.headers().get("grpc-status").unwrap(), "8");
+        // Sent, and given up.
+        assert_eq!(unsent.into_body().collect().await.unwrap().to_bytes(), "now");
+        assert_eq!(pending.await.unwrap().unwrap().headers().get("grpc-status").unwrap(), "4");
+        assert_eq!(in_flight.0.available_permits(), 2);
+    }
+}

@@ -29,7 +29,7 @@ const BOUNDS: [(&str, &str, &str); 119] = [
     ("frames that ask for nothing, of an HTTP/2 connection at once", "net/frames.rs", "MAX_BUDGET"),
     ("time for a peer to read what it was sent", "net/metered.rs", "WRITE_TIMEOUT"),
     ("requests of an HTTP port at the same time", "net/in_flight.rs", "MAX_REQUESTS"),
-    ("time until an answer of an HTTP port begins", "net/in_flight.rs", "ANSWER_TIMEOUT"),
+    ("time until the answer to a call of the admin port begins", "net/in_flight.rs", "ANSWER_TIMEOUT"),
     ("texts of `/metrics` at the same time", "http/metrics_text.rs", "MAX_TEXTS"),
     ("seconds to read a text of `/metrics`", "http/metrics_text.rs", "MAX_READ_S"),
     ("streams of an HTTP/2 connection of the other ports", "net/http2.rs", "MAX_PAGE_STREAMS"),
