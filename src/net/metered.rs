@@ -224,6 +224,6 @@ mod tests {
                 total += out.filled().len();
             }
         }
-        assert_eq!(turns, 4, "turns of 32 KiB");
+        assert_eq!(turns, 7, "turns of 16 KiB");
     }
 }

@@ -392,9 +392,8 @@ impl Drop for Permit {
     }
 }
 
-/// The bytes that a connection reads before the others of its thread have their turn: more than two hundred checks, or some tenths of a
-/// millisecond.
-const MAX_TURN_BYTES: usize = 32 << 10;
+/// The bytes that a connection reads before the others of its thread have their turn: a hundred checks, or some tenths of a millisecond.
+const MAX_TURN_BYTES: usize = 16 << 10;
 
 /// The answers of one connection that its peer does not read: the bound on streams is reached before, unless answers are large.
 const MAX_CONNECTION_UNREAD_BYTES: usize = 32 << 20;

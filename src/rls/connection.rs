@@ -132,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 
     fn answer(&mut self, cx: &mut Context<'_>) {
         let batch = self.services.batch();
-        for (request, respond) in self.batch.drain(..) {
+        for (request, mut respond) in self.batch.drain(..) {
             let (head, body) = request.map(Pieces::new).into_parts();
             if !Services::is_check(&head) {
                 self.services.other(Request::from_parts(head, body), respond);
@@ -142,6 +142,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 Ok(framed) => {
                     self.longest = self.longest.max(self.services.check(&batch, head, framed, respond));
                 }
+                // What was reset meanwhile needs no task.
+                Err(_) if respond.poll_reset(cx).is_ready() => {}
                 Err(pieces) => self.services.check_later(Request::from_parts(head, pieces), respond),
             }
         }
