@@ -23,6 +23,8 @@ pub(crate) enum Part {
     Observers,
     /// Tidegate alone: with a candidate, and with settings of entries of the rule.
     Operated,
+    /// Tidegate alone: with a data directory and without, a hundredth of the counters and all.
+    State,
     /// Checks of 1, 2, 4 and 8 descriptors.
     Descriptors,
     /// Descriptors of 1, 2, 3, 5 and 8 entries.
@@ -41,6 +43,7 @@ impl Part {
             Self::Cores => cores(options),
             Self::Observers => observers(options),
             Self::Operated => operated(options),
+            Self::State => state(options),
             Self::Descriptors => {
                 let of = |descriptors: &usize| Load { descriptors: *descriptors, ..options.load() };
                 growth("descriptors", options, &[1, 2, 4, 8], of);
@@ -144,6 +147,20 @@ fn operated(options: &Options) {
     println!("{}; {SETTINGS} settings", reported(&load));
     let runs = contest.rounds(options.rounds, &load);
     print(&["plain", "candidate", "settings"].map(str::to_owned), 0, &runs, ("CPU", cpu));
+}
+
+/// What it costs to keep counters over a restart.
+fn state(options: &Options) {
+    for keys in [(options.keys / 100).max(1), options.keys] {
+        let load = Load { keys, ..options.load() };
+        let contest = Contest([false, true].map(|data_dir| started(Kind::Tidegate, &[0], &load, data_dir)).into());
+        println!("{}; --state-flush 1s", reported(&load));
+        let runs = contest.rounds(options.rounds, &load);
+        let names = ["without a data directory", "with one"].map(str::to_owned);
+        print(&names, 0, &runs, ("CPU", cpu));
+        let [without, with] = [0, 1].map(|i| each(&runs[i], p99));
+        println!("  p99, with one to without: {}", Spread::ratio(&with, &without));
+    }
 }
 
 /// Servers of their own for each size.
