@@ -109,7 +109,7 @@ impl Wire {
 
 fn read_to_end(mut stream: TcpStream) -> Ended {
     let mut ended = Ended::default();
-    while let Some((kind, payload)) = next_frame(&mut stream) {
+    while let Some((kind, _, payload)) = next_frame(&mut stream) {
         if let Some(count) = ended.frames.get_mut(usize::from(kind)) {
             *count += 1;
         }
@@ -120,23 +120,22 @@ fn read_to_end(mut stream: TcpStream) -> Ended {
     ended
 }
 
-/// The kind and the payload of the next frame; `None` at the end.
-fn next_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
+/// The kind, the flags and the payload of the next frame; `None` at the end.
+fn next_frame(stream: &mut TcpStream) -> Option<(u8, u8, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
     let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
     let mut payload = vec![0; usize::try_from(length).unwrap()];
     stream.read_exact(&mut payload).ok()?;
-    Some((head[3], payload))
+    Some((head[3], head[4], payload))
 }
 
 /// Reads frames until the PING is acknowledged; false when the connection ends, or a GOAWAY comes, before that.
 pub(crate) fn is_acknowledged(stream: &mut TcpStream) -> bool {
     loop {
         match next_frame(stream) {
-            None => return false,
-            Some((PING, payload)) if payload == b"tidegate" => return true,
-            Some((kind, _)) if kind == GOAWAY => return false,
+            None | Some((GOAWAY, ..)) => return false,
+            Some((PING, ACK, payload)) if payload == b"tidegate" => return true,
             Some(_) => {}
         }
     }
