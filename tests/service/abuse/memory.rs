@@ -17,24 +17,21 @@ use crate::server::eventually;
 /// Streams of headers, and nothing else: 60,000 of them.
 #[test]
 fn headers_without_bodies_occupy_a_bounded_memory() {
-    let server = TestServer::start(RULES, &["--workers", "1"]);
-    let legitimate = Legitimate::start(&server.grpc);
-    let resident = server.resident_bytes();
+    let watched = Watched::start();
+    let server = &watched.server;
     let streams: Vec<u8> = (0..4_000).flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &check_headers())).collect();
     let mut wires: Vec<_> = (0..15).map(|_| Wire::open(&server.grpc, &[])).collect();
     for wire in &mut wires {
         assert!(wire.send(&streams));
     }
-    assert_bounded(&server, resident, 160 << 20);
-    legitimate.stop();
+    watched.stop_within(160 << 20);
 }
 
 /// Whole checks whose answers nobody has room for: 80,000 of them.
 #[test]
 fn unread_answers_occupy_a_bounded_memory() {
-    let server = TestServer::start(RULES, &["--workers", "1"]);
-    let legitimate = Legitimate::start(&server.grpc);
-    let resident = server.resident_bytes();
+    let watched = Watched::start();
+    let server = &watched.server;
     let body = crate::raw::frame(&check("free", "unread").encode_to_vec());
     let checks: Vec<u8> = (0..4_000)
         .flat_map(|n| {
@@ -47,17 +44,15 @@ fn unread_answers_occupy_a_bounded_memory() {
         // It may be the one that has to go.
         let _taken = wire.send(&checks);
     }
-    eventually("the end of the one that waits for longest", || closed(&server, "grpc", "unread") > 0);
-    assert_bounded(&server, resident, 400 << 20);
-    legitimate.stop();
+    eventually("the end of the one that waits for longest", || closed(server, "grpc", "unread") > 0);
+    watched.stop_within(400 << 20);
 }
 
 /// Complete calls that do not end, and calls of reflection whose answers are not read.
 #[test]
 fn long_calls_are_few() {
-    let server = TestServer::start(RULES, &["--workers", "1"]);
-    let legitimate = Legitimate::start(&server.grpc);
-    let resident = server.resident_bytes();
+    let watched = Watched::start();
+    let server = &watched.server;
     let calls = |path: &str, body: &[u8], flags| -> Vec<u8> {
         let calls = (0..4_000).flat_map(|n| {
             let stream = 2 * n + 1;
@@ -78,16 +73,14 @@ fn long_calls_are_few() {
         let _taken = wire.send(streams);
         wires.push(wire);
     }
-    assert_bounded(&server, resident, 200 << 20);
-    legitimate.stop();
+    watched.stop_within(200 << 20);
 }
 
 /// Header blocks that grow when they are decoded, from many connections that stop in the middle.
 #[test]
 fn header_bombs_occupy_a_bounded_memory() {
-    let server = TestServer::start(RULES, &["--workers", "1"]);
-    let legitimate = Legitimate::start(&server.grpc);
-    let resident = server.resident_bytes();
+    let watched = Watched::start();
+    let server = &watched.server;
     // A header of 4,000 bytes that enters the table, and then references to it.
     let entry = [&b"\x40\x01a\x7f\xa1\x1e"[..], &[b'x'; 4_000]].concat();
     let bomb = [check_headers(), entry, vec![0xbe; 12_000]].concat();
@@ -98,16 +91,14 @@ fn header_bombs_occupy_a_bounded_memory() {
         }
         let _taken = wire.send(&frame(HEADERS, 0, 101, &check_headers()));
     }
-    assert_bounded(&server, resident, 100 << 20);
-    legitimate.stop();
+    watched.stop_within(100 << 20);
 }
 
 /// Peers that send everything but the end, and peers that send nothing.
 #[test]
 fn half_open_and_silent_connections_cost_little() {
-    let server = TestServer::start(RULES, &["--workers", "1"]);
-    let legitimate = Legitimate::start(&server.grpc);
-    let resident = server.resident_bytes();
+    let watched = Watched::start();
+    let server = &watched.server;
     let silent: Vec<_> = (0..300).map(|_| TcpStream::connect(&server.grpc).unwrap()).collect();
     let half: Vec<_> = (0..300)
         .map(|_| {
@@ -117,21 +108,36 @@ fn half_open_and_silent_connections_cost_little() {
             stream
         })
         .collect();
-    assert_bounded(&server, resident, 60 << 20);
-    legitimate.stop();
+    watched.stop_within(60 << 20);
     drop((silent, half));
 }
 
-/// The server has processed what it was sent, and has not grown by more than this.
-#[track_caller]
-fn assert_bounded(server: &TestServer, before: u64, most: u64) {
-    let mut last = 0;
-    // It is done when it no longer grows.
-    eventually("an end of the growth", || {
-        let now = server.resident_bytes();
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        std::mem::replace(&mut last, now) == now
-    });
-    let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < most, "{} MiB more", grown >> 20);
+/// A server with one worker, legitimate clients, and its memory at the start.
+struct Watched {
+    server: TestServer,
+    legitimate: Legitimate,
+    resident: u64,
+}
+
+impl Watched {
+    fn start() -> Self {
+        let server = TestServer::start(RULES, &["--workers", "1"]);
+        let legitimate = Legitimate::start(&server.grpc);
+        Self { resident: server.resident_bytes(), server, legitimate }
+    }
+
+    /// The server has processed what it was sent, and has not grown by more than this; no legitimate answer was wrong.
+    #[track_caller]
+    fn stop_within(self, most: u64) {
+        let mut last = 0;
+        // It is done when it no longer grows.
+        eventually("an end of the growth", || {
+            let now = self.server.resident_bytes();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            std::mem::replace(&mut last, now) == now
+        });
+        let grown = self.server.resident_bytes().saturating_sub(self.resident);
+        assert!(grown < most, "{} MiB more", grown >> 20);
+        self.legitimate.stop();
+    }
 }
