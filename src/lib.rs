@@ -37,7 +37,6 @@ pub(crate) mod state;
 pub mod telemetry;
 
 // Sockets, HTTP/2, and the process.
-#[cfg(feature = "bench")]
 pub(crate) mod http2;
 pub(crate) mod net;
 pub mod runtime;

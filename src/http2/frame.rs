@@ -49,7 +49,7 @@ pub(crate) fn unpadded(head: Head, payload: &[u8]) -> Option<&[u8]> {
     rest.get(..rest.len().checked_sub(usize::from(*padding))?)
 }
 
-/// The connection preface of a client.
+/// The connection preface of a client (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 pub(crate) const HEAD_BYTES: usize = 9;

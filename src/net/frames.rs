@@ -3,6 +3,7 @@
 //! The `h2` crate bounds what such frames make it keep, not how often they come. Each costs work: a SETTINGS frame an update of every open
 //! stream. So each connection has a budget of them, which whole requests and bytes that were written fill up, as time does.
 
+use crate::http2::frame::{ACK, DATA, END_STREAM, HEAD_BYTES, HEADERS, Head, PREFACE, SETTINGS};
 use crate::runtime::clock::Stopwatch;
 
 /// The budget of one connection, and where its bytes are in their frames.
@@ -23,7 +24,8 @@ pub(super) struct Frames {
 impl Default for Frames {
     fn default() -> Self {
         let (head, have, written) = Default::default();
-        Self { head, have, left: PREFACE_BYTES, budget: MAX_BUDGET, since: Stopwatch::start(), written }
+        // The preface comes before the first frame.
+        Self { head, have, left: PREFACE.len(), budget: MAX_BUDGET, since: Stopwatch::start(), written }
     }
 }
 
@@ -73,15 +75,15 @@ impl Frames {
 
     /// Charges the frame whose head has arrived.
     fn charge(&mut self) -> bool {
-        let [a, b, c, kind, flags, ..] = self.head;
-        self.left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        let cost = match kind {
-            DATA | HEADERS if flags & END_STREAM != 0 => {
+        let head = Head::read(self.head);
+        self.left = head.length;
+        let cost = match head.kind {
+            DATA | HEADERS if head.has(END_STREAM) => {
                 self.earn(FRAMES_PER_REQUEST);
                 0
             }
             DATA if self.left > 0 => 0,
-            SETTINGS if flags & ACK == 0 => SETTINGS_COST,
+            SETTINGS if !head.has(ACK) => SETTINGS_COST,
             _ => 1,
         };
         if self.budget < cost {
@@ -101,15 +103,6 @@ impl Frames {
     }
 }
 
-const HEAD_BYTES: usize = 9;
-/// The preface comes before the first frame.
-const PREFACE_BYTES: usize = 24;
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const SETTINGS: u8 = 4;
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
-
 /// Frames that ask for nothing, at once: a reset and the headers before it for each stream of a client that was paused, and more.
 const MAX_BUDGET: u32 = 10_000;
 
@@ -128,17 +121,17 @@ const FRAMES_PER_MS: u64 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const PING: u8 = 6;
+    use crate::http2::frame::{PING, put_frame};
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+        let mut frame = Vec::new();
+        put_frame(&mut frame, kind, flags, 1, payload);
+        frame
     }
 
     fn opened() -> Frames {
         let mut frames = Frames::default();
-        assert!(frames.read(&[b'P'; PREFACE_BYTES]));
+        assert!(frames.read(PREFACE));
         frames
     }
 
@@ -150,7 +143,7 @@ mod tests {
             frame(SETTINGS, 0, &[]),
             frame(PING, ACK, &[0; 8]),
         ];
-        let sent = [vec![b'P'; PREFACE_BYTES], sent.concat()].concat();
+        let sent = [PREFACE.to_vec(), sent.concat()].concat();
         for size in 1..sent.len() {
             let mut frames = Frames::default();
             assert!(sent.chunks(size).all(|piece| frames.read(piece)), "pieces of {size}");

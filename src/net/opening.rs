@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use crate::http2::frame::PREFACE;
 use crate::runtime::OnceAMinute;
 use crate::runtime::lifecycle::Phases;
 
@@ -163,9 +164,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Opened<S> {
         Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
     }
 }
-
-/// RFC 9113, section 3.4.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Clients send the preface at once; ten seconds are enough for a slow network, and bound what silent peers occupy.
 const DEADLINE: Duration = Duration::from_secs(10);

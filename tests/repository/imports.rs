@@ -105,7 +105,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 30] = [
     ("usage", &["engine", "units"]),
     ("rules", &["engine", "sanitize", "units"]),
     ("engine", &["units"]),
-    ("net", &["runtime"]),
+    ("net", &["http2", "runtime"]),
     ("http2", &[]),
     ("runtime", &["units"]),
     ("units", &[]),
