@@ -94,22 +94,26 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
         let clients = context.clients.clone();
         // A client without a certificate has no name, so it may check no domain if there is a file.
-        let services_of = move |names| match clients {
-            Some(clients) => services.of(Caller::new(clients, names)),
+        let nameless = ClientNames::default;
+        let services_of = move |names: &dyn Fn() -> ClientNames| match clients {
+            Some(clients) => services.of(Caller::new(clients, names())),
             None => services,
         };
         async move {
             match peer {
                 Peer::Tcp(stream) => match tls {
-                    None => serve(stream, services_of(ClientNames::default()), slot, phases).await,
+                    None => serve(stream, services_of(&nameless), slot, phases).await,
                     Some(tls) => {
                         if let Some(stream) = tls.accept(stream, &mut phases).await {
-                            let PeerNames { uris, dns } = PeerNames::of(&stream);
-                            serve(stream, services_of(ClientNames { uris, dns }), slot, phases).await;
+                            let services = services_of(&|| {
+                                let PeerNames { uris, dns } = PeerNames::of(&stream);
+                                ClientNames { uris, dns }
+                            });
+                            serve(stream, services, slot, phases).await;
                         }
                     }
                 },
-                Peer::Unix(stream) => serve(stream, services_of(ClientNames::default()), slot, phases).await,
+                Peer::Unix(stream) => serve(stream, services_of(&nameless), slot, phases).await,
             }
         }
     };
