@@ -44,8 +44,8 @@ impl TlsFlags {
         target: &Target,
         prepare: impl FnOnce(Endpoint) -> Endpoint,
     ) -> Result<Channel, String> {
-        let dial =
-            self.client(target)?.map(|tls| Dial { address: target.tls_address().unwrap_or_default().to_owned(), tls });
+        let dial = self.client(target)?.zip(target.tls_address());
+        let dial = dial.map(|(tls, address)| Dial { address: address.to_owned(), tls });
         let endpoint = Endpoint::from_shared(target.url()).map_err(|error| format!("{target}: {error}"))?;
         let endpoint = prepare(endpoint);
         let channel = match dial {
