@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::Socket;
 use super::bind::BACKLOG;
+use super::probation::Probation;
 use super::slots::{ConnectionLimit, Permit, Slot};
 use crate::runtime::lifecycle::Phases;
 
@@ -60,11 +61,13 @@ impl Acceptor {
     {
         // Each connection holds a sender: the channel closes with the last of them. Nothing is ever sent.
         let (alive, mut all_gone) = mpsc::channel::<Infallible>(1);
+        let probation = Probation::default();
+        let giving_turns = tokio::spawn(probation.clone().give_turns());
         let begin = |(peer, permit): (Peer, Permit)| {
             let (slot, alive) = (Arc::clone(permit.slot()), alive.clone());
-            let connection = connection(peer, Arc::clone(&slot));
+            let running = probation.clone().run(connection(peer, Arc::clone(&slot)), Arc::clone(&slot));
             let task = tokio::spawn(async move {
-                connection.await;
+                running.await;
                 drop((permit, alive));
             });
             slot.run_by(task.abort_handle());
@@ -73,7 +76,11 @@ impl Acceptor {
         let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
-                accepted = self.next() => begin(accepted),
+                accepted = self.next() => {
+                    begin(accepted);
+                    // Those that are connected come first.
+                    tokio::task::yield_now().await;
+                }
                 _ = ticks.tick() => self.connection_limit.tick(),
                 () = &mut stopping => break,
             }
@@ -81,6 +88,7 @@ impl Acceptor {
         self.queued(begin).await;
         drop((self, alive));
         all_gone.recv().await;
+        giving_turns.abort();
     }
 
     /// Connections that the kernel has accepted already are served, not reset, when the listener is about to close.

@@ -15,6 +15,8 @@ pub(super) struct Frames {
     /// The bytes of the payload that have not arrived.
     left: usize,
     budget: u32,
+    /// The streams that may be open.
+    streams: u32,
     /// Since the budget was last filled up by time.
     since: Stopwatch,
     /// Bytes that were written and are too few to fill it up.
@@ -25,11 +27,16 @@ impl Default for Frames {
     fn default() -> Self {
         let (head, have, written) = Default::default();
         // The preface comes before the first frame.
-        Self { head, have, left: PREFACE.len(), budget: MAX_BUDGET, since: Stopwatch::start(), written }
+        Self { head, have, left: PREFACE.len(), budget: MAX_BUDGET, streams: 0, since: Stopwatch::start(), written }
     }
 }
 
 impl Frames {
+    /// The next turn begins, with so many open streams.
+    pub(super) fn begin_turn(&mut self, open: usize) {
+        self.streams = u32::try_from(open).unwrap_or(u32::MAX);
+    }
+
     /// Looks at the next bytes; `false`: the budget is used up. Cost: some nanoseconds for each frame.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
         loop {
@@ -77,13 +84,16 @@ impl Frames {
     fn charge(&mut self) -> bool {
         let head = Head::read(self.head);
         self.left = head.length;
+        if head.kind == HEADERS {
+            self.streams = self.streams.saturating_add(1);
+        }
         let cost = match head.kind {
             DATA | HEADERS if head.has(END_STREAM) => {
                 self.earn(FRAMES_PER_REQUEST);
                 0
             }
             DATA if self.left > 0 => 0,
-            SETTINGS if !head.has(ACK) => SETTINGS_COST,
+            SETTINGS if !head.has(ACK) => self.streams.saturating_mul(SETTINGS_STREAM_COST).max(SETTINGS_COST),
             _ => 1,
         };
         if self.budget < cost {
@@ -106,8 +116,11 @@ impl Frames {
 /// Frames that ask for nothing, at once: a reset and the headers before it for each stream of a client that was paused, and more.
 const MAX_BUDGET: u32 = 10_000;
 
-/// A frame of settings with another window changes each open stream, which takes up to a tenth of a millisecond.
+/// For a frame of settings, at least.
 const SETTINGS_COST: u32 = 200;
+
+/// For each open stream, which a frame of settings with another window changes: that takes as long as two pings.
+const SETTINGS_STREAM_COST: u32 = 2;
 
 /// For each whole request: a reset, two updates of windows, a ping.
 const FRAMES_PER_REQUEST: u32 = 4;
@@ -170,6 +183,11 @@ mod tests {
             ("RST_STREAM", frame(3, 0, &[0; 4]), 20_000),
             ("WINDOW_UPDATE", frame(8, 0, &[0; 4]), 20_000),
             ("CONTINUATION", frame(9, 0, &[]), 20_000),
+            (
+                "streams and then SETTINGS",
+                [frame(HEADERS, 4, &[0; 50]).repeat(1_000), frame(SETTINGS, 0, &[])].concat(),
+                20,
+            ),
             ("headers and no body", frame(HEADERS, 4, &[0; 50]), 20_000),
             ("unknown", frame(0xfe, 0, &[]), 20_000),
         ] {

@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::http2::is_flood;
 use super::in_flight::{InFlight, count};
 use crate::net::{
-    Acceptor, Closed, ConnectionLimit, Metered, Opened, Peer, Protocol, Slot, Socket, TlsServer, http2_builder,
+    Acceptor, Closed, ConnectionLimit, Metered, Opened, Peer, Protocol, Slot, Socket, TlsServer, Turn, http2_builder,
     open_while_serving,
 };
 use crate::runtime::lifecycle::Phases;
@@ -144,13 +144,14 @@ where
     let mut stopping = pin!(phases.stopping());
     let mut is_shut_down = false;
     poll_fn(|cx| {
-        if !slot.begin_turn(cx.waker()) {
-            if slot.is_hostile() {
-                return Poll::Ready(Ok(()));
+        match slot.begin_turn(cx.waker()) {
+            Turn::Serve => {}
+            Turn::SayGoodbye if !slot.is_hostile() => {
+                if !std::mem::replace(&mut is_shut_down, true) {
+                    shut_down(connection.as_mut());
+                }
             }
-            if !std::mem::replace(&mut is_shut_down, true) {
-                shut_down(connection.as_mut());
-            }
+            Turn::SayGoodbye | Turn::GiveUp => return Poll::Ready(Ok(())),
         }
         // First, so that a request that has arrived is answered.
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {

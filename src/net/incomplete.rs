@@ -11,7 +11,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 use tonic::Status;
+
+use super::slots::Slot;
 
 /// The bytes of all incomplete requests of the process, a worker, a port or a connection.
 #[derive(Clone, Debug)]
@@ -23,6 +26,10 @@ struct Level {
     max: usize,
     /// What this is a part of.
     whole: Option<PartialBytes>,
+    /// That of the connection whose requests these are.
+    slot: Option<Arc<Slot>>,
+    /// The connection that was ended last so that there is room for others.
+    leaving: Mutex<Option<Arc<Slot>>>,
 }
 
 impl Default for PartialBytes {
@@ -34,7 +41,11 @@ impl Default for PartialBytes {
 
 impl PartialBytes {
     fn new(max: usize, whole: Option<Self>) -> Self {
-        Self(Arc::new(Level { held: AtomicUsize::new(0), max, whole }))
+        Self::of(None, max, whole)
+    }
+
+    fn of(slot: Option<Arc<Slot>>, max: usize, whole: Option<Self>) -> Self {
+        Self(Arc::new(Level { held: AtomicUsize::new(0), max, whole, slot, leaving: Mutex::default() }))
     }
 
     /// Those of one worker or port of this process.
@@ -43,27 +54,34 @@ impl PartialBytes {
     }
 
     /// Those of one connection of this worker.
-    pub(crate) fn of_connection(&self) -> Self {
-        Self::new(MAX_CONNECTION_BYTES, Some(self.clone()))
+    pub(crate) fn of_connection(&self, slot: Arc<Slot>) -> Self {
+        Self::of(Some(slot), MAX_CONNECTION_BYTES, Some(self.clone()))
     }
 
-    /// Adds them to every whole that they are a part of; whether all are within their bounds. The second half of each whole is only for
-    /// parts that hold little, so that a few connections cannot occupy all of it.
+    /// Adds them to every whole that they are a part of; whether all are within their bounds. When three quarters of a whole are held, the
+    /// connection that holds the most ends, so that there is room for the requests of others.
     fn add(&self, bytes: usize) -> bool {
         let Self(own) = self;
-        let held = own.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        let is_small = held <= MAX_SMALL_BYTES;
-        let mut is_within = held <= own.max;
-        let mut level = own.whole.as_ref();
+        if let Some(slot) = &own.slot {
+            slot.add_incomplete(bytes);
+        }
+        let mut is_within = true;
+        let mut level = Some(self);
         while let Some(Self(each)) = level {
             let held = each.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-            is_within &= held <= if is_small { each.max } else { each.max / 2 };
+            is_within &= held <= each.max;
+            if let Some(slot) = own.slot.as_ref().filter(|_| each.slot.is_none() && held > each.max / 4 * 3) {
+                each.make_room(slot);
+            }
             level = each.whole.as_ref();
         }
         is_within
     }
 
     fn subtract(&self, bytes: usize) {
+        if let Some(slot) = &self.0.slot {
+            slot.subtract_incomplete(bytes);
+        }
         let mut level = Some(self);
         while let Some(Self(each)) = level {
             each.held.fetch_sub(bytes, Ordering::Relaxed);
@@ -94,6 +112,16 @@ impl PartialBytes {
         let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         share.hold(headers.saturating_add(REQUEST_BYTES))?;
         Ok(share)
+    }
+}
+
+impl Level {
+    /// Ends a connection of the port of `slot`, unless the one before has not gone yet.
+    fn make_room(&self, slot: &Slot) {
+        let mut leaving = self.leaving.lock();
+        if leaving.as_ref().is_none_or(|slot| slot.incomplete_bytes() == 0) {
+            *leaving = slot.end_incomplete();
+        }
     }
 }
 
@@ -169,10 +197,6 @@ const MAX_ALL_BYTES: usize = 4 * MAX_PARTIAL_BYTES;
 /// Of one connection: half of its worker's, enough for headers on each of its streams.
 const MAX_CONNECTION_BYTES: usize = MAX_PARTIAL_BYTES / 2;
 
-/// Of a connection that has room when others have taken half of all: ten requests, which arrive at the same time, and of which the first
-/// bytes have been read.
-const MAX_SMALL_BYTES: usize = 64 << 10;
-
 /// What a request takes until it is complete, besides its content: a stream, a map of headers, a task and a timer.
 const REQUEST_BYTES: usize = 6 << 10;
 
@@ -186,6 +210,7 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::net::{ConnectionLimit, Turn};
 
     /// A body in pieces, whose last piece is not known before it is read.
     struct Pieces(VecDeque<usize>);
@@ -220,9 +245,9 @@ mod tests {
     #[test]
     fn what_a_connection_holds_is_held_by_its_worker_and_the_process() {
         let process = PartialBytes::new(3 * REQUEST_BYTES, None);
-        const { assert!(3 * REQUEST_BYTES < MAX_SMALL_BYTES, "all of these are small") };
         let worker = PartialBytes::new(2 * REQUEST_BYTES, Some(process.clone()));
-        let (one, other) = (PartialBytes::new(REQUEST_BYTES, Some(worker.clone())), worker.of_connection());
+        let (one, other) =
+            (PartialBytes::new(REQUEST_BYTES, Some(worker.clone())), worker.of_connection(Slot::alone()));
         let headers = HeaderMap::new();
         let first = one.headers(&headers).unwrap();
         assert!(one.headers(&headers).is_err(), "the connection has one");
@@ -235,13 +260,25 @@ mod tests {
     }
 
     #[test]
-    fn the_second_half_is_for_connections_that_hold_little() {
-        let worker = PartialBytes::new(4 * MAX_SMALL_BYTES, None);
-        let [greedy, modest] = [(), ()].map(|()| worker.of_connection());
-        assert!(greedy.add(2 * MAX_SMALL_BYTES));
-        assert!(!greedy.add(1), "half of all is held by one");
-        assert!(modest.add(MAX_SMALL_BYTES));
-        assert!(!modest.add(1), "no longer little");
+    fn who_holds_the_most_goes_for_the_requests_of_others() {
+        let worker = PartialBytes::new(1_000, None);
+        let port = ConnectionLimit::new("test", 10, 0);
+        let permits: Vec<_> = (0..4).map(|_| port.take(None).unwrap()).collect();
+        let parts: Vec<_> = permits.iter().map(|permit| worker.of_connection(Arc::clone(permit.slot()))).collect();
+        let ends = |n: usize| permits[n].slot().begin_turn(std::task::Waker::noop()) == Turn::GiveUp;
+        // The first one is in use, and holds the most for a moment.
+        permits[0].slot().earn();
+        assert!(parts[0].add(400) && parts[1].add(100) && parts[2].add(200));
+        assert!((0..4).all(|n| !ends(n)), "there is room");
+        assert!(parts[3].add(100));
+        assert_eq!([0, 1, 2, 3].map(ends), [false, false, true, false]);
+        assert!(parts[3].add(100));
+        assert!(!ends(1) && !ends(3), "the one before has not gone yet");
+        parts[2].subtract(200);
+        assert!(parts[3].add(100));
+        assert_eq!([0, 1, 2, 3].map(ends), [false, false, true, true]);
+        let closed = port.closed().find(|(_, reason, _)| *reason == "incomplete").unwrap();
+        assert_eq!(closed.2, 2);
     }
 
     #[tokio::test]

@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+use super::closed::Closed;
 use super::frames::Frames;
-use super::slots::{Closed, Slot};
+use super::slots::Slot;
 
 /// A connection whose reading and writing is bounded.
 #[derive(Debug)]
@@ -82,7 +83,8 @@ impl<S> Metered<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.slot.has_read_enough() {
+        let most = this.slot.may_read();
+        if most == 0 {
             // The others first.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -90,9 +92,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         if this.is_flooded {
             return Poll::Pending;
         }
+        if this.slot.has_read_nothing()
+            && let Some(frames) = &mut this.frames
+        {
+            frames.begin_turn(this.slot.open());
+        }
         let before = out.filled().len();
-        std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, out))?;
+        std::task::ready!(poll_read_most(&mut this.stream, cx, out, most))?;
         let read = out.filled().get(before..).unwrap_or_default();
+        if read.is_empty() && this.slot.open() > FEW_STREAMS {
+            // The news would take milliseconds to reach each stream.
+            this.slot.leave();
+            return Poll::Pending;
+        }
         this.slot.spend(read.len());
         if let Some(frames) = &mut this.frames
             && !frames.read(read)
@@ -105,6 +117,23 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Reads at most so many bytes; a buffer that is larger, as those of turns on probation are, is cleared so far.
+fn poll_read_most<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+    out: &mut ReadBuf<'_>,
+    most: usize,
+) -> Poll<io::Result<()>> {
+    if out.remaining() <= most {
+        return Pin::new(stream).poll_read(cx, out);
+    }
+    let mut part = ReadBuf::new(out.initialize_unfilled_to(most));
+    std::task::ready!(Pin::new(stream).poll_read(cx, &mut part))?;
+    let read = part.filled().len();
+    out.advance(read);
+    Poll::Ready(Ok(()))
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
@@ -145,6 +174,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 }
 
+/// Streams that end quickly enough when their peer has left.
+const FEW_STREAMS: usize = 64;
+
 /// For a peer that does not read: a client that is stopped for longer has to connect again.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -156,7 +188,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::net::ConnectionLimit;
+    use crate::net::{ConnectionLimit, Turn};
 
     fn slot(limit: &ConnectionLimit) -> Arc<Slot> {
         Arc::clone(limit.take(None).unwrap().slot())
@@ -216,7 +248,8 @@ mod tests {
         while total < 100 << 10 {
             turns += 1;
             let mut cx = Context::from_waker(std::task::Waker::noop());
-            assert!(slot.begin_turn(cx.waker()));
+            slot.earn();
+            assert_eq!(slot.begin_turn(cx.waker()), Turn::Serve);
             loop {
                 let mut out = ReadBuf::new(&mut buffer);
                 let Poll::Ready(read) = Pin::new(&mut ours).poll_read(&mut cx, &mut out) else { break };

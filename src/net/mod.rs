@@ -3,6 +3,7 @@
 mod accept;
 mod address;
 mod bind;
+mod closed;
 mod frames;
 mod http2;
 mod http_server;
@@ -11,17 +12,19 @@ mod incomplete;
 mod metered;
 mod opening;
 mod passing;
+mod probation;
 mod slots;
 mod tls;
 
 pub(crate) use accept::{Acceptor, Peer};
 pub(crate) use address::Address;
 pub(crate) use bind::{BindError, Bound, Socket, bind};
+pub(crate) use closed::Closed;
 pub(crate) use http_server::{PeerAddress, Server};
 pub(crate) use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder, is_flood};
 pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
 pub(crate) use metered::Metered;
 pub(crate) use opening::{Opened, Protocol, open_while_serving, tls_on_plain_ports};
 pub(crate) use passing::{pass, receive};
-pub(crate) use slots::{Closed, ConnectionLimit, Slot};
+pub(crate) use slots::{ConnectionLimit, Slot, Turn};
 pub(crate) use tls::{ClientFiles, PeerNames, ServerFiles, TlsClient, TlsError, TlsServer, check_pem, explain, watch};

@@ -10,42 +10,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
+use super::closed::Closed;
 use crate::runtime::clock::Stopwatch;
 
 /// How many connections one port may have, and how many there were. Shared by all that accept on the port.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionLimit(Arc<State>);
-
-/// Why the server has closed a connection, or not accepted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closed {
-    /// It was idle, and another client needed its slot.
-    Idle,
-    /// Its client has as many connections as one client may have (`--max-connections-per-client`).
-    PerClient,
-    /// It sent frames that cost work and ask for nothing.
-    Flood,
-    /// It did not read what it was sent.
-    SlowReader,
-    /// It left so many answers unread that the port had no more memory for them.
-    Unread,
-}
-
-impl Closed {
-    /// All of them, each at its own index.
-    const ALL: [Self; 5] = [Self::Idle, Self::PerClient, Self::Flood, Self::SlowReader, Self::Unread];
-
-    /// The value of the label `reason`.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::PerClient => "per_client",
-            Self::Flood => "flood",
-            Self::SlowReader => "slow_reader",
-            Self::Unread => "unread",
-        }
-    }
-}
 
 #[derive(Debug)]
 struct State {
@@ -85,16 +55,35 @@ pub(crate) struct Slot {
     open: AtomicUsize,
     /// The bytes of unread answers, as far as they are counted.
     unread_bytes: AtomicUsize,
+    /// The bytes of incomplete requests, as far as they are counted.
+    incomplete_bytes: AtomicUsize,
     /// The second since which there were unread answers at each look.
     unread_since_s: AtomicU32,
     /// Whether the connection is to end, and its bytes are to be read no longer.
     ending: AtomicBool,
     /// Whether that is because of what it did.
     hostile: AtomicBool,
+    /// Whether it is to end at once.
+    given_up: AtomicBool,
     /// The bytes that may still be read in this turn.
     turn: AtomicUsize,
+    /// Those of a whole turn.
+    whole_turn: AtomicUsize,
+    /// The bytes that were read since its peer last had the answers to all that it asked.
+    unearned_bytes: AtomicUsize,
     waker: OnceLock<Waker>,
     task: OnceLock<AbortHandle>,
+}
+
+/// What a connection has to do in its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Go on.
+    Serve,
+    /// Send the peer a GOAWAY, and end.
+    SayGoodbye,
+    /// End at once.
+    GiveUp,
 }
 
 /// Frees the slot when it is dropped.
@@ -170,10 +159,14 @@ impl ConnectionLimit {
             last_s: AtomicU32::new(now_s),
             open: AtomicUsize::new(0),
             unread_bytes: AtomicUsize::new(0),
+            incomplete_bytes: AtomicUsize::new(0),
             unread_since_s: AtomicU32::new(0),
             ending: AtomicBool::new(false),
             hostile: AtomicBool::new(false),
-            turn: AtomicUsize::new(MAX_TURN_BYTES),
+            given_up: AtomicBool::new(false),
+            turn: AtomicUsize::new(MAX_PROBATION_TURN_BYTES),
+            whole_turn: AtomicUsize::new(MAX_PROBATION_TURN_BYTES),
+            unearned_bytes: AtomicUsize::new(usize::MAX),
             waker: OnceLock::new(),
             task: OnceLock::new(),
         });
@@ -232,6 +225,17 @@ impl ConnectionLimit {
         }
     }
 
+    /// Ends the connection that holds the most bytes of incomplete requests: one on probation, if there is one. It holds them for some more
+    /// time.
+    fn end_incomplete(&self) -> Option<Arc<Slot>> {
+        let taken = self.0.taken.lock();
+        let holding =
+            taken.slots.values().filter(|slot| slot.incomplete_bytes() > 0 && !slot.ending.load(Ordering::Relaxed));
+        let most = holding.max_by_key(|slot| (slot.is_on_probation(), slot.incomplete_bytes())).map(Arc::clone);
+        drop(taken);
+        most.inspect(|slot| slot.end(Closed::Incomplete))
+    }
+
     /// Notes how late it is; called each second.
     pub(super) fn tick(&self) {
         let now_s = u32::try_from(self.0.stopwatch.elapsed().as_secs_ceil()).unwrap_or(u32::MAX);
@@ -267,23 +271,60 @@ impl Slot {
         let _before = self.task.set(task);
     }
 
-    /// Begins the next turn of the connection on its thread: it may read so much again. `false`: the connection is to end.
-    pub(crate) fn begin_turn(&self, waker: &Waker) -> bool {
-        self.turn.store(MAX_TURN_BYTES, Ordering::Relaxed);
+    /// Begins the next turn of the connection on its thread: it may read so much again.
+    pub(crate) fn begin_turn(&self, waker: &Waker) -> Turn {
+        let bytes = if self.is_on_probation() { MAX_PROBATION_TURN_BYTES } else { MAX_TURN_BYTES };
+        self.turn.store(bytes, Ordering::Relaxed);
+        self.whole_turn.store(bytes, Ordering::Relaxed);
         // The waker of a task stays the same.
         self.waker.get_or_init(|| waker.clone());
-        !self.ending.load(Ordering::Relaxed)
+        if self.given_up.load(Ordering::Relaxed) {
+            Turn::GiveUp
+        } else if self.ending.load(Ordering::Relaxed) {
+            Turn::SayGoodbye
+        } else {
+            Turn::Serve
+        }
     }
 
-    /// Whether no more may be read in this turn.
-    pub(super) fn has_read_enough(&self) -> bool {
-        self.turn.load(Ordering::Relaxed) == 0
+    /// Whether the connection waits for the others before its turn: it is new, or has sent much and not read all answers since. One that is
+    /// to end at once does not wait.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.unearned_bytes.load(Ordering::Relaxed) > MAX_UNEARNED_BYTES && !self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// The bytes that may still be read in this turn.
+    pub(super) fn may_read(&self) -> usize {
+        self.turn.load(Ordering::Relaxed)
+    }
+
+    /// Whether this is the beginning of a turn.
+    pub(super) fn has_read_nothing(&self) -> bool {
+        self.may_read() == self.whole_turn.load(Ordering::Relaxed)
+    }
+
+    /// The peer has closed the connection: it is to end at once.
+    pub(super) fn leave(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.wake();
     }
 
     /// So much was read.
     pub(super) fn spend(&self, bytes: usize) {
-        // Only the connection's own thread writes it.
+        // Only the connection's own thread writes them.
         self.turn.store(self.turn.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+        let unearned_bytes = self.unearned_bytes.load(Ordering::Relaxed).saturating_add(bytes);
+        self.unearned_bytes.store(unearned_bytes, Ordering::Relaxed);
+    }
+
+    /// The peer has asked for something, and has been sent all answers.
+    pub(crate) fn earn(&self) {
+        self.unearned_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Streams that were open after the last turn.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Requests have arrived, which keeps the connection from being idle.
@@ -308,11 +349,12 @@ impl Slot {
     pub(super) fn answered(&self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         self.heard();
+        self.earn();
     }
 
     /// The bytes that unread answers occupy. Beyond a bound for the connection it ends; beyond one for the port, the connection ends that has
     /// left its answers unread for longest.
-    pub(crate) fn set_unread(&self, bytes: usize) {
+    pub(crate) fn set_unread(self: &Arc<Self>, bytes: usize) {
         let before = self.unread_bytes.load(Ordering::Relaxed);
         if before == bytes {
             return;
@@ -335,28 +377,57 @@ impl Slot {
         }
     }
 
+    /// So many bytes more are of requests that are incomplete.
+    pub(super) fn add_incomplete(&self, bytes: usize) {
+        self.incomplete_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many bytes less.
+    pub(super) fn subtract_incomplete(&self, bytes: usize) {
+        self.incomplete_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes of requests that are incomplete.
+    pub(super) fn incomplete_bytes(&self) -> usize {
+        self.incomplete_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Ends the connection of the port that holds the most of them, and returns it.
+    pub(super) fn end_incomplete(&self) -> Option<Arc<Self>> {
+        self.port.end_incomplete()
+    }
+
     /// Ends the connection, which is counted once: it may say goodbye, for a moment.
-    pub(crate) fn end(&self, reason: Closed) {
+    pub(crate) fn end(self: &Arc<Self>, reason: Closed) {
         if self.ending.swap(true, Ordering::Relaxed) {
             return;
         }
         self.hostile.store(reason != Closed::Idle, Ordering::Relaxed);
         self.port.count(reason);
         tracing::debug!(port = self.port.0.port, reason = reason.name(), client = ?self.client, "connection closed");
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
-        }
-        let Some(task) = self.task.get().cloned() else { return };
-        if reason == Closed::Unread {
+        if matches!(reason, Closed::Unread | Closed::Incomplete) {
             // Its memory is needed now.
-            return task.abort();
+            self.given_up.store(true, Ordering::Relaxed);
         }
+        self.wake();
+        let Some(task) = self.task.get().cloned() else { return };
+        let slot = Arc::clone(self);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move {
+                tokio::time::sleep(GOODBYE).await;
+                slot.given_up.store(true, Ordering::Relaxed);
+                slot.wake();
+                // It may not have begun its first turn.
                 tokio::time::sleep(GOODBYE).await;
                 task.abort();
             })),
             Err(_) => task.abort(),
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
         }
     }
 
@@ -394,6 +465,13 @@ impl Drop for Permit {
 
 /// The bytes that a connection reads before the others of its thread have their turn: a hundred checks, or some tenths of a millisecond.
 const MAX_TURN_BYTES: usize = 16 << 10;
+
+/// The same for a connection on probation, of which every connection of the thread may have to wait for one: the opening of HTTP/2 and some
+/// checks.
+const MAX_PROBATION_TURN_BYTES: usize = 1 << 10;
+
+/// What a peer may send between two answers without being on probation: acknowledgements, updates of windows, pings.
+const MAX_UNEARNED_BYTES: usize = 1 << 10;
 
 /// The answers of one connection that its peer does not read: the bound on streams is reached before, unless answers are large.
 const MAX_CONNECTION_UNREAD_BYTES: usize = 32 << 20;

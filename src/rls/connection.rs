@@ -3,7 +3,7 @@
 //! The HTTP/2 state machine is that of the `h2` crate; hyper would add a task, a boxed future and a `date` header to each
 //! decision. A check whose request arrived in one piece is decided in place, with one reading of the clock and one view of the
 //! rules for all that arrived together. Everything else (requests in pieces, compressed or too large ones, the other services)
-//! is served as by any tonic service, in a task of its own.
+//! is served as by any tonic service, by one of the connection's tasks.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::keepalive::Keepalive;
 use super::services::Services;
 use super::stream::{Payload, Pieces};
-use crate::net::{Slot, h2_builder};
+use super::tasks::Tasks;
+use crate::net::{Slot, Turn, h2_builder};
+use crate::runtime::disposal::dispose;
 use crate::runtime::lifecycle::Phases;
 
 /// Serves one HTTP/2 connection until it ends.
@@ -31,15 +33,29 @@ pub(super) async fn serve<S>(
     mut phases: Phases,
 ) -> Result<(), h2::Error>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let services = services.of_connection();
+    let services = services.of_connection(Arc::clone(&slot));
     let mut connection = h2_builder().handshake(stream).await?;
     let keepalive = Keepalive::new(connection.ping_pong());
     let stopping: Stopping = Box::pin(async move { phases.stopping().await });
     let stopping = Some(stopping);
-    Serving { connection, services, slot, keepalive, stopping, said_goodbye: false, batch: Vec::new(), longest: 0 }
-        .await
+    let mut serving = Serving {
+        connection,
+        services,
+        tasks: Tasks::default(),
+        slot,
+        keepalive,
+        stopping,
+        said_goodbye: false,
+        batch: Vec::new(),
+        longest: 0,
+    };
+    let ended = (&mut serving).await;
+    if serving.connection.num_wired_streams() > FEW_STREAMS || serving.tasks.len() > FEW_STREAMS {
+        dispose(serving);
+    }
+    ended
 }
 
 type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -48,6 +64,7 @@ type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
 struct Serving<S> {
     connection: Connection<S, Payload>,
     services: Services,
+    tasks: Tasks,
     slot: Arc<Slot>,
     keepalive: Keepalive,
     /// Waits for the process to stop; `None` afterwards.
@@ -60,30 +77,47 @@ struct Serving<S> {
     longest: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Future for Serving<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
     type Output = Result<(), h2::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
+        let this = &mut **self.get_mut();
         if this.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(cx).is_ready()) {
             this.stopping = None;
             this.connection.graceful_shutdown();
         }
-        if !this.slot.begin_turn(cx.waker()) {
-            this.say_goodbye();
+        match this.slot.begin_turn(cx.waker()) {
+            Turn::Serve => {}
+            Turn::SayGoodbye => this.say_goodbye(),
+            Turn::GiveUp => return Poll::Ready(Ok(())),
         }
+        let mut answered = false;
         loop {
-            // Polling for more requests also writes the answers of the previous batch.
+            // Polling for more requests also writes the answers of the previous batch, and of the tasks.
             let ended = this.accept(cx);
-            if this.batch.is_empty() {
-                let Poll::Ready(ended) = ended else { break };
+            if !this.batch.is_empty() {
+                this.keepalive.heard();
+                this.slot.heard();
+                answered |= this.answer(cx);
+                continue;
+            }
+            if let Poll::Ready(ended) = ended {
                 return Poll::Ready(ended);
             }
-            this.keepalive.heard();
-            this.slot.heard();
-            this.answer(cx);
+            let progress = this.tasks.advance(cx);
+            answered |= progress.answered;
+            if progress.more {
+                // The others first.
+                cx.waker().wake_by_ref();
+                break;
+            }
+            if !progress.ended {
+                break;
+            }
         }
-        this.count_streams();
+        if this.count_streams() == 0 && answered {
+            this.slot.earn();
+        }
         // The peer has disappeared: dropping the connection closes it.
         this.keepalive.poll_lost(cx).map(Ok)
     }
@@ -118,36 +152,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         }
     }
 
-    /// Counts what is open, and the answers that wait because the peer does not read them. Cost: a lock of the connection, in each turn.
-    fn count_streams(&mut self) {
+    /// Counts what is open, and returns the number of answers that wait because the peer does not read them. Cost: a lock of the connection,
+    /// in each turn.
+    fn count_streams(&mut self) -> usize {
         let open = self.connection.num_wired_streams();
         self.slot.set_open(open);
         // The others have a task each, which holds their answer until it is read.
-        let unread = open.saturating_sub(self.services.tasks());
+        let unread = open.saturating_sub(self.tasks.len());
         if unread == 0 {
             self.longest = 0;
         }
         self.slot.set_unread(unread.saturating_mul(STREAM_BYTES.saturating_add(self.longest)));
+        unread
     }
 
-    fn answer(&mut self, cx: &mut Context<'_>) {
+    /// Answers the requests that have arrived; whether there was an answer that could be sent.
+    fn answer(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut answered = false;
         let batch = self.services.batch();
         for (request, mut respond) in self.batch.drain(..) {
             let (head, body) = request.map(Pieces::new).into_parts();
             if !Services::is_check(&head) {
-                self.services.other(Request::from_parts(head, body), respond);
+                self.services.other(&self.tasks, Request::from_parts(head, body), respond);
                 continue;
             }
             match body.whole(cx) {
                 Ok(framed) => {
-                    self.longest = self.longest.max(self.services.check(&batch, head, framed, respond));
+                    let length = self.services.check(&self.tasks, &batch, head, framed, respond);
+                    answered |= length > 0;
+                    self.longest = self.longest.max(length);
                 }
                 // What was reset meanwhile needs no task.
                 Err(_) if respond.poll_reset(cx).is_ready() => {}
-                Err(pieces) => self.services.check_later(Request::from_parts(head, pieces), respond),
+                Err(pieces) => self.services.check_later(&self.tasks, Request::from_parts(head, pieces), respond),
             }
         }
         self.batch.shrink_to(KEPT_ROOM);
+        answered
     }
 }
 
@@ -156,6 +197,8 @@ const STREAM_BYTES: usize = 2 << 10;
 
 /// More than one read contains of small checks; with more, the first one would wait for long.
 const MAX_BATCH: usize = 256;
+/// Streams that are dropped in some tens of microseconds.
+const FEW_STREAMS: usize = 64;
 /// The capacity for a batch that an idle connection keeps: a few hundred bytes for each request.
 const KEPT_ROOM: usize = 64;
 

@@ -15,6 +15,7 @@ mod connection;
 mod keepalive;
 mod services;
 mod stream;
+mod tasks;
 mod worker;
 
 pub(crate) use services::OtherCalls;

@@ -18,12 +18,13 @@ use super::call::call;
 use super::checks::{self, Checks, batch};
 use super::compressed::{gathered, names_encoding};
 use super::stream::{Payload, Pieces, Whole, respond};
+use super::tasks::Tasks;
 use crate::access::Caller;
 use crate::api::rls::ResponseFrame;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
 use crate::limiter::WorkerSlot;
-use crate::net::PartialBytes;
+use crate::net::{PartialBytes, Slot};
 use crate::service::{Batch, Service};
 
 /// The services that a worker offers on each of its connections. Cheap to clone.
@@ -36,8 +37,6 @@ pub(super) struct Services {
     prepared: Arc<Prepared>,
     /// The client of the connection; `None`: every client may check every domain.
     caller: Option<Arc<Caller>>,
-    /// Held by each task that serves a stream of the connection.
-    task: Arc<()>,
 }
 
 /// Calls of other services than that of checks. They can be long, so there are few of them at the same time.
@@ -73,7 +72,6 @@ impl Services {
             partial,
             calls,
             prepared: Arc::default(),
-            task: Arc::default(),
             caller: None,
         }
     }
@@ -84,13 +82,8 @@ impl Services {
     }
 
     /// The same for one connection, which may hold only a part of what the worker may hold.
-    pub(super) fn of_connection(&self) -> Self {
-        Self { partial: self.partial.of_connection(), task: Arc::default(), ..self.clone() }
-    }
-
-    /// The streams of the connection that are served by a task.
-    pub(super) fn tasks(&self) -> usize {
-        Arc::strong_count(&self.task).saturating_sub(1)
+    pub(super) fn of_connection(&self, slot: Arc<Slot>) -> Self {
+        Self { partial: self.partial.of_connection(slot), ..self.clone() }
     }
 
     /// Whether this is a call of `ShouldRateLimit`.
@@ -106,13 +99,14 @@ impl Services {
     /// Decides a check whose request arrived in one piece. Returns the length of the answer; 0 if there is none yet, or no message in it.
     pub(super) fn check(
         &self,
+        tasks: &Tasks,
         batch: &Batch<'_>,
         head: Parts,
         whole: Whole,
         mut respond: SendResponse<Payload>,
     ) -> usize {
         let Some(message) = crate::api::rls::sole_message(&whole.piece) else {
-            self.check_later(Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
+            self.check_later(tasks, Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
             return 0;
         };
         match batch.decide(call(&self.service, &head.headers), message) {
@@ -120,14 +114,17 @@ impl Services {
             Err(error) => send_error(&mut respond, &checks::status(&error, self.caller.as_deref())),
             Ok(reply) => {
                 let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
-                self.spawn(async move {
+                tasks.spawn(async move {
                     let settled = tokio::select! {
                         settled = checks::settle(&service, reply) => settled,
-                        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
+                        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return false,
                     };
                     match settled {
-                        Ok(frame) => drop(prepared.send(&mut respond, frame)),
-                        Err(status) => send_error(&mut respond, &status),
+                        Ok(frame) => prepared.send(&mut respond, frame) > 0,
+                        Err(status) => {
+                            send_error(&mut respond, &status);
+                            false
+                        }
                     }
                 });
             }
@@ -136,7 +133,7 @@ impl Services {
     }
 
     /// Decides a check when its request has arrived.
-    pub(super) fn check_later(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+    pub(super) fn check_later(&self, tasks: &Tasks, request: Request<Pieces>, mut response: SendResponse<Payload>) {
         let request = match self.partial.bound_request(request) {
             Ok(request) => request,
             Err(status) => return send_error(&mut response, &status),
@@ -158,20 +155,11 @@ impl Services {
             };
             answer.await.unwrap_or_else(|never| match never {})
         };
-        self.spawn(respond(answer, response, Some(ANSWER_TIMEOUT)));
-    }
-
-    /// Runs a task that serves one stream of the connection.
-    fn spawn(&self, serve: impl Future<Output = ()> + Send + 'static) {
-        let task = Arc::clone(&self.task);
-        tokio::spawn(async move {
-            serve.await;
-            drop(task);
-        });
+        tasks.spawn(respond(answer, response, Some(ANSWER_TIMEOUT)));
     }
 
     /// Serves a call of any other service.
-    pub(super) fn other(&self, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+    pub(super) fn other(&self, tasks: &Tasks, request: Request<Pieces>, mut response: SendResponse<Payload>) {
         let begun = self.calls.begin(request.uri().path());
         let (call, headers) = match begun.and_then(|call| Ok((call, self.partial.headers(request.headers())?))) {
             Ok(begun) => begun,
@@ -187,9 +175,10 @@ impl Services {
             drop(headers);
             end_with(&phases, answer)
         };
-        self.spawn(async move {
-            respond(answer, response, None).await;
+        tasks.spawn(async move {
+            let answered = respond(answer, response, None).await;
             drop(call);
+            answered
         });
     }
 }

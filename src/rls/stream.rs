@@ -125,21 +125,21 @@ impl Buf for Payload {
 }
 
 /// Sends the response of the future as fast as the peer reads it, until it is complete or the peer has gone away. With a `limit`, a peer that
-/// takes longer to read it gets no more of it.
+/// takes longer to read it gets no more of it. Whether it got all of it.
 pub(super) async fn respond(
     response: impl Future<Output = Response<Body>>,
     mut respond: SendResponse<Payload>,
     limit: Option<Duration>,
-) {
+) -> bool {
     let response = tokio::select! {
         response = response => response,
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return,
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return false,
     };
     let (head, body) = response.into_parts();
     let ended = body.is_end_stream();
-    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended) else { return };
+    let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), ended) else { return false };
     if ended {
-        return;
+        return true;
     }
     let sent = match limit {
         None => send_body(body, &mut stream).await,
@@ -148,6 +148,7 @@ pub(super) async fn respond(
     if sent.is_none() {
         stream.send_reset(Reason::CANCEL);
     }
+    sent.is_some()
 }
 
 /// `None` if the peer has gone away.

@@ -121,7 +121,10 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
 }
 
 /// Serves one connection until it ends.
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, services: Services, slot: Arc<Slot>, mut phases: Phases) {
+async fn serve<S>(stream: S, services: Services, slot: Arc<Slot>, mut phases: Phases)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let stream = match open_while_serving(stream, &mut phases).await {
         Ok((Protocol::Http2, stream)) => stream,
         Ok((Protocol::Http1, _)) => return tracing::debug!("connection closed: not HTTP/2"),

@@ -1,6 +1,7 @@
 //! The clock, the phases and the threads of the process, the small files that it reads again, and its cost as the kernel reports it.
 
 pub mod clock;
+pub(crate) mod disposal;
 pub mod lifecycle;
 mod once_a_minute;
 mod procfs;

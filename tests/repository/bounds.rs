@@ -13,12 +13,11 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 119] = [
+const BOUNDS: [(&str, &str, &str); 123] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
     ("requests that arrive in pieces, of one connection", "net/incomplete.rs", "MAX_CONNECTION_BYTES"),
-    ("the same for a connection, when others hold half of all", "net/incomplete.rs", "MAX_SMALL_BYTES"),
     ("time for a check that does not arrive in one piece", "rls/services.rs", "REQUEST_TIMEOUT"),
     ("time for the peer to read the answer to it", "rls/services.rs", "ANSWER_TIMEOUT"),
     ("calls of `Watch` of the health service on the gRPC port", "rls/services.rs", "MAX_WATCHES"),
@@ -26,6 +25,11 @@ const BOUNDS: [(&str, &str, &str); 119] = [
     ("unread answers of a connection of the gRPC port", "net/slots.rs", "MAX_CONNECTION_UNREAD_BYTES"),
     ("unread answers of all connections of the gRPC port", "net/slots.rs", "MAX_UNREAD_BYTES"),
     ("bytes that a connection reads before others have their turn", "net/slots.rs", "MAX_TURN_BYTES"),
+    ("the same for a connection on probation", "net/slots.rs", "MAX_PROBATION_TURN_BYTES"),
+    ("bytes between two answers that do not put a connection on probation", "net/slots.rs", "MAX_UNEARNED_BYTES"),
+    ("time that connections on probation take before a pause", "net/probation.rs", "MAX_TAKEN"),
+    ("requests in pieces that are answered before others have their turn", "rls/tasks.rs", "MAX_ENDED"),
+    ("connections that wait to be dropped", "runtime/disposal.rs", "MAX_VALUES"),
     ("frames that ask for nothing, of an HTTP/2 connection at once", "net/frames.rs", "MAX_BUDGET"),
     ("time for a peer to read what it was sent", "net/metered.rs", "WRITE_TIMEOUT"),
     ("requests of an HTTP port at the same time", "net/in_flight.rs", "MAX_REQUESTS"),

@@ -51,8 +51,10 @@ fn the_connection_that_was_idle_for_longest_goes_for_another() {
     assert!(!taken(&limit, 44), "four seconds are not idle");
     assert!(!taken(&limit, 44));
     assert!(taken(&limit, 45));
-    assert!(!all[1].slot.begin_turn(Waker::noop()), "it knows");
-    assert!(all[0].slot.begin_turn(Waker::noop()) && all[2].slot.begin_turn(Waker::noop()));
+    assert_eq!(all[1].slot.begin_turn(Waker::noop()), Turn::SayGoodbye, "it knows");
+    for others in [0, 2] {
+        assert_eq!(all[others].slot.begin_turn(Waker::noop()), Turn::Serve);
+    }
     assert_eq!((limit.open(), closed(&limit)), (2, vec![("idle", 1)]));
     assert!(taken(&limit, 55) && !taken(&limit, 1_000), "the last one is not idle");
     drop(all);

@@ -1,7 +1,8 @@
 //! Every abuse for some time, next to a steady load: no answer is wrong, and memory is bounded.
 //!
-//! `TIDEGATE_ABUSE_SECONDS=5 cargo test --release --test service measured -- --nocapture` prints what the load sees before, during and
-//! after each (docs/measurements/abuse.txt).
+//! `TIDEGATE_ABUSE_SECONDS=5 cargo test --test service measured -- --nocapture` prints what the load sees before, during and after each
+//! (docs/measurements/abuse.txt); `TIDEGATE_ABUSE_ONLY=SETTINGS` does it for those with such a name. What the abuser does to the machine is
+//! measured too: it then sends the same to ports that take everything and do nothing with it.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -20,7 +21,13 @@ use crate::frames::{
 use crate::server::Stopwatch;
 
 /// What an abuser does again and again; what it returns is kept open until the abuse is over.
-type Act = Box<dyn Fn(&TestServer, Stopwatch, Duration) -> Vec<TcpStream>>;
+type Act = Box<dyn Fn(&Ports, Stopwatch, Duration) -> Vec<TcpStream>>;
+
+/// Who is abused.
+struct Ports {
+    grpc: String,
+    http: String,
+}
 
 #[test]
 fn a_steady_load_gets_its_answers_whatever_others_do() {
@@ -29,28 +36,39 @@ fn a_steady_load_gets_its_answers_whatever_others_do() {
     let server = TestServer::start(RULES, &["--workers", "1"]);
     let legitimate = Legitimate::start(&server.grpc);
     let resident = server.resident_bytes();
+    let ports = Ports { grpc: server.grpc.clone(), http: server.http.clone() };
+    let mut elsewhere = None;
     if seconds.is_some() {
+        share_cores(&server);
+        elsewhere = Some(sink());
         eprintln!(
-            "p50 and p99 in microseconds, of 2,000 checks a second: before, during and 5 s after; most resident MiB"
+            "p50 and p99 in microseconds, of 2,000 checks a second: before, while something else is abused, during the abuse and 5 s \
+             after; most resident MiB"
         );
     }
-    for (name, act) in abuses() {
+    let only = std::env::var("TIDEGATE_ABUSE_ONLY").unwrap_or_default();
+    for (name, act) in abuses().into_iter().filter(|(name, _)| name.contains(&only)) {
         legitimate.times();
         if seconds.is_some() {
             std::thread::sleep(length);
         }
         let before = legitimate.times();
-        let stopwatch = Stopwatch::start();
-        let (mut held, mut most) = (Vec::new(), 0);
-        while stopwatch.elapsed() < length {
-            held.extend(act(&server, stopwatch, length));
-            most = most.max(server.resident_bytes());
-            if held.len() > 2_000 {
-                held.clear();
+        let control = elsewhere.as_ref().map(|sink| {
+            abuse(&act, sink, length, || {});
+            std::thread::sleep(Duration::from_millis(500));
+            legitimate.times()
+        });
+        legitimate.times();
+        let mut most = 0;
+        let mut looked = Stopwatch::start();
+        abuse(&act, &ports, length, || {
+            if looked.elapsed() >= Duration::from_millis(20) {
+                most = most.max(server.resident_bytes());
+                looked = Stopwatch::start();
             }
-        }
+        });
+        most = most.max(server.resident_bytes());
         let during = legitimate.times();
-        drop(held);
         let grown = most.saturating_sub(resident);
         assert!(grown < MAX_GROWTH, "{name}: {} MiB more", grown >> 20);
         if seconds.is_some() {
@@ -58,12 +76,74 @@ fn a_steady_load_gets_its_answers_whatever_others_do() {
             legitimate.times();
             std::thread::sleep(length);
             let after = legitimate.times();
-            let shown =
-                [before, during, after].map(|times| format!("{:>6} {:>6}", quantile(&times, 50), quantile(&times, 99)));
+            let control = control.unwrap_or_default();
+            let shown = [before, control, during, after]
+                .map(|times| format!("{:>6} {:>6}", quantile(&times, 50), quantile(&times, 99)));
             eprintln!("{name:<36} {} {:>5}", shown.join("  "), most >> 20);
         }
     }
     legitimate.stop();
+}
+
+/// Does this until the time is over.
+fn abuse(act: &Act, ports: &Ports, length: Duration, mut each: impl FnMut()) {
+    let stopwatch = Stopwatch::start();
+    let mut held = Vec::new();
+    while stopwatch.elapsed() < length {
+        held.extend(act(ports, stopwatch, length));
+        each();
+        std::thread::sleep(PAUSE);
+        if held.len() > 2_000 {
+            held.clear();
+        }
+    }
+}
+
+/// Between two connections, so that the load has a part of its core.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// Accepts every connection, and reads what it sends, on the core of the server.
+fn sink() -> Ports {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (sender, started) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            sender.send(thread_id()).unwrap();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+            }
+        });
+    });
+    let thread = started.recv().unwrap();
+    util_linux(&["taskset", "-pc", "0", &thread]);
+    Ports { grpc: address.clone(), http: address }
+}
+
+fn thread_id() -> String {
+    let thread = std::fs::read_link("/proc/thread-self").unwrap();
+    thread.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+fn util_linux(command: &[&str]) {
+    let done = std::process::Command::new(command[0]).args(&command[1..]).output();
+    assert!(done.is_ok_and(|done| done.status.success()), "{} of util-linux is needed to measure", command[0]);
+}
+
+/// The load and the abuser would be on other machines: the server gets a core, they get the other one, and the abuser has only the time that
+/// the load leaves.
+fn share_cores(server: &TestServer) {
+    let (server, own) = (server.pid().to_string(), std::process::id().to_string());
+    for command in [
+        ["taskset", "--all-tasks", "-pc", "0", &server],
+        ["taskset", "--all-tasks", "-pc", "1", &own],
+        ["chrt", "--idle", "--pid", "0", &thread_id()],
+    ] {
+        util_linux(&command);
+    }
 }
 
 fn quantile(times: &[Duration], percent: usize) -> u128 {
@@ -80,8 +160,8 @@ fn abuses() -> Vec<(&'static str, Act)> {
     )];
     for flood in floods() {
         let name = flood.name;
-        let act: Act = Box::new(move |server, since, length| {
-            let _ended = flood.send(&server.grpc, |_| since.elapsed() >= length);
+        let act: Act = Box::new(move |ports, since, length| {
+            let _ended = flood.send(&ports.grpc, |_| since.elapsed() >= length);
             Vec::new()
         });
         abuses.push((name, act));
@@ -106,16 +186,16 @@ fn abuses() -> Vec<(&'static str, Act)> {
     let bomb = [check_headers(), entry, vec![0xbe; 12_000]].concat();
     let bombs: Vec<u8> = (0..50).flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &bomb)).collect();
     let sent = |settings: Vec<u8>, bytes: Vec<u8>| -> Act {
-        Box::new(move |server, _, _| {
-            let mut stream = Wire::preface(&server.grpc, &settings);
+        Box::new(move |ports, _, _| {
+            let mut stream = Wire::preface(&ports.grpc, &settings);
             let _taken = stream.write_all(&bytes);
             vec![stream]
         })
     };
     abuses.push((
         "whole checks that are reset",
-        Box::new(move |server, since, length| {
-            let mut wire = Wire::open(&server.grpc, &[]);
+        Box::new(move |ports, since, length| {
+            let mut wire = Wire::open(&ports.grpc, &[]);
             for n in (0..1_000_000).step_by(100) {
                 let some: Vec<u8> = (n..n + 100).flat_map(&reset).collect();
                 if since.elapsed() >= length || !wire.send(&some) {
@@ -130,11 +210,11 @@ fn abuses() -> Vec<(&'static str, Act)> {
     abuses.push(("long calls: health/Watch", sent(Vec::new(), watches)));
     abuses.push(("header bombs", sent(Vec::new(), bombs)));
     abuses.push(("idle connections", sent(Vec::new(), Vec::new())));
-    abuses.push(("half-open connections", Box::new(|server, _, _| vec![TcpStream::connect(&server.grpc).unwrap()])));
+    abuses.push(("half-open connections", Box::new(|ports, _, _| vec![TcpStream::connect(&ports.grpc).unwrap()])));
     abuses.push((
         "/metrics that is not read",
-        Box::new(|server, _, _| {
-            let mut stream = TcpStream::connect(&server.http).unwrap();
+        Box::new(|ports, _, _| {
+            let mut stream = TcpStream::connect(&ports.http).unwrap();
             stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
             vec![stream]
         }),
