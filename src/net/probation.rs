@@ -43,7 +43,7 @@ const ITS_TURN: u8 = 2;
 
 impl Probation {
     /// Gives a turn to one connection after the other, for ever. Between two of them the runtime looks at its sockets and runs what is ready.
-    /// The turns take at most half of the time, so that they do not use up the CPU quota of a container.
+    /// The turns take at most two thirds of the time, so that they do not use up the CPU quota of a container.
     pub(super) async fn give_turns(self) {
         loop {
             let (place, waker) = poll_fn(|cx| self.poll_first(cx)).await;
@@ -52,7 +52,7 @@ impl Probation {
             tokio::task::yield_now().await;
             let taken = self.0.lock().taken;
             if taken >= MAX_TAKEN {
-                tokio::time::sleep(taken).await;
+                tokio::time::sleep(taken / 2).await;
                 self.0.lock().taken = Duration::ZERO;
             }
         }
@@ -105,8 +105,8 @@ impl Probation {
     }
 }
 
-/// The time that turns take before a pause as long: the resolution of the runtime's timer.
-const MAX_TAKEN: Duration = Duration::from_millis(1);
+/// The time that turns take before a pause of half as long, which is the resolution of the runtime's timer.
+const MAX_TAKEN: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {
