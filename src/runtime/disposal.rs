@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::Builder;
 
-use super::threads::use_lowest_priority;
+use super::threads::use_low_priority;
 
-/// Drops `value` on a thread that has the time which others leave, or here if that thread is behind. The memory of a few values may be in use for some milliseconds more.
+/// Drops `value` on a thread of low priority, or here if that thread is behind. The memory of a few values may be in use for some milliseconds more.
 pub(crate) fn dispose(value: impl Send + 'static) {
     static DISPOSAL: LazyLock<Option<SyncSender<Box<dyn Send>>>> = LazyLock::new(start);
     if let Some(disposal) = &*DISPOSAL {
@@ -18,7 +18,7 @@ pub(crate) fn dispose(value: impl Send + 'static) {
 fn start() -> Option<SyncSender<Box<dyn Send>>> {
     let (sender, values) = sync_channel(MAX_VALUES);
     let thread = Builder::new().name("tidegate-drop".to_owned()).spawn(move || {
-        use_lowest_priority();
+        use_low_priority();
         values.into_iter().for_each(drop);
     });
     thread.is_ok().then_some(sender)

@@ -158,6 +158,11 @@ impl Waker {
     }
 }
 
+/// Gives the calling thread the priority of a [`Worker`], for the rest of its life.
+pub(super) fn use_low_priority() {
+    lower_priority(STEPS);
+}
+
 /// Gives the calling thread the lowest priority, for the rest of its life. On a busy core it gets nearly nothing.
 pub fn use_lowest_priority() {
     lower_priority(LAST);
