@@ -59,17 +59,19 @@ impl PartialBytes {
     }
 
     /// Adds them to every whole that they are a part of; whether all are within their bounds. When three quarters of a whole are held, the
-    /// connection that holds the most ends, so that there is room for the requests of others.
+    /// connection that holds the most ends, so that there is room for the requests of others. It takes a moment until there is: the last
+    /// eighth is for connections that are not on probation.
     fn add(&self, bytes: usize) -> bool {
         let Self(own) = self;
         if let Some(slot) = &own.slot {
             slot.add_incomplete(bytes);
         }
+        let is_new = own.slot.as_ref().is_some_and(|slot| slot.is_on_probation());
         let mut is_within = true;
         let mut level = Some(self);
         while let Some(Self(each)) = level {
             let held = each.held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-            is_within &= held <= each.max;
+            is_within &= held <= if is_new && each.slot.is_none() { each.max / 8 * 7 } else { each.max };
             if let Some(slot) = own.slot.as_ref().filter(|_| each.slot.is_none() && held > each.max / 4 * 3) {
                 each.make_room(slot);
             }
@@ -246,8 +248,9 @@ mod tests {
     fn what_a_connection_holds_is_held_by_its_worker_and_the_process() {
         let process = PartialBytes::new(3 * REQUEST_BYTES, None);
         let worker = PartialBytes::new(2 * REQUEST_BYTES, Some(process.clone()));
-        let (one, other) =
-            (PartialBytes::new(REQUEST_BYTES, Some(worker.clone())), worker.of_connection(Slot::alone()));
+        let in_use = Slot::alone();
+        in_use.earn();
+        let (one, other) = (PartialBytes::new(REQUEST_BYTES, Some(worker.clone())), worker.of_connection(in_use));
         let headers = HeaderMap::new();
         let first = one.headers(&headers).unwrap();
         assert!(one.headers(&headers).is_err(), "the connection has one");
@@ -272,13 +275,15 @@ mod tests {
         assert!((0..4).all(|n| !ends(n)), "there is room");
         assert!(parts[3].add(100));
         assert_eq!([0, 1, 2, 3].map(ends), [false, false, true, false]);
-        assert!(parts[3].add(100));
+        assert!(parts[3].add(50));
         assert!(!ends(1) && !ends(3), "the one before has not gone yet");
         parts[2].subtract(200);
-        assert!(parts[3].add(100));
+        assert!(parts[3].add(110));
         assert_eq!([0, 1, 2, 3].map(ends), [false, false, true, true]);
         let closed = port.closed().find(|(_, reason, _)| *reason == "incomplete").unwrap();
         assert_eq!(closed.2, 2);
+        // 760 are held.
+        assert!(!parts[1].add(150) && parts[0].add(50), "the last eighth is for those in use");
     }
 
     #[tokio::test]
