@@ -139,7 +139,7 @@ impl Watched {
         // It is done when it no longer grows.
         eventually("an end of the growth", || {
             let now = self.server.resident_bytes();
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            std::thread::sleep(Duration::from_millis(300));
             std::mem::replace(&mut last, now) == now
         });
         let grown = self.server.resident_bytes().saturating_sub(self.resident);
