@@ -36,6 +36,9 @@ pub(crate) mod operations;
 pub(crate) mod state;
 pub mod telemetry;
 
+// The engine of shared counters (Redis or Valkey), and all that is known of its protocol.
+pub mod engine_link;
+
 // Sockets, HTTP/2, and the process.
 pub(crate) mod http2;
 pub(crate) mod net;

@@ -15,7 +15,7 @@ pub(super) fn outcome(limit: &Limit, until: Timestamp, now: Timestamp, op: Op) -
 }
 
 /// The end of the ban that `outcome` begins, if it begins one; then `outcome` is changed to have nothing left until then.
-pub(super) fn begins(limit: &Limit, now: Timestamp, op: Op, outcome: &mut Outcome) -> Option<Timestamp> {
+pub fn begins(limit: &Limit, now: Timestamp, op: Op, outcome: &mut Outcome) -> Option<Timestamp> {
     let ban = limit.ban?;
     if !matches!(op, Op::Charge(1..)) {
         return None;

@@ -14,7 +14,7 @@
 //!
 //! A denied charge that counts puts the bucket in debt, at most `limit` hits below empty.
 
-use super::{Cell, Limit, Op, Outcome, Queue, QueueMode, Reason, Verdict};
+use super::{Algorithm, Cell, Limit, Op, Outcome, Queue, QueueMode, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 
 pub(super) fn step(limit: &Limit, burst: u32, queue: Queue, cell: Cell, now: Timestamp, op: Op) -> (Outcome, Cell) {
@@ -28,6 +28,16 @@ pub(super) fn step(limit: &Limit, burst: u32, queue: Queue, cell: Cell, now: Tim
             let kept = bucket.with_debt(bucket.debt.saturating_sub(bucket.cost(hits)));
             (bucket.outcome(Verdict::ADMITTED, kept.used(), &kept, kept.until_full()), kept.cell())
         }
+    }
+}
+
+impl Cell {
+    /// A bucket that lacks `hits` hits and `part_us / window` of a hit at `now`, with the window in microseconds: how shared buckets
+    /// are kept.
+    pub fn in_debt(limit: &Limit, now: Timestamp, hits: u64, part_us: u64) -> Self {
+        let (Algorithm::TokenBucket { burst, queue }, 1..) = (limit.algorithm, limit.max) else { return Self::FRESH };
+        let bucket = Bucket::at(limit, burst, queue, Self::FRESH, now);
+        bucket.with_debt(bucket.cost(hits).saturating_add(u128::from(part_us) * 1_000)).cell()
     }
 }
 

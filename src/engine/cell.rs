@@ -26,8 +26,8 @@ impl Cell {
     /// The largest count that a state may hold.
     pub(super) const MAX_COUNT: u64 = Self::OPERATOR_BAN - 1;
 
-    /// A ban until `until`.
-    pub(super) const fn ban(until: Timestamp) -> Self {
+    /// A ban until `until`, by the limit of the counter.
+    pub const fn ban(until: Timestamp) -> Self {
         Self { fresh_at: until, state: Self::BAN }
     }
 

@@ -22,6 +22,7 @@ mod outcome;
 mod sliding;
 mod step;
 
+pub use ban::begins as begin_ban;
 pub use cell::Cell;
 pub use limit::{Algorithm, Ban, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 pub use log::{Log, LogParts};

@@ -5,6 +5,7 @@
 #[path = "../engines/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod engines;
+mod equality;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;

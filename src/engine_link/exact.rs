@@ -1,0 +1,212 @@
+//! Exact counting: one request of charges, which a script makes in one step.
+//!
+//! The script decides and keeps the state. Its reply has the state before each charge, from which [`ExactReply`] computes what the
+//! engine in memory would have answered: the same code for remaining hits and times.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, Script};
+
+use super::exact_reply::{CheckRef, ExactReply, Item};
+use super::{LinkError, key::SharedKey};
+use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Op, QueueMode, Starts};
+use crate::units::{Nanos, Timestamp};
+
+/// One operation on one shared counter.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedCharge<'a> {
+    /// The name of the counter.
+    pub key: &'a SharedKey,
+    /// Its limit. Lengths of time are in whole microseconds; parts of one are dropped.
+    pub limit: &'a Limit,
+    /// The operation.
+    pub op: Op,
+}
+
+/// Charges of several checks in one request to one node.
+#[derive(Clone, Debug)]
+pub struct ExactBatch {
+    /// What the engine's clock is taken to show, for the names of clock windows.
+    clock: Timestamp,
+    /// The script uses that time, too: in tests.
+    is_injected: bool,
+    keys: Vec<String>,
+    arguments: Vec<i64>,
+    items: Vec<Item>,
+    checks: Vec<CheckRef>,
+}
+
+/// A request has as many keys as one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a request has at most {MAX_KEYS} keys")]
+pub struct TooManyKeys;
+
+impl ExactBatch {
+    /// An empty batch. `clock` is the time of the engine, as far as it is known; the charges are made at its own time.
+    pub fn new(clock: Timestamp) -> Self {
+        Self {
+            clock,
+            is_injected: false,
+            keys: Vec::new(),
+            arguments: Vec::new(),
+            items: Vec::new(),
+            checks: Vec::new(),
+        }
+    }
+
+    /// An empty batch whose charges are made at `clock`, to compare traces.
+    pub fn at(clock: Timestamp) -> Self {
+        Self { is_injected: true, ..Self::new(clock) }
+    }
+
+    /// Adds a check with one charge.
+    ///
+    /// # Errors
+    /// The batch is full.
+    pub fn add(&mut self, charge: SharedCharge<'_>) -> Result<(), TooManyKeys> {
+        self.add_check(&[charge], |limit| *limit)
+    }
+
+    /// Adds a check whose charges are made all or nothing: one that denies keeps the others from being made, except for refunds and
+    /// hits that always count.
+    ///
+    /// # Errors
+    /// The batch has no room for all of them.
+    pub fn add_jointly(&mut self, charges: &[SharedCharge<'_>]) -> Result<(), TooManyKeys> {
+        self.add_check(charges, |limit| {
+            let always = limit.count_denied == CountDenied::Always;
+            Limit { count_denied: if always { CountDenied::Always } else { CountDenied::Never }, ..*limit }
+        })
+    }
+
+    /// The number of keys.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The request by the hash of the script; an engine that has never seen the script answers NOSCRIPT.
+    pub fn command(&self) -> Cmd {
+        self.with_arguments(redis::cmd("EVALSHA"), SCRIPT.get_hash())
+    }
+
+    /// The request with the script.
+    pub fn command_with_script(&self) -> Cmd {
+        self.with_arguments(redis::cmd("EVAL"), SCRIPT_TEXT)
+    }
+
+    /// Reads the reply to this request.
+    ///
+    /// # Errors
+    /// It is not one of the script.
+    pub fn read(&self, reply: &redis::Value) -> Result<ExactReply, LinkError> {
+        ExactReply::read(reply, &self.items, &self.checks).ok_or(LinkError::Malformed)
+    }
+
+    fn add_check(&mut self, charges: &[SharedCharge<'_>], limit: impl Fn(&Limit) -> Limit) -> Result<(), TooManyKeys> {
+        if self.keys.len() + charges.len() > MAX_KEYS {
+            return Err(TooManyKeys);
+        }
+        self.arguments.push(i64::try_from(charges.len()).unwrap_or(0));
+        for charge in charges {
+            let limit = in_microseconds(&limit(charge.limit));
+            let item = Item { limit, op: charge.op, window_end: window_end(&limit, self.clock) };
+            self.keys.push(match item.window_end {
+                Some(end) => format!("{}:{}", charge.key.as_str(), end.as_ns() / limit.window.as_ns().max(1)),
+                None => charge.key.as_str().to_owned(),
+            });
+            self.push_arguments(&item);
+            self.items.push(item);
+        }
+        self.checks.push(CheckRef { charges: charges.len() });
+        Ok(())
+    }
+
+    /// The fields of the script.
+    fn push_arguments(&mut self, item: &Item) {
+        let Item { limit, op, window_end } = item;
+        let (is_refund, hits) = match op {
+            Op::Charge(hits) => (false, *hits),
+            Op::Refund(hits) => (true, *hits),
+        };
+        let (algorithm, end) = match (limit.algorithm, window_end) {
+            (Algorithm::FixedWindow { .. }, Some(end)) => (1, micros(Nanos::from_ns(end.as_ns()))),
+            (Algorithm::FixedWindow { starts }, None) => (2, i64::from(starts == Starts::Clock)),
+            (Algorithm::SlidingWindow, _) => (3, 0),
+            (Algorithm::TokenBucket { .. }, _) => (4, 0),
+            (Algorithm::SlidingLog, _) => (5, 0),
+        };
+        let (burst, queue, hold) = match limit.algorithm {
+            Algorithm::TokenBucket { burst, queue } => {
+                let hold = if let QueueMode::HoldAtMost(length) = queue.mode { micros(length) } else { -1 };
+                (burst, queue.size, hold)
+            }
+            _ => (0, 0, -1),
+        };
+        let hits = i64::try_from(hits.min(MAX_HITS)).unwrap_or(0);
+        self.arguments.extend([
+            algorithm,
+            is_refund.into(),
+            hits,
+            limit.max.into(),
+            micros(limit.window),
+            (limit.count_denied != CountDenied::Never).into(),
+            limit.ban.map_or(0, |ban| micros(ban.length)),
+            limit.ban.is_some_and(|ban| ban.when == BanWhen::Reached).into(),
+            burst.into(),
+            queue.into(),
+            hold,
+            end,
+        ]);
+    }
+
+    /// The first arguments: the time, and the number of checks.
+    fn head(&self) -> [i64; 2] {
+        let now = if self.is_injected { micros(Nanos::from_ns(self.clock.as_ns())) } else { 0 };
+        [now, i64::try_from(self.checks.len()).unwrap_or(0)]
+    }
+
+    fn with_arguments(&self, mut command: Cmd, script: &str) -> Cmd {
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.head()[..]).arg(&self.arguments);
+        command
+    }
+}
+
+/// The end of the window whose number is a part of the key. A ban outlives the window, so it has no number in its key.
+fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
+    let is_numbered = limit.algorithm == Algorithm::FixedWindow { starts: Starts::Clock } && limit.ban.is_none();
+    let length = limit.window.as_ns().max(1);
+    let begin = clock.minus(Nanos::from_ns(clock.as_ns() % length));
+    is_numbered.then(|| begin.plus(limit.window))
+}
+
+/// The same limit, with the lengths of time that the engine knows.
+fn in_microseconds(limit: &Limit) -> Limit {
+    let whole = |length: Nanos| Nanos::from_ns((length.as_ns() / 1_000).max(1) * 1_000);
+    let mut limit = *limit;
+    limit.window = whole(limit.window);
+    if let Some(ban) = &mut limit.ban {
+        ban.length = whole(ban.length);
+    }
+    if let Algorithm::TokenBucket { queue, .. } = &mut limit.algorithm
+        && let QueueMode::HoldAtMost(length) = &mut queue.mode
+    {
+        *length = Nanos::from_ns(length.as_ns() / 1_000 * 1_000);
+    }
+    limit
+}
+
+fn micros(length: Nanos) -> i64 {
+    i64::try_from(length.as_ns() / 1_000).unwrap_or(i64::MAX)
+}
+
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SCRIPT_TEXT));
+const SCRIPT_TEXT: &str = include_str!("scripts/exact.lua");
+/// Keys of one request: with more, others on the engine would wait for it for milliseconds.
+const MAX_KEYS: usize = 256;
+/// More hits at once are charged as this many: whole numbers of scripts are exact up to 2^53.
+const MAX_HITS: u64 = 1 << 50;

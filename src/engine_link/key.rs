@@ -1,0 +1,124 @@
+//! The names of counters on the engine.
+
+use std::fmt::Write as _;
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::store::Fingerprint;
+
+/// Begins every key. Two fleets on one engine need two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyPrefix(String);
+
+impl KeyPrefix {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for KeyPrefix {
+    fn default() -> Self {
+        Self("tg1:".to_owned())
+    }
+}
+
+impl FromStr for KeyPrefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.len() > MAX_PREFIX_BYTES {
+            return Err(format!("the prefix of keys has 1 to {MAX_PREFIX_BYTES} bytes, not {}", text.len()));
+        }
+        match text.chars().find(|c| matches!(c, '{' | '}') || c.is_whitespace() || c.is_control()) {
+            Some(found) => Err(format!("the prefix of keys may not contain {found:?}: it would decide about the slot")),
+            None => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+/// The name of a counter, the same in every process: `PREFIX{16 characters}6 characters`.
+///
+/// It is made of hashes, so that no value of a client can be read on the engine. The part in braces decides about the slot of a
+/// cluster: the limits of one rule with the same values share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SharedKey(String);
+
+impl SharedKey {
+    /// The name of the counter of a limit.
+    ///
+    /// `parts` is its key in memory without the number of the limit, which belongs to one process
+    /// ([`KeyReader::rest`](crate::store::KeyReader::rest)). For request overrides both fingerprints are [`Fingerprint::OVERRIDE`].
+    /// Cost: two SHA-256.
+    pub fn new(prefix: &KeyPrefix, rule: Fingerprint, limit: Fingerprint, parts: &[u8]) -> Self {
+        let slot = Sha256::new().chain_update(rule.to_bytes()).chain_update(parts).finalize();
+        let counter = Sha256::digest(limit.to_bytes());
+        let mut name = String::with_capacity(prefix.0.len() + SLOT_CHARACTERS + COUNTER_CHARACTERS + 2);
+        // Writing to a string does not fail.
+        let _ok = write!(name, "{}{{", prefix.0);
+        push_base64(&mut name, &slot, SLOT_CHARACTERS);
+        name.push('}');
+        push_base64(&mut name, &counter, COUNTER_CHARACTERS);
+        Self(name)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Adds the first `characters` of the bytes in base64, with the alphabet for URLs.
+fn push_base64(text: &mut String, bytes: &[u8], characters: usize) {
+    let (mut bits, mut held) = (0_u32, 0_u32);
+    let mut bytes = bytes.iter();
+    for _ in 0..characters {
+        if held < 6 {
+            bits = bits << 8 | bytes.next().copied().map_or(0, u32::from);
+            held += 8;
+        }
+        held -= 6;
+        let index = usize::try_from(bits >> held & 63).unwrap_or(0);
+        bits &= (1 << held) - 1;
+        text.push(ALPHABET.get(index).copied().map_or('A', char::from));
+    }
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// 96 bits: two of a billion counters share them once in 10^11 engines.
+const SLOT_CHARACTERS: usize = 16;
+/// 36 bits among the limits of one rule.
+const COUNTER_CHARACTERS: usize = 6;
+/// The longest prefix of keys, in bytes: it is a part of each key.
+const MAX_PREFIX_BYTES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_of_the_documented_form_and_distinct() {
+        let print = |n| Fingerprint::from_bytes([n; 16]);
+        let prefix = KeyPrefix::default();
+        let name = |rule, limit, parts: &[u8]| SharedKey::new(&prefix, print(rule), print(limit), parts).0;
+        let first = name(1, 2, b"\x03ann");
+        assert_eq!((first.len(), first.starts_with("tg1:{"), first.find('}')), (4 + 18 + 6, true, Some(21)), "{first}");
+        assert_eq!(first, name(1, 2, b"\x03ann"));
+        for other in [name(1, 2, b"\x03bob"), name(1, 3, b"\x03ann"), name(2, 2, b"\x03ann")] {
+            assert_ne!(first, other);
+        }
+        assert_eq!(first[..22], name(1, 3, b"\x03ann")[..22], "limits of one rule share a slot");
+        let mut text = String::new();
+        push_base64(&mut text, b"Man", 4);
+        assert_eq!(text, "TWFu");
+    }
+
+    #[test]
+    fn prefixes_with_braces_are_rejected() {
+        for bad in ["", "a{b", "a}b", "a b", &"x".repeat(33)] {
+            assert!(bad.parse::<KeyPrefix>().is_err(), "{bad}");
+        }
+        assert_eq!("tg1:east:".parse::<KeyPrefix>().unwrap().as_str(), "tg1:east:");
+    }
+}

@@ -1,0 +1,370 @@
+#!lua
+-- Charges counters, check after check. A check with several counters is charged all or nothing.
+--
+-- KEYS: the counters. ARGV: now in microseconds (0: the time of this engine), the number of checks, and for each check the number of
+-- its counters and 12 numbers for each of them (FIELDS). Reply: now, then for each counter 5 numbers: verdict (1 admitted, 0 denied,
+-- -1 not ours), kind of the state before (0 fresh, 1 counts, 2 ban, 3 log), and three numbers of it.
+--
+-- Values: "count" | "end count" | "begin previous current" | "time hits part window" (a bucket's debt) | list of times | "B until".
+-- Numbers are whole and below 2^53, so that doubles are exact.
+local FIELDS = 12
+local LOG_MAX = 131072
+
+local now = tonumber(ARGV[1])
+if now == 0 then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
+end
+
+local function text(number) return string.format('%.0f', number) end
+
+-- The quotient and remainder of a * b / c, exact for c below 2^52.
+local function muldiv(a, b, c)
+  local product = a * b
+  if product < 9007199254740992 then
+    local rest = math.fmod(product, c)
+    return (product - rest) / c, rest
+  end
+  local part = math.fmod(a, c)
+  local whole = (a - part) / c
+  local quotient, rest, bit = 0, 0, 1
+  while bit * 2 <= b do bit = bit * 2 end
+  while bit >= 1 do
+    quotient, rest = quotient * 2, rest * 2
+    if rest >= c then quotient, rest = quotient + 1, rest - c end
+    if b >= bit then
+      b = b - bit
+      quotient, rest = quotient + whole, rest + part
+      if rest >= c then quotient, rest = quotient + 1, rest - c end
+    end
+    bit = bit / 2
+  end
+  return quotient, rest
+end
+
+-- The key lives until a second after it has become irrelevant, at most for a hundred years.
+local function lives_until(at) return text(math.floor(math.min(at, now + 3153600000000000) / 1000) + 1000) end
+
+local function store(c, value, at) redis.call('SET', c.key, value, 'PXAT', lives_until(at)) end
+
+local function begin_ban(c) store(c, 'B ' .. text(now + c.ban), now + c.ban) end
+
+-- The state: its kind, and its numbers. Kind -1 is a value that is not ours.
+local read = {}
+
+local function numbers(value, count)
+  local found = {}
+  for word in string.gmatch(value, '[^ ]+') do
+    if not string.match(word, '^%d+$') or #word > 16 then return nil end
+    found[#found + 1] = tonumber(word)
+  end
+  if #found ~= count then return nil end
+  return found
+end
+
+-- Of strings: nil if it is fresh, a ban, or the numbers.
+local function read_string(c, count)
+  local value = redis.pcall('GET', c.key)
+  if type(value) == 'table' then return -1 end
+  if not value then return 0 end
+  local banned = string.match(value, '^B (%d+)$')
+  if banned then
+    local ends = tonumber(banned)
+    if c.ban > 0 and ends > now then return 2, { ends } end
+    return 0
+  end
+  local found = numbers(value, count)
+  if not found then return -1 end
+  return 1, found
+end
+
+-- 1: fixed windows whose number is in the key.
+read[1] = function(c) return read_string(c, 1) end
+-- 2: fixed windows with their end.
+read[2] = function(c)
+  local kind, state = read_string(c, 2)
+  if kind == 1 and state[1] <= now then return 0 end
+  return kind, state
+end
+-- 3: sliding windows.
+read[3] = function(c)
+  local kind, state = read_string(c, 3)
+  if kind == 1 and state[1] + 2 * c.window <= now then return 0 end
+  return kind, state
+end
+-- 4: buckets. The debt as of now: whole hits, and a part in units of 1 / window.
+read[4] = function(c)
+  local kind, state = read_string(c, 4)
+  if kind ~= 1 then return kind, state end
+  local time, hits, part, window = state[1], state[2], state[3], state[4]
+  if window == 0 then return -1 end
+  if window ~= c.window then
+    local rest
+    part, rest = muldiv(part, c.window, window)
+    if rest > 0 then part = part + 1 end
+    if part >= c.window then hits, part = hits + 1, part - c.window end
+  end
+  if now > time then
+    local regained, rest = muldiv(now - time, c.max, c.window)
+    hits, part = hits - regained, part - rest
+    if part < 0 then hits, part = hits - 1, part + c.window end
+    if hits < 0 then return 0 end
+  else
+    -- The clock has stepped back: the bucket is full no earlier than it was to be.
+    local back, rest = muldiv(time - now, c.max, c.window)
+    hits, part = hits + back, part + rest
+    if part >= c.window then hits, part = hits + 1, part - c.window end
+  end
+  if hits == 0 and part == 0 then return 0 end
+  return 1, { hits, part }
+end
+-- 5: logs. The number of hits that count.
+read[5] = function(c)
+  local length = redis.pcall('LLEN', c.key)
+  if type(length) == 'table' then
+    local kind, state = read_string(c, -1)
+    if kind == 0 then c.is_spent_ban = true end
+    if kind == 0 then return 3, { 0 } end
+    return kind, state
+  end
+  while length > 0 do
+    local oldest = tonumber(redis.call('LINDEX', c.key, 0))
+    if not oldest then return -1 end
+    if oldest + c.window > now then break end
+    redis.call('LPOP', c.key)
+    length = length - 1
+  end
+  return 3, { length }
+end
+
+-- One operation: whether it is admitted. With `commit` the next state is kept.
+local step = {}
+
+-- Whether a ban begins.
+local function is_to_be_banned(c, hits, admitted, nothing_left)
+  return c.ban > 0 and hits > 0 and (not admitted or (c.when == 1 and nothing_left))
+end
+
+local function fixed(c, count, ends, exists, hits, deny, commit)
+  if c.refund then
+    if commit and exists then return true, math.max(count - hits, 0) end
+    return true, nil
+  end
+  local after = count + hits
+  local admitted = after <= c.max
+  if is_to_be_banned(c, hits, admitted, after >= c.max) then
+    if commit then begin_ban(c) end
+    return admitted, nil
+  end
+  if commit and hits > 0 and (admitted or deny) then return admitted, math.min(after, 9007199254740991) end
+  return admitted, nil
+end
+
+step[1] = function(c, kind, state, hits, deny, commit)
+  local count = kind == 1 and state[1] or 0
+  local admitted, kept = fixed(c, count, c.ends, kind == 1, hits, deny, commit)
+  if kept then store(c, text(kept), c.ends) end
+  return admitted
+end
+
+step[2] = function(c, kind, state, hits, deny, commit)
+  local ends, count = now + c.window, 0
+  if c.aligned then ends = now - math.fmod(now, c.window) + c.window end
+  if kind == 1 then ends, count = state[1], state[2] end
+  local admitted, kept = fixed(c, count, ends, kind == 1, hits, deny, commit)
+  if kept then store(c, text(ends) .. ' ' .. text(kept), ends) end
+  return admitted
+end
+
+step[3] = function(c, kind, state, hits, deny, commit)
+  local elapsed = math.fmod(now, c.window)
+  local begin, previous, current = now - elapsed, 0, 0
+  if kind == 1 then
+    if now < state[1] then
+      begin, previous, current, elapsed = state[1], state[2], state[3], 0
+    elseif begin == state[1] then
+      previous, current = state[2], state[3]
+    else
+      previous = math.min(state[3], 4294967294)
+    end
+  end
+  local function keep()
+    store(c, text(begin) .. ' ' .. text(previous) .. ' ' .. text(current), begin + 2 * c.window)
+  end
+  if c.refund then
+    if commit and kind == 1 then
+      local taken = math.min(hits, current)
+      current, previous = current - taken, math.max(previous - (hits - taken), 0)
+      keep()
+    end
+    return true
+  end
+  local weighed, rest = muldiv(previous, c.window - elapsed, c.window)
+  if rest > 0 then weighed = weighed + 1 end
+  local admitted = weighed + current + hits <= c.max
+  if is_to_be_banned(c, hits, admitted, weighed + current + hits >= c.max) then
+    if commit then begin_ban(c) end
+  elseif commit and hits > 0 and (admitted or deny) then
+    current = math.min(current + hits, 4294967295)
+    keep()
+  end
+  return admitted
+end
+
+step[4] = function(c, kind, state, hits, deny, commit)
+  if c.max == 0 then
+    local admitted = c.refund or hits == 0
+    if commit and is_to_be_banned(c, hits, admitted, true) and not c.refund then begin_ban(c) end
+    return admitted
+  end
+  local debt, part = 0, 0
+  if kind == 1 then debt, part = state[1], state[2] end
+  local function keep(whole, rest)
+    local wait = muldiv(whole + 1, c.window, c.max)
+    store(c, text(now) .. ' ' .. text(whole) .. ' ' .. text(rest) .. ' ' .. text(c.window), now + wait + 1)
+  end
+  if c.refund then
+    if commit and kind == 1 then
+      if hits > debt then keep(0, 0) else keep(debt - hits, part) end
+    end
+    return true
+  end
+  local owed = c.burst + c.queue
+  if hits == 0 then return debt < owed or (debt == owed and part == 0) end
+  local most, most_part = c.queue, 0
+  if c.hold >= 0 then
+    local whole, rest = muldiv(c.hold, c.max, c.window)
+    if whole < c.queue then most, most_part = whole, rest end
+  end
+  most = most + c.burst
+  local wanted = debt + hits
+  local admitted = wanted < most or (wanted == most and part <= most_part)
+  local nothing_left = c.burst - wanted - (part > 0 and 1 or 0) <= 0
+  if is_to_be_banned(c, hits, admitted, nothing_left) then
+    if commit then begin_ban(c) end
+  elseif commit and admitted then
+    keep(wanted, part)
+  elseif commit and deny then
+    local deepest = owed + c.max
+    if wanted >= deepest then wanted, part = deepest, 0 end
+    if wanted > debt then keep(wanted, part) end
+  end
+  return admitted
+end
+
+local function log_time(c, index) return tonumber(redis.call('LINDEX', c.key, index)) or 0 end
+
+step[5] = function(c, kind, state, hits, deny, commit)
+  local total = state[1]
+  if c.refund then
+    if commit and total > 0 and hits > 0 then
+      redis.call('RPOP', c.key, math.min(hits, total))
+      total = math.max(total - hits, 0)
+    end
+    c.at = total > 0 and log_time(c, 0) or 0
+    return true
+  end
+  local admitted = total + hits <= c.max
+  if is_to_be_banned(c, hits, admitted, total + hits >= c.max) then
+    if commit then begin_ban(c) end
+    return admitted
+  end
+  if commit and hits > 0 and (admitted or deny) then
+    if c.is_spent_ban then redis.call('PEXPIREAT', c.key, 0) end
+    local time = now
+    if total > 0 then time = math.max(now, log_time(c, -1)) end
+    local pushed = math.min(hits, LOG_MAX - total)
+    local word = text(time)
+    local left = pushed
+    while left > 0 do
+      local chunk = {}
+      for i = 1, math.min(left, 1000) do chunk[i] = word end
+      redis.call('RPUSH', c.key, unpack(chunk))
+      left = left - #chunk
+    end
+    total = total + pushed
+    if total > 0 then redis.call('PEXPIREAT', c.key, lives_until(time + c.window)) end
+  end
+  c.total = total
+  if c.is_spent_ban and total == 0 then
+    c.at = 0
+  elseif admitted then
+    c.at = total > 0 and log_time(c, 0) or 0
+  elseif hits > c.max then
+    c.at = total > 0 and log_time(c, -1) or 0
+  else
+    local room = c.max - hits
+    c.at = total > room and log_time(c, total - room - 1) or 0
+  end
+  return admitted
+end
+
+local argument, at_key = 3, 0
+local function next_counter()
+  at_key = at_key + 1
+  local n = {}
+  for i = 1, FIELDS do n[i] = tonumber(ARGV[argument + i - 1]) end
+  argument = argument + FIELDS
+  return {
+    key = KEYS[at_key], algorithm = n[1], refund = n[2] == 1, hits = n[3], max = n[4], window = n[5], deny = n[6] == 1,
+    ban = n[7], when = n[8], burst = n[9], queue = n[10], hold = n[11], ends = n[12], aligned = n[12] == 1,
+  }
+end
+
+-- Reads the state and makes a step. A banned counter denies, and stays as it is.
+local function run(c, hits, deny, commit)
+  local kind, state = read[c.algorithm](c)
+  c.kind, c.state = kind, state or {}
+  if kind == -1 then return false end
+  if kind == 2 then return c.refund end
+  return step[c.algorithm](c, kind, c.state, hits, deny, commit)
+end
+
+local reply = { now }
+local function answer(c, verdict)
+  local state = c.before_state
+  reply[#reply + 1] = c.before == -1 and -1 or (verdict and 1 or 0)
+  reply[#reply + 1] = c.before
+  reply[#reply + 1] = state[1] or 0
+  reply[#reply + 1] = c.before == 3 and (c.at or 0) or state[2] or 0
+  reply[#reply + 1] = state[3] or 0
+end
+
+for _ = 1, tonumber(ARGV[2]) do
+  local size = tonumber(ARGV[argument])
+  argument = argument + 1
+  local counters, taken, admitted = {}, {}, true
+  for i = 1, size do counters[i] = next_counter() end
+  if size == 1 then
+    local c = counters[1]
+    local verdict = run(c, c.hits, c.deny, true)
+    c.before, c.before_state = c.kind, c.state
+    answer(c, verdict)
+  else
+    for _, c in ipairs(counters) do
+      if c.refund then
+        run(c, c.hits, false, true)
+        c.before, c.before_state, c.verdict = c.kind, c.state, true
+      end
+    end
+    for _, c in ipairs(counters) do
+      if not c.refund then
+        c.wanted = c.hits == 0 and 0 or c.hits + (taken[c.key] or 0)
+        c.verdict = run(c, c.wanted, c.deny, false)
+        c.before, c.before_state = c.kind, c.state
+        taken[c.key] = (taken[c.key] or 0) + c.hits
+      end
+      -- A value that is not ours fails its counter; the others are decided without it.
+      if c.before ~= -1 and not c.verdict then admitted = false end
+    end
+    for _, c in ipairs(counters) do
+      if not c.refund and c.before ~= -1 then
+        if admitted or c.deny then run(c, c.hits, c.deny, true)
+        elseif not c.verdict then run(c, c.wanted, false, true)
+        else run(c, 0, false, true) end
+      end
+      answer(c, c.verdict)
+    end
+  end
+end
+return reply
