@@ -12,6 +12,7 @@ mod descriptor;
 mod dial;
 mod serve;
 mod simulate;
+mod store;
 mod table;
 mod target;
 mod token;
@@ -71,6 +72,8 @@ enum Command {
     #[cfg(feature = "bench")]
     #[command(after_long_help = bench::EXAMPLES)]
     Bench(Box<bench::Bench>),
+    /// Examine the store of shared counters
+    Store(store::Store),
     /// Make tokens for the admin port
     Token(token::Token),
     #[command(flatten)]
@@ -86,6 +89,7 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(),
             #[cfg(feature = "bench")]
             Self::Bench(bench) => bench.run(),
+            Self::Store(store) => store.run(),
             Self::Token(token) => token.run(),
             Self::Admin(command) => command.run(),
         }

@@ -94,13 +94,11 @@ impl Connection {
             let _permit = permit;
             reply_of(multiplexed.send_packed_command(&command).await)
         });
-        match timeout(within, &mut reply).await {
-            Ok(joined) => joined.unwrap_or(Err(LinkError::Lost)),
-            Err(_) => {
-                tokio::spawn(async move { late(reply.await.unwrap_or(Err(LinkError::Lost))) });
-                Err(LinkError::Timeout)
-            }
+        if let Ok(joined) = timeout(within, &mut reply).await {
+            return joined.unwrap_or(Err(LinkError::Lost));
         }
+        tokio::spawn(async move { late(reply.await.unwrap_or(Err(LinkError::Lost))) });
+        Err(LinkError::Timeout)
     }
 
     /// The same for a command whose late reply does not matter.

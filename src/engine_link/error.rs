@@ -1,6 +1,6 @@
 //! What went wrong with a request, and what may be done about it.
 
-use redis::{RedisError, ServerError};
+use redis::{ErrorKind, RedisError, ServerError};
 
 /// Why a request has no usable reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +72,10 @@ impl From<RedisError> for LinkError {
         match error.code() {
             Some(code) => {
                 Self::Rejected { code: code.to_owned(), detail: error.detail().unwrap_or_default().to_owned() }
+            }
+            // What the library makes of any reply to AUTH that is an error.
+            None if error.kind() == ErrorKind::AuthenticationFailed => {
+                Self::Rejected { code: "WRONGPASS".to_owned(), detail: "the login was rejected".to_owned() }
             }
             None if error.is_connection_dropped() || error.is_io_error() => Self::Lost,
             None if error.is_timeout() => Self::Timeout,

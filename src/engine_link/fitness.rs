@@ -67,6 +67,11 @@ impl Fitness {
             clock_offset_ns: 0,
             findings: Vec::new(),
         };
+        match connection.ask(redis::cmd("PING"), within).await {
+            Err(error @ LinkError::Rejected { .. }) if !is_forbidden(&error) => return Err(error),
+            Err(error) => fitness.right_missing("PING", &error),
+            Ok(_) => {}
+        }
         match connection.ask(redis::cmd("INFO"), within).await {
             Ok(info) => fitness.judge(Facts::read(&redis::from_redis_value::<String>(info).unwrap_or_default())),
             Err(error) => fitness.right_missing("INFO", &error),
@@ -137,9 +142,7 @@ impl Fitness {
 
     /// Uses what the scripts and the heartbeat of replicas use, on keys of this prefix.
     async fn try_rights(&mut self, connection: &Connection, prefix: &KeyPrefix, within: Duration, now: Timestamp) {
-        let key =
-            |n: u8| SharedKey::new(prefix, Fingerprint::from_bytes([n; 16]), Fingerprint::OVERRIDE, b"store check");
-        let (window, bucket, log) = (key(1), key(2), key(3));
+        let Some([window, bucket, log]) = self.keys_here(connection, prefix, within).await else { return };
         let count = CountDenied::Never;
         let limit = |algorithm| Limit { max: 1, window: Nanos::SECOND, algorithm, ban: None, count_denied: count };
         let (fixed, sliding) = (limit(Algorithm::SlidingWindow), limit(Algorithm::SlidingLog));
@@ -175,9 +178,33 @@ impl Fitness {
         }
     }
 
+    /// Keys of one slot that this node has.
+    async fn keys_here(
+        &mut self,
+        connection: &Connection,
+        prefix: &KeyPrefix,
+        within: Duration,
+    ) -> Option<[SharedKey; 3]> {
+        for attempt in 0..SLOT_ATTEMPTS {
+            let parts = [b"store check", &attempt.to_le_bytes()[..]].concat();
+            let keys = [1, 2, 3].map(|place| {
+                SharedKey::new(prefix, Fingerprint::OVERRIDE, Fingerprint::from_bytes([place; 16]), &parts)
+            });
+            let [first, ..] = &keys;
+            let mut command = redis::cmd("GET");
+            command.arg(first.as_str());
+            match connection.ask(command, within).await {
+                Err(LinkError::Rejected { code, .. }) if code == "MOVED" => {}
+                _ => return Some(keys),
+            }
+        }
+        self.error("this node has too few slots of the cluster to be examined".to_owned());
+        None
+    }
+
     fn right_missing(&mut self, command: &str, error: &LinkError) {
         self.error(match error {
-            LinkError::Rejected { code, .. } if code == "NOPERM" => {
+            error if is_forbidden(error) => {
                 format!(
                     "this user may not use {command} on these keys: give it the rights of docs/SHARING.md ({error})"
                 )
@@ -195,7 +222,13 @@ impl Fitness {
     }
 }
 
+fn is_forbidden(error: &LinkError) -> bool {
+    matches!(error, LinkError::Rejected { code, .. } if code == "NOPERM")
+}
+
 const SAMPLES: usize = 10;
+/// A node with a hundredth of the slots has one of so many keys, almost certainly.
+const SLOT_ATTEMPTS: u32 = 2_000;
 /// Half of what a check waits by default.
 const SLOW: Nanos = Nanos::from_ns(5_000_000);
 const CLOCK_OFF: Nanos = Nanos::SECOND;

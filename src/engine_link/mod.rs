@@ -13,6 +13,7 @@ mod exact_reply;
 mod facts;
 mod fitness;
 mod key;
+mod masters;
 mod node;
 mod url;
 
@@ -24,5 +25,6 @@ pub use exact_reply::{CheckOutcome, ExactReply};
 pub use facts::{Facts, RIGHTS};
 pub use fitness::{Finding, Fitness, Severity};
 pub use key::{KeyPrefix, SharedKey};
+pub use masters::masters;
 pub use node::Node;
 pub use url::{StoreUrl, Topology, UrlError};

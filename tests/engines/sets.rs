@@ -13,7 +13,7 @@ use crate::server::wait_for;
 pub(crate) struct Sentinels {
     pub(crate) master: Engine,
     pub(crate) replica: Engine,
-    pub(crate) sentinels: Vec<Engine>,
+    pub(crate) watchers: Vec<Engine>,
 }
 
 impl Sentinels {
@@ -22,9 +22,9 @@ impl Sentinels {
         let master = Engine::start(kind);
         let port = master.port.to_string();
         let replica = Engine::start_with(kind, &["--replicaof", &format!("127.0.0.1 {port}")]);
-        let sentinels: Vec<_> = (0..3).map(|_| sentinel(kind, &port)).collect();
+        let watchers: Vec<_> = (0..3).map(|_| sentinel(kind, &port)).collect();
         wait_for("sentinels that know each other and the replica", SETTLING, || {
-            sentinels
+            watchers
                 .iter()
                 .all(|sentinel| {
                     let facts: Vec<String> = sentinel.run(&["SENTINEL", "MASTER", MASTER]);
@@ -33,12 +33,12 @@ impl Sentinels {
                 })
                 .then_some(())
         });
-        Self { master, replica, sentinels }
+        Self { master, replica, watchers }
     }
 
     /// The URL for `--store`.
     pub(crate) fn url(&self) -> String {
-        let addresses: Vec<_> = self.sentinels.iter().map(Engine::address).collect();
+        let addresses: Vec<_> = self.watchers.iter().map(Engine::address).collect();
         format!("redis+sentinel://{}/{MASTER}", addresses.join(","))
     }
 }
@@ -117,4 +117,4 @@ fn node(kind: Kind) -> Engine {
 
 const MASTER: &str = "counters";
 const SLOTS: [[&str; 2]; 3] = [["0", "5460"], ["5461", "10922"], ["10923", "16383"]];
-const SETTLING: Duration = Duration::from_secs(60);
+const SETTLING: Duration = Duration::from_mins(1);

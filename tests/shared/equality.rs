@@ -115,16 +115,15 @@ fn any_limit(random: &mut SmallRng) -> Limit {
 /// What the store in memory decides.
 fn in_memory(memory: &Memory, limits: &[Limit; 3], now: Timestamp, charges: &[(usize, Op)]) -> (bool, Vec<Outcome>) {
     let keys = [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3]];
-    let charge = |&(place, op): &(usize, Op)| Charge { limit: &limits[place], key: &keys[place], op };
-    let charges: Vec<_> = charges.iter().map(charge).collect();
-    let outcomes = |charged: Vec<Charged>| charged.into_iter().map(|charged| charged.outcome).collect();
-    if let [only] = &charges[..] {
-        let charged = memory.charge(now, only);
-        return (charged.outcome.admitted(), outcomes(vec![charged]));
+    let make = |&(place, op): &(usize, Op)| Charge { limit: &limits[place], key: &keys[place], op };
+    let all: Vec<_> = charges.iter().map(make).collect();
+    if let [only] = &all[..] {
+        let outcome = memory.charge(now, only).outcome;
+        return (outcome.admitted(), vec![outcome]);
     }
-    let mut charged = Vec::new();
-    let admitted = memory.charge_all(now, &charges, &mut charged);
-    (admitted, outcomes(charged))
+    let mut answers = Vec::new();
+    let admitted = memory.charge_all(now, &all, &mut answers);
+    (admitted, answers.into_iter().map(|answer: Charged| answer.outcome).collect())
 }
 
 fn on_engine(keys: &[SharedKey; 3], limits: &[Limit; 3], now: Timestamp, charges: &[(usize, Op)]) -> ExactBatch {

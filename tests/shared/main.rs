@@ -10,3 +10,4 @@ mod equality;
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
 mod set_up;
+mod store_check;

@@ -25,7 +25,7 @@ fn sentinels_name_the_replica_when_the_master_is_gone() {
         set.master.kill();
         let new = set.replica.port.to_string();
         eventually("a new master", || {
-            let named: Vec<String> = set.sentinels[0].run(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "counters"]);
+            let named: Vec<String> = set.watchers[0].run(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "counters"]);
             named[1] == new
         });
     }

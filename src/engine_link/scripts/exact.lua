@@ -145,7 +145,7 @@ local function is_to_be_banned(c, hits, admitted, nothing_left)
   return c.ban > 0 and hits > 0 and (not admitted or (c.when == 1 and nothing_left))
 end
 
-local function fixed(c, count, ends, exists, hits, deny, commit)
+local function fixed(c, count, exists, hits, deny, commit)
   if c.refund then
     if commit and exists then return true, math.max(count - hits, 0) end
     return true, nil
@@ -162,7 +162,7 @@ end
 
 step[1] = function(c, kind, state, hits, deny, commit)
   local count = kind == 1 and state[1] or 0
-  local admitted, kept = fixed(c, count, c.ends, kind == 1, hits, deny, commit)
+  local admitted, kept = fixed(c, count, kind == 1, hits, deny, commit)
   if kept then store(c, text(kept), c.ends) end
   return admitted
 end
@@ -171,7 +171,7 @@ step[2] = function(c, kind, state, hits, deny, commit)
   local ends, count = now + c.window, 0
   if c.aligned then ends = now - math.fmod(now, c.window) + c.window end
   if kind == 1 then ends, count = state[1], state[2] end
-  local admitted, kept = fixed(c, count, ends, kind == 1, hits, deny, commit)
+  local admitted, kept = fixed(c, count, kind == 1, hits, deny, commit)
   if kept then store(c, text(ends) .. ' ' .. text(kept), ends) end
   return admitted
 end
