@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 123] = [
+const BOUNDS: [(&str, &str, &str); 128] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -72,6 +72,11 @@ const BOUNDS: [(&str, &str, &str); 123] = [
     ("bytes that they add to a file besides its own length", "rules/yaml/repair.rs", "MAX_ADDED_BYTES"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
     ("TLS handshakes of a port at the same time", "net/tls/server.rs", "MAX_HANDSHAKES"),
+    ("requests of a connection to the store without a reply", "engine_link/connection.rs", "MAX_UNDER_WAY"),
+    ("keys of a request to the store", "engine_link/exact.rs", "MAX_KEYS"),
+    ("hits of a charge in the store; more are charged as that many", "engine_link/exact.rs", "MAX_HITS"),
+    ("nodes in the URL of a store", "engine_link/url.rs", "MAX_NODES"),
+    ("the prefix of keys in the store, in bytes", "engine_link/key.rs", "MAX_PREFIX_BYTES"),
     ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),
     ("clients of `--access`", "access/clients.rs", "MAX_CLIENTS"),
     ("a URI or DNS name of such a client, in bytes", "access/clients.rs", "MAX_NAME_BYTES"),

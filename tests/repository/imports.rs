@@ -106,7 +106,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
     ("usage", &["engine", "units"]),
     ("rules", &["engine", "sanitize", "units"]),
     // The engine of shared counters, and its protocol.
-    ("engine_link", &["engine", "runtime", "settings", "store", "units"]),
+    ("engine_link", &["engine", "store", "units"]),
     ("engine", &["units"]),
     ("net", &["http2", "runtime"]),
     ("http2", &[]),
