@@ -115,10 +115,7 @@ impl ExactBatch {
         for charge in charges {
             let limit = in_microseconds(&limit(charge.limit));
             let item = Item { limit, op: charge.op, window_end: window_end(&limit, self.clock) };
-            self.keys.push(match item.window_end {
-                Some(end) => format!("{}:{}", charge.key.as_str(), end.as_ns() / limit.window.as_ns().max(1)),
-                None => charge.key.as_str().to_owned(),
-            });
+            self.keys.push(numbered_key(charge.key, &item));
             self.push_arguments(&item);
             self.items.push(item);
         }
@@ -176,8 +173,16 @@ impl ExactBatch {
     }
 }
 
+/// The name of a counter, with the number of its window if it has one.
+pub(super) fn numbered_key(key: &SharedKey, item: &Item) -> String {
+    match item.window_end {
+        Some(end) => format!("{}:{}", key.as_str(), end.as_ns() / item.limit.window.as_ns().max(1)),
+        None => key.as_str().to_owned(),
+    }
+}
+
 /// The end of the window whose number is a part of the key. A ban outlives the window, so it has no number in its key.
-fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
+pub(super) fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
     let is_numbered = limit.algorithm == Algorithm::FixedWindow { starts: Starts::Clock } && limit.ban.is_none();
     let length = limit.window.as_ns().max(1);
     let begin = clock.minus(Nanos::from_ns(clock.as_ns() % length));
@@ -185,7 +190,7 @@ fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
 }
 
 /// The same limit, with the lengths of time that the engine knows.
-fn in_microseconds(limit: &Limit) -> Limit {
+pub(super) fn in_microseconds(limit: &Limit) -> Limit {
     let whole = |length: Nanos| Nanos::from_ns((length.as_ns() / 1_000).max(1) * 1_000);
     let mut limit = *limit;
     limit.window = whole(limit.window);
@@ -207,6 +212,6 @@ fn micros(length: Nanos) -> i64 {
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SCRIPT_TEXT));
 const SCRIPT_TEXT: &str = include_str!("scripts/exact.lua");
 /// Keys of one request: with more, others on the engine would wait for it for milliseconds.
-const MAX_KEYS: usize = 256;
+pub(super) const MAX_KEYS: usize = 256;
 /// More hits at once are charged as this many: whole numbers of scripts are exact up to 2^53.
 const MAX_HITS: u64 = 1 << 50;

@@ -15,6 +15,7 @@ mod fitness;
 mod key;
 mod masters;
 mod node;
+mod plain;
 mod url;
 
 pub use breaker::{Breaker, Permission};
@@ -27,4 +28,5 @@ pub use fitness::{Finding, Fitness, Severity};
 pub use key::{KeyPrefix, SharedKey};
 pub use masters::masters;
 pub use node::Node;
+pub use plain::PlainBatch;
 pub use url::{StoreUrl, Topology, UrlError};

@@ -6,7 +6,8 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng};
 use tidegate::engine::{Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Starts};
 use tidegate::engine_link::{
-    CheckOutcome, Connection, ExactBatch, KeyPrefix, LinkError, Login, NodeAddress, Remedy, SharedCharge, SharedKey,
+    CheckOutcome, Connection, ExactBatch, KeyPrefix, LinkError, Login, NodeAddress, PlainBatch, Remedy, SharedCharge,
+    SharedKey,
 };
 use tidegate::store::{Charge, Charged, Fingerprint, Memory, WhenFull};
 use tidegate::units::{Nanos, Timestamp};
@@ -20,6 +21,10 @@ impl Link {
     pub(crate) async fn open(engine: &Engine) -> Self {
         let address = NodeAddress::Tcp(engine.address());
         Self(Connection::open(&address, &Login::default(), WITHIN).await.unwrap())
+    }
+
+    async fn charge_plain(&self, batch: &PlainBatch) -> Vec<Option<Outcome>> {
+        batch.read(&self.0.pipeline(batch.pipeline().clone(), WITHIN).await.unwrap())
     }
 
     pub(crate) async fn charge(&self, batch: &ExactBatch) -> Vec<CheckOutcome> {
@@ -168,6 +173,41 @@ async fn exact_decides_as_the_engine_in_memory() {
             }
         }
         assert!(denials > 1_000, "the traces reach their limits: {denials}");
+    }
+}
+
+#[tokio::test]
+async fn plain_windows_decide_as_the_engine_in_memory() {
+    for kind in Kind::installed() {
+        let engine = Engine::start(kind);
+        let link = Link::open(&engine).await;
+        for seed in 0..TRACES {
+            let mut random = SmallRng::seed_from_u64(seed);
+            let (algorithm, count_denied) = (Algorithm::FixedWindow { starts: Starts::Clock }, CountDenied::Alone);
+            let window = Nanos::from_ns(random.random_range(10_000..7_000_000) * 1_000);
+            let limit = Limit { max: random.random_range(0..12), window, algorithm, ban: None, count_denied };
+            let (memory, limits, keys) = (Memory::new(1 << 20, WhenFull::Deny), [limit; 3], keys(&seed.to_be_bytes()));
+            let (mut micros, mut known) = (2_000_000_000_000_000 + seed, None);
+            for number in 0..STEPS {
+                micros += random.random_range(0..window.as_ns() / 1_000 / 4);
+                let now = Timestamp::from_ns(micros * 1_000);
+                let charges = [(0, Op::Charge(random.random_range(1..4)))];
+                let (admitted, outcomes) = in_memory(&memory, &limits, now, &charges);
+                let outcome = Some(outcomes[0]);
+                let at = PlainBatch::window_of(&limit, now);
+                if known == at {
+                    assert!(PlainBatch::takes(&limit, charges[0].1));
+                    let mut batch = PlainBatch::new(now);
+                    batch.add(SharedCharge { key: &keys[0], limit: &limit, op: charges[0].1 }).unwrap();
+                    assert_eq!(link.charge_plain(&batch).await, [outcome], "{kind:?}, seed {seed}, step {number}");
+                } else {
+                    let found = link.charge(&on_engine(&keys, &limits, now, &charges)).await;
+                    let expected = CheckOutcome { admitted, outcomes: vec![outcome] };
+                    assert_eq!(found, [expected], "{kind:?}, seed {seed}, step {number}");
+                    known = at;
+                }
+            }
+        }
     }
 }
 
