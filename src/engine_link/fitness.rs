@@ -7,7 +7,7 @@ use redis::Cmd;
 use super::connection::{Connection, Login, NodeAddress};
 use super::error::LinkError;
 use super::exact::{ExactBatch, SharedCharge};
-use super::facts::Facts;
+use super::facts::{Facts, RIGHTS};
 use super::key::{KeyPrefix, SharedKey};
 use super::node::engine_time;
 use crate::engine::{Algorithm, CountDenied, Limit, Op};
@@ -205,9 +205,7 @@ impl Fitness {
     fn right_missing(&mut self, command: &str, error: &LinkError) {
         self.error(match error {
             error if is_forbidden(error) => {
-                format!(
-                    "this user may not use {command} on these keys: give it the rights of docs/SHARING.md ({error})"
-                )
+                format!("this user may not use {command} on these keys ({error}): give it {RIGHTS}")
             }
             _ => format!("{command} fails: {error}"),
         });
