@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 
 use super::closed::Closed;
 use super::frames::Frames;
-use super::slots::Slot;
+use super::slots::{FEW_STREAMS, Slot};
 
 /// A connection whose reading and writing is bounded.
 #[derive(Debug)]
@@ -173,9 +173,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         this.written(outcome, slices.iter().map(|slice| slice.len()).sum(), cx)
     }
 }
-
-/// Streams that end quickly enough when their peer has left.
-const FEW_STREAMS: usize = 64;
 
 /// For a peer that does not read: a client that is stopped for longer has to connect again.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);

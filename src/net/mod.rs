@@ -26,5 +26,5 @@ pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
 pub(crate) use metered::Metered;
 pub(crate) use opening::{Opened, Protocol, open_while_serving, tls_on_plain_ports};
 pub(crate) use passing::{pass, receive};
-pub(crate) use slots::{ConnectionLimit, Slot, Turn};
+pub(crate) use slots::{ConnectionLimit, FEW_STREAMS, Slot, Turn};
 pub(crate) use tls::{ClientFiles, PeerNames, ServerFiles, TlsClient, TlsError, TlsServer, check_pem, explain, watch};

@@ -210,30 +210,30 @@ impl ConnectionLimit {
 
     /// Ends the connection whose answers have been unread for longest, of several the one with the most.
     fn end_unread(&self) {
-        let taken = self.0.taken.lock();
-        let unread = taken
-            .slots
-            .values()
-            .filter(|slot| slot.unread_bytes.load(Ordering::Relaxed) > 0 && !slot.ending.load(Ordering::Relaxed));
-        let longest = unread.max_by_key(|slot| {
+        self.end_largest(Closed::Unread, |slot| {
             let since_s = slot.unread_since_s.load(Ordering::Relaxed);
-            (std::cmp::Reverse(since_s), slot.unread_bytes.load(Ordering::Relaxed))
+            let bytes = slot.unread_bytes.load(Ordering::Relaxed);
+            (bytes > 0).then_some((std::cmp::Reverse(since_s), bytes))
         });
-        if let Some(slot) = longest.map(Arc::clone) {
-            drop(taken);
-            slot.end(Closed::Unread);
-        }
     }
 
     /// Ends the connection that holds the most bytes of incomplete requests: one on probation, if there is one. It holds them for some more
     /// time.
     fn end_incomplete(&self) -> Option<Arc<Slot>> {
+        self.end_largest(Closed::Incomplete, |slot| {
+            let bytes = slot.incomplete_bytes();
+            (bytes > 0).then_some((slot.is_on_probation(), bytes))
+        })
+    }
+
+    /// Ends the connection with the largest `size`, of those that have one and do not end already.
+    fn end_largest<K: Ord>(&self, reason: Closed, size: impl Fn(&Slot) -> Option<K>) -> Option<Arc<Slot>> {
         let taken = self.0.taken.lock();
-        let holding =
-            taken.slots.values().filter(|slot| slot.incomplete_bytes() > 0 && !slot.ending.load(Ordering::Relaxed));
-        let most = holding.max_by_key(|slot| (slot.is_on_probation(), slot.incomplete_bytes())).map(Arc::clone);
+        let staying = taken.slots.values().filter(|slot| !slot.ending.load(Ordering::Relaxed));
+        let largest = staying.filter_map(|slot| Some((size(slot)?, slot))).max_by(|(a, _), (b, _)| a.cmp(b));
+        let largest = largest.map(|(_, slot)| Arc::clone(slot));
         drop(taken);
-        most.inspect(|slot| slot.end(Closed::Incomplete))
+        largest.inspect(|slot| slot.end(reason))
     }
 
     /// Notes how late it is; called each second.
@@ -472,6 +472,9 @@ const MAX_PROBATION_TURN_BYTES: usize = 1 << 10;
 
 /// What a peer may send between two answers without being on probation: acknowledgements, updates of windows, pings.
 const MAX_UNEARNED_BYTES: usize = 1 << 10;
+
+/// Streams that end, and are dropped, in some tens of microseconds.
+pub(crate) const FEW_STREAMS: usize = 64;
 
 /// The answers of one connection that its peer does not read: the bound on streams is reached before, unless answers are large.
 const MAX_CONNECTION_UNREAD_BYTES: usize = 32 << 20;

@@ -18,7 +18,7 @@ use super::keepalive::Keepalive;
 use super::services::Services;
 use super::stream::{Payload, Pieces};
 use super::tasks::Tasks;
-use crate::net::{Slot, Turn, h2_builder};
+use crate::net::{FEW_STREAMS, Slot, Turn, h2_builder};
 use crate::runtime::disposal::dispose;
 use crate::runtime::lifecycle::Phases;
 
@@ -197,8 +197,6 @@ const STREAM_BYTES: usize = 2 << 10;
 
 /// More than one read contains of small checks; with more, the first one would wait for long.
 const MAX_BATCH: usize = 256;
-/// Streams that are dropped in some tens of microseconds.
-const FEW_STREAMS: usize = 64;
 /// The capacity for a batch that an idle connection keeps: a few hundred bytes for each request.
 const KEPT_ROOM: usize = 64;
 

@@ -34,8 +34,11 @@ impl Tasks {
         self.0.len()
     }
 
-    /// Runs the tasks that are ready.
+    /// Runs the tasks that are ready. Without tasks it costs nothing.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) -> Progress {
+        if self.0.is_empty() {
+            return Progress::default();
+        }
         let mut progress = Progress { more: true, ..Progress::default() };
         for _ in 0..MAX_ENDED {
             match Pin::new(&mut self.0).poll_next(cx) {
