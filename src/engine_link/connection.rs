@@ -88,17 +88,9 @@ impl Connection {
         within: Duration,
         late: impl FnOnce(Result<Value, LinkError>) + Send + 'static,
     ) -> Result<Value, LinkError> {
-        let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else { return Err(LinkError::Busy) };
         let mut multiplexed = self.multiplexed.clone();
-        let mut reply = tokio::spawn(async move {
-            let _permit = permit;
-            reply_of(multiplexed.send_packed_command(&command).await)
-        });
-        if let Ok(joined) = timeout(within, &mut reply).await {
-            return joined.unwrap_or(Err(LinkError::Lost));
-        }
-        tokio::spawn(async move { late(reply.await.unwrap_or(Err(LinkError::Lost))) });
-        Err(LinkError::Timeout)
+        let sending = async move { reply_of(multiplexed.send_packed_command(&command).await) };
+        self.send(sending, within, late).await
     }
 
     /// The same for a command whose late reply does not matter.
@@ -114,17 +106,31 @@ impl Connection {
     /// # Errors
     /// As for [`request`](Self::request).
     pub async fn pipeline(&self, pipeline: redis::Pipeline, within: Duration) -> Result<Vec<Value>, LinkError> {
-        let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else { return Err(LinkError::Busy) };
         let mut multiplexed = self.multiplexed.clone();
-        let reply = tokio::spawn(async move {
-            let _permit = permit;
+        let sending = async move {
             let count = pipeline.len();
             multiplexed.send_packed_commands(&pipeline, 0, count).await.map_err(LinkError::from)
+        };
+        self.send(sending, within, drop).await
+    }
+
+    /// Sends a request in a task of its own, so that its reply is read in any case.
+    async fn send<T: Send + 'static>(
+        &self,
+        sending: impl Future<Output = Result<T, LinkError>> + Send + 'static,
+        within: Duration,
+        late: impl FnOnce(Result<T, LinkError>) + Send + 'static,
+    ) -> Result<T, LinkError> {
+        let Ok(permit) = Arc::clone(&self.under_way).try_acquire_owned() else { return Err(LinkError::Busy) };
+        let mut reply = tokio::spawn(async move {
+            let _permit = permit;
+            sending.await
         });
-        match timeout(within, reply).await {
-            Ok(joined) => joined.unwrap_or(Err(LinkError::Lost)),
-            Err(_) => Err(LinkError::Timeout),
+        if let Ok(joined) = timeout(within, &mut reply).await {
+            return joined.unwrap_or(Err(LinkError::Lost));
         }
+        tokio::spawn(async move { late(reply.await.unwrap_or(Err(LinkError::Lost))) });
+        Err(LinkError::Timeout)
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Script};
 
-use super::exact_reply::{CheckRef, ExactReply, Item};
+use super::exact_reply::{ExactReply, Item};
 use super::{LinkError, key::SharedKey};
 use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Op, QueueMode, Starts};
 use crate::units::{Nanos, Timestamp};
@@ -33,7 +33,8 @@ pub struct ExactBatch {
     keys: Vec<String>,
     arguments: Vec<i64>,
     items: Vec<Item>,
-    checks: Vec<CheckRef>,
+    /// The number of charges of each check.
+    checks: Vec<usize>,
 }
 
 /// A request has as many keys as one may have.
@@ -113,23 +114,19 @@ impl ExactBatch {
         }
         self.arguments.push(i64::try_from(charges.len()).unwrap_or(0));
         for charge in charges {
-            let limit = in_microseconds(&limit(charge.limit));
-            let item = Item { limit, op: charge.op, window_end: window_end(&limit, self.clock) };
+            let item = item(&limit(charge.limit), charge.op, self.clock);
             self.keys.push(numbered_key(charge.key, &item));
             self.push_arguments(&item);
             self.items.push(item);
         }
-        self.checks.push(CheckRef { charges: charges.len() });
+        self.checks.push(charges.len());
         Ok(())
     }
 
     /// The fields of the script.
     fn push_arguments(&mut self, item: &Item) {
         let Item { limit, op, window_end } = item;
-        let (is_refund, hits) = match op {
-            Op::Charge(hits) => (false, *hits),
-            Op::Refund(hits) => (true, *hits),
-        };
+        let is_refund = matches!(op, Op::Refund(_));
         let (algorithm, end) = match (limit.algorithm, window_end) {
             (Algorithm::FixedWindow { .. }, Some(end)) => (1, micros(Nanos::from_ns(end.as_ns()))),
             (Algorithm::FixedWindow { starts }, None) => (2, i64::from(starts == Starts::Clock)),
@@ -144,7 +141,7 @@ impl ExactBatch {
             }
             _ => (0, 0, -1),
         };
-        let hits = i64::try_from(hits.min(MAX_HITS)).unwrap_or(0);
+        let hits = i64::try_from(hits_of(item).min(MAX_HITS)).unwrap_or(0);
         self.arguments.extend([
             algorithm,
             is_refund.into(),
@@ -173,6 +170,18 @@ impl ExactBatch {
     }
 }
 
+/// A charge as the engine makes it, when its clock shows `clock`.
+pub(super) fn item(limit: &Limit, op: Op, clock: Timestamp) -> Item {
+    let limit = in_microseconds(limit);
+    Item { limit, op, window_end: window_end(&limit, clock) }
+}
+
+pub(super) const fn hits_of(item: &Item) -> u64 {
+    match item.op {
+        Op::Charge(hits) | Op::Refund(hits) => hits,
+    }
+}
+
 /// The name of a counter, with the number of its window if it has one.
 pub(super) fn numbered_key(key: &SharedKey, item: &Item) -> String {
     match item.window_end {
@@ -182,7 +191,7 @@ pub(super) fn numbered_key(key: &SharedKey, item: &Item) -> String {
 }
 
 /// The end of the window whose number is a part of the key. A ban outlives the window, so it has no number in its key.
-pub(super) fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
+fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
     let is_numbered = limit.algorithm == Algorithm::FixedWindow { starts: Starts::Clock } && limit.ban.is_none();
     let length = limit.window.as_ns().max(1);
     let begin = clock.minus(Nanos::from_ns(clock.as_ns() % length));
@@ -190,7 +199,7 @@ pub(super) fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
 }
 
 /// The same limit, with the lengths of time that the engine knows.
-pub(super) fn in_microseconds(limit: &Limit) -> Limit {
+fn in_microseconds(limit: &Limit) -> Limit {
     let whole = |length: Nanos| Nanos::from_ns((length.as_ns() / 1_000).max(1) * 1_000);
     let mut limit = *limit;
     limit.window = whole(limit.window);

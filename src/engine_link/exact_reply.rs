@@ -32,12 +32,6 @@ pub(super) struct Item {
     pub(super) window_end: Option<Timestamp>,
 }
 
-/// One check of a request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CheckRef {
-    pub(super) charges: usize,
-}
-
 /// The verdict of the script on a charge, and the state before it.
 struct Line {
     verdict: i64,
@@ -46,8 +40,8 @@ struct Line {
 }
 
 impl ExactReply {
-    /// Reads a reply; `None` if the script does not answer like that.
-    pub(super) fn read(reply: &Value, items: &[Item], checks: &[CheckRef]) -> Option<Self> {
+    /// Reads a reply; `None` if the script does not answer like that. `checks`: the number of charges of each.
+    pub(super) fn read(reply: &Value, items: &[Item], checks: &[usize]) -> Option<Self> {
         let Value::Array(values) = reply else { return None };
         let numbers: Option<Vec<i64>> = values.iter().map(number).collect();
         let numbers = numbers?;
@@ -59,8 +53,8 @@ impl ExactReply {
         let now = instant(u64::try_from(*now).ok()?);
         let lines: Option<Vec<_>> = lines.iter().map(Line::read).collect();
         let mut pairs = items.iter().zip(lines?);
-        let checks = checks.iter().map(|check| {
-            let charges: Vec<_> = pairs.by_ref().take(check.charges).collect();
+        let checks = checks.iter().map(|charges| {
+            let charges: Vec<_> = pairs.by_ref().take(*charges).collect();
             outcome_of_check(now, &charges)
         });
         Some(Self { now, checks: checks.collect() })

@@ -9,7 +9,7 @@ use super::error::LinkError;
 use super::exact::{ExactBatch, SharedCharge};
 use super::facts::{Facts, RIGHTS};
 use super::key::{KeyPrefix, SharedKey};
-use super::node::engine_time;
+use super::node::{clock_offset_ns, engine_time};
 use crate::engine::{Algorithm, CountDenied, Limit, Op};
 use crate::store::Fingerprint;
 use crate::units::{Nanos, Timestamp};
@@ -120,9 +120,7 @@ impl Fitness {
         let Some(engine) = engine else { return };
         let took = answered.since(asked);
         if took < self.latency {
-            let middle = asked.plus(Nanos::from_ns(took.as_ns() / 2));
-            let signed = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
-            self.clock_offset_ns = signed(engine.since(middle).as_ns()) - signed(middle.since(engine).as_ns());
+            self.clock_offset_ns = clock_offset_ns(asked, answered, engine);
             self.latency = took;
         }
     }

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use crate::store::Fingerprint;
@@ -69,23 +71,15 @@ impl SharedKey {
     }
 }
 
-/// Adds the first `characters` of the bytes in base64, with the alphabet for URLs.
-fn push_base64(text: &mut String, bytes: &[u8], characters: usize) {
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    let mut bytes = bytes.iter();
-    for _ in 0..characters {
-        if held < 6 {
-            bits = bits << 8 | bytes.next().copied().map_or(0, u32::from);
-            held += 8;
-        }
-        held -= 6;
-        let index = usize::try_from(bits >> held & 63).unwrap_or(0);
-        bits &= (1 << held) - 1;
-        text.push(ALPHABET.get(index).copied().map_or('A', char::from));
-    }
+/// Adds the first `characters` of a hash in base64, with the alphabet for URLs.
+fn push_base64(text: &mut String, hash: &[u8], characters: usize) {
+    let mut encoded = [0; HASH_CHARACTERS];
+    let length = URL_SAFE_NO_PAD.encode_slice(hash, &mut encoded).unwrap_or(0);
+    text.extend(encoded.iter().take(length.min(characters)).copied().map(char::from));
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// Of 32 bytes, without padding.
+const HASH_CHARACTERS: usize = 43;
 /// 96 bits: two of a billion counters share them once in 10^11 engines.
 const SLOT_CHARACTERS: usize = 16;
 /// 36 bits among the limits of one rule.

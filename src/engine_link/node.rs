@@ -82,7 +82,7 @@ impl Node {
             Ok((connection, asked, time)) => {
                 let mut state = self.state.lock();
                 state.connection = Some(connection);
-                state.learn_offset(asked, clock(), time);
+                state.clock_offset_ns = clock_offset_ns(asked, clock(), time);
                 state.breaker.replied(clock(), chance);
                 state.breaker.is_closed()
             }
@@ -136,7 +136,7 @@ impl Node {
             Ok(reply) => {
                 let mut state = self.state.lock();
                 state.breaker.replied(clock(), chance);
-                state.learn_offset(asked, clock(), reply.now);
+                state.clock_offset_ns = clock_offset_ns(asked, clock(), reply.now);
             }
             Err(error) => self.note(error, clock(), chance),
         }
@@ -168,14 +168,11 @@ impl Node {
     }
 }
 
-impl State {
-    /// The engine's time is that of the middle between question and answer.
-    fn learn_offset(&mut self, asked: Timestamp, answered: Timestamp, engine: Timestamp) {
-        let middle = asked.plus(Nanos::from_ns(answered.since(asked).as_ns() / 2));
-        let (ahead, behind) = (engine.since(middle).as_ns(), middle.since(engine).as_ns());
-        let signed = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
-        self.clock_offset_ns = signed(ahead) - signed(behind);
-    }
+/// The engine's clock less ours, in nanoseconds: the engine's time is that of the middle between question and answer.
+pub(super) fn clock_offset_ns(asked: Timestamp, answered: Timestamp, engine: Timestamp) -> i64 {
+    let middle = asked.plus(Nanos::from_ns(answered.since(asked).as_ns() / 2));
+    let signed = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
+    signed(engine.since(middle).as_ns()) - signed(middle.since(engine).as_ns())
 }
 
 /// The reply to TIME: seconds and microseconds, as texts.

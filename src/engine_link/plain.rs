@@ -2,7 +2,7 @@
 
 use redis::{Pipeline, Value};
 
-use super::exact::{SharedCharge, TooManyKeys, in_microseconds, numbered_key, window_end};
+use super::exact::{SharedCharge, TooManyKeys, hits_of, item, numbered_key};
 use super::exact_reply::Item;
 use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Op, Outcome, Starts};
 use crate::units::{Nanos, Timestamp};
@@ -34,7 +34,7 @@ impl PlainBatch {
 
     /// The end of the window that a charge falls into, by which the caller knows whether it has charged the window before.
     pub fn window_of(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
-        window_end(&in_microseconds(limit), clock)
+        item(limit, Op::Charge(0), clock).window_end
     }
 
     /// Adds a charge, for which [`takes`](Self::takes) is true.
@@ -45,9 +45,8 @@ impl PlainBatch {
         if self.items.len() >= super::exact::MAX_KEYS {
             return Err(TooManyKeys);
         }
-        let limit = in_microseconds(charge.limit);
-        let item = Item { limit, op: charge.op, window_end: window_end(&limit, self.clock) };
-        self.pipeline.cmd("INCRBY").arg(numbered_key(charge.key, &item)).arg(hits(&item));
+        let item = item(charge.limit, charge.op, self.clock);
+        self.pipeline.cmd("INCRBY").arg(numbered_key(charge.key, &item)).arg(hits_of(&item));
         self.items.push(item);
         Ok(())
     }
@@ -62,18 +61,12 @@ impl PlainBatch {
         let outcome = |(item, reply): (&Item, &Value)| {
             let Value::Int(after) = reply else { return None };
             let end = item.window_end?;
-            let before = u64::try_from(*after).ok()?.checked_sub(hits(item))?;
+            let before = u64::try_from(*after).ok()?.checked_sub(hits_of(item))?;
             let now = self.clock.min(end.minus(Nanos::from_ns(1)));
             let cell = if before == 0 { Cell::FRESH } else { Cell::from_parts(end, before) };
             Some(engine::step(&item.limit, cell, now, item.op).0)
         };
         self.items.iter().zip(replies).map(outcome).collect()
-    }
-}
-
-const fn hits(item: &Item) -> u64 {
-    match item.op {
-        Op::Charge(hits) | Op::Refund(hits) => hits,
     }
 }
 
