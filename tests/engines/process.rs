@@ -10,7 +10,7 @@ use redis::{Connection, FromRedisValue};
 use tempfile::TempDir;
 
 use super::Kind;
-use crate::server::wait_for;
+use crate::server::{send_signal, wait_for};
 
 /// A running engine without persistence, killed when dropped.
 pub(crate) struct Engine {
@@ -76,12 +76,12 @@ impl Engine {
 
     /// Stops it where it is (SIGSTOP): its connections stay open, and nothing answers.
     pub(crate) fn pause(&self) {
-        self.signal("-STOP");
+        send_signal(&self.process, "STOP");
     }
 
     /// Continues after [`pause`](Self::pause).
     pub(crate) fn resume(&self) {
-        self.signal("-CONT");
+        send_signal(&self.process, "CONT");
     }
 
     /// Kills it, and starts an empty one on the same port.
@@ -91,11 +91,6 @@ impl Engine {
             self.process = spawn(self.kind, &self.dir, self.port, &self.arguments);
             answers(&mut self.process, self.port).then_some(())
         });
-    }
-
-    fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap();
-        assert!(status.success(), "kill {signal}");
     }
 }
 

@@ -179,8 +179,7 @@ impl TestServer {
 
     /// Sends a signal by its name, such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success(), "kill -{name}");
+        send_signal(&self.child, name);
     }
 
     /// Waits until the process has ended, and its log has been read to the end.
@@ -206,6 +205,12 @@ impl Drop for TestServer {
             eprintln!("--- tidegate's log\n{}", self.log().join("\n"));
         }
     }
+}
+
+/// Sends a signal by its name, such as `TERM`.
+pub(crate) fn send_signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status().unwrap();
+    assert!(sent.success(), "kill -{name}");
 }
 
 type Launched = (Child, Arc<Mutex<Vec<String>>>, thread::JoinHandle<()>, [String; 3]);

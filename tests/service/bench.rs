@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::tls::certificates;
 use crate::TestServer;
-use crate::server::{ReservedPort, THREE_A_MINUTE, eventually, run};
+use crate::server::{ReservedPort, THREE_A_MINUTE, eventually, run, send_signal};
 
 const REQUESTS: &str = r#"ratelimit_service_total_requests{grpc_method="ShouldRateLimit"}"#;
 
@@ -227,7 +227,7 @@ fn it_goes_on_with_a_server_that_comes_back_and_ends_at_ctrl_c() {
     eventually("all four connections", || second.metric("tidegate_connections") > 4);
     let so_far = second.metric(REQUESTS);
     eventually("checks on all of them", || second.metric(REQUESTS) >= so_far + 1_000);
-    assert!(Command::new("kill").args(["-INT", &bench.id().to_string()]).status().unwrap().success());
+    send_signal(&bench, "INT");
     let output = bench.wait_with_output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{stderr}");

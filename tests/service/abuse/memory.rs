@@ -13,7 +13,7 @@ use crate::drain::check;
 use crate::frames::{
     DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, Wire, check_headers, frame, headers, setting,
 };
-use crate::server::{Stopwatch, eventually};
+use crate::server::{eventually, wait_for};
 
 /// Streams of headers, and nothing else: 60,000 of them.
 #[test]
@@ -46,11 +46,9 @@ fn unread_answers_occupy_a_bounded_memory() {
         let _taken = wire.send(&checks);
     }
     // They are read in turns of 1 KiB, with pauses.
-    let stopwatch = Stopwatch::start();
-    while closed(server, "grpc", "unread") == 0 {
-        assert!(stopwatch.elapsed() < Duration::from_mins(3), "the one that waits for longest has not ended");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    wait_for("the end of the one that waits for longest", Duration::from_mins(3), || {
+        (closed(server, "grpc", "unread") > 0).then_some(())
+    });
     watched.stop_within(400 << 20);
 }
 
