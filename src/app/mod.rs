@@ -109,10 +109,12 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
     }
     // Before this process has opened any file of its own: they are known by their numbers.
     let from_systemd = settings.listen.listen_fds.then(Inherited::from_systemd).transpose()?;
-    ports::raise_open_files(&settings.listen);
+    ports::prepare_open_files(&settings.listen);
     let main = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(MAIN_THREADS)
         .thread_name("tidegate-main")
+        // A client that asks for metrics as fast as it can must not take the time of the workers.
+        .on_thread_start(threads::use_low_priority)
         .enable_all()
         .build()?;
     let admin = tokio::runtime::Builder::new_multi_thread()

@@ -1,9 +1,9 @@
 //! Background threads, with a lower priority than the threads that decide.
 //!
-//! Reports to a hundred observers, a query of the history or a step of the sweep take up to milliseconds of a core. On few
-//! cores, a check that arrives meanwhile would wait until the scheduler's time slice is over. With a lower priority for these
-//! threads, checks are decided first. On a busy core, background threads still get a quarter of it, and threads for observers
-//! nearly nothing.
+//! Reports to a hundred observers, a query of the history, a text of metrics or a step of the sweep take up to milliseconds of a
+//! core. On few cores, a check that arrives meanwhile would wait until the scheduler's time slice is over. With a lower priority
+//! for these threads, checks are decided first. On a busy core, background threads and those of the HTTP port still get a quarter
+//! of it, and threads for observers nearly nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ impl Waker {
 }
 
 /// Gives the calling thread the priority of a [`Worker`], for the rest of its life.
-pub(super) fn use_low_priority() {
+pub fn use_low_priority() {
     lower_priority(STEPS);
 }
 

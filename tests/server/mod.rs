@@ -164,9 +164,13 @@ impl TestServer {
 
     /// The bytes of memory that the process has resident.
     pub(crate) fn resident_bytes(&self) -> u64 {
+        self.process_status("VmRSS:").strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// A value of the process as `/proc/PID/status` has it.
+    pub(crate) fn process_status(&self, name: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
     }
 
     /// The value of a series as `/metrics` spells it, such as `name{label="value"}`; 0 for one that is not there.

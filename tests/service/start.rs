@@ -53,6 +53,14 @@ fn a_bad_configuration_lists_every_error() {
     }
 }
 
+/// Otherwise each time that the table grows stops a worker for milliseconds.
+#[test]
+fn the_table_of_open_files_has_its_length_from_the_start() {
+    let server = TestServer::start(THREE_A_MINUTE, &["--max-connections", "3000"]);
+    let length: u32 = server.process_status("FDSize:").parse().unwrap();
+    assert!(length >= 3_000, "{length}");
+}
+
 #[test]
 fn bad_flags_are_reported() {
     let cases: [(&[&str], &str); 4] = [
