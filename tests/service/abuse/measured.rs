@@ -4,6 +4,7 @@
 //! (docs/measurements/abuse.txt); `TIDEGATE_ABUSE_ONLY=SETTINGS` does it for those with such a name. What the abuser does to the machine is
 //! measured too: it then sends the same to ports that take everything and do nothing with it.
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
@@ -54,14 +55,16 @@ fn a_steady_load_gets_its_answers_whatever_others_do() {
         }
         let before = legitimate.times();
         let control = elsewhere.as_ref().map(|sink| {
-            abuse(&act, sink, length, || {});
+            let held = abuse(&act, sink, length, || {});
+            let times = legitimate.times();
+            drop(held);
             std::thread::sleep(Duration::from_millis(500));
-            legitimate.times()
+            times
         });
         legitimate.times();
         let mut most = 0;
         let mut looked = Stopwatch::start();
-        abuse(&act, &ports, length, || {
+        let held = abuse(&act, &ports, length, || {
             if looked.elapsed() >= Duration::from_millis(20) {
                 most = most.max(server.resident_bytes());
                 looked = Stopwatch::start();
@@ -69,6 +72,7 @@ fn a_steady_load_gets_its_answers_whatever_others_do() {
         });
         most = most.max(server.resident_bytes());
         let during = legitimate.times();
+        drop(held);
         let grown = most.saturating_sub(resident);
         assert!(grown < MAX_GROWTH, "{name}: {} MiB more", grown >> 20);
         if seconds.is_some() {
@@ -85,19 +89,23 @@ fn a_steady_load_gets_its_answers_whatever_others_do() {
     legitimate.stop();
 }
 
-/// Does this until the time is over.
-fn abuse(act: &Act, ports: &Ports, length: Duration, mut each: impl FnMut()) {
+/// Does this until the time is over, with the connections of the last [`HELD`] times open. Returns those.
+fn abuse(act: &Act, ports: &Ports, length: Duration, mut each: impl FnMut()) -> VecDeque<TcpStream> {
     let stopwatch = Stopwatch::start();
-    let mut held = Vec::new();
+    let mut held = VecDeque::new();
     while stopwatch.elapsed() < length {
         held.extend(act(ports, stopwatch, length));
         each();
         std::thread::sleep(PAUSE);
-        if held.len() > 2_000 {
-            held.clear();
+        if held.len() > HELD {
+            held.pop_front();
         }
     }
+    held
 }
+
+/// The connections of an abuser.
+const HELD: usize = 2_000;
 
 /// Between two connections, so that the load has a part of its core.
 const PAUSE: Duration = Duration::from_micros(200);
@@ -211,6 +219,15 @@ fn abuses() -> Vec<(&'static str, Act)> {
     abuses.push(("header bombs", sent(Vec::new(), bombs)));
     abuses.push(("idle connections", sent(Vec::new(), Vec::new())));
     abuses.push(("half-open connections", Box::new(|ports, _, _| vec![TcpStream::connect(&ports.grpc).unwrap()])));
+    abuses.push((
+        "2,000 connections that close at once",
+        Box::new(|ports, _, _| {
+            let open = |_| TcpStream::connect(&ports.grpc).unwrap();
+            drop((0..HELD).map(open).collect::<Vec<_>>());
+            std::thread::sleep(Duration::from_millis(100));
+            Vec::new()
+        }),
+    ));
     abuses.push((
         "/metrics that is not read",
         Box::new(|ports, _, _| {
