@@ -144,7 +144,7 @@ async fn calls(channel: &Channel, token: &str, domain: &str) -> Vec<(&'static st
         "WatchUsage",
         usage.watch_usage(proto::WatchUsageRequest { filter: Some(filter(domain)), ..Default::default() })
     );
-    call!("WatchDenials", usage.watch_denials(proto::WatchDenialsRequest { filter: Some(filter(domain)) }));
+    call!("WatchDenials", usage.watch_denials(proto::WatchDenialsRequest { filter: Some(filter(domain)), recent: 0 }));
     call!(
         "QueryUsage",
         usage.query_usage(proto::QueryUsageRequest { filter: Some(filter(domain)), ..Default::default() })

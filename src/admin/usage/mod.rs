@@ -121,10 +121,11 @@ impl UsageService for Usage {
         request: Request<WatchDenialsRequest>,
     ) -> Result<Response<Self::WatchDenialsStream>, Status> {
         let within = self.within(&request)?;
-        let filter = self.filter(&within, request.into_inner().filter)?;
+        let WatchDenialsRequest { filter, recent } = request.into_inner();
+        let filter = self.filter(&within, filter)?;
         let permit = self.observed.permit()?;
-        let counts_dropped = within.is_everywhere();
-        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), permit, filter, counts_dropped))))
+        let (observed, recent) = (Arc::clone(&self.observed), usize::try_from(recent).unwrap_or(usize::MAX));
+        Ok(Response::new(Box::pin(DenialReports::new(observed, permit, filter, recent, within.is_everywhere()))))
     }
 
     async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {

@@ -143,6 +143,11 @@ impl Observed {
         self.limiter.usage().denials().listen()
     }
 
+    /// As [`listen`](Self::listen), beginning with what is still kept for others.
+    pub(super) fn listen_to_kept(&self) -> Listener {
+        self.limiter.usage().denials().listen_to_kept()
+    }
+
     pub(super) fn has_domain(&self, name: &str) -> bool {
         self.limiter.view().as_ref().and_then(View::rules).is_some_and(|rules| rules.domain(name).is_some())
     }
