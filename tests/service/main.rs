@@ -26,6 +26,7 @@ mod hostile;
 mod json;
 mod latency;
 mod lifted;
+mod looking;
 mod metadata;
 mod metrics;
 mod observers;

@@ -251,7 +251,8 @@ async fn a_question_that_cannot_be_answered_is_rejected_with_its_reason() {
         assert!(rejected.message().contains(message), "{request:?}: {}", rejected.message());
     }
     for filter in [filter("nope", ""), UsageFilter { entries: no_key, ..UsageFilter::default() }] {
-        let rejected = service.watch_denials(WatchDenialsRequest { filter: Some(filter), recent: 0 }).await.unwrap_err();
+        let rejected =
+            service.watch_denials(WatchDenialsRequest { filter: Some(filter), recent: 0 }).await.unwrap_err();
         assert_eq!(rejected.code(), Code::InvalidArgument, "{rejected:?}");
     }
 }

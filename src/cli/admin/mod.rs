@@ -1,4 +1,4 @@
-//! Commands for operators: thin clients of `tidegate.v1.AdminService`, a file for each group of commands.
+//! Commands for operators: thin clients of `tidegate.v1.AdminService` and `UsageService`, a file for each group of commands.
 //!
 //! A command makes its request from the arguments, and a pure function renders the answer. Exit status: 0 done, 1 for an error
 //! from the server, 2 for a wrong command line or no connection.
@@ -7,14 +7,20 @@ mod audit;
 mod candidate;
 mod connection;
 mod counters;
+mod denials;
 mod explain;
 mod limits;
+mod progress;
 mod render;
 mod scope_filter;
 mod settings;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod time;
+mod usage;
+mod usage_filter;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -52,6 +58,32 @@ pub(super) enum AdminCommand {
     /// Try a second configuration on live checks, without an effect on answers
     #[command(subcommand)]
     Candidate(candidate::CandidateCommand),
+    /// Watch what each rule counts, live: requests, denials, rates
+    ///
+    /// It goes on when the connection is lost or the server is started again, and says so.
+    ///
+    /// Example: tidegate watch --denied
+    ///
+    /// Exit status: 0 done, 1 for an error from the server, 2 without a first connection or for a wrong command line.
+    #[command(after_long_help = watch::EXAMPLES)]
+    Watch(watch::Watch),
+    /// List denied requests: when, who, which limit, until when
+    ///
+    /// Without --follow the recent ones that the server still has. It keeps some only while something reads them (--denial-log, an
+    /// alert, another observer), otherwise none.
+    ///
+    /// Example: tidegate denials --follow
+    ///
+    /// Exit status: 0 done, 1 for an error from the server, 2 without a first connection or for a wrong command line.
+    #[command(after_long_help = denials::EXAMPLES)]
+    Denials(denials::Denials),
+    /// Count requests and denied requests between two dates, by rule or by the values of an entry
+    ///
+    /// Example: tidegate usage --by user --denied --from yesterday
+    ///
+    /// Exit status: 0 done, 1 for an error from the server, 2 without a connection or for a wrong command line.
+    #[command(after_long_help = usage::EXAMPLES)]
+    Usage(usage::Usage),
 }
 
 impl AdminCommand {
@@ -68,6 +100,9 @@ impl AdminCommand {
             Self::Explain(command) => command.outcome(),
             Self::Limits(command) => command.outcome(),
             Self::Candidate(command) => command.outcome(),
+            Self::Watch(command) => command.outcome(),
+            Self::Denials(command) => command.outcome(),
+            Self::Usage(command) => command.outcome(),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! `tidegate counters list`: asks page after page, and keeps the most used counters of all.
 
 use std::cmp::Reverse;
-use std::io::{IsTerminal, Write, stderr};
 
 use clap::Args;
 
 use crate::api::proto::tidegate::v1::{Counter, Entry, ListCountersRequest, ListCountersResponse};
 use crate::cli::admin::connection::{Client, Connection, Failure, Outcome, Session};
+use crate::cli::admin::progress::Progress;
 use crate::cli::admin::render::{counted, entries};
 use crate::cli::admin::time::{instant_from, length};
 use crate::cli::descriptor::parse_entry;
@@ -69,7 +69,7 @@ async fn all_pages(
             return Err(Failure::NoAnswer("the server returned the same page twice".to_owned()));
         }
         request.page_token = token;
-        progress.show(all.progress);
+        progress.show(&searched(all.progress));
     }
 }
 
@@ -82,33 +82,6 @@ fn merge(all: &mut ListCountersResponse, page: ListCountersResponse, top: u32) -
     all.searched = all.searched.saturating_add(page.searched);
     (all.total, all.progress) = (page.total, page.progress);
     page.next_page_token
-}
-
-/// How much has been searched: one line on a terminal that is overwritten.
-struct Progress {
-    on_terminal: bool,
-    shown: bool,
-}
-
-impl Progress {
-    fn on_terminal() -> Self {
-        Self { on_terminal: stderr().is_terminal(), shown: false }
-    }
-
-    fn show(&mut self, share: f64) {
-        if self.on_terminal {
-            self.shown = true;
-            let _gone = write!(stderr(), "\r{}\x1b[K", searched(share));
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown {
-            let _gone = write!(stderr(), "\r\x1b[K");
-        }
-    }
 }
 
 /// `searched 40 %`, rounded down, so that 100 % is the end.

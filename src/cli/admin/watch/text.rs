@@ -1,0 +1,217 @@
+//! A report as text: a table for a terminal, or lines for files and pipes.
+
+use std::cmp::Reverse;
+
+use super::rates::{Changes, Rate};
+use super::rows::{Kind, Row};
+use super::screen::Size;
+use crate::api::proto::tidegate::v1::UsageReport;
+use crate::cli::admin::time::instant;
+use crate::cli::table::{Align, Table};
+use crate::sanitize::sanitize_within;
+
+/// A table that fits the terminal. If there are more rows than lines, those with the most denials and requests are shown.
+pub(super) fn table(report: &UsageReport, rows: &[Row], changes: &Changes, size: Size) -> String {
+    // The time, the titles, perhaps the number of rows that are left out, and the line of the cursor.
+    let room = size.lines.saturating_sub(4).max(1);
+    let shown = chosen(rows, room);
+    let mut table = Table::new(&COLUMNS).within(size.columns);
+    for index in &shown {
+        let Some(row) = rows.get(*index) else { continue };
+        let rate = changes.rates.get(*index).copied().flatten();
+        table.row(cells(row, rate));
+    }
+    let head = format!("{} server started {}", time(report), started(report));
+    let head: String = head.chars().take(size.columns).collect();
+    match rows.len() - shown.len() {
+        0 => format!("{head}\n{table}"),
+        more => format!("{head}\n{table}\n... and {more} more: --rule, --domain and --denied select"),
+    }
+}
+
+const COLUMNS: [(&str, Align); 7] = [
+    ("rule", Align::Left),
+    ("limit", Align::Right),
+    ("requests", Align::Right),
+    ("denied", Align::Right),
+    ("req/s", Align::Right),
+    ("denied/s", Align::Right),
+    ("also", Align::Left),
+];
+
+/// The places of the rows that are shown, in their order. The total is always one of them.
+fn chosen(rows: &[Row], room: usize) -> Vec<usize> {
+    let mut places: Vec<_> = (0..rows.len()).collect();
+    if places.len() > room {
+        places.sort_by_key(|place| {
+            let row = rows.get(*place);
+            let is_total = row.is_some_and(|row| row.name.kind == Kind::Total);
+            let counts = row.map(|row| row.counts).unwrap_or_default();
+            Reverse((is_total, counts.num_requests_denied, counts.num_requests))
+        });
+        places.truncate(room);
+        places.sort_unstable();
+    }
+    places
+}
+
+fn cells(row: &Row, rate: Option<Rate>) -> [String; 7] {
+    let of_rate = |of: fn(Rate) -> f64| rate.map_or_else(|| "-".to_owned(), |rate| per_second(of(rate)));
+    let states = row.states.iter().map(ToString::to_string);
+    let also = row.also().into_iter().map(|(what, count)| format!("{what} {count}"));
+    [
+        row.name.text.clone(),
+        row.limit.clone(),
+        row.counts.num_requests.to_string(),
+        row.counts.num_requests_denied.to_string(),
+        of_rate(|rate| rate.requests),
+        of_rate(|rate| rate.denied),
+        states.chain(also).collect::<Vec<_>>().join(", "),
+    ]
+}
+
+/// A line for each row that changed, such as `2026-11-27T14:00:00Z rule=api.user requests=5 denied=2 rate=1.0/s`; empty if none
+/// did.
+pub(super) fn lines(report: &UsageReport, rows: &[Row], changes: &Changes) -> String {
+    let time = time(report);
+    let changed = rows.iter().zip(&changes.rates).zip(&changes.changed).filter(|(_, changed)| **changed);
+    let lines: Vec<_> = changed.map(|((row, rate), _)| format!("{time} {}", line(row, *rate))).collect();
+    lines.join("\n")
+}
+
+fn line(row: &Row, rate: Option<Rate>) -> String {
+    let mut words = match row.name.kind {
+        Kind::Total => vec!["total".to_owned()],
+        kind => vec![format!("{}={}", kind.word(), word(&row.name.text))],
+    };
+    words.push(format!("requests={} denied={}", row.counts.num_requests, row.counts.num_requests_denied));
+    words.extend(
+        rate.map(|rate| format!("rate={}/s denied_rate={}/s", per_second(rate.requests), per_second(rate.denied))),
+    );
+    words.extend((!row.limit.is_empty()).then(|| format!("limit={}", row.limit.replace(' ', ""))));
+    words.extend(row.states.iter().map(ToString::to_string));
+    words.extend(row.also().into_iter().map(|(what, count)| format!("{what}={count}")));
+    words.join(" ")
+}
+
+/// A name as one word: in quotes if it has a space.
+fn word(name: &str) -> String {
+    let name = sanitize_within(MAX_NAME_BYTES, name);
+    if name.contains([' ', '"']) { format!("\"{}\"", name.replace('\\', r"\\").replace('"', "\\\"")) } else { name }
+}
+
+fn per_second(rate: f64) -> String {
+    match rate {
+        0.0 => "0".to_owned(),
+        rate if rate < 0.01 => "<0.01".to_owned(),
+        rate if rate < 1.0 => format!("{rate:.2}"),
+        rate if rate < 100.0 => format!("{rate:.1}"),
+        rate => format!("{rate:.0}"),
+    }
+}
+
+fn time(report: &UsageReport) -> String {
+    report.time.as_ref().map(instant).unwrap_or_default()
+}
+
+fn started(report: &UsageReport) -> String {
+    let started = report.instance.as_ref().and_then(|instance| instance.started.as_ref());
+    started.map(instant).unwrap_or_default()
+}
+
+/// A rule's path with an entry for each level.
+const MAX_NAME_BYTES: usize = 4_096;
+
+#[cfg(test)]
+mod tests {
+    use super::super::rows::of;
+    use super::*;
+    use crate::api::proto::tidegate::v1::{LimitInForce, RuleUsage, ServerInstance, UsageCounts};
+
+    const SIZE: Size = Size { columns: 80, lines: 24 };
+
+    fn report(rules: &[(&str, u64, u64)]) -> UsageReport {
+        let counts = |requests, denied| {
+            Some(UsageCounts {
+                num_requests: requests,
+                num_requests_denied: denied,
+                hits: requests,
+                hits_over_limit: denied,
+                ..UsageCounts::default()
+            })
+        };
+        let time = |seconds| Some(prost_types::Timestamp { seconds, nanos: 5 });
+        let period = Some(prost_types::Duration { seconds: 60, nanos: 0 });
+        let limit = LimitInForce { requests_per_unit: 3, period, enabled: true, ..LimitInForce::default() };
+        let rule = |(name, requests, denied): &(&str, u64, u64)| RuleUsage {
+            domain: "api".into(),
+            rule: (*name).into(),
+            counts: counts(*requests, *denied),
+            limits: vec![limit],
+        };
+        UsageReport {
+            instance: Some(ServerInstance { id: "i".into(), started: time(1_795_665_600) }),
+            time: time(1_795_665_660),
+            total: counts(rules.iter().map(|rule| rule.1).sum(), rules.iter().map(|rule| rule.2).sum()),
+            rules: rules.iter().map(rule).collect(),
+            ..UsageReport::default()
+        }
+    }
+
+    fn changes(rates: &[Option<(f64, f64)>], changed: &[bool]) -> Changes {
+        let rate = |rate: &Option<(f64, f64)>| rate.map(|(requests, denied)| Rate { requests, denied });
+        Changes { rates: rates.iter().map(rate).collect(), changed: changed.to_vec(), restarted: None }
+    }
+
+    #[test]
+    fn a_table_for_a_terminal() {
+        let report = report(&[("api.key", 5, 2), ("api.user", 1_000, 0)]);
+        let changes = changes(&[None, Some((0.25, 0.0)), Some((123.4, 0.001))], &[true; 3]);
+        let expected = "\
+2026-11-26T04:01:00Z server started 2026-11-26T04:00:00Z
+rule      limit  requests  denied  req/s  denied/s  also
+total                1005       2      -         -  over 2
+api.key    3/1m         5       2   0.25         0  over 2
+api.user   3/1m      1000       0    123     <0.01";
+        assert_eq!(table(&report, &of(&report), &changes, SIZE), expected);
+    }
+
+    #[test]
+    fn a_table_fits_a_terminal_of_any_size() {
+        let long = "x\x1b[2J".repeat(100);
+        let most = u64::MAX / 2;
+        let rules: Vec<_> = (0..50).map(|at| (long.as_str(), if at == 30 { most } else { at }, at % 7)).collect();
+        let report = report(&rules);
+        let rows = of(&report);
+        let changes = changes(&vec![Some((1e9, 1e9)); rows.len()], &vec![true; rows.len()]);
+        for (columns, lines) in [(80, 24), (120, 40), (40, 5), (80, 0), (200, 100)] {
+            let text = table(&report, &rows, &changes, Size { columns, lines });
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
+            assert!(text.lines().count() < lines.max(5), "{lines}:\n{text}");
+            assert!(!text.contains('\x1b') && text.contains("\ntotal"), "{text}");
+        }
+    }
+
+    #[test]
+    fn without_room_the_rows_with_the_most_denials_are_shown() {
+        let report = report(&[("a", 9, 0), ("b", 1, 1), ("c", 5, 3), ("d", 7, 0), ("e", 8, 0)]);
+        let rows = of(&report);
+        let names = |room| chosen(&rows, room).into_iter().map(|at| rows[at].name.text.as_str()).collect::<Vec<_>>();
+        assert_eq!(names(4), ["total", "a", "b", "c"]);
+        assert_eq!(names(1), ["total"]);
+        assert_eq!(names(6).len(), 6);
+    }
+
+    #[test]
+    fn lines_of_what_changed() {
+        let report = report(&[("api.key", 5, 2), ("api.path_/pay x", 1, 0), ("api.user", 0, 0)]);
+        let rows = of(&report);
+        let all = changes(&[Some((1.0, 0.5)), None, Some((99.96, 0.0)), None], &[true, true, true, false]);
+        let expected = "\
+2026-11-26T04:01:00Z total requests=6 denied=2 rate=1.0/s denied_rate=0.50/s over=2
+2026-11-26T04:01:00Z rule=api.key requests=5 denied=2 limit=3/1m over=2
+2026-11-26T04:01:00Z rule=\"api.path_/pay x\" requests=1 denied=0 rate=100.0/s denied_rate=0/s limit=3/1m";
+        assert_eq!(lines(&report, &rows, &all), expected);
+        assert_eq!(lines(&report, &rows, &changes(&[None; 4], &[false; 4])), "");
+    }
+}
