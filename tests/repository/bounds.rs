@@ -154,7 +154,7 @@ const BOUNDS: [(&str, &str, &str); 129] = [
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 48] = [
+const WITHIN: [(&str, &[&str]); 51] = [
     ("access/caller.rs", &["MAX_SHOWN_BYTES"]),
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
@@ -170,6 +170,9 @@ const WITHIN: [(&str, &[&str]); 48] = [
     ("bench/session.rs", &["MAX_OUT", "MAX_BLOCK"]),
     ("bench/traffic.rs", &["MAX_KEYS"]),
     ("cli/admin/connection.rs", &["MAX_HEADER_BYTES"]),
+    ("cli/admin/denials/line.rs", &["MAX_LINE_BYTES"]),
+    ("cli/admin/usage/text.rs", &["MAX_FIELD_BYTES"]),
+    ("cli/admin/watch/text.rs", &["MAX_NAME_BYTES"]),
     ("cli/serve/variables.rs", &["MAX_DISTANCE", "MAX_WARNINGS"]),
     ("cli/table.rs", &["MAX_TEXT"]),
     ("config/files/listing.rs", &["MAX_NAMED"]),

@@ -19,7 +19,7 @@ mod stream;
 mod tests;
 mod time;
 mod usage;
-mod usage_filter;
+mod usage_selection;
 mod watch;
 
 use std::process::ExitCode;

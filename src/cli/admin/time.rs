@@ -6,6 +6,7 @@ use prost_types::{Duration, Timestamp as WireTime};
 
 pub(super) use when::{When, parse_when, time_zone};
 
+use crate::rules::Unit;
 use crate::settings::duration;
 use crate::units::{Nanos, Timestamp};
 
@@ -77,6 +78,13 @@ pub(super) fn length(length: &Duration) -> String {
     rough(rounded)
 }
 
+/// The length of a limit's window, as in `3 per minute`: the unit of a rules file, or a length.
+pub(super) fn period(length: &Duration) -> String {
+    let is = |unit: &Unit| Duration::try_from(std::time::Duration::from(unit.length())).as_ref() == Ok(length);
+    let unit = Unit::ALL.into_iter().find(is);
+    unit.map_or_else(|| self::length(length), |unit| unit.name().to_ascii_lowercase())
+}
+
 /// The two largest units of a length.
 fn rough(length: Nanos) -> String {
     length.to_string().split(' ').take(2).collect::<Vec<_>>().join(" ")
@@ -120,6 +128,15 @@ mod tests {
         for (seconds, nanos, expected) in cases {
             assert_eq!(length(&Duration { seconds, nanos }), expected, "{seconds} {nanos}");
         }
+    }
+
+    #[test]
+    fn periods() {
+        let year = 365 * 86_400;
+        for (seconds, expected) in [(1, "second"), (60, "minute"), (90, "1m 30s"), (10_800, "3h"), (year, "year")] {
+            assert_eq!(period(&Duration { seconds, nanos: 0 }), expected);
+        }
+        assert_eq!(period(&Duration { seconds: 1, nanos: 1 }), "2s");
     }
 
     #[test]

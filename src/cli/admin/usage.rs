@@ -10,7 +10,7 @@ use jiff::Zoned;
 use super::connection::{Connection, Failure, Outcome, Printed, UsageClient, block_on};
 use super::progress::Progress;
 use super::time::{When, parse_when, time_zone, to_wire, zoned};
-use super::usage_filter::UsageSelection;
+use super::usage_selection::UsageSelection;
 use crate::api::proto::tidegate::v1::QueryUsageRequest;
 use crate::api::proto::tidegate::v1::query_usage_request::GroupBy;
 use crate::runtime::clock::Clock;
@@ -20,6 +20,7 @@ use text::{Answer, Counted, Found, Range};
 
 /// `tidegate usage`.
 #[derive(Args, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(in crate::cli) struct Usage {
     /// Beginning: -2h, -7d, today, yesterday, a date, or a time (RFC 3339)
     #[arg(long, value_name = "TIME", default_value = "-24h", allow_hyphen_values = true, value_parser = parse_when)]

@@ -15,7 +15,7 @@ use tonic::{Response, Status, Streaming};
 
 use super::connection::{Connection, Failure, Outcome, UsageClient, block_on, json};
 use super::stream::{self, Observer};
-use super::usage_filter::UsageSelection;
+use super::usage_selection::UsageSelection;
 use crate::api::proto::tidegate::v1::{ServerInstance, UsageReport, WatchUsageRequest};
 use crate::cli::complain;
 use crate::sanitize::sanitize_lines;

@@ -16,7 +16,7 @@ async fn recent_ones_are_those_that_the_server_still_has() {
     let server = TestServer::start(RULES, &["--denial-log", "sampled"]);
     send(&server, "ann", 5).await;
     send(&server, "bob", 4).await;
-    let of = |user: &str| format!("  user={user}  over limit 3 per 12months of api.user (domain api) until 20");
+    let of = |user: &str| format!("  user={user}  over limit 3 per year of api.user (domain api) until 20");
     let cases: [(&[&str], &[&str]); 6] = [
         (&[], &["ann", "ann", "bob"]),
         (&["--last", "2"], &["ann", "bob"]),
@@ -80,7 +80,7 @@ async fn followed_each_is_a_line_and_a_restart_is_survived() {
     }
     let text = following.stdout_until("three denials", |text| text.lines().count() == 3);
     let line = text.lines().nth(2).unwrap();
-    assert!(line.contains("  path=/x; user=bob  over limit 3 per 12months of api.user (domain api) until "), "{line}");
+    assert!(line.contains("  path=/x; user=bob  over limit 3 per year of api.user (domain api) until "), "{line}");
     let json = of_bob.stdout_until("one denial", |text| text.ends_with('\n'));
     let denial: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(denial["governing"]["descriptor"], 1, "{denial}");

@@ -5,10 +5,10 @@ use prost_types::{Duration, Timestamp as WireTime};
 use crate::api::proto::tidegate::v1::Denial;
 use crate::api::proto::tidegate::v1::denial::{Descriptor, Limit, Reason};
 use crate::cli::admin::render::entries;
-use crate::cli::admin::time::{instant, instant_ms, length};
+use crate::cli::admin::time::{instant, instant_ms, length, period};
 use crate::sanitize::sanitize_within;
 
-/// `2026-11-27T14:00:00.120Z  user=ann; tenant=t  over limit 3 per 1m of api.user (domain api) until 2026-11-27T14:01:00Z (60s)`.
+/// `2026-11-27T14:00:00.120Z  user=ann; tenant=t  over limit 3 per minute of api.user (domain api) until 2026-11-27T14:01:00Z (60s)`.
 pub(super) fn of(denial: &Denial) -> String {
     let time = denial.time.as_ref().map(instant_ms).unwrap_or_default();
     let mut line = format!("{time}  {}  ", who(denial));
@@ -37,10 +37,10 @@ fn who(denial: &Denial) -> String {
     descriptors.join("; ")
 }
 
-/// Which limit denied, and why: `over limit 3 per 1m of api.user`.
+/// Which limit denied, and why: `over limit 3 per minute of api.user`.
 fn what(limit: &Limit) -> String {
     let of_limit = || {
-        let period = limit.period.as_ref().map(length).unwrap_or_default();
+        let period = limit.period.as_ref().map(period).unwrap_or_default();
         format!("{} per {period}", limit.requests_per_unit)
     };
     let reason = match limit.reason() {
@@ -120,14 +120,14 @@ mod tests {
         let cases = [
             (
                 plain,
-                "2026-11-26T04:00:00.120Z  user=ann path=/x  over limit 3 per 1m of api.user (domain api) \
+                "2026-11-26T04:00:00.120Z  user=ann path=/x  over limit 3 per minute of api.user (domain api) \
                  until 2026-11-26T04:01:00Z (1m)",
             ),
             (
                 several,
                 "2026-11-26T04:00:00.120Z  user=ann; tenant=t\\u{1b}[2J\\n; 5 more entries  admitted by shadow mode: \
                  banned (7 hits) of api.user (domain api) until 2026-11-26T05:00:01Z (1h); \
-                 queue full, limit 3 per 1m of api.tenant until 2026-11-26T04:00:01Z (1ms); 2 more limits",
+                 queue full, limit 3 per minute of api.tenant until 2026-11-26T04:00:01Z (1ms); 2 more limits",
             ),
             (
                 full,

@@ -4,7 +4,7 @@ use crate::api::proto::tidegate::v1::{
     CounterUsage, DenialCounts, LimitInForce, RequestUsage, RuleUsage, UsageCounts, UsageReport,
 };
 use crate::cli::admin::render::entries;
-use crate::cli::admin::time::length;
+use crate::cli::admin::time::period;
 
 /// What a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ pub(super) struct Name {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) name: Name,
-    /// The limits in force, such as `3/1m`; empty: none, or a row that has no limits.
+    /// The limits in force, such as `3/minute`; empty: none, or a row that has no limits.
     pub(super) limit: String,
     pub(super) counts: UsageCounts,
     /// Words about the limits: `off`, `shadow`, `set`.
@@ -98,10 +98,10 @@ fn of_rule(RuleUsage { domain, rule, counts, limits }: &RuleUsage) -> Row {
     Row { limit: limit(limits), states, ..Row::new(Kind::Rule, domain, rule.clone(), *counts) }
 }
 
-/// `3/1m`, or `3/1m +1` if there is one more.
+/// `3/minute`, or `3/minute +1` if there is one more.
 fn limit(limits: &[LimitInForce]) -> String {
     let Some(first) = limits.first() else { return String::new() };
-    let period = first.period.as_ref().map(length).unwrap_or_default();
+    let period = first.period.as_ref().map(period).unwrap_or_default();
     let more = if limits.len() > 1 { format!(" +{}", limits.len() - 1) } else { String::new() };
     format!("{}/{period}{more}", first.requests_per_unit)
 }
@@ -132,10 +132,10 @@ mod tests {
         let shadow = LimitInForce { shadow_mode: true, ..in_force(7) };
         let cases = [
             (vec![], "", vec![]),
-            (vec![in_force(3)], "3/1m", vec![]),
-            (vec![in_force(3), in_force(9), in_force(9)], "3/1m +2", vec![]),
-            (vec![off], "5/1m", vec!["off", "set"]),
-            (vec![in_force(3), shadow], "3/1m +1", vec!["shadow"]),
+            (vec![in_force(3)], "3/minute", vec![]),
+            (vec![in_force(3), in_force(9), in_force(9)], "3/minute +2", vec![]),
+            (vec![off], "5/minute", vec!["off", "set"]),
+            (vec![in_force(3), shadow], "3/minute +1", vec!["shadow"]),
         ];
         for (limits, limit, states) in cases {
             let row = of_rule(&RuleUsage { limits: limits.clone(), ..RuleUsage::default() });

@@ -169,10 +169,10 @@ mod tests {
         let changes = changes(&[None, Some((0.25, 0.0)), Some((123.4, 0.001))], &[true; 3]);
         let expected = "\
 2026-11-26T04:01:00Z server started 2026-11-26T04:00:00Z
-rule      limit  requests  denied  req/s  denied/s  also
-total                1005       2      -         -  over 2
-api.key    3/1m         5       2   0.25         0  over 2
-api.user   3/1m      1000       0    123     <0.01";
+rule         limit  requests  denied  req/s  denied/s  also
+total                   1005       2      -         -  over 2
+api.key   3/minute         5       2   0.25         0  over 2
+api.user  3/minute      1000       0    123     <0.01";
         assert_eq!(table(&report, &of(&report), &changes, SIZE), expected);
     }
 
@@ -209,8 +209,8 @@ api.user   3/1m      1000       0    123     <0.01";
         let all = changes(&[Some((1.0, 0.5)), None, Some((99.96, 0.0)), None], &[true, true, true, false]);
         let expected = "\
 2026-11-26T04:01:00Z total requests=6 denied=2 rate=1.0/s denied_rate=0.50/s over=2
-2026-11-26T04:01:00Z rule=api.key requests=5 denied=2 limit=3/1m over=2
-2026-11-26T04:01:00Z rule=\"api.path_/pay x\" requests=1 denied=0 rate=100.0/s denied_rate=0/s limit=3/1m";
+2026-11-26T04:01:00Z rule=api.key requests=5 denied=2 limit=3/minute over=2
+2026-11-26T04:01:00Z rule=\"api.path_/pay x\" requests=1 denied=0 rate=100.0/s denied_rate=0/s limit=3/minute";
         assert_eq!(lines(&report, &rows, &all), expected);
         assert_eq!(lines(&report, &rows, &changes(&[None; 4], &[false; 4])), "");
     }
