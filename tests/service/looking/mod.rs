@@ -5,7 +5,7 @@ mod usage;
 mod watch;
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -15,7 +15,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
-use crate::server::{DEADLINE, binary, eventually, run, wait_for};
+use crate::server::{binary, eventually, run};
 
 /// Windows that no test outlives.
 const RULES: &str = "
@@ -61,9 +61,12 @@ fn shown(server: &TestServer, args: &[&str]) -> String {
 /// A command that goes on until it is dropped.
 struct Running {
     child: Child,
-    stdout: Arc<Mutex<String>>,
-    stderr: Arc<Mutex<String>>,
+    stdout: Lines,
+    stderr: Lines,
 }
+
+/// The lines that came so far, with their ends.
+type Lines = Arc<Mutex<Vec<String>>>;
 
 impl Running {
     fn start(server: &TestServer, args: &[&str]) -> Self {
@@ -80,28 +83,24 @@ impl Running {
     }
 
     fn stdout(&self) -> String {
-        self.stdout.lock().unwrap().clone()
+        self.stdout.lock().unwrap().concat()
     }
 
     fn stderr(&self) -> String {
-        self.stderr.lock().unwrap().clone()
+        self.stderr.lock().unwrap().concat()
     }
 
     /// The output, once it is as wanted.
     #[track_caller]
     fn stdout_until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
-        eventually(&format!("{what} in {:?}", self.stdout), || is_so(&self.stdout()));
+        eventually(what, || is_so(&self.stdout()));
         self.stdout()
     }
 
     #[track_caller]
     fn stderr_until(&self, text: &str) -> String {
-        eventually(&format!("{text:?} in {:?}", self.stderr), || self.stderr().contains(text));
+        eventually(text, || self.stderr().contains(text));
         self.stderr()
-    }
-
-    fn ended(&mut self) -> ExitStatus {
-        wait_for("the end of the command", DEADLINE, || self.child.try_wait().unwrap())
     }
 }
 
@@ -116,18 +115,17 @@ impl Drop for Running {
 }
 
 /// What a pipe yields so far.
-fn collect(pipe: impl Read + Send + 'static) -> Arc<Mutex<String>> {
-    let text = Arc::new(Mutex::new(String::new()));
-    let written = Arc::clone(&text);
+fn collect(pipe: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let written = Arc::clone(&lines);
     thread::spawn(move || {
-        let mut lines = BufReader::new(pipe);
-        let mut line = Vec::new();
-        while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            written.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
-            line.clear();
+        let mut pipe = BufReader::new(pipe);
+        let mut line = String::new();
+        while pipe.read_line(&mut line).is_ok_and(|count| count > 0) {
+            written.lock().unwrap().push(std::mem::take(&mut line));
         }
     });
-    text
+    lines
 }
 
 /// A new server at the admin address of one that has ended.
