@@ -3,8 +3,8 @@
 mod ranking;
 mod text;
 
+use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ValueEnum};
 use jiff::Zoned;
 
 use super::connection::{Connection, Failure, Outcome, Printed, UsageClient, block_on};
@@ -47,7 +47,7 @@ pub(in crate::cli) struct Usage {
 
     /// What comes first [default: the most requests, with --denied the most denied]
     #[arg(long, value_name = "WHAT")]
-    sort: Option<Sort>,
+    sort: Option<Order>,
 
     /// Maximum number of rules or values to list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -65,26 +65,14 @@ pub(in crate::cli) struct Usage {
     connection: Connection,
 }
 
-/// What comes first.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Sort {
-    /// The most requests
-    Requests,
-    /// The most denied requests
-    Denied,
-}
-
 impl Usage {
     /// Asks for all pages, and prints what counts most.
     pub(super) fn outcome(self) -> Outcome {
         let range = self.range(Clock::start().now()).map_err(Failure::NoAnswer)?;
         let counted = self.counted();
         let request = self.request(&range, &counted);
-        let order = match self.sort {
-            Some(Sort::Requests) => Order::Requests,
-            None if !self.denied => Order::Requests,
-            Some(Sort::Denied) | None => Order::Denied,
-        };
+        let usual = if self.denied { Order::Denied } else { Order::Requests };
+        let order = self.sort.unwrap_or(usual);
         let ranking = Ranking::new(order, self.denied, usize::try_from(self.limit).unwrap_or(usize::MAX));
         let found = block_on(async {
             let mut client = self.connection.usage().await?;

@@ -10,21 +10,14 @@ use crate::sanitize::sanitize_within;
 
 /// `2026-11-27T14:00:00.120Z  user=ann; tenant=t  over limit 3 per minute of api.user (domain api) until 2026-11-27T14:01:00Z (60s)`.
 pub(super) fn of(denial: &Denial) -> String {
-    let time = denial.time.as_ref().map(instant_ms).unwrap_or_default();
-    let mut line = format!("{time}  {}  ", who(denial));
-    if denial.shadow {
-        line += "admitted by shadow mode: ";
-    }
-    let unknown = Limit::default();
-    let governing = denial.governing.as_ref().unwrap_or(&unknown);
-    line += &format!("{} (domain {}) {}", what(governing), denial.domain, until(denial.time.as_ref(), governing));
-    for other in &denial.others {
-        line += &format!("; {} {}", what(other), until(denial.time.as_ref(), other));
-    }
-    if denial.num_limits_omitted > 0 {
-        line += &format!("; {} more limits", denial.num_limits_omitted);
-    }
-    sanitize_within(MAX_LINE_BYTES, &line)
+    let at = denial.time.as_ref();
+    let governing = denial.governing.clone().unwrap_or_default();
+    let shadow = if denial.shadow { "admitted by shadow mode: " } else { "" };
+    let mut limits = vec![format!("{shadow}{} (domain {}) {}", what(&governing), denial.domain, until(at, &governing))];
+    limits.extend(denial.others.iter().map(|other| format!("{} {}", what(other), until(at, other))));
+    limits.extend((denial.num_limits_omitted > 0).then(|| format!("{} more limits", denial.num_limits_omitted)));
+    let time = at.map(instant_ms).unwrap_or_default();
+    sanitize_within(MAX_LINE_BYTES, &format!("{time}  {}  {}", who(denial), limits.join("; ")))
 }
 
 /// The entries of each descriptor: `user=ann endpoint=/pay; tenant=t`.

@@ -2,12 +2,16 @@
 
 use std::cmp::Reverse;
 
+use clap::ValueEnum;
+
 use crate::api::proto::tidegate::v1::{UsageCounts, UsageRow};
 
 /// What comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Order {
+    /// The most requests.
     Requests,
+    /// The most denied requests.
     Denied,
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Name {
     pub(super) kind: Kind,
-    /// It tells rows of one name in several domains apart.
+    /// A rule of the same path may be in another domain.
     domain: String,
     /// What people see.
     pub(super) text: String,
