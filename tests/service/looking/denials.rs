@@ -115,9 +115,9 @@ async fn what_a_stopped_reader_loses_is_counted_exactly() {
         sending.spawn(async move {
             // Long enough that few fit into what the connection takes ahead of its reader.
             let value = format!("{task}-{}", "x".repeat(150));
-            let descriptor: [(&str, &str); 1] = [("user", &value)];
+            let descriptor: &[(&str, &str)] = &[("user", &value)];
             for _ in 0..CHECKS {
-                service.should_rate_limit(check(&[&descriptor; 8])).await.unwrap();
+                service.should_rate_limit(check(&[descriptor; 8])).await.unwrap();
             }
         });
     }

@@ -15,29 +15,35 @@ pub(super) fn table(report: &UsageReport, rows: &[Row], changes: &Changes, size:
     // The time, the titles, perhaps the number of rows that are left out, and the line of the cursor.
     let room = size.lines.saturating_sub(4).max(1);
     let shown = chosen(rows, room);
-    let mut table = Table::new(&COLUMNS).within(size.columns);
+    let columns = if size.columns < NARROW { COLUMNS_IF_NARROW } else { COLUMNS.len() };
+    let mut table = Table::new(COLUMNS.get(..columns).unwrap_or_default()).within(size.columns);
     for index in &shown {
         let Some(row) = rows.get(*index) else { continue };
         let rate = changes.rates.get(*index).copied().flatten();
-        table.row(cells(row, rate));
+        table.row(cells(row, rate).into_iter().take(columns));
     }
-    let head = format!("{} server started {}", time(report), started(report));
-    let head: String = head.chars().take(size.columns).collect();
+    let cut = |line: String| line.chars().take(size.columns).collect::<String>();
+    let head = cut(format!("{} server started {}", time(report), started(report)));
     match rows.len() - shown.len() {
         0 => format!("{head}\n{table}"),
-        more => format!("{head}\n{table}\n... and {more} more: --rule, --domain and --denied select"),
+        more => {
+            format!("{head}\n{table}\n{}", cut(format!("... and {more} more: --rule, --domain and --denied select")))
+        }
     }
 }
 
 const COLUMNS: [(&str, Align); 7] = [
     ("rule", Align::Left),
-    ("limit", Align::Right),
     ("requests", Align::Right),
     ("denied", Align::Right),
     ("req/s", Align::Right),
     ("denied/s", Align::Right),
+    ("limit", Align::Right),
     ("also", Align::Left),
 ];
+/// On terminals with fewer columns only the first ones are shown.
+const NARROW: usize = 60;
+const COLUMNS_IF_NARROW: usize = 4;
 
 /// The places of the rows that are shown, in their order. The total is always one of them.
 fn chosen(rows: &[Row], room: usize) -> Vec<usize> {
@@ -61,11 +67,11 @@ fn cells(row: &Row, rate: Option<Rate>) -> [String; 7] {
     let also = row.also().into_iter().map(|(what, count)| format!("{what} {count}"));
     [
         row.name.text.clone(),
-        row.limit.clone(),
         row.counts.num_requests.to_string(),
         row.counts.num_requests_denied.to_string(),
         of_rate(|rate| rate.requests),
         of_rate(|rate| rate.denied),
+        row.limit.clone(),
         states.chain(also).collect::<Vec<_>>().join(", "),
     ]
 }
@@ -169,10 +175,10 @@ mod tests {
         let changes = changes(&[None, Some((0.25, 0.0)), Some((123.4, 0.001))], &[true; 3]);
         let expected = "\
 2026-11-26T04:01:00Z server started 2026-11-26T04:00:00Z
-rule         limit  requests  denied  req/s  denied/s  also
-total                   1005       2      -         -  over 2
-api.key   3/minute         5       2   0.25         0  over 2
-api.user  3/minute      1000       0    123     <0.01";
+rule      requests  denied  req/s  denied/s     limit  also
+total         1005       2      -         -            over 2
+api.key          5       2   0.25         0  3/minute  over 2
+api.user      1000       0    123     <0.01  3/minute";
         assert_eq!(table(&report, &of(&report), &changes, SIZE), expected);
     }
 
