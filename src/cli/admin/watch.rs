@@ -173,7 +173,8 @@ Examples:
 Counts are totals since the server's start, so none is lost while nobody watches; rates are those since the report before. On
 a terminal the table is refreshed in place. Elsewhere each report is lines, key=value: all rules at first, then those whose
 counts changed. `also` has what is not zero:
-  over: hits over the limit        near: hits between 80 % of the limit and the limit
+  near: hits between 80 % of the limit and the limit
   banned, queue_full, no_room: denied checks, by another reason than too many hits
   queued: delayed checks           shadow_denied: hits that only shadow mode admitted
-  hits: if checks cost more or less than one     refunded, unlimited, unmatched";
+  hits, over: all hits, and those over the limit, if checks do not cost one each
+  refunded: hits                   unlimited, unmatched: checks without a limit, and without a rule";

@@ -32,15 +32,15 @@ async fn one_report_has_the_totals_of_what_was_sent_and_filters_select() {
     let mut service = RateLimitServiceClient::new(server.channel().await);
     service.should_rate_limit(check(&[&[("path", "/x")], &[("nobody", "x")]])).await.unwrap();
     let (total, path, user) = (
-        "total requests=8 denied=2 over=2 near=1 unmatched=1",
+        "total requests=8 denied=2 near=1 unmatched=1",
         "rule=api.path requests=1 denied=0 limit=100/year",
-        "rule=api.user requests=7 denied=2 limit=3/year over=2 near=1",
+        "rule=api.user requests=7 denied=2 limit=3/year near=1",
     );
-    let of_rule = "total requests=7 denied=2 over=2 near=1";
+    let of_rule = "total requests=7 denied=2 near=1";
     let cases: [(&[&str], &[&str]); 9] = [
         (&[], &[total, path, user]),
         (&["--rule", "api.user"], &[of_rule, user]),
-        (&["--domain", "api"], &["total requests=8 denied=2 over=2 near=1", path, user]),
+        (&["--domain", "api"], &["total requests=8 denied=2 near=1", path, user]),
         (&["--denied"], &[of_rule, user]),
         (&["--entry", "user=ann"], &["total requests=5 denied=2", "rule=api.user requests=5 denied=2 limit=3/year"]),
         (&["--entry", "user=nobody"], &["total requests=0 denied=0"]),
@@ -52,7 +52,7 @@ async fn one_report_has_the_totals_of_what_was_sent_and_filters_select() {
         (
             &["--domain", "api", "--by", "user"],
             &[
-                "total requests=8 denied=2 over=2 near=1",
+                "total requests=8 denied=2 near=1",
                 path,
                 user,
                 "requests_of=user=ann requests=5 denied=2",
@@ -126,7 +126,7 @@ async fn a_connection_that_is_lost_costs_no_total() {
     let again = start_again(&server, RULES, &[]);
     send(&again, "ann", 4).await;
     watching.stdout_until("what was sent while nobody watched", |text| {
-        last(text, "rule=") == "rule=api.user requests=4 denied=1 limit=3/year over=1 near=1"
+        last(text, "rule=") == "rule=api.user requests=4 denied=1 limit=3/year near=1"
     });
 }
 

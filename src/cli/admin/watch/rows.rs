@@ -56,14 +56,14 @@ impl Row {
         Self { name, limit: String::new(), counts: counts.unwrap_or_default(), states: Vec::new() }
     }
 
-    /// What is not zero besides requests and denials, by its name.
+    /// What is neither zero nor the number of requests or denials, by its name.
     pub(super) fn also(&self) -> Vec<(&'static str, u64)> {
         let counts = &self.counts;
         let DenialCounts { banned, queue_full, no_room, .. } = counts.denials.unwrap_or_default();
-        let hits = if counts.hits == counts.num_requests { 0 } else { counts.hits };
+        let unless = |count: u64, usual: u64| if count == usual { 0 } else { count };
         let all = [
-            ("hits", hits),
-            ("over", counts.hits_over_limit),
+            ("hits", unless(counts.hits, counts.num_requests)),
+            ("over", unless(counts.hits_over_limit, counts.num_requests_denied)),
             ("near", counts.hits_near_limit),
             ("banned", banned),
             ("queue_full", queue_full),

@@ -10,30 +10,50 @@ use crate::cli::admin::time::instant;
 use crate::cli::table::{Align, Table};
 use crate::sanitize::sanitize_within;
 
-/// A table that fits the terminal. If there are more rows than lines, those with the most denials and requests are shown.
+/// Tables that fit the terminal together: rules, then counters and values, if there are any. If there are more rows than lines,
+/// those with the most denials and requests are shown.
 pub(super) fn table(report: &UsageReport, rows: &[Row], changes: &Changes, size: Size) -> String {
+    let is_there = |(_, kinds): &&(&str, &[Kind])| rows.iter().any(|row| kinds.contains(&row.name.kind));
+    let tables: Vec<_> = TABLES.iter().filter(is_there).collect();
     // The time, the titles, perhaps the number of rows that are left out, and the line of the cursor.
-    let room = size.lines.saturating_sub(4).max(1);
+    let room = size.lines.saturating_sub(3 + tables.len()).max(1);
     let shown = chosen(rows, room);
-    let columns = if size.columns < NARROW { COLUMNS_IF_NARROW } else { COLUMNS.len() };
-    let mut table = Table::new(COLUMNS.get(..columns).unwrap_or_default()).within(size.columns);
-    for index in &shown {
-        let Some(row) = rows.get(*index) else { continue };
-        let rate = changes.rates.get(*index).copied().flatten();
-        table.row(cells(row, rate).into_iter().take(columns));
-    }
     let cut = |line: String| line.chars().take(size.columns).collect::<String>();
-    let head = cut(format!("{} server started {}", time(report), started(report)));
-    match rows.len() - shown.len() {
-        0 => format!("{head}\n{table}"),
-        more => {
-            format!("{head}\n{table}\n{}", cut(format!("... and {more} more: --rule, --domain and --denied select")))
+    let mut parts = vec![cut(format!("{} server started {}", time(report), started(report)))];
+    for (title, kinds) in tables {
+        let of_kind = |place: &&usize| rows.get(**place).is_some_and(|row| kinds.contains(&row.name.kind));
+        let places: Vec<_> = shown.iter().filter(of_kind).copied().collect();
+        if !places.is_empty() {
+            parts.push(one_table(title, &places, rows, changes, size.columns));
         }
     }
+    let left_out = rows.len().saturating_sub(shown.len());
+    if left_out > 0 {
+        parts.push(cut(format!("... and {left_out} more: --rule, --domain and --denied select")));
+    }
+    parts.join("\n")
 }
 
-const COLUMNS: [(&str, Align); 7] = [
-    ("rule", Align::Left),
+fn one_table(title: &'static str, places: &[usize], rows: &[Row], changes: &Changes, width: usize) -> String {
+    // Only rules have limits.
+    let columns = if width < NARROW || title != RULES { COLUMNS.len() - 2 } else { COLUMNS.len() };
+    let titles: Vec<_> = std::iter::once((title, Align::Left)).chain(COLUMNS).take(columns + 1).collect();
+    let mut table = Table::new(&titles).within(width);
+    for place in places {
+        if let Some(row) = rows.get(*place) {
+            let rate = changes.rates.get(*place).copied().flatten();
+            table.row(cells(row, rate).into_iter().take(columns + 1));
+        }
+    }
+    table.to_string()
+}
+
+const RULES: &str = "rule";
+/// The tables: the title of their names, and what is in them.
+const TABLES: [(&str, &[Kind]); 3] =
+    [(RULES, &[Kind::Total, Kind::Rule]), ("counter", &[Kind::Counter]), ("requests of", &[Kind::Requests])];
+/// The columns after the name.
+const COLUMNS: [(&str, Align); 6] = [
     ("requests", Align::Right),
     ("denied", Align::Right),
     ("req/s", Align::Right),
@@ -41,9 +61,8 @@ const COLUMNS: [(&str, Align); 7] = [
     ("limit", Align::Right),
     ("also", Align::Left),
 ];
-/// On terminals with fewer columns only the first ones are shown.
+/// Terminals with fewer columns have no room for the last two.
 const NARROW: usize = 60;
-const COLUMNS_IF_NARROW: usize = 4;
 
 /// The places of the rows that are shown, in their order. The total is always one of them.
 fn chosen(rows: &[Row], room: usize) -> Vec<usize> {
@@ -132,7 +151,9 @@ const MAX_NAME_BYTES: usize = 4_096;
 mod tests {
     use super::super::rows::of;
     use super::*;
-    use crate::api::proto::tidegate::v1::{LimitInForce, RuleUsage, ServerInstance, UsageCounts};
+    use crate::api::proto::tidegate::v1::{
+        CounterUsage, Entry, LimitInForce, RequestUsage, RuleUsage, ServerInstance, UsageCounts,
+    };
 
     const SIZE: Size = Size { columns: 80, lines: 24 };
 
@@ -149,10 +170,12 @@ mod tests {
         let time = |seconds| Some(prost_types::Timestamp { seconds, nanos: 5 });
         let period = Some(prost_types::Duration { seconds: 60, nanos: 0 });
         let limit = LimitInForce { requests_per_unit: 3, period, enabled: true, ..LimitInForce::default() };
+        let rule_counts =
+            |requests, denied| counts(requests, denied).map(|counts| UsageCounts { hits_near_limit: 1, ..counts });
         let rule = |(name, requests, denied): &(&str, u64, u64)| RuleUsage {
             domain: "api".into(),
             rule: (*name).into(),
-            counts: counts(*requests, *denied),
+            counts: rule_counts(*requests, *denied),
             limits: vec![limit],
         };
         UsageReport {
@@ -176,10 +199,30 @@ mod tests {
         let expected = "\
 2026-11-26T04:01:00Z server started 2026-11-26T04:00:00Z
 rule      requests  denied  req/s  denied/s     limit  also
-total         1005       2      -         -            over 2
-api.key          5       2   0.25         0  3/minute  over 2
-api.user      1000       0    123     <0.01  3/minute";
+total         1005       2      -         -
+api.key          5       2   0.25         0  3/minute  near 1
+api.user      1000       0    123     <0.01  3/minute  near 1";
         assert_eq!(table(&report, &of(&report), &changes, SIZE), expected);
+    }
+
+    #[test]
+    fn counters_and_values_have_tables_of_their_own() {
+        let counts = Some(UsageCounts { num_requests: 5, num_requests_denied: 2, hits: 5, ..UsageCounts::default() });
+        let entries = vec![Entry { key: "user".into(), value: "a-user-with-a-long-name".into() }];
+        let rule = "api.user".to_owned();
+        let report = UsageReport {
+            counters: vec![CounterUsage { rule, entries, counts, ..CounterUsage::default() }],
+            requests: vec![RequestUsage { key: "user".into(), value: "ann".into(), counts, ..RequestUsage::default() }],
+            ..report(&[("api.user", 5, 2)])
+        };
+        let rows = of(&report);
+        let text = table(&report, &rows, &changes(&[None; 4], &[true; 4]), SIZE);
+        let expected = "\
+counter                                requests  denied  req/s  denied/s
+api.user user=a-user-with-a-long-name         5       2      -         -
+requests of  requests  denied  req/s  denied/s
+user=ann            5       2      -         -";
+        assert!(text.ends_with(expected), "{text}");
     }
 
     #[test]
@@ -214,9 +257,9 @@ api.user      1000       0    123     <0.01  3/minute";
         let rows = of(&report);
         let all = changes(&[Some((1.0, 0.5)), None, Some((99.96, 0.0)), None], &[true, true, true, false]);
         let expected = "\
-2026-11-26T04:01:00Z total requests=6 denied=2 rate=1.0/s denied_rate=0.50/s over=2
-2026-11-26T04:01:00Z rule=api.key requests=5 denied=2 limit=3/minute over=2
-2026-11-26T04:01:00Z rule=\"api.path_/pay x\" requests=1 denied=0 rate=100.0/s denied_rate=0/s limit=3/minute";
+2026-11-26T04:01:00Z total requests=6 denied=2 rate=1.0/s denied_rate=0.50/s
+2026-11-26T04:01:00Z rule=api.key requests=5 denied=2 limit=3/minute near=1
+2026-11-26T04:01:00Z rule=\"api.path_/pay x\" requests=1 denied=0 rate=100.0/s denied_rate=0/s limit=3/minute near=1";
         assert_eq!(lines(&report, &rows, &all), expected);
         assert_eq!(lines(&report, &rows, &changes(&[None; 4], &[false; 4])), "");
     }
