@@ -1,5 +1,6 @@
 //! Streams of the usage service that go on over lost connections.
 
+use std::error::Error;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -53,23 +54,20 @@ pub(super) async fn follow<O: Observer>(connection: &Connection, observer: &mut 
                 ControlFlow::Break(()) => return Ok(()),
             },
             Ok(None) => "the server ended the stream".to_owned(),
-            Err(status) if is_of_connection(&status) => reason(connection.failure(&status)),
-            Err(status) => return Err(connection.failure(&status)),
+            Err(status) if !is_of_connection(&status) => return Err(connection.failure(&status)),
+            Err(status) if status.source().is_some() => "the connection is lost".to_owned(),
+            Err(status) => format!("the server ended the stream: {}", status.message()),
         };
         observer.say(&format!("{lost}; connecting again"));
-        stream = reopen(connection, observer, lost).await?;
+        stream = reopen(connection, observer).await?;
         let resumed = observer.resumed();
         observer.say(resumed);
     }
 }
 
 /// Connects and asks, until there is a stream. Each new reason why there is none is said once.
-async fn reopen<O: Observer>(
-    connection: &Connection,
-    observer: &mut O,
-    mut said: String,
-) -> Result<Streaming<O::Report>, Failure> {
-    let mut pause = FIRST_PAUSE;
+async fn reopen<O: Observer>(connection: &Connection, observer: &mut O) -> Result<Streaming<O::Report>, Failure> {
+    let (mut pause, mut said) = (FIRST_PAUSE, String::new());
     loop {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
@@ -99,7 +97,7 @@ async fn open<O: Observer>(
 
 /// Whether the request is good, and only the connection or the server is gone.
 fn is_of_connection(status: &Status) -> bool {
-    std::error::Error::source(status).is_some() || status.code() == Code::Unavailable
+    status.source().is_some() || status.code() == Code::Unavailable
 }
 
 fn reason(failure: Failure) -> String {
