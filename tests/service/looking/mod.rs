@@ -45,9 +45,10 @@ fn check(descriptors: &[&[(&str, &str)]]) -> RateLimitRequest {
     RateLimitRequest { domain: "api".to_owned(), descriptors, ..RateLimitRequest::default() }
 }
 
-/// Runs a command against the admin port of a server, to its end.
+/// Runs a command against the admin port of a server, to its end. The threads of that port have the lowest priority: on a busy
+/// machine they need time.
 fn ask(server: &TestServer, args: &[&str]) -> (Option<i32>, String, String) {
-    run(&[args, &["--admin-addr", &server.admin]].concat(), "")
+    run(&[args, &["--timeout", "30s", "--admin-addr", &server.admin]].concat(), "")
 }
 
 /// The output of a command that succeeds, and says nothing on standard error.

@@ -21,7 +21,9 @@ fn flushed(server: &TestServer, args: &[&str], requests: u64) -> Vec<String> {
     let mut found = Vec::new();
     eventually(&format!("{requests} in the history"), || {
         let (code, stdout, stderr) = ask(server, &[&["usage", "--csv"], args].concat());
-        assert_eq!(code, Some(0), "{stderr}");
+        // On a busy machine a query may take longer than the server lets it.
+        let is_busy = code == Some(1) && stderr.contains("took longer");
+        assert!(code == Some(0) || is_busy, "{stderr}");
         found = rows(&stdout);
         let sums = found.iter().skip(1).map(|row| row.rsplit(',').nth(2).unwrap().parse::<u64>().unwrap());
         sums.sum::<u64>() == requests
@@ -169,7 +171,7 @@ fn the_time_zone_is_that_of_the_machine_and_is_stated() {
 }
 
 /// More values than a page has.
-const VALUES: usize = 1_500;
+const VALUES: usize = 1_010;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_several_pages_is_listed() {
@@ -186,7 +188,7 @@ async fn all_of_several_pages_is_listed() {
     assert_eq!(all.len(), VALUES + 1);
     assert_eq!(all[1], "path,/999,false,2,0,2", "the most requested one, though it is on the second page");
     let table = shown_with_warning(&server, &["usage", "--by", "path", "--checks", "--limit", "2"]);
-    assert!(table.ends_with("2 of 1500 values; in all 1501 checks, 0 of them denied\n"), "{table}");
+    assert!(table.ends_with("2 of 1010 values; in all 1011 checks, 0 of them denied\n"), "{table}");
 }
 
 /// The output of a command that succeeds, whatever it warns about.
