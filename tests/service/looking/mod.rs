@@ -72,7 +72,7 @@ type Lines = Arc<Mutex<Vec<String>>>;
 impl Running {
     fn start(server: &TestServer, args: &[&str]) -> Self {
         let mut command = Command::new(binary());
-        command.args(args).args(["--admin-addr", &server.admin]);
+        command.args(args).args(["--timeout", "30s", "--admin-addr", &server.admin]);
         Self::spawn(&mut command)
     }
 

@@ -99,8 +99,8 @@ fn cells(row: &Row, rate: Option<Rate>) -> [String; 7] {
 /// did.
 pub(super) fn lines(report: &UsageReport, rows: &[Row], changes: &Changes) -> String {
     let time = time(report);
-    let changed = rows.iter().zip(&changes.rates).zip(&changes.changed).filter(|(_, changed)| **changed);
-    let lines: Vec<_> = changed.map(|((row, rate), _)| format!("{time} {}", line(row, *rate))).collect();
+    let shown = rows.iter().zip(&changes.rates).zip(&changes.changed).filter(|(_, is_changed)| **is_changed);
+    let lines: Vec<_> = shown.map(|((row, rate), _)| format!("{time} {}", line(row, *rate))).collect();
     lines.join("\n")
 }
 
