@@ -18,6 +18,7 @@ pub(crate) mod rls;
 // What a check goes through, whatever carried it.
 pub mod api;
 pub mod limiter;
+pub mod recording;
 pub mod service;
 pub mod store;
 pub mod usage;

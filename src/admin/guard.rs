@@ -179,7 +179,7 @@ fn needed(path: &str) -> Option<Role> {
 }
 
 /// The methods of `AdminService` that operators may use.
-const OPERATOR: [&str; 13] = [
+const OPERATOR: [&str; 14] = [
     "ListSettings",
     "GetSetting",
     "SetSetting",
@@ -193,6 +193,7 @@ const OPERATOR: [&str; 13] = [
     "GetCandidate",
     "PromoteCandidate",
     "StopCandidate",
+    "RecordChecks",
 ];
 
 #[cfg(test)]

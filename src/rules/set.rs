@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::tree::Tree;
+use super::tree::{How, ROOT, Tree};
 use super::{Alert, ConfigError, Origin, Response, Rule};
 
 /// One entry of a descriptor.
@@ -108,6 +108,17 @@ impl Domain {
     pub fn find<'r>(&'r self, rules: &'r [Rule], entries: &[Entry<'_>]) -> Option<Match<'r>> {
         let index = self.tree.find(entries.iter().map(|entry| (&*entry.key, &*entry.value)))?;
         rules.get(index).map(|rule| Match { rule })
+    }
+
+    /// How the entries of a descriptor match, level by level, up to the first that matches nothing: each with the text of the level
+    /// as configured, `key` or `key_value`. Cost: as [`find`](Self::find).
+    pub fn levels<'d>(&'d self, entries: &'d [Entry<'_>]) -> impl Iterator<Item = (How, &'d str)> {
+        let mut node = ROOT;
+        entries.iter().map_while(move |entry| {
+            let (child, how) = self.tree.step(node, &entry.key, &entry.value)?;
+            node = child;
+            Some((how, self.tree.text(child)))
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use super::response::metadata;
 use crate::access::Domains;
 use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
 use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
+use crate::recording::Recordings;
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
 use crate::units::{Nanos, Timestamp};
 
@@ -21,6 +22,8 @@ pub struct Batch<'s> {
     service: Option<&'s Service>,
     /// The domains that the caller may check; `None`: all.
     domains: Option<Arc<Domains>>,
+    /// The recordings of checks in a server.
+    recordings: Option<&'s Recordings>,
 }
 
 /// What a front end knows of a check besides its message.
@@ -46,9 +49,14 @@ pub struct Reply {
 }
 
 impl<'s> Batch<'s> {
-    /// A batch at `now` outside of a server: its checks are neither timed nor traced.
+    /// A batch at `now` outside of a server: its checks are neither timed nor traced nor recorded.
     pub fn new(limiter: &'s Limiter, worker: WorkerSlot, now: Timestamp) -> Self {
-        Self { limiter, view: limiter.view(), worker, now, service: None, domains: None }
+        Self { limiter, view: limiter.view(), worker, now, service: None, domains: None, recordings: None }
+    }
+
+    /// The same batch, whose checks are recorded.
+    pub fn recorded_by(self, recordings: &'s Recordings) -> Self {
+        Self { recordings: Some(recordings), ..self }
     }
 
     /// The batch of a caller that may check these domains only; `None`: all.
@@ -58,7 +66,7 @@ impl<'s> Batch<'s> {
 
     pub(super) fn for_service(service: &'s Service) -> Self {
         let batch = Self::new(&service.limiter, service.worker, service.clock.now());
-        Self { service: Some(service), ..batch }
+        Self { service: Some(service), ..batch }.recorded_by(&service.recordings)
     }
 
     /// Decides one encoded `RateLimitRequest`, counts it, and writes the reply.
@@ -103,6 +111,11 @@ impl<'s> Batch<'s> {
         }
         let view = self.view.as_ref().ok_or(RequestError::NoConfiguration)?;
         let decision = view.check(self.worker, self.now, check);
+        if let Some(recordings) = self.recordings
+            && recordings.is_on()
+        {
+            recordings.offer(self.worker, self.now, check, message);
+        }
         let metadata = metadata::build(check, &decision, self.limiter.settings().dynamic_metadata);
         let parts = ResponseParts::new(check, &decision, self.now);
         Ok(Reply {

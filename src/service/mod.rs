@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use crate::api::rls::ResponseFrame;
 use crate::limiter::{Limiter, WorkerSlot};
+use crate::recording::Recordings;
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
 use crate::telemetry::DecisionTimes;
@@ -39,6 +40,8 @@ pub struct Service {
     pub phases: Phases,
     /// How long decisions take.
     pub times: Arc<DecisionTimes>,
+    /// The recordings of checks.
+    pub recordings: Arc<Recordings>,
 }
 
 impl Service {
