@@ -15,6 +15,7 @@ use crate::history::History;
 use crate::limiter::{Limiter, RuleInForce, View};
 use crate::net::{self, ConnectionLimit, TlsServer};
 use crate::operations::Operations;
+use crate::recording::Recordings;
 use crate::rules::{Rule, RuleLimit, RuleSet, ScopeTarget};
 use crate::runtime::clock::Clock;
 use crate::runtime::resident_bytes;
@@ -46,6 +47,7 @@ pub(super) struct Sources {
     pub(super) clients: Option<Arc<ClientFile>>,
     pub(super) tls: Tls,
     pub(super) times: Arc<DecisionTimes>,
+    pub(super) recordings: Arc<Recordings>,
     pub(super) alerts: Arc<alerts::DeliveryCounts>,
     /// Denials that were dropped before the denial log could process them.
     pub(super) log_lost: Arc<AtomicU64>,
@@ -191,12 +193,16 @@ impl Sources {
     fn observing(&self) -> ObservingValues {
         let usage = self.limiter.usage();
         let (series, series_limit) = usage.series_used();
+        let (recorded, recording_lost) = self.recordings.totals();
         ObservingValues {
             observers: self.observers.count() as u64,
             denials_skipped: usage.denials().skipped(),
             series: series as u64,
             series_limit: series_limit as u64,
             entry_values: usage.entry_values_used() as u64,
+            recordings: self.recordings.running() as u64,
+            recorded,
+            recording_lost,
         }
     }
 

@@ -22,6 +22,7 @@ use crate::http::{JsonChecks, MetricsText, Probes, public_router};
 use crate::limiter::{self, Limiter, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
+use crate::recording::Recordings;
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
@@ -45,6 +46,7 @@ pub(super) struct Process {
     pub(super) delayed: DelayedReplies,
     pub(super) observers: Observers,
     pub(super) times: Arc<DecisionTimes>,
+    pub(super) recordings: Arc<Recordings>,
     pub(super) instance: Instance,
 }
 
@@ -79,11 +81,24 @@ impl Process {
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, delayed, observers) = (Lifecycle::default(), DelayedReplies::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
+        let recordings = Arc::new(Recordings::new(slots(settings)));
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        let process =
-            Self { state, limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
+        let process = Self {
+            state,
+            limiter,
+            clock,
+            config,
+            operations,
+            history,
+            lifecycle,
+            delayed,
+            observers,
+            times,
+            recordings,
+            instance,
+        };
         Ok((process, loaded, recorder))
     }
 
@@ -115,6 +130,7 @@ impl Process {
             clients: access.clients.clone(),
             tls: tls.clone(),
             times: Arc::clone(&self.times),
+            recordings: Arc::clone(&self.recordings),
             alerts: Arc::clone(alerts.counts()),
             log_lost: Arc::clone(denial_logger.lost()),
         }
@@ -149,7 +165,8 @@ impl Process {
         let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
         let usage = usage.accept_compressed(ACCEPTED_ENCODING);
         let operations = Arc::clone(&self.operations);
-        let admin = Admin::service(operations, Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let admin = Admin::service(operations, limiter, clock, Arc::clone(&self.recordings));
         let admin = admin.accept_compressed(ACCEPTED_ENCODING);
         let own = [usage_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
         let services = common_services(&phases, &own).add_service(usage).add_service(admin);
@@ -161,7 +178,8 @@ impl Process {
     pub(super) fn service(&self, worker: WorkerSlot, tracer: Option<CheckTracer>) -> Service {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
-        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times }
+        let recordings = Arc::clone(&self.recordings);
+        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times, recordings }
     }
 }
 
@@ -203,11 +221,15 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
             WhenFull::Deny => store::WhenFull::Deny,
             WhenFull::Allow => store::WhenFull::Allow,
         },
-        // One for each worker, and one for `/json`.
-        workers: settings.listen.worker_count() + 1,
+        workers: slots(settings),
         usage_series: settings.usage.usage_series,
         counts_usage: true,
     }
+}
+
+/// The slots of those who decide: one for each worker, and one for `/json`.
+fn slots(settings: &Settings) -> usize {
+    settings.listen.worker_count() + 1
 }
 
 fn history_settings(settings: &Settings, data_dir: Option<&DataDir>) -> history::Settings {

@@ -164,6 +164,19 @@ pub const METRICS: &[Metric] = &[
         "Values of the keys in `usage: by` whose requests are tracked individually.",
         Read::Value(|s| float(s.observing.entry_values)),
     ),
+    gauge("tidegate_recordings", "{recording}", "Recordings of checks that run.", Read::Value(|s| float(s.observing.recordings))),
+    counter(
+        "tidegate_recorded_checks_total",
+        "{check}",
+        "Checks that were recorded.",
+        Read::Value(|s| float(s.observing.recorded)),
+    ),
+    counter(
+        "tidegate_recording_lost_total",
+        "{check}",
+        "Checks that a recording selected and lost, because they did not fit.",
+        Read::Value(|s| float(s.observing.recording_lost)),
+    ),
     counter(
         "tidegate_requests_by_entry_total",
         "{request}",

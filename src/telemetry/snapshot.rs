@@ -189,6 +189,12 @@ pub struct ObservingValues {
     pub series_limit: u64,
     /// Values of entry keys whose requests are tracked individually.
     pub entry_values: u64,
+    /// Recordings that run.
+    pub recordings: u64,
+    /// Checks recorded.
+    pub recorded: u64,
+    /// Checks that a recording selected and lost.
+    pub recording_lost: u64,
 }
 
 /// The connections of all front ends.

@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -43,6 +43,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "limiter",
             "net",
             "operations",
+            "recording",
             "rls",
             "rules",
             "runtime",
@@ -71,6 +72,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "limiter",
             "net",
             "operations",
+            "recording",
             "rules",
             "runtime",
             "sanitize",
@@ -88,7 +90,9 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
     ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
     ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "state"]),
     ("grpc", &["api", "runtime"]),
-    ("service", &["access", "api", "limiter", "rules", "runtime", "telemetry", "units"]),
+    // Samples of checks; offered by the service, read by the admin port and the process.
+    ("recording", &["api", "limiter", "rules", "units"]),
+    ("service", &["access", "api", "limiter", "recording", "rules", "runtime", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["runtime", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.

@@ -179,6 +179,11 @@ impl Session<'_> {
         let answer = async { call(&mut self.client).await.map_err(|status| connection.failure(&status)) };
         connection.in_time(answer).await.map(Response::into_inner)
     }
+
+    /// Why a stream has ended.
+    pub(super) fn failure(&self, status: &Status) -> Failure {
+        self.connection.failure(status)
+    }
 }
 
 /// Prints what a command ends with, and returns its exit status.

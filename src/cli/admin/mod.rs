@@ -9,6 +9,7 @@ mod connection;
 mod counters;
 mod explain;
 mod limits;
+mod record;
 mod render;
 mod scope_filter;
 mod settings;
@@ -52,6 +53,21 @@ pub(super) enum AdminCommand {
     /// Try a second configuration on live checks, without an effect on answers
     #[command(subcommand)]
     Candidate(candidate::CandidateCommand),
+    /// Record live checks as a trace for simulate and suggest
+    ///
+    /// Nothing is restarted, and no check is delayed: what does not fit is lost, and counted. The trace has everything that
+    /// decides a check, and so personal data; --hash-values replaces what the rules do not name. Each recording is in the audit
+    /// log.
+    ///
+    /// Example: tidegate record --out trace.jsonl --duration 10m --domain api
+    ///
+    /// Example: tidegate record --out trace.jsonl --sample 1/100 --sample-by user --hash-values
+    ///
+    /// Then: tidegate simulate rules.yaml --trace trace.jsonl --summary
+    ///
+    /// Exit status: 0 done, also after Ctrl-C; 1 for an error from the server or a recording that ended early, whose trace can be
+    /// read; 2 without a connection or for a wrong command line.
+    Record(Box<record::Record>),
 }
 
 impl AdminCommand {
@@ -68,6 +84,7 @@ impl AdminCommand {
             Self::Explain(command) => command.outcome(),
             Self::Limits(command) => command.outcome(),
             Self::Candidate(command) => command.outcome(),
+            Self::Record(command) => command.outcome(),
         }
     }
 }
