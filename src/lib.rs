@@ -48,7 +48,8 @@ pub mod runtime;
 #[doc(hidden)]
 pub mod fuzzed;
 
-// The limiter on a virtual clock, and the load generator.
+// The limiter on a virtual clock, limits that fit what came, and the load generator.
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 pub mod simulate;
+pub mod suggest;

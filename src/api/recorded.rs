@@ -87,6 +87,6 @@ mod tests {
         let message = write_recorded(at, &check);
         let (read_at, read) = read_recorded(&message).unwrap();
         assert_eq!((read_at, format!("{read:?}")), (at, format!("{check:?}")));
-        assert!(read_recorded(&v1::RecordedCheck { time: None, ..message }).is_none());
+        assert!(read_recorded(&v1::RecordedCheck { time: None, ..message.clone() }).is_none());
     }
 }

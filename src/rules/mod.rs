@@ -58,7 +58,7 @@ pub(crate) use overlay::{check_reachable, unknown};
 pub use period::{Period, Unit};
 pub use response::{Body, HeaderFamily, Reset, Response};
 pub use rule::{Level, Rule, RuleLimit, Varies};
-pub use set::{Charge, Domain, Entry, Match, RuleSet};
+pub use set::{Charge, Domain, DomainNode, Entry, Match, RuleSet};
 pub use template::{Template, TemplatePart};
 pub use tree::How;
 pub use walk::{Ended, Shown, Step};
