@@ -9,4 +9,4 @@ mod within;
 pub(crate) use guard::Guard;
 pub(crate) use operations::Admin;
 pub(crate) use router::admin_router;
-pub(crate) use usage::{Observers, Queries, Usage};
+pub(crate) use usage::{Observers, Queries, Usage, read_query, write_page};

@@ -9,6 +9,7 @@ mod metrics;
 mod ports;
 mod process;
 mod stop;
+mod stored_history;
 mod stored_settings;
 mod tls;
 
@@ -42,6 +43,7 @@ use ports::{PortLimits, Ports};
 use process::Process;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
+pub(crate) use stored_history::StoredHistory;
 pub(crate) use stored_settings::{StoredSettingsError, stored_settings};
 use tls::Tls;
 

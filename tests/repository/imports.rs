@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 33] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -17,6 +17,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
             "app",
             "bench",
             "config",
+            "engine",
             "engine_link",
             "limiter",
             "net",
@@ -25,6 +26,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
             "sanitize",
             "settings",
             "simulate",
+            "suggest",
             "telemetry",
             "units",
         ],
@@ -102,6 +104,8 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
     ("config", &["rules", "runtime", "units"]),
     // The same decisions on a virtual clock: no front end, no process.
     ("simulate", &["api", "limiter", "rules", "sanitize", "units", "usage"]),
+    // Limits that fit what came: no clock, no file.
+    ("suggest", &["engine", "limiter", "rules", "sanitize", "units"]),
     // A client of any server: of the API it takes only the messages.
     ("bench", &["api", "http2", "net", "runtime", "sanitize", "units"]),
     ("api", &["engine", "limiter", "rules", "units", "usage"]),

@@ -187,6 +187,8 @@ async fn calls(channel: &Channel, token: &str, domain: &str) -> Vec<(&'static st
         admin.unban_counters(proto::UnbanCountersRequest { rule: rule_text.clone(), ..Default::default() })
     );
     call!("ResetCounters", admin.reset_counters(proto::ResetCountersRequest { rule: rule_text, ..Default::default() }));
+    let domains = Some(domain_text.clone()).filter(|domain| !domain.is_empty()).into_iter().collect();
+    call!("RecordChecks", admin.record_checks(proto::RecordChecksRequest { domains, ..Default::default() }));
     call!("Explain", admin.explain(proto::ExplainRequest { domain: domain_text, entries, hits: 1 }));
     call!("GetCandidate", admin.get_candidate(proto::GetCandidateRequest {}));
     let files = vec![proto::ConfigFile { name: "a.yaml".to_owned(), content: RULES.trim_end_matches("---\n").into() }];

@@ -13,7 +13,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 pub(crate) use observers::Observers;
-pub(crate) use query::Queries;
+pub(crate) use query::{Queries, read as read_query, write as write_page};
 
 use super::within::Within;
 use crate::api::proto::tidegate::v1::{

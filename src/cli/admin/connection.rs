@@ -14,6 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 use crate::api::proto::tidegate::v1::admin_service_client::AdminServiceClient;
+use crate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient;
 use crate::api::protojson;
 use crate::cli::dial::TlsFlags;
 use crate::cli::target::{self, Port, Target};
@@ -49,6 +50,8 @@ pub(super) struct Connection {
 
 /// The client, which sends the token.
 pub(super) type Client = AdminServiceClient<InterceptedService<Channel, Bearer>>;
+/// The client of the usage service, which sends the token, too.
+pub(super) type UsageClient = UsageServiceClient<InterceptedService<Channel, Bearer>>;
 
 /// Why a command ends without its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +85,7 @@ impl From<String> for Printed {
 pub(super) struct Session<'c> {
     connection: &'c Connection,
     client: Client,
+    usage: UsageClient,
 }
 
 impl Connection {
@@ -119,9 +123,11 @@ impl Connection {
         let runtime = runtime.map_err(|error| Failure::NoAnswer(error.to_string()))?;
         runtime.block_on(async {
             let channel = self.in_time(self.connect()).await?;
+            let usage = UsageServiceClient::with_interceptor(channel.clone(), bearer.clone());
+            let usage = usage.max_decoding_message_size(MAX_ANSWER_BYTES);
             let client = AdminServiceClient::with_interceptor(channel, bearer);
             let client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
-            work(Session { connection: self, client }).await
+            work(Session { connection: self, client, usage }).await
         })
     }
 
@@ -177,6 +183,19 @@ impl Session<'_> {
     ) -> Result<R, Failure> {
         let connection = self.connection;
         let answer = async { call(&mut self.client).await.map_err(|status| connection.failure(&status)) };
+        connection.in_time(answer).await.map(Response::into_inner)
+    }
+
+    /// Makes one call of the usage service.
+    ///
+    /// # Errors
+    /// As those of [`ask`](Self::ask).
+    pub(super) async fn ask_usage<R>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut UsageClient) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let connection = self.connection;
+        let answer = async { call(&mut self.usage).await.map_err(|status| connection.failure(&status)) };
         connection.in_time(answer).await.map(Response::into_inner)
     }
 

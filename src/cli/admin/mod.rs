@@ -13,6 +13,7 @@ mod record;
 mod render;
 mod scope_filter;
 mod settings;
+mod suggest;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -68,6 +69,22 @@ pub(super) enum AdminCommand {
     /// Exit status: 0 done, also after Ctrl-C; 1 for an error from the server or a recording that ended early, whose trace can be
     /// read; 2 without a connection or for a wrong command line.
     Record(Box<record::Record>),
+    /// Suggest limits from what came: as many as would have denied 0 %, 0.1 % and 1 % of the requests
+    ///
+    /// Prints a rules file with the numbers, and in comments what they are based on. With --trace the numbers are exact. Without
+    /// it they are from the history of a running server, or of a --data-dir: from sums per minute, hour and day, which leave
+    /// open when in it the requests came. Then the number is one that would certainly not have denied more, and a comment says
+    /// from which on it might be enough.
+    ///
+    /// Example: tidegate suggest rules.yaml --trace trace.jsonl > suggested.yaml
+    ///
+    /// Example: tidegate suggest rules.yaml --since 24h --deny 0.1%
+    ///
+    /// Example: tidegate suggest --data-dir /var/lib/tidegate --domain api
+    ///
+    /// Exit status: 0 done, 1 for an error from the server, 2 without a connection, for files that cannot be read, or for a wrong
+    /// command line.
+    Suggest(Box<suggest::Suggest>),
 }
 
 impl AdminCommand {
@@ -85,6 +102,7 @@ impl AdminCommand {
             Self::Limits(command) => command.outcome(),
             Self::Candidate(command) => command.outcome(),
             Self::Record(command) => command.outcome(),
+            Self::Suggest(command) => command.outcome(),
         }
     }
 }
