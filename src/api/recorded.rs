@@ -4,7 +4,7 @@ use super::proto::tidegate::v1;
 use super::usage::{length, read_length, time};
 use crate::limiter::{Check, Descriptor, Override};
 use crate::rules::{Entry, Period, Unit};
-use crate::units::{Nanos, Timestamp};
+use crate::units::Timestamp;
 
 /// The message of a check that was decided at `at`.
 pub fn write_recorded(at: Timestamp, check: &Check<'_>) -> v1::RecordedCheck {
@@ -66,6 +66,7 @@ const UNKNOWN: &str = "UNKNOWN";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::Nanos;
 
     #[test]
     fn what_is_written_is_read_again() {

@@ -8,6 +8,7 @@ mod maintenance;
 mod metrics;
 mod ports;
 mod process;
+mod recording;
 mod stop;
 mod stored_history;
 mod stored_settings;
@@ -204,6 +205,7 @@ impl App {
         let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
+            _recording: recording::start(&settings.usage, &process)?,
             _watch: process.config.watch(Pace::default())?,
             _sweeper: maintenance::start(
                 Arc::clone(&process.limiter),

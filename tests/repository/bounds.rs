@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 129] = [
+const BOUNDS: [(&str, &str, &str); 140] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -112,6 +112,14 @@ const BOUNDS: [(&str, &str, &str); 129] = [
     ("a request of the admin service", "admin/operations/mod.rs", "MAX_REQUEST_BYTES"),
     ("entries of a filter of the admin service", "admin/operations/messages.rs", "MAX_ENTRIES"),
     ("entries of a descriptor that is explained", "admin/operations/messages.rs", "MAX_DESCRIPTOR_ENTRIES"),
+    ("recordings at the same time", "recording/mod.rs", "MAX_RECORDINGS"),
+    ("checks of one worker that wait to be recorded, in bytes", "recording/buffer.rs", "MAX_BUFFER_BYTES"),
+    ("a check that is recorded", "recording/buffer.rs", "MAX_MESSAGE_BYTES"),
+    ("recorded checks that wait for their turn", "recording/reader.rs", "MAX_PENDING"),
+    ("checks in one message of a recording", "recording/reader.rs", "MAX_BATCH"),
+    ("the length of a recording", "admin/operations/record.rs", "MAX_LENGTH"),
+    ("checks of a recording", "admin/operations/record.rs", "MAX_CHECKS"),
+    ("domains of a recording", "admin/operations/record.rs", "MAX_DOMAINS"),
     ("a template of `response: body`", "rules/template.rs", "MAX_TEMPLATE"),
     ("a `content_type`", "rules/response.rs", "MAX_CONTENT_TYPE"),
     ("keys of `usage: by` in a domain", "rules/usage.rs", "MAX_KEYS"),
@@ -149,12 +157,19 @@ const BOUNDS: [(&str, &str, &str); 129] = [
     ("answers that `bench` reads", "bench/session.rs", "MAX_ANSWER"),
     ("the files of a candidate", "cli/admin/candidate.rs", "MAX_BYTES"),
     ("an answer of the admin port that a command reads", "cli/admin/connection.rs", "MAX_ANSWER_BYTES"),
+    ("notes that are kept of a trace", "simulate/mod.rs", "MAX_NOTES"),
+    ("requests of a trace that `suggest` examines", "suggest/requests.rs", "MAX_REQUESTS"),
+    ("rows of the history that `suggest` reads of a rule", "cli/admin/suggest/used.rs", "MAX_ROWS"),
     ("counters that `simulate --summary` tracks individually", "simulate/summary.rs", "MAX_COUNTERS"),
     ("unknown domains that `simulate --summary` lists", "simulate/unmatched.rs", "MAX_DOMAINS"),
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 48] = [
+const WITHIN: [(&str, &[&str]); 52] = [
+    ("admin/operations/record.rs", &["MAX_KEY_BYTES"]),
+    ("cli/admin/suggest/history.rs", &["MAX_SHOWN"]),
+    ("cli/admin/suggest/mod.rs", &["MAX_SHOWN"]),
+    ("suggest/snippet.rs", &["MAX_COMMENT_BYTES"]),
     ("access/caller.rs", &["MAX_SHOWN_BYTES"]),
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),

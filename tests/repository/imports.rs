@@ -52,6 +52,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 33] = [
             "sanitize",
             "service",
             "settings",
+            "simulate",
             "state",
             "store",
             "telemetry",

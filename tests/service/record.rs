@@ -305,3 +305,25 @@ async fn what_cannot_be_recorded_is_rejected() {
     let status = admin.record_checks(request()).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
 }
+
+#[test]
+fn serve_records_from_the_start_until_it_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace.jsonl");
+    let flags = ["--record", trace.to_str().unwrap(), "--record-hash-values", "--drain", "0s"];
+    let mut server = TestServer::start(RULES, &flags);
+    send(&server, "ann", 7);
+    server.signal("TERM");
+    assert_eq!(server.wait().code(), Some(0));
+    let text = fs::read_to_string(&trace).unwrap();
+    assert!(!text.contains("ann"), "{text}");
+    assert_eq!(lines(&trace)[8], "{\"recording\":{\"ended\":\"stopped with the server\",\"checks\":7}}");
+    let decided = replay(&rules_in(&dir, RULES), &trace);
+    assert_eq!(decided.iter().filter(|line| simulated(line).0 == "OVER_LIMIT").count(), 2);
+
+    // The file is kept: the server runs without a recording.
+    let server = TestServer::start(RULES, &flags);
+    server.log_until("the file exists: nothing is recorded");
+    send(&server, "ann", 1);
+    assert_eq!((server.metric("tidegate_recordings"), lines(&trace).len()), (0, 9));
+}
