@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::reader::RecordedCheck;
+use super::recorded_check::RecordedCheck;
 use crate::units::{Nanos, Timestamp};
 
 /// A buffer that one worker writes and one reader takes. All numbers are written by the worker alone.

@@ -9,6 +9,7 @@
 
 mod buffer;
 mod reader;
+mod recorded_check;
 mod selection;
 mod value_hashes;
 
@@ -25,7 +26,8 @@ use crate::limiter::{Check, WorkerSlot};
 use crate::units::Timestamp;
 
 use buffer::WorkerBuffer;
-pub use reader::{MAX_BATCH, POLL_MS, Reader, RecordedCheck, RecordingCounts};
+pub use reader::{MAX_BATCH, POLL_MS, Reader, RecordingCounts};
+pub use recorded_check::RecordedCheck;
 pub use selection::Selection;
 pub use value_hashes::{NoRandomness, ValueHashes};
 

@@ -3,21 +3,9 @@
 use std::sync::Arc;
 
 use super::buffer;
+use super::recorded_check::RecordedCheck;
 use super::{Recording, Recordings};
-use crate::api::rls;
-use crate::limiter::Check;
 use crate::units::{Nanos, Timestamp};
-
-/// One recorded check.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordedCheck {
-    /// The instant at which it was decided.
-    pub at: Timestamp,
-    /// How long its caller waited for the reply at most; `None`: without a limit.
-    pub timeout: Option<Nanos>,
-    /// The encoded `RateLimitRequest`.
-    pub(super) message: Box<[u8]>,
-}
 
 /// How a recording goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,14 +30,6 @@ pub struct Reader {
     last: Timestamp,
     counts: RecordingCounts,
     is_stopped: bool,
-}
-
-impl RecordedCheck {
-    /// The check; `None` for a message that is none, which is never recorded.
-    pub fn check(&self) -> Option<Check<'_>> {
-        let check = rls::read(&self.message).ok()?;
-        Some(Check { timeout: self.timeout, ..check })
-    }
 }
 
 impl Reader {

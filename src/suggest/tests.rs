@@ -93,6 +93,9 @@ fn naive_log(max: u32, window_ns: u64, counters: &[CounterRequests]) -> u64 {
     denied
 }
 
+/// Counts denials for a number and a window.
+type Naive = fn(u32, u64, &[CounterRequests]) -> u64;
+
 #[test]
 fn numbers_from_requests_are_the_least_that_deny_no_more() {
     let seed: u64 = rand::random();
@@ -100,7 +103,6 @@ fn numbers_from_requests_are_the_least_that_deny_no_more() {
     for round in 0..40 {
         let counters = traffic(&mut random, 5, 400, 10 * MINUTE, 1);
         let (requests, window) = (count(&counters), if round % 2 == 0 { MINUTE } else { SECOND });
-        type Naive = fn(u32, u64, &[CounterRequests]) -> u64;
         let cases: [(Algorithm, Naive); 2] = [(CLOCK, naive_aligned), (Algorithm::SlidingLog, naive_log)];
         for (algorithm, naive) in cases {
             let found = from_requests(&limit(algorithm, window), &counters, requests);

@@ -175,7 +175,7 @@ fn numbers_from_a_history_deny_at_most_the_share() {
     let data_dir = data.path().to_str().unwrap();
     let server = TestServer::start(&rules(limits[0].0), &["--history-flush", "100ms", "--data-dir", data_dir]);
     let dir = tempfile::tempdir().unwrap();
-    let recording = Recording::start(&server, dir.path(), &["--max-checks", "157"]);
+    let recording = Recording::start(&server, dir.path(), &["--max-checks", "157", "--duration", "5m"]);
     next_minute_if_late();
     for (user, times) in [("ann", 40), ("bob", 20), ("cy", 39), ("dee", 20), ("eve", 38)] {
         let entries = json!([{"key": "user", "value": user}, {"key": "path", "value": "/x"}]);
@@ -210,5 +210,5 @@ fn numbers_from_a_history_deny_at_most_the_share() {
     let text = suggested(&dir, &["--admin-addr", &admin]);
     let expected = "- key: \"user\"\n  descriptors:\n  - key: \"path\"\n    # 157 requests of 5 counters\n";
     assert!(text.contains(expected) && text.contains("rate_limit: {unit: minute, requests_per_unit: 40}"), "{text}");
-    assert!(denied(&dir, &text, &trace_file) == 0.0, "{text}");
+    assert!(denied(&dir, &text, &trace_file) <= 0.0, "{text}");
 }

@@ -15,6 +15,7 @@ use super::time::{instant, parse_length};
 use crate::api::proto::tidegate::v1::{RecordChecksRequest, RecordedChecks};
 use crate::api::recorded::read_recorded;
 use crate::api::usage::time;
+use crate::cli::print;
 use crate::runtime::clock::Clock;
 use crate::simulate::{Note, TraceFile, TraceFileError};
 
@@ -80,7 +81,7 @@ impl Record {
         match end {
             End::Wanted(_) => Ok(Printed { text, warning: warning(&counts) }),
             End::Early(failure) => {
-                super::super::print(&text);
+                print(&text);
                 Err(failure)
             }
         }
@@ -166,7 +167,10 @@ async fn write_all(
             Ok(None) => {
                 return End::Early(Failure::Status("the server has ended the recording early".to_owned()));
             }
-            Err(status) => return End::Early(session.failure(&status)),
+            Err(status) => {
+                let (Failure::Status(error) | Failure::NoAnswer(error)) = session.failure(&status);
+                return End::Early(Failure::Status(error));
+            }
         };
         let written = message.checks.iter().filter_map(read_recorded).try_for_each(|(at, check)| file.add(at, &check));
         if let Err(error) = written.and_then(|()| file.flush()) {

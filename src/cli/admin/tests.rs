@@ -280,12 +280,14 @@ fn a_status_from_the_server_is_1_and_no_answer_is_2() {
     fs::write(path("empty"), "\n").unwrap();
     fs::write(path("lines"), "s3cret\nmore").unwrap();
     let nobody = format!("unix:{}", path("nobody.sock"));
-    let (gone, empty, lines) = (path("gone"), path("empty"), path("lines"));
+    let (gone, empty, lines, trace) = (path("gone"), path("empty"), path("lines"), path("trace.jsonl"));
     let cases: &[(&str, &[&str], u8, &str)] = &[
         (&address, &["settings", "set", "burst", "5"], 1, "settings are read-only"),
         (&address, &["settings", "set", "brust", "5"], 1, "there is no brust"),
         (&address, &["settings", "unset", "burst"], 1, "Unavailable"),
         (&address, &["limits", "--domain", "api"], 1, "there is no domain"),
+        (&address, &["record", "--out", &trace], 1, "the server has ended the recording early"),
+        (&address, &["record", "--out", &trace], 2, "the file exists; choose another name"),
         (&address, &["candidate", "promote"], 2, "is not the admin port of a Tidegate of this version"),
         (
             &address,
@@ -312,4 +314,6 @@ fn a_status_from_the_server_is_1_and_no_answer_is_2() {
         assert_eq!(finish(found), ExitCode::from(*status), "{line:?}");
     }
     assert_eq!(finish(Ok(String::new().into())), ExitCode::SUCCESS);
+    let ended = r#"{"recording":{"ended":"the server has ended the recording early","checks":1,"lost":7}}"#;
+    assert_eq!(fs::read_to_string(trace).unwrap().lines().last(), Some(ended));
 }

@@ -135,7 +135,9 @@ impl Suggest {
     ) -> Result<RuleSums, Failure> {
         let since = Resolution::ALL.iter().zip(known.kept).find(|(kept, _)| **kept == resolution);
         let asked = self.asked(&row.domain, &row.rule, Some(resolution));
-        let from_s = asked.from_s.into_iter().chain(since.and_then(|(_, since)| since)).max();
+        // The row in which the history, or what was asked for, begins is one of them.
+        let whole = |second: i64| second - second.rem_euclid(resolution.seconds().cast_signed());
+        let from_s = asked.from_s.into_iter().chain(since.and_then(|(_, since)| since)).map(whole).max();
         let rows = used.rows(&Asked { from_s, ..asked.clone() }).await?.rows;
         let whole = used.rows(&Asked { from_s, by_counter: None, ..asked }).await?.rows;
         let whole = whole.into_iter().next().unwrap_or_default();
