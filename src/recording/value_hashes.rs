@@ -1,4 +1,4 @@
-//! Hashes in the place of values, so that a recording says how often somebody came, and not who.
+//! Hashes in the place of values, so that a recording says how often a user came, and not who.
 
 use std::fmt::Write;
 

@@ -30,7 +30,10 @@ fn traffic(random: &mut SmallRng, counters: usize, most: usize, span_ns: u64, mo
         let mut at: Vec<u64> = Vec::new();
         for _ in 0..random.random_range(1..=most) {
             let burst = at.last().copied().filter(|_| random.random_bool(0.6));
-            let next = burst.map_or_else(|| random.random_range(0..span_ns), |near| near + random.random_range(0..SECOND));
+            let next = match burst {
+                Some(near) => near + random.random_range(0..SECOND),
+                None => random.random_range(0..span_ns),
+            };
             at.push(next.min(span_ns - 1));
         }
         at.sort_unstable();

@@ -73,7 +73,7 @@ fn random_check(random: &mut SmallRng) -> (RateLimitRequest, Option<Duration>) {
             (_, n) => format!("user-{n}"),
         };
         if key == "queue" {
-            // With it, whoever would have to wait is denied.
+            // With it, a check that would have to wait is denied.
             timeout = Some(Duration::from_millis(1_000));
         }
         let limit = random.random_bool(0.1).then_some(RateLimitOverride {

@@ -18,7 +18,10 @@ fn trace(path: &Path, seed: u64) {
     let mut at: Vec<u64> = Vec::new();
     for _ in 0..4_000 {
         let burst = at.last().copied().filter(|_| random.random_bool(0.9));
-        at.push(burst.map_or_else(|| random.random_range(0..600_000), |near| near + random.random_range(0..200)));
+        at.push(match burst {
+            Some(near) => near + random.random_range(0..200),
+            None => random.random_range(0..600_000),
+        });
     }
     at.sort_unstable();
     let lines = at.into_iter().map(|ms| {
