@@ -201,6 +201,8 @@ fn most_of_bucket(limit: &Limit, burst: u32, bucket_ns: u64, counter: &CounterSu
     let is_exact = of_one_hit && limit.count_denied == CountDenied::Never;
     let window = u128::from(limit.window.as_ns().max(1));
     let inflow = u128::from(limit.max) * u128::from(bucket_ns);
+    // A limit of 0 denies everything, whatever the bucket.
+    let burst = if limit.max == 0 { 0 } else { burst };
     let (mut excess, mut before, mut denied_in_all) = (0_u128, None::<u64>, 0_u64);
     for sum in &counter.sums {
         if let Some(before) = before {
@@ -230,6 +232,7 @@ fn least(limit: &Limit, reach: Reach, bucket_ns: u64, counter: &CounterSums, of_
         _ => 1,
     };
     let admitted_in = |span_ns: u128| match limit.algorithm {
+        _ if limit.max == 0 => 0,
         Algorithm::TokenBucket { burst, queue } => {
             let inflow = (u128::from(limit.max) * span_ns).div_ceil(u128::from(limit.window.as_ns().max(1)));
             u64::try_from(inflow).unwrap_or(u64::MAX).saturating_add(u64::from(burst) + u64::from(queue.size))
