@@ -21,7 +21,8 @@ use crate::numbers::{Spread, in_turns};
 use crate::traffic::{BATCH, NOW, Values, encoded, nanoseconds_each, time};
 
 /// What is recorded while decisions are measured.
-const RECORDED: [&str; 5] = ["not possible", "nothing", "all checks", "one check in 100", "all checks, and nobody reads"];
+const RECORDED: [&str; 5] =
+    ["not possible", "nothing", "all checks", "one check in 100", "all checks, and nobody reads"];
 /// The number of counters: those of a working set, so that their memory is not most of what is measured.
 const COUNTERS: usize = 10_000;
 

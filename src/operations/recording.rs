@@ -24,7 +24,8 @@ impl Operations {
             let scope = Scope { target: ScopeTarget::Domain(domain.clone()), entries: Vec::new(), limit: 0 };
             author.entry(time, action, &scope, ("", what))
         } else {
-            let scope = if domains.is_empty() { "everything".to_owned() } else { format!("domains {}", domains.join(" ")) };
+            let scope =
+                if domains.is_empty() { "everything".to_owned() } else { format!("domains {}", domains.join(" ")) };
             author.entry_of(time, action, scope, ("", what))
         };
         // Nothing was changed that would be lost with the line.

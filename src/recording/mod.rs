@@ -114,8 +114,7 @@ impl Recordings {
     /// The checks that were recorded, and those that were lost, since the start.
     pub fn totals(&self) -> (u64, u64) {
         let _changing = self.changing.lock();
-        let mut totals =
-            (self.recorded_before.load(Ordering::Relaxed), self.lost_before.load(Ordering::Relaxed));
+        let mut totals = (self.recorded_before.load(Ordering::Relaxed), self.lost_before.load(Ordering::Relaxed));
         for recording in self.running.load().iter() {
             totals.0 += recording.taken();
             totals.1 += recording.lost();

@@ -55,9 +55,8 @@ impl ValueHashes {
 
     /// Returns whether the descriptor matches another rule than before.
     fn hide_descriptor(&self, descriptor: &mut Descriptor<'_>, rules: &RuleSet, domain: &Domain) -> bool {
-        let matched = |descriptor: &Descriptor<'_>| {
-            domain.find(rules.rules(), &descriptor.entries).map(|found| found.rule.index)
-        };
+        let matched =
+            |descriptor: &Descriptor<'_>| domain.find(rules.rules(), &descriptor.entries).map(|found| found.rule.index);
         let before = matched(descriptor);
         let levels: Vec<_> = domain.levels(&descriptor.entries).collect();
         for (position, entry) in descriptor.entries.iter_mut().enumerate() {

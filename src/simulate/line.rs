@@ -116,7 +116,10 @@ mod tests {
     fn what_is_written_is_read_again() {
         let entry = |key: &'static str, value: &'static str| Entry { key: key.into(), value: value.into() };
         let limit = |period| Some(Override { requests_per_unit: 5, period });
-        let plain = Descriptor { entries: [entry("k", "v\"\n\u{1F600}"), entry("", "")].into_iter().collect(), ..Descriptor::default() };
+        let plain = Descriptor {
+            entries: [entry("k", "v\"\n\u{1F600}"), entry("", "")].into_iter().collect(),
+            ..Descriptor::default()
+        };
         let minutes = Some(Period::from_units(Unit::Minute, 3));
         let checks = [
             Check { domain: "d".into(), descriptors: [plain.clone()].into_iter().collect(), ..Check::default() },
@@ -138,7 +141,12 @@ mod tests {
             append_check(&mut line, Timestamp::from_ns(ns), check).unwrap();
             let read = trace::Line::read(line.trim_ascii()).unwrap();
             assert_eq!(trace::instant(read.at().unwrap()).unwrap().as_ns(), ns);
-            assert_eq!(format!("{:?}", read.check().unwrap()), format!("{check:?}"), "{}", String::from_utf8_lossy(&line));
+            assert_eq!(
+                format!("{:?}", read.check().unwrap()),
+                format!("{check:?}"),
+                "{}",
+                String::from_utf8_lossy(&line)
+            );
         }
     }
 

@@ -76,8 +76,10 @@ impl<'r> Traffic<'r> {
             let hits = check.hits(descriptor);
             let op = if descriptor.refund { Op::Refund(hits) } else { Op::Charge(hits) };
             let request = Request { at, op, timeout: check.timeout };
-            let of_limits = rule.limits.iter().filter(|limit| limit.name.is_empty() || !replaced.contains(&&*limit.name));
-            let places: Vec<_> = of_limits.map(|limit| limit.place).chain(rule.limits.is_empty().then_some(0)).collect();
+            let of_limits =
+                rule.limits.iter().filter(|limit| limit.name.is_empty() || !replaced.contains(&&*limit.name));
+            let places: Vec<_> =
+                of_limits.map(|limit| limit.place).chain(rule.limits.is_empty().then_some(0)).collect();
             for place in places {
                 self.requests += 1;
                 if self.requests > MAX_REQUESTS {

@@ -10,11 +10,8 @@ pub struct Share {
 }
 
 /// None, one in a thousand, one in a hundred.
-pub const SHARES: [Share; 3] = [
-    Share { per_mille: 0, text: "0 %" },
-    Share { per_mille: 1, text: "0.1 %" },
-    Share { per_mille: 10, text: "1 %" },
-];
+pub const SHARES: [Share; 3] =
+    [Share { per_mille: 0, text: "0 %" }, Share { per_mille: 1, text: "0.1 %" }, Share { per_mille: 10, text: "1 %" }];
 
 impl Share {
     /// The number of `requests` that may be denied, rounded down.
@@ -56,7 +53,9 @@ mod tests {
     #[test]
     fn shares_are_rounded_down() {
         let [none, thousandth, hundredth] = SHARES;
-        for (requests, expected) in [(0, [0, 0, 0]), (99, [0, 0, 0]), (100, [0, 0, 1]), (999, [0, 0, 9]), (2_000, [0, 2, 20])] {
+        for (requests, expected) in
+            [(0, [0, 0, 0]), (99, [0, 0, 0]), (100, [0, 0, 1]), (999, [0, 0, 9]), (2_000, [0, 2, 20])]
+        {
             assert_eq!([none, thousandth, hundredth].map(|share| share.of(requests)), expected, "{requests}");
         }
         assert_eq!(hundredth.of(u64::MAX), u64::MAX / 100);

@@ -219,7 +219,9 @@ fn length(length: Nanos) -> String {
 fn flag(children: &mut [Node], rule: &Rule) {
     let mut below = children;
     for level in &rule.levels {
-        let Some(node) = below.iter_mut().find(|node| node.key == level.key && node.value == level.value) else { return };
+        let Some(node) = below.iter_mut().find(|node| node.key == level.key && node.value == level.value) else {
+            return;
+        };
         for (name, set) in [("share_threshold", level.share_threshold), ("value_to_metric", level.value_to_metric)] {
             if set && !node.flags.contains(&name) {
                 node.flags.push(name);

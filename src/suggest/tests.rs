@@ -206,7 +206,10 @@ fn refunds_and_coarse_buckets_widen_the_bounds() {
     let found = |limit: &Limit, sums: &SumsOf| from_sums(limit, sums).map(|found| found.map(|f| (f.least, f.most)));
     let minutes = sums(MINUTE, &[(1, 120), (2, 1_880)]);
     // A window of a minute is a row of the history: nothing is open. 0.1 % of 2,000 are 2, 1 % are 20.
-    assert_eq!(found(&limit(CLOCK, MINUTE), &minutes), [Some((1_880, 1_880)), Some((1_878, 1_878)), Some((1_860, 1_860))]);
+    assert_eq!(
+        found(&limit(CLOCK, MINUTE), &minutes),
+        [Some((1_880, 1_880)), Some((1_878, 1_878)), Some((1_860, 1_860))]
+    );
     // All of a minute may have come in one second, or evenly.
     let [none, ..] = found(&limit(CLOCK, SECOND), &minutes);
     assert_eq!(none, Some((32, 1_880)));
@@ -219,10 +222,12 @@ fn refunds_and_coarse_buckets_widen_the_bounds() {
 
 #[test]
 fn the_search_is_within_the_largest_number_of_the_algorithm() {
-    let counters: Vec<_> = [70_000_u64].map(|hits| CounterRequests {
-        entries: Vec::new(),
-        requests: vec![Request { at: Timestamp::EPOCH, op: Op::Charge(hits), timeout: None }],
-    }).into();
+    let counters: Vec<_> = [70_000_u64]
+        .map(|hits| CounterRequests {
+            entries: Vec::new(),
+            requests: vec![Request { at: Timestamp::EPOCH, op: Op::Charge(hits), timeout: None }],
+        })
+        .into();
     assert_eq!(from_requests(&limit(Algorithm::SlidingLog, SECOND), &counters, 1)[0], None);
     assert_eq!(from_requests(&limit(CLOCK, SECOND), &counters, 1)[0], Some(70_000));
     assert_eq!(boundary(0, 5, |_| 0), Some(0));

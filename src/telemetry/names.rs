@@ -164,7 +164,12 @@ pub const METRICS: &[Metric] = &[
         "Values of the keys in `usage: by` whose requests are tracked individually.",
         Read::Value(|s| float(s.observing.entry_values)),
     ),
-    gauge("tidegate_recordings", "{recording}", "Recordings of checks that run.", Read::Value(|s| float(s.observing.recordings))),
+    gauge(
+        "tidegate_recordings",
+        "{recording}",
+        "Recordings of checks that run.",
+        Read::Value(|s| float(s.observing.recordings)),
+    ),
     counter(
         "tidegate_recorded_checks_total",
         "{check}",

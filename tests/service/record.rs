@@ -119,7 +119,8 @@ fn simulated(line: &str) -> (String, Vec<(String, Option<u64>)>) {
     let line: Value = serde_json::from_str(line).unwrap();
     let code = |of: &Value| of["code"].as_str().unwrap().to_owned();
     let statuses = line["statuses"].as_array().unwrap().iter();
-    let statuses = statuses.map(|status| (code(status), status["remaining"].as_u64().filter(|_| status.get("limit").is_some())));
+    let statuses =
+        statuses.map(|status| (code(status), status["remaining"].as_u64().filter(|_| status.get("limit").is_some())));
     (code(&line), statuses.collect())
 }
 
@@ -188,7 +189,10 @@ async fn a_replay_decides_as_the_server_did() {
     });
     let seen: Vec<_> = audit.iter().map(|entry| (&*entry.action, &*entry.scope, &*entry.new, &*entry.reason)).collect();
     let what = "one in 1, values as they are, at most 600 checks in 5m";
-    assert_eq!(seen, [("recording_stop", "everything", "600 checks", "test"), ("recording_start", "everything", what, "test")]);
+    assert_eq!(
+        seen,
+        [("recording_stop", "everything", "600 checks", "test"), ("recording_start", "everything", what, "test")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,7 +205,8 @@ async fn hashed_values_decide_the_same_and_are_not_in_the_trace() {
 
 /// Sends checks of a user over `/json`, which are recorded, too.
 fn send(server: &TestServer, user: &str, times: usize) {
-    let body = format!(r#"{{"domain": "api", "descriptors": [{{"entries": [{{"key": "fixed", "value": "{user}"}}]}}]}}"#);
+    let body =
+        format!(r#"{{"domain": "api", "descriptors": [{{"entries": [{{"key": "fixed", "value": "{user}"}}]}}]}}"#);
     (0..times).for_each(|_| drop(server.http("POST", "/json", body.as_bytes())));
 }
 
@@ -225,7 +230,10 @@ fn whatever_ends_a_recording_leaves_a_trace() {
     let admin = format!("http://{}", server.admin);
     let again = ["record", "--admin-addr", &admin, "--out", trace.to_str().unwrap()];
     let (code, _, error) = run(&again, "");
-    assert!(code == Some(2) && error.contains("the file exists; choose another name, or replace it with --force"), "{error}");
+    assert!(
+        code == Some(2) && error.contains("the file exists; choose another name, or replace it with --force"),
+        "{error}"
+    );
     assert_eq!(recorded(&trace), 8);
 
     fs::set_permissions(&trace, fs::Permissions::from_mode(0o644)).unwrap();
@@ -261,7 +269,8 @@ fn a_full_disk_ends_a_recording_and_leaves_whole_lines() {
 fn samples_and_domains() {
     let server = TestServer::start(RULES, &[]);
     let dir = tempfile::tempdir().unwrap();
-    let flags = ["--domain", "other", "--domain", "api", "--sample", "1/2", "--sample-by", "fixed", "--max-checks", "1000"];
+    let flags =
+        ["--domain", "other", "--domain", "api", "--sample", "1/2", "--sample-by", "fixed", "--max-checks", "1000"];
     let recording = Recording::start(&server, dir.path(), &flags);
     let trace = recording.trace.clone();
     let users: Vec<_> = (0..40).map(|user| format!("user-{user}")).collect();

@@ -76,11 +76,13 @@ fn numbers_from_a_trace_deny_at_most_the_share_and_one_less_denies_more() {
             let flags = [&config, "--trace", trace_file.to_str().unwrap(), "--deny", share];
             let text = suggested(&dir, &flags);
             let line = text.lines().find(|line| line.contains("rate_limit:")).unwrap();
-            let number: u32 = line.split("requests_per_unit: ").nth(1).unwrap().split([',', '}']).next().unwrap().parse().unwrap();
+            let number: u32 =
+                line.split("requests_per_unit: ").nth(1).unwrap().split([',', '}']).next().unwrap().parse().unwrap();
             let found = denied(&dir, &text, &trace_file);
             assert!(found <= most, "seed {seed}: {found} with {line}");
             assert_ne!(number, 0, "seed {seed}: {line}");
-            let less = text.replace(&format!("requests_per_unit: {number}"), &format!("requests_per_unit: {}", number - 1));
+            let less =
+                text.replace(&format!("requests_per_unit: {number}"), &format!("requests_per_unit: {}", number - 1));
             let found = denied(&dir, &less, &trace_file);
             assert!(found > most, "seed {seed}: {found} with one less than {line}");
         }

@@ -40,7 +40,8 @@ impl Asked {
     /// # Errors
     /// What is out of range, or a domain that is not the caller's.
     pub(super) fn read(request: proto::RecordChecksRequest, within: &Within) -> Result<Self, Status> {
-        let proto::RecordChecksRequest { domains, duration, max_checks, one_in, sample_by, hash_values, reason } = request;
+        let proto::RecordChecksRequest { domains, duration, max_checks, one_in, sample_by, hash_values, reason } =
+            request;
         check_reason(&reason).map_err(Status::invalid_argument)?;
         let length = duration.map_or(Ok(USUAL_LENGTH), |duration| read_length(duration, "duration"))?;
         if length.is_zero() || length > MAX_LENGTH {

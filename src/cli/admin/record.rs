@@ -227,7 +227,9 @@ mod tests {
 
     #[test]
     fn samples() {
-        for (text, expected) in [("1/1", Some(1)), ("1/250", Some(250)), ("1/0", None), ("10", None), ("2/3", None), ("", None)] {
+        for (text, expected) in
+            [("1/1", Some(1)), ("1/250", Some(250)), ("1/0", None), ("10", None), ("2/3", None), ("", None)]
+        {
             assert_eq!(parse_sample(text).ok().map(NonZeroU32::get), expected, "{text}");
         }
     }

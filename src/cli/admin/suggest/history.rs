@@ -11,9 +11,7 @@ use crate::cli::admin::time::instant;
 use crate::engine::{Algorithm, Limit, Starts};
 use crate::rules::{Rule, RuleLimit, RuleSet};
 use crate::runtime::clock::Clock;
-use crate::suggest::{
-    Basis, CounterSums, LimitReport, Peaks, RuleText, Snippet, Sum, SumsOf, from_sums,
-};
+use crate::suggest::{Basis, CounterSums, LimitReport, Peaks, RuleText, Snippet, Sum, SumsOf, from_sums};
 use crate::units::{Nanos, Timestamp};
 
 /// What the history has of one rule, with rows of one length.
@@ -184,9 +182,13 @@ impl Suggest {
             "each limit would certainly have denied at most {} of its requests; \"between A and B\": with less than A it would",
             self.share()
         ));
-        head.push("certainly have denied more, and rows do not say what lies in between (a trace does: --trace)".to_owned());
+        head.push(
+            "certainly have denied more, and rows do not say what lies in between (a trace does: --trace)".to_owned(),
+        );
         if known.in_memory {
-            head.push("warning: the history is only in memory and of one hour: run the server with --data-dir".to_owned());
+            head.push(
+                "warning: the history is only in memory and of one hour: run the server with --data-dir".to_owned(),
+            );
         }
         head
     }
@@ -231,10 +233,15 @@ fn report_of(limit: &Limit, of: &RuleSums) -> LimitReport {
         notes.push(no_number(limit).to_owned());
     }
     if suggested.iter().flatten().any(|suggested| suggested.least < suggested.most) {
-        notes.push(format!("the history has sums of a {}: it does not say when in it the requests came", of.resolution.word()));
+        notes.push(format!(
+            "the history has sums of a {}: it does not say when in it the requests came",
+            of.resolution.word()
+        ));
     }
     if limit.ban.is_some() {
-        notes.push("with a ban, nothing is certain but that nobody is denied: 0.1 % and 1 % say no more than 0 %".to_owned());
+        notes.push(
+            "with a ban, nothing is certain but that nobody is denied: 0.1 % and 1 % say no more than 0 %".to_owned(),
+        );
     }
     let per_window = (limit.window.as_ns() / of.sums.bucket_ns.max(1)).max(1);
     let is_whole = limit.window.as_ns().is_multiple_of(of.sums.bucket_ns.max(1));
@@ -288,7 +295,11 @@ mod tests {
         let cases: [(&str, &[(&str, &str)], Option<&[(&str, &str)]>); 8] = [
             ("api.user", &[("user", "ann")], Some(&[("user", "")])),
             ("api.user_ann", &[("user", "ann")], Some(&[("user", "ann")])),
-            ("api.partner_acme.path", &[("partner", "acme"), ("path", "/x")], Some(&[("partner", "acme"), ("path", "")])),
+            (
+                "api.partner_acme.path",
+                &[("partner", "acme"), ("path", "/x")],
+                Some(&[("partner", "acme"), ("path", "")]),
+            ),
             ("api.a.b_c.d", &[("a", "x"), ("b", "c.d")], Some(&[("a", ""), ("b", "c.d")])),
             ("api.a_", &[("a", "")], Some(&[("a", "")])),
             ("api.user", &[("other", "ann")], None),

@@ -120,7 +120,9 @@ impl Suggest {
         let known: Vec<_> = known.collect();
         match (&self.domain, &*known) {
             (Some(domain), _) if known.contains(&domain.as_str()) => Ok(domain.clone()),
-            (Some(domain), _) => Err(Failure::NoAnswer(format!("there are no requests of domain {domain} with a rule"))),
+            (Some(domain), _) => {
+                Err(Failure::NoAnswer(format!("there are no requests of domain {domain} with a rule")))
+            }
             (None, [only]) => Ok((*only).to_owned()),
             (None, []) => Err(Failure::NoAnswer("there are no requests that match a rule".to_owned())),
             (None, several) => {
@@ -157,7 +159,8 @@ impl Suggest {
         let mut reports = Vec::new();
         let snippet = Snippet::of_domain(domain, rules, |rule| {
             let (mut comments, mut numbers) = (Vec::new(), HashMap::new());
-            let limits: Vec<_> = if rule.limits.is_empty() { vec![None] } else { rule.limits.iter().map(Some).collect() };
+            let limits: Vec<_> =
+                if rule.limits.is_empty() { vec![None] } else { rule.limits.iter().map(Some).collect() };
             for limit in limits.iter().filter(|_| self.takes(&rule.path)) {
                 let place = limit.map_or(0, |limit| limit.place);
                 let Some(report) = report(rule, *limit) else {
@@ -179,7 +182,8 @@ impl Suggest {
     /// What was found, for programs.
     fn json(&self, suggestions: &Suggestions) -> String {
         let limits: Vec<_> = suggestions.reports.iter().map(limit_json).collect();
-        let whole = json!({"head": suggestions.snippet.head, "limits": limits, "rules": suggestions.snippet.to_string()});
+        let whole =
+            json!({"head": suggestions.snippet.head, "limits": limits, "rules": suggestions.snippet.to_string()});
         sanitize_json(&whole.to_string())
     }
 }
@@ -216,9 +220,15 @@ mod tests {
 
     #[test]
     fn shares() {
-        for (text, expected) in
-            [("0", Some(0)), ("0%", Some(0)), ("0.1", Some(1)), ("0.1 %", Some(1)), ("1%", Some(2)), ("5%", None), ("", None)]
-        {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("0%", Some(0)),
+            ("0.1", Some(1)),
+            ("0.1 %", Some(1)),
+            ("1%", Some(2)),
+            ("5%", None),
+            ("", None),
+        ] {
             assert_eq!(parse_share(text).ok(), expected, "{text:?}");
         }
     }

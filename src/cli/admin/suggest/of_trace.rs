@@ -5,8 +5,8 @@ use std::io::BufReader;
 use std::path::Path;
 
 use super::{Failure, Suggest, Suggestions};
-use crate::cli::admin::time::instant;
 use crate::api::usage::time;
+use crate::cli::admin::time::instant;
 use crate::engine::{Algorithm, CountDenied, Limit, Starts};
 use crate::limiter::{Code, Limiter, Settings, WorkerSlot};
 use crate::rules::{self, LoadOptions, Rule, RuleLimit, RuleSet, SourceFile};
@@ -42,8 +42,7 @@ impl Suggest {
         let name = self.domain(domains.into_iter())?;
         let Some(domain) = rules.domain(&name) else { return Err(Failure::NoAnswer(format!("no domain {name}"))) };
         let seconds = span.last.since(span.first.unwrap_or_default()).as_secs_ceil();
-        let (mut snippet, reports) =
-            self.snippet(&rules, domain, |rule, limit| report(rule, limit, &traffic, seconds));
+        let (mut snippet, reports) = self.snippet(&rules, domain, |rule, limit| report(rule, limit, &traffic, seconds));
         let span_of = |at: Timestamp| instant(&time(at));
         snippet.head = vec![
             format!("tidegate suggest, from the trace {}:", trace.display()),
@@ -91,12 +90,7 @@ fn report(rule: &Rule, limit: Option<&RuleLimit>, traffic: &Traffic<'_>, span_s:
     if suggested.iter().any(Option::is_none) {
         notes.push(no_number(&engine_limit).to_owned());
     }
-    let basis = Basis {
-        requests: count,
-        span_s,
-        window_s: engine_limit.window.as_secs_ceil(),
-        ..Basis::default()
-    };
+    let basis = Basis { requests: count, span_s, window_s: engine_limit.window.as_secs_ceil(), ..Basis::default() };
     Some(LimitReport {
         now: limit.map(RuleLimit::words).unwrap_or_default(),
         peak_window: engine_limit.window.to_string(),

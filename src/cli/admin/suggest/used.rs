@@ -98,7 +98,9 @@ impl Asked {
             from: self.from_s.map(|seconds| WireTime { seconds, nanos: 0 }),
             filter: Some(filter),
             group_by: groups.map(|group| group as i32).collect(),
-            bucket: self.by_counter.map(|rows| prost_types::Duration { seconds: rows.seconds().cast_signed(), nanos: 0 }),
+            bucket: self
+                .by_counter
+                .map(|rows| prost_types::Duration { seconds: rows.seconds().cast_signed(), nanos: 0 }),
             page_size: PAGE,
             ..QueryUsageRequest::default()
         }
@@ -129,9 +131,8 @@ impl Resolution {
 
 fn since(kept: &[KeptRows]) -> [Option<i64>; 3] {
     Resolution::ALL.map(|resolution| {
-        let is_of = |kept: &&KeptRows| {
-            kept.length.is_some_and(|length| length.seconds == resolution.seconds().cast_signed())
-        };
+        let is_of =
+            |kept: &&KeptRows| kept.length.is_some_and(|length| length.seconds == resolution.seconds().cast_signed());
         kept.iter().find(is_of).and_then(|kept| kept.since).map(|since| since.seconds)
     })
 }
