@@ -9,7 +9,7 @@ use super::{Failure, Resolution, Suggest, Suggestions};
 use crate::api::usage::time;
 use crate::cli::admin::time::instant;
 use crate::engine::{Algorithm, Limit, Starts};
-use crate::rules::{Rule, RuleLimit, RuleSet};
+use crate::rules::{RuleLimit, RuleSet};
 use crate::runtime::clock::Clock;
 use crate::suggest::{Basis, CounterSums, LimitReport, Peaks, RuleText, Snippet, Sum, SumsOf, from_sums};
 use crate::units::{Nanos, Timestamp};
@@ -68,7 +68,7 @@ impl Suggest {
         let domain = self.domain(domains.into_iter())?;
         let of_domain = || known.rules.iter().filter(|row| row.domain == domain && self.takes(&row.rule));
         let mut all = All::new();
-        for row in of_domain() {
+        for row in of_domain().filter(is_known) {
             for resolution in self.resolutions(rules, row, &known) {
                 let sums = self.sums(&mut used, row, resolution, &known).await?;
                 all.insert((row.rule.clone(), resolution), sums);
@@ -78,7 +78,7 @@ impl Suggest {
             Some((rules, found)) => self.snippet(rules, found, |rule, limit| {
                 let limit_of_engine = limit.map_or(PER_MINUTE, |limit| limit.limit);
                 let sums = all.get(&(rule.path.clone(), self.resolution(&limit_of_engine, &known)))?;
-                Some(report(rule, limit, sums))
+                Some(report(limit, sums))
             }),
             None => self.derived(&domain, &all, &mut warnings),
         };
@@ -157,7 +157,7 @@ impl Suggest {
                 warnings.push(format!("{path} is left out: its levels are not known without the rules (PATH)"));
                 continue;
             };
-            let report = LimitReport { now: String::new(), ..report_of(&PER_MINUTE, sums) };
+            let report = report_of(&PER_MINUTE, sums);
             let number = self.chosen(report.suggested);
             let limit = number.map(|number| format!("{{unit: minute, requests_per_unit: {number}}}"));
             let limits = limit.into_iter().collect();
@@ -217,7 +217,7 @@ impl RuleSums {
 }
 
 /// What is suggested for a rule's limit; for an unlimited rule, what a limit per minute would be.
-fn report(_: &Rule, limit: Option<&RuleLimit>, sums: &RuleSums) -> LimitReport {
+fn report(limit: Option<&RuleLimit>, sums: &RuleSums) -> LimitReport {
     let mut report = report_of(&limit.map_or(PER_MINUTE, |limit| limit.limit), sums);
     report.now = limit.map(RuleLimit::words).unwrap_or_default();
     if limit.is_none() {

@@ -11,7 +11,7 @@ use crate::engine::{Algorithm, CountDenied, Limit, Starts};
 use crate::limiter::{Code, Limiter, Settings, WorkerSlot};
 use crate::rules::{self, LoadOptions, Rule, RuleLimit, RuleSet, SourceFile};
 use crate::simulate::{self, Note, SimulateError, TraceItem};
-use crate::suggest::{Basis, LimitReport, LimitRequests, Peaks, SHARES, Snippet, Suggested, Traffic, from_requests};
+use crate::suggest::{Basis, LimitReport, LimitRequests, Peaks, Snippet, Suggested, Traffic, from_requests};
 use crate::units::{Nanos, Timestamp};
 
 /// When the checks of a trace came.
@@ -159,6 +159,3 @@ pub(super) const PER_MINUTE: Limit = Limit {
     ban: None,
     count_denied: CountDenied::Alone,
 };
-
-/// The shares have a place each in a report.
-const _: () = assert!(SHARES.len() == 3);

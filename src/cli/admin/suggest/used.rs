@@ -10,7 +10,9 @@ use crate::api::proto::tidegate::v1::{KeptRows, QueryUsageRequest, QueryUsageRes
 
 /// Where the rows are.
 pub(super) enum Used<'c> {
+    /// A server answers.
     Server(Box<Session<'c>>),
+    /// A data directory has them.
     Stored(Stored),
 }
 
