@@ -20,7 +20,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, Rate
 use tidegate::api::proto::tidegate::v1::admin_service_client::AdminServiceClient;
 use tidegate::api::proto::tidegate::v1::{ListAuditRequest, RecordChecksRequest};
 
-use crate::server::{TestServer, binary, connect, eventually, rules_in, run, send_signal};
+use crate::server::{DEADLINE, TestServer, binary, connect, eventually, rules_in, run, send_signal};
 use crate::small_disk::SmallDisk;
 
 /// A rule for each algorithm, and for what else decides.
@@ -49,7 +49,9 @@ impl Recording {
         let trace = dir.join("trace.jsonl");
         let admin = format!("http://{}", server.admin);
         let mut command = Command::new(binary());
-        command.args(["record", "--admin-addr", &admin, "--out", trace.to_str().unwrap()]).args(flags);
+        let timeout = format!("{}s", DEADLINE.as_secs());
+        command.args(["record", "--admin-addr", &admin, "--out", trace.to_str().unwrap(), "--timeout", &timeout]);
+        command.args(flags);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         eventually("the recording", || server.metric("tidegate_recordings") == 1 && trace.exists());
         Self { child, trace }

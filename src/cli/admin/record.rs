@@ -55,7 +55,7 @@ pub(in crate::cli) struct Record {
     hash_values: bool,
 
     /// Why, for the audit log; at most 500 bytes
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
 
     #[command(flatten)]
