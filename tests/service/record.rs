@@ -20,7 +20,7 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, Rate
 use tidegate::api::proto::tidegate::v1::admin_service_client::AdminServiceClient;
 use tidegate::api::proto::tidegate::v1::{ListAuditRequest, RecordChecksRequest};
 
-use crate::server::{DEADLINE, TestServer, binary, connect, eventually, rules_in, run, send_signal};
+use crate::server::{TestServer, binary, connect, eventually, rules_in, run, send_signal, wait_for};
 use crate::small_disk::SmallDisk;
 
 /// A rule for each algorithm, and for what else decides.
@@ -37,6 +37,9 @@ descriptors:
 - {key: path, value: /pay/*, rate_limit: {unit: minute, requests_per_unit: 7}}
 ";
 
+/// The admin port has the lowest priority: on a busy machine it takes its time.
+const BEGINS_WITHIN: Duration = Duration::from_mins(2);
+
 /// A running `tidegate record`.
 pub(super) struct Recording {
     child: Child,
@@ -49,11 +52,12 @@ impl Recording {
         let trace = dir.join("trace.jsonl");
         let admin = format!("http://{}", server.admin);
         let mut command = Command::new(binary());
-        let timeout = format!("{}s", DEADLINE.as_secs());
+        let timeout = format!("{}s", BEGINS_WITHIN.as_secs());
         command.args(["record", "--admin-addr", &admin, "--out", trace.to_str().unwrap(), "--timeout", &timeout]);
         command.args(flags);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        eventually("the recording", || server.metric("tidegate_recordings") == 1 && trace.exists());
+        let begun = || server.metric("tidegate_recordings") == 1 && trace.exists();
+        wait_for("the recording", BEGINS_WITHIN, || begun().then_some(()));
         Self { child, trace }
     }
 
