@@ -150,7 +150,7 @@ mod tests {
         }
         let mut checked = 0;
         check(&admin::AdminCommand::augment_subcommands(clap::Command::new("tidegate")), "", &mut checked);
-        assert_eq!(checked, 15);
+        assert_eq!(checked, 16);
     }
 
     #[test]

@@ -130,7 +130,7 @@ pub(super) fn paragraph(indent: usize, text: &str) -> String {
 }
 
 /// The text, cut to a width.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     if width(text) <= most {
         return text.to_owned();
     }
@@ -149,7 +149,7 @@ fn fitting(text: &str, most: usize) -> usize {
     too_wide.map_or(text.len(), |(at, _)| at)
 }
 
-fn width(text: &str) -> usize {
+pub(super) fn width(text: &str) -> usize {
     text.chars().map(width_of).sum()
 }
 

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 129] = [
+const BOUNDS: [(&str, &str, &str); 136] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -149,12 +149,19 @@ const BOUNDS: [(&str, &str, &str); 129] = [
     ("answers that `bench` reads", "bench/session.rs", "MAX_ANSWER"),
     ("the files of a candidate", "cli/admin/candidate.rs", "MAX_BYTES"),
     ("an answer of the admin port that a command reads", "cli/admin/connection.rs", "MAX_ANSWER_BYTES"),
+    ("rules that `top` keeps", "cli/admin/top/usage.rs", "MAX_RULES"),
+    ("keys that `top` keeps", "cli/admin/top/usage.rs", "MAX_KEYS"),
+    ("counters that `top` keeps of a list", "cli/admin/top/place.rs", "MAX_COUNTERS"),
+    ("denied checks that `top` keeps", "cli/admin/top/denials.rs", "MAX_DENIALS"),
+    ("domains whose limits `top` keeps", "cli/admin/top/model/answers.rs", "MAX_DOMAINS"),
+    ("answers that `top` has not looked at", "cli/admin/top/feed.rs", "MAX_EVENTS"),
+    ("keys pressed that `top` has not looked at", "cli/admin/top/screen.rs", "MAX_INPUTS"),
     ("counters that `simulate --summary` tracks individually", "simulate/summary.rs", "MAX_COUNTERS"),
     ("unknown domains that `simulate --summary` lists", "simulate/unmatched.rs", "MAX_DOMAINS"),
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 48] = [
+const WITHIN: [(&str, &[&str]); 52] = [
     ("access/caller.rs", &["MAX_SHOWN_BYTES"]),
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
     ("admin/usage/observers.rs", &["MAX_SHARED"]),
@@ -170,6 +177,10 @@ const WITHIN: [(&str, &[&str]); 48] = [
     ("bench/session.rs", &["MAX_OUT", "MAX_BLOCK"]),
     ("bench/traffic.rs", &["MAX_KEYS"]),
     ("cli/admin/connection.rs", &["MAX_HEADER_BYTES"]),
+    ("cli/admin/top/draw/dialog.rs", &["MAX_TEXT"]),
+    ("cli/admin/top/draw/panes.rs", &["MAX_DETAIL"]),
+    ("cli/admin/top/form.rs", &["MAX_FIELD_BYTES"]),
+    ("cli/admin/top/model/keyboard.rs", &["MAX_FILTER_BYTES"]),
     ("cli/serve/variables.rs", &["MAX_DISTANCE", "MAX_WARNINGS"]),
     ("cli/table.rs", &["MAX_TEXT"]),
     ("config/files/listing.rs", &["MAX_NAMED"]),

@@ -48,7 +48,10 @@ pub(super) struct Connection {
 }
 
 /// The client, which sends the token.
-pub(super) type Client = AdminServiceClient<InterceptedService<Channel, Bearer>>;
+pub(super) type Client = AdminServiceClient<Service>;
+
+/// A connection that sends the token, for clients of any service.
+pub(super) type Service = InterceptedService<Channel, Bearer>;
 
 /// Why a command ends without its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +128,18 @@ impl Connection {
         })
     }
 
+    /// Connects, for streams and for calls over a long time. The connection is made again when it is lost.
+    pub(super) async fn open(&self) -> Result<Service, Failure> {
+        let bearer = self.bearer()?;
+        let channel = self.in_time(self.connect()).await?;
+        Ok(InterceptedService::new(channel, bearer))
+    }
+
+    /// The address of the server, as messages name it.
+    pub(super) fn address(&self) -> String {
+        self.admin_addr.to_string()
+    }
+
     async fn connect(&self) -> Result<Channel, Failure> {
         let prepare = |endpoint: Endpoint| endpoint.http2_max_header_list_size(MAX_HEADER_BYTES);
         self.tls.connect(Port::ADMIN, &self.admin_addr, prepare).await.map_err(Failure::NoAnswer)
@@ -144,7 +159,8 @@ impl Connection {
         Ok(Bearer(Some(header)))
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    /// Waits for the end of `work`, as long as the command line allows.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
             let (addr, timeout) = (&self.admin_addr, humantime::format_duration(self.timeout));
             Err(Failure::NoAnswer(format!("{addr}: no answer within {timeout}{}", Port::ADMIN.silent())))
@@ -152,7 +168,7 @@ impl Connection {
     }
 
     /// Why there is no answer: an error of the connection has a source, a status from the server has none.
-    fn failure(&self, status: &Status) -> Failure {
+    pub(super) fn failure(&self, status: &Status) -> Failure {
         let addr = &self.admin_addr;
         match (status.code(), status.source()) {
             (_, Some(error)) => Failure::NoAnswer(Port::ADMIN.describe(addr, "connection lost", error)),
@@ -212,6 +228,6 @@ impl Interceptor for Bearer {
 const ERROR_OF_SERVER: u8 = 1;
 const NO_ANSWER: u8 = 2;
 /// 10,000 settings with the longest entries and reasons are smaller.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+pub(super) const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The errors of a configuration are in the message of a status, which is a header.
 const MAX_HEADER_BYTES: u32 = 256 << 10;

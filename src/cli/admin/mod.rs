@@ -15,12 +15,13 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod time;
+mod top;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use connection::{Outcome, finish};
+use connection::finish;
 
 /// The commands for operators.
 #[derive(Debug, Subcommand)]
@@ -52,22 +53,29 @@ pub(super) enum AdminCommand {
     /// Try a second configuration on live checks, without an effect on answers
     #[command(subcommand)]
     Candidate(candidate::CandidateCommand),
+    /// Watch a server on the whole terminal: who is busy, who is denied, what is full; and act on it
+    ///
+    /// Domains, rules, values and counters with their rates, bans and denied checks as they come. Press ? for the keys.
+    ///
+    /// Example: tidegate top --admin-addr http://127.0.0.1:8082
+    ///
+    /// Exit status: 0 closed by a key, 1 for an error from the server at the start, 2 without a connection or terminal, or for a
+    /// wrong command line, 143 ended by SIGTERM.
+    #[command(mut_arg("json", |json| json.hide(true)))]
+    Top(top::Top),
 }
 
 impl AdminCommand {
-    /// Asks the server and prints its answer.
+    /// Asks the server and prints its answer, or shows its view until that is closed.
     pub(super) fn run(self) -> ExitCode {
-        finish(self.outcome())
-    }
-
-    fn outcome(self) -> Outcome {
-        match self {
+        finish(match self {
             Self::Settings(command) => command.outcome(),
             Self::Audit(command) => command.outcome(),
             Self::Counters(command) => command.outcome(),
             Self::Explain(command) => command.outcome(),
             Self::Limits(command) => command.outcome(),
             Self::Candidate(command) => command.outcome(),
-        }
+            Self::Top(command) => return command.run(),
+        })
     }
 }

@@ -74,7 +74,7 @@ async fn all_pages(
 }
 
 /// Adds a page, and returns the token of the next one.
-fn merge(all: &mut ListCountersResponse, page: ListCountersResponse, top: u32) -> String {
+pub(in crate::cli::admin) fn merge(all: &mut ListCountersResponse, page: ListCountersResponse, top: u32) -> String {
     all.counters.extend(page.counters);
     all.counters.sort_by_key(|counter| Reverse(counter.used));
     all.counters.truncate(usize::try_from(top).unwrap_or(usize::MAX));
