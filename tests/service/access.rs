@@ -76,7 +76,7 @@ impl Guarded {
     }
 }
 
-fn new_token(name: &str, role: &str, domain: &str) -> (String, String) {
+pub(crate) fn new_token(name: &str, role: &str, domain: &str) -> (String, String) {
     let mut args = vec!["token", "new", "--name", name, "--role", role];
     if !domain.is_empty() {
         args.extend(["--domain", domain]);

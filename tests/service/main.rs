@@ -48,5 +48,6 @@ mod storm;
 mod sums;
 mod tls;
 mod tls_server;
+mod top;
 
 use server::TestServer;
