@@ -76,7 +76,7 @@ impl Pane {
     /// Starts the view from the shell, which says afterwards with which status it ended.
     pub(super) fn top(&self, admin: &str, flags: &[&str]) {
         let binary = binary();
-        self.file("top", &format!("{} top --admin-addr {admin} {}\n", binary.display(), flags.join(" ")));
+        self.file("top", &format!("{} top --admin-addr {admin} --timeout 90s {}\n", binary.display(), flags.join(" ")));
         self.text("sh top; echo status=$?");
         self.keys(&["Enter"]);
     }
