@@ -31,14 +31,14 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// The service on these operations.
-    pub(crate) fn service(
-        operations: Arc<Operations>,
-        limiter: Arc<Limiter>,
-        clock: Arc<Clock>,
-    ) -> AdminServiceServer<Self> {
-        let admin = Self { operations, limiter, clock };
-        AdminServiceServer::new(admin).max_decoding_message_size(MAX_REQUEST_BYTES)
+    /// On these operations.
+    pub(crate) fn new(operations: Arc<Operations>, limiter: Arc<Limiter>, clock: Arc<Clock>) -> Self {
+        Self { operations, limiter, clock }
+    }
+
+    /// As a service of gRPC.
+    pub(crate) fn service(self) -> AdminServiceServer<Self> {
+        AdminServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 
     fn within<T>(&self, request: &Request<T>) -> Result<Within, Status> {

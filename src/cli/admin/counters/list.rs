@@ -32,6 +32,14 @@ pub(in crate::cli) struct List {
     #[arg(long)]
     denied: bool,
 
+    /// Only counters that are banned now
+    #[arg(long)]
+    banned: bool,
+
+    /// Only counters with hits that wait in their queue
+    #[arg(long)]
+    queued: bool,
+
     /// Number of counters to list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     top: u32,
@@ -43,9 +51,10 @@ pub(in crate::cli) struct List {
 impl List {
     /// Asks the server.
     pub(super) fn outcome(self) -> Outcome {
-        let Self { domain, rule, entries, denied, top, connection } = self;
+        let Self { domain, rule, entries, denied, banned, queued, top, connection } = self;
         let (domain, rule) = (domain.unwrap_or_default(), rule.unwrap_or_default());
-        let request = ListCountersRequest { domain, rule, entries, denied, top, page_token: String::new() };
+        let page_token = String::new();
+        let request = ListCountersRequest { domain, rule, entries, denied, banned, queued, top, page_token };
         let answer = connection.run(async |session| all_pages(session, request, Progress::on_terminal()).await)?;
         connection.print("ListCountersResponse", &answer, render).map(Into::into)
     }
