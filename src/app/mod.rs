@@ -172,7 +172,7 @@ impl App {
         let telemetry = start_telemetry(&sources)?;
         let metrics = Arc::new(MetricsText::new(rendering(sources)));
         let partial = PartialBytes::default();
-        let routers = process.routers(settings, &metrics, Arc::clone(&access.guard), &partial);
+        let routers = process.routers(settings, &metrics, &alerts, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
         let here = Handle::current();

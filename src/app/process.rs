@@ -11,7 +11,7 @@ use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::tls::Tls;
 use super::{AppError, in_force};
-use crate::admin::{Admin, Guard, Observers, Queries, Usage, admin_router};
+use crate::admin::{Admin, Dashboard, DelayedCount, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
@@ -125,6 +125,7 @@ impl Process {
         &self,
         settings: &Settings,
         metrics: &Arc<MetricsText>,
+        alerts: &Alerts,
         guard: Arc<Guard>,
         partial: &PartialBytes,
     ) -> Routers {
@@ -146,15 +147,31 @@ impl Process {
         let monitoring = public_router(None, probes.clone(), Some(Arc::clone(metrics)));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
-        let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
-        let usage = usage.accept_compressed(ACCEPTED_ENCODING);
-        let operations = Arc::clone(&self.operations);
-        let admin = Admin::service(operations, Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let admin = admin.accept_compressed(ACCEPTED_ENCODING);
+        let usage = Usage::new(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
+        let admin = Admin::new(Arc::clone(&self.operations), Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let dashboard = self.dashboard(usage.clone(), admin.clone(), alerts);
+        let usage = usage.service().accept_compressed(ACCEPTED_ENCODING);
+        let admin = admin.service().accept_compressed(ACCEPTED_ENCODING);
         let own = [usage_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
         let services = common_services(&phases, &own).add_service(usage).add_service(admin);
-        let admin = admin_router(Arc::clone(&self.limiter), probes, Arc::clone(metrics), services, guard);
+        let limiter = Arc::clone(&self.limiter);
+        let admin = admin_router(limiter, probes, Arc::clone(metrics), services, dashboard, guard);
         Routers { public, admin, metrics: monitoring }
+    }
+
+    fn dashboard(&self, usage: Usage, admin: Admin, alerts: &Alerts) -> Dashboard {
+        let delayed = self.delayed.clone();
+        Dashboard {
+            usage,
+            admin,
+            limiter: Arc::clone(&self.limiter),
+            config: Arc::clone(&self.config),
+            history: Arc::clone(&self.history),
+            notifications: Arc::clone(alerts.recent()),
+            delayed: DelayedCount(Arc::new(move || delayed.count())),
+            phases: self.lifecycle.phases(),
+            instance: self.instance.clone(),
+        }
     }
 
     /// The service that decides the checks of one worker.

@@ -62,6 +62,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
         "admin",
         &[
             "access",
+            "alerts",
             "api",
             "config",
             "engine",
