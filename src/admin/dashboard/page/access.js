@@ -6,7 +6,7 @@ const KEPT = "tidegate-token";
 export class TokenNeeded extends Error {}
 
 /** The server answered with an error. */
-export class Refused extends Error {
+export class Rejected extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
@@ -32,7 +32,7 @@ export function asksForToken() {
   return document.documentElement.dataset.token === "needed";
 }
 
-/** A GET request with the token; fails with TokenNeeded, Refused, or TypeError without a connection. */
+/** A GET request with the token; fails with TokenNeeded, Rejected, or TypeError without a connection. */
 export async function request(path, options = {}) {
   const headers = new Headers(options.headers);
   if (token() !== "") headers.set("authorization", `Bearer ${token()}`);
@@ -41,7 +41,7 @@ export async function request(path, options = {}) {
   const text = await response.text();
   const message = errorOf(text);
   if (response.status === 401) throw new TokenNeeded(message);
-  throw new Refused(response.status, message);
+  throw new Rejected(response.status, message);
 }
 
 /** The JSON at a path, with these parameters; empty ones are left out. */
@@ -79,7 +79,7 @@ export function poll(everyMs, ask, show, fail) {
         if (!stopped) show(answer);
       } catch (error) {
         if (!stopped) fail(error);
-        if (error instanceof Refused && error.status === 403) pause = 12 * everyMs;
+        if (error instanceof Rejected && error.status === 403) pause = 12 * everyMs;
       }
       running = false;
       pause = Math.max(pause, 20 * (performance.now() - begun));
@@ -99,8 +99,8 @@ export function poll(everyMs, ask, show, fail) {
 
 /** What a section says in place of its content. */
 export function explain(error) {
-  if (error instanceof Refused && error.status === 403) return `Not shown: ${error.message}`;
-  if (error instanceof Refused) return error.message;
+  if (error instanceof Rejected && error.status === 403) return `Not shown: ${error.message}`;
+  if (error instanceof Rejected) return error.message;
   if (error instanceof TokenNeeded) return "The token is no longer valid.";
   return "No answer from the server.";
 }
