@@ -32,6 +32,7 @@ mod observers;
 mod operate;
 mod operating;
 mod otlp;
+mod page;
 mod raw;
 mod reflection;
 mod reload;
