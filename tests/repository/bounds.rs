@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 129] = [
+const BOUNDS: [(&str, &str, &str); 132] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -131,6 +131,9 @@ const BOUNDS: [(&str, &str, &str); 129] = [
     ("limits of a denied check that are reported", "limiter/denial.rs", "MAX_OTHERS"),
     ("text of a denied check that is reported", "limiter/denial.rs", "MAX_BYTES"),
     ("observers", "admin/usage/observers.rs", "MAX_OBSERVERS"),
+    ("open pages of the dashboard", "admin/usage/observers.rs", "MAX_PAGES"),
+    ("time after which a page that does not read is dropped", "admin/dashboard/while_read.rs", "UNREAD"),
+    ("notifications of alerts that are kept for the dashboard", "alerts/recent.rs", "MAX_RECENT"),
     ("a request about usage", "admin/usage/mod.rs", "MAX_REQUEST_BYTES"),
     ("counters in one report", "admin/usage/watch.rs", "MAX_TOP"),
     ("denials in one message", "admin/usage/denials.rs", "MAX_BATCH"),
@@ -154,10 +157,13 @@ const BOUNDS: [(&str, &str, &str); 129] = [
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 48] = [
+const WITHIN: [(&str, &[&str]); 51] = [
     ("access/caller.rs", &["MAX_SHOWN_BYTES"]),
     ("admin/usage/entry_keys.rs", &["MAX_SHOWN"]),
-    ("admin/usage/observers.rs", &["MAX_SHARED"]),
+    ("admin/dashboard/alerts.rs", &["MAX_LISTED"]),
+    ("admin/dashboard/parameters.rs", &["MAX_PARAMETERS"]),
+    ("admin/dashboard/status.rs", &["MAX_DOMAINS", "MAX_ERRORS", "MAX_LIFTED"]),
+    ("admin/usage/observers.rs", &["MAX_SHARED", "MAX_PAGE_TOP"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
     ("api/protobuf.rs", &["MAX_VARINT_BYTES"]),
     ("api/rls/json/number.rs", &["MAX_DIGITS"]),

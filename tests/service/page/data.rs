@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Events, check, get, get_json, number};
 use crate::TestServer;
+use crate::access::request;
 use crate::server::{THREE_A_MINUTE, eventually, next_minute_if_late};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -39,7 +40,9 @@ fn every_answer_has_the_headers_that_protect_a_browser() {
     }
     let (status, _, pages) = get(&server, "/pages", "");
     assert_eq!((status, pages.contains("/rlconfig")), (404, true), "the list of pages: {pages}");
-    assert_eq!(get(&server, "/", "host: evil.example.org\r\n").0, 400, "two host names");
+    for path in ["/", "/dashboard/main.js", "/api/v1/status", "/api/v1/usage/events"] {
+        assert_eq!(request(&server.admin, path, "host: evil.example.org\r\n").0, 403, "{path} by a foreign name");
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ export function candidate(domain) {
     setText(byId("candidate-note"), answer.state === "NONE" ? "none runs" : answer.state.toLowerCase());
     const checks = Number(answer.checks);
     const differing = Number(answer.differingChecks);
-    const sum = checks > 0 ? `${whole(differing)} of ${whole(checks)} checks differ (${percent(differing / checks)}). ` : "";
+    const sum = checks > 0 ? `${whole(differing)} of ${whole(checks)} checks differ (${percent(differing / checks)}); ` : "";
     setText(byId("candidate-state"), sum + plain(answer.note));
     const own = answer.rules.filter((rule) => domain === "" || rule.rule === domain || rule.rule.startsWith(`${domain}.`));
     table.show(running ? own.slice(0, ROWS) : []);

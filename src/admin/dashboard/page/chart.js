@@ -81,7 +81,9 @@ function stack(values, y, x) {
     xs.push(x(at));
     zero.push(y(0));
     admitted.push(y(values.admitted[at]));
-    all.push(y(values.admitted[at] + values.denied[at]));
+    // Where nothing is denied nearby, there is nothing on top.
+    const near = values.denied[at] > 0 || values.denied[at - 1] > 0 || values.denied[at + 1] > 0;
+    all.push(near ? y(values.admitted[at] + values.denied[at]) : NaN);
     any ||= values.denied[at] > 0;
   }
   return { xs, zero, admitted, all, any };

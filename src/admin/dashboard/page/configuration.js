@@ -9,7 +9,7 @@ export function showConfiguration(status) {
   setText(byId("configuration-note"), `version ${whole(configuration.generation)}`);
   const rules = configuration.rules === null ? "No rules are in force." : `${whole(configuration.rules)} rules are in force`;
   const domains = status.domains ? ` in ${whole(status.domains.length)} domain${status.domains.length === 1 ? "" : "s"}.` : "";
-  const loads = process ? ` ${whole(process.loads)} loads succeeded, ${whole(process.loads_failed)} failed.` : "";
+  const loads = process ? ` Loads: ${whole(process.loads)} succeeded, ${whole(process.loads_failed)} failed.` : "";
   setText(byId("configuration-state"), rules + domains + loads);
   const errors = configuration.last_errors ?? (failed ? ["The last reload failed; its errors may name other domains."] : []);
   const list = byId("configuration-errors");

@@ -75,11 +75,10 @@ export class Table {
       setShown(made.node, row !== undefined);
       if (row === undefined) return;
       this.columns.forEach((column, at) => {
-        if (column.update) {
-          column.update(made.cells[at], row);
-        } else {
-          setText(made.cells[at], column.text(row));
-        }
+        if (column.update) return column.update(made.cells[at], row);
+        const text = column.text(row);
+        setText(made.cells[at], text);
+        made.cells[at].dataset.zero = String(text === "0");
       });
     });
     setShown(this.table, rows.length > 0);

@@ -106,6 +106,9 @@ export class History {
     const first = Math.floor(from / bucket);
     const points = Math.min(MAX_POINTS + 2, Math.max(2, Math.floor((to - 1) / bucket) - first + 1));
     const values = { admitted: new Float32Array(points), denied: new Float32Array(points) };
+    // What was before the history began is unknown.
+    const unknown = Math.floor(Date.parse(answer.historyFrom) / 1000 / bucket) - first;
+    for (const list of [values.admitted, values.denied]) list.fill(NaN, 0, Math.max(0, unknown));
     let [all, denied] = [0, 0];
     for (const row of answer.rows) {
       const counts = countsOf(row);

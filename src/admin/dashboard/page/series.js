@@ -7,9 +7,10 @@ const MAX_CALLERS = 10_000;
 
 /** Checks admitted and denied in each of the last seconds. A second is known by its number, its tick. */
 export class Ring {
+  /** What was counted until this tick is unknown. */
   constructor(tick) {
-    this.admitted = new Float32Array(WINDOW);
-    this.denied = new Float32Array(WINDOW);
+    this.admitted = new Float32Array(WINDOW).fill(NaN);
+    this.denied = new Float32Array(WINDOW).fill(NaN);
     this.last = tick;
   }
 
@@ -86,6 +87,7 @@ export class Usage {
     this.startedMs = 0;
     this.timeMs = 0;
     this.tick = WINDOW;
+    this.firstTick = WINDOW;
     this.events = 0;
     this.restartedMs = 0;
     this.total = countsOf();
@@ -107,7 +109,11 @@ export class Usage {
       this.total = countsOf();
     }
     const total = countsOf(event.total);
-    if (seconds > 3) this.ring.skip(tick);
+    if (first) {
+      this.firstTick = tick;
+      this.ring = new Ring(tick);
+    }
+    if (seconds > 3) this.#skip(tick);
     this.#add(this.ring, tick, total, this.total, first, seconds);
     this.total = total;
     for (const row of event.rules) this.#takeRule(row, tick, first, restarted, seconds);
@@ -127,13 +133,19 @@ export class Usage {
     ring.put(tick, admitted / seconds, denied / seconds);
   }
 
+  /** Marks the seconds since the last event as unknown. */
+  #skip(tick) {
+    this.ring.skip(tick);
+    for (const rule of this.rules.values()) rule.ring?.skip(tick);
+  }
+
   #takeRule(row, tick, first, restarted, seconds) {
     const known = this.rules.get(row.rule);
     const counts = countsOf(row);
     const rule = known ?? { domain: row.domain, rule: row.rule, counts: countsOf(), limits: [], ring: null };
     const changed = counts.requests !== rule.counts.requests;
     if (changed && !first && !restarted) {
-      rule.ring ??= new Ring(tick - 1);
+      rule.ring ??= new Ring(this.firstTick);
       this.#add(rule.ring, tick, counts, rule.counts, false, seconds);
     }
     [rule.counts, rule.limits] = [counts, row.limits ?? []];

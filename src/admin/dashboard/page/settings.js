@@ -11,7 +11,7 @@ export function settings(domain, usage) {
   const table = new Table(byId("settings-table"), "Settings in force", [
     { title: "Applies to", className: "name", text: ({ scope }) => applies(scope) },
     { title: "Value", text: (setting) => `${plain(setting.name)} = ${plain(setting.value)}` },
-    { title: "Until", side: true, text: ({ until }) => (until ? relative(Date.parse(until), usage.timeMs) : "unset") },
+    { title: "Until", side: true, text: ({ until }) => (until ? relative(Date.parse(until), usage.timeMs) : "it is unset") },
     { title: "By", side: true, text: by },
   ]);
   const fail = (error) => table.show([], explain(error));
