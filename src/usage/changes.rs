@@ -34,8 +34,7 @@ impl Changes {
     ) -> Self {
         let none = UsageSnapshot::default();
         let earlier = before.unwrap_or(&none);
-        let mut changes =
-            Self { unmatched: if filter.takes_all() { now.unmatched } else { 0 }, ..Self::default() };
+        let mut changes = Self { unmatched: if filter.takes_all() { now.unmatched } else { 0 }, ..Self::default() };
         for (row, old) in joined(&now.rules, &earlier.rules, |a, b| a.rule.cmp(&b.rule)) {
             if filter.takes_rule(&row.rule) {
                 changes.total.add(&row.totals);

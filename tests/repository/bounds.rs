@@ -163,7 +163,7 @@ const WITHIN: [(&str, &[&str]); 51] = [
     ("admin/dashboard/alerts.rs", &["MAX_LISTED"]),
     ("admin/dashboard/parameters.rs", &["MAX_PARAMETERS"]),
     ("admin/dashboard/status.rs", &["MAX_DOMAINS", "MAX_ERRORS", "MAX_LIFTED"]),
-    ("admin/usage/observers.rs", &["MAX_SHARED", "MAX_PAGE_TOP"]),
+    ("admin/usage/observers.rs", &["MAX_SHARED", "MAX_SENT", "MAX_PAGE_TOP"]),
     ("admin/usage/query.rs", &["MAX_BUCKET_MINUTES"]),
     ("api/protobuf.rs", &["MAX_VARINT_BYTES"]),
     ("api/rls/json/number.rs", &["MAX_DIGITS"]),

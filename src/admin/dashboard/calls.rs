@@ -104,11 +104,7 @@ fn group(name: &str) -> Result<i32, Status> {
 
 fn list_settings(query: Option<&str>) -> Result<proto::ListSettingsRequest, Status> {
     let given = Parameters::read(query, &["domain", "rule", "entry"])?;
-    Ok(proto::ListSettingsRequest {
-        rule: given.text("rule"),
-        domain: given.text("domain"),
-        entries: given.entries()?,
-    })
+    Ok(proto::ListSettingsRequest { rule: given.text("rule"), domain: given.text("domain"), entries: given.entries()? })
 }
 
 fn list_counters(query: Option<&str>) -> Result<proto::ListCountersRequest, Status> {

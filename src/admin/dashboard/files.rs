@@ -81,7 +81,16 @@ mod tests {
         let all = FILES.iter().map(|(name, _, content)| (*name, *content));
         for (name, content) in all.chain([("index.html", include_str!("page/index.html"))]) {
             let outside = content.replace("http://www.w3.org/2000/svg", "");
-            for bad in ["://", "style=\"", " onclick", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            for bad in [
+                "://",
+                "style=\"",
+                " onclick",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+            ] {
                 assert!(!outside.contains(bad), "{name} contains {bad}");
             }
         }

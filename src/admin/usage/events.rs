@@ -1,7 +1,7 @@
 //! The usage for pages, as server-sent events: made of the same readings as `WatchUsage`, each event only when the page can take one.
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -15,12 +15,14 @@ use crate::api::proto::tidegate::v1::ServerInstance;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Filter, ReportPosition};
 
-/// The stream of events for one page. The first one has every rule, the others have the rules that have changed since.
+/// The stream of events for one page. The first one has every rule, the others have the rules that have changed since; one that comes
+/// late has every rule again.
 pub(crate) struct UsageEvents {
     _permit: PagePermit,
     filter: Filter,
     pace: Pace,
-    sent: Option<Sent>,
+    /// The last event's reading; gone if the page is late.
+    sent: Weak<Sent>,
 }
 
 /// The fields of an event that are not rows.
@@ -44,11 +46,12 @@ impl UsageEvents {
     /// RESOURCE_EXHAUSTED: there are too many pages or observers.
     pub(super) fn new(observed: Arc<Observed>, filter: Filter, interval: Nanos) -> Result<Self, Status> {
         let permit = observed.page_permit()?;
-        Ok(Self { _permit: permit, filter, pace: Pace::new(observed, interval, None), sent: None })
+        Ok(Self { _permit: permit, filter, pace: Pace::new(observed, interval, None), sent: Weak::new() })
     }
 
     fn event(&mut self, place: ReportPosition, reading: Reading) -> Bytes {
-        let rows = reading.page_rows(&self.filter, self.sent.as_ref());
+        let last = self.sent.upgrade();
+        let rows = reading.page_rows(&self.filter, last.as_deref());
         let instance = self.pace.observed().instance();
         let head = Head {
             instance: &instance.id,
@@ -56,9 +59,9 @@ impl UsageEvents {
             sequence: place.sequence,
             time_ms: reading.at.since(Timestamp::EPOCH).as_ns() / Nanos::MILLISECOND.as_ns(),
             merged: place.merged,
-            complete: self.sent.is_none(),
+            complete: last.is_none(),
         };
-        self.sent = Some(reading.sent());
+        self.sent = self.pace.observed().keep_sent(reading);
         // Strings and numbers can always be written.
         let head = serde_json::to_string(&head).unwrap_or_default();
         let head = head.strip_suffix('}').unwrap_or_default();

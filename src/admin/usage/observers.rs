@@ -1,7 +1,8 @@
 //! What all observers share: the server instance, one reading of the usage, and a bounded number of permits.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -48,6 +49,9 @@ pub(super) struct Observed {
     /// Measures the time since the start, so that steps of the wall clock do not count as missed reports.
     stopwatch: Stopwatch,
     reading: Mutex<Option<Reading>>,
+    /// What pages were last sent, the latest at the end. A page that is later than that is sent everything again, so that slow
+    /// pages do not keep old readings.
+    sent: Mutex<VecDeque<Arc<Sent>>>,
 }
 
 /// The usage at one moment. Observers whose reports are due at the same time share a reading, and those with the same scope
@@ -62,8 +66,8 @@ pub(super) struct Reading {
     pages: Arc<Mutex<Vec<EncodedPage>>>,
 }
 
-/// What a page was last sent.
-#[derive(Clone, Debug)]
+/// What pages were sent.
+#[derive(Debug)]
 pub(super) struct Sent {
     begun: Nanos,
     usage: Arc<UsageSnapshot>,
@@ -117,11 +121,6 @@ impl Reading {
         }
         encoded
     }
-
-    /// What a page knows that was sent this reading.
-    pub(super) fn sent(self) -> Sent {
-        Sent { begun: self.begun, usage: self.usage, limits: self.limits }
-    }
 }
 
 impl Permits {
@@ -153,7 +152,8 @@ impl Observed {
     pub(super) fn new(limiter: Arc<Limiter>, clock: Arc<Clock>, observers: Observers, id: String) -> Self {
         let started = clock.now();
         let instance = ServerInstance { id, started: Some(time(started)) };
-        Self { limiter, clock, observers, instance, stopwatch: Stopwatch::start(), reading: Mutex::default() }
+        let stopwatch = Stopwatch::start();
+        Self { limiter, clock, observers, instance, stopwatch, reading: Mutex::default(), sent: Mutex::default() }
     }
 
     /// A permit for one more observer.
@@ -191,6 +191,21 @@ impl Observed {
         let limits = self.limiter.view().as_ref().and_then(View::plan).map(LimitsInForce::of).unwrap_or_default();
         let (at, limits) = (self.clock.now(), Arc::new(limits));
         last.insert(Reading { begun, at, usage, limits, body: Arc::default(), pages: Arc::default() }).clone()
+    }
+
+    /// Keeps a reading that a page is sent, for as long as it is one of the latest.
+    pub(super) fn keep_sent(&self, reading: Reading) -> Weak<Sent> {
+        let mut kept = self.sent.lock();
+        if let Some(same) = kept.iter().find(|sent| sent.begun == reading.begun) {
+            return Arc::downgrade(same);
+        }
+        if kept.len() >= MAX_SENT {
+            kept.pop_front();
+        }
+        let sent = Arc::new(Sent { begun: reading.begun, usage: reading.usage, limits: reading.limits });
+        let weak = Arc::downgrade(&sent);
+        kept.push_back(sent);
+        weak
     }
 
     pub(super) fn limiter(&self) -> &Arc<Limiter> {
@@ -243,5 +258,7 @@ const MAX_SHARED: usize = 16;
 const MAX_OBSERVERS: usize = 128;
 /// Pages that show the usage at the same time: a quarter of the observers, so that open tabs leave room for programs.
 const MAX_PAGES: usize = 32;
+/// Readings that are kept to compare the next ones with: pages that keep up need one or two.
+const MAX_SENT: usize = 4;
 /// Counters of a page by each of its rankings: more than it shows at once.
 const MAX_PAGE_TOP: usize = 100;

@@ -26,7 +26,18 @@ usage: {by: [user]}
 ";
     let server = TestServer::start(rules, &[]);
     let address = format!("http://{}", server.admin);
-    let set = ["settings", "set", "--domain", "api", "--entry", "user=zoe", "enabled", "false", "--reason", "a test of everything"];
+    let set = [
+        "settings",
+        "set",
+        "--domain",
+        "api",
+        "--entry",
+        "user=zoe",
+        "enabled",
+        "false",
+        "--reason",
+        "a test of everything",
+    ];
     let (status, _, error) = run(&[&set[..], &["--admin-addr", &address]].concat(), "");
     assert_eq!(status, Some(0), "{error}");
     let candidate = server.dir.path().join("candidate.yaml");
@@ -36,7 +47,12 @@ usage: {by: [user]}
     for number in 0..40 {
         check(&server, "api", "user", &format!("user-{}", number % 5));
         check(&server, "api", "wait", "ann");
-        check(&server, "api", "a_key_with_a_name_that_is_longer_than_a_phone_is_wide_and_has_no_space", &"x".repeat(120));
+        check(
+            &server,
+            "api",
+            "a_key_with_a_name_that_is_longer_than_a_phone_is_wide_and_has_no_space",
+            &"x".repeat(120),
+        );
     }
     fs::write(server.dir.path().join("rules.yaml"), "domain: api\ndescriptors: 7\n").unwrap();
     server.signal("HUP");

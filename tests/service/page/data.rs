@@ -99,9 +99,7 @@ fn requests_are_sent_by_the_keys_that_count_them() {
     }
     let mut events = Events::open(&server, "?interval=100ms", "");
     let event = events.until("all checks", |event| number(&event["total"]["requests"]) == 3);
-    let row = |value: &str, requests: u64| {
-        json!({"domain": "api", "key": "key", "value": value, "requests": requests, "hits": requests})
-    };
+    let row = |value: &str, requests: u64| json!({"domain": "api", "key": "key", "value": value, "requests": requests, "hits": requests});
     assert_eq!(event["requests"], json!([row("ann", 2), row("bob", 1)]));
     assert_eq!(get_json(&server, "/api/v1/status", "").1["domains"], json!([{"name": "api", "usage_by": ["key"]}]));
 }

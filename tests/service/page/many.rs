@@ -18,7 +18,8 @@ const RULES: usize = 10_000;
 const IN_ONE_CHECK: usize = 1_000;
 
 fn config() -> String {
-    let rule = |number| format!("- {{key: partner, value: p{number}, rate_limit: {{unit: second, requests_per_unit: 3}}}}\n");
+    let rule =
+        |number| format!("- {{key: partner, value: p{number}, rate_limit: {{unit: second, requests_per_unit: 3}}}}\n");
     format!("domain: api\ndescriptors:\n{}", (0..RULES).map(rule).collect::<String>())
 }
 
@@ -59,7 +60,8 @@ async fn ten_thousand_busy_rules_are_a_bounded_page() {
         browser.until("all rules", "document.getElementById('rules-note').textContent === '10,000 in all'");
         browser.until("some reports", "Number(document.getElementById('main').dataset.events) >= 10");
         let frames = measured(&browser);
-        let rows = browser.value("Math.max(...[...document.querySelectorAll('tbody')].map((body) => body.rows.length))");
+        let rows =
+            browser.value("Math.max(...[...document.querySelectorAll('tbody')].map((body) => body.rows.length))");
         assert!(rows.as_u64().unwrap() <= 50, "{rows} rows in a table");
         let nodes = browser.value("document.querySelectorAll('*').length");
         assert!(nodes.as_u64().unwrap() < 2_000, "{nodes} elements");

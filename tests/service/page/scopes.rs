@@ -120,8 +120,15 @@ fn endpoints_roles_and_domains() {
         for path in OBSERVERS.iter().chain(&OPERATORS) {
             let by_role = OBSERVERS.contains(path) || role != "observer";
             // A token with several domains names one, where one is asked about.
-            let needs_one = ["/api/v1/usage", "/api/v1/usage/events", "/api/v1/counters"].contains(path) && own.len() > 1;
-            let expected = if !by_role { 403 } else if needs_one { 400 } else { 200 };
+            let needs_one =
+                ["/api/v1/usage", "/api/v1/usage/events", "/api/v1/counters"].contains(path) && own.len() > 1;
+            let expected = if !by_role {
+                403
+            } else if needs_one {
+                400
+            } else {
+                200
+            };
             assert_eq!(status(&guarded, path, &bearer), expected, "{name}: {path}");
         }
         for (domain, known) in [("api", true), ("secret-shop", true), ("vault", true), ("nobody", false)] {
@@ -133,7 +140,11 @@ fn endpoints_roles_and_domains() {
                     (true, true) => 200,
                     (true, false) => 400,
                 };
-                assert_eq!(status(&guarded, &format!("{path}?domain={domain}"), &bearer), expected, "{name}: {path} of {domain}");
+                assert_eq!(
+                    status(&guarded, &format!("{path}?domain={domain}"), &bearer),
+                    expected,
+                    "{name}: {path} of {domain}"
+                );
             }
         }
     }
@@ -163,7 +174,9 @@ fn a_token_of_one_domain_sees_nothing_of_another() {
     }
     for path in ["/api/v1/alerts?domain=secret-shop", "/api/v1/settings?domain=secret-shop"] {
         let (_, answer) = get_json(&guarded.server, path, &operator);
-        let empty = ["alerts", "notifications", "settings"].iter().all(|list| answer[list].as_array().is_none_or(Vec::is_empty));
+        let empty = ["alerts", "notifications", "settings"]
+            .iter()
+            .all(|list| answer[list].as_array().is_none_or(Vec::is_empty));
         assert!(empty, "{path}: {answer}");
     }
     let mut events = Events::open(&guarded.server, "?interval=100ms", &operator);

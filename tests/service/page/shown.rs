@@ -53,7 +53,10 @@ fn a_restart_is_survived() {
     check(&server, "api", "key", "a");
     check(&server, "api", "key", "a");
     browser.until("that it is back", "document.getElementById('connection').textContent === 'Live'");
-    browser.until("the counts of the new process", "document.querySelector('.tile.checks .detail').textContent === '2 since the start'");
+    browser.until(
+        "the counts of the new process",
+        "document.querySelector('.tile.checks .detail').textContent === '2 since the start'",
+    );
     assert!(browser.text("notice").contains("The server was restarted"), "{}", browser.text("notice"));
     assert_eq!(browser.errors(), [""; 0]);
 }
@@ -86,7 +89,8 @@ usage: {by: ['<i>key</i>']}
     let set = ["settings", "set", "--rule", "<b>api</b>.<i>key</i>", "--entry", &entry, "requests_per_unit", "7"];
     let (status, _, error) = run(&[&set[..], &["--reason", HOSTILE[0], "--admin-addr", &address]].concat(), "");
     assert_eq!(status, Some(0), "{error}");
-    std::fs::write(server.dir.path().join("rules.yaml"), "domain: <script>window.hacked=1</script>\ndescriptors: 7\n").unwrap();
+    std::fs::write(server.dir.path().join("rules.yaml"), "domain: <script>window.hacked=1</script>\ndescriptors: 7\n")
+        .unwrap();
     server.signal("HUP");
     browser.go(&server.admin, "/");
     browser.until_live();
@@ -101,11 +105,14 @@ usage: {by: ['<i>key</i>']}
         ("busiest", "\\u{202e}desrever"),
     ] {
         let text = serde_json::to_string(text).unwrap();
-        browser.until(&format!("{text} in {id}"), &format!("document.getElementById('{id}').innerText.includes({text})"));
+        browser
+            .until(&format!("{text} in {id}"), &format!("document.getElementById('{id}').innerText.includes({text})"));
     }
     // The values of the key, and the large chart of the rule.
-    browser.run("const by = document.getElementById('callers-by'); by.selectedIndex = 1; by.dispatchEvent(new Event('change'));
-                 document.querySelector('button.rule').click();");
+    browser.run(
+        "const by = document.getElementById('callers-by'); by.selectedIndex = 1; by.dispatchEvent(new Event('change'));
+                 document.querySelector('button.rule').click();",
+    );
     browser.until("the rule's name", "document.getElementById('rates-subject').innerText.includes('<b>api</b>')");
     browser.until("values", "document.getElementById('busiest').innerText.includes('<script>')");
     assert_eq!(browser.value("window.hacked === undefined"), Value::Bool(true), "a value was executed");

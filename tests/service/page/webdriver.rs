@@ -48,11 +48,12 @@ impl Browser {
         let mut driver = Command::new(chromedriver);
         let mut driver = driver.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let port = lines.find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned())).unwrap();
+        let port = lines
+            .find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()))
+            .unwrap();
         thread::spawn(move || lines.for_each(drop));
         let profile = tempfile::tempdir().unwrap();
-        let mut browser =
-            Self { driver, address: format!("127.0.0.1:{port}"), session: String::new(), profile };
+        let mut browser = Self { driver, address: format!("127.0.0.1:{port}"), session: String::new(), profile };
         browser.open_session(&chromium);
         browser.resize(screen);
         Some(browser)

@@ -58,7 +58,7 @@ export class Totals {
     setShown(this.tiles.get("counters").node, Boolean(process));
     if (process) {
       const share = percent(process.counter_bytes / Math.max(1, process.budget_bytes));
-      this.#set("counters", count(process.counters), `${share} of the memory for them`, whole(process.counters));
+      this.#set("counters", count(process.counters), `${share} of their memory`, whole(process.counters));
     }
   }
 }
