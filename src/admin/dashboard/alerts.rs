@@ -14,7 +14,7 @@ use super::{Dashboard, json, sees};
 use crate::access::Principal;
 use crate::alerts::{Notification, Subject};
 use crate::limiter::View;
-use crate::rules::{Alert, Domain, Per};
+use crate::rules::{Alert, Domain, Per, RuleSet};
 use crate::units::{Nanos, Timestamp};
 
 /// Those of the domains of the caller, or of one of them. Receivers are not shown: their addresses may be secrets.
@@ -29,7 +29,7 @@ pub(super) async fn alerts(
     };
     let is_shown = |domain: &str| sees(&caller, domain) && (wanted.is_empty() || wanted == domain);
     let view = dashboard.limiter.view();
-    let domains = view.as_ref().and_then(View::rules).into_iter().flat_map(|rules| rules.domains());
+    let domains = view.as_ref().and_then(View::rules).into_iter().flat_map(RuleSet::domains);
     let shown = domains.filter(|domain| is_shown(&domain.name));
     let configured: Vec<_> = shown.flat_map(in_force).take(MAX_LISTED).collect();
     let notifications = dashboard.notifications.list();

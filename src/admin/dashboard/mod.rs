@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::map_response;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
 
@@ -96,8 +96,7 @@ fn sees_all(caller: &Principal) -> bool {
 
 /// A JSON object, or an error that is one.
 fn json(status: StatusCode, value: &serde_json::Value) -> Response {
-    use axum::response::IntoResponse;
-    (status, [(http::header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+    (status, [(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
 /// The policy has no inline script and no inline style; the page connects to this port only.

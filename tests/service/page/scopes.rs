@@ -87,7 +87,7 @@ impl Guarded {
             check(&self.server, "vault", "teller", "bob");
         }
         for _ in 0..7 {
-            check(&self.server, "secret-shop", "customer", "eve");
+            check(&self.server, "secret-shop", "customer", "quux");
         }
     }
 }
@@ -170,7 +170,7 @@ fn a_token_of_one_domain_sees_nothing_of_another() {
     for path in OBSERVERS.iter().chain(&OPERATORS).filter(|path| **path != "/api/v1/usage/events") {
         let (status, answer) = get_json(&guarded.server, path, &operator);
         assert_eq!(status, 200, "{path}: {answer}");
-        write!(seen, "{path} {answer}\n").unwrap();
+        writeln!(seen, "{path} {answer}").unwrap();
     }
     for path in ["/api/v1/alerts?domain=secret-shop", "/api/v1/settings?domain=secret-shop"] {
         let (_, answer) = get_json(&guarded.server, path, &operator);
@@ -182,7 +182,7 @@ fn a_token_of_one_domain_sees_nothing_of_another() {
     let mut events = Events::open(&guarded.server, "?interval=100ms", &operator);
     let event = events.until("the checks of its domain", |event| number(&event["total"]["requests"]) == 4);
     write!(seen, "{event}").unwrap();
-    for foreign in ["secret-shop", "customer", "eve", "vault", "teller", "bob", "shop.yaml"] {
+    for foreign in ["secret-shop", "customer", "quux", "vault", "teller", "bob", "shop.yaml"] {
         assert!(!seen.contains(foreign), "{foreign}: {seen}");
     }
     for own in ["api.user", "ann", "own-alert"] {

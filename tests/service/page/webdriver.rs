@@ -6,12 +6,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::{DEADLINE, http, wait_for};
+use crate::server::{DEADLINE, Stopwatch, http};
 
 /// A browser with one tab; dropping it ends it.
 pub(super) struct Browser {
@@ -119,9 +120,11 @@ impl Browser {
     /// Waits until an expression in the page is true.
     #[track_caller]
     pub(super) fn until(&self, what: &str, expression: &str) {
-        wait_for(&format!("{what}; the page shows: {}", self.excerpt()), DEADLINE, || {
-            (self.value(expression) == Value::Bool(true)).then_some(())
-        });
+        let stopwatch = Stopwatch::start();
+        while self.value(expression) != Value::Bool(true) {
+            assert!(stopwatch.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; the page shows: {}", self.excerpt());
+            thread::sleep(PAUSE);
+        }
     }
 
     /// Waits until the page has shown some events.
@@ -184,3 +187,6 @@ impl Drop for Browser {
         let _status = self.driver.wait();
     }
 }
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(50);

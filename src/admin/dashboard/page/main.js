@@ -7,7 +7,7 @@ import { Callers } from "./callers.js";
 import { candidate } from "./candidate.js";
 import { showConfiguration } from "./configuration.js";
 import { byId, element, setShown, setText } from "./dom.js";
-import { clock, length, plain } from "./format.js";
+import { clock, plain } from "./format.js";
 import { History } from "./history.js";
 import { Rules } from "./rules.js";
 import { Usage } from "./series.js";
@@ -59,16 +59,15 @@ function showWhere() {
   if (recent) setText(notice, `The server was restarted at ${clock(usage.startedMs)}. Its counts begin from zero.`);
 }
 
-function showState(state, pauseMs, why) {
+function showState(state, why) {
   const pill = byId("connection");
   if (state === "lost") wasLost = true;
   if (state === "live" && wasLost) {
     wasLost = false;
     for (const part of running) part.again?.();
   }
-  if (state !== "lost" && pill.dataset.state === state) return;
   pill.dataset.state = state;
-  const words = { waiting: "Connecting", live: "Live", lost: `Connection lost: ${why}. Trying again in ${length(pauseMs ?? 0)}` };
+  const words = { waiting: "Connecting", live: "Live", lost: `Connection lost: ${why}. Trying again` };
   setText(pill, words[state]);
 }
 
@@ -145,7 +144,7 @@ async function open() {
         setText(byId("token-error"), error.message);
         return;
       }
-      showState("lost", 1_000, "no connection to the server");
+      showState("lost", "no connection to the server");
       await new Promise((resolve) => setTimeout(resolve, 1_000));
     }
   }

@@ -11,8 +11,7 @@ const SILENCE_MS = 10_000;
 
 /**
  * Reads events until it is stopped, and connects again when the connection ends. `on.event` is given each event, `on.state` one of
- * "waiting", "live", "lost", with the milliseconds until the next attempt and why, `on.token` is called when a token is needed.
- * Returns { stop }.
+ * "waiting", "live", "lost", the last one with the reason, `on.token` is called when a token is needed. Returns { stop }.
  */
 export function usageEvents(domain, on) {
   const ended = new AbortController();
@@ -40,7 +39,7 @@ async function run(domain, on, signal) {
       why = error instanceof Rejected ? error.message : "no connection to the server";
     }
     if (signal.aborted) return;
-    on.state("lost", pause, why);
+    on.state("lost", why);
     await new Promise((resolve) => setTimeout(resolve, pause));
     pause = Math.min(2 * pause, LONGEST_PAUSE_MS);
   }
