@@ -84,7 +84,7 @@ mod tests {
             for bad in [
                 "://",
                 "style=\"",
-                " onclick",
+                " onclick=\"",
                 "innerHTML",
                 "outerHTML",
                 "insertAdjacentHTML",

@@ -89,7 +89,7 @@ fn until_everything_is_there(browser: &Browser) {
         ("configuration-errors", "rules.yaml"),
         ("configuration-lifted", "lifted"),
     ] {
-        browser.until(id, &format!("document.getElementById('{id}').innerText.includes('{text}')"));
+        browser.until(id, &format!("document.getElementById('{id}').textContent.includes('{text}')"));
     }
 }
 
