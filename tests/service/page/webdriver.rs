@@ -2,7 +2,7 @@
 //!
 //! `CHROMIUM_BIN` and `CHROMEDRIVER_BIN` name them (`./test` installs both). Without them each test says `SKIPPED` and passes.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use std::{env, fs, thread};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::server::{DEADLINE, Stopwatch, http};
+use crate::server::{DEADLINE, Stopwatch};
 
 /// A browser with one tab; dropping it ends it.
 pub(super) struct Browser {
@@ -43,7 +43,7 @@ impl Browser {
         let (Some(chromium), Some(chromedriver)) = (named("CHROMIUM_BIN"), named("CHROMEDRIVER_BIN")) else {
             // Not `eprintln!`, which is shown of failed tests only.
             let why = "CHROMIUM_BIN and CHROMEDRIVER_BIN do not name a browser and its driver";
-            let _ = std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes());
+            let _ = io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes());
             return None;
         };
         let mut driver = Command::new(chromedriver);
@@ -167,26 +167,44 @@ impl Browser {
 
     #[track_caller]
     fn call(&self, method: &str, path: &str, body: &Value) -> Value {
-        let (status, answer) = http(&self.address, method, path, body.to_string().as_bytes());
-        assert_eq!(status, 200, "{path}: {answer}");
-        let mut answer: Value = serde_json::from_str(&answer).unwrap();
+        let (head, mut answer) = request(&self.address, method, path, &body.to_string()).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         answer["value"].take()
     }
+}
+
+/// One request to the driver, which keeps the connection open: the head and the content of its answer.
+fn request(address: &str, method: &str, path: &str, body: &str) -> io::Result<(String, Value)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(CALL_TIMEOUT))?;
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")?;
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+    });
+    let mut content = vec![0; length.ok_or(io::ErrorKind::InvalidData)?];
+    reader.read_exact(&mut content)?;
+    Ok((head, serde_json::from_slice(&content)?))
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
         // It ends the browser. Nothing here may fail: the test may have failed already.
-        if let Ok(mut stream) = TcpStream::connect(&self.address) {
-            let _unset = stream.set_read_timeout(Some(DEADLINE));
-            let end = format!("DELETE {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", self.path(""));
-            let _gone = stream.write_all(end.as_bytes());
-            let _answer = stream.read_to_end(&mut Vec::new());
-        }
+        let _gone = request(&self.address, "DELETE", &self.path(""), "");
         let _ended = self.driver.kill();
         let _status = self.driver.wait();
     }
 }
 
+/// For one answer of the driver: a browser takes long to start on a machine with other things to do.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);
