@@ -7,11 +7,10 @@ use std::{env, fs};
 
 use serde_json::Value;
 
-use super::check;
 use super::scopes::Guarded;
 use super::webdriver::{Browser, Screen};
+use super::{check, operate};
 use crate::TestServer;
-use crate::server::run;
 
 /// A server with something in each part of the page.
 fn busy_server() -> TestServer {
@@ -25,25 +24,11 @@ alerts: [{name: many, denials: 2, window: 1h}]
 usage: {by: [user]}
 ";
     let server = TestServer::start(rules, &[]);
-    let address = format!("http://{}", server.admin);
-    let set = [
-        "settings",
-        "set",
-        "--domain",
-        "api",
-        "--entry",
-        "user=zoe",
-        "enabled",
-        "false",
-        "--reason",
-        "a test of everything",
-    ];
-    let (status, _, error) = run(&[&set[..], &["--admin-addr", &address]].concat(), "");
-    assert_eq!(status, Some(0), "{error}");
+    let unlimited = ["--domain", "api", "--entry", "user=zoe", "enabled", "false"];
+    operate(&server, &[&["settings", "set"], &unlimited[..], &["--reason", "a test of everything"]].concat());
     let candidate = server.dir.path().join("candidate.yaml");
     fs::write(&candidate, rules.replace("requests_per_unit: 3", "requests_per_unit: 1")).unwrap();
-    let (status, _, error) = run(&["candidate", "start", candidate.to_str().unwrap(), "--admin-addr", &address], "");
-    assert_eq!(status, Some(0), "{error}");
+    operate(&server, &["candidate", "start", candidate.to_str().unwrap()]);
     for number in 0..40 {
         check(&server, "api", "user", &format!("user-{}", number % 5));
         check(&server, "api", "wait", "ann");

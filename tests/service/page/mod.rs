@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::TestServer;
-use crate::server::{DEADLINE, http};
+use crate::server::{DEADLINE, http, run};
 
 /// A GET request to the admin port with these headers: the status, the headers in lower case, and the body.
 pub(super) fn get(server: &TestServer, path: &str, headers: &str) -> (u16, String, String) {
@@ -96,6 +96,13 @@ pub(super) fn check(server: &TestServer, domain: &str, key: &str, value: &str) -
     let (status, answer) = http(&server.http, "POST", "/json", body.as_bytes());
     assert!(status == 200 || status == 429, "{status}: {answer}");
     status == 200
+}
+
+/// Runs a command for operators. It waits for long: the admin port has the lowest priority.
+pub(super) fn operate(server: &TestServer, args: &[&str]) {
+    let address = format!("http://{}", server.admin);
+    let (status, _, error) = run(&[args, &["--admin-addr", &address, "--timeout", "60s"]].concat(), "");
+    assert_eq!(status, Some(0), "{args:?}: {error}");
 }
 
 /// A number of an event, by its path; what is left out is 0.

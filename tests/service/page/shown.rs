@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::webdriver::{Browser, Screen};
-use super::{Events, check, number};
+use super::{Events, check, number, operate};
 use crate::TestServer;
-use crate::server::{ReservedPort, THREE_A_MINUTE, eventually, http, next_minute_if_late, run};
+use crate::server::{ReservedPort, THREE_A_MINUTE, eventually, http, next_minute_if_late};
 
 /// The first report that is read after a burst, which comes within a second, shows all of it.
 #[test]
@@ -85,10 +85,8 @@ usage: {by: ['<i>key</i>']}
         }
     }
     let entry = format!("<i>key</i>={}", HOSTILE[1]);
-    let address = format!("http://{}", server.admin);
-    let set = ["settings", "set", "--rule", "<b>api</b>.<i>key</i>", "--entry", &entry, "requests_per_unit", "7"];
-    let (status, _, error) = run(&[&set[..], &["--reason", HOSTILE[0], "--admin-addr", &address]].concat(), "");
-    assert_eq!(status, Some(0), "{error}");
+    let limit = ["--rule", "<b>api</b>.<i>key</i>", "--entry", &entry, "requests_per_unit", "7"];
+    operate(&server, &[&["settings", "set"], &limit[..], &["--reason", HOSTILE[0]]].concat());
     std::fs::write(server.dir.path().join("rules.yaml"), "domain: <script>window.hacked=1</script>\ndescriptors: 7\n")
         .unwrap();
     server.signal("HUP");
@@ -127,15 +125,10 @@ fn settings_candidates_and_history_are_shown() {
     let data = tempfile::tempdir().unwrap();
     let flags = ["--data-dir", data.path().to_str().unwrap(), "--history-flush", "100ms"];
     let server = TestServer::start(THREE_A_MINUTE, &flags);
-    let address = format!("http://{}", server.admin);
-    let operate = |args: &[&str]| {
-        let (status, _, error) = run(&[args, &["--admin-addr", &address]].concat(), "");
-        assert_eq!(status, Some(0), "{error}");
-    };
-    operate(&["settings", "set", "--rule", "api.key", "requests_per_unit", "5", "--reason", "a busy day"]);
+    operate(&server, &["settings", "set", "--rule", "api.key", "requests_per_unit", "5", "--reason", "a busy day"]);
     let candidate = server.dir.path().join("candidate.yaml");
     std::fs::write(&candidate, THREE_A_MINUTE.replace("requests_per_unit: 3", "requests_per_unit: 1")).unwrap();
-    operate(&["candidate", "start", candidate.to_str().unwrap()]);
+    operate(&server, &["candidate", "start", candidate.to_str().unwrap()]);
     for _ in 0..4 {
         check(&server, "api", "key", "a");
     }

@@ -122,7 +122,11 @@ impl Browser {
     pub(super) fn until(&self, what: &str, expression: &str) {
         let stopwatch = Stopwatch::start();
         while self.value(expression) != Value::Bool(true) {
-            assert!(stopwatch.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}; the page shows: {}", self.excerpt());
+            assert!(
+                stopwatch.elapsed() < DEADLINE,
+                "not within {DEADLINE:?}: {what}; the page shows: {}",
+                self.excerpt()
+            );
             thread::sleep(PAUSE);
         }
     }

@@ -2,6 +2,8 @@
 
 /** Seconds that are kept of each series. */
 export const WINDOW = 300;
+/** Seconds without an event after which those in between are unknown. */
+const GAP_SECONDS = 10;
 /** Callers that are kept; of more, those that were seen least recently are forgotten. */
 const MAX_CALLERS = 10_000;
 
@@ -14,12 +16,13 @@ export class Ring {
     this.last = tick;
   }
 
-  /** Puts what was counted in the second that ends with this tick; those since the last one had nothing. */
-  put(tick, admitted, denied) {
+  /** Adds what was counted in each of the `seconds` that end with this tick. */
+  put(tick, admitted, denied, seconds) {
     this.#clear(tick);
-    const place = tick % WINDOW;
-    this.admitted[place] += admitted;
-    this.denied[place] += denied;
+    for (let at = tick - Math.min(seconds, WINDOW) + 1; at <= tick; at++) {
+      this.admitted[at % WINDOW] += admitted;
+      this.denied[at % WINDOW] += denied;
+    }
   }
 
   /** Marks the seconds since the last tick as unknown. */
@@ -113,8 +116,8 @@ export class Usage {
       this.firstTick = tick;
       this.ring = new Ring(tick);
     }
-    if (seconds > 3) this.#skip(tick);
-    this.#add(this.ring, tick, total, this.total, first, seconds);
+    if (seconds > GAP_SECONDS) this.#skip(tick);
+    if (!first) this.#add(this.ring, tick, total, this.total, seconds);
     this.total = total;
     for (const row of event.rules) this.#takeRule(row, tick, first, restarted, seconds);
     for (const row of event.counters) this.#takeCaller(`c${JSON.stringify([row.rule, row.entries, row.other])}`, row, tick, first);
@@ -125,12 +128,11 @@ export class Usage {
     this.events++;
   }
 
-  /** What was counted since; of several seconds at once, their average, so that a gap is no peak. */
-  #add(ring, tick, now, before, first, seconds) {
-    if (first) return;
+  /** Adds what was counted since: the average of those seconds to each of them, or to the last one after a gap. */
+  #add(ring, tick, now, before, seconds) {
     const denied = Math.max(0, now.denied - before.denied);
     const admitted = Math.max(0, now.requests - before.requests - denied);
-    ring.put(tick, admitted / seconds, denied / seconds);
+    ring.put(tick, admitted / seconds, denied / seconds, seconds > GAP_SECONDS ? 1 : seconds);
   }
 
   /** Marks the seconds since the last event as unknown. */
@@ -146,21 +148,20 @@ export class Usage {
     const changed = counts.requests !== rule.counts.requests;
     if (changed && !first && !restarted) {
       rule.ring ??= new Ring(this.firstTick);
-      this.#add(rule.ring, tick, counts, rule.counts, false, seconds);
+      this.#add(rule.ring, tick, counts, rule.counts, seconds);
     }
     [rule.counts, rule.limits] = [counts, row.limits ?? []];
     if (!known) this.rules.set(row.rule, rule);
   }
 
-  /** Callers are sent while they are at the top: what was counted while one was not, counts for as long as that was. */
+  /** Callers are sent while they are at the top: what was counted while one was not is spread over that time. */
   #takeCaller(key, row, tick, first) {
     const known = this.callers.get(key);
     const counts = countsOf(row);
-    const caller = known ?? { key, row, counts: countsOf(), minutes: null, seen: WINDOW };
+    const caller = known ?? { key, row, counts: countsOf(), minutes: null, seen: 0 };
     if (!first && counts.requests !== caller.counts.requests) {
-      caller.minutes ??= new Ring(tick - 1);
-      const age = Math.max(1, tick - caller.seen);
-      this.#add(caller.minutes, tick, counts, caller.counts, false, Math.max(1, age / 60));
+      caller.minutes ??= new Ring(this.firstTick);
+      this.#add(caller.minutes, tick, counts, caller.counts, Math.max(1, tick - Math.max(caller.seen, this.firstTick)));
     }
     [caller.row, caller.counts, caller.seen] = [row, counts, tick];
     // The most recently seen are at the end.
