@@ -128,11 +128,11 @@ export class Usage {
     this.events++;
   }
 
-  /** Adds what was counted since: the average of those seconds to each of them, or to the last one after a gap. */
-  #add(ring, tick, now, before, seconds) {
+  /** Adds what was counted since: the average of those seconds to each that is known. */
+  #add(ring, tick, now, before, seconds, known = seconds > GAP_SECONDS ? 1 : seconds) {
     const denied = Math.max(0, now.denied - before.denied);
     const admitted = Math.max(0, now.requests - before.requests - denied);
-    ring.put(tick, admitted / seconds, denied / seconds, seconds > GAP_SECONDS ? 1 : seconds);
+    ring.put(tick, admitted / seconds, denied / seconds, known);
   }
 
   /** Marks the seconds since the last event as unknown. */
@@ -161,7 +161,8 @@ export class Usage {
     const caller = known ?? { key, row, counts: countsOf(), minutes: null, seen: 0 };
     if (!first && counts.requests !== caller.counts.requests) {
       caller.minutes ??= new Ring(this.firstTick);
-      this.#add(caller.minutes, tick, counts, caller.counts, Math.max(1, tick - Math.max(caller.seen, this.firstTick)));
+      const seconds = Math.max(1, tick - Math.max(caller.seen, this.firstTick));
+      this.#add(caller.minutes, tick, counts, caller.counts, seconds, seconds);
     }
     [caller.row, caller.counts, caller.seen] = [row, counts, tick];
     // The most recently seen are at the end.
