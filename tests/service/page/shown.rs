@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::webdriver::{Browser, Screen};
 use super::{Events, check, number, operate};
 use crate::TestServer;
-use crate::server::{ReservedPort, THREE_A_MINUTE, eventually, http, next_minute_if_late};
+use crate::server::{THREE_A_MINUTE, eventually, http, next_minute_if_late};
 
 /// The first report that is read after a burst, which comes within a second, shows all of it.
 #[test]
@@ -40,16 +40,15 @@ fn a_burst_of_denials_is_shown_with_the_first_report_after_it() {
 #[test]
 fn a_restart_is_survived() {
     let Some(browser) = Browser::start("a_restart_is_survived", Screen::DESK) else { return };
-    let port = ReservedPort::new();
-    let address = format!("127.0.0.1:{}", port.port);
-    let mut server = TestServer::start(THREE_A_MINUTE, &["--admin-addr", &address]);
+    let server = TestServer::start(THREE_A_MINUTE, &[]);
+    let address = server.admin.clone();
     check(&server, "api", "key", "a");
     browser.go(&address, "/");
     browser.until_live();
     browser.until("the check", "document.querySelector('.tile.checks .detail').textContent === '1 since the start'");
-    server.crash();
+    drop(server);
     browser.until("that it is gone", "document.getElementById('connection').textContent.startsWith('Connection lost')");
-    server.restart();
+    let server = TestServer::start(THREE_A_MINUTE, &["--admin-addr", &address]);
     check(&server, "api", "key", "a");
     check(&server, "api", "key", "a");
     browser.until("that it is back", "document.getElementById('connection').textContent === 'Live'");

@@ -31,7 +31,7 @@ fn a_token_opens_what_it_may_see() {
     assert_eq!(browser.value("document.getElementById('domain-label').hidden"), Value::Bool(true), "it has one domain");
     let kept = browser.value("JSON.stringify([Object.values(localStorage), document.cookie, location.href])");
     assert!(!kept.as_str().unwrap().contains(guarded.token("operator")), "kept in the tab only: {kept}");
-    // The tab remembers it, and forgets it when it is told to.
+    // The tab remembers it, and forgets it on demand.
     browser.go(&guarded.server.admin, "/");
     browser.until_live();
     browser.run("document.getElementById('forget').click();");

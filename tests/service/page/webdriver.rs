@@ -141,7 +141,7 @@ impl Browser {
         self.value("document.body.innerText.slice(0, 400)").as_str().unwrap_or_default().to_owned()
     }
 
-    /// What the browser has reported as an error: of scripts, of its policy, of files that are missing. Refused connections are none.
+    /// What the browser has reported as an error: of scripts, of its policy, of files that are missing. A connection that fails is none.
     pub(super) fn errors(&self) -> Vec<String> {
         let log = self.call("POST", &self.path("/se/log"), &json!({"type": "browser"}));
         let severe = log.as_array().unwrap().iter().filter(|line| line["level"] == "SEVERE");
