@@ -79,6 +79,12 @@ impl Stream for UsageEvents {
     }
 }
 
+impl Drop for UsageEvents {
+    fn drop(&mut self) {
+        self.pace.observed().page_ends();
+    }
+}
+
 fn started_ms(instance: &ServerInstance) -> u64 {
     let started = instance.started.unwrap_or_default();
     let part = |part: i64| u64::try_from(part).unwrap_or(0);

@@ -208,6 +208,13 @@ impl Observed {
         weak
     }
 
+    /// Drops what is kept for pages, if the one that ends is the last.
+    pub(super) fn page_ends(&self) {
+        if self.observers.pages.count() <= 1 {
+            self.sent.lock().clear();
+        }
+    }
+
     pub(super) fn limiter(&self) -> &Arc<Limiter> {
         &self.limiter
     }
