@@ -132,7 +132,11 @@ const BOUNDS: [(&str, &str, &str); 132] = [
     ("text of a denied check that is reported", "limiter/denial.rs", "MAX_BYTES"),
     ("observers", "admin/usage/observers.rs", "MAX_OBSERVERS"),
     ("open pages of the dashboard", "admin/usage/observers.rs", "MAX_PAGES"),
-    ("time after which a page that does not read is dropped", "admin/dashboard/while_read.rs", "UNREAD"),
+    (
+        "time between two looks at whether a page reads; the second without drops it",
+        "admin/dashboard/while_read.rs",
+        "UNREAD",
+    ),
     ("notifications of alerts that are kept for the dashboard", "alerts/recent.rs", "MAX_RECENT"),
     ("a request about usage", "admin/usage/mod.rs", "MAX_REQUEST_BYTES"),
     ("counters in one report", "admin/usage/watch.rs", "MAX_TOP"),

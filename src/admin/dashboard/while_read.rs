@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio_stream::Stream;
 
-/// A stream that is dropped when it has not been polled for [`UNREAD`], or for twice that at most. It must be due more often.
+/// A stream that is dropped when it has not been polled for two times [`UNREAD`] in succession. It must be due more often.
 pub(super) struct WhileRead<S>(Arc<Mutex<Kept<S>>>);
 
 struct Kept<S> {
@@ -43,11 +43,14 @@ impl<S: Stream<Item = Bytes> + Unpin> Stream for WhileRead<S> {
 }
 
 async fn drop_unread<S>(watched: Weak<Mutex<Kept<S>>>) {
+    let mut missed = 0;
     loop {
         tokio::time::sleep(UNREAD).await;
         let Some(kept) = watched.upgrade() else { return };
         let mut kept = kept.lock();
-        if !std::mem::take(&mut kept.was_polled) {
+        missed = if std::mem::take(&mut kept.was_polled) { 0 } else { missed + 1 };
+        // Once may be this process's own fault: these threads have the lowest priority, and what is due is polled after a pause of them.
+        if missed == 2 {
             kept.stream = None;
             return;
         }
@@ -83,7 +86,7 @@ mod tests {
             assert_eq!(read.next().await, Some(Ok(Bytes::new())));
         }
         assert_eq!(Arc::strong_count(&held), 2, "read");
-        tokio::time::sleep(2 * UNREAD + Duration::from_millis(1)).await;
+        tokio::time::sleep(3 * UNREAD + Duration::from_millis(1)).await;
         assert_eq!(Arc::strong_count(&held), 1, "not read");
         assert_eq!(read.next().await, Some(Err("read too slowly")));
     }

@@ -51,7 +51,7 @@ async fn ten_thousand_busy_rules_are_a_bounded_page() {
                 for check in &checks {
                     client.should_rate_limit(check.clone()).await.unwrap();
                 }
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             }
         }
     });

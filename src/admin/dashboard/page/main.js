@@ -49,6 +49,11 @@ function draw() {
   });
 }
 
+/** Lets the browser draw and answer to the keyboard. */
+function nextTask() {
+  return new Promise((resolve) => setTimeout(resolve));
+}
+
 function showWhere() {
   if (!status) return;
   const shown = `${plain(status.host)}, version ${status.version}, up ${uptime(usage)}`;
@@ -82,8 +87,8 @@ function follow(chosen) {
   domain = chosen;
   usage.clear();
   const events = usageEvents(domain, {
-    event: (event) => {
-      usage.take(event);
+    event: async (event) => {
+      for (const _part of usage.take(event)) await nextTask();
       draw();
     },
     state: showState,

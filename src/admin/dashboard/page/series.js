@@ -2,6 +2,8 @@
 
 /** Seconds that are kept of each series. */
 export const WINDOW = 300;
+/** Rules of an event that are taken in before the page may draw: one or two milliseconds. */
+const ROWS_AT_ONCE = 500;
 /** Seconds without an event after which those in between are unknown. */
 const GAP_SECONDS = 10;
 /** Callers that are kept; of more, those that were seen least recently are forgotten. */
@@ -99,8 +101,8 @@ export class Usage {
     this.callers = new Map();
   }
 
-  /** Takes an event in. Cost: linear in its rows. */
-  take(event) {
+  /** Takes an event in, some rows at a time: it yields in between, so that the page can draw and be used meanwhile. */
+  *take(event) {
     const restarted = this.instance !== "" && this.instance !== event.instance;
     const first = this.instance === "";
     const seconds = first ? 1 : Math.max(1, Math.round((event.time_ms - this.timeMs) / 1000));
@@ -119,7 +121,10 @@ export class Usage {
     if (seconds > GAP_SECONDS) this.#skip(tick);
     if (!first) this.#add(this.ring, tick, total, this.total, seconds);
     this.total = total;
-    for (const row of event.rules) this.#takeRule(row, tick, first, restarted, seconds);
+    for (let at = 0; at < event.rules.length; at++) {
+      this.#takeRule(event.rules[at], tick, first, restarted, seconds);
+      if (at % ROWS_AT_ONCE === ROWS_AT_ONCE - 1) yield;
+    }
     for (const row of event.counters) this.#takeCaller(`c${JSON.stringify([row.rule, row.entries, row.other])}`, row, tick, first);
     for (const row of event.requests) this.#takeCaller(`r${JSON.stringify([row.domain, row.key, row.value, row.other])}`, row, tick, first);
     this.#forget();

@@ -6,11 +6,11 @@ const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 5_000;
 /** An event of 10,000 rules has some megabytes; more is no event of this server. */
 const MAX_EVENT_CHARS = 64 << 20;
-/** A report comes every second. After so long without one the connection is given up. */
-const SILENCE_MS = 10_000;
+/** A report comes every second, later from a machine that is busy with checks. After so long the connection is given up. */
+const SILENCE_MS = 30_000;
 
 /**
- * Reads events until it is stopped, and connects again when the connection ends. `on.event` is given each event, `on.state` one of
+ * Reads events until it is stopped, and connects again when the connection ends. `on.event` is given each event and awaited, `on.state` one of
  * "waiting", "live", "lost", the last one with the reason, `on.token` is called when a token is needed. Returns { stop }.
  */
 export function usageEvents(domain, on) {
@@ -25,10 +25,11 @@ async function run(domain, on, signal) {
   while (!signal.aborted) {
     let why = "the connection ended";
     try {
-      await read(domain, signal, (event) => {
+      await read(domain, signal, async (event) => {
+        if (signal.aborted) return;
         pause = FIRST_PAUSE_MS;
         on.state("live");
-        on.event(event);
+        await on.event(event);
       });
     } catch (error) {
       if (signal.aborted) return;
@@ -64,7 +65,7 @@ async function read(domain, signal, take) {
       if (rest.length > MAX_EVENT_CHARS) throw new Error("an event without an end");
       for (const part of parts) {
         const data = dataOf(part);
-        if (data !== "") take(JSON.parse(data));
+        if (data !== "") await take(JSON.parse(data));
       }
     }
   } finally {
