@@ -28,7 +28,7 @@ use crate::net::{BindError, Bound, PartialBytes, Server, Socket, TlsError};
 use crate::operations::JournalError;
 use crate::rls::{Context, OtherCalls, Workers};
 use crate::runtime::lifecycle::{Phase, Request, Signals};
-use crate::runtime::threads;
+use crate::runtime::{memory_limit_bytes, threads};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
@@ -106,6 +106,9 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
         tracing::warn!(
             "--drain {drain:?} is not shorter than --shutdown-deadline {deadline:?}: checks in flight may be cut off"
         );
+    }
+    if let Some(warning) = settings.limits.budget_warning(memory_limit_bytes()) {
+        tracing::warn!("{warning}");
     }
     // Before this process has opened any file of its own: they are known by their numbers.
     let from_systemd = settings.listen.listen_fds.then(Inherited::from_systemd).transpose()?;

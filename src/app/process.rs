@@ -24,6 +24,7 @@ use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::memory_limit_bytes;
 use crate::service::{DelayedReplies, Service};
 use crate::settings::{Json, Settings, SettingsMode, WhenFull};
 use crate::state::{self, Restored, State};
@@ -194,11 +195,12 @@ fn restore_counters(path: &Path, flush: Duration, limiter: &Arc<Limiter>, clock:
 }
 
 fn limiter_settings(settings: &Settings) -> limiter::Settings {
+    let budget_bytes = settings.limits.counter_budget_bytes(memory_limit_bytes());
     limiter::Settings {
         shadow_mode: settings.limits.shadow_mode,
         quota_mode: settings.limits.quota_mode,
         dynamic_metadata: settings.limits.dynamic_metadata,
-        counter_budget_bytes: usize::try_from(settings.limits.counter_memory.0).unwrap_or(usize::MAX),
+        counter_budget_bytes: usize::try_from(budget_bytes).unwrap_or(usize::MAX),
         when_full: match settings.limits.when_full {
             WhenFull::Deny => store::WhenFull::Deny,
             WhenFull::Allow => store::WhenFull::Allow,

@@ -69,7 +69,7 @@ fn volumes(documents: &Documents, workload: Workload<'_>, wrong: &mut Vec<String
     }
     for volume in volumes {
         let name = &volume["configMap"]["name"];
-        // The one that the matrix says is kept by somebody else.
+        // The one that the matrix says is kept elsewhere.
         if !name.is_null() && name != "my-rules" && documents.find("ConfigMap", name).is_none() {
             wrong.push(format!("there is no ConfigMap {name}"));
         }

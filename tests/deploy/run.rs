@@ -177,7 +177,7 @@ fn mount(documents: &Documents, workload: Workload<'_>, volumes: &Path) {
 
 fn config_map(documents: &Documents, name: &Value) -> Vec<(String, String)> {
     let Some(map) = documents.find("ConfigMap", name) else {
-        // The rules that somebody else keeps.
+        // The rules that are kept elsewhere.
         return vec![("rules.yaml".to_owned(), crate::server::THREE_A_MINUTE.to_owned())];
     };
     let data = map["data"].as_object().unwrap().iter();

@@ -13,12 +13,13 @@ const VALUES: &str = "deploy/helm/tidegate/values.yaml";
 const SCHEMA: &str = "deploy/helm/tidegate/values.schema.json";
 
 /// A file, and its copy. A chart and a kustomization contain no files but those below them.
-const COPIES: [(&str, &str); 8] = [
+const COPIES: [(&str, &str); 9] = [
     ("deploy/prometheus/alerts.yaml", "deploy/helm/tidegate/files/alerts.yaml"),
     ("deploy/grafana/tidegate.json", "deploy/helm/tidegate/files/dashboard.json"),
     ("deploy/envoy/ratelimit.yaml", "deploy/helm/tidegate/files/ratelimit.yaml"),
     ("deploy/envoy/ratelimit.yaml", "deploy/kustomize/base/ratelimit.yaml"),
     ("deploy/envoy/ratelimit.yaml", "deploy/kustomize/overlays/sidecar/ratelimit.yaml"),
+    ("deploy/envoy/ratelimit.yaml", "deploy/compose/rules/ratelimit.yaml"),
     ("deploy/envoy/sidecar.yaml", "deploy/kustomize/overlays/sidecar/envoy.yaml"),
     ("deploy/envoy/gateway.yaml", "deploy/kustomize/overlays/gateway/envoy.yaml"),
     ("deploy/envoy/gateway.ratelimit.yaml", "deploy/kustomize/overlays/gateway/ratelimit.yaml"),
@@ -45,7 +46,7 @@ fn copies_equal_their_originals() {
     }
 }
 
-/// A key of the values file, with what stands above it.
+/// A key of the values file, with what is above it.
 #[derive(Debug)]
 struct Entry {
     path: Vec<String>,
