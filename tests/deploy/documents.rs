@@ -103,7 +103,7 @@ pub(crate) fn text_of(value: &Value) -> &str {
 }
 
 /// The documents of a YAML text.
-fn parse(text: &str) -> Vec<Value> {
+pub(crate) fn parse(text: &str) -> Vec<Value> {
     let mut events = Parser::new_from_str(text).map(|event| event.unwrap_or_else(|error| panic!("{error}\n{text}")).0);
     let mut documents = Vec::new();
     while let Some(event) = events.next() {

@@ -1,4 +1,4 @@
-//! What is under `deploy/` for Kubernetes: rendered by the real helm and kustomize, checked against the schemas of Kubernetes and
+//! What is under `deploy/`. For Kubernetes: rendered by the real helm and kustomize, checked against the schemas of Kubernetes and
 //! against itself, and run: the command line, the mounted files and the probes with a real server.
 //!
 //! `HELM_BIN`, `KUSTOMIZE_BIN`, `KUBERNETES_VALIDATE_BIN` and `PROMTOOL_BIN` name the tools (`./test` installs them). Without one, the
@@ -9,6 +9,7 @@
 mod chart;
 mod consistency;
 mod documents;
+mod host;
 mod monitoring;
 mod network;
 mod overlays;

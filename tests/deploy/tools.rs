@@ -25,7 +25,7 @@ impl Tool {
         Self::named("PROMTOOL_BIN", &["--version"])
     }
 
-    /// The program, or a line on the real standard error, past the test's capture, that says why it is skipped.
+    /// The program; without it, the test is skipped.
     fn named(variable: &str, version: &[&str]) -> Option<Self> {
         let found = env::var(variable).ok().filter(|name| !name.is_empty());
         let why = match &found {
@@ -36,8 +36,7 @@ impl Tool {
                 Err(error) => format!("{name} does not run: {error}"),
             },
         };
-        let test = thread::current().name().unwrap_or_default().to_owned();
-        let _closed = std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes());
+        skip(&why);
         None
     }
 
@@ -47,6 +46,12 @@ impl Tool {
         let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
         if output.status.success() { Ok(out) } else { Err(out + &err) }
     }
+}
+
+/// Says why this test is skipped, on the real standard error, past the test's capture.
+pub(crate) fn skip(why: &str) {
+    let test = thread::current().name().unwrap_or_default().to_owned();
+    let _closed = std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes());
 }
 
 /// The path of a file or directory of the repository.

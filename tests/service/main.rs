@@ -41,6 +41,7 @@ mod secrets;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "some of it is for the tests with Envoy")]
 mod server;
+mod shipped;
 mod simulate;
 mod small_disk;
 mod start;
