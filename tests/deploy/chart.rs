@@ -205,7 +205,7 @@ fn the_notes_name_what_there_is() {
     fs::write(chart.join("templates/shown.yaml"), shown).unwrap();
     let notes = |more: &[&str]| {
         let chart = chart.to_string_lossy();
-        let args = ["template", "shop", &chart, "--namespace", "limits", "--show-only", "templates/shown.yaml"];
+        let args = ["template", "shop", &chart, "--namespace", "limits", "--kube-version", "1.30", "--show-only", "templates/shown.yaml"];
         helm.run(&[&args, more].concat()).unwrap()
     };
     let plain = notes(&[]);

@@ -101,6 +101,7 @@ fn references(documents: &Documents, wrong: &mut Vec<String>) {
 fn planted_faults_are_found() {
     let Some(rendered) = chart::rendered() else { return };
     let of = |name: &str| rendered.iter().find(|documents| documents.name == name).unwrap();
+    let own = "rules of one's own, and all that concerns the pod";
     let everything = "every port, with TLS and tokens";
     for (case, old, new, found) in [
         ("defaults", "matchLabels:\n      app.kubernetes.io/name: tidegate", "matchLabels:\n      a: b", "does not select its own"),
@@ -114,7 +115,7 @@ fn planted_faults_are_found() {
         ("defaults", "--grpc-addr=0.0.0.0:8081", "--grpc-addr=0.0.0.0:8091", "8091"),
         ("defaults", "--http-addr=127.0.0.1:8080", "--http-addr=0.0.0.0:8080", "8080"),
         ("defaults", "terminationGracePeriodSeconds: 25", "terminationGracePeriodSeconds: 15", "killed"),
-        ("defaults", "--counter-memory=256MiB", "--counter-memory=1GiB", "counter-memory"),
+        (own, "--counter-memory=128MiB", "--counter-memory=1GiB", "counter-memory"),
         ("defaults", "drop: [ALL]", "drop: []", "capabilities"),
         ("defaults", "serviceAccountName: shop-tidegate", "serviceAccountName: x", "ServiceAccount"),
         (everything, "secret: {secretName: tokens, defaultMode: 0440}", "emptyDir: {}", "tokens.yaml"),

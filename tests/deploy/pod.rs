@@ -185,10 +185,10 @@ fn stopping(workload: Workload<'_>, server: &Value, wrong: &mut Vec<String>) {
     }
 }
 
-/// The counters have room below the limit of memory: by the formula of docs/KUBERNETES.md, without connections.
+/// The counters, half of the limit unless the flag is set, have room below it: by the formula of docs/KUBERNETES.md, without connections.
 fn memory(server: &Value, wrong: &mut Vec<String>) {
     let limit = mebibytes(text_of(&server["resources"]["limits"]["memory"]).trim_end_matches('i'));
-    let counters = flag(server, "--counter-memory").map_or(1024, |text| mebibytes(text.trim_end_matches("iB")));
+    let counters = flag(server, "--counter-memory").map_or(limit / 2, |text| mebibytes(text.trim_end_matches("iB")));
     if counters + 64 > limit {
         wrong.push(format!("--counter-memory and 64 MiB, {counters} + 64, are more than the {limit} MiB of the limit"));
     }

@@ -50,7 +50,9 @@
 {{- end }}
 - --drain={{ .Values.shutdown.drainSeconds }}s
 - --shutdown-deadline={{ .Values.shutdown.deadlineSeconds }}s
-- --counter-memory={{ .Values.counterMemory }}
+{{- with .Values.counterMemory }}
+- --counter-memory={{ . }}
+{{- end }}
 - --when-full={{ .Values.whenFull }}
 {{- if .Values.workers }}
 - --workers={{ .Values.workers }}
