@@ -176,9 +176,9 @@ fn wrong_values_are_rejected() {
         ("{access: {clients: [{san: x}]}}", "domains"),
         ("{shutdown: {drainSeconds: 15}}", "shutdown.drainSeconds has to be less"),
         ("{tls: {grpc: {clientCA: true}}}", "tls.grpc.clientCA needs"),
-        ("{access: {clients: [{san: x, domains: [y]}]}}", "access.clients needs"),
+        ("{access: {clients: [{san: x, domains: [shop]}]}}", "access.clients needs"),
         (
-            "{json: {enabled: true}, tls: {grpc: {secretName: s, clientCA: true}}, access: {clients: [{san: x, domains: [y]}]}}",
+            "{json: {enabled: true}, tls: {grpc: {secretName: s, clientCA: true}}, access: {clients: [{san: x, domains: [shop]}]}}",
             "json.enabled has no effect",
         ),
         ("{admin: {service: {enabled: true}}}", "admin.service.enabled needs"),
