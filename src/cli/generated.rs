@@ -1,10 +1,11 @@
 //! `tidegate completions` and `tidegate man`: what shells and `man` know of the command line, made from the command line itself.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::{Cli, complain};
@@ -35,19 +36,17 @@ pub(super) struct Man {
 
 impl Man {
     pub(super) fn run(&self) -> ExitCode {
-        let command: Command = Cli::command();
-        match &self.out {
-            Some(dir) => {
-                let made = std::fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir));
-                if let Err(error) = made {
-                    complain(&format!("error: {}: {error}", dir.display()));
-                    return ExitCode::FAILURE;
-                }
-                ExitCode::SUCCESS
-            }
-            None => {
-                let mut page = Vec::new();
-                written(clap_mangen::Man::new(command).render(&mut page).and_then(|()| io::stdout().write_all(&page)))
+        let command = Cli::command();
+        let Some(dir) = &self.out else {
+            let mut page = Vec::new();
+            let rendered = clap_mangen::Man::new(command).render(&mut page);
+            return written(rendered.and_then(|()| io::stdout().write_all(&page)));
+        };
+        match fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("error: {}: {error}", dir.display()));
+                ExitCode::FAILURE
             }
         }
     }

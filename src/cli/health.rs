@@ -54,7 +54,8 @@ impl Health {
         };
         let answer = tokio::time::timeout(self.timeout, asking).await;
         let timeout = humantime::format_duration(self.timeout);
-        let answer = answer.map_err(|_| format!("{}: no answer within {timeout}{}", self.addr, Port::CHECKS.silent()))?;
+        let answer =
+            answer.map_err(|_| format!("{}: no answer within {timeout}{}", self.addr, Port::CHECKS.silent()))?;
         Ok(answer?.into_inner().status())
     }
 }

@@ -16,11 +16,7 @@ struct Case {
 }
 
 const CASES: [Case; 11] = [
-    Case {
-        name: "defaults",
-        values: "{}",
-        kinds: "ConfigMap Deployment NetworkPolicy Pod Service ServiceAccount",
-    },
+    Case { name: "defaults", values: "{}", kinds: "ConfigMap Deployment NetworkPolicy Pod Service ServiceAccount" },
     Case {
         name: "every port, with TLS and tokens",
         values: r#"
@@ -131,7 +127,12 @@ podDisruptionBudget: {enabled: false}
 /// What all values of the matrix make; none without helm.
 pub(crate) fn rendered() -> Option<Vec<Documents>> {
     let helm = Tool::helm()?;
-    Some(CASES.iter().map(|case| Documents::read(case.name, template(&helm, case.values).unwrap(), case.kinds)).collect())
+    Some(
+        CASES
+            .iter()
+            .map(|case| Documents::read(case.name, template(&helm, case.values).unwrap(), case.kinds))
+            .collect(),
+    )
 }
 
 /// What these values make, or why nothing.
@@ -155,7 +156,8 @@ const CHART: &str = "deploy/helm/tidegate";
 fn helm_finds_nothing_wrong_with_any_values() {
     let Some(helm) = Tool::helm() else { return };
     for case in CASES {
-        let linted = with_values(case.values, |file| helm.run(&["lint", "--strict", &in_repository(CHART), "--values", file]));
+        let linted =
+            with_values(case.values, |file| helm.run(&["lint", "--strict", &in_repository(CHART), "--values", file]));
         linted.unwrap_or_else(|error| panic!("{}: {error}", case.name));
     }
 }
@@ -197,7 +199,8 @@ fn the_notes_name_what_there_is() {
     let Some(helm) = Tool::helm() else { return };
     // An install shows them only to those who have a cluster: here a copy of the chart has them as a document, too.
     let dir = TempDir::new().unwrap();
-    let copied = Command::new("cp").args(["-r", &in_repository(CHART), &dir.path().to_string_lossy()]).status().unwrap();
+    let copied =
+        Command::new("cp").args(["-r", &in_repository(CHART), &dir.path().to_string_lossy()]).status().unwrap();
     assert!(copied.success());
     let chart = dir.path().join("tidegate");
     let shown = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n  notes: |\n    \
@@ -205,11 +208,23 @@ fn the_notes_name_what_there_is() {
     fs::write(chart.join("templates/shown.yaml"), shown).unwrap();
     let notes = |more: &[&str]| {
         let chart = chart.to_string_lossy();
-        let args = ["template", "shop", &chart, "--namespace", "limits", "--kube-version", "1.30", "--show-only", "templates/shown.yaml"];
+        let args = [
+            "template",
+            "shop",
+            &chart,
+            "--namespace",
+            "limits",
+            "--kube-version",
+            "1.30",
+            "--show-only",
+            "templates/shown.yaml",
+        ];
         helm.run(&[&args, more].concat()).unwrap()
     };
     let plain = notes(&[]);
-    for text in ["shop-tidegate.limits.svc.cluster.local, port_value: 8081", "port-forward deployment/shop-tidegate 8082"] {
+    for text in
+        ["shop-tidegate.limits.svc.cluster.local, port_value: 8081", "port-forward deployment/shop-tidegate 8082"]
+    {
         assert!(plain.contains(text), "{plain}");
     }
     assert!(!plain.contains("WARNING"), "{plain}");

@@ -104,12 +104,22 @@ fn planted_faults_are_found() {
     let own = "rules of one's own, and all that concerns the pod";
     let everything = "every port, with TLS and tokens";
     for (case, old, new, found) in [
-        ("defaults", "matchLabels:\n      app.kubernetes.io/name: tidegate", "matchLabels:\n      a: b", "does not select its own"),
+        (
+            "defaults",
+            "matchLabels:\n      app.kubernetes.io/name: tidegate",
+            "matchLabels:\n      a: b",
+            "does not select its own",
+        ),
         ("defaults", "targetPort: metrics", "targetPort: metricz", "no port \"metricz\""),
         ("defaults", "{protocol: TCP, port: metrics}", "{protocol: TCP, port: grpc}", "metrics is admitted nowhere"),
         ("defaults", "path: /livez, port: metrics", "path: /livez, port: 8082", "livenessProbe"),
         ("defaults", "configMap: {name: shop-tidegate-rules}", "configMap: {name: rules}", "no ConfigMap \"rules\""),
-        ("defaults", "mountPath: /etc/tidegate/rules", "mountPath: /etc/rules", "--config=/etc/tidegate/rules is in no volume"),
+        (
+            "defaults",
+            "mountPath: /etc/tidegate/rules",
+            "mountPath: /etc/rules",
+            "--config=/etc/tidegate/rules is in no volume",
+        ),
         ("defaults", "--json=off", "--jsn=off", "--jsn"),
         ("defaults", "--drain=5s", "--drain=soon", "--drain"),
         ("defaults", "--grpc-addr=0.0.0.0:8081", "--grpc-addr=0.0.0.0:8091", "8091"),
@@ -122,7 +132,12 @@ fn planted_faults_are_found() {
         (everything, "name: tls-admin, mountPath", "name: tls-admins, mountPath", "tls-admins"),
         ("volumes", "serviceName: shop-tidegate", "serviceName: shop", "headless"),
         ("clients by certificate", "clients.yaml: |", "client.yaml: |", "clients.yaml"),
-        ("autoscaling by CPU and checks", "  kind: Deployment\n    name: shop", "  kind: StatefulSet\n    name: shop", "to be scaled"),
+        (
+            "autoscaling by CPU and checks",
+            "  kind: Deployment\n    name: shop",
+            "  kind: StatefulSet\n    name: shop",
+            "to be scaled",
+        ),
     ] {
         let right = of(case);
         assert!(right.text.contains(old), "{case} has no {old:?}:\n{}", right.text);

@@ -153,6 +153,7 @@ fn plain(text: &str) -> Value {
 #[test]
 fn documents_are_read() {
     let text = "a: 1\nb: [x, \"2\", {c: true}]\nd:\n---\ne: |\n  f\n  g\n";
-    let expected = [serde_json::json!({"a": 1, "b": ["x", "2", {"c": true}], "d": null}), serde_json::json!({"e": "f\ng\n"})];
+    let expected =
+        [serde_json::json!({"a": 1, "b": ["x", "2", {"c": true}], "d": null}), serde_json::json!({"e": "f\ng\n"})];
     assert_eq!(parse(text), expected);
 }

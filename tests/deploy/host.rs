@@ -6,7 +6,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use clap::CommandFactory;
-use serde_json::Value;
 use tempfile::TempDir;
 use tidegate::cli::Cli;
 
@@ -86,7 +85,12 @@ fn compose_names_files_commands_and_volumes_that_there_are() {
     assert_eq!(test[..2], ["CMD", "/usr/bin/tidegate"]);
     accepted(test[2..].iter().copied());
     let image = &tidegate["build"];
-    assert!(Path::new(&in_repository("deploy/compose")).join(text_of(&image["context"])).join(text_of(&image["dockerfile"])).exists());
+    assert!(
+        Path::new(&in_repository("deploy/compose"))
+            .join(text_of(&image["context"]))
+            .join(text_of(&image["dockerfile"]))
+            .exists()
+    );
     // Prometheus scrapes the port of --metrics-addr, and Envoy asks at the socket.
     let prometheus = parse(&read("deploy/compose/prometheus.yaml")).remove(0);
     let scraped = &prometheus["scrape_configs"][0]["static_configs"][0]["targets"];
@@ -101,7 +105,9 @@ fn compose_names_files_commands_and_volumes_that_there_are() {
 fn promtool_takes_the_configuration_of_compose() {
     let Some(promtool) = Tool::promtool() else { return };
     let dir = TempDir::new().unwrap();
-    for (from, to) in [("deploy/compose/prometheus.yaml", "prometheus.yaml"), ("deploy/prometheus/alerts.yaml", "alerts.yaml")] {
+    for (from, to) in
+        [("deploy/compose/prometheus.yaml", "prometheus.yaml"), ("deploy/prometheus/alerts.yaml", "alerts.yaml")]
+    {
         fs::write(dir.path().join(to), read(from)).unwrap();
     }
     promtool.run(&["check", "config", &dir.path().join("prometheus.yaml").to_string_lossy()]).unwrap();
@@ -172,7 +178,8 @@ fn the_root_file_system_runs() {
     let mut command = inside(&["serve", "--config", "/etc/tidegate/rules", "--data-dir", "/var/lib/tidegate"]);
     command.args(addresses).stdout(Stdio::null());
     let mut server = TestServer::spawn(TempDir::new().unwrap(), command);
-    let health = inside(&["health", "--timeout", "20s", "--addr", &format!("http://{}", server.grpc)]).output().unwrap();
+    let health =
+        inside(&["health", "--timeout", "20s", "--addr", &format!("http://{}", server.grpc)]).output().unwrap();
     assert!(health.status.success(), "{}", String::from_utf8_lossy(&health.stderr));
     assert_eq!(server.http("GET", "/readyz", b"").0, 200);
     server.signal("INT");

@@ -21,7 +21,11 @@ fn the_service_monitor_finds_the_port_of_the_service() {
     let monitor = documents.only("ServiceMonitor");
     let service = documents.only("Service");
     assert!(selects(&monitor["spec"]["selector"]["matchLabels"], &service["metadata"]["labels"]));
-    assert_eq!(service["metadata"]["labels"][text_of(&monitor["spec"]["jobLabel"])], "tidegate", "the job of the alerts");
+    assert_eq!(
+        service["metadata"]["labels"][text_of(&monitor["spec"]["jobLabel"])],
+        "tidegate",
+        "the job of the alerts"
+    );
     let ports: BTreeSet<_> = list(&service["spec"]["ports"]).iter().map(|port| text_of(&port["name"])).collect();
     let endpoints = &monitor["spec"]["endpoints"];
     assert_eq!(endpoints, &json!([{"port": "metrics", "scheme": "http", "interval": "30s"}]));
@@ -41,7 +45,11 @@ fn the_pod_monitor_finds_the_port_of_the_pods() {
         .collect();
     let [workload] = found.as_slice() else { panic!("{} workloads", found.len()) };
     assert!(workload.port_names().contains(&"metrics"));
-    assert_eq!(workload.pod["metadata"]["labels"][text_of(&monitor["spec"]["jobLabel"])], "tidegate", "the job of the alerts");
+    assert_eq!(
+        workload.pod["metadata"]["labels"][text_of(&monitor["spec"]["jobLabel"])],
+        "tidegate",
+        "the job of the alerts"
+    );
     let endpoints = &monitor["spec"]["podMetricsEndpoints"];
     assert_eq!(endpoints, &json!([{"port": "metrics", "scheme": "https", "interval": "15s"}]));
     assert_eq!(keys(&monitor["spec"]), BTreeSet::from(["jobLabel", "podMetricsEndpoints", "selector"]));

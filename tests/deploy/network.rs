@@ -65,7 +65,9 @@ fn ports_of_policy(documents: &Documents, policy: &Value, wrong: &mut Vec<String
                 wrong.push(format!("{port} is admitted twice"));
             }
         }
-        wrong.extend(admitted.difference(&exposed).map(|port| format!("{port} is admitted, and the pod has no such port")));
+        wrong.extend(
+            admitted.difference(&exposed).map(|port| format!("{port} is admitted, and the pod has no such port")),
+        );
         wrong.extend(exposed.difference(&admitted).map(|port| format!("{port} is admitted nowhere")));
         let types: Vec<_> = list(&spec["policyTypes"]).iter().map(text_of).collect();
         if types != ["Ingress", "Egress"] {

@@ -59,11 +59,14 @@ fn security(workload: Workload<'_>, wrong: &mut Vec<String>) {
 /// Each mount has its volume, each volume a mount and its content.
 fn volumes(documents: &Documents, workload: Workload<'_>, wrong: &mut Vec<String>) {
     let volumes = list(&workload.pod["spec"]["volumes"]);
-    let claims = list(&workload.document["spec"]["volumeClaimTemplates"]).iter().map(|claim| &claim["metadata"]["name"]);
+    let claims =
+        list(&workload.document["spec"]["volumeClaimTemplates"]).iter().map(|claim| &claim["metadata"]["name"]);
     let known: BTreeSet<_> = volumes.iter().map(|volume| &volume["name"]).chain(claims).map(text_of).collect();
     let mounts: Vec<_> = workload.containers().flat_map(|container| list(&container["volumeMounts"])).collect();
     let mounted: BTreeSet<_> = mounts.iter().map(|mount| text_of(&mount["name"])).collect();
-    wrong.extend(mounted.symmetric_difference(&known).map(|name| format!("{name} is a volume or a mount, and not both")));
+    wrong.extend(
+        mounted.symmetric_difference(&known).map(|name| format!("{name} is a volume or a mount, and not both")),
+    );
     for mount in mounts.iter().filter(|mount| !mount["subPath"].is_null()) {
         wrong.push(format!("{mount}: a subPath is never updated"));
     }
@@ -172,7 +175,8 @@ fn files(documents: &Documents, workload: Workload<'_>, server: &Value, wrong: &
 /// The kubelet waits for the hook and the whole shutdown; a drain is shorter than its deadline.
 fn stopping(workload: Workload<'_>, server: &Value, wrong: &mut Vec<String>) {
     let seconds = |name, default| {
-        flag(server, name).map_or(default, |text| text.strip_suffix('s').and_then(|text| text.parse::<i64>().ok()).unwrap())
+        flag(server, name)
+            .map_or(default, |text| text.strip_suffix('s').and_then(|text| text.parse::<i64>().ok()).unwrap())
     };
     if flag(server, "--drain").is_some_and(|text| text == "soon") {
         return;

@@ -128,7 +128,8 @@ impl Running {
 
     /// Runs the container of `helm test`, which ends with 0.
     fn pass(&self, test: &Value, name: &str) {
-        let args: Vec<_> = list(&test["spec"]["containers"][0]["args"]).iter().map(|arg| self.test_arg(text_of(arg))).collect();
+        let args: Vec<_> =
+            list(&test["spec"]["containers"][0]["args"]).iter().map(|arg| self.test_arg(text_of(arg))).collect();
         let args: Vec<_> = args.iter().map(String::as_str).collect();
         let (status, out, err) = run(&args, "");
         assert_eq!(status, Some(0), "{name}: {args:?}: {out}{err}");

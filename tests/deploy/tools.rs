@@ -43,7 +43,8 @@ impl Tool {
     /// Runs it: what it wrote to standard output, or to both if it failed.
     pub(crate) fn run(&self, args: &[&str]) -> Result<String, String> {
         let output = Command::new(&self.0).args(args).stdin(Stdio::null()).output().unwrap();
-        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
+        let (out, err) =
+            (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr).into_owned());
         if output.status.success() { Ok(out) } else { Err(out + &err) }
     }
 }

@@ -87,7 +87,10 @@ fn the_gateway_limits_what_its_comment_says() {
     let bearer = format!("Bearer eyJ{token}");
     let reply = client.get("/", &[("authorization", bearer.as_bytes())]);
     let limits = reply.header("x-ratelimit-limit").unwrap();
-    assert!(reply.status == 200 && limits.contains("name=\"tenant\"") && limits.contains("name=\"address\""), "{limits}");
+    assert!(
+        reply.status == 200 && limits.contains("name=\"tenant\"") && limits.contains("name=\"address\""),
+        "{limits}"
+    );
     let forged = bearer.replace("XsdX48", "XsdX49");
     assert_eq!(client.get("/", &[("authorization", forged.as_bytes())]).status, 401, "a token that nobody signed");
     lab.tidegate().crash();
@@ -104,7 +107,9 @@ fn exports(lab: &Lab, client: &mut Client) -> usize {
             return served;
         }
         assert_eq!(status, 200);
-        wait_for("the charge after the response", DEADLINE, || (requests(&lab.replicas[0]) >= before + 2).then_some(()));
+        wait_for("the charge after the response", DEADLINE, || {
+            (requests(&lab.replicas[0]) >= before + 2).then_some(())
+        });
     }
     panic!("ten exports of 400 units were served within 1,000")
 }
@@ -133,9 +138,8 @@ const PARTNERS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", 
 
 /// How many of seven requests of each partner are served, each on a connection of its own, so that both workers have some.
 fn served_of_each(lab: &Lab) -> Vec<usize> {
-    let of = |partner: &&str| {
-        (0..7).map(|_| served(&mut lab.client(), 1, "/", &[("x-partner", partner.as_bytes())])).sum()
-    };
+    let of =
+        |partner: &&str| (0..7).map(|_| served(&mut lab.client(), 1, "/", &[("x-partner", partner.as_bytes())])).sum();
     PARTNERS.iter().map(of).collect()
 }
 
@@ -176,6 +180,17 @@ fn no_example_is_left_out() {
     let dir = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/envoy")).unwrap();
     let mut names: Vec<_> = dir.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let tested = ["active-standby.yaml", "envoy.yaml", "gateway.ratelimit.yaml", "gateway.yaml", "ratelimit.yaml", "sharded.yaml", "sidecar.yaml"];
-    assert_eq!(names.iter().filter(|name| name.ends_with(".yaml")).collect::<Vec<_>>(), tested.iter().collect::<Vec<_>>());
+    let tested = [
+        "active-standby.yaml",
+        "envoy.yaml",
+        "gateway.ratelimit.yaml",
+        "gateway.yaml",
+        "ratelimit.yaml",
+        "sharded.yaml",
+        "sidecar.yaml",
+    ];
+    assert_eq!(
+        names.iter().filter(|name| name.ends_with(".yaml")).collect::<Vec<_>>(),
+        tested.iter().collect::<Vec<_>>()
+    );
 }

@@ -3,6 +3,7 @@
 //! `UPDATE_DOCS=1 cargo test --test repository` makes both again.
 
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::{env, fs};
 
 use serde_json::Value;
@@ -95,7 +96,7 @@ fn the_table_of_values_is_that_of_the_values() {
     let mut table = "| value | default | meaning |\n| --- | --- | --- |\n".to_owned();
     for Entry { path, comment, value } in documented(&read(VALUES)) {
         let default = if value.is_empty() { "see `values.yaml`".to_owned() } else { format!("`{value}`") };
-        table += &format!("| `{}` | {default} | {comment} |\n", path.join("."));
+        writeln!(table, "| `{}` | {default} | {comment} |", path.join(".")).unwrap();
     }
     holds("deploy/helm/tidegate/README.md", "values", &table);
 }

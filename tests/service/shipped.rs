@@ -119,7 +119,8 @@ fn completions_know_every_command() {
         }
     }
     let (_, script, _) = run(&["completions", "bash"], "");
-    let asked = "COMP_WORDS=(tidegate ser); COMP_CWORD=1; _tidegate tidegate ser tidegate; printf '%s\\n' \"${COMPREPLY[@]}\"";
+    let asked =
+        "COMP_WORDS=(tidegate ser); COMP_CWORD=1; _tidegate tidegate ser tidegate; printf '%s\\n' \"${COMPREPLY[@]}\"";
     let output = Command::new("bash").args(["-c", &format!("{script}\n{asked}")]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "serve\n", "{}", String::from_utf8_lossy(&output.stderr));
 }
