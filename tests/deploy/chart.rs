@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -125,14 +126,11 @@ podDisruptionBudget: {enabled: false}
 ];
 
 /// What all values of the matrix make; none without helm.
-pub(crate) fn rendered() -> Option<Vec<Documents>> {
+pub(crate) fn rendered() -> Option<&'static [Documents]> {
+    static RENDERED: OnceLock<Vec<Documents>> = OnceLock::new();
     let helm = Tool::helm()?;
-    Some(
-        CASES
-            .iter()
-            .map(|case| Documents::read(case.name, template(&helm, case.values).unwrap(), case.kinds))
-            .collect(),
-    )
+    let render = |case: &Case| Documents::read(case.name, template(&helm, case.values).unwrap(), case.kinds);
+    Some(RENDERED.get_or_init(|| CASES.iter().map(render).collect()))
 }
 
 /// What these values make, or why nothing.

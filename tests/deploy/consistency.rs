@@ -10,14 +10,14 @@ use crate::{chart, network, overlays, pod};
 #[test]
 fn the_chart_fits_together() {
     if let Some(rendered) = chart::rendered() {
-        report(&rendered);
+        report(rendered);
     }
 }
 
 #[test]
 fn the_overlays_fit_together() {
     if let Some(rendered) = overlays::rendered() {
-        report(&rendered);
+        report(rendered);
     }
 }
 

@@ -25,7 +25,7 @@ impl Documents {
     }
 
     /// The documents of a kind.
-    pub(crate) fn of<'d>(&'d self, kind: &'d str) -> impl Iterator<Item = &'d Value> {
+    pub(crate) fn of<'d>(&'d self, kind: &str) -> impl Iterator<Item = &'d Value> {
         self.all.iter().filter(move |document| document["kind"] == kind)
     }
 

@@ -17,7 +17,7 @@ fn case<'d>(rendered: &'d [Documents], name: &str) -> &'d Documents {
 #[test]
 fn the_service_monitor_finds_the_port_of_the_service() {
     let Some(rendered) = chart::rendered() else { return };
-    let documents = case(&rendered, "monitoring by service");
+    let documents = case(rendered, "monitoring by service");
     let monitor = documents.only("ServiceMonitor");
     let service = documents.only("Service");
     assert!(selects(&monitor["spec"]["selector"]["matchLabels"], &service["metadata"]["labels"]));
@@ -37,7 +37,7 @@ fn the_service_monitor_finds_the_port_of_the_service() {
 #[test]
 fn the_pod_monitor_finds_the_port_of_the_pods() {
     let Some(rendered) = chart::rendered() else { return };
-    let documents = case(&rendered, "monitoring by pod");
+    let documents = case(rendered, "monitoring by pod");
     let monitor = documents.only("PodMonitor");
     let found: Vec<_> = documents
         .workloads()
@@ -59,7 +59,7 @@ fn the_pod_monitor_finds_the_port_of_the_pods() {
 #[test]
 fn the_prometheus_rule_is_taken_by_promtool() {
     let Some((promtool, rendered)) = Tool::promtool().zip(chart::rendered()) else { return };
-    let rule = case(&rendered, "monitoring by service").only("PrometheusRule");
+    let rule = case(rendered, "monitoring by service").only("PrometheusRule");
     assert_eq!(keys(&rule["spec"]), BTreeSet::from(["groups"]));
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("rules.yaml").to_string_lossy().into_owned();
@@ -75,7 +75,7 @@ fn the_prometheus_rule_is_taken_by_promtool() {
 #[test]
 fn the_dashboard_is_that_of_deploy_grafana() {
     let Some(rendered) = chart::rendered() else { return };
-    let documents = case(&rendered, "monitoring by service");
+    let documents = case(rendered, "monitoring by service");
     let map = documents.find("ConfigMap", &json!("shop-tidegate-dashboard")).unwrap();
     let dashboard: Value = serde_json::from_str(text_of(&map["data"]["tidegate.json"])).unwrap();
     let original = fs::read_to_string(in_repository("deploy/grafana/tidegate.json")).unwrap();

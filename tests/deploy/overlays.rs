@@ -1,5 +1,7 @@
 //! The kustomize overlays.
 
+use std::sync::OnceLock;
+
 use crate::documents::Documents;
 use crate::tools::{Tool, in_repository};
 
@@ -15,13 +17,14 @@ const OVERLAYS: [(&str, &str); 4] = [
 ];
 
 /// What all overlays make; none without kustomize.
-pub(crate) fn rendered() -> Option<Vec<Documents>> {
+pub(crate) fn rendered() -> Option<&'static [Documents]> {
+    static RENDERED: OnceLock<Vec<Documents>> = OnceLock::new();
     let kustomize = Tool::kustomize()?;
-    let build = |(name, kinds): (&str, &str)| {
+    let build = |(name, kinds): &(&str, &str)| {
         let built = kustomize.run(&["build", &in_repository(&format!("deploy/kustomize/overlays/{name}"))]);
         Documents::read(name, built.unwrap(), kinds)
     };
-    Some(OVERLAYS.map(build).into())
+    Some(RENDERED.get_or_init(|| OVERLAYS.iter().map(build).collect()))
 }
 
 #[test]

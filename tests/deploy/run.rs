@@ -2,6 +2,7 @@
 //!
 //! Different from a cluster are the ports, which are free ones of this machine, and where the volumes are.
 
+use std::env;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -25,14 +26,14 @@ use crate::{chart, overlays};
 #[test]
 fn the_pods_of_the_chart_run() {
     for documents in chart::rendered().unwrap_or_default() {
-        check(&documents);
+        check(documents);
     }
 }
 
 #[test]
 fn the_pods_of_the_overlays_run() {
     for documents in overlays::rendered().unwrap_or_default() {
-        check(&documents);
+        check(documents);
     }
 }
 
@@ -91,6 +92,9 @@ impl Running {
         mount(documents, workload, volumes.path());
         let server = workload.server().unwrap();
         let mut command = Command::new(binary());
+        for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
+            command.env_remove(name);
+        }
         command.args(list(&server["args"]).iter().map(|arg| here(text_of(arg), server, volumes.path())));
         for variable in list(&server["env"]) {
             command.env(text_of(&variable["name"]), text_of(&variable["value"]));

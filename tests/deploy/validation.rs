@@ -16,13 +16,13 @@ const OPERATOR: [&str; 3] = ["PodMonitor", "PrometheusRule", "ServiceMonitor"];
 #[test]
 fn every_document_of_the_chart_is_valid() {
     let Some((validate, rendered)) = Tool::kubernetes_validate().zip(chart::rendered()) else { return };
-    check(&validate, &rendered);
+    check(&validate, rendered);
 }
 
 #[test]
 fn every_document_of_the_overlays_is_valid() {
     let Some((validate, rendered)) = Tool::kubernetes_validate().zip(overlays::rendered()) else { return };
-    check(&validate, &rendered);
+    check(&validate, rendered);
 }
 
 /// The tool passes a kind that it does not know with a warning, so its lines are counted: one for each document and version.
