@@ -111,11 +111,15 @@ fn git_commit() -> Option<String> {
     if fs::canonicalize(root).ok()? != fs::canonicalize(env::var("CARGO_MANIFEST_DIR").ok()?).ok()? {
         return None;
     }
-    for name in ["HEAD", "logs/HEAD", "index"] {
+    for name in ["HEAD", "logs/HEAD"] {
         let path = output("git", &["rev-parse", "--git-path", name])?;
         if Path::new(&path).exists() {
             println!("cargo:rerun-if-changed={path}");
         }
+    }
+    // What is compiled may differ from the commit after the next edit.
+    for path in ["src", "build.rs", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={path}");
     }
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"])?;
     let changed = output("git", &["status", "--porcelain", "--untracked-files=no"])?;
