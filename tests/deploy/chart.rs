@@ -20,12 +20,12 @@ const CASES: [Case; 11] = [
     Case { name: "defaults", values: "{}", kinds: "ConfigMap Deployment NetworkPolicy Pod Service ServiceAccount" },
     Case {
         name: "every port, with TLS and tokens",
-        values: r#"
+        values: r"
 json: {enabled: true}
 tls: {grpc: {secretName: grpc-tls}, http: {secretName: http-tls}, admin: {secretName: admin-tls}}
 admin: {service: {enabled: true}, tokensSecret: tokens}
 networkPolicy: {operators: [{namespaceSelector: {matchLabels: {team: operators}}}]}
-"#,
+",
         kinds: "ConfigMap Deployment NetworkPolicy Pod Service Service ServiceAccount",
     },
     Case {
@@ -38,10 +38,10 @@ access: {clients: [{san: "spiffe://cluster.local/ns/shop/*", domains: [shop]}, {
     },
     Case {
         name: "an open admin port",
-        values: r#"
+        values: r"
 admin: {service: {enabled: true}, open: true}
 networkPolicy: {operators: [{podSelector: {matchLabels: {role: operator}}}]}
-"#,
+",
         kinds: "ConfigMap Deployment NetworkPolicy Pod Service Service ServiceAccount",
     },
     Case {
@@ -61,12 +61,12 @@ networkPolicy: {operators: [{podSelector: {matchLabels: {role: operator}}}]}
     },
     Case {
         name: "monitoring by service",
-        values: r#"
+        values: r"
 monitoring:
   serviceMonitor: {enabled: true, labels: {release: prometheus}, interval: 30s}
   prometheusRule: {enabled: true, labels: {release: prometheus}}
   dashboard: {enabled: true}
-"#,
+",
         kinds: "ConfigMap ConfigMap Deployment NetworkPolicy Pod PrometheusRule Service ServiceAccount ServiceMonitor",
     },
     Case {
