@@ -4,7 +4,7 @@ mod back;
 mod requests;
 
 use super::outage::Outage;
-use super::rate::Rate;
+use super::rate::{Pace, Rate};
 use super::{Attempt, Denial, Link, Now, Status, Terms, Wish};
 use crate::engine::{LeaseShape, Outcome, Reason, Verdict, WhenDown};
 use crate::units::{Nanos, Timestamp};
@@ -34,6 +34,9 @@ pub struct Lease {
     /// With fewer hits in hand than that the next lease is asked for.
     renewed_at: u64,
     rate: Rate,
+    pace: Pace,
+    /// The rate for which the lease was granted, in hits per thousand seconds.
+    granted_at_rate: u64,
     /// When the last check came.
     hit_at: Timestamp,
     /// Hits of checks that wait for the next request, and the fewest that any of them has use for.
@@ -81,6 +84,8 @@ impl Default for Lease {
             last: 0,
             renewed_at: 0,
             rate: Rate::default(),
+            pace: Pace::default(),
+            granted_at_rate: 0,
             hit_at: Timestamp::EPOCH,
             waiting: 0,
             least: 0,
@@ -155,6 +160,7 @@ impl Lease {
     pub(super) fn arrive(&mut self, terms: &Terms, hits: u64, now: Now) {
         if hits > 0 {
             self.rate.add(hits, now.local, terms.rate_horizon());
+            self.pace.add(hits);
             self.hit_at = now.local;
         }
     }
@@ -291,7 +297,8 @@ impl Lease {
         match terms.shape {
             LeaseShape::SlidingWindow => self.news.returned += self.held,
             LeaseShape::Bucket => (self.news.told, self.news.returned) = (0, 0),
-            LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => self.news.returned = 0,
+            LeaseShape::ClockWindow => self.news.returned = 0,
+            LeaseShape::FirstRequestWindow => (self.news.returned, self.window) = (0, 0),
         }
         self.lapsed += self.held;
         self.held = 0;
@@ -315,6 +322,7 @@ impl Lease {
         self.news.charged = self.news.charged.saturating_add(hits).min(MAX_CHARGED);
         self.news.charged_until = match terms.shape {
             LeaseShape::ClockWindow | LeaseShape::SlidingWindow => terms.clock_end(now.engine),
+            LeaseShape::FirstRequestWindow if now.local < self.ends => now.engine.plus(self.ends.since(now.local)),
             LeaseShape::FirstRequestWindow => now.engine.plus(self.outage.ends_in(now)),
             LeaseShape::Bucket => now.engine.plus(terms.limit.window),
         };

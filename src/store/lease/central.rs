@@ -82,12 +82,15 @@ impl Central {
             Some(Value::Window { end, granted }) if *end > now => Some((*end, *granted)),
             _ => None,
         };
-        if known.is_none() && ask.waiting == 0 && ask.charged == 0 {
+        // What was charged in a window that has ended does not begin another one.
+        let is_its_window = ask.window == 0 || known.is_some_and(|(end, _)| end == ask.window);
+        let charged = if is_its_window { ask.charged } else { 0 };
+        if known.is_none() && ask.waiting == 0 && charged == 0 {
             return Answer { left: terms.limit.max.into(), ..Answer::default() };
         }
         let (end, before) = known.unwrap_or((now.saturating_add(terms.window_us()), 0));
         let returned = if ask.window == end { ask.returned } else { 0 };
-        let granted = before.saturating_sub(returned).saturating_add(ask.charged);
+        let granted = before.saturating_sub(returned).saturating_add(charged);
         let left = end - now;
         let (answer, after) = grant(terms, ask, granted, terms.limit.max.into(), left);
         if after != before {

@@ -45,6 +45,37 @@ impl Rate {
     }
 }
 
+/// The hits of a counter in about a horizon, known when the engine is asked: whether each hit of a slow counter is asked for.
+///
+/// The first check counts as none. With fewer than two hits in any horizon the sum stays below 1.6.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pace {
+    sum: f64,
+    at: Timestamp,
+    /// Hits since the last request.
+    since: u64,
+}
+
+impl Pace {
+    /// Adds the hits of one check.
+    pub(super) const fn add(&mut self, hits: u64) {
+        self.since = self.since.saturating_add(hits);
+    }
+
+    /// Whether so many hits come that more than those that wait are worth asking for; called at each request.
+    pub(super) fn is_busy(&mut self, now: Timestamp, horizon: Nanos) -> bool {
+        if self.at == Timestamp::EPOCH {
+            self.since = 0;
+        }
+        let age = number(now.since(self.at).as_ns()) / number(horizon.as_ns().max(1));
+        self.sum = self.sum * (-age).exp() + number(std::mem::take(&mut self.since));
+        self.at = now;
+        self.sum >= BUSY
+    }
+}
+
+/// Hits per horizon from which on a counter is busy.
+const BUSY: f64 = 3.0;
 /// Horizons without a hit after which a rate begins again.
 const FORGOTTEN_AFTER: u64 = 4;
 /// A rate is not extrapolated from less time: the hits of one read have the same instant.

@@ -8,14 +8,20 @@ use super::Ask;
 
 /// Hits of a window to be lent, when `room` are left for another `left_us`.
 pub(super) fn of_window(terms: &Terms, ask: &Ask, room: u64, left_us: u64) -> u64 {
-    let (max, window_us) = (number(terms.limit.max.into()), number(terms.window_us()));
+    let want = wanted_of_window(terms, ask, room, left_us);
     let (room, left, rate) = (number(room), number(left_us) / 1e6, number(ask.rate_millis) / 1e3);
-    let longest = number(LONGEST.as_ns()) / 1e9;
-    let shortest = number(SHORTEST.as_ns()) / 1e9;
-    let horizon = if room * 2.0 >= max { longest } else { (window_us / 8e6).max(shortest).min(longest) };
-    let want = (rate * horizon.min(left)).min(2.0 * number(ask.last));
     let cap = (room / (2.0 * number(terms.replicas.into()))).max((rate * left / 10.0).min(room / 4.0));
     beyond_waiting(want.min(cap), ask.waiting, room)
+}
+
+/// Hits of a window that the replica has use for.
+pub(super) fn wanted_of_window(terms: &Terms, ask: &Ask, room: u64, left_us: u64) -> f64 {
+    let (max, window_us) = (number(terms.limit.max.into()), number(terms.window_us()));
+    let (left, rate) = (number(left_us) / 1e6, number(ask.rate_millis) / 1e3);
+    let longest = number(LONGEST.as_ns()) / 1e9;
+    let shortest = number(SHORTEST.as_ns()) / 1e9;
+    let horizon = if number(room) * 2.0 >= max { longest } else { (window_us / 8e6).max(shortest).min(longest) };
+    (rate * horizon.min(left)).min(2.0 * number(ask.last))
 }
 
 /// Tokens of a bucket to be lent, when `room` are left once those that wait are charged.

@@ -91,6 +91,14 @@ impl Terms {
         }
     }
 
+    /// The time in which a counter with fewer than two hits is slow.
+    pub(super) fn pace_horizon(&self) -> Nanos {
+        match self.shape {
+            LeaseShape::Bucket => self.short_horizon(),
+            _ => self.limit.window.min(LONGEST),
+        }
+    }
+
     /// The pause after the answer that nothing is left: a tenth of a window.
     pub(super) fn pause(&self) -> Nanos {
         Nanos::from_ns((self.limit.window.as_ns() / 10).clamp(SHORTEST.as_ns(), LONGEST_PAUSE.as_ns()))
@@ -112,4 +120,4 @@ const LONGEST_PAUSE: Nanos = Nanos::from_secs(5);
 /// A year: no bucket is refilled as slowly as that, and the time stays exact in a script.
 const MAX_HORIZON_US: u128 = 31_536_000_000_000;
 /// Rates are averaged over this part of a window: traffic that moves within it is followed.
-const RATE_PARTS: u64 = 4;
+const RATE_PARTS: u64 = 8;

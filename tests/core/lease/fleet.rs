@@ -2,7 +2,7 @@
 //! come late and are lost.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng};
@@ -28,6 +28,9 @@ pub(crate) struct Setup {
     pub(crate) lost: u32,
     pub(crate) late: u32,
     pub(crate) crashes: u32,
+    /// From when to when the engine does not answer, in nanoseconds since the start, and what decides then.
+    pub(crate) outage: Option<(u64, u64)>,
+    pub(crate) when_down: WhenDown,
     pub(crate) seed: u64,
 }
 
@@ -64,6 +67,7 @@ struct Replica {
     life: u32,
 }
 
+/// Replicas, the engine, and what is on its way.
 pub(crate) struct Fleet {
     setup: Setup,
     terms: Terms,
@@ -71,10 +75,19 @@ pub(crate) struct Fleet {
     replicas: Vec<Replica>,
     random: SmallRng,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
-    events: std::collections::HashMap<u64, Event>,
+    events: HashMap<u64, Event>,
     number: u64,
     grants: u64,
-    pub(crate) ledger: Ledger,
+    ledger: Ledger,
+}
+
+impl Setup {
+    /// A run in which nothing goes wrong, of checks with one hit.
+    pub(crate) fn new(limit: Limit, replicas: u32, spread: Spread, load: f64, windows: u64, seed: u64) -> Self {
+        let (hits, lost, late, crashes) = (1, 0, 0, 0);
+        let when_down = WhenDown::Deny;
+        Self { limit, replicas, load, spread, windows, hits, lost, late, crashes, outage: None, when_down, seed }
+    }
 }
 
 impl Fleet {
@@ -102,7 +115,7 @@ impl Fleet {
             replicas,
             random,
             queue: BinaryHeap::new(),
-            events: std::collections::HashMap::new(),
+            events: HashMap::new(),
             number: 0,
             grants: 0,
             ledger,
@@ -178,7 +191,8 @@ impl Fleet {
         let replica = self.setup.spread.pick(&mut self.random, self.replicas.len(), turn, self.grants);
         let hits = if self.random.random_range(0..4) == 0 { self.random.random_range(1..=self.setup.hits) } else { 1 };
         self.ledger.offer(at, hits);
-        self.decide(replica, at, hits, Attempt::First, Link::Up, at);
+        let link = if self.is_down(at) { Link::Down(self.setup.when_down) } else { Link::Up };
+        self.decide(replica, at, hits, Attempt::First, link, at);
         self.act(replica, at);
         let mean = if self.setup.hits > 1 { (3.0 + (1 + self.setup.hits) as f64 / 2.0) / 4.0 } else { 1.0 };
         let per_second = self.setup.load * f64::from(self.setup.limit.max) * 1e9 / window as f64 / mean;
@@ -190,6 +204,8 @@ impl Fleet {
     fn decide(&mut self, replica: usize, at: u64, hits: u64, attempt: Attempt, link: Link, charged_at: u64) {
         let now = self.now(replica, at);
         let one = &mut self.replicas[replica];
+        // What has ended is not spent.
+        one.lease.look(&self.terms, 0, now, link, attempt);
         let before = one.lease.held();
         let mut slots = [Slot { lease: &mut one.lease, terms: &self.terms, hits, link, attempt }];
         let charging = charge(&mut slots, now);
@@ -197,8 +213,12 @@ impl Fleet {
         match charging {
             Charging::Charged => {
                 let from_held = before - one.lease.held();
-                self.ledger.admit(one.lease.window(), at, from_held);
-                self.ledger.admit(one.lease.window(), charged_at, hits - from_held);
+                let is_of_outage = link != Link::Up && from_held < hits;
+                let length = self.setup.limit.window.as_ns();
+                let clock_window = (now.engine.as_ns() / length + 1) * length / 1_000;
+                let window = if is_of_outage { clock_window } else { one.lease.window() };
+                self.ledger.admit(window, at, from_held);
+                self.ledger.admit(window, charged_at, hits - from_held);
             }
             Charging::Denied { .. } => self.ledger.denied += 1,
             Charging::Missing => {
@@ -208,8 +228,15 @@ impl Fleet {
         }
     }
 
+    fn is_down(&self, at: u64) -> bool {
+        self.setup.outage.is_some_and(|(from, to)| (from..to).contains(&(at - START)))
+    }
+
     /// Asks if the lease wishes so, now or soon.
     fn act(&mut self, replica: usize, at: u64) {
+        if self.is_down(at) {
+            return;
+        }
         let now = self.now(replica, at);
         match self.replicas[replica].lease.wish(&self.terms, now) {
             Wish::Now => self.send(replica, at),
@@ -222,12 +249,15 @@ impl Fleet {
     }
 
     fn send(&mut self, replica: usize, at: u64) {
+        if self.is_down(at) {
+            return;
+        }
         let now = self.now(replica, at);
         let Some(ask) = self.replicas[replica].lease.ask(&self.terms, now) else { return };
         self.ledger.asks += 1;
         self.replicas[replica].open = Some(ask);
         let message = Message { replica, life: self.replicas[replica].life, ask };
-        if self.random.random_range(0..1_000) >= self.setup.lost {
+        if self.random.random_range(0..1_000) >= self.setup.lost && !self.is_down(at) {
             let delay = self.delay();
             self.push(at + delay, Event::AtEngine(message));
         }
@@ -258,7 +288,9 @@ impl Fleet {
             return;
         }
         if one.open.take_if(|open| open.number == ask.number).is_none() {
+            let before = one.lease.held();
             one.lease.late(&self.terms, &ask, answer, now);
+            self.ledger.kept_late += u64::from(one.lease.held() > before);
             return;
         }
         one.lease.answered(&self.terms, &ask, answer, now);
@@ -276,7 +308,7 @@ impl Fleet {
         }
         one.lease.lost(&self.terms, &ask);
         for (hits, attempt) in std::mem::take(&mut one.waiting) {
-            self.decide(replica, at, hits, attempt, Link::Down(WhenDown::Deny), at);
+            self.decide(replica, at, hits, attempt, Link::Down(self.setup.when_down), at);
         }
         let now = self.now(replica, at);
         self.replicas[replica].lease.settle(&self.terms, now);
@@ -284,7 +316,7 @@ impl Fleet {
 }
 
 /// A whole number of all windows that are simulated.
-const START: u64 = 1_800_000_000 * Nanos::SECOND.as_ns();
+pub(crate) const START: u64 = 1_800_000_000 * Nanos::SECOND.as_ns();
 const TICK_NS: u64 = 50_000_000;
 const SHARING_NS: u64 = 10_000_000;
 const TIMEOUT_NS: u64 = 10_000_000;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tidegate::engine::{Algorithm, Limit};
+use tidegate::engine::{self, Algorithm, Cell, Limit, Op};
+use tidegate::units::Timestamp;
 
 /// Hits of one run.
 #[derive(Debug)]
@@ -15,11 +16,17 @@ pub(crate) struct Ledger {
     offered: BTreeMap<u64, u64>,
     /// Instant and hits, of buckets.
     spent: Vec<(u64, u64)>,
+    /// The latest instant at which a hit was spent.
+    latest: u64,
     pub(crate) checks: u64,
-    pub(crate) hits: u64,
     pub(crate) denied: u64,
     pub(crate) asks: u64,
     pub(crate) waited: u64,
+    /// Late answers whose leases still had time.
+    pub(crate) kept_late: u64,
+    /// The same checks on one counter in memory, and what it admits.
+    reference: Cell,
+    pub(crate) possible: u64,
     /// The most hits above the limit that a window or bucket had.
     excess: u64,
 }
@@ -32,19 +39,24 @@ impl Ledger {
             admitted: BTreeMap::new(),
             offered: BTreeMap::new(),
             spent: Vec::new(),
+            latest: 0,
             checks: 0,
-            hits: 0,
             denied: 0,
             asks: 0,
             waited: 0,
+            kept_late: 0,
+            reference: Cell::FRESH,
+            possible: 0,
             excess: 0,
         }
     }
 
     pub(crate) fn offer(&mut self, at: u64, hits: u64) {
         self.checks += 1;
-        self.hits += hits;
         *self.offered.entry((at - self.start) / self.limit.window.as_ns()).or_default() += hits;
+        let (outcome, next) = engine::step(&self.limit, self.reference, Timestamp::from_ns(at), Op::Charge(hits));
+        self.reference = next;
+        self.possible += if outcome.admitted() { hits } else { 0 };
     }
 
     /// Hits that were spent in a window, at an instant of the engine's clock.
@@ -56,15 +68,15 @@ impl Ledger {
             self.spent.push((at, hits));
             return;
         }
-        let now = {
-            let admitted = self.admitted.entry(window).or_default();
-            *admitted += hits;
-            *admitted
-        };
+        let admitted = self.admitted.entry(window).or_default();
+        *admitted += hits;
+        let now = *admitted;
         let max = u64::from(self.limit.max);
         let used = if self.limit.algorithm == Algorithm::SlidingWindow {
             let length = self.limit.window.as_ns() / 1_000;
-            let elapsed = (at / 1_000).saturating_sub(window).min(length - 1);
+            // What came later in time may have been spent earlier: its grant was smaller.
+            self.latest = self.latest.max(at);
+            let elapsed = (self.latest / 1_000).saturating_sub(window).min(length - 1);
             let previous = self.admitted.get(&(window - length)).copied().unwrap_or(0);
             now + (u128::from(previous) * u128::from(length - elapsed) / u128::from(length)) as u64
         } else {
@@ -93,11 +105,16 @@ impl Ledger {
         self.admitted.values().sum::<u64>() + self.spent.iter().map(|(_, hits)| hits).sum::<u64>()
     }
 
-    /// Of what fixed windows could have admitted, the part that they did not, in percent.
+    /// Of what one counter in memory admits, the part that was not admitted, in percent.
     pub(crate) fn under_admission(&self) -> f64 {
-        let max = u64::from(self.limit.max);
-        let possible: u64 = self.offered.values().map(|offered| *offered.min(&max)).sum();
-        (possible as f64 - self.all_admitted() as f64) * 100.0 / possible as f64
+        (self.possible as f64 - self.all_admitted() as f64) * 100.0 / self.possible as f64
+    }
+
+    /// The most hits that a fixed window admitted which began from `from` to `to`.
+    pub(crate) fn most_admitted(&self, from: u64, to: u64) -> u64 {
+        let length = self.limit.window.as_ns() / 1_000;
+        let windows = self.admitted.iter().filter(|(end, _)| (from..to).contains(&((*end - length) * 1_000)));
+        windows.map(|(_, admitted)| *admitted).max().unwrap_or(0)
     }
 
     /// Windows in which more was offered than the limit allows.

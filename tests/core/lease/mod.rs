@@ -1,33 +1,99 @@
-//! Leases in a simulated fleet.
+//! Leases in a simulated fleet: what `docs/SHARING.md` promises, with printed seeds.
+//!
+//! `TIDEGATE_LONG_SIMULATION=N` runs N times as many seeds; `UPDATE_DOCS=1` writes the table of the documentation again.
 
 mod fleet;
 mod ledger;
+mod slow;
+mod table;
 mod traffic;
 
+use std::env;
+
 use fleet::{Fleet, Setup};
-use tidegate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
+use tidegate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts, WhenDown};
 use tidegate::units::Nanos;
 use traffic::Spread;
 
-fn limit(max: u32, seconds: u64, algorithm: Algorithm) -> Limit {
-    let fixed = matches!(algorithm, Algorithm::FixedWindow { .. });
-    let count_denied = if fixed { CountDenied::Alone } else { CountDenied::Never };
-    Limit { max, window: Nanos::from_secs(seconds), algorithm, ban: None, count_denied }
+const CLOCK: Algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
+const FIRST_REQUEST: Algorithm = Algorithm::FixedWindow { starts: Starts::FirstRequest };
+
+const fn bucket(burst: u32) -> Algorithm {
+    Algorithm::TokenBucket { burst, queue: Queue { size: 0, mode: QueueMode::Hold } }
 }
+
+fn limit(max: u32, period_ms: u64, algorithm: Algorithm) -> Limit {
+    let is_clock = algorithm == CLOCK;
+    let count_denied = if is_clock { CountDenied::Alone } else { CountDenied::Never };
+    Limit { max, window: Nanos::from_ns(period_ms * 1_000_000), algorithm, ban: None, count_denied }
+}
+
+/// How many times as many seeds as in the suite.
+fn times() -> u64 {
+    env::var("TIDEGATE_LONG_SIMULATION").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
 #[test]
-fn explore() {
-    let clock = Algorithm::FixedWindow { starts: Starts::Clock };
-    let queue = Queue { size: 0, mode: QueueMode::Hold };
-    for (max, secs, n, windows) in [(10_000, 1, 2, 6), (10_000, 1, 10, 6), (10_000, 1, 20, 6), (6_000, 60, 10, 3), (30_000, 60, 10, 2), (30_000, 60, 50, 2)] {
-        for algorithm in [clock, Algorithm::FixedWindow { starts: Starts::FirstRequest }, Algorithm::SlidingWindow, Algorithm::TokenBucket { burst: max, queue }] {
-        for load in [0.9, 1.05, 1.5, 3.0] {
-            let mut line = format!("{max}/{secs}s n {n} {load} {}: ", match algorithm { Algorithm::FixedWindow{starts: Starts::Clock} => "clock", Algorithm::FixedWindow{..} => "first", Algorithm::SlidingWindow => "slide", _ => "bucket"});
-            for spread in Spread::ALL {
-                let mut l = Fleet::run(Setup { limit: limit(max, secs, algorithm), replicas: n, load, spread, windows, hits: 1, lost: 0, late: 0, crashes: 0, seed: 1 });
-                line += &format!(" | {:.3} {:.4} w{:.1}{}", l.under_admission(), l.asks_per_check(), l.waited as f64 * 100.0 / l.checks as f64, if l.excess() > 0 { format!(" EXCESS {}", l.excess()) } else { String::new() });
-            }
-            println!("{line}");
+fn whatever_happens_no_limit_admits_more() {
+    let (mut exhausted, mut late) = (0, 0);
+    for seed in 0..40 * times() {
+        let place = |of: usize, part: u64| usize::try_from(seed / part).unwrap() % of;
+        let algorithm = [CLOCK, FIRST_REQUEST, Algorithm::SlidingWindow, bucket(6_000)][place(4, 1)];
+        let replicas = [2, 3, 7, 20, 50][place(5, 1)];
+        let load = [0.9, 1.2, 3.0][place(3, 4)];
+        let spread = Spread::ALL[place(5, 2)];
+        let (max, period_ms) = [(6_000, 1_000), (300, 100), (2_000, 2_000)][place(3, 1)];
+        let setup = Setup {
+            hits: [1, 9][place(2, 3)],
+            lost: [0, 20][place(2, 5)],
+            late: [0, 50][place(2, 7)],
+            crashes: 3,
+            ..Setup::new(limit(max, period_ms, algorithm), replicas, spread, load, 4, seed)
+        };
+        let mut ledger = Fleet::run(setup);
+        assert_eq!(ledger.excess(), 0, "{setup:?}");
+        assert!(ledger.all_admitted() > u64::from(max), "{setup:?}: {ledger:?}");
+        exhausted += ledger.exhausted();
+        late += ledger.kept_late;
+    }
+    assert!(exhausted > 50, "limits are reached: {exhausted}");
+    assert!(late > 0, "late answers are kept");
+}
+
+#[test]
+fn buckets_keep_their_rate() {
+    for (burst, replicas) in [(1_000, 2), (1_000, 10), (10_000, 50)] {
+        for spread in [Spread::Uniform, Spread::Sticky, Spread::Moving, Spread::Zipf] {
+            let limit = limit(burst, 1_000, bucket(burst));
+            let lacks = |windows| {
+                let mut ledger = Fleet::run(Setup::new(limit, replicas, spread, 1.5, windows, 7));
+                assert_eq!(ledger.excess(), 0);
+                (ledger.possible as f64 - ledger.all_admitted() as f64) / f64::from(burst)
+            };
+            let (early, later) = (lacks(4), lacks(8));
+            assert!(early < 0.8, "{burst}, {replicas}, {spread:?}: {early} of the burst are held back");
+            // Of four periods, less than 5 %.
+            assert!(later - early < 0.2, "{burst}, {replicas}, {spread:?}: the rate is not kept: {early}, {later}");
         }
-        }
+    }
+}
+
+#[test]
+fn an_outage_admits_one_limit_more_where_it_begins_and_ends() {
+    for seed in 0..4 * times() {
+        let window = 1_000_000_000;
+        let (from, to) = (window * 5 / 2, window * 11 / 2);
+        let setup = Setup {
+            outage: Some((from, to)),
+            when_down: WhenDown::Local,
+            ..Setup::new(limit(1_000, 1_000, CLOCK), 10, Spread::Uniform, 2.0, 8, seed)
+        };
+        let ledger = Fleet::run(setup);
+        let most = |begin: u64, end: u64| ledger.most_admitted(fleet::START + begin, fleet::START + end);
+        // The windows before, that in which it begins, those within, that in which it ends, and those after.
+        let parts = [(0, 2), (2, 3), (3, 5), (5, 6), (6, 8)].map(|(from, to)| most(window * from, window * to));
+        let bounds = [1_000, 2_000, 1_000, 2_000, 1_000];
+        assert!(parts.iter().zip(bounds).all(|(found, bound)| *found <= bound), "{setup:?}: {parts:?}");
+        assert!(parts.iter().all(|found| *found >= 900), "{setup:?}: it goes on: {parts:?}");
     }
 }

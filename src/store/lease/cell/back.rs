@@ -80,10 +80,13 @@ impl Lease {
         if now.local.since(self.hit_at).as_ns() >= terms.short_horizon().as_ns() / 2 {
             return self.held;
         }
-        let horizon = Nanos::from_ns(self.horizon_ns(terms));
-        let lasts = if terms.shape == LeaseShape::Bucket { horizon } else { horizon.min(left) };
         let rate = self.rate.per_second(now.local, terms.rate_horizon());
-        let needed = ceil(1.5 * rate * number(lasts.as_ns()) / 1e9);
+        // Traffic has moved away: a lease for as long as it was meant to last is too much.
+        let has_moved = rate * MOVED < number(self.granted_at_rate);
+        let horizon = if has_moved { terms.short_horizon() } else { Nanos::from_ns(self.horizon_ns(terms)) };
+        let lasts = if terms.shape == LeaseShape::Bucket { horizon } else { horizon.min(left) };
+        let reserve = if has_moved { 1.0 } else { 1.5 };
+        let needed = ceil(reserve * rate * number(lasts.as_ns()) / 1e9);
         let surplus = self.held.saturating_sub(needed);
         if surplus >= (self.held / 4).max(1) { surplus } else { 0 }
     }
@@ -94,5 +97,7 @@ fn ceil(value: f64) -> u64 {
     value.ceil() as u64
 }
 
+/// By a quarter fewer hits per second are a sign that traffic has moved: rates are in hits, and in hits per thousand seconds.
+const MOVED: f64 = 1_333.0;
 /// What goes back that shortly before the end of a window comes too late.
 const WORTHLESS: Nanos = Nanos::from_ns(10_000_000);

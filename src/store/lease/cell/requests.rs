@@ -16,7 +16,8 @@ impl Lease {
             LeaseShape::ClockWindow => terms.clock_end(now.engine).as_ns() / 1_000,
             _ => self.window,
         };
-        let is_wanted = terms.lends && (self.waiting > 0 || self.is_short(terms, now));
+        let is_wanted = self.waiting > 0 || self.is_short(terms, now);
+        let is_wanted = is_wanted && self.pace.is_busy(now.local, terms.pace_horizon()) && terms.lends;
         let rate_millis =
             if is_wanted { self.rate.per_1000_seconds(now.local, terms.rate_horizon()) } else { 0 };
         let News { returned, told, refunded, charged, charged_until: _ } = std::mem::take(&mut self.news);
@@ -68,6 +69,7 @@ impl Lease {
         self.is_over |= answer.left < 0;
         if ask.waiting > 0 || ask.rate_millis > 0 {
             self.last = (answer.at_once + answer.lease).max(1);
+            self.granted_at_rate = ask.rate_millis;
             self.learn(terms, ask, answer);
         }
     }
@@ -136,14 +138,19 @@ impl Lease {
         let is_busy = size::number(ask.rate_millis) / 1e3 * size::number(self.horizon_ns(terms)) / 1e9
             >= size::LEAST_LEASE;
         let is_empty = answer.left <= 0;
+        let is_busy = is_busy && terms.lends;
         let pause = match terms.shape {
-            LeaseShape::Bucket => {
+            LeaseShape::Bucket if is_busy => {
                 let is_short = size::number(answer.lease) < size::wanted_of_bucket(terms, ask).floor();
-                let is_to_wait = is_busy && terms.lends && (is_empty || is_short);
-                if is_to_wait { Some(spread(terms.short_horizon(), ask)) } else { is_empty.then_some(answer.wait) }
+                (is_empty || is_short).then(|| spread(terms.short_horizon(), ask))
             }
-            LeaseShape::SlidingWindow if !is_busy || !terms.lends => is_empty.then_some(answer.wait),
-            _ => is_empty.then(|| spread(terms.pause(), ask)),
+            LeaseShape::SlidingWindow if is_busy => {
+                is_scarce(terms, ask, answer).then(|| spread(sliding_pause(terms, ask), ask))
+            }
+            LeaseShape::Bucket | LeaseShape::SlidingWindow => is_empty.then_some(answer.wait),
+            LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => {
+                is_empty.then(|| spread(terms.pause(), ask))
+            }
         };
         if let Some(pause) = pause {
             self.shut_until = ask.asked_at.plus(pause);
@@ -155,6 +162,22 @@ impl Lease {
     }
 }
 
+/// Whether a sliding window gave less than was wanted, and has little left. It regains hits all the time, so that without a pause
+/// each of them would be asked for.
+fn is_scarce(terms: &Terms, ask: &Ask, answer: &Answer) -> bool {
+    let left = u64::try_from(answer.left).unwrap_or(0);
+    let granted = answer.at_once + answer.lease;
+    let lasts_us = answer.lasts.as_ns() / 1_000;
+    let is_short = size::number(granted) < size::wanted_of_window(terms, ask, left + granted, lasts_us).floor();
+    (is_short || answer.left <= 0) && left.saturating_mul(SCARCE) <= terms.limit.max.into()
+}
+
+/// The time in which so many checks come that one request for them is cheap.
+fn sliding_pause(terms: &Terms, ask: &Ask) -> Nanos {
+    let checks = CHECKS_PER_REQUEST.saturating_mul(1_000_000_000_000) / ask.rate_millis.max(1);
+    Nanos::from_ns(checks.min(terms.pause().as_ns()))
+}
+
 /// A pause, a quarter longer or shorter, so that replicas do not ask all at once.
 fn spread(pause: Nanos, ask: &Ask) -> Nanos {
     let mixed = (ask.asked_at.as_ns() ^ u64::from(ask.number)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
@@ -163,5 +186,9 @@ fn spread(pause: Nanos, ask: &Ask) -> Nanos {
     Nanos::from_ns(pause.as_ns() - half / 2 + u64::try_from(part).unwrap_or(0))
 }
 
+/// A sliding window with less than this part of its limit left has little left.
+const SCARCE: u64 = 25;
+/// At 20 and fewer checks for a request, leases would cost more than the contract says.
+const CHECKS_PER_REQUEST: u64 = 25;
 /// A lease is renewed when what is held lasts for 25 ms.
 const RENEWALS_PER_SECOND: u64 = 40;
