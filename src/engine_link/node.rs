@@ -9,8 +9,7 @@ use redis::Value;
 use super::breaker::{Breaker, Permission};
 use super::connection::{Connection, Login, NodeAddress};
 use super::error::{LinkError, Remedy};
-use super::exact::ExactBatch;
-use super::exact_reply::ExactReply;
+use super::scripted::Scripted;
 use crate::units::{Nanos, Timestamp};
 
 /// One node of the engine, as one worker sees it: at most one connection.
@@ -98,18 +97,18 @@ impl Node {
         }
     }
 
-    /// Charges the counters of a batch: EVALSHA, and EVAL once if the node does not know the script. A reply that comes too late is
+    /// Sends a batch of charges or leases: EVALSHA, and EVAL once if the node does not know the script. A reply that comes too late is
     /// given to `late`.
     ///
     /// # Errors
     /// See [`LinkError`]. Only `NOSCRIPT` is followed by a second request.
-    pub async fn charge(
+    pub async fn charge<B: Scripted>(
         &self,
-        batch: ExactBatch,
+        batch: B,
         clock: impl Fn() -> Timestamp,
         chance: u32,
-        late: impl Fn(ExactReply) + Clone + Send + 'static,
-    ) -> Result<ExactReply, LinkError> {
+        late: impl Fn(B::Reply) + Clone + Send + 'static,
+    ) -> Result<B::Reply, LinkError> {
         let connection = {
             let mut state = self.state.lock();
             let connection = state.connection.clone().filter(|_| state.breaker.is_closed());
@@ -118,7 +117,7 @@ impl Node {
             connection
         };
         let asked = clock();
-        let read_late = |batch: ExactBatch| {
+        let read_late = |batch: B| {
             let late = late.clone();
             move |reply: Result<Value, LinkError>| {
                 if let Some(reply) = reply.ok().and_then(|reply| batch.read(&reply).ok()) {
@@ -136,7 +135,7 @@ impl Node {
             Ok(reply) => {
                 let mut state = self.state.lock();
                 state.breaker.replied(clock(), chance);
-                state.clock_offset_ns = clock_offset_ns(asked, clock(), reply.now);
+                state.clock_offset_ns = clock_offset_ns(asked, clock(), B::engine_time(reply));
             }
             Err(error) => self.note(error, clock(), chance),
         }

@@ -6,6 +6,7 @@
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod engines;
 mod equality;
+mod lease;
 mod node;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]

@@ -132,7 +132,7 @@ impl Central {
         let weighed = muldiv_ceil(previous, length - elapsed, length);
         let left = length - elapsed;
         let (answer, used) = grant(terms, ask, weighed.saturating_add(current), terms.limit.max.into(), left);
-        current = used - weighed;
+        current = (used - weighed).min(MOST_SLIDING);
         if (previous, current) != read {
             self.values.insert(0, Value::Sliding { begin, previous, current });
         }
@@ -146,7 +146,7 @@ fn grant(terms: &Terms, ask: &Ask, used: u64, max: u64, left_us: u64) -> (Answer
     let room = max.saturating_sub(used);
     let at_once = if room >= ask.least { room.min(ask.waiting) } else { 0 };
     let lease = if at_once < ask.waiting { 0 } else { size::of_window(terms, ask, room, left_us) };
-    let used = used.saturating_add(at_once + lease);
+    let used = used.saturating_add(at_once + lease).min(MOST);
     (Answer { at_once, lease, left: signed(max) - signed(used), lasts: micros(left_us), ..Answer::default() }, used)
 }
 
@@ -192,5 +192,9 @@ fn micros(us: u64) -> Nanos {
 
 /// How long after its end a window is still charged: a little less than its value is kept.
 const LATE_US: u64 = 900_000;
+/// The largest count: whole numbers of scripts are exact up to 2^53.
+const MOST: u64 = (1 << 53) - 1;
+/// The largest count of a sliding window, whose counts are two halves of one number.
+const MOST_SLIDING: u64 = u32::MAX as u64 - 1;
 /// How long the engine keeps the value of a window after its end.
 const KEPT_US: u64 = 1_000_000;

@@ -60,7 +60,7 @@ impl Terms {
 
     /// Half the time after which the engine begins to forget what it lent of a bucket, in microseconds: the time in which a
     /// quarter of the burst is regained.
-    pub(super) fn bucket_horizon_us(&self) -> u64 {
+    pub fn bucket_horizon_us(&self) -> u64 {
         let quarter = u128::from(self.burst()) * u128::from(self.window_us()) / (4 * u128::from(self.limit.max.max(1)));
         u64::try_from(quarter.clamp(1, MAX_HORIZON_US)).unwrap_or(1)
     }
