@@ -131,14 +131,15 @@ struct Line<'r> {
 impl Line<'_> {
     fn write(&self, text: &mut String) {
         if self.rule.limits.is_empty() {
-            return self.limit(text, "unlimited", true);
+            return self.limit(text, "unlimited", true, "");
         }
         for limit in &self.rule.limits {
-            self.limit(text, &describe(limit), limit.enabled);
+            let sharing = self.rule.sharing_words(limit).map(|words| format!(", sharing: {words}")).unwrap_or_default();
+            self.limit(text, &describe(limit), limit.enabled, &sharing);
         }
     }
 
-    fn limit(&self, text: &mut String, limit: &str, is_enabled: bool) {
+    fn limit(&self, text: &mut String, limit: &str, is_enabled: bool, sharing: &str) {
         let Self { rule, shadow_mode, off, entries, is_set } = self;
         let entries = shown(entries);
         let flags = format!("shadow_mode: {shadow_mode}, quota_mode: {}", rule.quota_mode);
@@ -150,7 +151,7 @@ impl Line<'_> {
         let shadow = if off.process { ", global_shadow_mode: true" } else { "" };
         let set = if *is_set { ", setting: true" } else { "" };
         // Writing to a String does not fail.
-        let _written = writeln!(text, "{}{entries}: {limit}, {flags}{disabled}{shadow}{set}", rule.path);
+        let _written = writeln!(text, "{}{entries}: {limit}, {flags}{disabled}{shadow}{set}{sharing}", rule.path);
     }
 }
 

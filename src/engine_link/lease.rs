@@ -144,7 +144,7 @@ fn fields(terms: &Terms, ask: &Ask) -> [u64; 16] {
         ask.rate_millis,
         ask.last,
         ask.returned,
-        ask.told,
+        ask.reported,
         ask.kept,
         ask.refunded,
         ask.charged,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::tree::Tree;
-use super::{Alert, ConfigError, Origin, Response, Rule};
+use super::{Alert, ConfigError, Origin, Response, Rule, Sharing};
 
 /// One entry of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub struct Domain {
     pub alerts: Vec<Alert>,
     /// The entry keys by whose values requests are counted: unique, usually none.
     pub usage_by: Vec<String>,
+    /// How the counters of its limits are shared, where they do not say it.
+    pub sharing: Option<Sharing>,
     pub(super) tree: Tree,
 }
 

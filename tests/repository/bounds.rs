@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 129] = [
+const BOUNDS: [(&str, &str, &str); 131] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -76,6 +76,8 @@ const BOUNDS: [(&str, &str, &str); 129] = [
     ("keys of a request to the store", "engine_link/exact.rs", "MAX_KEYS"),
     ("hits of a charge in the store; more are charged as that many", "engine_link/exact.rs", "MAX_HITS"),
     ("hits of a charge that is made by INCRBY; the script makes larger ones", "engine_link/plain.rs", "MAX_PLAIN_HITS"),
+    ("hits that are charged at once after an outage of the store", "store/lease/cell.rs", "MAX_CHARGED"),
+    ("microseconds in which a quarter of a leased bucket is regained", "store/lease/terms.rs", "MAX_HORIZON_US"),
     ("nodes in the URL of a store", "engine_link/url.rs", "MAX_NODES"),
     ("the prefix of keys in the store, in bytes", "engine_link/key.rs", "MAX_PREFIX_BYTES"),
     ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),

@@ -74,7 +74,7 @@ impl Trace {
             rate_millis: [0, random.random_range(0..3_000_000_000), random.random_range(0..100_000)][random.random_range(0..3)],
             last: random.random_range(0..300),
             returned: few(random),
-            told: few(random),
+            reported: few(random),
             kept: few(random),
             refunded: few(random),
             charged: if random.random_range(0..6) == 0 { random.random_range(0..50) } else { 0 },

@@ -228,9 +228,9 @@ end
 -- What became of the tokens that the replica was lent. Nothing is known of a period that is forgotten.
 local function settle_lent(c, b)
   if c.name == b.turn then
-    b.lent = b.lent - math.min(c.told + c.returned, b.lent)
+    b.lent = b.lent - math.min(c.reported + c.returned, b.lent)
   elseif c.name == b.before and b.before > 0 then
-    b.lent_before = b.lent_before - math.min(c.told + c.returned + c.kept, b.lent_before)
+    b.lent_before = b.lent_before - math.min(c.reported + c.returned + c.kept, b.lent_before)
     b.lent = b.lent + c.kept
   else
     return
@@ -271,7 +271,7 @@ shapes[4] = function(c)
     wait = whole + math.ceil((b.part + rest) / c.max)
   end
   local lapses = b.turn + 2 * b.length
-  if at_once + lease > 0 or c.returned + c.told + c.kept + c.refunded + c.charged > 0 then
+  if at_once + lease > 0 or c.returned + c.reported + c.kept + c.refunded + c.charged > 0 then
     local full = now + muldiv(b.hits + 1, c.window, c.max) + 1
     store(c, math.max(full, lapses), now, b.hits, b.part, c.window, b.turn, b.length, b.before, b.lent, b.lent_before)
   end
@@ -284,7 +284,7 @@ for i = 1, #KEYS do
   for field = 1, FIELDS do n[field] = tonumber(ARGV[at + field]) end
   local c = {
     key = KEYS[i], max = n[2], window = n[3], burst = n[4], horizon = n[5], replicas = n[6], name = n[7], waiting = n[8], least = n[9],
-    rate = n[10], last = n[11], returned = n[12], told = n[13], kept = n[14], refunded = n[15], charged = n[16],
+    rate = n[10], last = n[11], returned = n[12], reported = n[13], kept = n[14], refunded = n[15], charged = n[16],
   }
   local at_once, lease, left, lasts, name, wait = shapes[n[1]](c)
   local numbers = { 0, at_once, lease, left, lasts, name, wait }

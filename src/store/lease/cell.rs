@@ -9,7 +9,7 @@ use super::{Attempt, Denial, Link, Now, Status, Terms, Wish};
 use crate::engine::{LeaseShape, Outcome, Reason, Verdict, WhenDown};
 use crate::units::{Nanos, Timestamp};
 
-/// What one replica may spend of one counter, and what it has to tell the engine about it.
+/// What one replica may spend of one counter, and what it has to report to the engine.
 ///
 /// Hits are admitted only by spending what the engine granted, or what is allowed while it is down. Not safe for concurrent use:
 /// the lock of the counter's shard guards it. At most one of its requests is under way.
@@ -64,7 +64,7 @@ pub struct Lease {
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
     returned: u64,
-    told: u64,
+    reported: u64,
     refunded: u64,
     charged: u64,
     /// The end of the window that `charged` belongs to, by the engine's clock.
@@ -144,7 +144,7 @@ impl Lease {
             self.due -= from_due;
             self.held -= hits - from_due;
             if terms.shape == LeaseShape::Bucket && !self.is_silent {
-                self.news.told += hits - from_due;
+                self.news.reported += hits - from_due;
             }
         } else if let Link::Down(when) = link {
             if when == WhenDown::Local {
@@ -203,7 +203,7 @@ impl Lease {
         }
         let has_news = self.news.returned > 0 || self.news.refunded > 0;
         let is_idle = now.local.since(self.hit_at).as_ns() >= terms.short_horizon().as_ns() / 2;
-        if has_news || (is_idle && self.news.told > 0 && !self.is_silent) || self.is_short(terms, now) {
+        if has_news || (is_idle && self.news.reported > 0 && !self.is_silent) || self.is_short(terms, now) {
             return Wish::Soon;
         }
         Wish::Nothing
@@ -286,7 +286,7 @@ impl Lease {
         rate * super::size::number(horizon) / 1e9 >= super::size::LEAST_LEASE
     }
 
-    /// Begins anew where the window has ended.
+    /// Begins again where the window has ended.
     fn enter(&mut self, terms: &Terms, now: Now) {
         if self.news.charged > 0 && now.engine >= self.news.charged_until {
             self.news.charged = 0;
@@ -296,7 +296,7 @@ impl Lease {
         }
         match terms.shape {
             LeaseShape::SlidingWindow => self.news.returned += self.held,
-            LeaseShape::Bucket => (self.news.told, self.news.returned) = (0, 0),
+            LeaseShape::Bucket => (self.news.reported, self.news.returned) = (0, 0),
             LeaseShape::ClockWindow => self.news.returned = 0,
             LeaseShape::FirstRequestWindow => (self.news.returned, self.window) = (0, 0),
         }
@@ -314,7 +314,7 @@ impl Lease {
         (now.local < self.ends).then(|| (u64::try_from(self.left).unwrap_or(0), self.ends.since(now.local)))
     }
 
-    /// Hits that the engine is told of with the next request, in whatever state the counter is.
+    /// Hits that the engine learns of with the next request, in whatever state the counter is.
     fn charge_later(&mut self, terms: &Terms, hits: u64, now: Now) {
         if hits == 0 {
             return;

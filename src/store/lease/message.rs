@@ -23,7 +23,7 @@ pub struct Ask {
     /// Hits that were lent and go back unspent.
     pub returned: u64,
     /// Tokens that were lent and have been spent.
-    pub told: u64,
+    pub reported: u64,
     /// Tokens that were lent and are kept; they count to the present period from now on.
     pub kept: u64,
     /// Tokens that were charged or spent, and are given back.

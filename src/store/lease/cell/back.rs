@@ -17,10 +17,10 @@ impl Lease {
         self.news.charged -= uncharged;
         let granted = taken - uncharged;
         if terms.shape == LeaseShape::Bucket {
-            let untold = granted.min(self.news.told);
-            self.news.told -= untold;
-            self.held += untold;
-            self.news.refunded = self.news.refunded.saturating_add(granted - untold);
+            let unreported = granted.min(self.news.reported);
+            self.news.reported -= unreported;
+            self.held += unreported;
+            self.news.refunded = self.news.refunded.saturating_add(granted - unreported);
         } else if self.held > 0 && terms.lends {
             self.held += granted;
         } else {

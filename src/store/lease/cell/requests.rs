@@ -20,7 +20,7 @@ impl Lease {
         let is_wanted = is_wanted && self.pace.is_busy(now.local, terms.pace_horizon()) && terms.lends;
         let rate_millis =
             if is_wanted { self.rate.per_1000_seconds(now.local, terms.rate_horizon()) } else { 0 };
-        let News { returned, told, refunded, charged, charged_until: _ } = std::mem::take(&mut self.news);
+        let News { returned, reported, refunded, charged, charged_until: _ } = std::mem::take(&mut self.news);
         let is_other_window = terms.shape == LeaseShape::ClockWindow && window != self.window;
         let keeps = terms.shape == LeaseShape::Bucket && !self.is_silent;
         let ask = Ask {
@@ -32,7 +32,7 @@ impl Lease {
             rate_millis,
             last: self.last,
             returned: if is_other_window { 0 } else { returned },
-            told,
+            reported,
             kept: if keeps { self.held } else { 0 },
             refunded,
             charged,
@@ -80,7 +80,7 @@ impl Lease {
         self.end(ask);
         if terms.shape == LeaseShape::Bucket {
             self.is_silent = self.held > 0;
-            self.news.told = 0;
+            self.news.reported = 0;
         }
     }
 
@@ -92,7 +92,7 @@ impl Lease {
         self.charge_later(terms, ask.charged, now);
         if terms.shape != LeaseShape::Bucket || ask.window == self.window && self.ends != Timestamp::EPOCH {
             self.news.returned += ask.returned;
-            self.news.told += ask.told;
+            self.news.reported += ask.reported;
         }
     }
 

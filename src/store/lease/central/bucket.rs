@@ -145,11 +145,11 @@ impl Bucket {
     /// What became of the tokens that the replica was lent. Nothing is known of a period that is forgotten.
     fn settle_lent(&mut self, ask: &Ask) {
         let known = if ask.window == self.turn {
-            let gone = (ask.told + ask.returned).min(self.lent);
+            let gone = (ask.reported + ask.returned).min(self.lent);
             self.lent -= gone;
             true
         } else if ask.window == self.before && self.before > 0 {
-            let gone = (ask.told + ask.returned + ask.kept).min(self.lent_before);
+            let gone = (ask.reported + ask.returned + ask.kept).min(self.lent_before);
             self.lent_before -= gone;
             self.lent += ask.kept;
             true
@@ -177,7 +177,7 @@ impl Bucket {
 impl Ask {
     /// Whether it changes a bucket that is full.
     const fn is_news(&self) -> bool {
-        self.returned > 0 || self.told > 0 || self.kept > 0 || self.refunded > 0 || self.charged > 0
+        self.returned > 0 || self.reported > 0 || self.kept > 0 || self.refunded > 0 || self.charged > 0
     }
 }
 
