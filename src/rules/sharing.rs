@@ -207,10 +207,11 @@ pub(super) fn read(node: &Node, report: &mut Report<'_>) -> Field<Sharing> {
     }
     let sharing =
         Sharing { mode: mode.given().copied(), when_down: when_down.given().copied(), slot: slot.given().cloned() };
-    if sharing.is_default() {
-        return own::unfit(node, "sharing", "a map with mode, when_down or slot", report);
+    match (sharing.is_default(), pairs.is_empty()) {
+        (true, true) => own::unfit(node, "sharing", "a map with mode, when_down or slot", report),
+        (true, false) => Field::Absent,
+        (false, _) => Field::Given(sharing, node.line),
     }
-    Field::Given(sharing, node.line)
 }
 
 fn slot_key(node: &Node, report: &mut Report<'_>) -> Field<String> {

@@ -58,7 +58,7 @@ fn wrong_words_and_places_are_errors_with_their_lines() {
         ),
         (
             file("", ", sharing: {when: deny}"),
-            "4: config error, unknown key 'when' (did you mean 'when_down'?)".to_owned(),
+            "4: config error, unknown key 'when'".to_owned(),
         ),
         (file("", ", sharing: {slot: ''}"), "4: 'slot' must be the key of an entry, found ''".to_owned()),
         (file("", ", sharing: {}"), "4: 'sharing' must be a map with mode, when_down or slot, found 'map[]'".to_owned()),

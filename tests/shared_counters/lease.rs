@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng};
-use tidegate::engine::{Algorithm, CountDenied, LeaseShape, Limit, Queue, QueueMode, Starts};
-use tidegate::engine_link::{Connection, LeaseBatch, LeaseReply, Login, NodeAddress, Remedy, SharedKey};
+use tidegate::engine::{Algorithm, CountDenied, LeaseShape, Limit, Op, Queue, QueueMode, Starts};
+use tidegate::engine_link::{
+    Connection, ExactBatch, LeaseBatch, LeaseReply, Login, NodeAddress, Remedy, SharedCharge, SharedKey,
+};
 use tidegate::store::lease::{Answer, Ask, Attempt, Central, Charging, Lease, Link, Now, Slot, Terms, charge};
 use tidegate::units::{Nanos, Timestamp};
 
@@ -175,13 +177,50 @@ async fn a_value_that_is_not_ours_fails_its_counter_only() {
     }
 }
 
+#[tokio::test]
+async fn exact_charges_leave_lent_tokens_alone() {
+    let second = 1_000_000_000;
+    for kind in Kind::installed() {
+        let engine = Engine::start(kind);
+        let connection = open(&engine).await;
+        let [key, ..] = keys(b"both ways");
+        let algorithm = Algorithm::TokenBucket { burst: 500, queue: Queue { size: 0, mode: QueueMode::Hold } };
+        let limit = Limit { max: 10, window: Nanos::SECOND, algorithm, ban: None, count_denied: CountDenied::Never };
+        let terms = Terms::new(&limit, 1).unwrap();
+        let start = 2_000_000_000 * second;
+        let mut batch = LeaseBatch::at(Timestamp::from_ns(start));
+        let ask = Ask { waiting: 1, least: 1, rate_millis: 1_000_000, last: 50, ..Ask::default() };
+        batch.add(&key, &terms, &ask).unwrap();
+        let answer = send(&connection, &batch).await.answers[0].unwrap();
+        assert_eq!((answer.at_once, answer.lease, answer.left), (1, 100, 399), "{kind:?}");
+        let lapses = answer.lasts.as_ns();
+        // Each at an instant: what is admitted, and one hit that is not. Idle, all but the lent tokens come back; then those too.
+        for (after, admitted) in [(0, 399), (second, 10), (lapses - 1_000, 400), (lapses + 60 * second, 500)] {
+            for (hits, expected) in [(admitted, true), (1, false)] {
+                let mut batch = ExactBatch::at(Timestamp::from_ns(start + after));
+                batch.add(SharedCharge { key: &key, limit: &limit, op: Op::Charge(hits) }).unwrap();
+                let mut reply = connection.ask(batch.command(), WITHIN).await;
+                if reply.as_ref().is_err_and(|error| error.remedy() == Remedy::SendScript) {
+                    reply = connection.ask(batch.command_with_script(), WITHIN).await;
+                }
+                let found = batch.read(&reply.unwrap()).unwrap().checks[0].admitted;
+                assert_eq!(found, expected, "{kind:?}: {hits} hits after {after} ns");
+            }
+        }
+        // What was charged exactly is missing to a replica that leases.
+        let mut batch = LeaseBatch::at(Timestamp::from_ns(start + lapses + 60 * second));
+        batch.add(&key, &terms, &ask).unwrap();
+        assert_eq!(send(&connection, &batch).await.answers[0].unwrap().left, 0, "{kind:?}");
+    }
+}
+
 /// A replica with a connection of its own.
 struct Replica {
     connection: Connection,
     lease: Lease,
     terms: Terms,
     key: SharedKey,
-    /// The engine's time of the last answer, and steps since: a clock that only this test moves.
+    /// Microseconds, by a clock that only this test moves.
     local: u64,
 }
 

@@ -52,18 +52,18 @@ local function begin_ban(c) store(c, 'B ' .. text(now + c.ban), now + c.ban) end
 -- The state: its kind, and its numbers. Kind -1 is a value that is not ours.
 local read = {}
 
-local function numbers(value, count)
+local function numbers(value, count, other)
   local found = {}
   for word in string.gmatch(value, '[^ ]+') do
     if not string.match(word, '^%d+$') or #word > 16 then return nil end
     found[#found + 1] = tonumber(word)
   end
-  if #found ~= count then return nil end
+  if #found ~= count and #found ~= other then return nil end
   return found
 end
 
 -- Of strings: nil if it is fresh, a ban, or the numbers.
-local function read_string(c, count)
+local function read_string(c, count, other)
   local value = redis.pcall('GET', c.key)
   if type(value) == 'table' then return -1 end
   if not value then return 0 end
@@ -73,7 +73,7 @@ local function read_string(c, count)
     if c.ban > 0 and ends > now then return 2, { ends } end
     return 0
   end
-  local found = numbers(value, count)
+  local found = numbers(value, count, other)
   if not found then return -1 end
   return 1, found
 end
@@ -92,9 +92,19 @@ read[3] = function(c)
   if kind == 1 and state[1] + 2 * c.window <= now then return 0 end
   return kind, state
 end
--- 4: buckets. The debt as of now: whole hits, and a part in units of 1 / window.
+-- What a bucket regains in a time.
+local function regained(c, hits, part, time)
+  local whole, rest = muldiv(time, c.max, c.window)
+  hits, part = hits - whole, part - rest
+  if part < 0 then hits, part = hits - 1, part + c.window end
+  if hits < 0 then return 0, 0 end
+  return hits, part
+end
+
+-- 4: buckets. The debt as of now: whole hits, and a part in units of 1 / window. Of one that is leased, too (lease.lua), five more numbers
+-- say what is lent: that much is missing until it lapses.
 read[4] = function(c)
-  local kind, state = read_string(c, 4)
+  local kind, state = read_string(c, 4, 9)
   if kind ~= 1 then return kind, state end
   local time, hits, part, window = state[1], state[2], state[3], state[4]
   if window == 0 then return -1 end
@@ -104,11 +114,20 @@ read[4] = function(c)
     if rest > 0 then part = part + 1 end
     if part >= c.window then hits, part = hits + 1, part - c.window end
   end
+  if #state == 9 then
+    local lent, lapses = state[8] + state[9], state[5] + 2 * state[6]
+    if lapses > time then
+      hits, part = regained(c, hits, part, math.max(math.min(now, lapses) - time, 0))
+      if hits < lent then hits, part = lent, 0 end
+      time = math.max(time, math.min(now, lapses))
+    end
+    if lapses > now then
+      c.lapses, c.lent = lapses, ''
+      for i = 5, 9 do c.lent = c.lent .. ' ' .. text(state[i]) end
+    end
+  end
   if now > time then
-    local regained, rest = muldiv(now - time, c.max, c.window)
-    hits, part = hits - regained, part - rest
-    if part < 0 then hits, part = hits - 1, part + c.window end
-    if hits < 0 then return 0 end
+    hits, part = regained(c, hits, part, now - time)
   else
     -- The clock has stepped back: the bucket is full no earlier than it was to be.
     local back, rest = muldiv(time - now, c.max, c.window)
@@ -221,7 +240,8 @@ step[4] = function(c, kind, state, hits, deny, commit)
   if kind == 1 then debt, part = state[1], state[2] end
   local function keep(whole, rest)
     local wait = muldiv(whole + 1, c.window, c.max)
-    store(c, text(now) .. ' ' .. text(whole) .. ' ' .. text(rest) .. ' ' .. text(c.window), now + wait + 1)
+    local value = text(now) .. ' ' .. text(whole) .. ' ' .. text(rest) .. ' ' .. text(c.window) .. (c.lent or '')
+    store(c, value, math.max(now + wait + 1, c.lapses or 0))
   end
   if c.refund then
     if commit and kind == 1 then
