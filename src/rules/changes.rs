@@ -188,7 +188,9 @@ fn sharing_text(sharing: &Sharing) -> String {
     match &*parts {
         [] => NONE.to_owned(),
         [("mode", mode)] => mode.clone(),
-        parts => format!("{{{}}}", parts.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", ")),
+        parts => {
+            format!("{{{}}}", parts.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

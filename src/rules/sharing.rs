@@ -145,9 +145,12 @@ impl RuleSet {
         if !is_cluster {
             return Vec::new();
         }
-        let joined = |rule: &Rule| self.domain(&rule.domain).is_some_and(|domain| domain.charge == Charge::AllOrNothing);
+        let joined =
+            |rule: &Rule| self.domain(&rule.domain).is_some_and(|domain| domain.charge == Charge::AllOrNothing);
         let has_others = |rule: &Rule| {
-            self.rules().iter().any(|other| other.domain == rule.domain && other.index != rule.index && !other.limits.is_empty())
+            self.rules()
+                .iter()
+                .any(|other| other.domain == rule.domain && other.index != rule.index && !other.limits.is_empty())
         };
         let rules = self.rules().iter().filter(|rule| joined(rule) && has_others(rule));
         rules.flat_map(|rule| rule.limits.iter().filter_map(|limit| rule.slot_error(limit, replicas))).collect()
@@ -166,7 +169,9 @@ impl Rule {
         let missing = match &sharing.slot {
             Some(slot) if self.levels.iter().any(|level| level.key == *slot) => return None,
             Some(slot) => format!("the rule has no entry {slot:?}, which 'slot' names"),
-            None => "give it and those rules 'sharing: {slot: KEY}' with a key that all of their entries have".to_owned(),
+            None => {
+                "give it and those rules 'sharing: {slot: KEY}' with a key that all of their entries have".to_owned()
+            }
         };
         let line = self.blocks.get(limit.place.saturating_sub(1)).map_or(1, |block| block.line);
         let message = format!(

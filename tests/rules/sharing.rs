@@ -56,22 +56,24 @@ fn wrong_words_and_places_are_errors_with_their_lines() {
             file("sharing: {when_down: open}", ""),
             "2: 'when_down' must be one of local, deny, allow, found 'open'".to_owned(),
         ),
-        (
-            file("", ", sharing: {when: deny}"),
-            "4: config error, unknown key 'when'".to_owned(),
-        ),
+        (file("", ", sharing: {when: deny}"), "4: config error, unknown key 'when'".to_owned()),
         (file("", ", sharing: {slot: ''}"), "4: 'slot' must be the key of an entry, found ''".to_owned()),
-        (file("", ", sharing: {}"), "4: 'sharing' must be a map with mode, when_down or slot, found 'map[]'".to_owned()),
+        (
+            file("", ", sharing: {}"),
+            "4: 'sharing' must be a map with mode, when_down or slot, found 'map[]'".to_owned(),
+        ),
         (
             "domain: d\ndescriptors:\n- key: k\n  sharing: local".to_owned(),
-            "4: 'sharing' is not allowed in a descriptor: it is a key of rate_limit or the top level of a file".to_owned(),
+            "4: 'sharing' is not allowed in a descriptor: it is a key of rate_limit or the top level of a file"
+                .to_owned(),
         ),
         (
             "domain: d\ndescriptors:\n- {key: k, rate_limit: {unlimited: true, sharing: local}}".to_owned(),
             "3: should not specify sharing when unlimited".to_owned(),
         ),
         (
-            "domain: d\ndescriptors:\n- {key: k, rate_limit: {period: 5ms, requests_per_unit: 1, sharing: exact}}".to_owned(),
+            "domain: d\ndescriptors:\n- {key: k, rate_limit: {period: 5ms, requests_per_unit: 1, sharing: exact}}"
+                .to_owned(),
             "3: this limit cannot be shared: a period below 10ms is too short to be shared".to_owned(),
         ),
     ] {
@@ -101,7 +103,8 @@ fn each_limit_says_how_it_is_shared_and_why() {
         let set = loaded(&file("sharing: leased", limit));
         assert!(set.rules()[0].words().ends_with(&format!(", {expected}")), "{limit}: {}", set.rules()[0].words());
     }
-    let short = loaded("domain: d\nsharing: leased\ndescriptors:\n- {key: k, rate_limit: {period: 5ms, requests_per_unit: 9}}");
+    let short =
+        loaded("domain: d\nsharing: leased\ndescriptors:\n- {key: k, rate_limit: {period: 5ms, requests_per_unit: 9}}");
     assert!(short.rules()[0].words().ends_with("local (a period below 10ms is too short to be shared)"));
     assert_eq!(loaded(&file("", "")).rules()[0].words(), "10 per minute", "without a word of it, nothing is said");
 }
@@ -136,7 +139,11 @@ fn a_cluster_needs_slots_for_what_is_charged_together_and_not_leased() {
     ] {
         let set = two(top, user, tenant);
         let found = errors(&set, true);
-        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), lines, "{top}, {user}, {tenant}: {found:?}");
+        assert_eq!(
+            found.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            lines,
+            "{top}, {user}, {tenant}: {found:?}"
+        );
         assert_eq!(errors(&set, false), [], "one node has every key");
     }
     let found = errors(&two(joint, log, ""), true);

@@ -73,7 +73,8 @@ impl Trace {
             window,
             waiting,
             least: if waiting == 0 { 0 } else { random.random_range(1..=waiting) },
-            rate_millis: [0, random.random_range(0..3_000_000_000), random.random_range(0..100_000)][random.random_range(0..3)],
+            rate_millis: [0, random.random_range(0..3_000_000_000), random.random_range(0..100_000)]
+                [random.random_range(0..3)],
             last: random.random_range(0..300),
             returned: few(random),
             reported: few(random),
@@ -133,7 +134,11 @@ async fn the_script_answers_as_its_model() {
                     let terms = &trace.terms[place];
                     let expected = models[place].answer(terms, ask, now);
                     let found = reply.answers[place];
-                    assert_eq!(found, Some(expected), "{kind:?}, seed {seed}, step {step} at {now:?}: {ask:?} of {terms:?}");
+                    assert_eq!(
+                        found,
+                        Some(expected),
+                        "{kind:?}, seed {seed}, step {step} at {now:?}: {ask:?} of {terms:?}"
+                    );
                     trace.answers[place].push(expected);
                     lent += u64::from(expected.lease > 0);
                     empty += u64::from(expected.left <= 0);

@@ -246,8 +246,14 @@ impl Lease {
 
     /// Whether nothing of this lease differs from a new one, so that it need not be kept.
     pub fn is_unused(&self, now: Now) -> bool {
-        now.local >= self.ends && !self.is_under_way && self.waiting == 0 && self.held == 0 && self.due == 0
-            && self.news.charged == 0 && self.news.returned == 0 && self.shut_until <= now.local
+        now.local >= self.ends
+            && !self.is_under_way
+            && self.waiting == 0
+            && self.held == 0
+            && self.due == 0
+            && self.news.charged == 0
+            && self.news.returned == 0
+            && self.shut_until <= now.local
             && now.local.since(self.hit_at) > super::terms::LONGEST
     }
 

@@ -24,9 +24,18 @@ pub struct Central {
 #[derive(Clone, Copy, Debug)]
 enum Value {
     /// Granted hits, and the instant after which the value is gone.
-    Count { granted: u64 },
-    Window { end: u64, granted: u64 },
-    Sliding { begin: u64, previous: u64, current: u64 },
+    Count {
+        granted: u64,
+    },
+    Window {
+        end: u64,
+        granted: u64,
+    },
+    Sliding {
+        begin: u64,
+        previous: u64,
+        current: u64,
+    },
     Bucket(Bucket),
 }
 

@@ -3,8 +3,8 @@
 //! `lease.lua` has the same arithmetic, in the same order and with the same 64-bit floating point numbers, so that both agree to
 //! the last hit.
 
-use super::terms::{LONGEST, SHORTEST, Terms};
 use super::Ask;
+use super::terms::{LONGEST, SHORTEST, Terms};
 
 /// Hits of a window to be lent, when `room` are left for another `left_us`.
 pub(super) fn of_window(terms: &Terms, ask: &Ask, room: u64, left_us: u64) -> u64 {

@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) lost: u32,
     pub(crate) late: u32,
     pub(crate) crashes: u32,
+    /// Long calm times and short floods, in place of a steady load.
+    pub(crate) pulses: bool,
     /// From when to when the engine does not answer, in nanoseconds since the start, and what decides then.
     pub(crate) outage: Option<(u64, u64)>,
     pub(crate) when_down: WhenDown,
@@ -84,9 +86,22 @@ pub(crate) struct Fleet {
 impl Setup {
     /// A run in which nothing goes wrong, of checks with one hit.
     pub(crate) fn new(limit: Limit, replicas: u32, spread: Spread, load: f64, windows: u64, seed: u64) -> Self {
-        let (hits, lost, late, crashes) = (1, 0, 0, 0);
         let when_down = WhenDown::Deny;
-        Self { limit, replicas, load, spread, windows, hits, lost, late, crashes, outage: None, when_down, seed }
+        Self {
+            limit,
+            replicas,
+            load,
+            spread,
+            windows,
+            hits: 1,
+            lost: 0,
+            late: 0,
+            crashes: 0,
+            pulses: false,
+            outage: None,
+            when_down,
+            seed,
+        }
     }
 }
 
@@ -195,7 +210,15 @@ impl Fleet {
         self.decide(replica, at, hits, Attempt::First, link, at);
         self.act(replica, at);
         let mean = if self.setup.hits > 1 { (3.0 + (1 + self.setup.hits) as f64 / 2.0) / 4.0 } else { 1.0 };
-        let per_second = self.setup.load * f64::from(self.setup.limit.max) * 1e9 / window as f64 / mean;
+        // A fifth of a window of flood after four fifths of calm.
+        let pulse = if !self.setup.pulses {
+            1.0
+        } else if at % window < window / 5 {
+            12.0
+        } else {
+            0.3
+        };
+        let per_second = self.setup.load * pulse * f64::from(self.setup.limit.max) * 1e9 / window as f64 / mean;
         let gap = traffic::gap_ns(&mut self.random, per_second);
         self.push(at + gap.max(1), Event::Arrival);
     }
@@ -218,6 +241,9 @@ impl Fleet {
                 let clock_window = (now.engine.as_ns() / length + 1) * length / 1_000;
                 let window = if is_of_outage { clock_window } else { one.lease.window() };
                 self.ledger.admit(window, at, from_held);
+                if !is_of_outage {
+                    self.ledger.check_time(window, at, from_held);
+                }
                 self.ledger.admit(window, charged_at, hits - from_held);
             }
             Charging::Denied { .. } => self.ledger.denied += 1,

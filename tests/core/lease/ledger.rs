@@ -85,6 +85,18 @@ impl Ledger {
         self.excess = self.excess.max(used.saturating_sub(max));
     }
 
+    /// Hits of a lease are spent within its window, by the engine's clock.
+    pub(crate) fn check_time(&mut self, window: u64, at: u64, from_held: u64) {
+        let end = match self.limit.algorithm {
+            Algorithm::FixedWindow { .. } => window,
+            Algorithm::SlidingWindow => window + self.limit.window.as_ns() / 1_000,
+            _ => return,
+        };
+        if from_held > 0 && at / 1_000 >= end {
+            self.excess = self.excess.max(from_held);
+        }
+    }
+
     /// Hits above what the limit allows: of the worst window; of a bucket, above burst + rate x time.
     pub(crate) fn excess(&mut self) -> u64 {
         let Algorithm::TokenBucket { burst, .. } = self.limit.algorithm else { return self.excess };

@@ -3,6 +3,7 @@
 //! `TIDEGATE_LONG_SIMULATION=N` runs N times as many seeds; `UPDATE_DOCS=1` writes the table of the documentation again.
 
 mod fleet;
+mod hoard;
 mod ledger;
 mod slow;
 mod table;
@@ -36,19 +37,21 @@ fn times() -> u64 {
 #[test]
 fn whatever_happens_no_limit_admits_more() {
     let (mut exhausted, mut late) = (0, 0);
-    for seed in 0..40 * times() {
+    for seed in 0..60 * times() {
         let place = |of: usize, part: u64| usize::try_from(seed / part).unwrap() % of;
-        let algorithm = [CLOCK, FIRST_REQUEST, Algorithm::SlidingWindow, bucket(6_000)][place(4, 1)];
         let replicas = [2, 3, 7, 20, 50][place(5, 1)];
         let load = [0.9, 1.2, 3.0][place(3, 4)];
         let spread = Spread::ALL[place(5, 2)];
         let (max, period_ms) = [(6_000, 1_000), (300, 100), (2_000, 2_000)][place(3, 1)];
+        let burst = max.max(100 * replicas);
+        let algorithm = [CLOCK, FIRST_REQUEST, Algorithm::SlidingWindow, bucket(burst)][place(4, 1)];
         let setup = Setup {
             hits: [1, 9][place(2, 3)],
             lost: [0, 20][place(2, 5)],
             late: [0, 50][place(2, 7)],
             crashes: 3,
-            ..Setup::new(limit(max, period_ms, algorithm), replicas, spread, load, 4, seed)
+            pulses: place(2, 1) == 1 || place(3, 1) == 2,
+            ..Setup::new(limit(max, period_ms, algorithm), replicas, spread, load, 5, seed)
         };
         let mut ledger = Fleet::run(setup);
         assert_eq!(ledger.excess(), 0, "{setup:?}");

@@ -8,14 +8,33 @@ use tidegate::units::Timestamp;
 
 use super::{CLOCK, FIRST_REQUEST, bucket, limit, times};
 
-struct Replicas {
+/// A fleet whose requests take no time.
+pub(super) struct Replicas {
     terms: Terms,
     central: Central,
     leases: Vec<Lease>,
 }
 
 impl Replicas {
-    fn charge(&mut self, replica: usize, hits: u64, at: Timestamp) -> bool {
+    pub(super) fn new(limit: &Limit, replicas: u32) -> Self {
+        let terms = Terms::new(limit, replicas).unwrap();
+        Self { terms, central: Central::new(), leases: (0..replicas).map(|_| Lease::new()).collect() }
+    }
+
+    pub(super) fn held(&self, replica: usize) -> u64 {
+        self.leases[replica].held()
+    }
+
+    pub(super) fn window(&self, replica: usize) -> u64 {
+        self.leases[replica].window()
+    }
+
+    pub(super) fn drain(&mut self, replica: usize, at: Timestamp) {
+        self.leases[replica].drain(&self.terms, Now { local: at, engine: at });
+        self.say_all(replica, at);
+    }
+
+    pub(super) fn charge(&mut self, replica: usize, hits: u64, at: Timestamp) -> bool {
         let now = Now { local: at, engine: at };
         let mut attempt = Attempt::First;
         loop {
@@ -51,13 +70,12 @@ impl Replicas {
 /// Decisions of one trace, each by the fleet and by one counter in memory.
 fn compare(limit: &Limit, replicas: u32, seed: u64) -> (u64, u64) {
     let mut random = SmallRng::seed_from_u64(seed);
-    let terms = Terms::new(limit, replicas).unwrap();
-    let leases = (0..replicas).map(|_| Lease::new()).collect();
-    let mut fleet = Replicas { terms, central: Central::new(), leases };
+    let mut fleet = Replicas::new(limit, replicas);
     let (mut cell, mut micros) = (Cell::FRESH, 1_700_000_000_000_000_u64);
     let (mut admitted, mut denied) = (0, 0);
     // No replica has more than one check per horizon.
-    let horizon = if matches!(limit.algorithm, Algorithm::TokenBucket { .. }) { HORIZON_OF_BUCKET_US } else { HORIZON_US };
+    let horizon =
+        if matches!(limit.algorithm, Algorithm::TokenBucket { .. }) { HORIZON_OF_BUCKET_US } else { HORIZON_US };
     let mut quiet_until = vec![0; fleet.leases.len()];
     for step in 0..400 {
         micros += random.random_range(0..horizon / u64::from(replicas) * 2);
@@ -87,7 +105,8 @@ const HORIZON_OF_BUCKET_US: u64 = 120_000_000;
 fn slow_counters_are_exact() {
     let mut denials = [0; 4];
     for seed in 0..40 * times() {
-        for (place, algorithm) in [CLOCK, FIRST_REQUEST, Algorithm::SlidingWindow, bucket(400)].into_iter().enumerate() {
+        for (place, algorithm) in [CLOCK, FIRST_REQUEST, Algorithm::SlidingWindow, bucket(400)].into_iter().enumerate()
+        {
             let is_bucket = place == 3;
             let replicas = if is_bucket { 4 } else { 30 };
             let max = if is_bucket { 50 } else { 20 };

@@ -33,11 +33,12 @@ impl Spread {
             Self::Zipf => {
                 let harmonic: f64 = (1..=replicas).map(|rank| 1.0 / rank as f64).sum();
                 let mut at = random.random::<f64>() * harmonic;
-                (0..replicas - 1).find(|rank| {
-                    at -= 1.0 / (rank + 1) as f64;
-                    at < 0.0
-                })
-                .unwrap_or(replicas - 1)
+                (0..replicas - 1)
+                    .find(|rank| {
+                        at -= 1.0 / (rank + 1) as f64;
+                        at < 0.0
+                    })
+                    .unwrap_or(replicas - 1)
             }
             Self::Adversarial => place(grants),
         }

@@ -18,8 +18,7 @@ impl Lease {
         };
         let is_wanted = self.waiting > 0 || self.is_short(terms, now);
         let is_wanted = is_wanted && self.pace.is_busy(now.local, terms.pace_horizon()) && terms.lends;
-        let rate_millis =
-            if is_wanted { self.rate.per_1000_seconds(now.local, terms.rate_horizon()) } else { 0 };
+        let rate_millis = if is_wanted { self.rate.per_1000_seconds(now.local, terms.rate_horizon()) } else { 0 };
         let News { returned, reported, refunded, charged, charged_until: _ } = std::mem::take(&mut self.news);
         let is_other_window = terms.shape == LeaseShape::ClockWindow && window != self.window;
         let keeps = terms.shape == LeaseShape::Bucket && !self.is_silent;
@@ -132,11 +131,13 @@ impl Lease {
 
     /// What follows from what is left: when to ask again, and from how many hits on.
     fn learn(&mut self, terms: &Terms, ask: &Ask, answer: &Answer) {
-        // A twenty-fifth of a second, less the time in which requests are shared.
-        self.renewed_at = (self.last / 4).max(ask.rate_millis / 1_000 / RENEWALS_PER_SECOND);
+        // What is not granted now is not asked for again before checks wait.
+        let is_in_vain = ask.waiting == 0 && answer.lease == 0;
+        let soon = (self.last / 4).max(ask.rate_millis / 1_000 / RENEWALS_PER_SECOND);
+        self.renewed_at = if is_in_vain { 0 } else { soon };
         self.more_at = ask.asked_at.plus(answer.wait);
-        let is_busy = size::number(ask.rate_millis) / 1e3 * size::number(self.horizon_ns(terms)) / 1e9
-            >= size::LEAST_LEASE;
+        let is_busy =
+            size::number(ask.rate_millis) / 1e3 * size::number(self.horizon_ns(terms)) / 1e9 >= size::LEAST_LEASE;
         let is_empty = answer.left <= 0;
         let is_busy = is_busy && terms.lends;
         let pause = match terms.shape {
@@ -148,9 +149,7 @@ impl Lease {
                 is_scarce(terms, ask, answer).then(|| spread(sliding_pause(terms, ask), ask))
             }
             LeaseShape::Bucket | LeaseShape::SlidingWindow => is_empty.then_some(answer.wait),
-            LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => {
-                is_empty.then(|| spread(terms.pause(), ask))
-            }
+            LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => is_empty.then(|| spread(terms.pause(), ask)),
         };
         if let Some(pause) = pause {
             self.shut_until = ask.asked_at.plus(pause);
