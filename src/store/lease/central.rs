@@ -52,6 +52,8 @@ impl Central {
             LeaseShape::ClockWindow => self.clock_window(terms, ask, now),
             LeaseShape::FirstRequestWindow => self.first_request_window(terms, ask, now),
             LeaseShape::SlidingWindow => self.sliding_window(terms, ask, now),
+            // Nothing is ever granted, and nothing regained.
+            LeaseShape::Bucket if terms.limit.max == 0 => Answer::default(),
             LeaseShape::Bucket => {
                 let mut bucket = match self.values.get(&0) {
                     Some(Value::Bucket(bucket)) => *bucket,
