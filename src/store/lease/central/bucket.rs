@@ -123,10 +123,11 @@ impl Bucket {
         if until > self.time {
             let (regained, rest) = muldiv(until - self.time, terms.limit.max.into(), self.window);
             let borrow = u64::from(self.part < rest);
-            if self.hits < regained + borrow {
+            let whole = regained.saturating_add(borrow);
+            if self.hits < whole {
                 (self.hits, self.part) = (0, 0);
             } else {
-                self.hits -= regained + borrow;
+                self.hits -= whole;
                 self.part = self.part + borrow * self.window - rest;
             }
             self.time = until;
