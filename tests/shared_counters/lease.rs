@@ -303,5 +303,5 @@ async fn replicas_admit_a_limit_together_and_a_drain_leaves_nothing() {
 }
 
 const WITHIN: Duration = Duration::from_secs(10);
-const TRACES: u64 = 60;
+const TRACES: u64 = 40;
 const STEPS: usize = 60;

@@ -15,7 +15,7 @@ struct World {
     terms: Terms,
 }
 
-const MAX: u32 = 3;
+const ALLOWED: u32 = 3;
 const AT: u64 = 1_700_000_000_000_000_000;
 
 fn now(ms: u64) -> Now {
@@ -27,7 +27,7 @@ impl World {
     /// A counter of which one hit is in hand.
     fn with_a_lease() -> Arc<Self> {
         let limit = Limit {
-            max: MAX,
+            max: ALLOWED,
             window: Nanos::from_secs(60),
             algorithm: Algorithm::FixedWindow { starts: Starts::FirstRequest },
             ban: None,
@@ -86,7 +86,7 @@ impl World {
 
     /// What the engine would still grant, and what is in hand.
     fn left(&self, ms: u64) -> u64 {
-        let look = Ask { waiting: u64::from(MAX), least: 1, ..Ask::default() };
+        let look = Ask { waiting: u64::from(ALLOWED), least: 1, ..Ask::default() };
         let central = self.grant(&look, ms).at_once;
         let mut lease = self.lease.lock().unwrap();
         lease.settle(&self.terms, now(ms));
@@ -114,7 +114,7 @@ fn checks_that_share_a_lease_never_spend_a_hit_twice() {
         let admitted: u64 = others.into_iter().map(|other| other.join().unwrap()).sum();
         // A check may be left waiting for the request of the other one, which a server decides with the next answer.
         assert!(admitted >= 1);
-        assert_eq!(admitted + world.left(1), u64::from(MAX), "what is not admitted is left");
+        assert_eq!(admitted + world.left(1), u64::from(ALLOWED), "what is not admitted is left");
     });
 }
 
@@ -138,7 +138,7 @@ fn what_goes_back_is_not_spent() {
             let answer = world.grant(&ask, 1);
             world.answered(&ask, &answer, 1);
         }
-        assert_eq!(admitted + world.left(1), u64::from(MAX));
+        assert_eq!(admitted + world.left(1), u64::from(ALLOWED));
     });
 }
 
@@ -157,10 +157,10 @@ fn a_lost_request_and_the_end_of_a_lease_lose_hits_and_give_none() {
         });
         let here = world.serve(2);
         let there = request.join().unwrap();
-        assert!(here + there + world.left(3) <= u64::from(MAX));
+        assert!(here + there + world.left(3) <= u64::from(ALLOWED));
         // A minute later nothing of that window can be spent, and a whole new one can.
         world.lease.lock().unwrap().tick(&world.terms, now(61_000));
         assert_eq!(world.lease.lock().unwrap().held(), 0);
-        assert_eq!(world.left(61_000), u64::from(MAX));
+        assert_eq!(world.left(61_000), u64::from(ALLOWED));
     });
 }
