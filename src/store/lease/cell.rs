@@ -180,17 +180,15 @@ impl Lease {
         }
     }
 
-    /// Counts the hits of a check that is denied, if its limit counts them. Of several hits that asked, what is left of the limit
-    /// goes to them, so that nobody else spends it; with one hit, nothing was left.
-    pub(super) fn count_denied(&mut self, terms: &Terms, hits: u64, now: Now, has_asked: bool) {
-        self.is_over |= hits > 0;
-        if has_asked && hits > 1 {
-            let from_due = self.due.min(hits);
-            let from_held = self.held.min(hits - from_due);
-            self.due -= from_due;
-            self.held -= from_held;
-            self.charge_later(terms, hits - from_due - from_held, now);
-        }
+    /// Counts `hits` of a check that is denied, for a limit that counts them: what is in hand goes to them first, so that nobody else
+    /// spends it. `is_over`: this counter denies it.
+    pub(super) fn count_denied(&mut self, terms: &Terms, hits: u64, now: Now, is_over: bool) {
+        self.is_over |= is_over;
+        let from_due = self.due.min(hits);
+        let from_held = self.held.min(hits - from_due);
+        self.due -= from_due;
+        self.held -= from_held;
+        self.charge_later(terms, hits - from_due - from_held, now);
     }
 
     /// Whether the engine should be asked, and how soon.

@@ -82,10 +82,12 @@ impl Slot<'_> {
             self.lease.spend(self.terms, self.hits, now, self.link, self.attempt);
             return;
         }
-        let has_asked = self.attempt != Attempt::First || status == Status::Missing;
         self.lease.leave(self.hits, self.attempt);
         if counts && self.link == Link::Up {
-            self.lease.count_denied(self.terms, self.hits, now, has_asked);
+            // With one hit of a check that asked, nothing was left, and nothing changes.
+            let is_charged = status == Status::Missing || (self.attempt != Attempt::First && self.hits > 1);
+            let charged = if is_charged { self.hits } else { 0 };
+            self.lease.count_denied(self.terms, charged, now, status != Status::Missing && self.hits > 0);
         }
     }
 }

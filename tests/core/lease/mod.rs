@@ -4,6 +4,7 @@
 
 mod fleet;
 mod hoard;
+mod joint;
 mod ledger;
 mod slow;
 mod table;
