@@ -69,19 +69,16 @@ impl Rule {
             return None;
         }
         let shared = self.shared(limit, 1);
-        let mut words = shared.to_string();
-        if let (Shared::Leased(LeaseShape::Bucket), Algorithm::TokenBucket { burst, .. }) =
-            (shared, limit.limit.algorithm)
-        {
-            words.push_str(&format!(" by at most {} replicas", most_replicas(burst)));
-        }
-        if let Some(when_down) = sharing.when_down {
-            words.push_str(&format!(", {} when the store is down", when_down.name()));
-        }
-        if let Some(slot) = &sharing.slot {
-            words.push_str(&format!(", in the slot of {slot:?}"));
-        }
-        Some(words)
+        let most = match (shared, limit.limit.algorithm) {
+            (Shared::Leased(LeaseShape::Bucket), Algorithm::TokenBucket { burst, .. }) => {
+                format!(" by at most {} replicas", most_replicas(burst))
+            }
+            _ => String::new(),
+        };
+        let when_down = sharing.when_down.map(|when| format!("{} when the store is down", when.name()));
+        let slot = sharing.slot.map(|slot| format!("in the slot of {slot:?}"));
+        let words: Vec<_> = [Some(format!("{shared}{most}")), when_down, slot].into_iter().flatten().collect();
+        Some(words.join(", "))
     }
 }
 

@@ -128,9 +128,8 @@ impl Lease {
             }
             Link::Up => match attempt {
                 Attempt::Waiting(number) if self.has_ended(number) => Status::Denied(Denial::NothingLeft),
-                Attempt::Waiting(_) => Status::Missing,
                 Attempt::First if self.is_shut(terms, hits, now) => Status::Denied(Denial::NothingLeft),
-                Attempt::First => Status::Missing,
+                Attempt::First | Attempt::Waiting(_) => Status::Missing,
             },
         }
     }

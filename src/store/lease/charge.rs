@@ -50,11 +50,15 @@ pub fn charge(slots: &mut [Slot<'_>], now: Now) -> Charging {
         }
     }
     if let Some((slot, why)) = denied {
-        slots.iter_mut().for_each(|slot| slot.deny(now, is_joint));
+        for denied in slots {
+            denied.deny(now, is_joint);
+        }
         return Charging::Denied { slot, why };
     }
     if is_missing {
-        slots.iter_mut().for_each(|slot| slot.wait(now));
+        for waiting in slots {
+            waiting.wait(now);
+        }
         return Charging::Missing;
     }
     for slot in slots {

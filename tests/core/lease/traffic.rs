@@ -25,9 +25,8 @@ impl Spread {
     pub(crate) fn pick(self, random: &mut SmallRng, replicas: usize, turn: u64, grants: u64) -> usize {
         let place = |number: u64| usize::try_from(number % replicas as u64).unwrap();
         match self {
-            Self::Uniform => random.random_range(0..replicas),
             Self::Sticky if random.random_range(0..10) > 0 => 0,
-            Self::Sticky => random.random_range(0..replicas),
+            Self::Uniform | Self::Sticky => random.random_range(0..replicas),
             Self::Moving if random.random_range(0..10) > 0 => place(turn),
             Self::Moving => random.random_range(0..replicas),
             Self::Zipf => {

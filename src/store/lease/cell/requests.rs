@@ -181,7 +181,7 @@ fn sliding_pause(terms: &Terms, ask: &Ask) -> Nanos {
 fn spread(pause: Nanos, ask: &Ask) -> Nanos {
     let mixed = (ask.asked_at.as_ns() ^ u64::from(ask.number)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
     let half = pause.as_ns() / 2;
-    let part = u128::from(half) * u128::from(mixed) >> 32;
+    let part = (u128::from(half) * u128::from(mixed)) >> 32;
     Nanos::from_ns(pause.as_ns() - half / 2 + u64::try_from(part).unwrap_or(0))
 }
 
