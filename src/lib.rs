@@ -38,6 +38,8 @@ pub mod telemetry;
 
 // The engine of shared counters (Redis or Valkey), and all that is known of its protocol.
 pub mod engine_link;
+// Who asks it, and when.
+pub mod sharing;
 
 // Sockets, HTTP/2, and the process.
 pub(crate) mod http2;

@@ -274,6 +274,7 @@ fn denied_limit(limit: &DeniedLimit) -> v1::denial::Limit {
         Reason::Banned => v1::denial::Reason::Banned,
         Reason::QueueFull => v1::denial::Reason::QueueFull,
         Reason::NoRoom => v1::denial::Reason::NoRoom,
+        Reason::StoreDown => v1::denial::Reason::StoreDown,
     };
     v1::denial::Limit {
         rule: limit.rule.clone(),

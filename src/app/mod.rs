@@ -8,6 +8,7 @@ mod maintenance;
 mod metrics;
 mod ports;
 mod process;
+mod shared;
 mod stop;
 mod stored_settings;
 mod tls;
@@ -40,6 +41,7 @@ use inherited::{Inherited, ListenFdsError, Port};
 use metrics::Sources;
 use ports::{PortLimits, Ports};
 use process::Process;
+use shared::StoreError;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
 pub(crate) use stored_settings::{StoredSettingsError, stored_settings};
@@ -60,6 +62,9 @@ pub(crate) enum AppError {
     /// The TLS files of a port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The store of shared counters cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -175,6 +180,9 @@ impl App {
         let routers = process.routers(settings, &metrics, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
+        if let Some(store) = &process.store {
+            shared::keep(store, &process.limiter, process.lifecycle.phases());
+        }
         let here = Handle::current();
         let ports = [
             (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),

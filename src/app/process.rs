@@ -10,7 +10,7 @@ use super::access::Access;
 use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::tls::Tls;
-use super::{AppError, in_force};
+use super::{AppError, in_force, shared};
 use crate::admin::{Admin, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
@@ -26,6 +26,7 @@ use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::service::{DelayedReplies, Service};
 use crate::settings::{Json, Settings, SettingsMode, WhenFull};
+use crate::sharing::{Asker, SharedStore};
 use crate::state::{self, Restored, State};
 use crate::store;
 use crate::telemetry::DecisionTimes;
@@ -37,6 +38,8 @@ pub(super) struct Process {
     /// The counters in the data directory.
     pub(super) state: Option<State>,
     pub(super) limiter: Arc<Limiter>,
+    /// The store of shared counters; `None`: counters are those of this process.
+    pub(super) store: Option<Arc<SharedStore>>,
     pub(super) clock: Arc<Clock>,
     pub(super) config: Arc<Reloader>,
     pub(super) operations: Arc<Operations>,
@@ -57,7 +60,12 @@ pub(super) struct Routers {
 
 impl Process {
     pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
-        let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
+        let (clock, url) = (Arc::new(Clock::start()), shared::url(&settings.store)?);
+        let (limiter, in_outage) = (limiter_settings(settings), settings.limits.counter_memory.0 / OUTAGE_SHARE);
+        let sharing = url.is_some().then(|| {
+            shared::limiter_sharing(&settings.store, usize::try_from(in_outage).unwrap_or(usize::MAX))
+        });
+        let limiter = Arc::new(Limiter::new(limiter).with_sharing(sharing));
         let source = Source::open(&settings.config.0, settings.load_options());
         let journal = data_dir.map(|dir| Journal::open(&dir.settings(), clock.now())).transpose()?;
         let stored = journal.as_ref().map(Journal::settings).transpose()?.unwrap_or_default();
@@ -82,8 +90,21 @@ impl Process {
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        let process =
-            Self { state, limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
+        let store = url.map(|url| shared::store(&settings.store, url, &instance.id, &clock));
+        let process = Self {
+            state,
+            limiter,
+            store,
+            clock,
+            config,
+            operations,
+            history,
+            lifecycle,
+            delayed,
+            observers,
+            times,
+            instance,
+        };
         Ok((process, loaded, recorder))
     }
 
@@ -135,6 +156,8 @@ impl Process {
             history: Arc::clone(&self.history),
             limiter: Arc::clone(&self.limiter),
             state: self.state.as_ref().map(State::status),
+            store: self.store.clone(),
+            store_required: settings.store.store_required,
         };
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
@@ -161,7 +184,8 @@ impl Process {
     pub(super) fn service(&self, worker: WorkerSlot, tracer: Option<CheckTracer>) -> Service {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
-        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times }
+        let asker = self.store.as_ref().map(|store| Asker::new(Arc::clone(store)));
+        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times, asker }
     }
 }
 
@@ -172,6 +196,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     Reloader::new(source, Arc::new(Clock::start()), publisher).load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
+    shared::url(&settings.store)?;
     Ok(())
 }
 
@@ -214,3 +239,6 @@ fn history_settings(settings: &Settings, data_dir: Option<&DataDir>) -> history:
     let path = data_dir.map(DataDir::usage);
     history::Settings { path, flush: settings.usage.history_flush, max_bytes: settings.usage.history_max_bytes.0 }
 }
+
+/// What is spent while the store is down may take this share of the memory budget, in addition to it.
+const OUTAGE_SHARE: u64 = 4;

@@ -99,7 +99,7 @@ impl Check {
     async fn examine(&self, url: &StoreUrl) -> Result<Vec<Fitness>, String> {
         let clock = Clock::start();
         let of_url = |error: LinkError| format!("{url}: {}", explain(&error));
-        let masters = masters(url, self.timeout).await.map_err(of_url)?;
+        let masters = masters(url, &[], self.timeout).await.map_err(of_url)?.nodes;
         let mut nodes = Vec::with_capacity(masters.len());
         for master in masters {
             let name = master.to_string();

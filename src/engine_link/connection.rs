@@ -76,6 +76,11 @@ impl Connection {
         Ok(Self { multiplexed, driver, under_way: Arc::new(Semaphore::new(MAX_UNDER_WAY)) })
     }
 
+    /// Whether the peer has closed it, or it failed.
+    pub fn has_ended(&self) -> bool {
+        self.driver.is_finished()
+    }
+
     /// Sends a command and waits for its reply, for at most `within`.
     ///
     /// The reply is read in any case. One that comes after a timeout is given to `late`; until then the request counts as under way.
@@ -141,6 +146,11 @@ impl Drop for Connection {
 }
 
 impl Login {
+    /// The same way to connect, without a user.
+    pub(super) fn anonymous(&self) -> Self {
+        Self::default()
+    }
+
     fn info(&self) -> RedisConnectionInfo {
         let mut info = RedisConnectionInfo::default().set_db(self.database).set_skip_set_lib_name();
         if let Some(user) = &self.user {

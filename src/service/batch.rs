@@ -1,12 +1,17 @@
 //! A batch of decisions, at one instant and with one configuration.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Service;
+use super::asked::Asked;
 use super::response::metadata;
 use crate::access::Domains;
 use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
-use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
+use crate::limiter::{Asking, Check, Code, Decision, KeptView, Limiter, View, WorkerSlot};
+use crate::sharing::Asker;
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
 use crate::units::{Nanos, Timestamp};
 
@@ -21,6 +26,29 @@ pub struct Batch<'s> {
     service: Option<&'s Service>,
     /// The domains that the caller may check; `None`: all.
     domains: Option<Arc<Domains>>,
+    /// Sends what the checks ask of the store of shared counters when the batch ends.
+    sending: Option<Sending<'s>>,
+    /// The view, for checks that wait.
+    kept: OnceCell<KeptView>,
+}
+
+/// Sends what was asked when it is dropped.
+#[derive(Debug)]
+struct Sending<'s>(&'s Arc<Asker>);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.send();
+    }
+}
+
+/// What becomes of a check.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is decided.
+    Reply(Reply),
+    /// It waits for the store of shared counters.
+    Asked(Box<Asked>),
 }
 
 /// What a front end knows of a check besides its message.
@@ -48,7 +76,8 @@ pub struct Reply {
 impl<'s> Batch<'s> {
     /// A batch at `now` outside of a server: its checks are neither timed nor traced.
     pub fn new(limiter: &'s Limiter, worker: WorkerSlot, now: Timestamp) -> Self {
-        Self { limiter, view: limiter.view(), worker, now, service: None, domains: None }
+        let (view, kept) = (limiter.view(), OnceCell::new());
+        Self { limiter, view, worker, now, service: None, domains: None, sending: None, kept }
     }
 
     /// The batch of a caller that may check these domains only; `None`: all.
@@ -58,7 +87,20 @@ impl<'s> Batch<'s> {
 
     pub(super) fn for_service(service: &'s Service) -> Self {
         let batch = Self::new(&service.limiter, service.worker, service.clock.now());
-        Self { service: Some(service), ..batch }
+        let sending = service.asker.as_ref().map(Sending);
+        Self { service: Some(service), sending, ..batch }
+    }
+
+    /// Decides one encoded `RateLimitRequest` as [`decide`](Self::decide) does, or asks the store of shared counters first. What is asked
+    /// is sent when the batch is dropped.
+    ///
+    /// # Errors
+    /// As for [`decide`](Self::decide).
+    pub fn answer(&self, call: Call<'_>, message: &[u8]) -> Result<Answer, RequestError> {
+        match (&self.sending, self.service) {
+            (Some(Sending(asker)), Some(service)) => self.ask(asker, service, call, message),
+            _ => self.decide(call, message).map(Answer::Reply),
+        }
     }
 
     /// Decides one encoded `RateLimitRequest`, counts it, and writes the reply.
@@ -87,30 +129,84 @@ impl<'s> Batch<'s> {
     ) -> Result<Reply, RequestError> {
         let mut check = Check { timeout, ..Check::default() };
         let reply = self.decide_check(&mut check, message);
-        self.limiter.usage().count_request(self.worker, reply.is_err());
-        match span {
-            None => reply,
-            Some(span) => traced(span, &check, reply),
-        }
+        finish(self.limiter, self.worker, span, &check, reply)
     }
 
     fn decide_check<'m>(&self, check: &mut Check<'m>, message: &'m [u8]) -> Result<Reply, RequestError> {
+        let view = self.read(check, message)?;
+        let decision = view.check(self.worker, self.now, check);
+        Ok(reply(self.limiter, self.now, check, &decision))
+    }
+
+    /// Reads a check, and returns the configuration for it.
+    fn read<'m>(&self, check: &mut Check<'m>, message: &'m [u8]) -> Result<&View<'s>, RequestError> {
         rls::read_into(check, message)?;
         if let Some(domains) = &self.domains
             && !domains.contain(&check.domain)
         {
             return Err(self.forbidden(&check.domain));
         }
-        let view = self.view.as_ref().ok_or(RequestError::NoConfiguration)?;
-        let decision = view.check(self.worker, self.now, check);
-        let metadata = metadata::build(check, &decision, self.limiter.settings().dynamic_metadata);
-        let parts = ResponseParts::new(check, &decision, self.now);
-        Ok(Reply {
-            frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, &decision, &parts, metadata.as_ref())),
-            delay: decision.delay,
-            code: decision.code,
-            span: None,
-        })
+        self.view.as_ref().ok_or(RequestError::NoConfiguration)
+    }
+
+    /// Asks the store for a check, or decides it if there is nothing to ask, or nobody.
+    fn ask(
+        &self,
+        asker: &Arc<Asker>,
+        service: &Service,
+        call: Call<'_>,
+        message: &[u8],
+    ) -> Result<Answer, RequestError> {
+        let timeout = if service.delayed.is_full() { Some(Nanos::ZERO) } else { call.timeout };
+        let span = service.tracer.as_ref().and_then(|tracer| tracer.begin(call.trace));
+        let begun = service.times.begin(self.worker, self.now);
+        let mut check = Check { timeout, ..Check::default() };
+        let begin = || {
+            let view = self.read(&mut check, message)?;
+            Ok(self.ask_or_decide(view, asker, call, &check, message))
+        };
+        let answer: Result<Answer, RequestError> = begin();
+        if let Some(begun) = begun {
+            service.times.end(self.worker, begun);
+        }
+        match answer {
+            Ok(Answer::Asked(asked)) => Ok(Answer::Asked(Box::new(Asked { span, ..*asked }))),
+            Ok(Answer::Reply(reply)) => finish(self.limiter, self.worker, span, &check, Ok(reply)).map(Answer::Reply),
+            Err(error) => finish(self.limiter, self.worker, span, &check, Err(error)).map(Answer::Reply),
+        }
+    }
+
+    fn ask_or_decide(
+        &self,
+        view: &View<'_>,
+        asker: &Arc<Asker>,
+        call: Call<'_>,
+        check: &Check<'_>,
+        message: &[u8],
+    ) -> Answer {
+        let (worker, now, engine_now) = (self.worker, self.now, asker.store().engine_time(self.now));
+        let Some(Asking { told, checks }) = view.ask(worker, now, engine_now, check) else {
+            return Answer::Reply(reply(self.limiter, now, check, &view.check(worker, now, check)));
+        };
+        let mut answers = SmallVec::new();
+        let message = if checks.is_empty() { None } else { asker.keep(message) };
+        if message.is_some() {
+            let ask = |(place, check)| Some((place, asker.ask(check).ok()?));
+            answers.extend(checks.into_iter().filter_map(ask));
+        }
+        match message.filter(|_| !answers.is_empty()) {
+            Some(message) => {
+                let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
+                let timeout = check.timeout;
+                let asked =
+                    Asked { worker, now, engine_now, timeout, view, told, answers, message, wait, span: None };
+                Answer::Asked(Box::new(asked))
+            }
+            None => {
+                let decision = view.conclude(worker, now, engine_now, check, &told);
+                Answer::Reply(reply(self.limiter, now, check, &decision))
+            }
+        }
     }
 }
 
@@ -121,6 +217,33 @@ impl Batch<'_> {
         let is_known = self.view.as_ref().and_then(View::rules).is_some_and(|rules| rules.domain(domain).is_some());
         self.limiter.usage().count_forbidden(is_known.then_some(domain));
         RequestError::Forbidden
+    }
+}
+
+/// The reply to a check with this decision.
+pub(super) fn reply(limiter: &Limiter, now: Timestamp, check: &Check<'_>, decision: &Decision<'_>) -> Reply {
+    let metadata = metadata::build(check, decision, limiter.settings().dynamic_metadata);
+    let parts = ResponseParts::new(check, decision, now);
+    Reply {
+        frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, decision, &parts, metadata.as_ref())),
+        delay: decision.delay,
+        code: decision.code,
+        span: None,
+    }
+}
+
+/// Counts a request that is decided, and adds the outcome to its span.
+pub(super) fn finish(
+    limiter: &Limiter,
+    worker: WorkerSlot,
+    span: Option<CheckSpan>,
+    check: &Check<'_>,
+    reply: Result<Reply, RequestError>,
+) -> Result<Reply, RequestError> {
+    limiter.usage().count_request(worker, reply.is_err());
+    match span {
+        None => reply,
+        Some(span) => traced(span, check, reply),
     }
 }
 

@@ -61,6 +61,7 @@ fn services(lifecycle: &Lifecycle) -> Services {
         delayed: DelayedReplies::default(),
         phases: lifecycle.phases(),
         times: Arc::new(DecisionTimes::new(1)),
+        asker: None,
     };
     Services::new(&service, WorkerSlot(0), PartialBytes::default(), OtherCalls::default())
 }
