@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::shared;
 use super::tls::Tls;
 use crate::access::ClientFile;
 use crate::admin::{Guard, Observers};
@@ -19,6 +20,7 @@ use crate::rules::{Rule, RuleLimit, RuleSet, ScopeTarget};
 use crate::runtime::clock::Clock;
 use crate::runtime::resident_bytes;
 use crate::service::DelayedReplies;
+use crate::sharing::SharedStore;
 use crate::state::StateStatus;
 use crate::store::WhenFull;
 use crate::telemetry::{
@@ -31,6 +33,8 @@ use crate::usage::{RequestCounts, SeriesUsage};
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
     pub(super) limiter: Arc<Limiter>,
+    /// The store of shared counters, if there is one.
+    pub(super) store: Option<Arc<SharedStore>>,
     /// How writing the counters goes, if they are.
     pub(super) state: Option<Arc<Mutex<StateStatus>>>,
     pub(super) config: Arc<Reloader>,
@@ -74,6 +78,7 @@ impl Sources {
             clock_ahead: self.clock.ahead(),
             history: self.history(),
             state: self.state(),
+            store: self.store.as_ref().map(|store| shared::store_values(store, &self.limiter)),
             limits: self.limits(),
             lifted: self.lifted(),
             shadow_mode: self.limiter.view().is_some_and(|view| view.in_global_shadow()),

@@ -119,6 +119,7 @@ impl Process {
     ) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
+            store: self.store.clone(),
             state: self.state.as_ref().map(State::status),
             config: Arc::clone(&self.config),
             operations: Arc::clone(&self.operations),

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Script};
 
-use super::exact_reply::{ExactReply, Item, Sent};
+use super::exact_reply::{ExactReply, Item, MAX_HITS, Sent};
 use super::{LinkError, key::SharedKey};
 use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Op, QueueMode, Starts};
 use crate::store::{Group, Role};
@@ -257,5 +257,3 @@ static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SCRIPT_TEXT));
 const SCRIPT_TEXT: &str = include_str!("scripts/exact.lua");
 /// Keys of one request: with more, others on the engine would wait for it for milliseconds.
 pub(super) const MAX_KEYS: usize = 256;
-/// More hits at once are charged as this many: whole numbers of scripts are exact up to 2^53.
-pub(super) const MAX_HITS: u64 = 1 << 50;

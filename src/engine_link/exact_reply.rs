@@ -2,7 +2,6 @@
 
 use redis::Value;
 
-use super::exact::MAX_HITS;
 use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, LogParts, Op, Outcome, Reason, Verdict};
 use crate::store::CounterState;
 use crate::units::{Nanos, Timestamp};
@@ -198,3 +197,5 @@ fn instant(micros: u64) -> Timestamp {
 
 /// Numbers of a charge in a reply.
 const LINE: usize = 6;
+/// More hits at once are charged as this many: whole numbers of scripts are exact up to 2^53.
+pub(super) const MAX_HITS: u64 = 1 << 50;

@@ -25,7 +25,7 @@ mod slot;
 mod url;
 
 pub use breaker::{Breaker, Permission};
-pub use connection::{Connection, Login, NodeAddress};
+pub use connection::{Connection, Login, NodeAddress, Tls};
 pub use error::{LinkError, Remedy};
 pub use exact::{ExactBatch, SharedCharge, TooManyKeys};
 pub use exact_reply::{CheckOutcome, ExactReply, SharedOutcome};

@@ -75,6 +75,14 @@ impl SharedCheck {
     pub fn slot(&self) -> u16 {
         self.charges.first().map_or(0, |charge| charge.key.slot())
     }
+
+    /// Whether all of its counters are in one slot.
+    pub fn is_in_one_slot(&self) -> bool {
+        match &self.charges[..] {
+            [] | [_] => true,
+            [first, others @ ..] => others.iter().all(|charge| charge.key.slot() == first.key.slot()),
+        }
+    }
 }
 
 impl KeyedCharge {

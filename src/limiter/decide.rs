@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::resolve::{Resolved, Resolver};
 use super::settings::Settings;
 use super::sharing::{Asker, Asking, Shared};
-use super::{charge, denial, record, requests};
+use super::{charge, denial, record, requests, sharing};
 use crate::engine::{Algorithm, QueueMode, Verdict};
 use crate::rules::Charge;
 use crate::store::{CounterKeys, Memory};
@@ -103,7 +103,7 @@ fn conclude<'v>(
 ) -> Decision<'v> {
     let Evaluation { usage, settings, .. } = evaluation;
     if let Some(shared) = evaluation.shared {
-        shared.count_down(evaluation, resolved);
+        sharing::count_down(evaluation, shared, resolved);
     }
     let mut decision = Decision { domain: Some(evaluation.domain), ..Decision::default() };
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {

@@ -12,6 +12,7 @@
 
 mod candidate;
 mod charge;
+mod charges;
 mod check;
 mod counter_changes;
 mod counter_view;

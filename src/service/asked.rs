@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::batch::{Reply, finish, reply};
+use super::reply::{Reply, finish, reply};
 use crate::api::rls::{RequestError, read_into};
 use crate::limiter::{Check, KeptView, Limiter, Told, WorkerSlot};
 use crate::sharing::{KeptMessage, StoreAnswer};

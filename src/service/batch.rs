@@ -7,10 +7,10 @@ use smallvec::SmallVec;
 
 use super::Service;
 use super::asked::Asked;
-use super::response::metadata;
+use super::reply::{Reply, finish, reply};
 use crate::access::Domains;
-use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
-use crate::limiter::{Asking, Check, Code, Decision, KeptView, Limiter, View, WorkerSlot};
+use crate::api::rls::{self, RequestError};
+use crate::limiter::{Asking, Check, KeptView, Limiter, View, WorkerSlot};
 use crate::sharing::Asker;
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
 use crate::units::{Nanos, Timestamp};
@@ -58,19 +58,6 @@ pub struct Call<'c> {
     pub timeout: Option<Nanos>,
     /// The trace that the call is part of.
     pub trace: TraceContext<'c>,
-}
-
-/// The reply to a check, and when to send it.
-#[derive(Debug)]
-pub struct Reply {
-    /// The encoded `RateLimitResponse`.
-    pub frame: ResponseFrame,
-    /// How long to delay the reply, because its hits wait in a queue.
-    pub delay: Nanos,
-    /// The overall code.
-    pub code: Code,
-    /// The span of a traced check; it ends when it is dropped.
-    pub(super) span: Option<CheckSpan>,
 }
 
 impl<'s> Batch<'s> {
@@ -161,11 +148,8 @@ impl<'s> Batch<'s> {
         let span = service.tracer.as_ref().and_then(|tracer| tracer.begin(call.trace));
         let begun = service.times.begin(self.worker, self.now);
         let mut check = Check { timeout, ..Check::default() };
-        let begin = || {
-            let view = self.read(&mut check, message)?;
-            Ok(self.ask_or_decide(view, asker, call, &check, message))
-        };
-        let answer: Result<Answer, RequestError> = begin();
+        let view = self.read(&mut check, message);
+        let answer = view.map(|view| self.ask_or_decide(view, asker, call, &check, message));
         if let Some(begun) = begun {
             service.times.end(self.worker, begun);
         }
@@ -219,48 +203,3 @@ impl Batch<'_> {
         RequestError::Forbidden
     }
 }
-
-/// The reply to a check with this decision.
-pub(super) fn reply(limiter: &Limiter, now: Timestamp, check: &Check<'_>, decision: &Decision<'_>) -> Reply {
-    let metadata = metadata::build(check, decision, limiter.settings().dynamic_metadata);
-    let parts = ResponseParts::new(check, decision, now);
-    Reply {
-        frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, decision, &parts, metadata.as_ref())),
-        delay: decision.delay,
-        code: decision.code,
-        span: None,
-    }
-}
-
-/// Counts a request that is decided, and adds the outcome to its span.
-pub(super) fn finish(
-    limiter: &Limiter,
-    worker: WorkerSlot,
-    span: Option<CheckSpan>,
-    check: &Check<'_>,
-    reply: Result<Reply, RequestError>,
-) -> Result<Reply, RequestError> {
-    limiter.usage().count_request(worker, reply.is_err());
-    match span {
-        None => reply,
-        Some(span) => traced(span, check, reply),
-    }
-}
-
-/// Adds the outcome to the span, which ends with the reply.
-#[cold]
-fn traced(mut span: CheckSpan, check: &Check<'_>, reply: Result<Reply, RequestError>) -> Result<Reply, RequestError> {
-    match reply {
-        Ok(reply) => {
-            span.decided(&check.domain, reply.code.name());
-            Ok(Reply { span: Some(span), ..reply })
-        }
-        Err(error) => {
-            span.failed(&check.domain, &error.to_string());
-            Err(error)
-        }
-    }
-}
-
-/// An answer to three descriptors takes about 60 bytes.
-const TYPICAL_BYTES: usize = 128;

@@ -7,11 +7,13 @@
 mod asked;
 mod batch;
 mod delayed;
+mod reply;
 pub mod response;
 
 pub use asked::Asked;
-pub use batch::{Answer, Batch, Call, Reply};
+pub use batch::{Answer, Batch, Call};
 pub use delayed::{DelayedReplies, ShuttingDown};
+pub use reply::Reply;
 
 use std::sync::Arc;
 

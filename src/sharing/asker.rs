@@ -90,6 +90,10 @@ pub enum NotAsked {
 }
 
 impl StoreAnswer {
+    pub(super) fn of(receiver: oneshot::Receiver<Result<CheckOutcome, LinkError>>) -> Self {
+        Self(receiver)
+    }
+
     /// Waits for it.
     ///
     /// # Errors
@@ -127,7 +131,10 @@ impl Asker {
     ///
     /// # Errors
     /// It is not, and nothing is charged.
-    pub fn ask(&self, check: SharedCheck) -> Result<StoreAnswer, NotAsked> {
+    pub fn ask(self: &Arc<Self>, check: SharedCheck) -> Result<StoreAnswer, NotAsked> {
+        if self.store.routes.load().is_cluster() && !check.is_in_one_slot() {
+            return self.ask_apart(&check);
+        }
         let queue = self.queue_of(&check).ok_or(NotAsked::Down)?;
         if !queue.link.node().is_up() {
             return Err(NotAsked::Down);
@@ -141,6 +148,9 @@ impl Asker {
 
     /// Sends what waits, as far as requests may be under way. Needs the runtime of the worker.
     pub fn send(self: &Arc<Self>) {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let queues = self.queues.lock().queues.clone();
         for queue in queues {
             self.send_from(&queue);

@@ -8,23 +8,35 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::SharedStore;
+use super::asker::Asker;
 use super::replicas::Heartbeat;
-use crate::engine_link::{Facts, Masters, Node, NodeAddress, Topology, masters};
+use crate::engine_link::{Facts, Masters, Node, NodeAddress, SharedCheck, Topology, masters};
 use crate::runtime::lifecycle::Phases;
 use crate::units::{Nanos, Timestamp};
 
-/// Looks after the engine until the process closes. `heard` is called with the number of replicas after each round.
-pub async fn keep(store: Arc<SharedStore>, mut phases: Phases, heard: impl Fn(u32) + Send) {
-    let mut keeper = Keeper::new(store, heard);
+/// What the process does with what its task hears. Called by that task: it must not block.
+pub trait Hearing: Send {
+    /// There are so many replicas. Called after each round.
+    fn replicas(&self, replicas: u32);
+
+    /// A node is up that was down. Returns charges of what was spent meanwhile, which are made whatever is left of the limits.
+    fn spent(&self, engine_now: Timestamp) -> Vec<SharedCheck>;
+}
+
+/// Looks after the engine until the process closes.
+pub async fn keep(store: Arc<SharedStore>, mut phases: Phases, hearing: impl Hearing) {
+    let mut keeper = Keeper::new(store, hearing);
     tokio::select! {
         () = keeper.run() => {}
         () = phases.closing() => {}
     }
 }
 
-struct Keeper<F> {
+struct Keeper<H> {
     store: Arc<SharedStore>,
-    heard: F,
+    hearing: H,
+    /// Asks for what was spent.
+    asker: Arc<Asker>,
     nodes: Vec<Kept>,
     /// The probes under way, each of its node. One that is not answered keeps nothing else waiting.
     probes: JoinSet<Arc<Node>>,
@@ -44,11 +56,12 @@ struct Kept {
     facts: Option<(Timestamp, Facts)>,
 }
 
-impl<F: Fn(u32) + Send> Keeper<F> {
-    fn new(store: Arc<SharedStore>, heard: F) -> Self {
+impl<H: Hearing> Keeper<H> {
+    fn new(store: Arc<SharedStore>, hearing: H) -> Self {
         let heartbeat = Heartbeat::new(&store);
         let (nodes, probes) = (Vec::new(), JoinSet::new());
-        Self { store, heard, nodes, probes, heartbeat, read_at: Timestamp::EPOCH, is_warned: false }
+        let asker = Asker::new(Arc::clone(&store));
+        Self { store, hearing, asker, nodes, probes, heartbeat, read_at: Timestamp::EPOCH, is_warned: false }
     }
 
     async fn run(&mut self) {
@@ -57,7 +70,7 @@ impl<F: Fn(u32) + Send> Keeper<F> {
             self.probe();
             self.report().await;
             self.heartbeat.beat(&self.store).await;
-            (self.heard)(self.store.counts.replicas());
+            self.hearing.replicas(self.store.counts.replicas());
             let step = if self.store.is_up() { STEP } else { STEP_WHEN_DOWN };
             let (mut refresh, may_read) = (self.store.refresh.subscribe(), self.may_read());
             tokio::select! {
@@ -143,6 +156,10 @@ impl<F: Fn(u32) + Send> Keeper<F> {
                 *at = Timestamp::EPOCH;
             }
             self.store.has_connected.store(true, Ordering::Relaxed);
+            let spent = self.hearing.spent(self.store.engine_time(self.store.clock.now()));
+            if !spent.is_empty() {
+                tokio::spawn(charge_spent(Arc::clone(&self.asker), spent));
+            }
         }
     }
 
@@ -204,6 +221,20 @@ impl<F: Fn(u32) + Send> Keeper<F> {
     }
 }
 
+/// Charges what was spent, some at a time. Nothing is sent twice: what fails stays uncharged.
+async fn charge_spent(asker: Arc<Asker>, spent: Vec<SharedCheck>) {
+    let (all, mut charged) = (spent.len(), 0_usize);
+    let mut spent = spent.into_iter().peekable();
+    while spent.peek().is_some() {
+        let answers: Vec<_> = spent.by_ref().take(SPENT_AT_ONCE).filter_map(|check| asker.ask(check).ok()).collect();
+        asker.send();
+        for answer in answers {
+            charged += usize::from(answer.wait().await.is_ok());
+        }
+    }
+    tracing::info!(charged, counters = all, "what was spent while the store was down is charged");
+}
+
 /// An evenly distributed number, for jitter.
 fn chance() -> u32 {
     getrandom::u32().unwrap_or(u32::MAX / 2)
@@ -215,6 +246,8 @@ const STEP: Duration = Duration::from_millis(100);
 const STEP_WHEN_DOWN: Duration = Duration::from_millis(20);
 /// Between two attempts to read the topology, however many ask for it.
 const READ_PAUSE: Nanos = Nanos::from_ns(100_000_000);
+/// Counters whose hits of an outage are charged at the same time: two requests.
+const SPENT_AT_ONCE: usize = 512;
 /// For the answer of one node or sentinel about the topology.
 const ASKING: Duration = Duration::from_millis(500);
 /// The topology of an engine that is up is read that often, because sentinels may name another master while the one before still answers.

@@ -8,6 +8,7 @@
 //! What is asked and what an answer means is known to `limiter`; this module waits for it. It knows no protocol either: that is
 //! `engine_link`.
 
+mod apart;
 mod asker;
 mod counts;
 mod keeper;
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 
 pub use asker::{Asker, KeptMessage, NotAsked, StoreAnswer};
 pub use counts::StoreCounts;
-pub use keeper::keep;
+pub use keeper::{Hearing, keep};
 use routes::Routes;
 
 use crate::engine_link::{KeyPrefix, Node, StoreUrl};

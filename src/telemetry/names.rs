@@ -7,10 +7,14 @@ use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, PORT, REASON, RESULT, VERSI
 pub use super::metric::{Metric, MetricKind};
 use super::metric::{Read, counter, gauge, histogram};
 use super::snapshot::{Snapshot, float, seconds, visit_by};
+use super::store_names;
 use crate::usage::Measure;
 
 /// Every metric, in the order in which they are shown.
-pub const METRICS: &[Metric] = &[
+pub const METRICS: &[Metric] = &joined::<{ PROCESS.len() }, { store_names::METRICS.len() }, ALL>(PROCESS, store_names::METRICS);
+
+/// The metrics of the process without a store of shared counters.
+const PROCESS: [Metric; ALL - store_names::METRICS.len()] = [
     counter(
         "ratelimit_service_rate_limit_total_hits",
         "{hit}",
@@ -411,6 +415,21 @@ pub const METRICS: &[Metric] = &[
         Read::Series(|_, emit| emit(&[(VERSION, env!("CARGO_PKG_VERSION"))], 1.0)),
     ),
 ];
+
+/// The number of metrics.
+const ALL: usize = 82;
+
+/// Both lists.
+#[allow(clippy::indexing_slicing, reason = "computed when the program is compiled")]
+const fn joined<const A: usize, const B: usize, const N: usize>(first: [Metric; A], second: [Metric; B]) -> [Metric; N] {
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < A { first[at] } else { second[at - A] };
+        at += 1;
+    }
+    all
+}
 
 #[allow(clippy::cast_precision_loss, reason = "exact for the next 285 million years")]
 fn seconds_of(timestamp: i64) -> f64 {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::store_values::StoreValues;
 use super::Times;
 use super::labels::{self, sanitized};
 use crate::config::ReloadStatus;
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub history: HistoryValues,
     /// The counters in the data directory.
     pub state: StateValues,
+    /// The store of shared counters; `None`: counters are those of this process.
+    pub store: Option<StoreValues>,
     /// The limits in force, each path once.
     pub limits: Vec<LimitValue>,
     /// Rules whose limits are lifted: domain, reason and how many.
@@ -358,6 +361,7 @@ fn visit_domains(counts: &[(String, u64)], emit: Emit<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::names::{METRICS, Metric};
+    use super::super::store_values::StoreNodeValues;
     use super::*;
 
     fn metric(name: &str) -> &'static Metric {
@@ -421,6 +425,16 @@ mod tests {
             admin_rejected: vec![("no_token", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
             resident_bytes: Some(1),
+            store: Some(StoreValues {
+                nodes: vec![StoreNodeValues {
+                    requests: vec![("charge", 1)],
+                    errors: vec![("timeout", 1)],
+                    ..StoreNodeValues::default()
+                }],
+                key_operations: vec![("exact", 1)],
+                down: vec![("d".into(), "local", 1)],
+                ..StoreValues::default()
+            }),
             ..Snapshot::default()
         };
         for metric in METRICS {

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 129] = [
+const BOUNDS: [(&str, &str, &str); 134] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -74,8 +74,13 @@ const BOUNDS: [(&str, &str, &str); 129] = [
     ("TLS handshakes of a port at the same time", "net/tls/server.rs", "MAX_HANDSHAKES"),
     ("requests of a connection to the store without a reply", "engine_link/connection.rs", "MAX_UNDER_WAY"),
     ("keys of a request to the store", "engine_link/exact.rs", "MAX_KEYS"),
-    ("hits of a charge in the store; more are charged as that many", "engine_link/exact.rs", "MAX_HITS"),
+    ("hits of a charge in the store; more are charged as that many", "engine_link/exact_reply.rs", "MAX_HITS"),
     ("hits of a charge that is made by INCRBY; the script makes larger ones", "engine_link/plain.rs", "MAX_PLAIN_HITS"),
+    ("requests of a worker to a node of the store without a reply", "sharing/asker.rs", "MAX_UNDER_WAY"),
+    ("checks of a worker that wait for the store", "sharing/asker.rs", "MAX_WAITING"),
+    ("messages of checks of a worker that wait for the store, in bytes", "sharing/asker.rs", "MAX_KEPT_BYTES"),
+    ("replicas that are believed", "sharing/replicas.rs", "MAX_REPLICAS"),
+    ("domains whose checks without the store are counted individually", "limiter/sharing/outage.rs", "MAX_DOMAINS"),
     ("nodes in the URL of a store", "engine_link/url.rs", "MAX_NODES"),
     ("the prefix of keys in the store, in bytes", "engine_link/key.rs", "MAX_PREFIX_BYTES"),
     ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),

@@ -108,9 +108,9 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 32] = [
     ("usage", &["engine", "units"]),
     ("rules", &["engine", "sanitize", "units"]),
     // Who asks the engine of shared counters, and when.
-    ("sharing", &["engine_link", "runtime", "units"]),
+    ("sharing", &["engine", "engine_link", "runtime", "store", "units"]),
     // The engine of shared counters, and its protocol.
-    ("engine_link", &["engine", "store", "units"]),
+    ("engine_link", &["engine", "net", "store", "units"]),
     ("engine", &["units"]),
     ("net", &["http2", "runtime"]),
     ("http2", &[]),

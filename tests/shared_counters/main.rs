@@ -7,8 +7,11 @@
 mod engines;
 mod equality;
 mod node;
+mod outage;
+mod replicas;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
 mod set_up;
 mod store_check;
+mod topologies;

@@ -2,21 +2,12 @@
 
 use smallvec::SmallVec;
 
-use super::{Answered, Sharing, Step, Told, asking::are_admitted};
+use super::ballot::are_admitted;
+use super::{Answered, Shared, Step};
 use crate::limiter::evaluation::Evaluation;
 use crate::limiter::resolve::Resolved;
 use crate::rules;
 use crate::store::{Charge, Charged, Group};
-use crate::units::Timestamp;
-
-/// What a check is concluded with.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::limiter) struct Shared<'a> {
-    pub(in crate::limiter) sharing: &'a Sharing,
-    /// The time of the store.
-    pub(in crate::limiter) engine_now: Timestamp,
-    pub(in crate::limiter) told: &'a Told,
-}
 
 /// The outcomes of the step at this place, and whether it admits the check. Without `groups` it is a charge on its own.
 pub(in crate::limiter) fn charge(
@@ -51,19 +42,21 @@ pub(in crate::limiter) fn charge(
     (charged, admitted)
 }
 
-impl Shared<'_> {
-    /// Counts a check with a step that was to be asked for, and has no answer.
-    pub(in crate::limiter) fn count_down(self, evaluation: Evaluation<'_, '_, '_>, resolved: &[Resolved<'_>]) {
-        let is_joint = evaluation.domain.charge == rules::Charge::AllOrNothing;
-        let has_limits = |resolved: &Resolved<'_>| !resolved.limits().is_empty();
-        let is_down = |place: usize| matches!(self.told.0.get(place), Some(Step::Down) | None);
-        let is_one_down = if is_joint {
-            resolved.iter().any(has_limits) && is_down(0)
-        } else {
-            resolved.iter().enumerate().any(|(place, resolved)| has_limits(resolved) && is_down(place))
-        };
-        if is_one_down {
-            self.sharing.count_down(&evaluation.domain.name);
-        }
+/// Counts a check with a step that was to be asked for, and has no answer.
+pub(in crate::limiter) fn count_down(
+    evaluation: Evaluation<'_, '_, '_>,
+    shared: Shared<'_>,
+    resolved: &[Resolved<'_>],
+) {
+    let is_joint = evaluation.domain.charge == rules::Charge::AllOrNothing;
+    let has_limits = |resolved: &Resolved<'_>| !resolved.limits().is_empty();
+    let is_down = |place: usize| matches!(shared.told.0.get(place), Some(Step::Down) | None);
+    let is_one_down = if is_joint {
+        resolved.iter().any(has_limits) && is_down(0)
+    } else {
+        resolved.iter().enumerate().any(|(place, resolved)| has_limits(resolved) && is_down(place))
+    };
+    if is_one_down {
+        shared.sharing.count_down(&evaluation.domain.name);
     }
 }

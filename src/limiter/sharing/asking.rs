@@ -2,10 +2,11 @@
 
 use smallvec::{SmallVec, smallvec};
 
+use super::ballot::are_admitted;
 use super::{Answered, Asking, Sharing, Step, Told};
 use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
 use crate::engine_link::{KeyedCharge, PlainBatch, SharedCheck, SharedKey};
-use crate::limiter::charge::{Charging, charges_of, groups_of};
+use crate::limiter::charges::{Charging, charges_of, groups_of};
 use crate::limiter::evaluation::Evaluation;
 use crate::limiter::resolve::Resolved;
 use crate::rules;
@@ -161,26 +162,4 @@ pub(super) fn peek(limit: &Limit, state: Option<CounterState>, now: Timestamp, o
         }
         None => engine::step(&limit, Cell::FRESH, now, op).0,
     }
-}
-
-/// Whether groups with these outcomes admit a check: all required ones, and a quota if there are some.
-pub(super) fn are_admitted(groups: &[Group], charged: &[Charged]) -> bool {
-    if groups.is_empty() {
-        return charged.iter().all(|charged| charged.outcome.admitted());
-    }
-    let (mut rest, mut quotas, mut quotas_over, mut required_over) = (charged, 0, 0, false);
-    for group in groups {
-        let Some((of_group, others)) = rest.split_at_checked(group.charges) else { break };
-        rest = others;
-        let is_over = of_group.iter().any(|charged| !charged.outcome.admitted());
-        match group.role {
-            Role::Required => required_over |= is_over,
-            Role::Quota => {
-                quotas += 1;
-                quotas_over += u32::from(is_over);
-            }
-            Role::Observed => {}
-        }
-    }
-    !required_over && (quotas == 0 || quotas_over < quotas)
 }

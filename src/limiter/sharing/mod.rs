@@ -6,9 +6,10 @@
 
 mod answered;
 mod asking;
+mod ballot;
 mod outage;
+mod spent;
 
-use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ahash::RandomState;
@@ -20,7 +21,7 @@ use crate::engine_link::{CheckOutcome, KeyPrefix, SharedCheck};
 use crate::store::{Charged, Memory, WhenFull};
 use crate::units::{Nanos, Timestamp};
 
-pub(super) use answered::{Shared, charge};
+pub(super) use answered::{charge, count_down};
 pub(super) use asking::Asker;
 
 /// What a limiter needs to share its counters.
@@ -65,6 +66,15 @@ enum Step {
 struct Answered {
     charged: SmallVec<[Charged; 1]>,
     admitted: bool,
+}
+
+/// What a check is concluded with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shared<'a> {
+    pub(super) sharing: &'a Sharing,
+    /// The time of the store.
+    pub(super) engine_now: Timestamp,
+    pub(super) told: &'a Told,
 }
 
 impl Sharing {

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::asking::{are_admitted, peek};
+use super::asking::peek;
+use super::ballot::are_admitted;
 use super::{Answered, Sharing};
 use crate::engine::{Algorithm, Limit, Op, Outcome, Queue, Reason, Verdict};
 use crate::store::{Charge, Charged, CounterState, Group, LimitKind, Memory};
@@ -152,7 +153,7 @@ impl Sharing {
 
     /// This replica's share of a limit: of what is left of it as far as is known, and at least one hit. A share begins no ban, because the
     /// limit itself may not be used up.
-    fn share(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Limit {
+    pub(super) fn share(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Limit {
         let replicas = self.replicas.load(Ordering::Relaxed).max(1);
         let part = |whole: u32| if whole == 0 { 0 } else { (whole / replicas).max(1) };
         let limit = Limit { ban: None, ..*charge.limit };
