@@ -62,9 +62,9 @@ impl Process {
     pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
         let (clock, url) = (Arc::new(Clock::start()), shared::url(&settings.store)?);
         let (limiter, in_outage) = (limiter_settings(settings), settings.limits.counter_memory.0 / OUTAGE_SHARE);
-        let sharing = url.is_some().then(|| {
-            shared::limiter_sharing(&settings.store, usize::try_from(in_outage).unwrap_or(usize::MAX))
-        });
+        let sharing = url
+            .is_some()
+            .then(|| shared::limiter_sharing(&settings.store, usize::try_from(in_outage).unwrap_or(usize::MAX)));
         let limiter = Arc::new(Limiter::new(limiter).with_sharing(sharing));
         let source = Source::open(&settings.config.0, settings.load_options());
         let journal = data_dir.map(|dir| Journal::open(&dir.settings(), clock.now())).transpose()?;

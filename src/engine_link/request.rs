@@ -247,10 +247,7 @@ impl Script {
 }
 
 /// The outcome of a charge by INCRBY. An error that only concerns the value is one of the counter.
-fn plain_outcome(
-    reply: &Value,
-    outcome: Option<super::exact_reply::SharedOutcome>,
-) -> Result<CheckOutcome, LinkError> {
+fn plain_outcome(reply: &Value, outcome: Option<super::exact_reply::SharedOutcome>) -> Result<CheckOutcome, LinkError> {
     if let Value::ServerError(error) = reply {
         let error = LinkError::rejected(error);
         if error.remedy() != Remedy::Fail {

@@ -38,11 +38,7 @@ pub(super) fn groups_of<'r>(
 }
 
 /// The charges of one descriptor.
-pub(super) fn charges_of<'r>(
-    resolved: &'r Resolved<'_>,
-    keys: &'r CounterKeys,
-    op: Op,
-) -> SmallVec<[Charge<'r>; 4]> {
+pub(super) fn charges_of<'r>(resolved: &'r Resolved<'_>, keys: &'r CounterKeys, op: Op) -> SmallVec<[Charge<'r>; 4]> {
     resolved.limits().iter().map(|limited| charge(limited, keys, op)).collect()
 }
 

@@ -45,14 +45,14 @@ pub use candidate::{Candidate, Comparison, CounterDifference, CounterName, RuleD
 pub use check::{Check, Descriptor, Override};
 pub use counter_view::CounterView;
 pub use counters::{CounterFilter, CounterPage};
+use decide::Context;
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::{Plan, RuleInForce};
 pub use settings::Settings;
-pub use sharing::{Asking, DownCounts, Sharing, Told, WhenDown};
-use decide::Context;
 use sharing::{Asker, Shared};
+pub use sharing::{Asking, DownCounts, Sharing, Told, WhenDown};
 use transition::Transition;
 
 use crate::rules::{Lifted, Overlay, RuleSet};
@@ -226,13 +226,7 @@ impl View<'_> {
 
     /// What the store of shared counters is to be asked for a check, when its clock shows `engine_now`. `None`: nothing, because counters
     /// are not shared or the domain is not configured; then [`check`](Self::check) decides it.
-    pub fn ask(
-        &self,
-        worker: WorkerSlot,
-        now: Timestamp,
-        engine_now: Timestamp,
-        check: &Check<'_>,
-    ) -> Option<Asking> {
+    pub fn ask(&self, worker: WorkerSlot, now: Timestamp, engine_now: Timestamp, check: &Check<'_>) -> Option<Asking> {
         let sharing = self.limiter.sharing.as_ref()?;
         let asker = Asker { sharing, limit_ids: &self.limiter.limit_ids, engine_now };
         decide::ask(self.context(worker, now, None)?, asker, check)

@@ -182,8 +182,7 @@ impl<'s> Batch<'s> {
             Some(message) => {
                 let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
                 let timeout = check.timeout;
-                let asked =
-                    Asked { worker, now, engine_now, timeout, view, told, answers, message, wait, span: None };
+                let asked = Asked { worker, now, engine_now, timeout, view, told, answers, message, wait, span: None };
                 Answer::Asked(Box::new(asked))
             }
             None => {

@@ -55,9 +55,8 @@ impl Asker {
             told.push((role, check, outcome));
         }
         let failed = told.iter().find_map(|(.., outcome)| outcome.as_ref().err().cloned());
-        let votes = |wanted: Role| {
-            told.iter().filter(move |(role, ..)| *role == wanted).map(|(.., outcome)| admits(outcome))
-        };
+        let votes =
+            |wanted: Role| told.iter().filter(move |(role, ..)| *role == wanted).map(|(.., outcome)| admits(outcome));
         let mut quotas = votes(Role::Quota).peekable();
         let has_quotas = quotas.peek().is_some();
         let admitted = votes(Role::Required).all(|admits| admits) && (!has_quotas || quotas.any(|admits| admits));
@@ -72,7 +71,8 @@ impl Asker {
         match failed {
             Some(error) => Err(error),
             None => {
-                let counters = told.into_iter().flat_map(|(.., outcome)| outcome.map_or(Vec::new(), |told| told.counters));
+                let counters =
+                    told.into_iter().flat_map(|(.., outcome)| outcome.map_or(Vec::new(), |told| told.counters));
                 Ok(CheckOutcome { admitted, counters: counters.collect() })
             }
         }

@@ -256,7 +256,9 @@ impl Queues {
     fn follow(&mut self, routes: &Routes) {
         let queue = |node: &Arc<Node>| {
             let known = self.queues.iter().find(|queue| Arc::ptr_eq(queue.link.node(), node));
-            known.cloned().unwrap_or_else(|| Arc::new(Queue { link: Link::new(Arc::clone(node)), state: Mutex::default() }))
+            known
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Queue { link: Link::new(Arc::clone(node)), state: Mutex::default() }))
         };
         let queues = routes.nodes().iter().map(queue).collect();
         *self = Self { number: routes.number, queues };

@@ -66,7 +66,9 @@ impl Routes {
     pub(super) fn node_of_slot(&self, slot: u16) -> Option<usize> {
         match &self.slots {
             None => (!self.nodes.is_empty()).then_some(0),
-            Some(slots) => slots.get(usize::from(slot)).map(|node| usize::from(*node)).filter(|at| *at < self.nodes.len()),
+            Some(slots) => {
+                slots.get(usize::from(slot)).map(|node| usize::from(*node)).filter(|at| *at < self.nodes.len())
+            }
         }
     }
 }

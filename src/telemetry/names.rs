@@ -11,7 +11,8 @@ use super::store_names;
 use crate::usage::Measure;
 
 /// Every metric, in the order in which they are shown.
-pub const METRICS: &[Metric] = &joined::<{ PROCESS.len() }, { store_names::METRICS.len() }, ALL>(PROCESS, store_names::METRICS);
+pub const METRICS: &[Metric] =
+    &joined::<{ PROCESS.len() }, { store_names::METRICS.len() }, ALL>(PROCESS, store_names::METRICS);
 
 /// The metrics of the process without a store of shared counters.
 const PROCESS: [Metric; ALL - store_names::METRICS.len()] = [
@@ -421,7 +422,10 @@ const ALL: usize = 82;
 
 /// Both lists.
 #[allow(clippy::indexing_slicing, reason = "computed when the program is compiled")]
-const fn joined<const A: usize, const B: usize, const N: usize>(first: [Metric; A], second: [Metric; B]) -> [Metric; N] {
+const fn joined<const A: usize, const B: usize, const N: usize>(
+    first: [Metric; A],
+    second: [Metric; B],
+) -> [Metric; N] {
     let mut all = [first[0]; N];
     let mut at = 0;
     while at < N {

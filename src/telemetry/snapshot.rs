@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::store_values::StoreValues;
 use super::Times;
 use super::labels::{self, sanitized};
+use super::store_values::StoreValues;
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
 use crate::usage::{Measure, Totals};

@@ -176,8 +176,7 @@ async fn exact_decides_as_the_engine_in_memory() {
                 let expected = (admitted, outcomes.into_iter().map(Some).collect());
                 let of: Vec<_> = charges.iter().map(|(place, _)| trace.limits[*place]).collect();
                 assert_eq!(
-                    found,
-                    expected,
+                    found, expected,
                     "{kind:?}, seed {}, step {number} at {now:?}: {charges:?} of {of:#?}",
                     trace.seed
                 );
@@ -237,19 +236,13 @@ async fn groups_decide_as_the_store_in_memory() {
                 let (now, _) = trace.step();
                 let (groups, charges) = any_groups(&mut trace.random);
                 let memory_keys = [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3]];
-                let make = |&(place, op): &(usize, Op)| Charge {
-                    limit: &trace.limits[place],
-                    key: &memory_keys[place],
-                    op,
-                };
+                let make =
+                    |&(place, op): &(usize, Op)| Charge { limit: &trace.limits[place], key: &memory_keys[place], op };
                 let all: Vec<_> = charges.iter().map(make).collect();
                 let mut answers = Vec::new();
                 let admitted = memory.charge_groups(now, &groups, &all, &mut answers);
-                let charge = |&(place, op): &(usize, Op)| SharedCharge {
-                    key: &keys[place],
-                    limit: &trace.limits[place],
-                    op,
-                };
+                let charge =
+                    |&(place, op): &(usize, Op)| SharedCharge { key: &keys[place], limit: &trace.limits[place], op };
                 let shared: Vec<_> = charges.iter().map(charge).collect();
                 let mut batch = ExactBatch::at(now);
                 batch.add_groups(&groups, &shared).unwrap();

@@ -56,7 +56,8 @@ async fn each_policy_answers_at_the_start_without_an_engine() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_denial_without_the_store_says_when_to_try_again() {
     let port = ReservedPort::new();
-    let server = start(&format!("redis://127.0.0.1:{}", port.port), &["--store-when-down", "deny", "--denial-log", "json"]);
+    let server =
+        start(&format!("redis://127.0.0.1:{}", port.port), &["--store-when-down", "deny", "--denial-log", "json"]);
     let channel = server.channel().await;
     let answer = ask(&channel, &[("key", "x")]).await;
     assert_eq!(answer.overall_code(), Code::OverLimit);
@@ -144,7 +145,9 @@ async fn a_wrong_password_and_a_full_engine_are_down_and_a_lost_script_is_not() 
         assert_eq!(count(&channel, "bucket", "x", 2).await, 2, "{kind:?}: the script is sent again");
         engine.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
         assert_eq!(count(&channel, "bucket", "x", 2).await, 0, "{kind:?}: out of memory");
-        assert!(server.metric(&format!("tidegate_store_errors_total{{node=\"{}\",error=\"oom\"}}", engine.address())) > 0);
+        assert!(
+            server.metric(&format!("tidegate_store_errors_total{{node=\"{}\",error=\"oom\"}}", engine.address())) > 0
+        );
         engine.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
         eventually_async("the engine has room", async || admitted(&channel, &[("bucket", "y")]).await).await;
     }

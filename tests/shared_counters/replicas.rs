@@ -1,7 +1,7 @@
 //! Several real servers on one engine.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;

@@ -114,7 +114,8 @@ descriptors:
 ";
     let server = replica(config, &cluster.url(), &["--store-when-down", "deny"]);
     let channel = server.channel().await;
-    eventually_async("every node is up", async || admitted(&channel, &[("user", "warm"), ("tenant", "up")]).await).await;
+    eventually_async("every node is up", async || admitted(&channel, &[("user", "warm"), ("tenant", "up")]).await)
+        .await;
     for (user, expected) in [("a", 4), ("b", 4), ("c", 2)] {
         let mut counted = 0;
         for _ in 0..8 {
@@ -159,8 +160,7 @@ async fn tls_in_front_of(engine: &Engine, dir: &std::path::Path) -> u16 {
     let mut roots = RootCertStore::empty();
     roots.add(certificates("ca.pem").remove(0)).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().unwrap();
     let key = PrivateKeyDer::from_pem_slice(&read("server.key")).unwrap();
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let config = config.with_client_cert_verifier(verifier).with_single_cert(certificates("server.pem"), key).unwrap();

@@ -137,7 +137,10 @@ fn failure(error: &io::Error, words: Words) -> io::Error {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     let said = match error.kind() {
         UnexpectedEof | ConnectionReset | ConnectionAborted => {
-            format!("TLS: the server closed the connection in the handshake; for a port without TLS use {}", words.plain)
+            format!(
+                "TLS: the server closed the connection in the handshake; for a port without TLS use {}",
+                words.plain
+            )
         }
         _ => match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
             Some(error) => format!("TLS: {}", reason(error, words)),
