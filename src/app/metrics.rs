@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::shared;
+use super::store::store_values;
 use super::tls::Tls;
 use crate::access::ClientFile;
 use crate::admin::{Guard, Observers};
@@ -78,7 +78,7 @@ impl Sources {
             clock_ahead: self.clock.ahead(),
             history: self.history(),
             state: self.state(),
-            store: self.store.as_ref().map(|store| shared::store_values(store, &self.limiter)),
+            store: self.store.as_ref().map(|store| store_values(store, &self.limiter)),
             limits: self.limits(),
             lifted: self.lifted(),
             shadow_mode: self.limiter.view().is_some_and(|view| view.in_global_shadow()),

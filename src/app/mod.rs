@@ -8,8 +8,8 @@ mod maintenance;
 mod metrics;
 mod ports;
 mod process;
-mod shared;
 mod stop;
+mod store;
 mod stored_settings;
 mod tls;
 
@@ -41,9 +41,9 @@ use inherited::{Inherited, ListenFdsError, Port};
 use metrics::Sources;
 use ports::{PortLimits, Ports};
 use process::Process;
-use shared::StoreError;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
+use store::StoreError;
 pub(crate) use stored_settings::{StoredSettingsError, stored_settings};
 use tls::Tls;
 
@@ -180,8 +180,8 @@ impl App {
         let routers = process.routers(settings, &metrics, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
-        if let Some(store) = &process.store {
-            shared::keep(store, &process.limiter, process.lifecycle.phases());
+        if let Some(shared) = &process.store {
+            store::keep(shared, &process.limiter, process.lifecycle.phases());
         }
         let here = Handle::current();
         let ports = [

@@ -10,7 +10,7 @@ use super::access::Access;
 use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::tls::Tls;
-use super::{AppError, in_force, shared};
+use super::{AppError, in_force, store as shared_store};
 use crate::admin::{Admin, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
@@ -60,11 +60,11 @@ pub(super) struct Routers {
 
 impl Process {
     pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
-        let (clock, url) = (Arc::new(Clock::start()), shared::url(&settings.store)?);
+        let (clock, url) = (Arc::new(Clock::start()), shared_store::url(&settings.store)?);
         let (limiter, in_outage) = (limiter_settings(settings), settings.limits.counter_memory.0 / OUTAGE_SHARE);
         let sharing = url
             .is_some()
-            .then(|| shared::limiter_sharing(&settings.store, usize::try_from(in_outage).unwrap_or(usize::MAX)));
+            .then(|| shared_store::limiter_sharing(&settings.store, usize::try_from(in_outage).unwrap_or(usize::MAX)));
         let limiter = Arc::new(Limiter::new(limiter).with_sharing(sharing));
         let source = Source::open(&settings.config.0, settings.load_options());
         let journal = data_dir.map(|dir| Journal::open(&dir.settings(), clock.now())).transpose()?;
@@ -90,7 +90,7 @@ impl Process {
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        let store = url.map(|url| shared::store(&settings.store, url, &instance.id, &clock));
+        let store = url.map(|url| shared_store::store(&settings.store, url, &instance.id, &clock));
         let process = Self {
             state,
             limiter,
@@ -197,7 +197,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     Reloader::new(source, Arc::new(Clock::start()), publisher).load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
-    shared::url(&settings.store)?;
+    shared_store::url(&settings.store)?;
     Ok(())
 }
 

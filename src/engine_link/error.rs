@@ -104,7 +104,7 @@ impl From<RedisError> for LinkError {
     }
 }
 
-/// The first words of replies that metrics tell apart.
+/// The first words of replies that have a name in metrics.
 const NAMED_CODES: [&str; 15] = [
     "noscript",
     "readonly",

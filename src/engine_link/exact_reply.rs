@@ -57,6 +57,9 @@ struct Line {
     hits: u64,
 }
 
+/// The script does not answer like that.
+struct NotOfScript;
+
 /// What became of a charge; see the script.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
@@ -82,7 +85,7 @@ impl ExactReply {
             rest = others;
             let mut counters = vec![None; order.len()];
             for (place, line) in order.iter().zip(lines.as_chunks::<LINE>().0) {
-                *counters.get_mut(*place)? = Line::read(line)?.outcome(items.next()?, now)?;
+                *counters.get_mut(*place)? = Line::read(line)?.outcome(items.next()?, now).ok()?;
             }
             read.push(CheckOutcome { admitted: *admitted == 1, counters });
         }
@@ -106,11 +109,11 @@ impl Line {
         Some(Self { fate, kind, numbers, hits: number(hits)? })
     }
 
-    /// What the engine in memory says from this state. `None` within: the value is not ours; `None`: the script does not answer so.
-    fn outcome(&self, item: &Item, now: Timestamp) -> Option<Option<SharedOutcome>> {
+    /// What the engine in memory says from this state. `None`: the value is not ours.
+    fn outcome(&self, item: &Item, now: Timestamp) -> Result<Option<SharedOutcome>, NotOfScript> {
         let mut limit = item.limit;
         limit.count_denied = match (self.fate, limit.count_denied) {
-            (Fate::NotOurs, _) => return Some(None),
+            (Fate::NotOurs, _) => return Ok(None),
             (Fate::Alone, count) => count,
             (Fate::Charged | Fate::Left, CountDenied::Always) => CountDenied::Always,
             _ => CountDenied::Never,
@@ -125,7 +128,7 @@ impl Line {
         let cell = match (self.kind, limit.algorithm) {
             (0, _) => Cell::FRESH,
             (2, _) => Cell::ban(instant(first)),
-            (3, _) => return Some(Some(log_outcome(&limit, first, second, now, op))),
+            (3, _) => return Ok(Some(log_outcome(&limit, first, second, now, op))),
             (1, Algorithm::FixedWindow { .. }) => match item.window_end {
                 Some(end) => Cell::from_parts(end, first),
                 None => Cell::from_parts(instant(first), second),
@@ -135,9 +138,9 @@ impl Line {
                 Cell::from_parts(end, second << 32 | third)
             }
             (1, Algorithm::TokenBucket { .. }) => Cell::in_debt(&limit, now, first, second),
-            _ => return None,
+            _ => return Err(NotOfScript),
         };
-        Some(Some(cell_outcome(item, &limit, cell, now, op)))
+        Ok(Some(cell_outcome(item, &limit, cell, now, op)))
     }
 }
 

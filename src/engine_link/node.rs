@@ -170,7 +170,7 @@ impl Node {
         connection.ask(command, CONNECT_TIMEOUT).await
     }
 
-    /// Makes a connection for whoever asks.
+    /// Makes a connection.
     pub(super) async fn connect(&self) -> Result<Connection, LinkError> {
         Connection::open(&self.address, &self.login, CONNECT_TIMEOUT).await
     }

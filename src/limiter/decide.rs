@@ -9,7 +9,7 @@ use super::outcome::Outcomes;
 use super::plan::Plan;
 use super::resolve::{Resolved, Resolver};
 use super::settings::Settings;
-use super::sharing::{Asker, Asking, Shared};
+use super::sharing::{AskContext, Asking, Shared};
 use super::{charge, denial, record, requests, sharing};
 use crate::engine::{Algorithm, QueueMode, Verdict};
 use crate::rules::Charge;
@@ -64,7 +64,7 @@ pub(super) fn decide<'v>(context: Context<'v, '_>, check: &Check<'_>) -> Decisio
 }
 
 /// What the store of shared counters is to be asked for a check; `None`: nothing, because its domain is not configured.
-pub(super) fn ask(context: Context<'_, '_>, asker: Asker<'_>, check: &Check<'_>) -> Option<Asking> {
+pub(super) fn ask(context: Context<'_, '_>, asker: AskContext<'_>, check: &Check<'_>) -> Option<Asking> {
     let evaluation = context.evaluation(check)?;
     let mut search = Resolver::new(context.plan, evaluation.domain, check);
     let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();

@@ -51,8 +51,8 @@ pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::{Plan, RuleInForce};
 pub use settings::Settings;
-use sharing::{Asker, Shared};
-pub use sharing::{Asking, DownCounts, Sharing, Told, WhenDown};
+pub use sharing::{Answers, Asking, DownCounts, Sharing, WhenDown};
+use sharing::{AskContext, Shared};
 use transition::Transition;
 
 use crate::rules::{Lifted, Overlay, RuleSet};
@@ -228,20 +228,20 @@ impl View<'_> {
     /// are not shared or the domain is not configured; then [`check`](Self::check) decides it.
     pub fn ask(&self, worker: WorkerSlot, now: Timestamp, engine_now: Timestamp, check: &Check<'_>) -> Option<Asking> {
         let sharing = self.limiter.sharing.as_ref()?;
-        let asker = Asker { sharing, limit_ids: &self.limiter.limit_ids, engine_now };
+        let asker = AskContext { sharing, limit_ids: &self.limiter.limit_ids, engine_now };
         decide::ask(self.context(worker, now, None)?, asker, check)
     }
 
-    /// Decides a check that was asked for, by what was told of it; what was not is decided as while the store is down.
+    /// Decides a check that was asked for, by the answers; what has none is decided as while the store is down.
     pub fn conclude(
         &self,
         worker: WorkerSlot,
         now: Timestamp,
         engine_now: Timestamp,
         check: &Check<'_>,
-        told: &Told,
+        answers: &Answers,
     ) -> Decision<'_> {
-        let shared = self.limiter.sharing.as_ref().map(|sharing| Shared { sharing, engine_now, told });
+        let shared = self.limiter.sharing.as_ref().map(|sharing| Shared { sharing, engine_now, answers });
         self.decide(worker, now, shared, check)
     }
 

@@ -1,6 +1,6 @@
 //! Checks that wait for the store of shared counters.
 //!
-//! What waits is the message, which is read again when the answers are there, or the time is over.
+//! What waits is the message, which is read again when the pending are there, or the time is over.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::reply::{Reply, finish, reply};
 use crate::api::rls::{RequestError, read_into};
-use crate::limiter::{Check, KeptView, Limiter, Told, WorkerSlot};
+use crate::limiter::{Answers, Check, KeptView, Limiter, WorkerSlot};
 use crate::sharing::{KeptMessage, StoreAnswer};
 use crate::telemetry::otlp::CheckSpan;
 use crate::units::{Nanos, Timestamp};
@@ -23,9 +23,9 @@ pub struct Asked {
     /// How long the caller waits for a delayed reply.
     pub(super) timeout: Option<Nanos>,
     pub(super) view: KeptView,
-    pub(super) told: Told,
-    /// The places of what is not told yet, and where the answers will be.
-    pub(super) answers: SmallVec<[(usize, StoreAnswer); 1]>,
+    pub(super) answers: Answers,
+    /// The places of answers that are missing, and where they will be.
+    pub(super) pending: SmallVec<[(usize, StoreAnswer); 1]>,
     pub(super) message: KeptMessage,
     /// How long it waits for them.
     pub(super) wait: Duration,
@@ -38,11 +38,11 @@ impl Asked {
     /// # Errors
     /// None that were not found when the check was read for the first time.
     pub(super) async fn decided(self, limiter: &Limiter) -> Result<Reply, RequestError> {
-        let Self { worker, now, engine_now, timeout, view, mut told, answers, message, wait, span } = self;
+        let Self { worker, now, engine_now, timeout, view, mut answers, pending, message, wait, span } = self;
         let waiting = async {
-            for (place, answer) in answers {
+            for (place, answer) in pending {
                 if let Ok(outcome) = answer.wait().await {
-                    told.put(place, outcome);
+                    answers.put(place, outcome);
                 }
             }
         };
@@ -52,7 +52,7 @@ impl Asked {
         let read = read_into(&mut check, message.bytes());
         let view = limiter.kept_view(view);
         let reply = read.map(|()| {
-            let decision = view.conclude(worker, now, engine_now, &check, &told);
+            let decision = view.conclude(worker, now, engine_now, &check, &answers);
             reply(limiter, now, &check, &decision)
         });
         finish(limiter, worker, span, &check, reply)

@@ -154,7 +154,10 @@ impl<'s> Batch<'s> {
             service.times.end(self.worker, begun);
         }
         match answer {
-            Ok(Answer::Asked(asked)) => Ok(Answer::Asked(Box::new(Asked { span, ..*asked }))),
+            Ok(Answer::Asked(mut asked)) => {
+                asked.span = span;
+                Ok(Answer::Asked(asked))
+            }
             Ok(Answer::Reply(reply)) => finish(self.limiter, self.worker, span, &check, Ok(reply)).map(Answer::Reply),
             Err(error) => finish(self.limiter, self.worker, span, &check, Err(error)).map(Answer::Reply),
         }
@@ -169,24 +172,25 @@ impl<'s> Batch<'s> {
         message: &[u8],
     ) -> Answer {
         let (worker, now, engine_now) = (self.worker, self.now, asker.store().engine_time(self.now));
-        let Some(Asking { told, checks }) = view.ask(worker, now, engine_now, check) else {
+        let Some(Asking { answers, checks }) = view.ask(worker, now, engine_now, check) else {
             return Answer::Reply(reply(self.limiter, now, check, &view.check(worker, now, check)));
         };
-        let mut answers = SmallVec::new();
+        let mut pending = SmallVec::new();
         let message = if checks.is_empty() { None } else { asker.keep(message) };
         if message.is_some() {
             let ask = |(place, check)| Some((place, asker.ask(check).ok()?));
-            answers.extend(checks.into_iter().filter_map(ask));
+            pending.extend(checks.into_iter().filter_map(ask));
         }
-        match message.filter(|_| !answers.is_empty()) {
+        match message.filter(|_| !pending.is_empty()) {
             Some(message) => {
                 let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
                 let timeout = check.timeout;
-                let asked = Asked { worker, now, engine_now, timeout, view, told, answers, message, wait, span: None };
+                let asked =
+                    Asked { worker, now, engine_now, timeout, view, answers, pending, message, wait, span: None };
                 Answer::Asked(Box::new(asked))
             }
             None => {
-                let decision = view.conclude(worker, now, engine_now, check, &told);
+                let decision = view.conclude(worker, now, engine_now, check, &answers);
                 Answer::Reply(reply(self.limiter, now, check, &decision))
             }
         }

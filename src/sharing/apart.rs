@@ -45,23 +45,24 @@ impl Asker {
 
     /// Waits for all parts, and gives back what was charged if they do not admit the check together.
     async fn conclude(self: &Arc<Self>, parts: Vec<Part>) -> Result<CheckOutcome, LinkError> {
-        let mut told = Vec::with_capacity(parts.len());
+        let mut answered = Vec::with_capacity(parts.len());
         for Part { role, check, answer } in parts {
             let outcome = match answer {
                 Some(answer) => answer.wait().await,
                 None if check.charges.is_empty() => Ok(CheckOutcome { admitted: true, counters: Vec::new() }),
                 None => Err(LinkError::Down),
             };
-            told.push((role, check, outcome));
+            answered.push((role, check, outcome));
         }
-        let failed = told.iter().find_map(|(.., outcome)| outcome.as_ref().err().cloned());
-        let votes =
-            |wanted: Role| told.iter().filter(move |(role, ..)| *role == wanted).map(|(.., outcome)| admits(outcome));
+        let failed = answered.iter().find_map(|(.., outcome)| outcome.as_ref().err().cloned());
+        let votes = |wanted: Role| {
+            answered.iter().filter(move |(role, ..)| *role == wanted).map(|(.., outcome)| admits(outcome))
+        };
         let mut quotas = votes(Role::Quota).peekable();
         let has_quotas = quotas.peek().is_some();
         let admitted = votes(Role::Required).all(|admits| admits) && (!has_quotas || quotas.any(|admits| admits));
         if !admitted || failed.is_some() {
-            let charged = told.iter().filter(|(.., outcome)| admits(outcome));
+            let charged = answered.iter().filter(|(.., outcome)| admits(outcome));
             for back in charged.flat_map(|(_, check, _)| &check.charges).filter_map(given_back) {
                 // Not asked: the hits stay charged.
                 let _answer = self.ask(back);
@@ -71,8 +72,9 @@ impl Asker {
         match failed {
             Some(error) => Err(error),
             None => {
-                let counters =
-                    told.into_iter().flat_map(|(.., outcome)| outcome.map_or(Vec::new(), |told| told.counters));
+                let counters = answered
+                    .into_iter()
+                    .flat_map(|(.., outcome)| outcome.map_or(Vec::new(), |answered| answered.counters));
                 Ok(CheckOutcome { admitted, counters: counters.collect() })
             }
         }

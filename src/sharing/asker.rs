@@ -97,7 +97,7 @@ impl StoreAnswer {
     /// Waits for it.
     ///
     /// # Errors
-    /// There is no answer, although one may follow for somebody else: see [`LinkError`].
+    /// There is no answer, although the charge may have been made: see [`LinkError`].
     pub async fn wait(self) -> Result<CheckOutcome, LinkError> {
         self.0.await.unwrap_or(Err(LinkError::Down))
     }
@@ -215,7 +215,8 @@ impl Asker {
 
     /// Sends a check to the node that has its counters now.
     async fn follow(self: &Arc<Self>, waiting: Waiting, error: &LinkError) {
-        if let Some(node) = asked_node(error, &self.store.routes.load()) {
+        let asked = asked_node(error, &self.store.routes.load());
+        if let Some(node) = asked {
             return self.ask_node(waiting, node).await;
         }
         let refreshed = tokio::time::timeout(self.store.timeout(), self.store.refreshed()).await;

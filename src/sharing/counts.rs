@@ -9,7 +9,7 @@ pub struct StoreCounts {
     pub(super) key_operations: AtomicU64,
     /// Checks that waited for an answer.
     pub(super) waited: AtomicU64,
-    /// Times that the engine may have lost what it was told.
+    /// Times that the engine may have lost writes.
     pub(super) state_lost: AtomicU64,
     /// Whether the engine may forget counters before they end.
     pub(super) may_evict: AtomicBool,
@@ -41,7 +41,7 @@ impl StoreCounts {
         self.waited.load(Ordering::Relaxed)
     }
 
-    /// Times that the engine may have lost what it was told.
+    /// Times that the engine may have lost writes.
     pub fn state_lost(&self) -> u64 {
         self.state_lost.load(Ordering::Relaxed)
     }

@@ -87,7 +87,7 @@ impl<H: Hearing> Keeper<H> {
         self.store.clock.now().since(self.read_at) >= READ_PAUSE
     }
 
-    /// Reads the topology if somebody wants it, a node is down, or it is old.
+    /// Reads the topology if it is wanted, a node is down, or it is old.
     async fn read_topology(&mut self) {
         let is_wanted = self.store.refresh.borrow().is_wanted;
         let is_old = self.store.clock.now().since(self.read_at) >= Nanos::from(TOPOLOGY_AGE);

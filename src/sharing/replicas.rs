@@ -11,7 +11,7 @@ use crate::units::{Nanos, Timestamp};
 pub(super) struct Heartbeat {
     key: String,
     id: String,
-    /// The number is given: nobody is told.
+    /// The number is given: there is no heartbeat.
     is_fixed: bool,
     beaten_at: Timestamp,
 }

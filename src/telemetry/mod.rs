@@ -15,7 +15,6 @@ pub mod names;
 pub mod otlp;
 pub mod prometheus;
 mod snapshot;
-mod store_names;
 mod store_values;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};

@@ -3,19 +3,19 @@
 //! The names that begin with `ratelimit_service_` are those of envoyproxy/ratelimit's Prometheus mapping, so that its
 //! dashboards and alerts keep working; the others are Tidegate's own.
 
+mod store;
+
 use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, PORT, REASON, RESULT, VERSION};
 pub use super::metric::{Metric, MetricKind};
 use super::metric::{Read, counter, gauge, histogram};
 use super::snapshot::{Snapshot, float, seconds, visit_by};
-use super::store_names;
 use crate::usage::Measure;
 
 /// Every metric, in the order in which they are shown.
-pub const METRICS: &[Metric] =
-    &joined::<{ PROCESS.len() }, { store_names::METRICS.len() }, ALL>(PROCESS, store_names::METRICS);
+pub const METRICS: &[Metric] = &joined::<{ PROCESS.len() }, { store::METRICS.len() }, ALL>(PROCESS, store::METRICS);
 
 /// The metrics of the process without a store of shared counters.
-const PROCESS: [Metric; ALL - store_names::METRICS.len()] = [
+const PROCESS: [Metric; ALL - store::METRICS.len()] = [
     counter(
         "ratelimit_service_rate_limit_total_hits",
         "{hit}",

@@ -57,7 +57,7 @@ async fn each_policy_answers_at_the_start_without_an_engine() {
 async fn a_denial_without_the_store_says_when_to_try_again() {
     let port = ReservedPort::new();
     let server =
-        start(&format!("redis://127.0.0.1:{}", port.port), &["--store-when-down", "deny", "--denial-log", "json"]);
+        start(&format!("redis://127.0.0.1:{}", port.port), &["--store-when-down", "deny", "--denial-log", "all"]);
     let channel = server.channel().await;
     let answer = ask(&channel, &[("key", "x")]).await;
     assert_eq!(answer.overall_code(), Code::OverLimit);

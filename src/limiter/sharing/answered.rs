@@ -20,7 +20,7 @@ pub(in crate::limiter) fn charge(
     if charges.is_empty() {
         return (SmallVec::new(), true);
     }
-    let Answered { charged, admitted } = match shared.told.0.get(place) {
+    let Answered { charged, admitted } = match shared.answers.0.get(place) {
         Some(Step::Known(answered)) => answered.clone(),
         Some(Step::Outcome(outcome)) if outcome.counters.len() == charges.len() => {
             let kept = charges.iter().zip(&outcome.counters);
@@ -50,7 +50,7 @@ pub(in crate::limiter) fn count_down(
 ) {
     let is_joint = evaluation.domain.charge == rules::Charge::AllOrNothing;
     let has_limits = |resolved: &Resolved<'_>| !resolved.limits().is_empty();
-    let is_down = |place: usize| matches!(shared.told.0.get(place), Some(Step::Down) | None);
+    let is_down = |place: usize| matches!(shared.answers.0.get(place), Some(Step::Down) | None);
     let is_one_down = if is_joint {
         resolved.iter().any(has_limits) && is_down(0)
     } else {

@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::ballot::are_admitted;
-use super::{Answered, Asking, Sharing, Step, Told};
+use super::{Answered, Answers, Asking, Sharing, Step};
 use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
 use crate::engine_link::{KeyedCharge, PlainBatch, SharedCheck, SharedKey};
 use crate::limiter::charges::{Charging, charges_of, groups_of};
@@ -17,14 +17,14 @@ use crate::units::Timestamp;
 
 /// Where the names of counters come from, and the time.
 #[derive(Clone, Copy)]
-pub(in crate::limiter) struct Asker<'a> {
+pub(in crate::limiter) struct AskContext<'a> {
     pub(in crate::limiter) sharing: &'a Sharing,
     pub(in crate::limiter) limit_ids: &'a LimitIds,
     /// The time of the store.
     pub(in crate::limiter) engine_now: Timestamp,
 }
 
-impl Asker<'_> {
+impl AskContext<'_> {
     /// What is to be asked for a check of a configured domain.
     pub(in crate::limiter) fn ask(
         self,
@@ -32,7 +32,7 @@ impl Asker<'_> {
         resolved: &[Resolved<'_>],
         keys: &CounterKeys,
     ) -> Asking {
-        let mut asking = Asking { told: Told::default(), checks: SmallVec::new() };
+        let mut asking = Asking { answers: Answers::default(), checks: SmallVec::new() };
         if evaluation.domain.charge == rules::Charge::AllOrNothing {
             let Charging { groups, charges } = groups_of(evaluation, resolved, keys);
             let rules: SmallVec<[_; 4]> =
@@ -62,7 +62,7 @@ impl Asker<'_> {
         let known: SmallVec<[_; 4]> =
             charges.iter().map(|charge| evaluation.store.state(LimitKind::from(charge.limit), charge.key)).collect();
         if let Some(answered) = self.known(groups, charges, &known) {
-            asking.told.0.push(Step::Known(answered));
+            asking.answers.0.push(Step::Known(answered));
             return;
         }
         let keyed = charges.iter().zip(rules).map(|(charge, rule)| self.keyed(charge, *rule));
@@ -71,8 +71,8 @@ impl Asker<'_> {
             _ => false,
         };
         let check = SharedCheck { groups: groups.into(), charges: keyed.collect(), is_plain };
-        asking.checks.push((asking.told.0.len(), check));
-        asking.told.0.push(Step::Down);
+        asking.checks.push((asking.answers.0.len(), check));
+        asking.answers.0.push(Step::Down);
     }
 
     /// The outcome of a step that asks nobody: of looks, of nothing, and of what a ban denies that is known here.

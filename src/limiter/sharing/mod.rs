@@ -22,7 +22,7 @@ use crate::store::{Charged, Memory, WhenFull};
 use crate::units::{Nanos, Timestamp};
 
 pub(super) use answered::{charge, count_down};
-pub(super) use asking::Asker;
+pub(super) use asking::AskContext;
 
 /// What a limiter needs to share its counters.
 #[derive(Debug)]
@@ -41,14 +41,14 @@ pub struct Sharing {
 #[derive(Debug)]
 pub struct Asking {
     /// What is known.
-    pub told: Told,
-    /// What is to be asked: the place in what is told, and the charges.
+    pub answers: Answers,
+    /// What is to be asked: the place of its answer, and the charges.
     pub checks: SmallVec<[(usize, SharedCheck); 1]>,
 }
 
 /// What is known of each step of charges: one for each descriptor, or one for all of them if they are charged all or nothing.
 #[derive(Debug, Default)]
-pub struct Told(SmallVec<[Step; 1]>);
+pub struct Answers(SmallVec<[Step; 1]>);
 
 /// One step of charges.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ pub(super) struct Shared<'a> {
     pub(super) sharing: &'a Sharing,
     /// The time of the store.
     pub(super) engine_now: Timestamp,
-    pub(super) told: &'a Told,
+    pub(super) answers: &'a Answers,
 }
 
 impl Sharing {
@@ -100,13 +100,13 @@ impl Sharing {
         &self.down
     }
 
-    /// Frees what is spent of the outage. Returns how long to rest before the next step.
+    /// Frees the next part of what has ended of the time without the store.
     pub(super) fn sweep_step(&self, now: Timestamp) {
         self.outage.sweep_step(now);
     }
 }
 
-impl Told {
+impl Answers {
     /// Enters what the store said of the step at this place.
     pub fn put(&mut self, place: usize, outcome: CheckOutcome) {
         if let Some(step) = self.0.get_mut(place) {
@@ -130,7 +130,7 @@ impl BansAsked {
         Self { hasher: RandomState::new(), asked_ms }
     }
 
-    /// Whether it is time to ask again; then the next one is not told so.
+    /// Whether it is time to ask again; then not for the next one.
     fn is_due(&self, now: Timestamp, key: &[u8]) -> bool {
         let place = usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % PLACES;
         let Some(asked) = self.asked_ms.get(place) else { return true };

@@ -2,7 +2,6 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::Sharing;
 use super::asking::peek;
 use crate::engine::{Algorithm, CountDenied, Limit, Op, Starts};
 use crate::engine_link::{KeyedCharge, SharedCheck, SharedKey};

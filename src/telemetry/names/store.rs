@@ -1,9 +1,9 @@
 //! The metrics of the store of shared counters. Without one none has a series.
 
-use super::labels::{ERROR, KIND, NODE};
-use super::metric::{Metric, Read, counter, gauge, histogram};
-use super::snapshot::float;
-use super::store_values::signed_seconds;
+use crate::telemetry::labels::{ERROR, KIND, NODE};
+use crate::telemetry::metric::{Metric, Read, counter, gauge, histogram};
+use crate::telemetry::snapshot::float;
+use crate::telemetry::store_values::signed_seconds;
 
 /// The metrics, in the order in which they are shown.
 pub(super) const METRICS: [Metric; 13] = [
