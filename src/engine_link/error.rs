@@ -66,6 +66,11 @@ impl LinkError {
         }
     }
 
+    /// Whether another node answers this request, but not the next ones for the same slot.
+    pub fn is_ask(&self) -> bool {
+        matches!(self, Self::Rejected { code, .. } if code == "ASK")
+    }
+
     /// The name in metrics: one of few.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! Checks that wait for the store of shared counters.
 //!
-//! What waits is the message, which is read again when the pending are there, or the time is over.
+//! What waits is the message, which is read again when the answers are there, or the time is over.
 
 use std::time::Duration;
 

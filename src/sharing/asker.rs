@@ -213,14 +213,21 @@ impl Asker {
         }
     }
 
-    /// Sends a check to the node that has its counters now.
+    /// Sends a check to the node that has its counters now: the one that the reply names if it is known, else the one that the topology
+    /// names once it has been read again.
     async fn follow(self: &Arc<Self>, waiting: Waiting, error: &LinkError) {
-        let asked = asked_node(error, &self.store.routes.load());
-        if let Some(node) = asked {
-            return self.ask_node(waiting, node).await;
-        }
-        let refreshed = tokio::time::timeout(self.store.timeout(), self.store.refreshed()).await;
-        let queue = refreshed.ok().and_then(|()| self.queue_of(&waiting.check));
+        let named = named_node(error, &self.store.routes.load());
+        let queue = match named {
+            Some((_, node)) if error.is_ask() => return self.ask_node(waiting, node).await,
+            Some((at, _)) => {
+                self.store.want_refresh();
+                self.queues.lock().queues.get(at).cloned()
+            }
+            None => {
+                let refreshed = tokio::time::timeout(self.store.timeout(), self.store.refreshed()).await;
+                refreshed.ok().and_then(|()| self.queue_of(&waiting.check))
+            }
+        };
         let Some(queue) = queue else { return drop(waiting.answer.send(Err(LinkError::Down))) };
         queue.state.lock().waiting.push_back(waiting);
         self.send_from(&queue);
@@ -266,12 +273,12 @@ impl Queues {
     }
 }
 
-/// The node that an ASK names, if it is known.
-fn asked_node(error: &LinkError, routes: &Routes) -> Option<Arc<Node>> {
-    let LinkError::Rejected { code, detail } = error else { return None };
-    let address = detail.split_whitespace().last().filter(|_| code == "ASK")?;
-    let is_it = |node: &&Arc<Node>| *node.address() == NodeAddress::Tcp(address.to_owned());
-    routes.nodes().iter().find(is_it).cloned()
+/// The node that a reply names in place of its sender, and its index, if it is known.
+fn named_node(error: &LinkError, routes: &Routes) -> Option<(usize, Arc<Node>)> {
+    let LinkError::Rejected { detail, .. } = error else { return None };
+    let address = NodeAddress::Tcp(detail.split_whitespace().last()?.to_owned());
+    let at = routes.nodes().iter().position(|node| *node.address() == address)?;
+    Some((at, Arc::clone(routes.nodes().get(at)?)))
 }
 
 /// A check that counts as waiting.

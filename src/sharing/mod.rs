@@ -113,11 +113,16 @@ impl SharedStore {
         &self.counts
     }
 
+    /// Has the topology read again.
+    fn want_refresh(&self) {
+        self.refresh.send_if_modified(|refresh| !std::mem::replace(&mut refresh.is_wanted, true));
+    }
+
     /// Waits until the topology has been read once more.
     async fn refreshed(&self) {
         let mut changed = self.refresh.subscribe();
         let before = changed.borrow_and_update().read;
-        self.refresh.send_if_modified(|refresh| !std::mem::replace(&mut refresh.is_wanted, true));
+        self.want_refresh();
         // The sender is in the store, which lives.
         let _ended = changed.wait_for(|refresh| refresh.read > before).await;
     }
