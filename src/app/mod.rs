@@ -180,9 +180,7 @@ impl App {
         let routers = process.routers(settings, &metrics, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
-        if let Some(shared) = &process.store {
-            store::keep(shared, &process.limiter, process.lifecycle.phases());
-        }
+        process.keep_store();
         let here = Handle::current();
         let ports = [
             (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),

@@ -181,6 +181,13 @@ impl Process {
         Routers { public, admin, metrics: monitoring }
     }
 
+    /// Begins to look after the store of shared counters, if there is one. Needs a tokio runtime.
+    pub(super) fn keep_store(&self) {
+        if let Some(store) = &self.store {
+            shared_store::keep(store, &self.limiter, self.lifecycle.phases());
+        }
+    }
+
     /// The service that decides the checks of one worker.
     pub(super) fn service(&self, worker: WorkerSlot, tracer: Option<CheckTracer>) -> Service {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));

@@ -77,12 +77,11 @@ impl Link {
         }
         self.timeouts.store(0, Ordering::Relaxed);
         let errors = || outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
-        match errors().find(|error| error.remedy() == Remedy::OpenBreaker) {
-            Some(error) => node.note(error, clock(), CHANCE),
-            None => {
-                node.replied(clock(), CHANCE);
-                errors().for_each(|error| node.counts().count_error(error));
-            }
+        if let Some(error) = errors().find(|error| error.remedy() == Remedy::OpenBreaker) {
+            node.note(error, clock(), CHANCE);
+        } else {
+            node.replied(clock(), CHANCE);
+            errors().for_each(|error| node.counts().count_error(error));
         }
         Ok(outcomes)
     }

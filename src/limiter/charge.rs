@@ -35,8 +35,8 @@ pub(super) fn descriptor_alone(
         let charges = charges_of(resolved, keys, op);
         let several = [Group::required(charges.len())];
         let groups: &[Group] = if charges.len() > 1 { &several } else { &[] };
-        let (charged, _) = sharing::charge(evaluation, shared, place, groups, &charges);
-        return Outcomes::new(limits, charged);
+        let (outcomes, _) = sharing::charge(evaluation, shared, place, groups, &charges);
+        return Outcomes::new(limits, outcomes);
     }
     let charged = match limits {
         [] => SmallVec::new(),

@@ -154,9 +154,9 @@ impl<'s> Batch<'s> {
             service.times.end(self.worker, begun);
         }
         match answer {
-            Ok(Answer::Asked(mut asked)) => {
-                asked.span = span;
-                Ok(Answer::Asked(asked))
+            Ok(Answer::Asked(mut waiting)) => {
+                waiting.span = span;
+                Ok(Answer::Asked(waiting))
             }
             Ok(Answer::Reply(reply)) => finish(self.limiter, self.worker, span, &check, Ok(reply)).map(Answer::Reply),
             Err(error) => finish(self.limiter, self.worker, span, &check, Err(error)).map(Answer::Reply),
@@ -181,19 +181,14 @@ impl<'s> Batch<'s> {
             let ask = |(place, check)| Some((place, asker.ask(check).ok()?));
             pending.extend(checks.into_iter().filter_map(ask));
         }
-        match message.filter(|_| !pending.is_empty()) {
-            Some(message) => {
-                let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
-                let timeout = check.timeout;
-                let asked =
-                    Asked { worker, now, engine_now, timeout, view, answers, pending, message, wait, span: None };
-                Answer::Asked(Box::new(asked))
-            }
-            None => {
-                let decision = view.conclude(worker, now, engine_now, check, &answers);
-                Answer::Reply(reply(self.limiter, now, check, &decision))
-            }
+        if let Some(message) = message.filter(|_| !pending.is_empty()) {
+            let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
+            let timeout = check.timeout;
+            let waiting = Asked { worker, now, engine_now, timeout, view, answers, pending, message, wait, span: None };
+            return Answer::Asked(Box::new(waiting));
         }
+        let decision = view.conclude(worker, now, engine_now, check, &answers);
+        Answer::Reply(reply(self.limiter, now, check, &decision))
     }
 }
 

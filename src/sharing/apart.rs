@@ -69,15 +69,12 @@ impl Asker {
             }
             self.send();
         }
-        match failed {
-            Some(error) => Err(error),
-            None => {
-                let counters = answered
-                    .into_iter()
-                    .flat_map(|(.., outcome)| outcome.map_or(Vec::new(), |answered| answered.counters));
-                Ok(CheckOutcome { admitted, counters: counters.collect() })
-            }
+        if let Some(error) = failed {
+            return Err(error);
         }
+        let counters =
+            answered.into_iter().flat_map(|(.., outcome)| outcome.map_or(Vec::new(), |known| known.counters));
+        Ok(CheckOutcome { admitted, counters: counters.collect() })
     }
 }
 

@@ -20,11 +20,11 @@ pub(in crate::limiter) fn charge(
     if charges.is_empty() {
         return (SmallVec::new(), true);
     }
-    let Answered { charged, admitted } = match shared.answers.0.get(place) {
+    let Answered { outcomes, admitted } = match shared.answers.0.get(place) {
         Some(Step::Known(answered)) => answered.clone(),
         Some(Step::Outcome(outcome)) if outcome.counters.len() == charges.len() => {
             let kept = charges.iter().zip(&outcome.counters);
-            let charged = kept.map(|(charge, counter)| match counter {
+            let outcomes = kept.map(|(charge, counter)| match counter {
                 Some(known) => {
                     let series_id = evaluation.store.note(shared.engine_now, charge.key, known.state.clone());
                     Charged { outcome: known.outcome, series_id }
@@ -32,14 +32,14 @@ pub(in crate::limiter) fn charge(
                 // A value that is not ours fails its counter, not the others.
                 None => shared.sharing.without_store(evaluation.store, shared.engine_now, charge),
             });
-            let charged: SmallVec<[Charged; 1]> = charged.collect();
+            let outcomes: SmallVec<[Charged; 1]> = outcomes.collect();
             let is_complete = outcome.counters.iter().all(Option::is_some);
-            let admitted = outcome.admitted && (is_complete || are_admitted(groups, &charged));
-            Answered { charged, admitted }
+            let admitted = outcome.admitted && (is_complete || are_admitted(groups, &outcomes));
+            Answered { outcomes, admitted }
         }
         _ => shared.sharing.step_without_store(evaluation.store, shared.engine_now, groups, charges),
     };
-    (charged, admitted)
+    (outcomes, admitted)
 }
 
 /// Counts a check with a step that was to be asked for, and has no answer.

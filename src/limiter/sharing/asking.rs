@@ -90,9 +90,9 @@ impl AskContext<'_> {
             let outcome = peek(charge.limit, state.clone(), self.engine_now, op(charge, state));
             Charged { outcome, series_id: None }
         });
-        let charged: SmallVec<[Charged; 1]> = outcomes.collect();
-        let admitted = are_admitted(groups, &charged);
-        Some(Answered { charged, admitted })
+        let outcomes: SmallVec<[Charged; 1]> = outcomes.collect();
+        let admitted = are_admitted(groups, &outcomes);
+        Some(Answered { outcomes, admitted })
     }
 
     /// Whether a ban denies the step that is known here, and need not be asked for.

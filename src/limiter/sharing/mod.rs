@@ -64,7 +64,7 @@ enum Step {
 /// The outcomes of a step, and whether it admits the check.
 #[derive(Clone, Debug)]
 struct Answered {
-    charged: SmallVec<[Charged; 1]>,
+    outcomes: SmallVec<[Charged; 1]>,
     admitted: bool,
 }
 

@@ -71,6 +71,13 @@ impl DownCounts {
     }
 }
 
+impl Answered {
+    /// Of groups with these outcomes.
+    fn of(groups: &[Group], outcomes: SmallVec<[Charged; 1]>) -> Self {
+        Self { admitted: are_admitted(groups, &outcomes), outcomes }
+    }
+}
+
 impl Sharing {
     /// Counts a check with a step that was answered without the store.
     pub(in crate::limiter) fn count_down(&self, domain: &str) {
@@ -86,39 +93,34 @@ impl Sharing {
         charges: &[Charge<'_>],
     ) -> Answered {
         if self.when_down != WhenDown::Local {
-            let charged: SmallVec<[_; 1]> =
-                charges.iter().map(|charge| self.without_store(known, now, charge)).collect();
-            let admitted = are_admitted(groups, &charged);
-            return Answered { charged, admitted };
+            let outcomes = charges.iter().map(|charge| self.without_store(known, now, charge));
+            return Answered::of(groups, outcomes.collect());
         }
-        let states: SmallVec<[_; 4]> = charges.iter().map(|charge| self.known_ban(known, now, charge)).collect();
-        if states.iter().any(Option::is_some) {
+        let bans: SmallVec<[_; 4]> = charges.iter().map(|charge| known_ban(known, now, charge)).collect();
+        if bans.iter().any(Option::is_some) {
             // What is banned is denied, and charges nothing else.
             let outcome = |(charge, ban): (&Charge<'_>, &Option<Outcome>)| Charged {
                 outcome: ban.unwrap_or_else(|| peek(charge.limit, None, now, Op::Charge(0))),
                 series_id: None,
             };
-            let charged: SmallVec<[_; 1]> = charges.iter().zip(&states).map(outcome).collect();
-            let admitted = are_admitted(groups, &charged);
-            return Answered { charged, admitted };
+            return Answered::of(groups, charges.iter().zip(&bans).map(outcome).collect());
         }
-        let shares: SmallVec<[Limit; 4]> = charges.iter().map(|charge| self.share(known, now, charge)).collect();
-        let shared: SmallVec<[Charge<'_>; 4]> =
-            charges.iter().zip(&shares).map(|(charge, limit)| Charge { limit, ..*charge }).collect();
-        if let ([], [only]) = (groups, &shared[..]) {
-            let charged = self.outage.charge(now, only);
-            return Answered { admitted: charged.outcome.admitted(), charged: SmallVec::from_buf([charged]) };
+        let limits: SmallVec<[Limit; 4]> = charges.iter().map(|charge| self.share(known, now, charge)).collect();
+        let parts: SmallVec<[Charge<'_>; 4]> =
+            charges.iter().zip(&limits).map(|(charge, limit)| Charge { limit, ..*charge }).collect();
+        if let ([], [only]) = (groups, &parts[..]) {
+            return Answered::of(groups, SmallVec::from_buf([self.outage.charge(now, only)]));
         }
-        let mut answers = Vec::with_capacity(shared.len());
-        let admitted = self.outage.charge_groups(now, groups, &shared, &mut answers);
-        Answered { charged: answers.into(), admitted }
+        let mut outcomes = Vec::with_capacity(parts.len());
+        let admitted = self.outage.charge_groups(now, groups, &parts, &mut outcomes);
+        Answered { outcomes: outcomes.into(), admitted }
     }
 
     /// The outcome of one charge without the store.
     pub(super) fn without_store(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Charged {
         let outcome = match (self.when_down, charge.op) {
             (WhenDown::Local, _) => {
-                if let Some(outcome) = self.known_ban(known, now, charge) {
+                if let Some(outcome) = known_ban(known, now, charge) {
                     return Charged { outcome, series_id: None };
                 }
                 let limit = self.share(known, now, charge);
@@ -139,18 +141,6 @@ impl Sharing {
         Charged { outcome, series_id: None }
     }
 
-    /// What a ban says that is known here.
-    fn known_ban(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Option<Outcome> {
-        let state = known.state(LimitKind::from(charge.limit), charge.key)?;
-        let is_banned = match &state {
-            CounterState::Cell(cell) => cell.is_banned(now),
-            CounterState::Log(log) => log.is_banned(now),
-        };
-        // The ban may be of a limit that no longer has one.
-        let outcome = is_banned.then(|| peek(charge.limit, Some(state), now, charge.op))?;
-        (outcome.verdict == Verdict::Denied(Reason::Banned)).then_some(outcome)
-    }
-
     /// This replica's share of a limit: of what is left of it as far as is known, and at least one hit. A share begins no ban, because the
     /// limit itself may not be used up.
     pub(super) fn share(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Limit {
@@ -168,6 +158,18 @@ impl Sharing {
         let max = if limit.max == 0 { 0 } else { (left / replicas).max(1) };
         Limit { max, ..limit }
     }
+}
+
+/// What a ban says that is known here.
+fn known_ban(known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Option<Outcome> {
+    let state = known.state(LimitKind::from(charge.limit), charge.key)?;
+    let is_banned = match &state {
+        CounterState::Cell(cell) => cell.is_banned(now),
+        CounterState::Log(log) => log.is_banned(now),
+    };
+    // The ban may be of a limit that no longer has one.
+    let outcome = is_banned.then(|| peek(charge.limit, Some(state), now, charge.op))?;
+    (outcome.verdict == Verdict::Denied(Reason::Banned)).then_some(outcome)
 }
 
 /// After what time a check that the store's absence denied may try again.

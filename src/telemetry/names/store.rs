@@ -2,7 +2,7 @@
 
 use crate::telemetry::labels::{ERROR, KIND, NODE};
 use crate::telemetry::metric::{Metric, Read, counter, gauge, histogram};
-use crate::telemetry::snapshot::float;
+use crate::telemetry::snapshot::{Snapshot, float};
 use crate::telemetry::store_values::signed_seconds;
 
 /// The metrics, in the order in which they are shown.
@@ -35,7 +35,7 @@ pub(super) const METRICS: [Metric; 13] = [
         "tidegate_store_request_seconds",
         "s",
         "Time from a request with charges to its reply.",
-        Read::TimesBy(NODE, |s| s.node_times()),
+        Read::TimesBy(NODE, Snapshot::node_times),
     ),
     counter(
         "tidegate_store_breaker_open_total",
