@@ -76,6 +76,11 @@ impl SharedCheck {
         self.charges.first().map_or(0, |charge| charge.key.slot())
     }
 
+    /// Whether a request has room for all of its keys.
+    pub fn fits(&self) -> bool {
+        self.charges.len() <= MAX_KEYS
+    }
+
     /// Whether all of its counters are in one slot.
     pub fn is_in_one_slot(&self) -> bool {
         match &self.charges[..] {

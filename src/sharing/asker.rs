@@ -85,7 +85,7 @@ pub struct StoreAnswer(oneshot::Receiver<Result<CheckOutcome, LinkError>>);
 pub enum NotAsked {
     /// The node of its counters is down, or not known.
     Down,
-    /// Too many checks wait.
+    /// Too many checks wait, or this one has too many counters.
     Full,
 }
 
@@ -134,6 +134,9 @@ impl Asker {
     pub fn ask(self: &Arc<Self>, check: SharedCheck) -> Result<StoreAnswer, NotAsked> {
         if self.store.routes.load().is_cluster() && !check.is_in_one_slot() {
             return self.ask_apart(&check);
+        }
+        if !check.fits() {
+            return Err(NotAsked::Full);
         }
         let queue = self.queue_of(&check).ok_or(NotAsked::Down)?;
         if !queue.link.node().is_up() {
@@ -184,7 +187,7 @@ impl Asker {
                 continue;
             }
             if request.add(&next.check).is_err() {
-                // A check has fewer keys than a request may have, so the next one has it.
+                // The next request has room for it.
                 state.waiting.push_front(next);
                 break;
             }
