@@ -63,11 +63,16 @@ impl Asker {
         let admitted = votes(Role::Required).all(|admits| admits) && (!has_quotas || quotas.any(|admits| admits));
         if !admitted || failed.is_some() {
             let charged = answered.iter().filter(|(.., outcome)| admits(outcome));
-            for back in charged.flat_map(|(_, check, _)| &check.charges).filter_map(given_back) {
-                // Not asked: the hits stay charged.
-                let _answer = self.ask(back);
-            }
+            let backs = charged.flat_map(|(_, check, _)| &check.charges).filter_map(given_back);
+            // What is not asked stays charged.
+            let answers: Vec<_> = backs.filter_map(|back| self.ask(back).ok()).collect();
             self.send();
+            // What nobody waits for is not sent.
+            tokio::spawn(async move {
+                for answer in answers {
+                    let _given_back = answer.wait().await;
+                }
+            });
         }
         if let Some(error) = failed {
             return Err(error);

@@ -368,11 +368,16 @@ end
 
 -- Charges all groups that can be charged, or none. The counters are in the order of the roles of their groups.
 local function charge_jointly(counters, has_free_quota)
-  for _, c in ipairs(counters) do
-    if c.refund then
-      run(c, c.hits, false, true)
-      c.fate = c.kind == -1 and NOT_OURS or GIVEN
-    end
+  local refunds = {}
+  for place, c in ipairs(counters) do
+    c.place = place
+    if c.refund then refunds[#refunds + 1] = c end
+  end
+  -- In the order of the check.
+  table.sort(refunds, function(a, b) return a.group < b.group or (a.group == b.group and a.place < b.place) end)
+  for _, c in ipairs(refunds) do
+    run(c, c.hits, false, true)
+    c.fate = c.kind == -1 and NOT_OURS or GIVEN
   end
   local groups, taken, required_over, quotas, quotas_over = {}, {}, false, has_free_quota and 1 or 0, 0
   local first = 1
