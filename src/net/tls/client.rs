@@ -29,7 +29,7 @@ pub(crate) struct TlsClient {
     name: ServerName<'static>,
 }
 
-/// Makes TLS connections to any server whose certificate is for its own host, whatever it speaks.
+/// Makes TLS connections to any server whose certificate is for its own host, with any protocol.
 #[derive(Clone)]
 pub(crate) struct TlsDialer {
     connector: TlsConnector,
