@@ -119,7 +119,7 @@ descriptors:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn json_and_requests_in_pieces_ask_too() {
+async fn json_asks_too() {
     let Some(kind) = Kind::any() else { return };
     let engine = Engine::start(kind);
     let servers = [replica(ALGORITHMS, &engine.url(), &[]), replica(ALGORITHMS, &engine.url(), &[])];
