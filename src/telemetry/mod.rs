@@ -15,6 +15,7 @@ pub mod names;
 pub mod otlp;
 pub mod prometheus;
 mod snapshot;
+mod store_series;
 mod store_values;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};

@@ -3,7 +3,7 @@
 use crate::telemetry::labels::{ERROR, KIND, NODE};
 use crate::telemetry::metric::{Metric, Read, counter, gauge, histogram};
 use crate::telemetry::snapshot::{Snapshot, float};
-use crate::telemetry::store_values::signed_seconds;
+use crate::telemetry::store_series::signed_seconds;
 
 /// The metrics, in the order in which they are shown.
 pub(super) const METRICS: [Metric; 13] = [
