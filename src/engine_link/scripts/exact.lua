@@ -125,6 +125,7 @@ read[4] = function(c)
 end
 -- 5: logs. The number of hits that count.
 read[5] = function(c)
+  c.is_spent_ban = false
   local length = redis.pcall('LLEN', c.key)
   if type(length) == 'table' then
     local kind, state = read_string(c, -1)
