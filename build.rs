@@ -6,8 +6,11 @@
 //!   same scope;
 //! - the server side of the rate limit service over raw frames (`api::rls_service`), because the decision path reads a
 //!   request in place and writes its answer directly into the response frame.
+//!
+//! It also records what `tidegate version` prints.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 const FILES: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", TIDEGATE];
@@ -17,6 +20,7 @@ const INCLUDE: &str = "proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed={INCLUDE}");
+    record_build()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let compile = |files: &[&str]| -> Result<protox::Compiler, protox::Error> {
         let mut compiler = protox::Compiler::new([INCLUDE])?;
@@ -82,4 +86,48 @@ fn usage() -> tonic_build::manual::Service {
         )
         .method(method("query_usage", "QueryUsage", "QueryUsageRequest", message("QueryUsageResponse"), prost).build())
         .build()
+}
+
+/// The facts of the build, as variables for the compiler.
+fn record_build() -> Result<(), env::VarError> {
+    println!("cargo:rerun-if-env-changed=TIDEGATE_COMMIT");
+    println!("cargo:rustc-env=TIDEGATE_BUILD_TARGET={}", env::var("TARGET")?);
+    let profile = env::var("PROFILE")?;
+    println!("cargo:rustc-env=TIDEGATE_BUILD_PROFILE={profile}");
+    let rustc = output(&env::var("RUSTC")?, &["--version"]).unwrap_or_else(|| "unknown".to_owned());
+    println!("cargo:rustc-env=TIDEGATE_BUILD_RUSTC={rustc}");
+    let named = env::var("TIDEGATE_COMMIT").ok().filter(|commit| !commit.is_empty());
+    // While the crate is worked on, each commit would compile it again.
+    if let Some(commit) = named.or_else(|| (profile == "release").then(git_commit).flatten()) {
+        println!("cargo:rustc-env=TIDEGATE_BUILD_COMMIT={commit}");
+    }
+    Ok(())
+}
+
+/// The commit that is checked out here, with `-modified` if files differ from it; `None` for sources without git.
+fn git_commit() -> Option<String> {
+    // Sources from a tarball may lie inside another repository.
+    let root = output("git", &["rev-parse", "--show-toplevel"])?;
+    if fs::canonicalize(root).ok()? != fs::canonicalize(env::var("CARGO_MANIFEST_DIR").ok()?).ok()? {
+        return None;
+    }
+    for name in ["HEAD", "logs/HEAD"] {
+        let path = output("git", &["rev-parse", "--git-path", name])?;
+        if Path::new(&path).exists() {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    // What is compiled may differ from the commit after the next edit.
+    for path in ["src", "build.rs", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    let commit = output("git", &["rev-parse", "--short=12", "HEAD"])?;
+    let changed = output("git", &["status", "--porcelain", "--untracked-files=no"])?;
+    Some(if changed.is_empty() { commit } else { commit + "-modified" })
+}
+
+/// What a command prints, without the end of the line; `None` if it fails.
+fn output(command: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(command).args(args).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

@@ -18,6 +18,7 @@ pub(crate) mod rls;
 // What a check goes through, whatever carried it.
 pub mod api;
 pub mod limiter;
+pub mod recording;
 pub mod service;
 pub mod store;
 pub mod usage;
@@ -38,6 +39,8 @@ pub mod telemetry;
 
 // The engine of shared counters (Redis or Valkey), and all that is known of its protocol.
 pub mod engine_link;
+// Who asks it, and when.
+pub mod sharing;
 
 // Sockets, HTTP/2, and the process.
 pub(crate) mod http2;
@@ -47,7 +50,8 @@ pub mod runtime;
 #[doc(hidden)]
 pub mod fuzzed;
 
-// The limiter on a virtual clock, and the load generator.
+// The limiter on a virtual clock, limits that fit what came, and the load generator.
 #[cfg(feature = "bench")]
 pub(crate) mod bench;
 pub mod simulate;
+pub mod suggest;

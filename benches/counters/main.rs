@@ -17,6 +17,7 @@ mod memory;
 #[path = "../measure/numbers.rs"]
 mod numbers;
 mod observers;
+mod recording;
 #[path = "../measure/resident.rs"]
 mod resident;
 mod rules;
@@ -44,10 +45,11 @@ struct Scale {
 
 type Part = (&'static str, fn(Scale));
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 10] = [
     ("memory", memory::run),
     ("decisions", decisions::run),
     ("observers", observers::run),
+    ("recording", recording::run),
     ("sweep", sweep::run),
     ("flush", flush::run),
     ("rules", rules::run),

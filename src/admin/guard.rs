@@ -166,7 +166,12 @@ fn needed(path: &str) -> Option<Role> {
         // Probes of machines without tokens; they say no more than those of the public port.
         "/livez" | "/readyz" | "/healthcheck" => None,
         _ if path.starts_with("/grpc.health.v1.Health/") => None,
+        // The page without any data.
+        "/" => None,
+        _ if path.starts_with("/dashboard/") => None,
         "/metrics" | "/limits" | "/rlconfig" => Some(Role::Observer),
+        "/api/v1/status" | "/api/v1/usage" | "/api/v1/usage/events" | "/api/v1/alerts" => Some(Role::Observer),
+        "/api/v1/settings" | "/api/v1/counters" | "/api/v1/candidate" => Some(Role::Operator),
         _ if path.starts_with("/grpc.reflection.") => Some(Role::Observer),
         _ if path.starts_with("/tidegate.v1.UsageService/") => Some(Role::Observer),
         _ => Some(match path.strip_prefix("/tidegate.v1.AdminService/") {
@@ -179,7 +184,7 @@ fn needed(path: &str) -> Option<Role> {
 }
 
 /// The methods of `AdminService` that operators may use.
-const OPERATOR: [&str; 13] = [
+const OPERATOR: [&str; 14] = [
     "ListSettings",
     "GetSetting",
     "SetSetting",
@@ -193,6 +198,7 @@ const OPERATOR: [&str; 13] = [
     "GetCandidate",
     "PromoteCandidate",
     "StopCandidate",
+    "RecordChecks",
 ];
 
 #[cfg(test)]
@@ -210,6 +216,12 @@ mod tests {
             ("/tidegate.v1.AdminService/SetSetting", Some(Role::Operator)),
             ("/tidegate.v1.AdminService/ListAudit", Some(Role::Admin)),
             ("/tidegate.v1.AdminService/Later", Some(Role::Admin)),
+            ("/", None),
+            ("/dashboard/main.js", None),
+            ("/dashboard", Some(Role::Admin)),
+            ("/api/v1/usage/events", Some(Role::Observer)),
+            ("/api/v1/counters", Some(Role::Operator)),
+            ("/api/v1/later", Some(Role::Admin)),
             ("/unknown", Some(Role::Admin)),
             ("//livez", Some(Role::Admin)),
         ];

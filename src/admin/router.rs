@@ -12,6 +12,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use tonic::service::Routes;
 
+use super::dashboard::{self, Dashboard};
 use super::guard::Guard;
 use super::operations::limits_page;
 use crate::access::{Domains, Principal};
@@ -21,12 +22,13 @@ use crate::limiter::{Limiter, RuleInForce, View};
 use crate::rules::{Overlay, Rule, RuleLimit, Switches};
 use crate::sanitize::sanitize;
 
-/// The router of the admin port: `services` over gRPC, and the pages.
+/// The router of the admin port: `services` over gRPC, the pages, and the dashboard.
 pub(crate) fn admin_router(
     limiter: Arc<Limiter>,
     probes: Probes,
     metrics: Arc<MetricsText>,
     services: Routes,
+    dashboard: Dashboard,
     guard: Arc<Guard>,
 ) -> Router {
     let (listed, clock) = (Arc::clone(&limiter), Arc::clone(&guard.clock));
@@ -40,7 +42,9 @@ pub(crate) fn admin_router(
         .route("/rlconfig", get(move |Extension(caller): Caller| async move { rlconfig(&limiter, &caller.domains) }))
         .route("/limits", get(move |caller: Caller, query| limits_page(listed, clock.now(), caller.0, query)))
         .route("/metrics", get(move |caller: Caller| async move { metrics_page(&metrics, &caller.0).await }));
-    pages.merge(probe_router(probes)).fallback(unknown).layer(from_fn_with_state(guard, super::guard::guard))
+    let dashboard = dashboard::routes(dashboard, guard.tokens.is_some());
+    let router = pages.merge(probe_router(probes)).merge(dashboard).fallback(unknown);
+    router.layer(from_fn_with_state(guard, super::guard::guard))
 }
 
 /// Unknown paths: a gRPC client receives a gRPC status, others a list of pages.
@@ -49,7 +53,7 @@ async fn unknown(headers: HeaderMap) -> Response {
     if content_type.starts_with(b"application/grpc") {
         return tonic::Status::unimplemented("not a service of the admin port").into_http::<Body>().into_response();
     }
-    (StatusCode::NOT_FOUND, "Pages: /rlconfig /limits /metrics /readyz /livez /healthcheck\n").into_response()
+    (StatusCode::NOT_FOUND, "Pages: / /rlconfig /limits /metrics /readyz /livez /healthcheck\n").into_response()
 }
 
 /// The caller, whom the guard has put among the extensions of the request.
@@ -131,14 +135,15 @@ struct Line<'r> {
 impl Line<'_> {
     fn write(&self, text: &mut String) {
         if self.rule.limits.is_empty() {
-            return self.limit(text, "unlimited", true);
+            return self.limit(text, "unlimited", true, "");
         }
         for limit in &self.rule.limits {
-            self.limit(text, &describe(limit), limit.enabled);
+            let sharing = self.rule.sharing_words(limit).map(|words| format!(", sharing: {words}")).unwrap_or_default();
+            self.limit(text, &describe(limit), limit.enabled, &sharing);
         }
     }
 
-    fn limit(&self, text: &mut String, limit: &str, is_enabled: bool) {
+    fn limit(&self, text: &mut String, limit: &str, is_enabled: bool, sharing: &str) {
         let Self { rule, shadow_mode, off, entries, is_set } = self;
         let entries = shown(entries);
         let flags = format!("shadow_mode: {shadow_mode}, quota_mode: {}", rule.quota_mode);
@@ -150,7 +155,7 @@ impl Line<'_> {
         let shadow = if off.process { ", global_shadow_mode: true" } else { "" };
         let set = if *is_set { ", setting: true" } else { "" };
         // Writing to a String does not fail.
-        let _written = writeln!(text, "{}{entries}: {limit}, {flags}{disabled}{shadow}{set}", rule.path);
+        let _written = writeln!(text, "{}{entries}: {limit}, {flags}{disabled}{shadow}{set}{sharing}", rule.path);
     }
 }
 

@@ -14,6 +14,7 @@ mod instance;
 mod notification;
 mod notifier;
 mod receiver;
+mod recent;
 mod rule_denials;
 mod sender;
 mod watch;
@@ -28,6 +29,7 @@ pub(crate) use evaluator::Evaluator;
 pub(crate) use instance::Instance;
 pub(crate) use notification::{Notification, Subject};
 pub(crate) use receiver::Receiver;
+pub(crate) use recent::Recent;
 pub(crate) use sender::{DeliveryCounts, Sender};
 
 use crate::limiter::Limiter;
@@ -68,6 +70,11 @@ impl Alerts {
     /// DeliveryCounts of notifications and deliveries so far.
     pub(crate) fn counts(&self) -> &Arc<DeliveryCounts> {
         self.sender.counts()
+    }
+
+    /// The latest notifications.
+    pub(crate) fn recent(&self) -> &Arc<Recent> {
+        self.sender.recent()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::notifier::{DeliveryError, Notifier};
-use super::{Delivery, DeliveryQueue, Instance, Notification, Receiver};
+use super::{Delivery, DeliveryQueue, Instance, Notification, Receiver, Recent};
 use crate::settings::AlertSettings;
 use crate::units::Timestamp;
 
@@ -18,6 +18,7 @@ pub(crate) struct Sender {
     queue: Mutex<DeliveryQueue>,
     chance: ahash::RandomState,
     counts: Arc<DeliveryCounts>,
+    recent: Arc<Recent>,
 }
 
 /// DeliveryCounts of notifications and deliveries, since the start.
@@ -59,12 +60,19 @@ impl Sender {
     /// A sender with an empty queue; its notifications name `instance`.
     pub(crate) fn new(settings: AlertSettings, instance: Instance) -> Self {
         let notifier = Notifier::new(settings.smtp_url.clone(), instance);
-        Self { settings, notifier, queue: Mutex::default(), chance: ahash::RandomState::new(), counts: Arc::default() }
+        let chance = ahash::RandomState::new();
+        let (counts, recent) = (Arc::default(), Arc::default());
+        Self { settings, notifier, queue: Mutex::default(), chance, counts, recent }
     }
 
     /// DeliveryCounts of notifications and deliveries.
     pub(crate) fn counts(&self) -> &Arc<DeliveryCounts> {
         &self.counts
+    }
+
+    /// The latest notifications, delivered or not.
+    pub(crate) fn recent(&self) -> &Arc<Recent> {
+        &self.recent
     }
 
     /// The settings it was made with.
@@ -76,6 +84,7 @@ impl Sender {
     pub(crate) fn accept(&self, notification: Notification) {
         count(&self.counts.fired, 1);
         let (due, notification) = (notification.at, Arc::new(notification));
+        self.recent.add(Arc::clone(&notification));
         for receiver in Receiver::for_alert(&notification.alert, &self.settings) {
             let delivery =
                 Delivery { notification: Arc::clone(&notification), receiver: Arc::new(receiver), failures: 0, due };

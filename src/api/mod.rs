@@ -7,6 +7,7 @@
 
 mod protobuf;
 pub mod protojson;
+pub mod recorded;
 pub mod rls;
 pub mod usage;
 

@@ -160,6 +160,11 @@ impl LimitsInForce {
         };
         Self(plan.rules_in_force().map(limits).collect())
     }
+
+    /// Those of the rule with this path; none if it is unlimited, or no longer configured.
+    pub fn of_rule(&self, path: &str) -> &[v1::LimitInForce] {
+        self.0.get(path).map(Vec::as_slice).unwrap_or_default()
+    }
 }
 
 /// Encodes the sums of a report. Cost: linear in their number; to be called once for all observers with the same scope.
@@ -274,6 +279,7 @@ fn denied_limit(limit: &DeniedLimit) -> v1::denial::Limit {
         Reason::Banned => v1::denial::Reason::Banned,
         Reason::QueueFull => v1::denial::Reason::QueueFull,
         Reason::NoRoom => v1::denial::Reason::NoRoom,
+        Reason::StoreDown => v1::denial::Reason::StoreDown,
     };
     v1::denial::Limit {
         rule: limit.rule.clone(),
@@ -307,7 +313,7 @@ fn rule(rule: &RuleCounts, limits: &LimitsInForce) -> v1::RuleUsage {
         domain: rule.rule.domain.clone(),
         rule: rule.rule.path.clone(),
         counts: Some(counts(&rule.totals)),
-        limits: limits.0.get(&rule.rule.path).cloned().unwrap_or_default(),
+        limits: limits.of_rule(&rule.rule.path).to_vec(),
     }
 }
 

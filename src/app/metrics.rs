@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::store::store_values;
 use super::tls::Tls;
 use crate::access::ClientFile;
 use crate::admin::{Guard, Observers};
@@ -15,10 +16,12 @@ use crate::history::History;
 use crate::limiter::{Limiter, RuleInForce, View};
 use crate::net::{self, ConnectionLimit, TlsServer};
 use crate::operations::Operations;
+use crate::recording::Recordings;
 use crate::rules::{Rule, RuleLimit, RuleSet, ScopeTarget};
 use crate::runtime::clock::Clock;
 use crate::runtime::resident_bytes;
 use crate::service::DelayedReplies;
+use crate::sharing::SharedStore;
 use crate::state::StateStatus;
 use crate::store::WhenFull;
 use crate::telemetry::{
@@ -31,6 +34,8 @@ use crate::usage::{RequestCounts, SeriesUsage};
 #[derive(Clone, Debug)]
 pub(super) struct Sources {
     pub(super) limiter: Arc<Limiter>,
+    /// The store of shared counters, if there is one.
+    pub(super) store: Option<Arc<SharedStore>>,
     /// How writing the counters goes, if they are.
     pub(super) state: Option<Arc<Mutex<StateStatus>>>,
     pub(super) config: Arc<Reloader>,
@@ -46,6 +51,7 @@ pub(super) struct Sources {
     pub(super) clients: Option<Arc<ClientFile>>,
     pub(super) tls: Tls,
     pub(super) times: Arc<DecisionTimes>,
+    pub(super) recordings: Arc<Recordings>,
     pub(super) alerts: Arc<alerts::DeliveryCounts>,
     /// Denials that were dropped before the denial log could process them.
     pub(super) log_lost: Arc<AtomicU64>,
@@ -74,6 +80,7 @@ impl Sources {
             clock_ahead: self.clock.ahead(),
             history: self.history(),
             state: self.state(),
+            store: self.store.as_ref().map(|store| store_values(store, &self.limiter)),
             limits: self.limits(),
             lifted: self.lifted(),
             shadow_mode: self.limiter.view().is_some_and(|view| view.in_global_shadow()),
@@ -191,12 +198,16 @@ impl Sources {
     fn observing(&self) -> ObservingValues {
         let usage = self.limiter.usage();
         let (series, series_limit) = usage.series_used();
+        let (recorded, recording_lost) = self.recordings.totals();
         ObservingValues {
             observers: self.observers.count() as u64,
             denials_skipped: usage.denials().skipped(),
             series: series as u64,
             series_limit: series_limit as u64,
             entry_values: usage.entry_values_used() as u64,
+            recordings: self.recordings.running() as u64,
+            recorded,
+            recording_lost,
         }
     }
 

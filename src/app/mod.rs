@@ -8,7 +8,10 @@ mod maintenance;
 mod metrics;
 mod ports;
 mod process;
+mod recording;
 mod stop;
+mod store;
+mod stored_history;
 mod stored_settings;
 mod tls;
 
@@ -28,7 +31,7 @@ use crate::net::{BindError, Bound, PartialBytes, Server, Socket, TlsError};
 use crate::operations::JournalError;
 use crate::rls::{Context, OtherCalls, Workers};
 use crate::runtime::lifecycle::{Phase, Request, Signals};
-use crate::runtime::threads;
+use crate::runtime::{memory_limit_bytes, threads};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
@@ -42,6 +45,8 @@ use ports::{PortLimits, Ports};
 use process::Process;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
+use store::StoreError;
+pub(crate) use stored_history::StoredHistory;
 pub(crate) use stored_settings::{StoredSettingsError, stored_settings};
 use tls::Tls;
 
@@ -60,6 +65,9 @@ pub(crate) enum AppError {
     /// The TLS files of a port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The store of shared counters cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
@@ -106,6 +114,9 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
         tracing::warn!(
             "--drain {drain:?} is not shorter than --shutdown-deadline {deadline:?}: checks in flight may be cut off"
         );
+    }
+    if let Some(warning) = settings.limits.budget_warning(memory_limit_bytes()) {
+        tracing::warn!("{warning}");
     }
     // Before this process has opened any file of its own: they are known by their numbers.
     let from_systemd = settings.listen.listen_fds.then(Inherited::from_systemd).transpose()?;
@@ -172,9 +183,10 @@ impl App {
         let telemetry = start_telemetry(&sources)?;
         let metrics = Arc::new(MetricsText::new(rendering(sources)));
         let partial = PartialBytes::default();
-        let routers = process.routers(settings, &metrics, Arc::clone(&access.guard), &partial);
+        let routers = process.routers(settings, &metrics, &alerts, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
+        process.keep_store();
         let here = Handle::current();
         let ports = [
             (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),
@@ -202,6 +214,7 @@ impl App {
         let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
+            _recording: recording::start(&settings.usage, &process)?,
             _watch: process.config.watch(Pace::default())?,
             _sweeper: maintenance::start(
                 Arc::clone(&process.limiter),

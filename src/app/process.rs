@@ -10,8 +10,8 @@ use super::access::Access;
 use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::tls::Tls;
-use super::{AppError, in_force};
-use crate::admin::{Admin, Guard, Observers, Queries, Usage, admin_router};
+use super::{AppError, in_force, store as shared_store};
+use crate::admin::{Admin, Dashboard, DelayedCount, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
@@ -22,10 +22,13 @@ use crate::http::{JsonChecks, MetricsText, Probes, public_router};
 use crate::limiter::{self, Limiter, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
+use crate::recording::Recordings;
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::memory_limit_bytes;
 use crate::service::{DelayedReplies, Service};
 use crate::settings::{Json, Settings, SettingsMode, WhenFull};
+use crate::sharing::{Asker, SharedStore};
 use crate::state::{self, Restored, State};
 use crate::store;
 use crate::telemetry::DecisionTimes;
@@ -37,6 +40,8 @@ pub(super) struct Process {
     /// The counters in the data directory.
     pub(super) state: Option<State>,
     pub(super) limiter: Arc<Limiter>,
+    /// The store of shared counters; `None`: counters are those of this process.
+    pub(super) store: Option<Arc<SharedStore>>,
     pub(super) clock: Arc<Clock>,
     pub(super) config: Arc<Reloader>,
     pub(super) operations: Arc<Operations>,
@@ -45,6 +50,7 @@ pub(super) struct Process {
     pub(super) delayed: DelayedReplies,
     pub(super) observers: Observers,
     pub(super) times: Arc<DecisionTimes>,
+    pub(super) recordings: Arc<Recordings>,
     pub(super) instance: Instance,
 }
 
@@ -57,7 +63,11 @@ pub(super) struct Routers {
 
 impl Process {
     pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
-        let (limiter, clock) = (Arc::new(Limiter::new(limiter_settings(settings))), Arc::new(Clock::start()));
+        let (clock, url) = (Arc::new(Clock::start()), shared_store::url(&settings.store)?);
+        let limiter = limiter_settings(settings);
+        let in_outage = limiter.counter_budget_bytes / OUTAGE_SHARE;
+        let sharing = url.is_some().then(|| shared_store::limiter_sharing(&settings.store, in_outage));
+        let limiter = Arc::new(Limiter::new(limiter).with_sharing(sharing));
         let source = Source::open(&settings.config.0, settings.load_options());
         let journal = data_dir.map(|dir| Journal::open(&dir.settings(), clock.now())).transpose()?;
         let stored = journal.as_ref().map(Journal::settings).transpose()?.unwrap_or_default();
@@ -79,11 +89,26 @@ impl Process {
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (lifecycle, delayed, observers) = (Lifecycle::default(), DelayedReplies::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
+        let recordings = Arc::new(Recordings::new(slots(settings)));
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        let process =
-            Self { state, limiter, clock, config, operations, history, lifecycle, delayed, observers, times, instance };
+        let store = url.map(|url| shared_store::store(&settings.store, url, &instance.id, &clock));
+        let process = Self {
+            state,
+            limiter,
+            store,
+            clock,
+            config,
+            operations,
+            history,
+            lifecycle,
+            delayed,
+            observers,
+            times,
+            recordings,
+            instance,
+        };
         Ok((process, loaded, recorder))
     }
 
@@ -98,6 +123,7 @@ impl Process {
     ) -> Sources {
         Sources {
             limiter: Arc::clone(&self.limiter),
+            store: self.store.clone(),
             state: self.state.as_ref().map(State::status),
             config: Arc::clone(&self.config),
             operations: Arc::clone(&self.operations),
@@ -115,6 +141,7 @@ impl Process {
             clients: access.clients.clone(),
             tls: tls.clone(),
             times: Arc::clone(&self.times),
+            recordings: Arc::clone(&self.recordings),
             alerts: Arc::clone(alerts.counts()),
             log_lost: Arc::clone(denial_logger.lost()),
         }
@@ -125,6 +152,7 @@ impl Process {
         &self,
         settings: &Settings,
         metrics: &Arc<MetricsText>,
+        alerts: &Alerts,
         guard: Arc<Guard>,
         partial: &PartialBytes,
     ) -> Routers {
@@ -135,6 +163,8 @@ impl Process {
             history: Arc::clone(&self.history),
             limiter: Arc::clone(&self.limiter),
             state: self.state.as_ref().map(State::status),
+            store: self.store.clone(),
+            store_required: settings.store.store_required,
         };
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
@@ -146,22 +176,48 @@ impl Process {
         let monitoring = public_router(None, probes.clone(), Some(Arc::clone(metrics)));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
-        let usage = Usage::service(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
-        let usage = usage.accept_compressed(ACCEPTED_ENCODING);
-        let operations = Arc::clone(&self.operations);
-        let admin = Admin::service(operations, Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let admin = admin.accept_compressed(ACCEPTED_ENCODING);
+        let usage = Usage::new(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        let admin = Admin::new(Arc::clone(&self.operations), limiter, clock, Arc::clone(&self.recordings));
+        let dashboard = self.dashboard(usage.clone(), admin.clone(), alerts);
+        let usage = usage.service().accept_compressed(ACCEPTED_ENCODING);
+        let admin = admin.service().accept_compressed(ACCEPTED_ENCODING);
         let own = [usage_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
         let services = common_services(&phases, &own).add_service(usage).add_service(admin);
-        let admin = admin_router(Arc::clone(&self.limiter), probes, Arc::clone(metrics), services, guard);
+        let limiter = Arc::clone(&self.limiter);
+        let admin = admin_router(limiter, probes, Arc::clone(metrics), services, dashboard, guard);
         Routers { public, admin, metrics: monitoring }
+    }
+
+    fn dashboard(&self, usage: Usage, admin: Admin, alerts: &Alerts) -> Dashboard {
+        let delayed = self.delayed.clone();
+        Dashboard {
+            usage,
+            admin,
+            limiter: Arc::clone(&self.limiter),
+            config: Arc::clone(&self.config),
+            history: Arc::clone(&self.history),
+            notifications: Arc::clone(alerts.recent()),
+            delayed: DelayedCount(Arc::new(move || delayed.count())),
+            phases: self.lifecycle.phases(),
+            instance: self.instance.clone(),
+        }
+    }
+
+    /// Begins to look after the store of shared counters, if there is one. Needs a tokio runtime.
+    pub(super) fn keep_store(&self) {
+        if let Some(store) = &self.store {
+            shared_store::keep(store, &self.limiter, self.lifecycle.phases());
+        }
     }
 
     /// The service that decides the checks of one worker.
     pub(super) fn service(&self, worker: WorkerSlot, tracer: Option<CheckTracer>) -> Service {
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let (delayed, times) = (self.delayed.clone(), Arc::clone(&self.times));
-        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times }
+        let recordings = Arc::clone(&self.recordings);
+        let asker = self.store.as_ref().map(|store| Asker::new(Arc::clone(store)));
+        Service { limiter, clock, worker, tracer, delayed, phases: self.lifecycle.phases(), times, recordings, asker }
     }
 }
 
@@ -172,6 +228,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     Reloader::new(source, Arc::new(Clock::start()), publisher).load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
+    shared_store::url(&settings.store)?;
     Ok(())
 }
 
@@ -194,23 +251,31 @@ fn restore_counters(path: &Path, flush: Duration, limiter: &Arc<Limiter>, clock:
 }
 
 fn limiter_settings(settings: &Settings) -> limiter::Settings {
+    let budget_bytes = settings.limits.counter_budget_bytes(memory_limit_bytes());
     limiter::Settings {
         shadow_mode: settings.limits.shadow_mode,
         quota_mode: settings.limits.quota_mode,
         dynamic_metadata: settings.limits.dynamic_metadata,
-        counter_budget_bytes: usize::try_from(settings.limits.counter_memory.0).unwrap_or(usize::MAX),
+        counter_budget_bytes: usize::try_from(budget_bytes).unwrap_or(usize::MAX),
         when_full: match settings.limits.when_full {
             WhenFull::Deny => store::WhenFull::Deny,
             WhenFull::Allow => store::WhenFull::Allow,
         },
-        // One for each worker, and one for `/json`.
-        workers: settings.listen.worker_count() + 1,
+        workers: slots(settings),
         usage_series: settings.usage.usage_series,
         counts_usage: true,
     }
+}
+
+/// The slots of those who decide: one for each worker, and one for `/json`.
+fn slots(settings: &Settings) -> usize {
+    settings.listen.worker_count() + 1
 }
 
 fn history_settings(settings: &Settings, data_dir: Option<&DataDir>) -> history::Settings {
     let path = data_dir.map(DataDir::usage);
     history::Settings { path, flush: settings.usage.history_flush, max_bytes: settings.usage.history_max_bytes.0 }
 }
+
+/// What is spent while the store is down may take this share of the memory budget, in addition to it.
+const OUTAGE_SHARE: usize = 4;

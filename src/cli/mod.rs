@@ -10,12 +10,16 @@ mod bench;
 mod check;
 mod descriptor;
 mod dial;
+mod generated;
+mod health;
+mod init;
 mod serve;
 mod simulate;
 mod store;
 mod table;
 mod target;
 mod token;
+mod version;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -72,6 +76,30 @@ enum Command {
     #[cfg(feature = "bench")]
     #[command(after_long_help = bench::EXAMPLES)]
     Bench(Box<bench::Bench>),
+    /// Write a commented configuration to begin with
+    ///
+    /// Example: tidegate init per-partner --out rules.yaml
+    ///
+    /// Exit status: 0, or 1 if the file exists or cannot be written.
+    Init(init::Init),
+    /// Ask a running service whether it is serving, as a probe without a shell
+    ///
+    /// Example: tidegate health --addr unix:/run/tidegate/grpc.sock
+    ///
+    /// Exit status: 0 for SERVING, 1 for anything else.
+    Health(health::Health),
+    /// Print the version, the commit, and how the program was built
+    ///
+    /// Example: tidegate version --json
+    Version(version::Version),
+    /// Print the completions of a shell
+    ///
+    /// Example: tidegate completions bash > /etc/bash_completion.d/tidegate
+    Completions(generated::Completions),
+    /// Write the manual pages
+    ///
+    /// Example: tidegate man --out /usr/local/share/man/man1
+    Man(generated::Man),
     /// Examine the store of shared counters
     Store(store::Store),
     /// Make tokens for the admin port
@@ -89,6 +117,11 @@ impl Command {
             Self::Simulate(simulate) => simulate.run(),
             #[cfg(feature = "bench")]
             Self::Bench(bench) => bench.run(),
+            Self::Init(init) => init.run(),
+            Self::Health(health) => health.run(),
+            Self::Version(version) => version.run(),
+            Self::Completions(completions) => completions.run(),
+            Self::Man(man) => man.run(),
             Self::Store(store) => store.run(),
             Self::Token(token) => token.run(),
             Self::Admin(command) => command.run(),
@@ -150,7 +183,7 @@ mod tests {
         }
         let mut checked = 0;
         check(&admin::AdminCommand::augment_subcommands(clap::Command::new("tidegate")), "", &mut checked);
-        assert_eq!(checked, 15);
+        assert_eq!(checked, 21);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `tidegate store check`: whether an engine is fit for shared counters.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{complain, print};
-use crate::engine_link::{Finding, Fitness, KeyPrefix, LinkError, Severity, StoreUrl, masters};
+use crate::engine_link::{Finding, Fitness, KeyPrefix, LinkError, Severity, StoreUrl, Tls, masters};
+use crate::net::ClientFiles;
 use crate::runtime::clock::Clock;
 use crate::settings::{Secret, duration};
 use crate::units::Nanos;
@@ -43,6 +45,18 @@ struct Check {
     /// What begins every key; the rights of the user have to include such keys
     #[arg(long, env = "TIDEGATE_STORE_PREFIX", value_name = "PREFIX", default_value = "tg1:")]
     store_prefix: KeyPrefix,
+
+    /// CAs that may sign the certificate of a rediss:// store, in place of those of the system
+    #[arg(long, env = "TIDEGATE_STORE_CA", value_name = "FILE")]
+    store_ca: Option<PathBuf>,
+
+    /// Certificate that a rediss:// store is shown
+    #[arg(long, env = "TIDEGATE_STORE_CERT", value_name = "FILE", requires = "store_key")]
+    store_cert: Option<PathBuf>,
+
+    /// Key of the certificate
+    #[arg(long, env = "TIDEGATE_STORE_KEY", value_name = "FILE", requires = "store_cert")]
+    store_key: Option<PathBuf>,
 
     /// How long to wait for the connection and for each answer
     #[arg(long, env = "TIDEGATE_TIMEOUT", value_name = "LENGTH", value_parser = duration, default_value = "2s")]
@@ -89,9 +103,11 @@ impl Check {
 
     fn url(&self) -> Result<StoreUrl, String> {
         let text = self.url.reveal().map_err(|error| format!("the file with the URL cannot be read: {error}"))?;
-        let url: StoreUrl = text.parse().map_err(|error| format!("the URL of the store cannot be used: {error}"))?;
+        let mut url: StoreUrl =
+            text.parse().map_err(|error| format!("the URL of the store cannot be used: {error}"))?;
         if url.has_tls {
-            return Err("rediss:// is not supported yet: use redis://".to_owned());
+            let identity = self.store_cert.as_deref().zip(self.store_key.as_deref());
+            url.login.tls = Some(Tls::new(ClientFiles { ca: self.store_ca.as_deref(), identity })?);
         }
         Ok(url)
     }
@@ -99,7 +115,7 @@ impl Check {
     async fn examine(&self, url: &StoreUrl) -> Result<Vec<Fitness>, String> {
         let clock = Clock::start();
         let of_url = |error: LinkError| format!("{url}: {}", explain(&error));
-        let masters = masters(url, self.timeout).await.map_err(of_url)?;
+        let masters = masters(url, &[], self.timeout).await.map_err(of_url)?.nodes;
         let mut nodes = Vec::with_capacity(masters.len());
         for master in masters {
             let name = master.to_string();

@@ -15,14 +15,15 @@ pub(super) enum Align {
     Right,
 }
 
-/// A table: a title for each column, and rows with notes below them. It is at most [`WIDTH`] columns wide: a cell that is too
-/// long ends with `...`, a note continues on the next line.
+/// A table: a title for each column, and rows with notes below them. It is at most [`WIDTH`] columns wide, unless another width is
+/// asked for: a cell that is too long ends with `...`, a note continues on the next line.
 #[derive(Debug)]
 pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Row>,
     /// Cells that are cut are whole below their row.
     repeats_cut: bool,
+    width: usize,
 }
 
 #[derive(Debug)]
@@ -34,12 +35,17 @@ struct Row {
 impl Table {
     /// A table without rows.
     pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new(), repeats_cut: false }
+        Self { columns: columns.to_vec(), rows: Vec::new(), repeats_cut: false, width: WIDTH }
     }
 
     /// The same table, in which a cell that is cut is whole in a line below its row: for names that people type again.
     pub(super) fn repeating_cut(self) -> Self {
         Self { repeats_cut: true, ..self }
+    }
+
+    /// The same table, at most so wide. Notes keep their width.
+    pub(super) fn within(self, width: usize) -> Self {
+        Self { width, ..self }
     }
 
     /// Adds a row, with a cell for each column.
@@ -64,7 +70,7 @@ impl Table {
             }
         }
         let gaps = GAP.len() * widths.len().saturating_sub(1);
-        while widths.iter().sum::<usize>() + gaps > WIDTH {
+        while widths.iter().sum::<usize>() + gaps > self.width {
             let texts = widths.iter_mut().zip(&self.columns).filter(|(_, (_, align))| *align == Align::Left);
             let widest = texts.map(|(width, _)| width).max().filter(|width| **width > LEAST);
             // Only numbers near their largest values leave no room for texts.
@@ -130,7 +136,7 @@ pub(super) fn paragraph(indent: usize, text: &str) -> String {
 }
 
 /// The text, cut to a width.
-fn cut(text: &str, most: usize) -> String {
+pub(super) fn cut(text: &str, most: usize) -> String {
     if width(text) <= most {
         return text.to_owned();
     }
@@ -149,7 +155,7 @@ fn fitting(text: &str, most: usize) -> usize {
     too_wide.map_or(text.len(), |(at, _)| at)
 }
 
-fn width(text: &str) -> usize {
+pub(super) fn width(text: &str) -> usize {
     text.chars().map(width_of).sum()
 }
 

@@ -31,7 +31,7 @@ pub enum CountDenied {
 
 impl Limit {
     /// Whether the hits of a check that this limit denies count, when it is charged on its own.
-    pub(super) const fn counts_denied(&self) -> bool {
+    pub const fn counts_denied(&self) -> bool {
         !matches!(self.count_denied, CountDenied::Never)
     }
 

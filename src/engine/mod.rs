@@ -19,6 +19,7 @@ mod fixed;
 mod limit;
 pub mod log;
 mod outcome;
+mod sharing;
 mod sliding;
 mod step;
 
@@ -27,4 +28,5 @@ pub use cell::Cell;
 pub use limit::{Algorithm, Ban, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 pub use log::{Log, LogParts};
 pub use outcome::{Op, Outcome, Reason, Verdict};
+pub use sharing::{LEAST_PERIOD, LeaseShape, WhenDown, WhyExact, WhyLocal};
 pub use step::step;

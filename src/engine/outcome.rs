@@ -50,6 +50,8 @@ pub enum Reason {
     QueueFull,
     /// The store's capacity for counters is exhausted.
     NoRoom,
+    /// The store of shared counters does not answer, and is configured to deny then.
+    StoreDown,
 }
 
 impl Reason {
@@ -60,6 +62,7 @@ impl Reason {
             Self::Banned => "banned",
             Self::QueueFull => "queue_full",
             Self::NoRoom => "no_room",
+            Self::StoreDown => "store_down",
         }
     }
 }

@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::error::LinkError;
+use crate::net::{ClientFiles, TlsDialer, Words};
 
 /// Where a node listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,7 +26,7 @@ pub enum NodeAddress {
     Unix(PathBuf),
 }
 
-/// Who connects, and to which database.
+/// Who connects, to which database, and how.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Login {
     /// The user; none: the default user.
@@ -34,7 +35,32 @@ pub struct Login {
     pub password: Option<String>,
     /// The number of the database.
     pub database: i64,
+    /// TLS; none: plain text.
+    pub tls: Option<Tls>,
 }
+
+/// What connections with TLS are made with. Equal only to its clones.
+#[derive(Clone, Debug)]
+pub struct Tls(Arc<TlsDialer>);
+
+impl Tls {
+    /// Reads these files. A node's certificate has to be for the host by which the node is known.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub(crate) fn new(files: ClientFiles<'_>) -> Result<Self, String> {
+        let words = Words { ca: "--store-ca", cert: "--store-cert", plain: "redis://" };
+        TlsDialer::new(files, words).map(|dialer| Self(Arc::new(dialer)))
+    }
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Tls {}
 
 /// A connection, closed when dropped.
 #[derive(Debug)]
@@ -55,7 +81,13 @@ impl Connection {
                 NodeAddress::Tcp(address) => {
                     let stream = TcpStream::connect(address).await.map_err(|error| unreachable(&error))?;
                     stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
-                    Self::over(stream, login).await
+                    match &login.tls {
+                        None => Self::over(stream, login).await,
+                        Some(Tls(dialer)) => {
+                            let stream = dialer.connect(stream, address).await.map_err(|error| unreachable(&error))?;
+                            Self::over(stream, login).await
+                        }
+                    }
                 }
                 NodeAddress::Unix(path) => {
                     Self::over(UnixStream::connect(path).await.map_err(|error| unreachable(&error))?, login).await
@@ -74,6 +106,11 @@ impl Connection {
         let (multiplexed, driver) = MultiplexedConnection::new_with_config(&login.info(), stream, config).await?;
         let driver = tokio::spawn(driver).abort_handle();
         Ok(Self { multiplexed, driver, under_way: Arc::new(Semaphore::new(MAX_UNDER_WAY)) })
+    }
+
+    /// Whether the peer has closed it, or it failed.
+    pub fn has_ended(&self) -> bool {
+        self.driver.is_finished()
     }
 
     /// Sends a command and waits for its reply, for at most `within`.
@@ -141,6 +178,11 @@ impl Drop for Connection {
 }
 
 impl Login {
+    /// The same way to connect, without a user.
+    pub(super) fn anonymous(&self) -> Self {
+        Self { tls: self.tls.clone(), ..Self::default() }
+    }
+
     fn info(&self) -> RedisConnectionInfo {
         let mut info = RedisConnectionInfo::default().set_db(self.database).set_skip_set_lib_name();
         if let Some(user) = &self.user {

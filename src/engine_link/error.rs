@@ -25,6 +25,9 @@ pub enum LinkError {
         /// The rest.
         detail: String,
     },
+    /// The breaker of the node is open, or there is no node for the key: nothing was sent.
+    #[error("the node is down")]
+    Down,
     /// The reply is not that of the script.
     #[error("the reply cannot be read")]
     Malformed,
@@ -50,8 +53,9 @@ impl LinkError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Unreachable(_) | Self::Lost => Remedy::OpenBreaker,
-            Self::Timeout => Remedy::CountTimeout,
-            Self::Busy | Self::Malformed => Remedy::Fail,
+            // The requests that are under way are late, too.
+            Self::Timeout | Self::Busy => Remedy::CountTimeout,
+            Self::Down | Self::Malformed => Remedy::Fail,
             Self::Rejected { code, .. } => match code.as_str() {
                 "NOSCRIPT" => Remedy::SendScript,
                 "READONLY" | "MOVED" | "ASK" => Remedy::FollowTopology,
@@ -59,6 +63,27 @@ impl LinkError {
                 | "NOPERM" => Remedy::OpenBreaker,
                 _ => Remedy::Fail,
             },
+        }
+    }
+
+    /// Whether another node answers this request, but not the next ones for the same slot.
+    pub fn is_ask(&self) -> bool {
+        matches!(self, Self::Rejected { code, .. } if code == "ASK")
+    }
+
+    /// The name in metrics: one of few.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Lost => "lost",
+            Self::Timeout => "timeout",
+            Self::Busy => "busy",
+            Self::Down => "down",
+            Self::Malformed => "malformed",
+            Self::Rejected { code, .. } => {
+                let known = NAMED_CODES.iter().find(|known| known.eq_ignore_ascii_case(code));
+                known.copied().unwrap_or("other")
+            }
         }
     }
 
@@ -84,6 +109,25 @@ impl From<RedisError> for LinkError {
     }
 }
 
+/// The first words of replies that have a name in metrics.
+const NAMED_CODES: [&str; 15] = [
+    "noscript",
+    "readonly",
+    "moved",
+    "ask",
+    "loading",
+    "busy",
+    "clusterdown",
+    "masterdown",
+    "tryagain",
+    "oom",
+    "noauth",
+    "wrongpass",
+    "noperm",
+    "wrongtype",
+    "crossslot",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +139,8 @@ mod tests {
             (LinkError::Timeout, Remedy::CountTimeout),
             (LinkError::Lost, Remedy::OpenBreaker),
             (LinkError::Unreachable(String::new()), Remedy::OpenBreaker),
-            (LinkError::Busy, Remedy::Fail),
+            (LinkError::Busy, Remedy::CountTimeout),
+            (LinkError::Down, Remedy::Fail),
             (rejected("NOSCRIPT"), Remedy::SendScript),
             (rejected("MOVED"), Remedy::FollowTopology),
             (rejected("READONLY"), Remedy::FollowTopology),

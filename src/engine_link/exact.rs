@@ -7,9 +7,10 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Script};
 
-use super::exact_reply::{ExactReply, Item};
+use super::exact_reply::{ExactReply, Item, MAX_HITS, Sent};
 use super::{LinkError, key::SharedKey};
 use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Op, QueueMode, Starts};
+use crate::store::{Group, Role};
 use crate::units::{Nanos, Timestamp};
 
 /// One operation on one shared counter.
@@ -33,8 +34,7 @@ pub struct ExactBatch {
     keys: Vec<String>,
     arguments: Vec<i64>,
     items: Vec<Item>,
-    /// The number of charges of each check.
-    checks: Vec<usize>,
+    checks: Vec<Sent>,
 }
 
 /// A request has as many keys as one may have.
@@ -65,7 +65,7 @@ impl ExactBatch {
     /// # Errors
     /// The batch is full.
     pub fn add(&mut self, charge: SharedCharge<'_>) -> Result<(), TooManyKeys> {
-        self.add_check(&[charge], |limit| *limit)
+        self.add_check(&[(charge, 0)], ALONE)
     }
 
     /// Adds a check whose charges are made all or nothing: one that denies keeps the others from being made, except for refunds and
@@ -74,10 +74,23 @@ impl ExactBatch {
     /// # Errors
     /// The batch has no room for all of them.
     pub fn add_jointly(&mut self, charges: &[SharedCharge<'_>]) -> Result<(), TooManyKeys> {
-        self.add_check(charges, |limit| {
-            let always = limit.count_denied == CountDenied::Always;
-            Limit { count_denied: if always { CountDenied::Always } else { CountDenied::Never }, ..*limit }
-        })
+        self.add_groups(&[Group::required(charges.len())], charges)
+    }
+
+    /// The same for the charges of several groups, one group after the other; see
+    /// [`charge_groups`](crate::store::Memory::charge_groups) of the store in memory, which decides likewise.
+    ///
+    /// # Errors
+    /// The batch has no room for all of them.
+    pub fn add_groups(&mut self, groups: &[Group], charges: &[SharedCharge<'_>]) -> Result<(), TooManyKeys> {
+        let (mut numbered, mut rest) = (Vec::with_capacity(charges.len()), charges);
+        for (number, group) in (0..).zip(groups) {
+            let Some((of_group, others)) = rest.split_at_checked(group.charges) else { break };
+            numbered.extend(of_group.iter().map(|charge| (*charge, number * ROLES + role(group.role))));
+            rest = others;
+        }
+        let has_free_quota = groups.iter().any(|group| group.role == Role::Quota && group.charges == 0);
+        self.add_check(&numbered, if has_free_quota { JOINTLY_WITH_FREE_QUOTA } else { JOINTLY })
     }
 
     /// The number of keys.
@@ -108,23 +121,26 @@ impl ExactBatch {
         ExactReply::read(reply, &self.items, &self.checks).ok_or(LinkError::Malformed)
     }
 
-    fn add_check(&mut self, charges: &[SharedCharge<'_>], limit: impl Fn(&Limit) -> Limit) -> Result<(), TooManyKeys> {
+    fn add_check(&mut self, charges: &[(SharedCharge<'_>, i64)], how: i64) -> Result<(), TooManyKeys> {
         if self.keys.len() + charges.len() > MAX_KEYS {
             return Err(TooManyKeys);
         }
-        self.arguments.push(i64::try_from(charges.len()).unwrap_or(0));
-        for charge in charges {
-            let item = item(&limit(charge.limit), charge.op, self.clock);
+        let mut order: Vec<_> = (0..charges.len()).collect();
+        // Stable: within a role, that of the check.
+        order.sort_by_key(|place| charges.get(*place).map(|(_, group)| group % ROLES));
+        self.arguments.extend([i64::try_from(charges.len()).unwrap_or(0), how]);
+        for (charge, group) in order.iter().filter_map(|place| charges.get(*place)) {
+            let item = item(charge.limit, charge.op, self.clock);
             self.keys.push(numbered_key(charge.key, &item));
-            self.push_arguments(&item);
+            self.push_arguments(&item, *group);
             self.items.push(item);
         }
-        self.checks.push(charges.len());
+        self.checks.push(Sent { order });
         Ok(())
     }
 
     /// The fields of the script.
-    fn push_arguments(&mut self, item: &Item) {
+    fn push_arguments(&mut self, item: &Item, group: i64) {
         let Item { limit, op, window_end } = item;
         let is_refund = matches!(op, Op::Refund(_));
         let (algorithm, end) = match (limit.algorithm, window_end) {
@@ -141,20 +157,25 @@ impl ExactBatch {
             }
             _ => (0, 0, -1),
         };
-        let hits = i64::try_from(hits_of(item).min(MAX_HITS)).unwrap_or(0);
+        let denied = match limit.count_denied {
+            CountDenied::Never => 0,
+            CountDenied::Alone => 1,
+            CountDenied::Always => 2,
+        };
         self.arguments.extend([
             algorithm,
             is_refund.into(),
-            hits,
+            i64::try_from(hits_of(item).min(MAX_HITS)).unwrap_or(0),
             limit.max.into(),
             micros(limit.window),
-            (limit.count_denied != CountDenied::Never).into(),
+            denied,
             limit.ban.map_or(0, |ban| micros(ban.length)),
             limit.ban.is_some_and(|ban| ban.when == BanWhen::Reached).into(),
             burst.into(),
             queue.into(),
             hold,
             end,
+            group,
         ]);
     }
 
@@ -167,6 +188,14 @@ impl ExactBatch {
     fn with_arguments(&self, mut command: Cmd, script: &str) -> Cmd {
         command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.head()[..]).arg(&self.arguments);
         command
+    }
+}
+
+const fn role(role: Role) -> i64 {
+    match role {
+        Role::Required => 0,
+        Role::Quota => 1,
+        Role::Observed => 2,
     }
 }
 
@@ -218,9 +247,13 @@ fn micros(length: Nanos) -> i64 {
     i64::try_from(length.as_ns() / 1_000).unwrap_or(i64::MAX)
 }
 
+/// How a check is charged, for the script.
+const ALONE: i64 = 0;
+const JOINTLY: i64 = 1;
+const JOINTLY_WITH_FREE_QUOTA: i64 = 2;
+/// The script gets the number of a group and its role as one number; this is above every role.
+const ROLES: i64 = 4;
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SCRIPT_TEXT));
 const SCRIPT_TEXT: &str = include_str!("scripts/exact.lua");
 /// Keys of one request: with more, others on the engine would wait for it for milliseconds.
 pub(super) const MAX_KEYS: usize = 256;
-/// More hits at once are charged as this many: whole numbers of scripts are exact up to 2^53.
-const MAX_HITS: u64 = 1 << 50;

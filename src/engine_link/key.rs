@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use super::slot::slot_of;
 use crate::store::Fingerprint;
 
 /// Begins every key. Two fleets on one engine need two.
@@ -68,6 +69,11 @@ impl SharedKey {
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The slot in a cluster.
+    pub fn slot(&self) -> u16 {
+        slot_of(&self.0)
     }
 }
 

@@ -6,29 +6,45 @@ use redis::Value;
 
 use super::connection::{Connection, Login, NodeAddress};
 use super::error::LinkError;
+use super::slot::SLOTS;
 use super::url::{StoreUrl, Topology};
 
-/// The masters of an engine: one, or those of a cluster. Asks the named nodes one after the other, each for at most `within`.
+/// The nodes that take writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Masters {
+    /// Where they listen.
+    pub nodes: Vec<NodeAddress>,
+    /// Of a cluster: the first and the last slot of a range, and the index of its node.
+    pub slots: Vec<(u16, u16, usize)>,
+}
+
+/// The masters of an engine: one, or those of a cluster. Asks the named nodes and the `known` ones of a cluster one after the other, each
+/// for at most `within`.
 ///
 /// # Errors
 /// The error of the last one, if none of them answers.
-pub async fn masters(url: &StoreUrl, within: Duration) -> Result<Vec<NodeAddress>, LinkError> {
+pub async fn masters(url: &StoreUrl, known: &[NodeAddress], within: Duration) -> Result<Masters, LinkError> {
     match &url.topology {
-        Topology::Alone(node) => Ok(vec![node.clone()]),
+        Topology::Alone(node) => Ok(Masters::one(node.clone())),
         Topology::Sentinels { sentinels, master } => {
             // Sentinels have users of their own; those of the URL are of the engine.
             let mut command = redis::cmd("SENTINEL");
             command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-            first_answer(sentinels, &Login::default(), &command, within, named_master).await
+            first_answer(sentinels, &url.login.anonymous(), &command, within, named_master).await
         }
         Topology::Cluster(nodes) => {
             let mut command = redis::cmd("CLUSTER");
             command.arg("SLOTS");
-            let mut masters = first_answer(nodes, &url.login, &command, within, masters_of_slots).await?;
-            masters.sort_unstable_by_key(ToString::to_string);
-            masters.dedup();
-            Ok(masters)
+            let named = nodes.iter().filter(|node| !known.contains(node));
+            let nodes: Vec<_> = known.iter().chain(named).cloned().collect();
+            first_answer(&nodes, &url.login, &command, within, masters_of_slots).await
         }
+    }
+}
+
+impl Masters {
+    fn one(node: NodeAddress) -> Self {
+        Self { nodes: vec![node], slots: Vec::new() }
     }
 }
 
@@ -37,8 +53,8 @@ async fn first_answer(
     login: &Login,
     command: &redis::Cmd,
     within: Duration,
-    read: impl Fn(Value, &NodeAddress) -> Option<Vec<NodeAddress>>,
-) -> Result<Vec<NodeAddress>, LinkError> {
+    read: impl Fn(Value, &NodeAddress) -> Option<Masters>,
+) -> Result<Masters, LinkError> {
     let mut last = LinkError::Malformed;
     for node in nodes {
         let asked = async { Connection::open(node, login, within).await?.ask(command.clone(), within).await };
@@ -51,25 +67,30 @@ async fn first_answer(
     Err(last)
 }
 
-fn named_master(answer: Value, _: &NodeAddress) -> Option<Vec<NodeAddress>> {
+fn named_master(answer: Value, _: &NodeAddress) -> Option<Masters> {
     let (host, port): (String, u16) = redis::from_redis_value(answer).ok()?;
-    Some(vec![tcp(&host, port)])
+    Some(Masters::one(tcp(&host, port)))
 }
 
 /// The answer has a line for each range of slots: its ends, then the master and the replicas with host, port and more.
-fn masters_of_slots(answer: Value, asked: &NodeAddress) -> Option<Vec<NodeAddress>> {
+fn masters_of_slots(answer: Value, asked: &NodeAddress) -> Option<Masters> {
     let Value::Array(ranges) = answer else { return None };
-    let master = |range: &Value| {
+    let mut masters = Masters::default();
+    for range in ranges.iter().take(usize::from(SLOTS)) {
         let Value::Array(range) = range else { return None };
-        let Value::Array(node) = range.get(2)? else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(node), ..] = &range[..] else { return None };
         let host: Option<String> = redis::from_redis_value(node.first()?.clone()).ok()?;
         let port: u16 = redis::from_redis_value(node.get(1)?.clone()).ok()?;
         // A node that does not know its own host leaves it out: it is the one that was asked.
         let host = host.filter(|host| !host.is_empty()).or_else(|| host_of(asked))?;
-        Some(tcp(&host, port))
-    };
-    let masters: Vec<_> = ranges.iter().filter_map(master).collect();
-    (!masters.is_empty() && masters.len() == ranges.len()).then_some(masters)
+        let node = tcp(&host, port);
+        let known = masters.nodes.iter().position(|known| *known == node).unwrap_or(masters.nodes.len());
+        if known == masters.nodes.len() {
+            masters.nodes.push(node);
+        }
+        masters.slots.push((u16::try_from(*first).ok()?, u16::try_from(*last).ok()?, known));
+    }
+    (!masters.nodes.is_empty()).then_some(masters)
 }
 
 fn host_of(node: &NodeAddress) -> Option<String> {

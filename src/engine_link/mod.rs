@@ -1,7 +1,9 @@
 //! The link to the engine of shared counters, a Redis or Valkey: the only module that knows its protocol.
 //!
-//! [`StoreUrl`] says where it is, [`Connection`] is one connection to one node, [`Breaker`] keeps checks from waiting for a node
-//! that does not answer, [`ExactBatch`] charges counters by one script, [`Facts`] are what a node reports of itself.
+//! [`StoreUrl`] says where it is, [`masters`] which nodes take writes. A [`Node`] is one of them, for the whole process: its
+//! [`Breaker`] keeps checks from waiting for a node that does not answer. A [`Link`] is one worker's [`Connection`] to it. A
+//! [`ChargeRequest`] has the charges of many checks: by one script ([`ExactBatch`]), or by INCRBY ([`PlainBatch`]). A
+//! [`LeaseBatch`] takes leases of counters by another script. [`Facts`] are what a node reports of itself.
 //!
 //! A request is sent once. What is sent again, and only that: a request that was certainly not executed ([`LinkError::remedy`]).
 
@@ -13,20 +15,30 @@ mod exact_reply;
 mod facts;
 mod fitness;
 mod key;
+mod lease;
+mod link;
 mod masters;
 mod node;
+mod node_counts;
 mod plain;
+mod request;
+mod slot;
 mod url;
 
 pub use breaker::{Breaker, Permission};
-pub use connection::{Connection, Login, NodeAddress};
+pub use connection::{Connection, Login, NodeAddress, Tls};
 pub use error::{LinkError, Remedy};
 pub use exact::{ExactBatch, SharedCharge, TooManyKeys};
-pub use exact_reply::{CheckOutcome, ExactReply};
+pub use exact_reply::{CheckOutcome, ExactReply, SharedOutcome};
 pub use facts::{Facts, RIGHTS};
 pub use fitness::{Finding, Fitness, Severity};
 pub use key::{KeyPrefix, SharedKey};
-pub use masters::masters;
+pub use lease::{LeaseBatch, LeaseReply};
+pub use link::Link;
+pub use masters::{Masters, masters};
 pub use node::Node;
+pub use node_counts::{NodeCounts, RequestKind, RequestTimes};
 pub use plain::PlainBatch;
+pub use request::{ChargeOutcomes, ChargeRequest, KeyedCharge, RequestForm, SharedCheck};
+pub use slot::{SLOTS, slot_of};
 pub use url::{StoreUrl, Topology, UrlError};

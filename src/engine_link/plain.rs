@@ -3,8 +3,8 @@
 use redis::{Pipeline, Value};
 
 use super::exact::{SharedCharge, TooManyKeys, hits_of, item, numbered_key};
-use super::exact_reply::Item;
-use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Op, Outcome, Starts};
+use super::exact_reply::{Item, SharedOutcome, cell_outcome};
+use crate::engine::{Algorithm, Cell, CountDenied, Limit, Op, Starts};
 use crate::units::{Nanos, Timestamp};
 
 /// Charges of plain windows in one request to one node.
@@ -16,12 +16,13 @@ pub struct PlainBatch {
     clock: Timestamp,
     pipeline: Pipeline,
     items: Vec<Item>,
+    keys: Vec<String>,
 }
 
 impl PlainBatch {
     /// An empty batch; `clock` is the time of the engine, as far as it is known.
     pub fn new(clock: Timestamp) -> Self {
-        Self { clock, pipeline: Pipeline::new(), items: Vec::new() }
+        Self { clock, pipeline: Pipeline::new(), items: Vec::new(), keys: Vec::new() }
     }
 
     /// Whether a charge can be made by INCRBY: one of a clock window without a ban whose denied hits count, and which is not charged
@@ -46,7 +47,9 @@ impl PlainBatch {
             return Err(TooManyKeys);
         }
         let item = item(charge.limit, charge.op, self.clock);
-        self.pipeline.cmd("INCRBY").arg(numbered_key(charge.key, &item)).arg(hits_of(&item));
+        let key = numbered_key(charge.key, &item);
+        self.pipeline.cmd("INCRBY").arg(&key).arg(hits_of(&item));
+        self.keys.push(key);
         self.items.push(item);
         Ok(())
     }
@@ -56,18 +59,40 @@ impl PlainBatch {
         &self.pipeline
     }
 
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Reads the replies; `None` for a key with a value that is not ours.
-    pub fn read(&self, replies: &[Value]) -> Vec<Option<Outcome>> {
+    pub fn read(&self, replies: &[Value]) -> Vec<Option<SharedOutcome>> {
         let outcome = |(item, reply): (&Item, &Value)| {
-            let Value::Int(after) = reply else { return None };
-            let end = item.window_end?;
-            let before = u64::try_from(*after).ok()?.checked_sub(hits_of(item))?;
-            let now = self.clock.min(end.minus(Nanos::from_ns(1)));
+            let (end, before) = (item.window_end?, before(item, reply)?);
             let cell = if before == 0 { Cell::FRESH } else { Cell::from_parts(end, before) };
-            Some(engine::step(&item.limit, cell, now, item.op).0)
+            Some(cell_outcome(item, &item.limit, cell, self.clock, item.op))
         };
         self.items.iter().zip(replies).map(outcome).collect()
     }
+
+    /// What sets the expiry of keys that these replies show to be new although the caller has charged them before, because the engine
+    /// has forgotten them; `None`: there are none.
+    pub fn expiries(&self, replies: &[Value]) -> Option<Pipeline> {
+        let mut pipeline = Pipeline::new();
+        for ((item, key), reply) in self.items.iter().zip(&self.keys).zip(replies) {
+            if before(item, reply) == Some(0)
+                && let Some(end) = item.window_end
+            {
+                pipeline.cmd("PEXPIREAT").arg(key).arg(end.plus(Nanos::SECOND).as_ns() / 1_000_000);
+            }
+        }
+        (!pipeline.is_empty()).then_some(pipeline)
+    }
+}
+
+/// The count before a charge.
+fn before(item: &Item, reply: &Value) -> Option<u64> {
+    let Value::Int(after) = reply else { return None };
+    u64::try_from(*after).ok()?.checked_sub(hits_of(item))
 }
 
 /// Larger charges are made by the script: a sum that overflows would be an error.

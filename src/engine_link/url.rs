@@ -143,7 +143,7 @@ impl fmt::Display for StoreUrl {
 fn credentials(text: &str) -> Result<Login, UrlError> {
     let (user, password) = text.split_once(':').unwrap_or(("", text));
     let some = |text: &str| unescape(text).map(|text| Some(text).filter(|text| !text.is_empty()));
-    Ok(Login { user: some(user)?, password: some(password)?, database: 0 })
+    Ok(Login { user: some(user)?, password: some(password)?, ..Login::default() })
 }
 
 fn nodes(hosts: &str) -> Result<Vec<NodeAddress>, UrlError> {
@@ -204,7 +204,7 @@ mod tests {
             let url: StoreUrl = text.parse().unwrap();
             assert_eq!(url.to_string(), shown);
         }
-        let Login { user, password, database } = "redis://ann:pa%3As@s@h:1/3".parse::<StoreUrl>().unwrap().login;
+        let Login { user, password, database, .. } = "redis://ann:pa%3As@s@h:1/3".parse::<StoreUrl>().unwrap().login;
         assert_eq!((user.as_deref(), password.as_deref(), database), (Some("ann"), Some("pa:s@s"), 3));
     }
 

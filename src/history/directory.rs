@@ -65,7 +65,12 @@ impl DataDir {
 
     /// The path of the history.
     pub(crate) fn usage(&self) -> PathBuf {
-        self.path.join(USAGE)
+        Self::usage_in(&self.path)
+    }
+
+    /// The path of the history of any data directory.
+    pub(crate) fn usage_in(path: &Path) -> PathBuf {
+        path.join(USAGE)
     }
 }
 

@@ -27,7 +27,7 @@ mod writer;
 mod tests;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -112,6 +112,11 @@ impl History {
         Ok((Self { shared, rows }, state))
     }
 
+    /// The history in a data directory, for queries only: a server may be using it meanwhile. Nothing is opened before the first.
+    pub(crate) fn stored_in(data_dir: &Path) -> Self {
+        Self { shared: Arc::default(), rows: Rows::File(DataDir::usage_in(data_dir)) }
+    }
+
     /// The status of recording.
     pub(crate) fn status(&self) -> Status {
         self.shared.status()
@@ -158,7 +163,8 @@ impl History {
             }
             let next_page_token = next.unwrap_or_default();
             let history_from = instant(coverage.from);
-            Ok(Ok(Page { rows, next_page_token, history_from, in_memory: self.in_memory() }))
+            let kept = coverage.kept().collect();
+            Ok(Ok(Page { rows, next_page_token, history_from, in_memory: self.in_memory(), kept }))
         })?
     }
 

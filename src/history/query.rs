@@ -1,6 +1,6 @@
 //! Queries of the history, and their results.
 
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 use crate::usage::{Filter, Totals};
 
 /// A query.
@@ -34,6 +34,8 @@ pub(crate) struct Groups {
     pub rule: bool,
     /// A row for each value of this entry key.
     pub entry_key: Option<String>,
+    /// A row for each counter, and one for those that are not tracked individually; not with `entry_key`.
+    pub counter: bool,
 }
 
 /// A page of the result.
@@ -47,6 +49,8 @@ pub(crate) struct Page {
     pub history_from: Timestamp,
     /// The history is only in memory.
     pub in_memory: bool,
+    /// The lengths of rows that are kept, the shortest first, each with the instant from which on all of them are there.
+    pub kept: Vec<(Nanos, Timestamp)>,
 }
 
 /// The usage of one group. Fields that are not grouped by are empty.
@@ -60,8 +64,10 @@ pub(crate) struct Row {
     pub rule: String,
     /// The entry's value; empty for counters without the key, and for `other`.
     pub value: String,
-    /// Whether these are the requests of all values that are not tracked individually.
+    /// Whether these are the requests of all values, or the counters, that are not tracked individually.
     pub other: bool,
+    /// The counter's entries.
+    pub entries: Vec<(String, String)>,
     /// The usage.
     pub counts: Totals,
 }
@@ -101,13 +107,13 @@ impl Query {
 
     /// Whether rows are about single counters, not whole rules.
     pub(super) fn is_of_counters(&self) -> bool {
-        self.groups.entry_key.is_some() || !self.filter.entries.is_empty()
+        self.groups.entry_key.is_some() || self.groups.counter || !self.filter.entries.is_empty()
     }
 
     /// Whether checks that matched no rule are a part of the result: they have no domain, rule or entry.
     pub(super) fn is_of_everything(&self) -> bool {
-        let Groups { domain, rule, entry_key, .. } = &self.groups;
-        self.filter.takes_all() && self.requests_by.is_none() && !domain && !rule && entry_key.is_none()
+        let Groups { domain, rule, entry_key, counter, .. } = &self.groups;
+        self.filter.takes_all() && self.requests_by.is_none() && !domain && !rule && !counter && entry_key.is_none()
     }
 }
 

@@ -8,6 +8,7 @@ use super::plan::{Kept, Segment, plan};
 use super::query::{Query, Row};
 use super::resolution::{ALL, Resolution, floor, instant};
 use super::token::Key;
+use crate::units::{Nanos, Timestamp};
 use crate::usage::{COLUMNS, Column, Filter, Totals};
 
 /// The coverage of a database.
@@ -41,6 +42,15 @@ impl Coverage {
         }
         let since = kept.last().map_or(began, |(_, since)| *since);
         Ok(Self { id, from: began.max(since), kept, rows: first.zip(last) })
+    }
+
+    /// The lengths of rows, the shortest first, each with the instant from which on all of them are there.
+    pub(super) fn kept(&self) -> impl Iterator<Item = (Nanos, Timestamp)> {
+        let of = |(resolution, since): &(Resolution, i64)| {
+            let since = (*since).max(self.from);
+            (Nanos::from_secs(resolution.seconds().cast_unsigned()), instant(since))
+        };
+        self.kept.iter().map(of)
     }
 
     /// The segments with the rows of a range.
@@ -87,7 +97,12 @@ pub(super) fn row(query: &Query, key: Key, counts: Totals) -> Row {
     let time = query.groups.bucket_minutes.map(|_| instant(key.time));
     let Key { domain, rule, value, .. } = key;
     let (rule, other) = if query.requests_by.is_some() { (String::new(), rule == OTHER) } else { (rule, false) };
-    Row { time, domain, rule, value, other, counts }
+    if query.groups.counter {
+        // Only the row of the others has no list.
+        let entries = serde_json::from_str(&value).unwrap_or_default();
+        return Row { time, domain, rule, value: String::new(), other: value.is_empty(), entries, counts };
+    }
+    Row { time, domain, rule, value, other, entries: Vec::new(), counts }
 }
 
 fn clip(segment: Segment, begin: i64, until: i64) -> Option<Segment> {
@@ -104,7 +119,9 @@ fn choose(connection: &Connection, query: &Query, segments: &[Segment]) -> rusql
     let mut values: Vec<Value> = Vec::new();
     let groups = &query.groups;
     let name = |wanted: bool, column: &'static str| if wanted { column } else { "''" };
-    let value = groups.entry_key.clone().map_or("''", |key| {
+    let of_counters = format!("iif(s.kind = {}, '', s.entries)", SeriesKind::Other as i64);
+    let without_key = if groups.counter { &*of_counters } else { "''" };
+    let value = groups.entry_key.clone().map_or(without_key, |key| {
         values.push(key.into());
         "coalesce((SELECT value FROM entry WHERE series = s.id AND key = ? ORDER BY position LIMIT 1), '')"
     });

@@ -467,7 +467,8 @@ proptest! {
             let key = (time, name(domain, in_domain), name(rule, for_rule), name(entry, user));
             *want.entry(key).or_default() += used.checks;
         }
-        let groups = Groups { bucket_minutes: bucket, domain, rule, entry_key: entry.then(|| "user".to_owned()) };
+        let entry_key = entry.then(|| "user".to_owned());
+        let groups = Groups { bucket_minutes: bucket, domain, rule, entry_key, counter: false };
         let none = groups.is_empty();
         let filter = Filter { only_denied, ..Filter::default() };
         let (from, to) = (Some(at(from * 60)), Some(at(to * 60)));

@@ -13,7 +13,7 @@ use crate::api::rls::{ResponseFrame, json as protojson};
 use crate::limiter::Code;
 use crate::net::{MAX_MESSAGE_BYTES, PartialBytes};
 use crate::sanitize::sanitize;
-use crate::service::{Call, Reply, Service};
+use crate::service::{Answer, Call, Service, Settled};
 
 /// Decides checks in JSON.
 #[derive(Clone, Debug)]
@@ -60,18 +60,17 @@ impl JsonChecks {
             axum::body::to_bytes(Body::new(self.partial.bound(body)), MAX_MESSAGE_BYTES),
         );
         let body = read.await.map_err(|_| "the body took too long")?.map_err(|error| error.to_string())?;
-        let reply = self.decide(&body)?;
+        let answer = self.decide(&body)?;
         // A delayed reply does not keep its request in memory, which may be large.
         drop(body);
-        let code = reply.code;
-        let frame = self.service.settle(reply).await.map_err(|error| error.to_string())?;
+        let Settled { code, frame } = self.service.settle(answer).await.map_err(|error| error.to_string())?;
         Ok((code, frame))
     }
 
     /// Plain HTTP has no header for a deadline, so there is none.
-    fn decide(&self, body: &[u8]) -> Result<Reply, String> {
+    fn decide(&self, body: &[u8]) -> Result<Answer, String> {
         let request = protojson::request_from_json(body)?;
-        self.service.batch().decide(Call::default(), &request).map_err(|error| error.to_string())
+        self.service.batch().answer(Call::default(), &request).map_err(|error| error.to_string())
     }
 }
 

@@ -12,6 +12,7 @@ use crate::history::History;
 use crate::limiter::{Limiter, View};
 use crate::runtime::lifecycle::{Phase, Phases};
 use crate::sanitize::sanitize;
+use crate::sharing::SharedStore;
 use crate::state::StateStatus;
 
 /// The state that the probes report.
@@ -27,6 +28,10 @@ pub(crate) struct Probes {
     pub limiter: Arc<Limiter>,
     /// How writing the counters goes, if they are.
     pub state: Option<Arc<Mutex<StateStatus>>>,
+    /// The store of shared counters, if there is one.
+    pub store: Option<Arc<SharedStore>>,
+    /// The process is not ready before the store has answered for the first time.
+    pub store_required: bool,
 }
 
 /// As in envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
@@ -45,7 +50,9 @@ pub(super) async fn livez() -> &'static str {
 /// 200 when serving, else 503; in both cases with the state of the configuration and the history.
 pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String) {
     let phase = probes.phases.now();
-    let status = if phase == Phase::Serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let is_waiting = probes.store_required && probes.store.as_ref().is_some_and(|store| !store.has_connected());
+    let is_ready = phase == Phase::Serving && !is_waiting;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let config = probes.config.status();
     let mut text = format!("serving: {phase:?}\nconfiguration: generation {}\n", config.generation).to_lowercase();
     let place = if probes.history.in_memory() { "in memory" } else { "on disk" };
@@ -56,6 +63,10 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     };
     if let Some(state) = &probes.state {
         write_state(&mut text, &state.lock());
+    }
+    if let Some(store) = &probes.store {
+        // Writing to a String does not fail.
+        let _written = writeln!(text, "store: {}", if store.is_up() { "up" } else { "down" });
     }
     write_lifted(&mut text, &probes.limiter);
     if let Some(failed) = &config.last_error {

@@ -2,12 +2,13 @@
 
 use smallvec::SmallVec;
 
+use super::charges::{Charging, charge, charges_of, groups_of};
 use super::check::Descriptor;
 use super::evaluation::Evaluation;
 use super::outcome::Outcomes;
-use super::resolve::{Limited, Resolved};
-use crate::engine::Op;
-use crate::store::{Charge, CounterKeys, Group, Role};
+use super::resolve::Resolved;
+use super::sharing;
+use crate::store::{CounterKeys, Group};
 
 /// Charges each descriptor on its own.
 pub(super) fn each(
@@ -15,24 +16,33 @@ pub(super) fn each(
     resolved: &[Resolved<'_>],
     keys: &CounterKeys,
 ) -> SmallVec<[Outcomes; 2]> {
-    let descriptors = evaluation.check.descriptors.iter().zip(resolved);
-    descriptors.map(|(descriptor, resolved)| descriptor_alone(evaluation, descriptor, resolved, keys)).collect()
+    let descriptors = evaluation.check.descriptors.iter().zip(resolved).enumerate();
+    let charge = |(place, (descriptor, resolved))| descriptor_alone(evaluation, place, descriptor, resolved, keys);
+    descriptors.map(charge).collect()
 }
 
-/// Charges one descriptor; several limits of its rule are charged all or nothing.
+/// Charges the descriptor at this place of the check; several limits of its rule are charged all or nothing.
 pub(super) fn descriptor_alone(
     evaluation: Evaluation<'_, '_, '_>,
+    place: usize,
     descriptor: &Descriptor<'_>,
     resolved: &Resolved<'_>,
     keys: &CounterKeys,
 ) -> Outcomes {
     let Evaluation { store, now, .. } = evaluation;
     let (limits, op) = (resolved.limits(), evaluation.op(descriptor));
+    if let Some(shared) = evaluation.shared {
+        let charges = charges_of(resolved, keys, op);
+        let several = [Group::required(charges.len())];
+        let groups: &[Group] = if charges.len() > 1 { &several } else { &[] };
+        let (outcomes, _) = sharing::charge(evaluation, shared, place, groups, &charges);
+        return Outcomes::new(limits, outcomes);
+    }
     let charged = match limits {
         [] => SmallVec::new(),
         [limited] => SmallVec::from_buf([store.charge(now, &charge(limited, keys, op))]),
-        several => {
-            let charges: SmallVec<[_; 4]> = several.iter().map(|limited| charge(limited, keys, op)).collect();
+        _ => {
+            let charges = charges_of(resolved, keys, op);
             let mut answers = Vec::with_capacity(charges.len());
             store.charge_all(now, &charges, &mut answers);
             answers.into()
@@ -49,32 +59,20 @@ pub(super) fn all_or_nothing(
     resolved: &[Resolved<'_>],
     keys: &CounterKeys,
 ) -> (SmallVec<[Outcomes; 2]>, bool) {
-    let (mut groups, mut charges) = (SmallVec::<[Group; 4]>::new(), SmallVec::<[Charge<'_>; 4]>::new());
-    for (descriptor, resolved) in evaluation.check.descriptors.iter().zip(resolved) {
-        let quota = evaluation.is_quota(resolved);
-        let role = match (evaluation.is_shadow(resolved), quota) {
-            (true, _) => Role::Observed,
-            (false, true) => Role::Quota,
-            (false, false) => Role::Required,
-        };
-        let (limits, op) = (resolved.limits(), evaluation.op(descriptor));
-        charges.extend(limits.iter().map(|limited| charge(limited, keys, op)));
-        groups.push(Group { role, charges: limits.len() });
-        if quota && role == Role::Observed {
-            // A quota that is never over.
-            groups.push(Group { role: Role::Quota, charges: 0 });
-        }
-    }
+    let Charging { groups, charges } = groups_of(evaluation, resolved, keys);
     let mut answers = Vec::with_capacity(charges.len());
-    let admitted = evaluation.store.charge_groups(evaluation.now, &groups, &charges, &mut answers);
+    let admitted = match evaluation.shared {
+        None => evaluation.store.charge_groups(evaluation.now, &groups, &charges, &mut answers),
+        Some(shared) => {
+            let (charged, admitted) = sharing::charge(evaluation, shared, 0, &groups, &charges);
+            answers.extend(charged);
+            admitted
+        }
+    };
     let mut answers = answers.into_iter();
     let outcomes = resolved.iter().map(|resolved| {
         let limits = resolved.limits();
         Outcomes::new(limits, answers.by_ref().take(limits.len()).collect())
     });
     (outcomes.collect(), admitted)
-}
-
-fn charge<'r>(limited: &'r Limited<'_>, keys: &'r CounterKeys, op: Op) -> Charge<'r> {
-    Charge { limit: limited.limit(), key: keys.key(limited.key), op }
 }

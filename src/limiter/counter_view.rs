@@ -1,6 +1,6 @@
 //! The state of one counter, for people.
 
-use crate::engine::{Limit, Op};
+use crate::engine::{Algorithm, Limit, Op};
 use crate::rules::RuleLimit;
 use crate::store::CounterState;
 use crate::units::{Nanos, Timestamp};
@@ -32,6 +32,8 @@ pub struct CounterView {
     pub denied: bool,
     /// The limit has values of settings.
     pub is_set: bool,
+    /// Of `used`, the hits that wait in the queue.
+    pub queued: u64,
 }
 
 /// What is known about a counter.
@@ -66,5 +68,14 @@ pub(super) fn seen(counter: SeenCounter<'_>) -> CounterView {
         banned_until: state.banned_until(engine_limit, now),
         denied,
         is_set,
+        queued: queued(engine_limit, look.before),
+    }
+}
+
+/// Hits beyond a full bucket and within its queue; what is beyond that is debt.
+fn queued(limit: &Limit, used: u64) -> u64 {
+    match limit.algorithm {
+        Algorithm::TokenBucket { burst, queue } => used.saturating_sub(u64::from(burst)).min(u64::from(queue.size)),
+        _ => 0,
     }
 }

@@ -26,6 +26,18 @@ pub struct CounterFilter {
     pub entries: Vec<(String, String)>,
     /// That would deny one more hit.
     pub denied: bool,
+    /// That are banned.
+    pub banned: bool,
+    /// With hits that wait in their queue.
+    pub queued: bool,
+}
+
+impl CounterFilter {
+    fn takes(&self, counter: &CounterView) -> bool {
+        (!self.denied || counter.denied)
+            && (!self.banned || counter.banned_until.is_some())
+            && (!self.queued || counter.queued > 0)
+    }
 }
 
 /// The counters of one part of the store.
@@ -146,7 +158,7 @@ impl Lister<'_> {
                 view((domain, path), &key, None, &any_window(window), state, self.now, false)
             }
         };
-        (!filter.denied || seen.denied).then_some(seen)
+        filter.takes(&seen).then_some(seen)
     }
 }
 

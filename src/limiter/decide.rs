@@ -9,24 +9,40 @@ use super::outcome::Outcomes;
 use super::plan::Plan;
 use super::resolve::{Resolved, Resolver};
 use super::settings::Settings;
-use super::{charge, denial, record, requests};
+use super::sharing::{AskContext, Asking, Shared};
+use super::{charge, denial, record, requests, sharing};
 use crate::engine::{Algorithm, QueueMode, Verdict};
 use crate::rules::Charge;
 use crate::store::{CounterKeys, Memory};
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Usage, WorkerSlot};
 
+/// Where a check is decided.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'v, 's> {
+    pub(super) plan: &'v Plan,
+    pub(super) store: &'v Memory,
+    pub(super) usage: &'v Usage,
+    pub(super) settings: &'v Settings,
+    pub(super) worker: WorkerSlot,
+    pub(super) now: Timestamp,
+    /// What the store of shared counters said.
+    pub(super) shared: Option<Shared<'s>>,
+}
+
+impl<'v, 's> Context<'v, 's> {
+    /// The check with its context; `None`: its domain is not configured.
+    fn evaluation<'c>(self, check: &'s Check<'c>) -> Option<Evaluation<'v, 's, 'c>> {
+        let Self { plan, store, usage, settings, worker, now, shared } = self;
+        let domain = plan.domain(&check.domain)?;
+        Some(Evaluation { check, plan, domain, store, usage, settings, worker, now, shared })
+    }
+}
+
 /// Decides one check, and counts it.
-pub(super) fn decide<'v>(
-    plan: &'v Plan,
-    store: &'v Memory,
-    usage: &'v Usage,
-    settings: &'v Settings,
-    worker: WorkerSlot,
-    now: Timestamp,
-    check: &Check<'_>,
-) -> Decision<'v> {
-    let Some(domain) = plan.domain(&check.domain) else {
+pub(super) fn decide<'v>(context: Context<'v, '_>, check: &Check<'_>) -> Decision<'v> {
+    let Context { usage, worker, plan, .. } = context;
+    let Some(evaluation) = context.evaluation(check) else {
         usage.count_unknown_domain(&check.domain, check.descriptors.len());
         usage.count_unmatched(worker, check.descriptors.len());
         let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
@@ -35,8 +51,7 @@ pub(super) fn decide<'v>(
     for _ in check.descriptors.iter().filter(|d| d.limit.is_some_and(|limit| limit.period.is_none())) {
         usage.count_override_ignored();
     }
-    let evaluation = Evaluation { check, plan, domain, store, usage, settings, worker, now };
-    let mut search = Resolver::new(plan, domain, check);
+    let mut search = Resolver::new(plan, evaluation.domain, check);
     // Nearly every check has one descriptor, for which no lists are needed.
     if let [only] = &*check.descriptors {
         let mut resolved = [search.resolve(only)];
@@ -48,6 +63,15 @@ pub(super) fn decide<'v>(
     charge_and_conclude(evaluation, &resolved, &keys)
 }
 
+/// What the store of shared counters is to be asked for a check; `None`: nothing, because its domain is not configured.
+pub(super) fn ask(context: Context<'_, '_>, asker: AskContext<'_>, check: &Check<'_>) -> Option<Asking> {
+    let evaluation = context.evaluation(check)?;
+    let mut search = Resolver::new(context.plan, evaluation.domain, check);
+    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
+    let keys = search.finish(&mut resolved);
+    Some(asker.ask(evaluation, &resolved, &keys))
+}
+
 fn charge_and_conclude<'v>(
     evaluation: Evaluation<'v, '_, '_>,
     resolved: &[Resolved<'v>],
@@ -55,7 +79,7 @@ fn charge_and_conclude<'v>(
 ) -> Decision<'v> {
     match (evaluation.domain.charge, &*evaluation.check.descriptors, resolved) {
         (Charge::Independent, [descriptor], [only]) => {
-            let outcomes = [charge::descriptor_alone(evaluation, descriptor, only, keys)];
+            let outcomes = [charge::descriptor_alone(evaluation, 0, descriptor, only, keys)];
             conclude(evaluation, resolved, keys, &outcomes, None)
         }
         (Charge::Independent, ..) => {
@@ -78,6 +102,9 @@ fn conclude<'v>(
     admitted: Option<bool>,
 ) -> Decision<'v> {
     let Evaluation { usage, settings, .. } = evaluation;
+    if let Some(shared) = evaluation.shared {
+        sharing::count_down(evaluation, shared, resolved);
+    }
     let mut decision = Decision { domain: Some(evaluation.domain), ..Decision::default() };
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {
         decision.statuses.push(status(evaluation, resolved, outcomes));

@@ -12,6 +12,7 @@
 
 mod candidate;
 mod charge;
+mod charges;
 mod check;
 mod counter_changes;
 mod counter_view;
@@ -31,6 +32,7 @@ mod requests;
 mod resolve;
 mod series_key;
 mod settings;
+mod sharing;
 mod transition;
 
 use std::sync::Arc;
@@ -43,11 +45,14 @@ pub use candidate::{Candidate, Comparison, CounterDifference, CounterName, RuleD
 pub use check::{Check, Descriptor, Override};
 pub use counter_view::CounterView;
 pub use counters::{CounterFilter, CounterPage};
+use decide::Context;
 pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::{Plan, RuleInForce};
 pub use settings::Settings;
+pub use sharing::{Answers, Asking, DownCounts, Sharing, WhenDown};
+use sharing::{AskContext, Shared};
 use transition::Transition;
 
 use crate::rules::{Lifted, Overlay, RuleSet};
@@ -68,6 +73,8 @@ pub struct Limiter {
     store: Memory,
     usage: Usage,
     settings: Settings,
+    /// `None`: counters are those of this process.
+    sharing: Option<Sharing>,
 }
 
 impl Limiter {
@@ -82,7 +89,18 @@ impl Limiter {
             store: Memory::new(settings.counter_budget_bytes, settings.when_full),
             usage: Usage::new(settings.workers, settings.usage_series),
             settings,
+            sharing: None,
         }
+    }
+
+    /// The same, with counters that replicas share.
+    pub fn with_sharing(self, sharing: Option<Sharing>) -> Self {
+        Self { sharing, ..self }
+    }
+
+    /// What it needs to share its counters, if it does.
+    pub fn sharing(&self) -> Option<&Sharing> {
+        self.sharing.as_ref()
     }
 
     /// Replaces the configuration atomically, without settings; counters are kept.
@@ -137,6 +155,9 @@ impl Limiter {
         if let Some(candidate) = self.candidate.load_full() {
             candidate.limiter().store.sweep_step(now);
         }
+        if let Some(sharing) = &self.sharing {
+            sharing.sweep_step(now);
+        }
         self.store.sweep_step(now)
     }
 
@@ -182,16 +203,71 @@ pub struct View<'l> {
     candidate: Guard<Option<Arc<Candidate>>>,
 }
 
+/// The configuration of a [`View`], for a check that waits for the store of shared counters.
+#[derive(Clone, Debug)]
+pub struct KeptView {
+    plan: Option<Arc<Plan>>,
+    candidate: Option<Arc<Candidate>>,
+}
+
+impl Limiter {
+    /// The view that was kept.
+    pub fn kept_view(&self, kept: KeptView) -> View<'_> {
+        let KeptView { plan, candidate } = kept;
+        View { limiter: self, plan: Guard::from_inner(plan), candidate: Guard::from_inner(candidate) }
+    }
+}
+
 impl View<'_> {
     /// Decides one check; a candidate decides it too, without an effect on the decision.
     pub fn check(&self, worker: WorkerSlot, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
-        let Some(plan) = self.plan.as_deref() else { return Decision::default() };
-        let Limiter { store, usage, settings, .. } = self.limiter;
-        let decision = decide::decide(plan, store, usage, settings, worker, now, check);
+        self.decide(worker, now, None, check)
+    }
+
+    /// What the store of shared counters is to be asked for a check, when its clock shows `engine_now`. `None`: nothing, because counters
+    /// are not shared or the domain is not configured; then [`check`](Self::check) decides it.
+    pub fn ask(&self, worker: WorkerSlot, now: Timestamp, engine_now: Timestamp, check: &Check<'_>) -> Option<Asking> {
+        let sharing = self.limiter.sharing.as_ref()?;
+        let asker = AskContext { sharing, limit_ids: &self.limiter.limit_ids, engine_now };
+        decide::ask(self.context(worker, now, None)?, asker, check)
+    }
+
+    /// Decides a check that was asked for, by the answers; what has none is decided as while the store is down.
+    pub fn conclude(
+        &self,
+        worker: WorkerSlot,
+        now: Timestamp,
+        engine_now: Timestamp,
+        check: &Check<'_>,
+        answers: &Answers,
+    ) -> Decision<'_> {
+        let shared = self.limiter.sharing.as_ref().map(|sharing| Shared { sharing, engine_now, answers });
+        self.decide(worker, now, shared, check)
+    }
+
+    /// The configuration, to be kept longer than for a batch. Cost: two counts of references, which all workers share.
+    pub fn keep(&self) -> KeptView {
+        KeptView { plan: self.plan.clone(), candidate: self.candidate.clone() }
+    }
+
+    fn decide(
+        &self,
+        worker: WorkerSlot,
+        now: Timestamp,
+        shared: Option<Shared<'_>>,
+        check: &Check<'_>,
+    ) -> Decision<'_> {
+        let Some(context) = self.context(worker, now, shared) else { return Decision::default() };
+        let decision = decide::decide(context, check);
         if let Some(candidate) = self.candidate.as_deref() {
             candidate.check(worker, now, check, &decision);
         }
         decision
+    }
+
+    fn context<'s>(&self, worker: WorkerSlot, now: Timestamp, shared: Option<Shared<'s>>) -> Option<Context<'_, 's>> {
+        let Limiter { store, usage, settings, .. } = self.limiter;
+        Some(Context { plan: self.plan.as_deref()?, store, usage, settings, worker, now, shared })
     }
 
     /// The rules.

@@ -27,4 +27,6 @@ pub(crate) use metered::Metered;
 pub(crate) use opening::{Opened, Protocol, open_while_serving, tls_on_plain_ports};
 pub(crate) use passing::{pass, receive};
 pub(crate) use slots::{ConnectionLimit, FEW_STREAMS, Slot, Turn};
-pub(crate) use tls::{ClientFiles, PeerNames, ServerFiles, TlsClient, TlsError, TlsServer, check_pem, explain, watch};
+pub(crate) use tls::{
+    ClientFiles, PeerNames, ServerFiles, TlsClient, TlsDialer, TlsError, TlsServer, Words, check_pem, explain, watch,
+};

@@ -38,6 +38,8 @@ pub(crate) enum Action {
     CandidateStart,
     CandidatePromote,
     CandidateStop,
+    RecordingStart,
+    RecordingStop,
 }
 
 /// The latest changes, in memory.
@@ -52,7 +54,7 @@ struct Kept {
 }
 
 impl Action {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Set,
         Self::Unset,
         Self::Expire,
@@ -62,6 +64,8 @@ impl Action {
         Self::CandidateStart,
         Self::CandidatePromote,
         Self::CandidateStop,
+        Self::RecordingStart,
+        Self::RecordingStop,
     ];
 
     /// Its name in the log and the protocol.
@@ -76,6 +80,8 @@ impl Action {
             Self::CandidateStart => "candidate_start",
             Self::CandidatePromote => "candidate_promote",
             Self::CandidateStop => "candidate_stop",
+            Self::RecordingStart => "recording_start",
+            Self::RecordingStop => "recording_stop",
         }
     }
 

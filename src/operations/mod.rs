@@ -1,4 +1,5 @@
-//! What operators change while the service runs: settings, counters, and a candidate configuration; and the audit log of it.
+//! What operators change while the service runs: settings, counters, and a candidate configuration; and the audit log of it, which
+//! has recordings too.
 //!
 //! Transport-free: the admin port reads messages, and calls [`Operations`].
 //!
@@ -13,6 +14,7 @@ mod candidate;
 mod counters;
 mod explain;
 mod journal;
+mod recording;
 mod settings;
 
 use std::sync::Arc;

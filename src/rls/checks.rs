@@ -8,7 +8,7 @@ use super::call::call;
 use crate::access::Caller;
 use crate::api::rls::{RequestError, RequestFrame, ResponseFrame};
 use crate::api::rls_service::rate_limit_service_server::RateLimitService;
-use crate::service::{Batch, Reply, Service};
+use crate::service::{Answer, Batch, Service, Unsettled};
 
 /// The implementation of the generated service, for one connection of a worker.
 #[derive(Debug)]
@@ -32,11 +32,11 @@ pub(super) fn batch<'s>(service: &'s Service, caller: Option<&Caller>) -> Batch<
 impl RateLimitService for Checks {
     async fn should_rate_limit(&self, request: Request<RequestFrame>) -> Result<Response<ResponseFrame>, Status> {
         let service = &self.service;
-        let reply = batch(service, self.caller.as_deref())
-            .decide(call(service, request.metadata().as_ref()), &request.get_ref().0);
+        let answer = batch(service, self.caller.as_deref())
+            .answer(call(service, request.metadata().as_ref()), &request.get_ref().0);
         drop(request);
-        let reply = reply.map_err(|error| status(&error, self.caller.as_deref()))?;
-        settle(service, reply).await.map(Response::new)
+        let answer = answer.map_err(|error| status(&error, self.caller.as_deref()))?;
+        settle(service, answer).await.map(Response::new)
     }
 }
 
@@ -53,6 +53,10 @@ pub(super) fn status(error: &RequestError, caller: Option<&Caller>) -> Status {
 ///
 /// # Errors
 /// UNAVAILABLE: the process stops first.
-pub(super) async fn settle(service: &Service, reply: Reply) -> Result<ResponseFrame, Status> {
-    service.settle(reply).await.map_err(|error| Status::unavailable(error.to_string()))
+pub(super) async fn settle(service: &Service, answer: Answer) -> Result<ResponseFrame, Status> {
+    match service.settle(answer).await {
+        Ok(settled) => Ok(settled.frame),
+        Err(Unsettled::ShuttingDown(error)) => Err(Status::unavailable(error.to_string())),
+        Err(Unsettled::Request(error)) => Err(error.status()),
+    }
 }

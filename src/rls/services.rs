@@ -25,7 +25,7 @@ use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer,
 use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
 use crate::limiter::WorkerSlot;
 use crate::net::{PartialBytes, Slot};
-use crate::service::{Batch, Service};
+use crate::service::{Answer, Batch, Service};
 
 /// The services that a worker offers on each of its connections. Cheap to clone.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Services {
     /// The services of the worker with this slot.
     pub(super) fn new(service: &Service, worker: WorkerSlot, partial: PartialBytes, calls: OtherCalls) -> Self {
         Self {
-            service: Arc::new(Service { worker, ..service.clone() }),
+            service: Arc::new(service.of_worker(worker)),
             other: common_services(&service.phases, &[SERVICE_NAME]).prepare(),
             partial,
             calls,
@@ -109,14 +109,14 @@ impl Services {
             self.check_later(tasks, Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
             return 0;
         };
-        match batch.decide(call(&self.service, &head.headers), message) {
-            Ok(reply) if reply.delay.is_zero() => return self.prepared.send(&mut respond, reply.frame),
+        match batch.answer(call(&self.service, &head.headers), message) {
+            Ok(Answer::Reply(reply)) if reply.delay.is_zero() => return self.prepared.send(&mut respond, reply.frame),
             Err(error) => send_error(&mut respond, &checks::status(&error, self.caller.as_deref())),
-            Ok(reply) => {
+            Ok(answer) => {
                 let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
                 tasks.spawn(async move {
                     let settled = tokio::select! {
-                        settled = checks::settle(&service, reply) => settled,
+                        settled = checks::settle(&service, answer) => settled,
                         _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return false,
                     };
                     match settled {

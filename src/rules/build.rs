@@ -8,6 +8,7 @@ use super::field::Field;
 use super::limit_build::Block;
 use super::limit_spec::LimitSpec;
 use super::report::Report;
+use super::sharing::Sharing;
 use super::spec::{DescriptorSpec, FileSpec};
 use super::tree::{ROOT, Tree};
 use super::{Alert, Charge, ConfigError, Domain, Level, LoadOptions, Origin, Response, Rule, RuleSet, Varies};
@@ -38,6 +39,7 @@ struct Draft {
     response: Option<Response>,
     alerts: Vec<Alert>,
     usage_by: Option<Vec<String>>,
+    sharing: Option<Sharing>,
     tree: Tree,
     /// The warning to report if the domain has no rules in the end.
     without_rules: Option<ConfigError>,
@@ -101,7 +103,13 @@ impl Builder {
     }
 
     /// The rules, if no file had an error.
-    pub(super) fn finish(self, warnings: Vec<ConfigError>) -> RuleSet {
+    pub(super) fn finish(mut self, warnings: Vec<ConfigError>) -> RuleSet {
+        // Any file of a domain may say how its counters are shared.
+        let said = self.drafts.iter().filter_map(|draft| Some((&*draft.name, draft.sharing.as_ref()?)));
+        let said: HashMap<&str, &Sharing> = said.collect();
+        for rule in &mut self.rules {
+            rule.domain_sharing = said.get(&*rule.domain).map_or_else(Sharing::default, |sharing| (*sharing).clone());
+        }
         let domains = self.drafts.into_iter().map(|draft| Domain {
             name: draft.name,
             enabled: draft.enabled.unwrap_or(true),
@@ -110,6 +118,7 @@ impl Builder {
             response: draft.response.unwrap_or_default(),
             alerts: draft.alerts,
             usage_by: draft.usage_by.unwrap_or_default(),
+            sharing: draft.sharing,
             tree: draft.tree,
         });
         RuleSet::new(domains.collect(), self.rules, warnings)
@@ -151,6 +160,7 @@ impl Draft {
         }
         set("charge", &mut self.charge, &spec.charge, &self.name, report);
         set("response", &mut self.response, &spec.response, &self.name, report);
+        set("sharing", &mut self.sharing, &spec.sharing, &self.name, report);
         set("usage", &mut self.usage_by, &spec.usage_by, &self.name, report);
     }
 
@@ -342,6 +352,7 @@ fn rule(
         detailed_metric: descriptor.detailed_metric.is_set(),
         metadata: descriptor.metadata.take(),
         file: file.clone(),
+        domain_sharing: Sharing::default(),
         shadow_line: descriptor.shadow_mode.line(),
         blocks: specs.into(),
     };

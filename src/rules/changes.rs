@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Charge, Domain, Level, Rule, RuleLimit, RuleSet};
+use super::{Charge, Domain, Level, Rule, RuleLimit, RuleSet, Sharing};
 use crate::engine::{Algorithm, Ban, BanWhen, CountDenied, Queue, QueueMode, Starts};
 
 /// The difference between two configurations.
@@ -86,7 +86,13 @@ fn changed_domain(old: &Domain, new: &Domain) -> Option<String> {
             Charge::AllOrNothing => "all_or_nothing",
         };
         let by = if domain.usage_by.is_empty() { NONE.to_owned() } else { domain.usage_by.join(" ") };
-        vec![("enabled", domain.enabled.to_string()), ("charge", charge.to_owned()), ("usage by", by)]
+        let sharing = domain.sharing.as_ref().map_or_else(|| NONE.to_owned(), sharing_text);
+        vec![
+            ("enabled", domain.enabled.to_string()),
+            ("charge", charge.to_owned()),
+            ("usage by", by),
+            ("sharing", sharing),
+        ]
     };
     let mut found = differences("", &values(old), &values(new));
     found.extend((old.response != new.response).then(|| "response changed".to_owned()));
@@ -116,7 +122,8 @@ fn limit_changes(old: &Rule, new: &Rule) -> Vec<String> {
 
 /// Most limits do not change at a reload: texts are made only for those that do.
 fn is_same(old: &RuleLimit, new: &RuleLimit) -> bool {
-    (&old.name, old.enabled, old.period, old.limit) == (&new.name, new.enabled, new.period, new.limit)
+    let values = |limit: &RuleLimit| (limit.enabled, limit.period, limit.limit);
+    (&old.name, values(old), &old.sharing) == (&new.name, values(new), &new.sharing)
 }
 
 fn rule_changes(old: &Rule, new: &Rule) -> Vec<String> {
@@ -164,8 +171,27 @@ fn limit_values(limit: &RuleLimit) -> Vec<Value> {
         ("ban", limit.limit.ban.map_or_else(|| NONE.to_owned(), ban_text)),
         ("count_denied", count_denied_text(limit.limit.count_denied)),
         ("enabled", limit.enabled.to_string()),
+        ("sharing", sharing_text(&limit.sharing)),
         ("name", if limit.name.is_empty() { NONE.to_owned() } else { limit.name.clone() }),
     ]
+}
+
+/// `sharing` as it is written: a word, or a map.
+fn sharing_text(sharing: &Sharing) -> String {
+    let Sharing { mode, when_down, slot } = sharing;
+    let parts = [
+        mode.map(|mode| ("mode", mode.name().to_owned())),
+        when_down.map(|when| ("when_down", when.name().to_owned())),
+        slot.clone().map(|key| ("slot", key)),
+    ];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
+    match &*parts {
+        [] => NONE.to_owned(),
+        [("mode", mode)] => mode.clone(),
+        parts => {
+            format!("{{{}}}", parts.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", "))
+        }
+    }
 }
 
 fn count_denied_text(count_denied: CountDenied) -> String {

@@ -3,7 +3,7 @@
 use super::field::{Field, Requests};
 use super::limit_spec::{Kin, LimitSpec};
 use super::report::Report;
-use super::{Period, RuleLimit, Unit, hint};
+use super::{Period, RuleLimit, SharingMode, Unit, hint};
 use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 
 /// The largest limit of a `sliding_log`: a counter keeps 16 bytes for every hit, so 1 MiB at most.
@@ -50,6 +50,7 @@ impl LimitSpec {
         };
         let (period, algorithm) = (period?, algorithm?);
         self.reject_long_log(max, report);
+        let sharing = self.sharing.given().cloned().unwrap_or_default();
         let limit = Limit {
             max,
             window: period.length,
@@ -57,6 +58,7 @@ impl LimitSpec {
             ban: self.ban.given().copied(),
             count_denied: self.counts_denied(algorithm),
         };
+        self.reject_unshareable(&limit, report);
         Some(Block::Limited(RuleLimit {
             place,
             name,
@@ -64,6 +66,7 @@ impl LimitSpec {
             requests_per_unit: max,
             period,
             limit,
+            sharing,
         }))
     }
 
@@ -161,6 +164,15 @@ impl LimitSpec {
         }
     }
 
+    /// A limit that is to be shared needs a period that a store can measure.
+    fn reject_unshareable(&self, limit: &Limit, report: &mut Report<'_>) {
+        let Field::Given(sharing, line) = &self.sharing else { return };
+        let is_shared = matches!(sharing.mode, Some(SharingMode::Exact | SharingMode::Leased));
+        if let Some(why) = limit.why_not_shared().filter(|_| is_shared) {
+            report.error(*line, format!("this limit cannot be shared: {why}"));
+        }
+    }
+
     /// An unlimited block counts nothing, so a key about counting is a mistake.
     fn reject_where_unlimited(&self, report: &mut Report<'_>) {
         if let Some(line) = self.period.line() {
@@ -188,6 +200,7 @@ impl LimitSpec {
             ("queue", self.queue.line()),
             ("ban", self.ban.line()),
             ("count_denied", self.count_denied.line()),
+            ("sharing", self.sharing.line()),
         ];
         keys.into_iter().filter_map(|(key, line)| line.map(|line| (key, line)))
     }

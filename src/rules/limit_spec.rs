@@ -3,6 +3,7 @@
 use super::field::{self, Field, Requests};
 use super::own;
 use super::report::Report;
+use super::sharing::{self, Sharing};
 use super::yaml::{Kind, Node, Pair};
 use crate::engine::{Ban, BanWhen, Queue, QueueMode, Starts};
 use crate::units::Nanos;
@@ -25,6 +26,7 @@ pub(super) struct LimitSpec {
     pub(super) ban: Field<Ban>,
     pub(super) count_denied: Field<bool>,
     pub(super) enabled: Field<bool>,
+    pub(super) sharing: Field<Sharing>,
 }
 
 /// The values of `algorithm`.
@@ -84,6 +86,7 @@ impl LimitSpec {
             "ban" => self.ban = ban(value, report),
             "count_denied" => self.count_denied = own::flag(value, key, report),
             "enabled" => self.enabled = own::flag(value, key, report),
+            "sharing" => self.sharing = sharing::read(value, report),
             _ => {}
         }
     }

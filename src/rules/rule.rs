@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Period;
 use super::limit_spec::LimitSpec;
 use super::pattern::{Joined, Pattern};
+use super::sharing::Sharing;
 use crate::engine::Limit;
 
 /// A node of the configuration that carries a limit, or is explicitly unlimited.
@@ -37,6 +38,8 @@ pub struct Rule {
     pub metadata: Option<serde_json::Value>,
     /// The file that it is in.
     pub(super) file: Arc<str>,
+    /// `sharing` of the domain, which holds for what its limits do not say.
+    pub(super) domain_sharing: Sharing,
     /// The line of `shadow_mode`, if it is set.
     pub(super) shadow_line: Option<usize>,
     /// The blocks of its limits as written, from which settings derive limits with other values.
@@ -66,6 +69,8 @@ pub struct RuleLimit {
     pub period: Period,
     /// The limit for the engine.
     pub limit: Limit,
+    /// `sharing` of the block.
+    pub(super) sharing: Sharing,
 }
 
 /// One level of a rule's path.

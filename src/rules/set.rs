@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::tree::Tree;
-use super::{Alert, ConfigError, Origin, Response, Rule};
+use super::tree::{How, ROOT, Tree};
+use super::{Alert, ConfigError, Origin, Response, Rule, Sharing};
 
 /// One entry of a descriptor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub struct Domain {
     pub alerts: Vec<Alert>,
     /// The entry keys by whose values requests are counted: unique, usually none.
     pub usage_by: Vec<String>,
+    /// How the counters of its limits are shared, where they do not say it.
+    pub sharing: Option<Sharing>,
     pub(super) tree: Tree,
 }
 
@@ -109,6 +111,49 @@ impl Domain {
         let index = self.tree.find(entries.iter().map(|entry| (&*entry.key, &*entry.value)))?;
         rules.get(index).map(|rule| Match { rule })
     }
+
+    /// How the entries of a descriptor match, level by level, up to the first that matches nothing: each with the text of the level
+    /// as configured, `key` or `key_value`. Cost: as [`find`](Self::find).
+    pub fn levels<'d>(&'d self, entries: &[Entry<'_>]) -> impl Iterator<Item = (How, &'d str)> {
+        let mut node = ROOT;
+        entries.iter().map_while(move |entry| {
+            let (child, how) = self.tree.step(node, &entry.key, &entry.value)?;
+            node = child;
+            Some((how, self.tree.text(child)))
+        })
+    }
+
+    /// The nodes below the domain, in the order of the configuration, with those that carry no limit.
+    pub fn nodes(&self) -> Vec<DomainNode<'_>> {
+        self.nodes_below(ROOT)
+    }
+
+    fn nodes_below(&self, parent: usize) -> Vec<DomainNode<'_>> {
+        let mut children: Vec<_> = self.tree.children(parent).collect();
+        // Nodes are numbered in the order in which they were read.
+        children.sort_unstable_by_key(|(_, child)| *child);
+        let value = |key: &str, child| self.tree.text(child).strip_prefix(key)?.strip_prefix('_');
+        let nodes = children.into_iter().map(|(key, child)| DomainNode {
+            key,
+            value: value(key, child).unwrap_or(""),
+            rule: self.tree.rule(child),
+            children: self.nodes_below(child),
+        });
+        nodes.collect()
+    }
+}
+
+/// A node of a domain.
+#[derive(Clone, Debug)]
+pub struct DomainNode<'d> {
+    /// The configured key, or pattern of keys.
+    pub key: &'d str,
+    /// The configured value or pattern; empty: any.
+    pub value: &'d str,
+    /// The index of its rule, if it has one.
+    pub rule: Option<usize>,
+    /// The nodes below it.
+    pub children: Vec<DomainNode<'d>>,
 }
 
 /// What a descriptor matched.

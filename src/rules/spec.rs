@@ -7,6 +7,7 @@ use super::field::{self, Field};
 use super::limit_spec::LimitSpec;
 use super::report::Report;
 use super::response::{self, Response};
+use super::sharing::{self, Sharing};
 use super::yaml::{Kind, Node, Pair};
 use super::{Charge, metadata, own, usage};
 
@@ -22,6 +23,7 @@ pub(super) struct FileSpec {
     /// The line of text after the first document of the file.
     pub(super) more: Option<usize>,
     pub(super) usage_by: Field<Vec<String>>,
+    pub(super) sharing: Field<Sharing>,
 }
 
 /// A descriptor, key by key.
@@ -67,6 +69,7 @@ impl FileSpec {
             "charge" => self.charge = own::word(value, "charge", &CHARGES, report),
             "response" => self.response = response::read(value, report),
             "alerts" => self.alerts = report.discreetly(|report| alerts::read(value, report)),
+            "sharing" => self.sharing = sharing::read(value, report),
             "usage" => self.usage_by = usage::read(value, report),
             _ => {}
         }

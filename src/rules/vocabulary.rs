@@ -76,7 +76,7 @@ const REFERENCE: [(&str, &[Place]); 16] = [
 ];
 
 /// The keys that the reference does not have, where each is allowed, and the same in words.
-const OURS: [(&str, &[Place], &str); 13] = [
+const OURS: [(&str, &[Place], &str); 14] = [
     ("rate_limits", &[Place::Descriptor], "a descriptor"),
     ("period", &[Place::RateLimit], "rate_limit"),
     ("algorithm", &[Place::RateLimit], "rate_limit"),
@@ -86,6 +86,7 @@ const OURS: [(&str, &[Place], &str); 13] = [
     ("ban", &[Place::RateLimit], "rate_limit"),
     ("count_denied", &[Place::RateLimit], "rate_limit"),
     ("enabled", &[Place::Top, Place::RateLimit], "rate_limit or the top level of a file"),
+    ("sharing", &[Place::Top, Place::RateLimit], "rate_limit or the top level of a file"),
     ("charge", &[Place::Top], "the top level of a file"),
     ("response", &[Place::Top], "the top level of a file"),
     ("alerts", &[Place::Top], "the top level of a file"),

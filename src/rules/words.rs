@@ -9,7 +9,14 @@ impl Rule {
     /// The rule in words: its limits, the limits it replaces and its flags, as in `10 per minute, shadow_mode`. Names of limits
     /// are quoted and escaped. Cost: a few allocations.
     pub fn words(&self) -> String {
-        let limits: Vec<_> = self.limits.iter().map(RuleLimit::words).collect();
+        let limits: Vec<_> = self
+            .limits
+            .iter()
+            .map(|limit| match self.sharing_words(limit) {
+                Some(sharing) => format!("{}, {sharing}", limit.words()),
+                None => limit.words(),
+            })
+            .collect();
         let mut words = vec![if self.unlimited { "unlimited".to_owned() } else { limits.join(" and ") }];
         if !self.replaces.is_empty() {
             words.push(format!("replaces {:?}", self.replaces));
@@ -161,6 +168,7 @@ mod tests {
                 requests_per_unit: 10,
                 period: Period { length, unit, multiplier },
                 limit: Limit { max: 10, window: length, algorithm, ban, count_denied: CountDenied::Alone },
+                sharing: crate::rules::Sharing::default(),
             };
             assert_eq!(limit.words(), expected);
         }

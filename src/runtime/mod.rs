@@ -1,5 +1,7 @@
-//! The clock, the phases and the threads of the process, the small files that it reads again, and its cost as the kernel reports it.
+//! The clock, the phases and the threads of the process, the small files that it reads again, its limit of memory, and its cost as the kernel
+//! reports it.
 
+mod cgroup;
 pub mod clock;
 pub(crate) mod disposal;
 pub mod lifecycle;
@@ -9,6 +11,7 @@ mod resident;
 pub mod small_files;
 pub mod threads;
 
+pub(crate) use cgroup::memory_limit_bytes;
 pub(crate) use once_a_minute::OnceAMinute;
 pub use procfs::{Cost, Process};
 pub(crate) use resident::resident_bytes;

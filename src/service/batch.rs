@@ -1,12 +1,18 @@
 //! A batch of decisions, at one instant and with one configuration.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Service;
-use super::response::metadata;
+use super::asked::Asked;
+use super::reply::{Reply, finish, reply};
 use crate::access::Domains;
-use crate::api::rls::{self, RequestError, ResponseFrame, ResponseParts, write};
-use crate::limiter::{Check, Code, Limiter, View, WorkerSlot};
+use crate::api::rls::{self, RequestError};
+use crate::limiter::{Asking, Check, KeptView, Limiter, View, WorkerSlot};
+use crate::recording::Recordings;
+use crate::sharing::Asker;
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
 use crate::units::{Nanos, Timestamp};
 
@@ -21,6 +27,31 @@ pub struct Batch<'s> {
     service: Option<&'s Service>,
     /// The domains that the caller may check; `None`: all.
     domains: Option<Arc<Domains>>,
+    /// The recordings of checks in a server.
+    recordings: Option<&'s Recordings>,
+    /// Sends what the checks ask of the store of shared counters when the batch ends.
+    sending: Option<Sending<'s>>,
+    /// The view, for checks that wait.
+    kept: OnceCell<KeptView>,
+}
+
+/// Sends what was asked when it is dropped.
+#[derive(Debug)]
+struct Sending<'s>(&'s Arc<Asker>);
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        self.0.send();
+    }
+}
+
+/// What becomes of a check.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is decided.
+    Reply(Reply),
+    /// It waits for the store of shared counters.
+    Asked(Box<Asked>),
 }
 
 /// What a front end knows of a check besides its message.
@@ -32,23 +63,16 @@ pub struct Call<'c> {
     pub trace: TraceContext<'c>,
 }
 
-/// The reply to a check, and when to send it.
-#[derive(Debug)]
-pub struct Reply {
-    /// The encoded `RateLimitResponse`.
-    pub frame: ResponseFrame,
-    /// How long to delay the reply, because its hits wait in a queue.
-    pub delay: Nanos,
-    /// The overall code.
-    pub code: Code,
-    /// The span of a traced check; it ends when it is dropped.
-    pub(super) span: Option<CheckSpan>,
-}
-
 impl<'s> Batch<'s> {
-    /// A batch at `now` outside of a server: its checks are neither timed nor traced.
+    /// A batch at `now` outside of a server: its checks are neither timed nor traced nor recorded.
     pub fn new(limiter: &'s Limiter, worker: WorkerSlot, now: Timestamp) -> Self {
-        Self { limiter, view: limiter.view(), worker, now, service: None, domains: None }
+        let (view, kept) = (limiter.view(), OnceCell::new());
+        Self { limiter, view, worker, now, service: None, domains: None, recordings: None, sending: None, kept }
+    }
+
+    /// The same batch, whose checks are recorded.
+    pub fn recorded_by(self, recordings: &'s Recordings) -> Self {
+        Self { recordings: Some(recordings), ..self }
     }
 
     /// The batch of a caller that may check these domains only; `None`: all.
@@ -58,7 +82,20 @@ impl<'s> Batch<'s> {
 
     pub(super) fn for_service(service: &'s Service) -> Self {
         let batch = Self::new(&service.limiter, service.worker, service.clock.now());
-        Self { service: Some(service), ..batch }
+        let sending = service.asker.as_ref().map(Sending);
+        Self { service: Some(service), sending, ..batch }.recorded_by(&service.recordings)
+    }
+
+    /// Decides one encoded `RateLimitRequest` as [`decide`](Self::decide) does, or asks the store of shared counters first. What is asked
+    /// is sent when the batch is dropped.
+    ///
+    /// # Errors
+    /// As for [`decide`](Self::decide).
+    pub fn answer(&self, call: Call<'_>, message: &[u8]) -> Result<Answer, RequestError> {
+        match (&self.sending, self.service) {
+            (Some(Sending(asker)), Some(service)) => self.ask(asker, service, call, message),
+            _ => self.decide(call, message).map(Answer::Reply),
+        }
     }
 
     /// Decides one encoded `RateLimitRequest`, counts it, and writes the reply.
@@ -87,34 +124,94 @@ impl<'s> Batch<'s> {
     ) -> Result<Reply, RequestError> {
         let mut check = Check { timeout, ..Check::default() };
         let reply = self.decide_check(&mut check, message);
-        self.limiter.usage().count_request(self.worker, reply.is_err());
-        match span {
-            None => reply,
-            Some(span) => traced(span, &check, reply),
-        }
+        finish(self.limiter, self.worker, span, &check, reply)
     }
 
     fn decide_check<'m>(&self, check: &mut Check<'m>, message: &'m [u8]) -> Result<Reply, RequestError> {
+        let view = self.read(check, message)?;
+        let decision = view.check(self.worker, self.now, check);
+        self.record(check, message);
+        Ok(reply(self.limiter, self.now, check, &decision))
+    }
+
+    /// Reads a check, and returns the configuration for it.
+    fn read<'m>(&self, check: &mut Check<'m>, message: &'m [u8]) -> Result<&View<'s>, RequestError> {
         rls::read_into(check, message)?;
         if let Some(domains) = &self.domains
             && !domains.contain(&check.domain)
         {
             return Err(self.forbidden(&check.domain));
         }
-        let view = self.view.as_ref().ok_or(RequestError::NoConfiguration)?;
-        let decision = view.check(self.worker, self.now, check);
-        let metadata = metadata::build(check, &decision, self.limiter.settings().dynamic_metadata);
-        let parts = ResponseParts::new(check, &decision, self.now);
-        Ok(Reply {
-            frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, &decision, &parts, metadata.as_ref())),
-            delay: decision.delay,
-            code: decision.code,
-            span: None,
-        })
+        self.view.as_ref().ok_or(RequestError::NoConfiguration)
+    }
+
+    /// Asks the store for a check, or decides it if there is nothing to ask, or nobody.
+    fn ask(
+        &self,
+        asker: &Arc<Asker>,
+        service: &Service,
+        call: Call<'_>,
+        message: &[u8],
+    ) -> Result<Answer, RequestError> {
+        let timeout = if service.delayed.is_full() { Some(Nanos::ZERO) } else { call.timeout };
+        let span = service.tracer.as_ref().and_then(|tracer| tracer.begin(call.trace));
+        let begun = service.times.begin(self.worker, self.now);
+        let mut check = Check { timeout, ..Check::default() };
+        let view = self.read(&mut check, message);
+        let answer = view.map(|view| self.ask_or_decide(view, asker, call, &check, message));
+        if let Some(begun) = begun {
+            service.times.end(self.worker, begun);
+        }
+        match answer {
+            Ok(Answer::Asked(mut waiting)) => {
+                waiting.span = span;
+                Ok(Answer::Asked(waiting))
+            }
+            Ok(Answer::Reply(reply)) => finish(self.limiter, self.worker, span, &check, Ok(reply)).map(Answer::Reply),
+            Err(error) => finish(self.limiter, self.worker, span, &check, Err(error)).map(Answer::Reply),
+        }
+    }
+
+    fn ask_or_decide(
+        &self,
+        view: &View<'_>,
+        asker: &Arc<Asker>,
+        call: Call<'_>,
+        check: &Check<'_>,
+        message: &[u8],
+    ) -> Answer {
+        self.record(check, message);
+        let (worker, now, engine_now) = (self.worker, self.now, asker.store().engine_time(self.now));
+        let Some(Asking { answers, checks }) = view.ask(worker, now, engine_now, check) else {
+            return Answer::Reply(reply(self.limiter, now, check, &view.check(worker, now, check)));
+        };
+        let mut pending = SmallVec::new();
+        let message = if checks.is_empty() { None } else { asker.keep(message) };
+        if message.is_some() {
+            let ask = |(place, check)| Some((place, asker.ask(check).ok()?));
+            pending.extend(checks.into_iter().filter_map(ask));
+        }
+        if let Some(message) = message.filter(|_| !pending.is_empty()) {
+            let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
+            let timeout = check.timeout;
+            let waiting = Asked { worker, now, engine_now, timeout, view, answers, pending, message, wait, span: None };
+            return Answer::Asked(Box::new(waiting));
+        }
+        let decision = view.conclude(worker, now, engine_now, check, &answers);
+        Answer::Reply(reply(self.limiter, now, check, &decision))
     }
 }
 
 impl Batch<'_> {
+    /// Offers the check to the recordings, if there are any.
+    fn record(&self, check: &Check<'_>, message: &[u8]) {
+        if let Some(recordings) = self.recordings
+            && recordings.is_on()
+        {
+            recordings.offer(self.worker, self.now, check, message);
+        }
+    }
+
     /// Counts a check of a domain that the caller may not check.
     #[cold]
     fn forbidden(&self, domain: &str) -> RequestError {
@@ -123,21 +220,3 @@ impl Batch<'_> {
         RequestError::Forbidden
     }
 }
-
-/// Adds the outcome to the span, which ends with the reply.
-#[cold]
-fn traced(mut span: CheckSpan, check: &Check<'_>, reply: Result<Reply, RequestError>) -> Result<Reply, RequestError> {
-    match reply {
-        Ok(reply) => {
-            span.decided(&check.domain, reply.code.name());
-            Ok(Reply { span: Some(span), ..reply })
-        }
-        Err(error) => {
-            span.failed(&check.domain, &error.to_string());
-            Err(error)
-        }
-    }
-}
-
-/// An answer to three descriptors takes about 60 bytes.
-const TYPICAL_BYTES: usize = 128;

@@ -23,7 +23,7 @@ pub(crate) struct ListenSettings {
     #[arg(long, env = "TIDEGATE_HTTP_ADDR", value_name = "HOST:PORT", default_value = "0.0.0.0:8080")]
     pub http_addr: Address,
 
-    /// Address of the admin port: UsageService, AdminService, /rlconfig, /limits, probes, /metrics, health, reflection; keep it private
+    /// Address of the admin port: the dashboard at /, UsageService, AdminService, /rlconfig, /limits, probes, /metrics, health, reflection; keep it private
     #[arg(long, env = "TIDEGATE_ADMIN_ADDR", value_name = "HOST:PORT", default_value = "127.0.0.1:8082")]
     pub admin_addr: Address,
 

@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod logging;
 mod secret;
+mod store;
 mod tls;
 mod usage;
 
@@ -30,6 +31,7 @@ pub(crate) use limits::{LimitSettings, SettingsMode, WhenFull};
 pub(crate) use listen::ListenSettings;
 pub(crate) use logging::{LogFormat, LogSettings};
 pub(crate) use secret::Secret;
+pub(crate) use store::{StoreSettings, WhenDown};
 pub(crate) use tls::TlsSettings;
 pub(crate) use usage::{DenialLog, UsageSettings};
 
@@ -61,6 +63,10 @@ pub(crate) struct Settings {
     /// How checks are answered, and the memory of counters.
     #[command(flatten)]
     pub limits: LimitSettings,
+
+    /// The store of shared counters.
+    #[command(flatten)]
+    pub store: StoreSettings,
 
     /// What is recorded about checks.
     #[command(flatten)]

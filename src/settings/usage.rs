@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::{ByteSize, duration};
@@ -39,6 +40,21 @@ pub(crate) struct UsageSettings {
     /// Maximum size of the history on disk, at least 16MiB: the oldest minutes, hours and days are deleted first
     #[arg(long, env = "TIDEGATE_HISTORY_MAX_BYTES", value_name = "BYTES", default_value = "1GiB", value_parser = history_bytes)]
     pub history_max_bytes: ByteSize,
+
+    /// New file for a trace of the checks from the start on, for `simulate` and `suggest`; `tidegate record` needs no restart
+    ///
+    /// If the file exists or cannot be written, the service runs without it. Values in it are personal data. Example: --record
+    /// /var/lib/tidegate/trace.jsonl
+    #[arg(long, env = "TIDEGATE_RECORD", value_name = "FILE")]
+    pub record: Option<PathBuf>,
+
+    /// Maximum number of checks in the file of --record
+    #[arg(long, env = "TIDEGATE_RECORD_MAX_CHECKS", value_name = "COUNT", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub record_max_checks: u64,
+
+    /// Write hashes of values to the file of --record, but for those that the rules name
+    #[arg(long, env = "TIDEGATE_RECORD_HASH_VALUES", value_parser = BoolishValueParser::new())]
+    pub record_hash_values: bool,
 }
 
 /// Which denied checks are logged.

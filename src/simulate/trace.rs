@@ -1,12 +1,13 @@
-//! Reads one line of a trace: a check in the trace's own format, or a `/json` body.
+//! Reads one line of a trace: a check in the trace's own format, a `/json` body, or a note about a recording.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::body::Body;
+use super::note::{Note, NoteLine};
 use crate::limiter::{Check, Descriptor, Override};
 use crate::rules::{Entry, Period, Unit};
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 
 /// One line of a trace.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(super) enum Line<'a> {
     Own(OwnLine<'a>),
     /// In the format of `/json`.
     Body(Body<'a>),
+    /// No check: what `record` says of the recording.
+    Note(Box<Note>),
 }
 
 impl<'a> Line<'a> {
@@ -22,7 +25,10 @@ impl<'a> Line<'a> {
         let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
         serde_json::from_str(text).map(Self::Own).or_else(|error| match Body::read(text) {
             Some(body) => body.map(Self::Body),
-            None => Err(format!("is not a check: {error}")),
+            None => match serde_json::from_str::<NoteLine>(text) {
+                Ok(NoteLine { recording }) => Ok(Self::Note(Box::new(recording))),
+                Err(_) => Err(format!("is not a check: {error}")),
+            },
         })
     }
 
@@ -31,13 +37,16 @@ impl<'a> Line<'a> {
         match self {
             Self::Own(line) => Some(line.at),
             Self::Body(body) => body.at,
+            Self::Note(_) => None,
         }
     }
 
+    /// The check; a note is none.
     pub(super) fn check(&self) -> Result<Check<'_>, String> {
         match self {
             Self::Own(line) => line.check(),
             Self::Body(body) => body.check(),
+            Self::Note(_) => Err("is not a check".to_owned()),
         }
     }
 }
@@ -52,6 +61,8 @@ pub(super) struct OwnLine<'a> {
     descriptors: Vec<LineDescriptor>,
     #[serde(default)]
     hits: u32,
+    #[serde(borrow)]
+    timeout: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -82,7 +93,8 @@ impl OwnLine<'_> {
             return Err("rate limit descriptor list must not be empty".into());
         }
         let descriptors = self.descriptors.iter().map(LineDescriptor::descriptor).collect::<Result<_, _>>()?;
-        Ok(Check { domain: self.domain.as_str().into(), descriptors, hits_addend: self.hits, timeout: None })
+        let timeout = self.timeout.map(length).transpose()?;
+        Ok(Check { domain: self.domain.as_str().into(), descriptors, hits_addend: self.hits, timeout })
     }
 }
 
@@ -118,6 +130,13 @@ pub(super) fn instant(at: &RawValue) -> Result<Timestamp, String> {
     seconds(text).or_else(|| rfc_3339(text)).ok_or_else(|| {
         format!("at: expected seconds since 1970 (a number or a decimal string) or an RFC 3339 time, got {text}")
     })
+}
+
+/// The length of the field `timeout`.
+fn length(timeout: &RawValue) -> Result<Nanos, String> {
+    let text = timeout.get();
+    let seconds = seconds(text.trim_matches('"')).map(|at| at.since(Timestamp::EPOCH));
+    seconds.ok_or_else(|| format!("timeout: expected seconds, a number or a decimal string, got {text}"))
 }
 
 /// Decimal seconds with nanosecond precision, without conversion to a double; further digits are cut off.

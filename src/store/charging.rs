@@ -143,6 +143,42 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         self.restore_in(self.logs, key, log, is_fresh)
     }
 
+    /// Keeps what another place says of a counter that is a cell.
+    pub(super) fn note_cell(&self, now: Timestamp, key: &[u8], cell: Cell, is_fresh: bool) -> Option<u32> {
+        self.note_in(self.cells, key, cell, is_fresh, |known| known.operator_ban_end().is_some_and(|end| end > now))
+    }
+
+    /// Keeps what another place says of a counter that is a log.
+    pub(super) fn note_log(&self, now: Timestamp, key: &[u8], log: Log, is_fresh: bool) -> Option<u32> {
+        self.note_in(self.logs, key, log, is_fresh, |known| known.operator_ban_end().is_some_and(|end| end > now))
+    }
+
+    fn note_in<V: State>(
+        &self,
+        states: &impl Shards<V>,
+        key: &[u8],
+        next: V,
+        is_fresh: bool,
+        stays: impl FnOnce(&V) -> bool,
+    ) -> Option<u32> {
+        let location = states.locate(key);
+        let mut shard = states.lock(location)?;
+        let after = next.heap_bytes();
+        if let Some((state, series_id)) = shard.state_mut(location, key) {
+            if !stays(state) {
+                let before = state.heap_bytes();
+                *state = next;
+                shard.book_heap(before, after);
+            }
+            return series_id;
+        }
+        if !is_fresh && !self.capacity.is_exhausted(Step::Charge) {
+            shard.insert(location, key, next);
+            shard.book_heap(0, after);
+        }
+        None
+    }
+
     fn restore_in<V: State>(&self, states: &impl Shards<V>, key: &[u8], state: V, is_fresh: bool) -> Restored {
         let location = states.locate(key);
         let Some(mut shard) = states.lock(location) else { return Restored::NoRoom };

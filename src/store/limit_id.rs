@@ -105,6 +105,11 @@ impl LimitIds {
         self.table.load_full()
     }
 
+    /// The fingerprint of the limit with this id. Cost: a look-up, and no lock.
+    pub fn fingerprint(&self, id: LimitId) -> Option<Fingerprint> {
+        self.table.load().fingerprint(id)
+    }
+
     /// Ids with few bits, so that limits collide.
     #[cfg(test)]
     pub(crate) fn with_mask(mask: u32) -> Self {

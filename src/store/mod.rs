@@ -11,6 +11,7 @@
 mod charging;
 mod description;
 mod key;
+pub mod lease;
 mod limit_id;
 mod memory;
 

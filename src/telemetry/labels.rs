@@ -33,6 +33,16 @@ pub(super) const KEY: &str = "key";
 pub(super) const VALUE: &str = "value";
 /// `true` for the series that aggregates the values without a series of their own.
 pub(super) const OTHER: &str = "other";
+/// A node of the store of shared counters.
+pub(super) const NODE: &str = "node";
+/// The kind of a request.
+pub(super) const KIND: &str = "kind";
+/// The name of an error.
+pub(super) const ERROR: &str = "error";
+/// How shared counters are counted.
+pub(super) const MODE: &str = "mode";
+/// What a check was answered.
+pub(super) const ANSWER: &str = "answer";
 /// The version of the program.
 pub(super) const VERSION: &str = "version";
 

@@ -28,6 +28,8 @@ pub(super) enum Read {
     Series(fn(&Snapshot, Emit<'_>)),
     /// A histogram.
     Times(fn(&Snapshot) -> &Times),
+    /// A histogram for each value of a label.
+    TimesBy(&'static str, fn(&Snapshot) -> Vec<(&str, &Times)>),
 }
 
 impl Metric {
@@ -37,17 +39,23 @@ impl Metric {
         match self.read {
             Read::Value(value) => emit(&[], value(snapshot)),
             Read::Series(series) => series(snapshot, emit),
-            Read::Times(times) => visit_buckets(times(snapshot), emit),
+            Read::Times(times) => visit_buckets(&[], times(snapshot), emit),
+            Read::TimesBy(label, times) => {
+                for (value, times) in times(snapshot) {
+                    visit_buckets(&[(label, value)], times, emit);
+                }
+            }
         }
     }
 }
 
-/// Emits the cumulative buckets.
-fn visit_buckets(Times { at_most, count, .. }: &Times, emit: Emit<'_>) {
+/// Emits the cumulative buckets, with these labels too.
+fn visit_buckets(labels: &[(&'static str, &str)], Times { at_most, count, .. }: &Times, emit: Emit<'_>) {
+    let mut emit_bucket = |bound: &str, count| emit(&[labels, &[(LE, bound)]].concat(), float(count));
     for (bound, count) in at_most {
-        emit(&[(LE, &seconds(*bound).to_string())], float(*count));
+        emit_bucket(&seconds(*bound).to_string(), *count);
     }
-    emit(&[(LE, "+Inf")], float(*count));
+    emit_bucket("+Inf", *count);
 }
 
 /// How a metric moves.

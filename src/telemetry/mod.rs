@@ -15,9 +15,12 @@ pub mod names;
 pub mod otlp;
 pub mod prometheus;
 mod snapshot;
+mod store_series;
+mod store_values;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};
 pub use snapshot::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, EntryRequests, HistoryValues, LimitValue,
     ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
 };
+pub use store_values::{StoreNodeValues, StoreValues};

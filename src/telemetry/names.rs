@@ -3,6 +3,8 @@
 //! The names that begin with `ratelimit_service_` are those of envoyproxy/ratelimit's Prometheus mapping, so that its
 //! dashboards and alerts keep working; the others are Tidegate's own.
 
+mod store;
+
 use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, PORT, REASON, RESULT, VERSION};
 pub use super::metric::{Metric, MetricKind};
 use super::metric::{Read, counter, gauge, histogram};
@@ -10,7 +12,10 @@ use super::snapshot::{Snapshot, float, seconds, visit_by};
 use crate::usage::Measure;
 
 /// Every metric, in the order in which they are shown.
-pub const METRICS: &[Metric] = &[
+pub const METRICS: &[Metric] = &joined::<{ PROCESS.len() }, { store::METRICS.len() }, ALL>(PROCESS, store::METRICS);
+
+/// The metrics of the process without a store of shared counters.
+const PROCESS: [Metric; ALL - store::METRICS.len()] = [
     counter(
         "ratelimit_service_rate_limit_total_hits",
         "{hit}",
@@ -163,6 +168,24 @@ pub const METRICS: &[Metric] = &[
         "{value}",
         "Values of the keys in `usage: by` whose requests are tracked individually.",
         Read::Value(|s| float(s.observing.entry_values)),
+    ),
+    gauge(
+        "tidegate_recordings",
+        "{recording}",
+        "Recordings of checks that run.",
+        Read::Value(|s| float(s.observing.recordings)),
+    ),
+    counter(
+        "tidegate_recorded_checks_total",
+        "{check}",
+        "Checks that were recorded.",
+        Read::Value(|s| float(s.observing.recorded)),
+    ),
+    counter(
+        "tidegate_recording_lost_total",
+        "{check}",
+        "Checks that a recording selected and lost, because they did not fit.",
+        Read::Value(|s| float(s.observing.recording_lost)),
     ),
     counter(
         "tidegate_requests_by_entry_total",
@@ -411,6 +434,24 @@ pub const METRICS: &[Metric] = &[
         Read::Series(|_, emit| emit(&[(VERSION, env!("CARGO_PKG_VERSION"))], 1.0)),
     ),
 ];
+
+/// The number of metrics.
+const ALL: usize = 85;
+
+/// Both lists.
+#[allow(clippy::indexing_slicing, reason = "computed when the program is compiled")]
+const fn joined<const A: usize, const B: usize, const N: usize>(
+    first: [Metric; A],
+    second: [Metric; B],
+) -> [Metric; N] {
+    let mut all = [first[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < A { first[at] } else { second[at - A] };
+        at += 1;
+    }
+    all
+}
 
 #[allow(clippy::cast_precision_loss, reason = "exact for the next 285 million years")]
 fn seconds_of(timestamp: i64) -> f64 {

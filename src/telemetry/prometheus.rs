@@ -45,7 +45,13 @@ fn family(snapshot: &Snapshot, metric: &names::Metric, wanted: Wanted<'_>) -> Me
     let mut series = Vec::new();
     if let Read::Times(times) = metric.read {
         if wanted(&[]) {
-            series.push(histogram(times(snapshot)));
+            series.push(histogram(&[], times(snapshot)));
+        }
+    } else if let Read::TimesBy(name, times) = metric.read {
+        for (value, times) in times(snapshot) {
+            if wanted(&[(name, value)]) {
+                series.push(histogram(&[(name, value)], times));
+            }
         }
     } else {
         metric.visit(snapshot, &mut |labels, value| {
@@ -77,7 +83,7 @@ fn family(snapshot: &Snapshot, metric: &names::Metric, wanted: Wanted<'_>) -> Me
     family
 }
 
-fn histogram(Times { at_most, count, sum }: &Times) -> Metric {
+fn histogram(labels: &[(&'static str, &str)], Times { at_most, count, sum }: &Times) -> Metric {
     let buckets = at_most.iter().map(|(bound, count)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(seconds(*bound));
@@ -88,7 +94,7 @@ fn histogram(Times { at_most, count, sum }: &Times) -> Metric {
     histogram.set_bucket(buckets.collect());
     histogram.set_sample_count(*count);
     histogram.set_sample_sum(seconds(*sum));
-    let mut one = Metric::default();
+    let mut one = Metric::from_label(labels.iter().map(label).collect());
     one.set_histogram(histogram);
     one
 }

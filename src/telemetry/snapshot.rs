@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Times;
 use super::labels::{self, sanitized};
+use super::store_values::StoreValues;
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
 use crate::usage::{Measure, Totals};
@@ -48,6 +49,8 @@ pub struct Snapshot {
     pub history: HistoryValues,
     /// The counters in the data directory.
     pub state: StateValues,
+    /// The store of shared counters; `None`: counters are those of this process.
+    pub store: Option<StoreValues>,
     /// The limits in force, each path once.
     pub limits: Vec<LimitValue>,
     /// Rules whose limits are lifted: domain, reason and how many.
@@ -189,6 +192,12 @@ pub struct ObservingValues {
     pub series_limit: u64,
     /// Values of entry keys whose requests are tracked individually.
     pub entry_values: u64,
+    /// Recordings that run.
+    pub recordings: u64,
+    /// Checks recorded.
+    pub recorded: u64,
+    /// Checks that a recording selected and lost.
+    pub recording_lost: u64,
 }
 
 /// The connections of all front ends.
@@ -358,6 +367,7 @@ fn visit_domains(counts: &[(String, u64)], emit: Emit<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::names::{METRICS, Metric};
+    use super::super::store_values::StoreNodeValues;
     use super::*;
 
     fn metric(name: &str) -> &'static Metric {
@@ -421,6 +431,16 @@ mod tests {
             admin_rejected: vec![("no_token", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
             resident_bytes: Some(1),
+            store: Some(StoreValues {
+                nodes: vec![StoreNodeValues {
+                    requests: vec![("charge", 1)],
+                    errors: vec![("timeout", 1)],
+                    ..StoreNodeValues::default()
+                }],
+                key_operations: vec![("exact", 1)],
+                down: vec![("d".into(), "local", 1)],
+                ..StoreValues::default()
+            }),
             ..Snapshot::default()
         };
         for metric in METRICS {

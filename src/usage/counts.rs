@@ -143,6 +143,8 @@ impl SlotCounts {
             Reason::Banned => Measure::DeniedBanned,
             Reason::QueueFull => Measure::DeniedQueueFull,
             Reason::NoRoom => Measure::DeniedNoRoom,
+            // It has no place of its own in the two cache lines of a worker slot: metrics of the store count it.
+            Reason::StoreDown => return,
         };
         self.counters.add(counted, 1);
     }

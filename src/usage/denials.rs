@@ -156,10 +156,17 @@ impl Denials {
 
     /// Listens from now on, until the listener is dropped.
     pub fn listen(self: &Arc<Self>) -> Listener {
+        self.listen_from(|ring| ring.first + ring.kept.len() as u64)
+    }
+
+    /// As [`listen`](Self::listen), beginning with the denials that are still kept for other listeners.
+    pub fn listen_to_kept(self: &Arc<Self>) -> Listener {
+        self.listen_from(|ring| ring.first)
+    }
+
+    fn listen_from(self: &Arc<Self>, next: impl FnOnce(&Ring) -> u64) -> Listener {
         self.listeners.fetch_add(1, Ordering::Relaxed);
-        let ring = self.ring.lock();
-        let next = ring.first + ring.kept.len() as u64;
-        drop(ring);
+        let next = next(&self.ring.lock());
         Listener { denials: Arc::clone(self), next, skipped: self.skipped() }
     }
 }
@@ -264,6 +271,18 @@ mod tests {
         assert_eq!(hits(&early.poll(2).0), [0, 1]);
         assert_eq!(hits(&early.poll(9).0), [2, 3, 4]);
         assert_eq!(hits(&late.poll(9).0), [3, 4]);
+    }
+
+    #[test]
+    fn what_is_kept_for_others_can_be_read_later() {
+        let denials = Arc::new(Denials::default());
+        assert_eq!(denials.listen_to_kept().poll(9), (Vec::new(), 0), "nothing is kept while nobody listens");
+        let _other = denials.listen();
+        (0..3).for_each(|n| denials.offer(|| Some(denial(n))));
+        let mut late = denials.listen_to_kept();
+        denials.offer(|| Some(denial(3)));
+        let (taken, lost) = late.poll(9);
+        assert_eq!((hits(&taken), lost), (vec![0, 1, 2, 3], 0));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! counters, metrics by value, unknown domains) is bounded, and the rest is aggregated as `other`, so totals stay exact.
 
 mod by_entry;
+mod changes;
 mod counts;
 mod denials;
 mod domain_counts;
@@ -22,6 +23,7 @@ mod snapshot;
 mod totals;
 
 pub use by_entry::{EntryKey, KeyUsage, RequestCounts, RequestName};
+pub use changes::Changes;
 pub use counts::{Counts, Recorded};
 pub use denials::{Denial, Denials, DeniedDescriptor, DeniedLimit, Listener, TICK_MS};
 #[cfg(test)]

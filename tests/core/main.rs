@@ -5,5 +5,6 @@
 
 mod corpus;
 mod engine;
+mod lease;
 mod store;
 mod wire;

@@ -10,6 +10,7 @@ mod bootstrap;
 mod charge_after;
 mod client;
 mod decisions;
+mod deployed;
 mod drain;
 mod example;
 mod hostile;

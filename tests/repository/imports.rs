@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -17,6 +17,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "app",
             "bench",
             "config",
+            "engine",
             "engine_link",
             "limiter",
             "net",
@@ -25,6 +26,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "sanitize",
             "settings",
             "simulate",
+            "suggest",
             "telemetry",
             "units",
         ],
@@ -37,18 +39,22 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "alerts",
             "api",
             "config",
+            "engine_link",
             "grpc",
             "history",
             "http",
             "limiter",
             "net",
             "operations",
+            "recording",
             "rls",
             "rules",
             "runtime",
             "sanitize",
             "service",
             "settings",
+            "sharing",
+            "simulate",
             "state",
             "store",
             "telemetry",
@@ -62,6 +68,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
         "admin",
         &[
             "access",
+            "alerts",
             "api",
             "config",
             "engine",
@@ -71,6 +78,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
             "limiter",
             "net",
             "operations",
+            "recording",
             "rules",
             "runtime",
             "sanitize",
@@ -86,27 +94,33 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 31] = [
     ("state", &["engine", "limiter", "runtime", "store", "units"]),
     // What operators change; asked by the admin port.
     ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
-    ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "state"]),
+    ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "sharing", "state"]),
     ("grpc", &["api", "runtime"]),
-    ("service", &["access", "api", "limiter", "rules", "runtime", "telemetry", "units"]),
+    // Samples of checks; offered by the service, read by the admin port and the process.
+    ("recording", &["api", "limiter", "rules", "units"]),
+    ("service", &["access", "api", "limiter", "recording", "rules", "runtime", "sharing", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["runtime", "units", "usage"]),
     // Off the decision path, fed by what it leaves behind.
     ("alerts", &["limiter", "rules", "runtime", "sanitize", "settings", "units", "usage"]),
     ("telemetry", &["config", "runtime", "sanitize", "settings", "units", "usage"]),
-    ("settings", &["net", "rules"]),
+    ("settings", &["engine_link", "net", "rules"]),
     ("config", &["rules", "runtime", "units"]),
     // The same decisions on a virtual clock: no front end, no process.
     ("simulate", &["api", "limiter", "rules", "sanitize", "units", "usage"]),
+    // Limits that fit what came: no clock, no file.
+    ("suggest", &["engine", "limiter", "rules", "sanitize", "units"]),
     // A client of any server: of the API it takes only the messages.
     ("bench", &["api", "http2", "net", "runtime", "sanitize", "units"]),
     ("api", &["engine", "limiter", "rules", "units", "usage"]),
-    ("limiter", &["engine", "rules", "store", "units", "usage"]),
+    ("limiter", &["engine", "engine_link", "rules", "store", "units", "usage"]),
     ("store", &["engine", "runtime", "units"]),
     ("usage", &["engine", "units"]),
     ("rules", &["engine", "sanitize", "units"]),
+    // Who asks the engine of shared counters, and when.
+    ("sharing", &["engine", "engine_link", "runtime", "store", "units"]),
     // The engine of shared counters, and its protocol.
-    ("engine_link", &["engine", "store", "units"]),
+    ("engine_link", &["engine", "net", "store", "units"]),
     ("engine", &["units"]),
     ("net", &["http2", "runtime"]),
     ("http2", &[]),

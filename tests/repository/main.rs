@@ -6,6 +6,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 mod bounds;
+mod chart;
 mod circles;
 mod dependencies;
 mod docs;

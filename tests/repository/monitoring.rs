@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::telemetry::names::{METRICS, MetricKind};
 
-use crate::server::{TestServer, http};
+use crate::server::{ReservedPort, TestServer, http};
 
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
 const RULES: &str = "deploy/prometheus/alerts.yaml";
@@ -195,7 +195,12 @@ fn scrape() -> String {
     let [cert, key_file] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name).to_string_lossy().into_owned());
     fs::write(&cert, certificate.pem()).unwrap();
     fs::write(&key_file, key.serialize_pem()).unwrap();
-    let server = TestServer::start_file(&config, &["--grpc-tls-cert", &cert, "--grpc-tls-key", &key_file]);
+    // A store that is not there has every metric of one, and limits are counted here.
+    let port = ReservedPort::new();
+    let store = format!("redis://127.0.0.1:{}", port.port);
+    let flags = ["--grpc-tls-cert", &cert, "--grpc-tls-key", &key_file, "--store", &store];
+    let server = TestServer::start_file(&config, &flags);
+    server.log_until("the store is down");
     for domain in ["api", "api", "unknown"] {
         let check = json!({"domain": domain, "descriptors": [{"entries": [{"key": "key", "value": "v"}]}]});
         server.http("POST", "/json", check.to_string().as_bytes());

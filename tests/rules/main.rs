@@ -6,4 +6,5 @@ mod alerts;
 mod find;
 mod keys;
 mod reject;
+mod sharing;
 mod warnings;

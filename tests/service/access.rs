@@ -76,7 +76,7 @@ impl Guarded {
     }
 }
 
-fn new_token(name: &str, role: &str, domain: &str) -> (String, String) {
+pub(crate) fn new_token(name: &str, role: &str, domain: &str) -> (String, String) {
     let mut args = vec!["token", "new", "--name", name, "--role", role];
     if !domain.is_empty() {
         args.extend(["--domain", domain]);
@@ -144,7 +144,7 @@ async fn calls(channel: &Channel, token: &str, domain: &str) -> Vec<(&'static st
         "WatchUsage",
         usage.watch_usage(proto::WatchUsageRequest { filter: Some(filter(domain)), ..Default::default() })
     );
-    call!("WatchDenials", usage.watch_denials(proto::WatchDenialsRequest { filter: Some(filter(domain)) }));
+    call!("WatchDenials", usage.watch_denials(proto::WatchDenialsRequest { filter: Some(filter(domain)), recent: 0 }));
     call!(
         "QueryUsage",
         usage.query_usage(proto::QueryUsageRequest { filter: Some(filter(domain)), ..Default::default() })
@@ -187,6 +187,8 @@ async fn calls(channel: &Channel, token: &str, domain: &str) -> Vec<(&'static st
         admin.unban_counters(proto::UnbanCountersRequest { rule: rule_text.clone(), ..Default::default() })
     );
     call!("ResetCounters", admin.reset_counters(proto::ResetCountersRequest { rule: rule_text, ..Default::default() }));
+    let domains = Some(domain_text.clone()).filter(|domain| !domain.is_empty()).into_iter().collect();
+    call!("RecordChecks", admin.record_checks(proto::RecordChecksRequest { domains, ..Default::default() }));
     call!("Explain", admin.explain(proto::ExplainRequest { domain: domain_text, entries, hits: 1 }));
     call!("GetCandidate", admin.get_candidate(proto::GetCandidateRequest {}));
     let files = vec![proto::ConfigFile { name: "a.yaml".to_owned(), content: RULES.trim_end_matches("---\n").into() }];

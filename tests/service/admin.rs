@@ -14,7 +14,7 @@ fn pages_are_served() {
     for path in ["/rlconfig", "/metrics", "/livez", "/readyz", "/healthcheck"] {
         assert_eq!(http(&server.admin, "GET", path, b"").0, 200, "{path}");
     }
-    let (status, pages) = http(&server.admin, "GET", "/", b"");
+    let (status, pages) = http(&server.admin, "GET", "/pages", b"");
     assert_eq!((status, pages.contains("/rlconfig")), (404, true), "{pages}");
 }
 

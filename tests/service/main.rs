@@ -26,13 +26,16 @@ mod hostile;
 mod json;
 mod latency;
 mod lifted;
+mod looking;
 mod metadata;
 mod metrics;
 mod observers;
 mod operate;
 mod operating;
 mod otlp;
+mod page;
 mod raw;
+mod record;
 mod reflection;
 mod reload;
 mod requests;
@@ -41,12 +44,15 @@ mod secrets;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "some of it is for the tests with Envoy")]
 mod server;
+mod shipped;
 mod simulate;
 mod small_disk;
 mod start;
 mod storm;
+mod suggest;
 mod sums;
 mod tls;
 mod tls_server;
+mod top;
 
 use server::TestServer;

@@ -42,7 +42,7 @@ pub(crate) async fn next(reports: &mut Reports) -> UsageReport {
 
 async fn watch_denials(server: &TestServer, filter: Option<UsageFilter>) -> Streaming<DenialReport> {
     let mut service = UsageServiceClient::new(connect_without_deadline(&server.admin).await);
-    service.watch_denials(WatchDenialsRequest { filter }).await.unwrap().into_inner()
+    service.watch_denials(WatchDenialsRequest { filter, recent: 0 }).await.unwrap().into_inner()
 }
 
 /// The connections of the other tests have a deadline for each call, and so for each stream.
@@ -251,7 +251,8 @@ async fn a_question_that_cannot_be_answered_is_rejected_with_its_reason() {
         assert!(rejected.message().contains(message), "{request:?}: {}", rejected.message());
     }
     for filter in [filter("nope", ""), UsageFilter { entries: no_key, ..UsageFilter::default() }] {
-        let rejected = service.watch_denials(WatchDenialsRequest { filter: Some(filter) }).await.unwrap_err();
+        let rejected =
+            service.watch_denials(WatchDenialsRequest { filter: Some(filter), recent: 0 }).await.unwrap_err();
         assert_eq!(rejected.code(), Code::InvalidArgument, "{rejected:?}");
     }
 }

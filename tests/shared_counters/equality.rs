@@ -7,9 +7,9 @@ use rand::{RngExt as _, SeedableRng};
 use tidegate::engine::{Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Starts};
 use tidegate::engine_link::{
     CheckOutcome, Connection, ExactBatch, KeyPrefix, LinkError, Login, NodeAddress, PlainBatch, Remedy, SharedCharge,
-    SharedKey,
+    SharedKey, SharedOutcome,
 };
-use tidegate::store::{Charge, Charged, Fingerprint, Memory, WhenFull};
+use tidegate::store::{Charge, Charged, Fingerprint, Group, Memory, Role, WhenFull};
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::engines::{Engine, Kind};
@@ -24,7 +24,7 @@ impl Link {
     }
 
     async fn charge_plain(&self, batch: &PlainBatch) -> Vec<Option<Outcome>> {
-        batch.read(&self.0.pipeline(batch.pipeline().clone(), WITHIN).await.unwrap())
+        outcomes(batch.read(&self.0.pipeline(batch.pipeline().clone(), WITHIN).await.unwrap()))
     }
 
     pub(crate) async fn charge(&self, batch: &ExactBatch) -> Vec<CheckOutcome> {
@@ -35,6 +35,18 @@ impl Link {
         let reply = reply.unwrap_or_else(|error| panic!("{error}"));
         batch.read(&reply).unwrap().checks
     }
+}
+
+/// The outcomes, and whether the check is admitted.
+type Found = (bool, Vec<Option<Outcome>>);
+
+fn outcomes(counters: Vec<Option<SharedOutcome>>) -> Vec<Option<Outcome>> {
+    counters.into_iter().map(|counter| counter.map(|known| known.outcome)).collect()
+}
+
+fn found(checks: Vec<CheckOutcome>) -> Found {
+    let [CheckOutcome { admitted, counters }] = <[CheckOutcome; 1]>::try_from(checks).unwrap();
+    (admitted, outcomes(counters))
 }
 
 /// A trace of checks of three counters, each with a limit of its own.
@@ -160,12 +172,11 @@ async fn exact_decides_as_the_engine_in_memory() {
             for number in 0..STEPS {
                 let (now, charges) = trace.step();
                 let (admitted, outcomes) = in_memory(&memory, &trace.limits, now, &charges);
-                let found = link.charge(&on_engine(&keys, &trace.limits, now, &charges)).await;
-                let expected = CheckOutcome { admitted, outcomes: outcomes.into_iter().map(Some).collect() };
+                let found = found(link.charge(&on_engine(&keys, &trace.limits, now, &charges)).await);
+                let expected = (admitted, outcomes.into_iter().map(Some).collect());
                 let of: Vec<_> = charges.iter().map(|(place, _)| trace.limits[*place]).collect();
                 assert_eq!(
-                    found,
-                    [expected],
+                    found, expected,
                     "{kind:?}, seed {}, step {number} at {now:?}: {charges:?} of {of:#?}",
                     trace.seed
                 );
@@ -201,14 +212,71 @@ async fn plain_windows_decide_as_the_engine_in_memory() {
                     batch.add(SharedCharge { key: &keys[0], limit: &limit, op: charges[0].1 }).unwrap();
                     assert_eq!(link.charge_plain(&batch).await, [outcome], "{kind:?}, seed {seed}, step {number}");
                 } else {
-                    let found = link.charge(&on_engine(&keys, &limits, now, &charges)).await;
-                    let expected = CheckOutcome { admitted, outcomes: vec![outcome] };
-                    assert_eq!(found, [expected], "{kind:?}, seed {seed}, step {number}");
+                    let found = found(link.charge(&on_engine(&keys, &limits, now, &charges)).await);
+                    assert_eq!(found, (admitted, vec![outcome]), "{kind:?}, seed {seed}, step {number}");
                     known = at;
                 }
             }
         }
     }
+}
+
+/// Groups of every role, over the same counters too.
+#[tokio::test]
+async fn groups_decide_as_the_store_in_memory() {
+    for kind in Kind::installed() {
+        let engine = Engine::start(kind);
+        let link = Link::open(&engine).await;
+        let mut decided = [0; 2];
+        for seed in 0..TRACES {
+            let mut trace = Trace::new(seed);
+            let memory = Memory::new(1 << 20, WhenFull::Deny);
+            let keys = keys(&[b"groups", &seed.to_le_bytes()[..]].concat());
+            for number in 0..STEPS {
+                let (now, _) = trace.step();
+                let (groups, charges) = any_groups(&mut trace.random);
+                let memory_keys = [[0, 0, 0, 1], [0, 0, 0, 2], [0, 0, 0, 3]];
+                let make =
+                    |&(place, op): &(usize, Op)| Charge { limit: &trace.limits[place], key: &memory_keys[place], op };
+                let all: Vec<_> = charges.iter().map(make).collect();
+                let mut answers = Vec::new();
+                let admitted = memory.charge_groups(now, &groups, &all, &mut answers);
+                let charge =
+                    |&(place, op): &(usize, Op)| SharedCharge { key: &keys[place], limit: &trace.limits[place], op };
+                let shared: Vec<_> = charges.iter().map(charge).collect();
+                let mut batch = ExactBatch::at(now);
+                batch.add_groups(&groups, &shared).unwrap();
+                let expected: Found = (admitted, answers.into_iter().map(|answer| Some(answer.outcome)).collect());
+                let of: Vec<_> = charges.iter().map(|(place, _)| trace.limits[*place]).collect();
+                assert_eq!(
+                    found(link.charge(&batch).await),
+                    expected,
+                    "{kind:?}, seed {seed}, step {number} at {now:?}: {groups:?} {charges:?} of {of:#?}"
+                );
+                decided[usize::from(admitted)] += 1;
+            }
+        }
+        assert!(decided.iter().all(|count| *count > 1_000), "both decisions: {decided:?}");
+    }
+}
+
+/// Up to three groups; each charges its counters once.
+fn any_groups(random: &mut SmallRng) -> (Vec<Group>, Vec<(usize, Op)>) {
+    let (mut groups, mut charges) = (Vec::new(), Vec::new());
+    for _ in 0..random.random_range(1..4) {
+        let role = [Role::Required, Role::Quota, Role::Observed][random.random_range(0..3)];
+        let size = random.random_range(0..3);
+        let hits = random.random_range(0..4);
+        let op = if random.random_range(0..8) == 0 { Op::Refund(hits) } else { Op::Charge(hits) };
+        let first = random.random_range(0..3);
+        charges.extend((0..size).map(|place| ((first + place) % 3, op)));
+        groups.push(Group { role, charges: size });
+    }
+    if charges.is_empty() {
+        groups.push(Group::required(1));
+        charges.push((0, Op::Charge(1)));
+    }
+    (groups, charges)
 }
 
 const WITHIN: Duration = Duration::from_secs(10);

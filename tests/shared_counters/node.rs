@@ -1,10 +1,14 @@
 //! One node that fails in every way: what is reported, and when it is back.
 
-use std::sync::mpsc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::smallvec;
 use tidegate::engine::{Algorithm, CountDenied, Limit, Op};
-use tidegate::engine_link::{ExactBatch, ExactReply, LinkError, Login, Node, NodeAddress, SharedCharge, SharedKey};
+use tidegate::engine_link::{
+    ChargeRequest, CheckOutcome, KeyedCharge, Link, LinkError, Login, Node, NodeAddress, RequestForm, SharedCheck,
+    SharedKey,
+};
 use tidegate::runtime::clock::Clock;
 use tidegate::units::Nanos;
 
@@ -12,21 +16,20 @@ use crate::engines::{Engine, Kind};
 use crate::equality::keys;
 use crate::server::{DEADLINE, eventually_async};
 
-struct Link {
-    node: Node,
+struct Linked {
+    node: Arc<Node>,
+    link: Link,
     clock: Clock,
     keys: [SharedKey; 3],
-    late: mpsc::Sender<ExactReply>,
-    replies: mpsc::Receiver<ExactReply>,
 }
 
-impl Link {
+impl Linked {
     async fn up(engine: &Engine, timeout: Duration) -> Self {
-        let node = Node::new(NodeAddress::Tcp(engine.address()), Login::default(), timeout);
-        let (late, replies) = mpsc::channel();
-        let link = Self { node, clock: Clock::start(), keys: keys(b"node"), late, replies };
-        link.comes_up().await;
-        link
+        let node = Arc::new(Node::new(NodeAddress::Tcp(engine.address()), Login::default(), timeout));
+        let link = Link::new(Arc::clone(&node));
+        let linked = Self { node, link, clock: Clock::start(), keys: keys(b"node") };
+        linked.comes_up().await;
+        linked
     }
 
     /// What the task of the process does that probes.
@@ -42,21 +45,20 @@ impl Link {
     }
 
     /// Charges one hit of each of the counters, of a limit of 3 per hour each.
-    async fn charge(&self, counters: &[usize]) -> Result<ExactReply, LinkError> {
+    async fn charge(&self, counters: &[usize]) -> Result<Vec<CheckOutcome>, LinkError> {
         let hour = Nanos::from_secs(3_600);
         let (algorithm, count_denied) = (Algorithm::SlidingWindow, CountDenied::Never);
         let limit = Limit { max: 3, window: hour, algorithm, ban: None, count_denied };
-        let mut batch = ExactBatch::new(self.node.engine_time(self.clock.now()));
+        let mut request = ChargeRequest::new(self.node.engine_time(self.clock.now()), RequestForm::default());
         for counter in counters {
-            batch.add(SharedCharge { key: &self.keys[*counter], limit: &limit, op: Op::Charge(1) }).unwrap();
+            let charge = KeyedCharge { key: self.keys[*counter].clone(), limit, op: Op::Charge(1) };
+            request.add(&SharedCheck { groups: smallvec![], charges: smallvec![charge], is_plain: false }).unwrap();
         }
-        let late = self.late.clone();
-        let late = move |reply| late.send(reply).unwrap();
-        self.node.charge(batch, || self.clock.now(), 0, late).await
+        self.link.charge(&request, || self.clock.now()).await.into_iter().collect()
     }
 
     async fn verdicts(&self, counters: &[usize]) -> Vec<bool> {
-        self.charge(counters).await.unwrap().checks.into_iter().map(|check| check.admitted).collect()
+        self.charge(counters).await.unwrap().into_iter().map(|check| check.admitted).collect()
     }
 }
 
@@ -64,13 +66,13 @@ impl Link {
 async fn a_killed_node_fails_at_once_and_comes_back_empty() {
     for kind in Kind::installed() {
         let mut engine = Engine::start(kind);
-        let link = Link::up(&engine, DEADLINE).await;
+        let link = Linked::up(&engine, DEADLINE).await;
         assert_eq!(link.verdicts(&[0, 0, 0, 0]).await, [true, true, true, false], "{kind:?}");
         engine.kill();
         // The first request may find the connection closed, or lose it.
         link.charge(&[0]).await.unwrap_err();
         assert!(!link.node.is_up(), "{kind:?}");
-        assert!(matches!(link.charge(&[0]).await, Err(LinkError::Unreachable(_))), "{kind:?}");
+        assert!(matches!(link.charge(&[0]).await, Err(LinkError::Down)), "{kind:?}");
         engine.restart_empty();
         link.comes_up().await;
         assert_eq!(link.verdicts(&[0]).await, [true], "{kind:?}");
@@ -78,23 +80,16 @@ async fn a_killed_node_fails_at_once_and_comes_back_empty() {
 }
 
 #[tokio::test]
-async fn a_paused_node_times_out_and_its_late_replies_are_handed_over() {
+async fn a_paused_node_times_out_and_late_charges_stay_charged() {
     for kind in Kind::installed() {
         let engine = Engine::start(kind);
-        let link = Link::up(&engine, Duration::from_millis(100)).await;
+        let link = Linked::up(&engine, Duration::from_millis(100)).await;
         assert_eq!(link.verdicts(&[0]).await, [true], "{kind:?}: the script is known from now on");
         engine.pause();
         // 100 ms without any reply: the breaker opens.
         assert_eq!(link.charge(&[1]).await.unwrap_err(), LinkError::Timeout, "{kind:?}");
         assert!(!link.node.is_up(), "{kind:?}");
         engine.resume();
-        let mut late = None;
-        eventually_async("a late reply", async || {
-            late = link.replies.try_recv().ok();
-            late.is_some()
-        })
-        .await;
-        assert!(late.unwrap().checks[0].admitted, "{kind:?}");
         link.comes_up().await;
         assert_eq!(link.verdicts(&[1, 1, 1]).await, [true, true, false], "{kind:?}: the late charge stays charged");
     }
@@ -104,7 +99,7 @@ async fn a_paused_node_times_out_and_its_late_replies_are_handed_over() {
 async fn a_forgotten_script_is_sent_again() {
     for kind in Kind::installed() {
         let engine = Engine::start(kind);
-        let link = Link::up(&engine, DEADLINE).await;
+        let link = Linked::up(&engine, DEADLINE).await;
         assert_eq!(link.verdicts(&[0]).await, [true], "{kind:?}");
         engine.run::<()>(&["SCRIPT", "FLUSH"]);
         assert_eq!(link.verdicts(&[0, 0, 0]).await, [true, true, false], "{kind:?}");
@@ -115,14 +110,14 @@ async fn a_forgotten_script_is_sent_again() {
 async fn a_foreign_value_fails_its_counter_and_not_the_batch() {
     for kind in Kind::installed() {
         let engine = Engine::start(kind);
-        let link = Link::up(&engine, DEADLINE).await;
+        let link = Linked::up(&engine, DEADLINE).await;
         for set in [["SET", link.keys[1].as_str(), "hello"], ["LPUSH", link.keys[2].as_str(), "x"]] {
             engine.run::<()>(&set);
         }
-        let reply = link.charge(&[0, 1, 2, 0]).await.unwrap();
-        let known: Vec<_> = reply.checks.iter().map(|check| check.outcomes[0].is_some()).collect();
+        let checks = link.charge(&[0, 1, 2, 0]).await.unwrap();
+        let known: Vec<_> = checks.iter().map(|check| check.counters[0].is_some()).collect();
         assert_eq!(known, [true, false, false, true], "{kind:?}");
-        assert!(reply.checks[0].admitted && reply.checks[3].admitted, "{kind:?}");
+        assert!(checks[0].admitted && checks[3].admitted, "{kind:?}");
         assert_eq!(engine.run::<String>(&["GET", link.keys[1].as_str()]), "hello", "{kind:?}");
         let reply = engine.run::<i64>(&["PTTL", link.keys[0].as_str()]);
         assert!((3_600_000..=7_202_000).contains(&reply), "{kind:?}: a key expires: {reply}");
@@ -133,7 +128,7 @@ async fn a_foreign_value_fails_its_counter_and_not_the_batch() {
 async fn an_engine_without_memory_opens_the_breaker() {
     for kind in Kind::installed() {
         let engine = Engine::start(kind);
-        let link = Link::up(&engine, DEADLINE).await;
+        let link = Linked::up(&engine, DEADLINE).await;
         engine.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
         let error = link.charge(&[0]).await.unwrap_err();
         assert!(matches!(&error, LinkError::Rejected { code, .. } if code == "OOM"), "{kind:?}: {error}");

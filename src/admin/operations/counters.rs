@@ -20,6 +20,8 @@ pub(super) fn list(
         rule: given(request.rule),
         entries: read_entries(request.entries)?,
         denied: request.denied,
+        banned: request.banned,
+        queued: request.queued,
     };
     let top = match usize::try_from(request.top).unwrap_or(MAX_TOP) {
         0 => USUAL_TOP,

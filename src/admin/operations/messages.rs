@@ -57,6 +57,7 @@ pub(super) fn counter(view: CounterView) -> proto::Counter {
         banned_until: view.banned_until.map(time),
         denied: view.denied,
         set: view.is_set,
+        queued: view.queued,
     }
 }
 

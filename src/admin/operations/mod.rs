@@ -5,11 +5,14 @@ mod counters;
 mod explain;
 mod limits;
 mod messages;
+mod record;
 mod scope_filter;
 mod settings;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
 use super::within::Within;
@@ -17,6 +20,7 @@ use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::admin_service_server::{AdminService, AdminServiceServer};
 use crate::limiter::Limiter;
 use crate::operations::{Author, Operations};
+use crate::recording::Recordings;
 use crate::runtime::clock::Clock;
 use scope_filter::ScopeFilter;
 
@@ -28,17 +32,23 @@ pub(crate) struct Admin {
     operations: Arc<Operations>,
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
+    recordings: Arc<Recordings>,
 }
 
 impl Admin {
-    /// The service on these operations.
-    pub(crate) fn service(
+    /// On these operations.
+    pub(crate) fn new(
         operations: Arc<Operations>,
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
-    ) -> AdminServiceServer<Self> {
-        let admin = Self { operations, limiter, clock };
-        AdminServiceServer::new(admin).max_decoding_message_size(MAX_REQUEST_BYTES)
+        recordings: Arc<Recordings>,
+    ) -> Self {
+        Self { operations, limiter, clock, recordings }
+    }
+
+    /// As a service of gRPC.
+    pub(crate) fn service(self) -> AdminServiceServer<Self> {
+        AdminServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES)
     }
 
     fn within<T>(&self, request: &Request<T>) -> Result<Within, Status> {
@@ -63,6 +73,8 @@ fn author(within: &Within, reason: &str) -> Author {
 
 #[tonic::async_trait]
 impl AdminService for Admin {
+    type RecordChecksStream = Pin<Box<dyn Stream<Item = Result<proto::RecordedChecks, Status>> + Send>>;
+
     async fn list_settings(
         &self,
         request: Request<proto::ListSettingsRequest>,
@@ -235,6 +247,20 @@ impl AdminService for Admin {
         within.everywhere()?;
         let author = author(&within, "");
         self.run(move |admin| candidate::stop(&admin.operations, &author)).await
+    }
+
+    async fn record_checks(
+        &self,
+        request: Request<proto::RecordChecksRequest>,
+    ) -> Result<Response<Self::RecordChecksStream>, Status> {
+        let within = self.within(&request)?;
+        let author = author(&within, &request.get_ref().reason);
+        let asked = record::Asked::read(request.into_inner(), &within)?;
+        let started = self.run(move |admin| {
+            let (operations, limiter) = (Arc::clone(&admin.operations), Arc::clone(&admin.limiter));
+            asked.start(&admin.recordings, operations, limiter, Arc::clone(&admin.clock), author)
+        });
+        Ok(started.await?.map(|recorded| Box::pin(recorded) as Self::RecordChecksStream))
     }
 }
 

@@ -1,4 +1,4 @@
-//! `WatchDenials`: denied checks in batches, as fast as the observer reads them.
+//! `WatchDenials`: denied checks in batches, as fast as the observer reads them; at first, if asked for, those that are still kept.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tonic::Status;
 use super::observers::{Observed, Permit};
 use crate::api::proto::tidegate::v1::DenialReport;
 use crate::api::usage::denial;
-use crate::usage::{Filter, Listener};
+use crate::usage::{Denial, Filter, Listener};
 
 /// The stream of denied checks for one observer.
 pub(super) struct DenialReports {
@@ -20,15 +20,37 @@ pub(super) struct DenialReports {
     _permit: Permit,
     filter: Filter,
     listener: Listener,
+    /// The first message, if it is to be sent at once: earlier denials.
+    first: Option<Vec<Arc<Denial>>>,
     sleep: Pin<Box<Sleep>>,
     /// The observer may know how many checks of all domains were dropped; otherwise only that some were.
     counts_dropped: bool,
 }
 
 impl DenialReports {
-    pub(super) fn new(observed: Arc<Observed>, permit: Permit, filter: Filter, counts_dropped: bool) -> Self {
-        let listener = observed.listen();
-        Self { observed, _permit: permit, filter, listener, sleep: Box::pin(sleep(PAUSE)), counts_dropped }
+    /// `recent` is the maximum number of earlier denials, which is bounded here.
+    pub(super) fn new(
+        observed: Arc<Observed>,
+        permit: Permit,
+        filter: Filter,
+        recent: usize,
+        counts_dropped: bool,
+    ) -> Self {
+        let (listener, first) = if recent == 0 {
+            (observed.listen(), None)
+        } else {
+            let mut listener = observed.listen_to_kept();
+            let (mut kept, _) = listener.poll(usize::MAX);
+            kept.retain(|denial| filter.takes_denial(denial));
+            let latest = kept.split_off(kept.len().saturating_sub(recent.min(MAX_BATCH)));
+            (listener, Some(latest))
+        };
+        Self { observed, _permit: permit, filter, listener, first, sleep: Box::pin(sleep(PAUSE)), counts_dropped }
+    }
+
+    fn report(&self, denials: &[Arc<Denial>], num_dropped: u64) -> DenialReport {
+        let denials = denials.iter().map(denial).collect();
+        DenialReport { instance: Some(self.observed.instance().clone()), denials, num_dropped }
     }
 }
 
@@ -37,15 +59,17 @@ impl Stream for DenialReports {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(this.report(&first, 0))));
+        }
         loop {
             ready!(this.sleep.as_mut().poll(cx));
-            let (taken, num_dropped) = this.listener.poll(MAX_BATCH);
+            let (mut taken, num_dropped) = this.listener.poll(MAX_BATCH);
             this.sleep = Box::pin(sleep(if taken.len() < MAX_BATCH { PAUSE } else { Duration::ZERO }));
-            let denials: Vec<_> = taken.iter().filter(|taken| this.filter.takes_denial(taken)).map(denial).collect();
+            taken.retain(|denial| this.filter.takes_denial(denial));
             let num_dropped = if this.counts_dropped { num_dropped } else { num_dropped.min(1) };
-            if !denials.is_empty() || num_dropped > 0 {
-                let instance = Some(this.observed.instance().clone());
-                return Poll::Ready(Some(Ok(DenialReport { instance, denials, num_dropped })));
+            if !taken.is_empty() || num_dropped > 0 {
+                return Poll::Ready(Some(Ok(this.report(&taken, num_dropped))));
             }
         }
     }

@@ -2,7 +2,10 @@
 
 mod denials;
 mod entry_keys;
+mod events;
 mod observers;
+mod pace;
+mod page_rows;
 mod query;
 mod watch;
 
@@ -12,10 +15,12 @@ use std::sync::Arc;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
+pub(crate) use events::UsageEvents;
 pub(crate) use observers::Observers;
-pub(crate) use query::Queries;
+pub(crate) use query::{Queries, read as read_query, write as write_page};
 
 use super::within::Within;
+use crate::access::Principal;
 use crate::api::proto::tidegate::v1::{
     DenialReport, QueryUsageRequest, QueryUsageResponse, UsageFilter, WatchDenialsRequest, WatchUsageRequest,
 };
@@ -23,6 +28,7 @@ use crate::api::usage::{BadQuestion, EncodedReport, read_filter, read_interval, 
 use crate::api::usage_service::usage_service_server::{UsageService, UsageServiceServer};
 use crate::limiter::Limiter;
 use crate::runtime::clock::Clock;
+use crate::units::Nanos;
 use crate::usage::{Filter, Scope};
 use denials::DenialReports;
 use observers::Observed;
@@ -36,16 +42,35 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// The service of the process with this id. The numbers of its reports count from now.
-    pub(crate) fn service(
+    /// The usage of the process with this id. The numbers of its reports count from now.
+    pub(crate) fn new(
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
         observers: Observers,
         queries: Queries,
         instance_id: String,
-    ) -> UsageServiceServer<Self> {
-        let usage = Self { observed: Arc::new(Observed::new(limiter, clock, observers, instance_id)), queries };
-        UsageServiceServer::new(usage).max_decoding_message_size(MAX_REQUEST_BYTES)
+    ) -> Self {
+        Self { observed: Arc::new(Observed::new(limiter, clock, observers, instance_id)), queries }
+    }
+
+    /// As a service of gRPC.
+    pub(crate) fn service(self) -> UsageServiceServer<Self> {
+        UsageServiceServer::new(self).max_decoding_message_size(MAX_REQUEST_BYTES)
+    }
+
+    /// The events for a page of this caller, of one domain or, if `domain` is empty, of all that it may see.
+    ///
+    /// # Errors
+    /// As those of `WatchUsage`, and RESOURCE_EXHAUSTED if there are too many pages.
+    pub(crate) fn events(
+        &self,
+        caller: Arc<Principal>,
+        domain: String,
+        interval: Nanos,
+    ) -> Result<UsageEvents, Status> {
+        let within = Within::new(caller, Arc::clone(self.observed.limiter()));
+        let filter = self.filter(&within, Some(UsageFilter { domain, ..UsageFilter::default() }))?;
+        UsageEvents::new(Arc::clone(&self.observed), filter, interval)
     }
 
     fn within<T>(&self, request: &Request<T>) -> Result<Within, Status> {
@@ -121,10 +146,11 @@ impl UsageService for Usage {
         request: Request<WatchDenialsRequest>,
     ) -> Result<Response<Self::WatchDenialsStream>, Status> {
         let within = self.within(&request)?;
-        let filter = self.filter(&within, request.into_inner().filter)?;
+        let WatchDenialsRequest { filter, recent } = request.into_inner();
+        let filter = self.filter(&within, filter)?;
         let permit = self.observed.permit()?;
-        let counts_dropped = within.is_everywhere();
-        Ok(Response::new(Box::pin(DenialReports::new(Arc::clone(&self.observed), permit, filter, counts_dropped))))
+        let (observed, recent) = (Arc::clone(&self.observed), usize::try_from(recent).unwrap_or(usize::MAX));
+        Ok(Response::new(Box::pin(DenialReports::new(observed, permit, filter, recent, within.is_everywhere()))))
     }
 
     async fn query_usage(&self, request: Request<QueryUsageRequest>) -> Result<Response<QueryUsageResponse>, Status> {

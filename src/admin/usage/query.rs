@@ -9,11 +9,11 @@ use tonic::Status;
 use super::entry_keys::counted_by;
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::query_usage_request::GroupBy;
-use crate::api::usage::{BadQuestion, counts, read_filter, read_requests_by, time};
+use crate::api::usage::{self, BadQuestion, counts, read_filter, read_requests_by, time};
 use crate::history::{Groups, History, Page, Query, QueryError, Row};
 use crate::limiter::{Limiter, View};
 use crate::runtime::clock::Clock;
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 use crate::usage::{Filter, RuleName};
 
 /// Answers `QueryUsage`.
@@ -117,7 +117,10 @@ fn status(error: &QueryError) -> Status {
 }
 
 /// Reads a request, and checks all bounds on it.
-fn read(request: proto::QueryUsageRequest) -> Result<Query, Status> {
+///
+/// # Errors
+/// INVALID_ARGUMENT: what is wrong with it.
+pub(crate) fn read(request: proto::QueryUsageRequest) -> Result<Query, Status> {
     let groups = read_groups(&request)?;
     let filter = read_filter(request.filter)?;
     let asked = Some(request.requests_by).filter(|key| !key.is_empty());
@@ -143,12 +146,16 @@ fn read_groups(request: &proto::QueryUsageRequest) -> Result<Groups, Status> {
                 ["", ""] => return Err(Status::invalid_argument("ENTRY in group_by needs an entry_key")),
                 ["", key] | [key, _] => groups.entry_key = Some(key.to_owned()),
             },
+            Ok(GroupBy::Counter) => groups.counter = true,
             Ok(GroupBy::Unspecified) | Err(_) => {
                 return Err(Status::invalid_argument(format!(
-                    "{group} is not a valid group_by: use TIME, DOMAIN, RULE or ENTRY"
+                    "{group} is not a valid group_by: use TIME, DOMAIN, RULE, ENTRY or COUNTER"
                 )));
             }
         }
+    }
+    if groups.counter && (groups.entry_key.is_some() || !request.requests_by.is_empty()) {
+        return Err(Status::invalid_argument("COUNTER in group_by cannot be combined with ENTRY or requests_by"));
     }
     for (given, used, what) in [
         (request.bucket.is_some(), groups.bucket_minutes.is_some(), "bucket needs TIME in group_by"),
@@ -193,13 +200,19 @@ fn instant(at: prost_types::Timestamp, what: &str) -> Result<Timestamp, Status> 
     }))
 }
 
-fn write(page: Page) -> proto::QueryUsageResponse {
+/// Writes a page as the answer.
+pub(crate) fn write(page: Page) -> proto::QueryUsageResponse {
     proto::QueryUsageResponse {
         rows: page.rows.into_iter().map(write_row).collect(),
         next_page_token: page.next_page_token,
         history_from: Some(time(page.history_from)),
         in_memory: page.in_memory,
+        kept: page.kept.into_iter().map(kept).collect(),
     }
+}
+
+fn kept((length, since): (Nanos, Timestamp)) -> proto::KeptRows {
+    proto::KeptRows { length: Some(usage::length(length)), since: Some(time(since)) }
 }
 
 fn write_row(row: Row) -> proto::UsageRow {
@@ -209,6 +222,7 @@ fn write_row(row: Row) -> proto::UsageRow {
         rule: row.rule,
         entry_value: row.value,
         other: row.other,
+        entries: usage::entries(&row.entries),
         counts: Some(counts(&row.counts)),
     }
 }
@@ -241,6 +255,14 @@ mod tests {
             ("unspecified", proto::QueryUsageRequest { group_by: vec![0], ..request() }),
             ("unknown group", proto::QueryUsageRequest { group_by: vec![9], ..request() }),
             ("no entry_key", proto::QueryUsageRequest { group_by: vec![GroupBy::Entry as i32], ..request() }),
+            (
+                "counters and entries",
+                proto::QueryUsageRequest {
+                    group_by: vec![GroupBy::Counter as i32, GroupBy::Entry as i32],
+                    entry_key: "k".into(),
+                    ..request()
+                },
+            ),
             ("entry_key alone", proto::QueryUsageRequest { entry_key: "k".into(), ..request() }),
             ("bucket alone", proto::QueryUsageRequest { group_by: Vec::new(), ..by_minutes_of(60, 0) }),
             ("zero bucket", by_minutes_of(0, 0)),

@@ -14,6 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 use crate::api::proto::tidegate::v1::admin_service_client::AdminServiceClient;
+use crate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient;
 use crate::api::protojson;
 use crate::cli::dial::TlsFlags;
 use crate::cli::target::{self, Port, Target};
@@ -48,7 +49,13 @@ pub(super) struct Connection {
 }
 
 /// The client, which sends the token.
-pub(super) type Client = AdminServiceClient<InterceptedService<Channel, Bearer>>;
+pub(super) type Client = AdminServiceClient<Service>;
+
+/// The client of the usage service, which sends the token too.
+pub(super) type UsageClient = UsageServiceClient<Service>;
+
+/// A connection that sends the token, for clients of any service.
+pub(super) type Service = InterceptedService<Channel, Bearer>;
 
 /// Why a command ends without its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +69,7 @@ pub(super) enum Failure {
 /// What a command prints.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Printed {
-    /// The answer, for standard output.
+    /// The answer, for standard output; empty: nothing.
     pub text: String,
     /// For standard error, one warning a line; empty: nothing.
     pub warning: String,
@@ -82,6 +89,7 @@ impl From<String> for Printed {
 pub(super) struct Session<'c> {
     connection: &'c Connection,
     client: Client,
+    usage: UsageClient,
 }
 
 impl Connection {
@@ -104,29 +112,54 @@ impl Connection {
         answer: &R,
         render: impl FnOnce(&R, Timestamp) -> String,
     ) -> Result<String, Failure> {
-        if !self.json {
-            return Ok(render(answer, Clock::start().now()));
-        }
-        let name = format!("tidegate.v1.{message}");
-        let json = protojson::to_complete_json(&name, &answer.encode_to_vec()).map_err(Failure::NoAnswer)?;
-        Ok(sanitize_json(&json))
+        if self.json { json(message, answer) } else { Ok(render(answer, Clock::start().now())) }
     }
 
     /// Connects, and does all the calls of a command.
     pub(super) fn run<T>(&self, work: impl AsyncFnOnce(Session<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
-        let bearer = self.bearer()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::NoAnswer(error.to_string()))?;
-        runtime.block_on(async {
-            let channel = self.in_time(self.connect()).await?;
-            let client = AdminServiceClient::with_interceptor(channel, bearer);
+        block_on(async {
+            let service = self.open().await?;
+            let usage = UsageServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
+            let client = AdminServiceClient::new(service);
             let client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
-            work(Session { connection: self, client }).await
+            work(Session { connection: self, client, usage }).await
         })
     }
 
+    /// Connects to the usage service.
+    ///
+    /// # Errors
+    /// The token cannot be read, or there is no connection in time.
+    pub(super) async fn usage(&self) -> Result<UsageClient, Failure> {
+        Ok(UsageServiceClient::new(self.open().await?).max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    /// Waits for the answer to one call.
+    ///
+    /// # Errors
+    /// The status of the server, a lost connection, or no answer in time.
+    pub(super) async fn call<R>(&self, call: impl Future<Output = Result<R, Status>>) -> Result<R, Failure> {
+        self.in_time(async { call.await.map_err(|status| self.failure(&status)) }).await
+    }
+
+    /// Connects, for streams and for calls over a long time. The connection is made again when it is lost.
+    pub(super) async fn open(&self) -> Result<Service, Failure> {
+        let bearer = self.bearer()?;
+        let channel = self.in_time(self.connect()).await?;
+        Ok(InterceptedService::new(channel, bearer))
+    }
+
+    /// The address of the server, as messages name it.
+    pub(super) fn address(&self) -> String {
+        self.admin_addr.to_string()
+    }
+
     async fn connect(&self) -> Result<Channel, Failure> {
-        let prepare = |endpoint: Endpoint| endpoint.http2_max_header_list_size(MAX_HEADER_BYTES);
+        let prepare = |endpoint: Endpoint| {
+            // A stream may have nothing to say for hours; a server that has disappeared does not answer pings.
+            let endpoint = endpoint.http2_keep_alive_interval(PING_INTERVAL).keep_alive_timeout(self.timeout);
+            endpoint.http2_max_header_list_size(MAX_HEADER_BYTES)
+        };
         self.tls.connect(Port::ADMIN, &self.admin_addr, prepare).await.map_err(Failure::NoAnswer)
     }
 
@@ -144,7 +177,11 @@ impl Connection {
         Ok(Bearer(Some(header)))
     }
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    /// Waits for what the server has to do within `--timeout`.
+    ///
+    /// # Errors
+    /// That of `work`, or that it is not done in time.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         tokio::time::timeout(self.timeout, work).await.unwrap_or_else(|_| {
             let (addr, timeout) = (&self.admin_addr, humantime::format_duration(self.timeout));
             Err(Failure::NoAnswer(format!("{addr}: no answer within {timeout}{}", Port::ADMIN.silent())))
@@ -152,7 +189,7 @@ impl Connection {
     }
 
     /// Why there is no answer: an error of the connection has a source, a status from the server has none.
-    fn failure(&self, status: &Status) -> Failure {
+    pub(super) fn failure(&self, status: &Status) -> Failure {
         let addr = &self.admin_addr;
         match (status.code(), status.source()) {
             (_, Some(error)) => Failure::NoAnswer(Port::ADMIN.describe(addr, "connection lost", error)),
@@ -175,17 +212,46 @@ impl Session<'_> {
         &mut self,
         call: impl AsyncFnOnce(&mut Client) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
-        let connection = self.connection;
-        let answer = async { call(&mut self.client).await.map_err(|status| connection.failure(&status)) };
-        connection.in_time(answer).await.map(Response::into_inner)
+        self.connection.call(call(&mut self.client)).await.map(Response::into_inner)
     }
+
+    /// Makes one call of the usage service.
+    ///
+    /// # Errors
+    /// As those of [`ask`](Self::ask).
+    pub(super) async fn ask_usage<R>(
+        &mut self,
+        call: impl AsyncFnOnce(&mut UsageClient) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        self.connection.call(call(&mut self.usage)).await.map(Response::into_inner)
+    }
+
+    /// Why a stream has ended.
+    pub(super) fn failure(&self, status: &Status) -> Failure {
+        self.connection.failure(status)
+    }
+}
+
+/// Does the calls of a command on this thread.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::NoAnswer(error.to_string()))?.block_on(work)
+}
+
+/// A message as complete protojson in one line; `message` is the name of its type.
+pub(super) fn json<R: Message>(message: &str, answer: &R) -> Result<String, Failure> {
+    let name = format!("tidegate.v1.{message}");
+    let json = protojson::to_complete_json(&name, &answer.encode_to_vec()).map_err(Failure::NoAnswer)?;
+    Ok(sanitize_json(&json))
 }
 
 /// Prints what a command ends with, and returns its exit status.
 pub(super) fn finish(outcome: Outcome) -> ExitCode {
     let (code, error) = match outcome {
         Ok(Printed { text, warning }) => {
-            print(&text);
+            if !text.is_empty() {
+                print(&text);
+            }
             warning.lines().for_each(|line| complain(&format!("warning: {}", sanitize_lines(line))));
             return ExitCode::SUCCESS;
         }
@@ -212,6 +278,8 @@ impl Interceptor for Bearer {
 const ERROR_OF_SERVER: u8 = 1;
 const NO_ANSWER: u8 = 2;
 /// 10,000 settings with the longest entries and reasons are smaller.
-const MAX_ANSWER_BYTES: usize = 64 << 20;
+pub(super) const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The errors of a configuration are in the message of a status, which is a header.
 const MAX_HEADER_BYTES: u32 = 256 << 10;
+/// So long a stream may be silent before the server is asked whether it is there.
+const PING_INTERVAL: Duration = Duration::from_secs(10);

@@ -5,6 +5,8 @@ mod list;
 use clap::{Args, Subcommand};
 use prost_types::Duration;
 
+pub(super) use list::merge;
+
 use super::connection::{Client, Connection, Outcome};
 use super::render::{counted, entries};
 use super::time::{instant_from, parse_length};

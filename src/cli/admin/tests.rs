@@ -24,7 +24,7 @@ struct Line {
 /// Runs a command line.
 fn outcome(address: &str, line: &[&str]) -> Outcome {
     let line = [&["tidegate"], line, &["--admin-addr", address]].concat();
-    Line::try_parse_from(line).unwrap().command.outcome()
+    Line::try_parse_from(line).unwrap().command.outcome().unwrap()
 }
 
 /// What a server received, with the token.
@@ -65,6 +65,16 @@ type Answer<R> = Result<Response<R>, Status>;
 
 #[tonic::async_trait]
 impl AdminService for Server {
+    type RecordChecksStream = tokio_stream::Iter<std::vec::IntoIter<Result<RecordedChecks, Status>>>;
+
+    /// A recording that is not finished when the stream ends.
+    async fn record_checks(&self, request: Request<RecordChecksRequest>) -> Answer<Self::RecordChecksStream> {
+        self.receive(&request);
+        let check = RecordedCheck { time: Some(prost_types::Timestamp::default()), ..RecordedCheck::default() };
+        let message = RecordedChecks { checks: vec![check], num_recorded: 1, num_lost: 7, ..RecordedChecks::default() };
+        Ok(Response::new(tokio_stream::iter(vec![Ok(message)])))
+    }
+
     async fn list_settings(&self, request: Request<ListSettingsRequest>) -> Answer<ListSettingsResponse> {
         self.receive(&request);
         Ok(Response::new(ListSettingsResponse { read_only: true, ..Default::default() }))
@@ -270,12 +280,14 @@ fn a_status_from_the_server_is_1_and_no_answer_is_2() {
     fs::write(path("empty"), "\n").unwrap();
     fs::write(path("lines"), "s3cret\nmore").unwrap();
     let nobody = format!("unix:{}", path("nobody.sock"));
-    let (gone, empty, lines) = (path("gone"), path("empty"), path("lines"));
+    let (gone, empty, lines, trace) = (path("gone"), path("empty"), path("lines"), path("trace.jsonl"));
     let cases: &[(&str, &[&str], u8, &str)] = &[
         (&address, &["settings", "set", "burst", "5"], 1, "settings are read-only"),
         (&address, &["settings", "set", "brust", "5"], 1, "there is no brust"),
         (&address, &["settings", "unset", "burst"], 1, "Unavailable"),
         (&address, &["limits", "--domain", "api"], 1, "there is no domain"),
+        (&address, &["record", "--out", &trace], 1, "the server has ended the recording early"),
+        (&address, &["record", "--out", &trace], 2, "the file exists; choose another name"),
         (&address, &["candidate", "promote"], 2, "is not the admin port of a Tidegate of this version"),
         (
             &address,
@@ -302,4 +314,6 @@ fn a_status_from_the_server_is_1_and_no_answer_is_2() {
         assert_eq!(finish(found), ExitCode::from(*status), "{line:?}");
     }
     assert_eq!(finish(Ok(String::new().into())), ExitCode::SUCCESS);
+    let ended = r#"{"recording":{"ended":"the server has ended the recording early","checks":1,"lost":7}}"#;
+    assert_eq!(fs::read_to_string(trace).unwrap().lines().last(), Some(ended));
 }

@@ -1,7 +1,12 @@
 //! Instants and lengths of time in words, and as values of flags.
 
+mod when;
+
 use prost_types::{Duration, Timestamp as WireTime};
 
+pub(super) use when::{When, parse_when, time_zone};
+
+use crate::rules::Unit;
 use crate::settings::duration;
 use crate::units::{Nanos, Timestamp};
 
@@ -16,6 +21,37 @@ pub(super) fn parse_length(text: &str) -> Result<Duration, String> {
 /// An instant in RFC 3339, in seconds and UTC: `2026-11-26T05:00:00Z`.
 pub(super) fn instant(at: &WireTime) -> String {
     jiff::Timestamp::from_second(at.seconds).map_or_else(|_| format!("@{}", at.seconds), |at| at.to_string())
+}
+
+/// The same in milliseconds, rounded down: `2026-11-26T05:00:00.120Z`.
+pub(super) fn instant_ms(at: &WireTime) -> String {
+    let to_ms = at.nanos - at.nanos % 1_000_000;
+    let known = jiff::Timestamp::new(at.seconds, to_ms);
+    known.map_or_else(|_| format!("@{}", at.seconds), |at| format!("{at:.3}"))
+}
+
+/// An instant of a message; `None` if it cannot be represented.
+pub(super) fn from_wire(at: &WireTime) -> Option<jiff::Timestamp> {
+    jiff::Timestamp::new(at.seconds, at.nanos).ok()
+}
+
+/// An instant as a message.
+pub(super) fn to_wire(at: jiff::Timestamp) -> WireTime {
+    let ns = at.as_nanosecond();
+    let part = |part: i128| i64::try_from(part).unwrap_or_default();
+    let nanos = i32::try_from(ns.rem_euclid(NANOS)).unwrap_or_default();
+    WireTime { seconds: part(ns.div_euclid(NANOS)), nanos }
+}
+
+/// An instant of ours in a time zone.
+pub(super) fn zoned(at: Timestamp, zone: &jiff::tz::TimeZone) -> jiff::Zoned {
+    let at = jiff::Timestamp::from_nanosecond(i128::from(at.as_ns())).unwrap_or(jiff::Timestamp::MAX);
+    at.to_zoned(zone.clone())
+}
+
+/// An instant in RFC 3339, in seconds and with the offset of its time zone: `2026-11-26T06:00:00+01:00`.
+pub(super) fn with_offset(at: &jiff::Zoned) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
 
 /// An instant, and how far it is from now: `2026-11-26T05:00:00Z (in 1h 59m)`.
@@ -42,10 +78,19 @@ pub(super) fn length(length: &Duration) -> String {
     rough(rounded)
 }
 
+/// The length of a limit's window, as in `3 per minute`: the unit of a rules file, or a length.
+pub(super) fn period(length: &Duration) -> String {
+    let is = |unit: &Unit| Duration::try_from(std::time::Duration::from(unit.length())).as_ref() == Ok(length);
+    let unit = Unit::ALL.into_iter().find(is);
+    unit.map_or_else(|| self::length(length), |unit| unit.name().to_ascii_lowercase())
+}
+
 /// The two largest units of a length.
 fn rough(length: Nanos) -> String {
     length.to_string().split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
+
+const NANOS: i128 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
@@ -83,6 +128,30 @@ mod tests {
         for (seconds, nanos, expected) in cases {
             assert_eq!(length(&Duration { seconds, nanos }), expected, "{seconds} {nanos}");
         }
+    }
+
+    #[test]
+    fn periods() {
+        let year = 365 * 86_400;
+        for (seconds, expected) in [(1, "second"), (60, "minute"), (90, "1m 30s"), (10_800, "3h"), (year, "year")] {
+            assert_eq!(period(&Duration { seconds, nanos: 0 }), expected);
+        }
+        assert_eq!(period(&Duration { seconds: 1, nanos: 1 }), "2s");
+    }
+
+    #[test]
+    fn instants_of_messages() {
+        for (seconds, nanos, ms) in [
+            (1_795_665_600, 999_999_999, "2026-11-26T04:00:00.999Z"),
+            (0, 0, "1970-01-01T00:00:00.000Z"),
+            (-1, 500_000_000, "1969-12-31T23:59:59.500Z"),
+        ] {
+            let wire = WireTime { seconds, nanos };
+            assert_eq!(instant_ms(&wire), ms);
+            assert_eq!(from_wire(&wire).map(to_wire), Some(wire));
+        }
+        let beyond = WireTime { seconds: i64::MAX, nanos: i32::MAX };
+        assert_eq!((instant_ms(&beyond).as_str(), from_wire(&beyond)), ("@9223372036854775807", None));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::settings::{self, Case};
 use super::{CheckError, Checked, Loaded};
 use crate::config::{LoadError, Setting, SettingsBook};
-use crate::rules::{ConfigError, Lifted};
+use crate::rules::{ConfigError, Lifted, Rule, RuleLimit};
 
 /// `ok`, `errors` and `warnings` (each with `file`, `line` and `message`), `counts`, `lifted` (what is switched off),
 /// `settings` (those of the data directory), `rules` (the values that would be in force).
@@ -88,6 +88,7 @@ fn rule(&Case { rule, entries, is_set }: &Case<'_>) -> Value {
                 "requests_per_unit": each.requests_per_unit,
                 "period_ms": each.period.length.as_millis_ceil(),
                 "enabled": each.enabled,
+                "sharing": sharing(rule, each),
                 "text": each.words(),
             })
         })
@@ -102,5 +103,17 @@ fn rule(&Case { rule, entries, is_set }: &Case<'_>) -> Value {
         "quota_mode": rule.quota_mode,
         "limits": limits,
         "text": rule.words(),
+    })
+}
+
+/// How the counters of a limit are shared by replicas with a store; `why_not_leased` is null where they are leased, `when_down` and
+/// `slot` where the configuration does not say them.
+fn sharing(rule: &Rule, limit: &RuleLimit) -> Value {
+    let (configured, shared) = (rule.sharing(limit), rule.shared(limit, 1));
+    json!({
+        "mode": shared.mode().name(),
+        "why_not_leased": shared.why_not_leased(),
+        "when_down": configured.when_down.map(|when| when.name()),
+        "slot": configured.slot,
     })
 }

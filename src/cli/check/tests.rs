@@ -104,7 +104,14 @@ fn json_for_programs() {
     ]);
     let rules = json!([{
         "domain": "a", "rule": "a.k", "entries": [], "setting": false, "unlimited": false, "shadow_mode": false, "quota_mode": false, "text": "1 per day",
-        "limits": [{"name": "", "requests_per_unit": 1, "period_ms": 86_400_000, "enabled": true, "text": "1 per day"}],
+        "limits": [{
+            "name": "",
+            "requests_per_unit": 1,
+            "period_ms": 86_400_000,
+            "enabled": true,
+            "sharing": {"mode": "leased", "why_not_leased": null, "when_down": null, "slot": null},
+            "text": "1 per day",
+        }],
     }]);
     let counts = json!({"files": 2, "domains": 2, "rules": 1, "settings": 0, "errors": 0, "warnings": 2});
     let expected = json!({

@@ -2,13 +2,18 @@
 -- Charges counters, check after check. A check with several counters is charged all or nothing.
 --
 -- KEYS: the counters. ARGV: now in microseconds (0: the time of this engine), the number of checks, and for each check the number of
--- its counters and 12 numbers for each of them (FIELDS). Reply: now, then for each counter 5 numbers: verdict (1 admitted, 0 denied,
--- -1 not ours), kind of the state before (0 fresh, 1 counts, 2 ban, 3 log), and three numbers of it.
+-- its counters, how it is charged (0: alone; 1: jointly; 2: jointly, and one of its quotas has no limit) and 13 numbers for each
+-- counter (FIELDS). Reply: now, then for each check 1 if it is admitted, and for each of its counters 6 numbers: what became of the
+-- charge (the constants below), kind of the state before (0 fresh, 1 counts, 2 ban, 3 log), three numbers of it, and the hits.
 --
 -- Values: "count" | "end count" | "begin previous current" | "time hits part window" (a bucket's debt) | list of times | "B until".
 -- Numbers are whole and below 2^53, so that doubles are exact.
-local FIELDS = 12
+local FIELDS = 13
 local LOG_MAX = 131072
+-- What became of a charge. NOT_OURS: the key has another kind of value. OVER: over its limit, which did not deny the check.
+local NOT_OURS, ALONE, CHARGED, CHARGED_ALONE, DENIED, OVER, LEFT, GIVEN = -1, 0, 1, 2, 3, 4, 5, 6
+-- The roles of groups.
+local REQUIRED, QUOTA, OBSERVED = 0, 1, 2
 
 local now = tonumber(ARGV[1])
 if now == 0 then
@@ -52,18 +57,18 @@ local function begin_ban(c) store(c, 'B ' .. text(now + c.ban), now + c.ban) end
 -- The state: its kind, and its numbers. Kind -1 is a value that is not ours.
 local read = {}
 
-local function numbers(value, count)
+local function numbers(value, count, other)
   local found = {}
   for word in string.gmatch(value, '[^ ]+') do
     if not string.match(word, '^%d+$') or #word > 16 then return nil end
     found[#found + 1] = tonumber(word)
   end
-  if #found ~= count then return nil end
+  if #found ~= count and #found ~= other then return nil end
   return found
 end
 
 -- Of strings: nil if it is fresh, a ban, or the numbers.
-local function read_string(c, count)
+local function read_string(c, count, other)
   local value = redis.pcall('GET', c.key)
   if type(value) == 'table' then return -1 end
   if not value then return 0 end
@@ -73,7 +78,7 @@ local function read_string(c, count)
     if c.ban > 0 and ends > now then return 2, { ends } end
     return 0
   end
-  local found = numbers(value, count)
+  local found = numbers(value, count, other)
   if not found then return -1 end
   return 1, found
 end
@@ -92,9 +97,19 @@ read[3] = function(c)
   if kind == 1 and state[1] + 2 * c.window <= now then return 0 end
   return kind, state
 end
--- 4: buckets. The debt as of now: whole hits, and a part in units of 1 / window.
+-- What a bucket regains in a time.
+local function regained(c, hits, part, time)
+  local whole, rest = muldiv(time, c.max, c.window)
+  hits, part = hits - whole, part - rest
+  if part < 0 then hits, part = hits - 1, part + c.window end
+  if hits < 0 then return 0, 0 end
+  return hits, part
+end
+
+-- 4: buckets. The debt as of now: whole hits, and a part in units of 1 / window. Of one that is leased, too (lease.lua), five more numbers
+-- say what is lent: that much is missing until it lapses.
 read[4] = function(c)
-  local kind, state = read_string(c, 4)
+  local kind, state = read_string(c, 4, 9)
   if kind ~= 1 then return kind, state end
   local time, hits, part, window = state[1], state[2], state[3], state[4]
   if window == 0 then return -1 end
@@ -104,11 +119,20 @@ read[4] = function(c)
     if rest > 0 then part = part + 1 end
     if part >= c.window then hits, part = hits + 1, part - c.window end
   end
+  if #state == 9 then
+    local lent, lapses = state[8] + state[9], state[5] + 2 * state[6]
+    if lapses > time then
+      hits, part = regained(c, hits, part, math.max(math.min(now, lapses) - time, 0))
+      if hits < lent then hits, part = lent, 0 end
+      time = math.max(time, math.min(now, lapses))
+    end
+    if lapses > now then
+      c.lapses, c.lent = lapses, ''
+      for i = 5, 9 do c.lent = c.lent .. ' ' .. text(state[i]) end
+    end
+  end
   if now > time then
-    local regained, rest = muldiv(now - time, c.max, c.window)
-    hits, part = hits - regained, part - rest
-    if part < 0 then hits, part = hits - 1, part + c.window end
-    if hits < 0 then return 0 end
+    hits, part = regained(c, hits, part, now - time)
   else
     -- The clock has stepped back: the bucket is full no earlier than it was to be.
     local back, rest = muldiv(time - now, c.max, c.window)
@@ -120,6 +144,7 @@ read[4] = function(c)
 end
 -- 5: logs. The number of hits that count.
 read[5] = function(c)
+  c.is_spent_ban = false
   local length = redis.pcall('LLEN', c.key)
   if type(length) == 'table' then
     local kind, state = read_string(c, -1)
@@ -221,7 +246,8 @@ step[4] = function(c, kind, state, hits, deny, commit)
   if kind == 1 then debt, part = state[1], state[2] end
   local function keep(whole, rest)
     local wait = muldiv(whole + 1, c.window, c.max)
-    store(c, text(now) .. ' ' .. text(whole) .. ' ' .. text(rest) .. ' ' .. text(c.window), now + wait + 1)
+    local value = text(now) .. ' ' .. text(whole) .. ' ' .. text(rest) .. ' ' .. text(c.window) .. (c.lent or '')
+    store(c, value, math.max(now + wait + 1, c.lapses or 0))
   end
   if c.refund then
     if commit and kind == 1 then
@@ -306,65 +332,129 @@ local function next_counter()
   for i = 1, FIELDS do n[i] = tonumber(ARGV[argument + i - 1]) end
   argument = argument + FIELDS
   return {
-    key = KEYS[at_key], algorithm = n[1], refund = n[2] == 1, hits = n[3], max = n[4], window = n[5], deny = n[6] == 1,
-    ban = n[7], when = n[8], burst = n[9], queue = n[10], hold = n[11], ends = n[12], aligned = n[12] == 1,
+    key = KEYS[at_key], algorithm = n[1], refund = n[2] == 1, hits = n[3], max = n[4], window = n[5],
+    deny = n[6] > 0, always = n[6] == 2, ban = n[7], when = n[8], burst = n[9], queue = n[10], hold = n[11], ends = n[12],
+    aligned = n[12] == 1, role = n[13] % 4, group = math.floor(n[13] / 4),
   }
 end
 
 -- Reads the state and makes a step. A banned counter denies, and stays as it is.
 local function run(c, hits, deny, commit)
   local kind, state = read[c.algorithm](c)
-  c.kind, c.state = kind, state or {}
+  c.kind, c.state, c.used = kind, state or {}, hits
   if kind == -1 then return false end
   if kind == 2 then return c.refund end
   return step[c.algorithm](c, kind, c.state, hits, deny, commit)
 end
 
+-- Peeks at a group, with the hits that earlier groups take from the same counters: whether it admits. A value that is not ours fails
+-- its counter; the others are decided without it.
+local function peek(counters, first, last, taken)
+  local admits = true
+  for i = first, last do
+    local c = counters[i]
+    if not c.refund then
+      c.wanted = c.hits == 0 and 0 or c.hits + (taken[c.key] or 0)
+      c.verdict = run(c, c.wanted, false, false)
+      if c.kind == -1 then c.fate = NOT_OURS elseif not c.verdict then admits = false end
+      taken[c.key] = (taken[c.key] or 0) + c.hits
+    end
+  end
+  if not admits then
+    for i = first, last do
+      local c = counters[i]
+      if not c.refund then taken[c.key] = taken[c.key] - c.hits end
+    end
+  end
+  return admits
+end
+
+-- Applies the decision to a charge. `alone`: its hits do not depend on any other limit.
+local function settle(c, admitted, admits, denies, alone)
+  if c.always or (admitted and (admits or alone)) then
+    c.fate = alone and CHARGED_ALONE or CHARGED
+    run(c, c.hits, c.always or (alone and c.deny), true)
+  elseif not c.verdict then
+    if admitted or denies then
+      c.fate = DENIED
+      run(c, admitted and c.hits or c.wanted, false, true)
+    else
+      c.fate = OVER
+    end
+  else
+    c.fate = LEFT
+    run(c, 0, false, true)
+  end
+end
+
+-- Charges all groups that can be charged, or none. The counters are in the order of the roles of their groups.
+local function charge_jointly(counters, has_free_quota)
+  local refunds = {}
+  for place, c in ipairs(counters) do
+    c.place = place
+    if c.refund then refunds[#refunds + 1] = c end
+  end
+  -- In the order of the check.
+  table.sort(refunds, function(a, b) return a.group < b.group or (a.group == b.group and a.place < b.place) end)
+  for _, c in ipairs(refunds) do
+    run(c, c.hits, false, true)
+    c.fate = c.kind == -1 and NOT_OURS or GIVEN
+  end
+  local groups, taken, required_over, quotas, quotas_over = {}, {}, false, has_free_quota and 1 or 0, 0
+  local first = 1
+  while first <= #counters do
+    local group, last = counters[first].group, first
+    while counters[last + 1] and counters[last + 1].group == group do last = last + 1 end
+    local g = { first = first, last = last, role = counters[first].role, admits = peek(counters, first, last, taken) }
+    groups[#groups + 1] = g
+    if g.role == REQUIRED and not g.admits then required_over = true end
+    if g.role == QUOTA then
+      quotas = quotas + 1
+      if not g.admits then quotas_over = quotas_over + 1 end
+    end
+    first = last + 1
+  end
+  local all_quotas_over = quotas > 0 and quotas == quotas_over
+  local admitted = not required_over and not all_quotas_over
+  for _, admitting in ipairs({ true, false }) do
+    for _, g in ipairs(groups) do
+      if g.admits == admitting then
+        local denies = not g.admits and (g.role == REQUIRED or (g.role == QUOTA and all_quotas_over))
+        local alone = g.first == g.last and (g.role == OBSERVED or (admitted and not g.admits))
+        for i = g.first, g.last do
+          local c = counters[i]
+          if not c.refund and c.fate ~= NOT_OURS then settle(c, admitted, g.admits, denies, alone) end
+        end
+      end
+    end
+  end
+  return admitted
+end
+
 local reply = { now }
-local function answer(c, verdict)
-  local state = c.before_state
-  reply[#reply + 1] = c.before == -1 and -1 or (verdict and 1 or 0)
-  reply[#reply + 1] = c.before
-  reply[#reply + 1] = state[1] or 0
-  reply[#reply + 1] = c.before == 3 and (c.at or 0) or state[2] or 0
-  reply[#reply + 1] = state[3] or 0
+local function answer(c)
+  reply[#reply + 1] = c.fate
+  reply[#reply + 1] = c.kind
+  reply[#reply + 1] = c.state[1] or 0
+  reply[#reply + 1] = c.kind == 3 and (c.at or 0) or c.state[2] or 0
+  reply[#reply + 1] = c.state[3] or 0
+  reply[#reply + 1] = c.used
 end
 
 for _ = 1, tonumber(ARGV[2]) do
-  local size = tonumber(ARGV[argument])
-  argument = argument + 1
-  local counters, taken, admitted = {}, {}, true
+  local size, how = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
+  argument = argument + 2
+  local counters, admitted = {}, true
   for i = 1, size do counters[i] = next_counter() end
-  if size == 1 then
+  if how == 0 then
     local c = counters[1]
-    local verdict = run(c, c.hits, c.deny, true)
-    c.before, c.before_state = c.kind, c.state
-    answer(c, verdict)
+    admitted = run(c, c.hits, c.deny, true)
+    c.fate = c.kind == -1 and NOT_OURS or ALONE
+    if c.kind == -1 then admitted = true end
   else
-    for _, c in ipairs(counters) do
-      if c.refund then
-        run(c, c.hits, false, true)
-        c.before, c.before_state, c.verdict = c.kind, c.state, true
-      end
-    end
-    for _, c in ipairs(counters) do
-      if not c.refund then
-        c.wanted = c.hits == 0 and 0 or c.hits + (taken[c.key] or 0)
-        c.verdict = run(c, c.wanted, c.deny, false)
-        c.before, c.before_state = c.kind, c.state
-        taken[c.key] = (taken[c.key] or 0) + c.hits
-      end
-      -- A value that is not ours fails its counter; the others are decided without it.
-      if c.before ~= -1 and not c.verdict then admitted = false end
-    end
-    for _, c in ipairs(counters) do
-      if not c.refund and c.before ~= -1 then
-        if admitted or c.deny then run(c, c.hits, c.deny, true)
-        elseif not c.verdict then run(c, c.wanted, false, true)
-        else run(c, 0, false, true) end
-      end
-      answer(c, c.verdict)
-    end
+    admitted = charge_jointly(counters, how == 2)
   end
+  reply[#reply + 1] = admitted and 1 or 0
+  for _, c in ipairs(counters) do answer(c) end
 end
 return reply

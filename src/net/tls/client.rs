@@ -29,26 +29,36 @@ pub(crate) struct TlsClient {
     name: ServerName<'static>,
 }
 
+/// Makes TLS connections to any server whose certificate is for its own host, with any protocol.
+#[derive(Clone)]
+pub(crate) struct TlsDialer {
+    connector: TlsConnector,
+    words: Words,
+}
+
+/// What the user of a client is to write, for errors.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Words {
+    /// The flag with the CAs.
+    pub ca: &'static str,
+    /// The flag with the client's certificate.
+    pub cert: &'static str,
+    /// The scheme without TLS.
+    pub plain: &'static str,
+}
+
+impl Words {
+    /// Of commands with `--tls-ca`.
+    const COMMAND: Self = Self { ca: "--tls-ca", cert: "--tls-cert", plain: "http://" };
+}
+
 impl TlsClient {
     /// A client of the server at `HOST:PORT`, whose certificate has to be for that host. Reads the files.
     ///
     /// # Errors
     /// Which file cannot be used and why, or that the host cannot be in a certificate.
     pub(crate) fn new(files: ClientFiles<'_>, address: &str) -> Result<Self, String> {
-        let roots = match files.ca {
-            Some(path) => PemFile::read(path)?.roots()?,
-            None => roots_of_system()?,
-        };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);
-        let mut config = match files.identity {
-            Some((cert, key)) => {
-                let (chain, secret) = (PemFile::read(cert)?.certificates()?, PemFile::read(key)?.private_key()?);
-                builder.with_client_auth_cert(chain, secret).map_err(|error| pem::mismatch(cert, key, &error))?
-            }
-            None => builder.with_no_client_auth(),
-        };
+        let mut config = config(files, Words::COMMAND)?;
         config.alpn_protocols = vec![H2.to_vec()];
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name: server_name(address)? })
     }
@@ -58,11 +68,55 @@ impl TlsClient {
     /// # Errors
     /// Why it failed, in words for the user of a command.
     pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let stream = self.connector.connect(self.name.clone(), stream).await.map_err(|error| failure(&error))?;
+        let connected = self.connector.connect(self.name.clone(), stream).await;
+        let stream = connected.map_err(|error| failure(&error, Words::COMMAND))?;
         match stream.get_ref().1.alpn_protocol() {
             Some(H2) => Ok(stream),
             _ => Err(io::Error::other("TLS: the server does not offer HTTP/2 (ALPN h2), so it is not a gRPC server")),
         }
+    }
+}
+
+impl TlsDialer {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Which file cannot be used, and why.
+    pub(crate) fn new(files: ClientFiles<'_>, words: Words) -> Result<Self, String> {
+        Ok(Self { connector: TlsConnector::from(Arc::new(config(files, words)?)), words })
+    }
+
+    /// Makes the handshake with the server at `HOST:PORT`, whose certificate has to be for that host. The caller sets a time limit.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub(crate) async fn connect(&self, stream: TcpStream, address: &str) -> io::Result<TlsStream<TcpStream>> {
+        let name = server_name(address).map_err(io::Error::other)?;
+        self.connector.connect(name, stream).await.map_err(|error| failure(&error, self.words))
+    }
+}
+
+impl fmt::Debug for TlsDialer {
+    /// Without the configuration, which has the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsDialer").finish_non_exhaustive()
+    }
+}
+
+fn config(files: ClientFiles<'_>, words: Words) -> Result<ClientConfig, String> {
+    let roots = match files.ca {
+        Some(path) => PemFile::read(path)?.roots()?,
+        None => roots_of_system(words)?,
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);
+    match files.identity {
+        Some((cert, key)) => {
+            let (chain, secret) = (PemFile::read(cert)?.certificates()?, PemFile::read(key)?.private_key()?);
+            builder.with_client_auth_cert(chain, secret).map_err(|error| pem::mismatch(cert, key, &error))
+        }
+        None => Ok(builder.with_no_client_auth()),
     }
 }
 
@@ -76,41 +130,45 @@ impl fmt::Debug for TlsClient {
 /// What an error of a connection says about TLS; none: it is of another kind.
 pub(crate) fn explain(error: &io::Error) -> Option<String> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
-    Some(format!("TLS: {}", reason(error)))
+    Some(format!("TLS: {}", reason(error, Words::COMMAND)))
 }
 
-fn failure(error: &io::Error) -> io::Error {
+fn failure(error: &io::Error, words: Words) -> io::Error {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, UnexpectedEof};
     let said = match error.kind() {
         UnexpectedEof | ConnectionReset | ConnectionAborted => {
-            "TLS: the server closed the connection in the handshake; for a port without TLS use http://".to_owned()
+            format!(
+                "TLS: the server closed the connection in the handshake; for a port without TLS use {}",
+                words.plain
+            )
         }
-        _ => explain(error).unwrap_or_else(|| format!("TLS: {error}")),
+        _ => match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+            Some(error) => format!("TLS: {}", reason(error, words)),
+            None => format!("TLS: {error}"),
+        },
     };
     io::Error::other(said)
 }
 
-fn reason(error: &Error) -> String {
+fn reason(error: &Error, Words { ca, cert, plain }: Words) -> String {
     match error {
-        Error::InvalidCertificate(error) => format!("the server's certificate {}", objection(error)),
+        Error::InvalidCertificate(error) => format!("the server's certificate {}", objection(error, ca)),
         Error::InvalidMessage(_) => {
-            "the server does not answer with TLS; for a port without TLS use http://".to_owned()
+            format!("the server does not answer with TLS; for a port without TLS use {plain}")
         }
         Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server demands a client certificate (--tls-cert, --tls-key)".to_owned()
+            format!("the server demands a client certificate ({cert}, {})", cert.replace("cert", "key"))
         }
         Error::AlertReceived(alert) => {
-            format!(
-                "the server ended the handshake ({alert:?}); does it demand another client certificate (--tls-cert)?"
-            )
+            format!("the server ended the handshake ({alert:?}); does it demand another client certificate ({cert})?")
         }
         error => error.to_string(),
     }
 }
 
-fn objection(error: &CertificateError) -> String {
+fn objection(error: &CertificateError, ca: &str) -> String {
     match error {
-        CertificateError::UnknownIssuer => "is signed by no trusted CA; --tls-ca names the CAs to trust".to_owned(),
+        CertificateError::UnknownIssuer => format!("is signed by no trusted CA; {ca} names the CAs to trust"),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             "is not valid yet; is this machine's clock right?".to_owned()
@@ -126,11 +184,11 @@ fn objection(error: &CertificateError) -> String {
     }
 }
 
-fn roots_of_system() -> Result<RootCertStore, String> {
+fn roots_of_system(words: Words) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if added == 0 {
-        return Err("this system has no CA certificates: name the CAs to trust with --tls-ca".to_owned());
+        return Err(format!("this system has no CA certificates: name the CAs to trust with {}", words.ca));
     }
     Ok(roots)
 }

@@ -16,6 +16,7 @@ use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use crate::limiter::{Limiter, Settings, WorkerSlot};
 use crate::net::PartialBytes;
+use crate::recording::Recordings;
 use crate::rls::OtherCalls;
 use crate::rules::{LoadOptions, SourceFile, load};
 use crate::runtime::clock::Clock;
@@ -61,6 +62,8 @@ fn services(lifecycle: &Lifecycle) -> Services {
         delayed: DelayedReplies::default(),
         phases: lifecycle.phases(),
         times: Arc::new(DecisionTimes::new(1)),
+        recordings: Arc::new(Recordings::new(1)),
+        asker: None,
     };
     Services::new(&service, WorkerSlot(0), PartialBytes::default(), OtherCalls::default())
 }

@@ -121,6 +121,16 @@ impl Memory {
         }
     }
 
+    /// Keeps what another place says of a counter, unless an operator's ban runs: that one is ours. A new counter needs capacity.
+    /// Returns the number of its series, if it has been set.
+    pub fn note(&self, now: Timestamp, key: &[u8], state: CounterState) -> Option<u32> {
+        let is_fresh = state.is_fresh(now);
+        match state {
+            CounterState::Cell(cell) => self.transaction().note_cell(now, key, cell, is_fresh),
+            CounterState::Log(log) => self.transaction().note_log(now, key, log, is_fresh),
+        }
+    }
+
     /// Notes changed counters from now on, for [`take_changed`](Self::take_changed), or no longer. While it does, counters that were
     /// changed are not freed before they are taken.
     pub fn track_changes(&self, tracks: bool) {

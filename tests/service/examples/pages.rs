@@ -10,7 +10,7 @@ use super::run::{Run, read};
 /// The keys that a file may have: each has its section, with an example.
 const KEYS: &str = "domain descriptors key value rate_limit rate_limits unit period requests_per_unit unlimited name replaces \
     shadow_mode quota_mode detailed_metric value_to_metric share_threshold metadata algorithm starts burst queue ban \
-    count_denied enabled charge usage response headers reset body content_type template";
+    count_denied enabled charge usage response headers reset body content_type template sharing";
 
 /// A fenced block: what stands behind the fence, the line it begins in, its text.
 struct Block<'p> {

@@ -1,12 +1,12 @@
 //! `tidegate counters list`: asks page after page, and keeps the most used counters of all.
 
 use std::cmp::Reverse;
-use std::io::{IsTerminal, Write, stderr};
 
 use clap::Args;
 
 use crate::api::proto::tidegate::v1::{Counter, Entry, ListCountersRequest, ListCountersResponse};
 use crate::cli::admin::connection::{Client, Connection, Failure, Outcome, Session};
+use crate::cli::admin::progress::Progress;
 use crate::cli::admin::render::{counted, entries};
 use crate::cli::admin::time::{instant_from, length};
 use crate::cli::descriptor::parse_entry;
@@ -32,6 +32,14 @@ pub(in crate::cli) struct List {
     #[arg(long)]
     denied: bool,
 
+    /// Only counters that are banned now
+    #[arg(long)]
+    banned: bool,
+
+    /// Only counters with hits that wait in their queue
+    #[arg(long)]
+    queued: bool,
+
     /// Number of counters to list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     top: u32,
@@ -43,9 +51,10 @@ pub(in crate::cli) struct List {
 impl List {
     /// Asks the server.
     pub(super) fn outcome(self) -> Outcome {
-        let Self { domain, rule, entries, denied, top, connection } = self;
+        let Self { domain, rule, entries, denied, banned, queued, top, connection } = self;
         let (domain, rule) = (domain.unwrap_or_default(), rule.unwrap_or_default());
-        let request = ListCountersRequest { domain, rule, entries, denied, top, page_token: String::new() };
+        let page_token = String::new();
+        let request = ListCountersRequest { domain, rule, entries, denied, banned, queued, top, page_token };
         let answer = connection.run(async |session| all_pages(session, request, Progress::on_terminal()).await)?;
         connection.print("ListCountersResponse", &answer, render).map(Into::into)
     }
@@ -69,12 +78,12 @@ async fn all_pages(
             return Err(Failure::NoAnswer("the server returned the same page twice".to_owned()));
         }
         request.page_token = token;
-        progress.show(all.progress);
+        progress.show(&searched(all.progress));
     }
 }
 
 /// Adds a page, and returns the token of the next one.
-fn merge(all: &mut ListCountersResponse, page: ListCountersResponse, top: u32) -> String {
+pub(in crate::cli::admin) fn merge(all: &mut ListCountersResponse, page: ListCountersResponse, top: u32) -> String {
     all.counters.extend(page.counters);
     all.counters.sort_by_key(|counter| Reverse(counter.used));
     all.counters.truncate(usize::try_from(top).unwrap_or(usize::MAX));
@@ -82,33 +91,6 @@ fn merge(all: &mut ListCountersResponse, page: ListCountersResponse, top: u32) -
     all.searched = all.searched.saturating_add(page.searched);
     (all.total, all.progress) = (page.total, page.progress);
     page.next_page_token
-}
-
-/// How much has been searched: one line on a terminal that is overwritten.
-struct Progress {
-    on_terminal: bool,
-    shown: bool,
-}
-
-impl Progress {
-    fn on_terminal() -> Self {
-        Self { on_terminal: stderr().is_terminal(), shown: false }
-    }
-
-    fn show(&mut self, share: f64) {
-        if self.on_terminal {
-            self.shown = true;
-            let _gone = write!(stderr(), "\r{}\x1b[K", searched(share));
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.shown {
-            let _gone = write!(stderr(), "\r\x1b[K");
-        }
-    }
 }
 
 /// `searched 40 %`, rounded down, so that 100 % is the end.

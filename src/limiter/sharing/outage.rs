@@ -1,0 +1,180 @@
+//! What checks are answered while the store is down.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use smallvec::SmallVec;
+
+use super::asking::peek;
+use super::ballot::are_admitted;
+use super::{Answered, Sharing};
+use crate::engine::{Algorithm, Limit, Op, Outcome, Queue, Reason, Verdict};
+use crate::store::{Charge, Charged, CounterState, Group, LimitKind, Memory};
+use crate::units::{Nanos, Timestamp};
+
+/// What happens to checks while the store is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenDown {
+    /// They are counted here, by this replica's share of each limit.
+    #[default]
+    Local,
+    /// They are denied.
+    Deny,
+    /// They are admitted.
+    Allow,
+}
+
+/// Checks that were answered without the store, by domain and answer.
+#[derive(Debug, Default)]
+pub struct DownCounts(RwLock<BTreeMap<String, [AtomicU64; 3]>>);
+
+impl WhenDown {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Local, Self::Deny, Self::Allow];
+
+    /// The name in metrics and on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Deny => "deny",
+            Self::Allow => "allow",
+        }
+    }
+}
+
+impl DownCounts {
+    /// Counts a check of a configured domain, of which there are few.
+    fn count(&self, domain: &str, answer: WhenDown) {
+        let add = |counts: &[AtomicU64; 3]| {
+            if let Some(count) = counts.get(answer as usize) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        if let Some(counts) = self.0.read().get(domain) {
+            return add(counts);
+        }
+        let mut domains = self.0.write();
+        let name = if domains.len() < MAX_DOMAINS { domain } else { OTHER };
+        add(domains.entry(name.to_owned()).or_default());
+    }
+
+    /// The counts: domain, answer, and how many checks.
+    pub fn counts(&self) -> Vec<(String, &'static str, u64)> {
+        let domains = self.0.read();
+        let of_domain = |(domain, counts): (&String, &[AtomicU64; 3])| {
+            let read = WhenDown::ALL.iter().zip(counts);
+            let read = read.map(|(answer, count)| (domain.clone(), answer.name(), count.load(Ordering::Relaxed)));
+            read.filter(|(.., count)| *count > 0).collect::<Vec<_>>()
+        };
+        domains.iter().flat_map(of_domain).collect()
+    }
+}
+
+impl Answered {
+    /// Of groups with these outcomes.
+    fn of(groups: &[Group], outcomes: SmallVec<[Charged; 1]>) -> Self {
+        Self { admitted: are_admitted(groups, &outcomes), outcomes }
+    }
+}
+
+impl Sharing {
+    /// Counts a check with a step that was answered without the store.
+    pub(in crate::limiter) fn count_down(&self, domain: &str) {
+        self.down.count(domain, self.when_down);
+    }
+
+    /// The outcomes of a step without the store.
+    pub(super) fn step_without_store(
+        &self,
+        known: &Memory,
+        now: Timestamp,
+        groups: &[Group],
+        charges: &[Charge<'_>],
+    ) -> Answered {
+        if self.when_down != WhenDown::Local {
+            let outcomes = charges.iter().map(|charge| self.without_store(known, now, charge));
+            return Answered::of(groups, outcomes.collect());
+        }
+        let bans: SmallVec<[_; 4]> = charges.iter().map(|charge| known_ban(known, now, charge)).collect();
+        if bans.iter().any(Option::is_some) {
+            // What is banned is denied, and charges nothing else.
+            let outcome = |(charge, ban): (&Charge<'_>, &Option<Outcome>)| Charged {
+                outcome: ban.unwrap_or_else(|| peek(charge.limit, None, now, Op::Charge(0))),
+                series_id: None,
+            };
+            return Answered::of(groups, charges.iter().zip(&bans).map(outcome).collect());
+        }
+        let limits: SmallVec<[Limit; 4]> = charges.iter().map(|charge| self.share(known, now, charge)).collect();
+        let parts: SmallVec<[Charge<'_>; 4]> =
+            charges.iter().zip(&limits).map(|(charge, limit)| Charge { limit, ..*charge }).collect();
+        if let ([], [only]) = (groups, &parts[..]) {
+            return Answered::of(groups, SmallVec::from_buf([self.outage.charge(now, only)]));
+        }
+        let mut outcomes = Vec::with_capacity(parts.len());
+        let admitted = self.outage.charge_groups(now, groups, &parts, &mut outcomes);
+        Answered { outcomes: outcomes.into(), admitted }
+    }
+
+    /// The outcome of one charge without the store.
+    pub(super) fn without_store(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Charged {
+        let outcome = match (self.when_down, charge.op) {
+            (WhenDown::Local, _) => {
+                if let Some(outcome) = known_ban(known, now, charge) {
+                    return Charged { outcome, series_id: None };
+                }
+                let limit = self.share(known, now, charge);
+                return self.outage.charge(now, &Charge { limit: &limit, ..*charge });
+            }
+            (WhenDown::Deny, Op::Charge(hits @ 1..)) => Outcome {
+                verdict: Verdict::Denied(Reason::StoreDown),
+                before: 0,
+                after: hits,
+                remaining: 0,
+                reset: RETRY,
+            },
+            (_, Op::Charge(hits) | Op::Refund(hits)) => {
+                let remaining = charge.limit.capacity().saturating_sub(hits);
+                Outcome { verdict: Verdict::ADMITTED, before: 0, after: hits, remaining, reset: Nanos::ZERO }
+            }
+        };
+        Charged { outcome, series_id: None }
+    }
+
+    /// This replica's share of a limit: of what is left of it as far as is known, and at least one hit. A share begins no ban, because the
+    /// limit itself may not be used up.
+    pub(super) fn share(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Limit {
+        let replicas = self.replicas.load(Ordering::Relaxed).max(1);
+        let part = |whole: u32| if whole == 0 { 0 } else { (whole / replicas).max(1) };
+        let limit = Limit { ban: None, ..*charge.limit };
+        if let Algorithm::TokenBucket { burst, queue } = limit.algorithm {
+            let queue = Queue { size: queue.size / replicas, ..queue };
+            let algorithm = Algorithm::TokenBucket { burst: part(burst), queue };
+            return Limit { max: part(limit.max), algorithm, ..limit };
+        }
+        let state = known.state(LimitKind::from(charge.limit), charge.key);
+        let spent = state.map_or(0, |state| peek(&limit, Some(state), now, Op::Charge(0)).before);
+        let left = limit.max.saturating_sub(u32::try_from(spent).unwrap_or(u32::MAX));
+        let max = if limit.max == 0 { 0 } else { (left / replicas).max(1) };
+        Limit { max, ..limit }
+    }
+}
+
+/// What a ban says that is known here.
+fn known_ban(known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Option<Outcome> {
+    let state = known.state(LimitKind::from(charge.limit), charge.key)?;
+    let is_banned = match &state {
+        CounterState::Cell(cell) => cell.is_banned(now),
+        CounterState::Log(log) => log.is_banned(now),
+    };
+    // The ban may be of a limit that no longer has one.
+    let outcome = is_banned.then(|| peek(charge.limit, Some(state), now, charge.op))?;
+    (outcome.verdict == Verdict::Denied(Reason::Banned)).then_some(outcome)
+}
+
+/// After what time a check that the store's absence denied may try again.
+const RETRY: Nanos = Nanos::SECOND;
+/// Domains with a count of their own, over all reloads.
+const MAX_DOMAINS: usize = 1_000;
+/// The others.
+const OTHER: &str = "other";

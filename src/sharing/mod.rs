@@ -1,0 +1,129 @@
+//! Counters that replicas share on a Redis or Valkey: who is asked, when, and what happens when nobody answers.
+//!
+//! ```text
+//! worker: Asker --one request per node--> Link --> node of the engine
+//!              \                                   ^
+//!               Routes <-- SharedStore <-- keep (one task: topology, probes, replicas)
+//! ```
+//! What is asked and what an answer means is known to `limiter`; this module waits for it. It knows no protocol either: that is
+//! `engine_link`.
+
+mod apart;
+mod asker;
+mod counts;
+mod keeper;
+mod replicas;
+mod routes;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+
+pub use asker::{Asker, KeptMessage, NotAsked, StoreAnswer};
+pub use counts::StoreCounts;
+pub use keeper::{Hearing, keep};
+use routes::Routes;
+
+use crate::engine_link::{KeyPrefix, Node, StoreUrl};
+use crate::runtime::clock::Clock;
+use crate::units::Timestamp;
+
+/// What does not change while a process shares counters.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where the engine is, and who connects to it.
+    pub url: StoreUrl,
+    /// What begins every key.
+    pub prefix: KeyPrefix,
+    /// How long a request is waited for.
+    pub timeout: Duration,
+    /// The number of replicas; `None`: those that are heard of.
+    pub replicas: Option<u32>,
+    /// The name of this process among the replicas.
+    pub id: String,
+}
+
+/// The engine, as the whole process sees it.
+#[derive(Debug)]
+pub struct SharedStore {
+    settings: Settings,
+    clock: Arc<Clock>,
+    routes: ArcSwap<Routes>,
+    /// Whether a node has ever answered.
+    has_connected: AtomicBool,
+    /// How often the topology was asked for; and that it has been read so often.
+    refresh: watch::Sender<Refresh>,
+    counts: StoreCounts,
+}
+
+/// The state of reading the topology.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Refresh {
+    /// It is to be read again.
+    is_wanted: bool,
+    /// How often it has been read.
+    read: u64,
+}
+
+impl SharedStore {
+    /// An engine to which nobody has connected yet; [`keep`] does.
+    pub fn new(settings: Settings, clock: Arc<Clock>) -> Self {
+        let routes = Routes::at_start(&settings.url, settings.timeout);
+        let counts = StoreCounts::new(settings.replicas.unwrap_or(1));
+        Self {
+            settings,
+            clock,
+            routes: ArcSwap::from_pointee(routes),
+            has_connected: AtomicBool::new(false),
+            refresh: watch::Sender::default(),
+            counts,
+        }
+    }
+
+    /// The time by the engine's clock, when ours shows `now`.
+    pub fn engine_time(&self, now: Timestamp) -> Timestamp {
+        self.routes.load().nodes().first().map_or(now, |node| node.engine_time(now))
+    }
+
+    /// How long a check waits at most.
+    pub fn timeout(&self) -> Duration {
+        self.settings.timeout
+    }
+
+    /// Whether a node has ever answered.
+    pub fn has_connected(&self) -> bool {
+        self.has_connected.load(Ordering::Relaxed)
+    }
+
+    /// Whether all nodes are up.
+    pub fn is_up(&self) -> bool {
+        self.routes.load().are_up()
+    }
+
+    /// The nodes.
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        self.routes.load().nodes().to_vec()
+    }
+
+    /// What is counted besides the nodes.
+    pub fn counts(&self) -> &StoreCounts {
+        &self.counts
+    }
+
+    /// Has the topology read again.
+    fn want_refresh(&self) {
+        self.refresh.send_if_modified(|refresh| !std::mem::replace(&mut refresh.is_wanted, true));
+    }
+
+    /// Waits until the topology has been read once more.
+    async fn refreshed(&self) {
+        let mut changed = self.refresh.subscribe();
+        let before = changed.borrow_and_update().read;
+        self.want_refresh();
+        // The sender is in the store, which lives.
+        let _ended = changed.wait_for(|refresh| refresh.read > before).await;
+    }
+}

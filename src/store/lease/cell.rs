@@ -1,0 +1,360 @@
+//! The lease of one counter in one replica.
+
+mod back;
+mod requests;
+
+use super::outage::Outage;
+use super::rate::{Pace, Rate};
+use super::{Attempt, Denial, Link, Now, Status, Terms, Wish};
+use crate::engine::{LeaseShape, Outcome, Reason, Verdict, WhenDown};
+use crate::units::{Nanos, Timestamp};
+
+/// What one replica may spend of one counter, and what it has to report to the engine.
+///
+/// Hits are admitted only by spending what the engine granted, or what is allowed while it is down. Not safe for concurrent use:
+/// the lock of the counter's shard guards it. At most one of its requests is under way.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// Hits that may be spent until `ends`.
+    held: u64,
+    /// Hits that were granted to checks that wait, and to nobody else.
+    due: u64,
+    /// By the clock of this replica; [`Timestamp::EPOCH`]: nothing is known of a window.
+    ends: Timestamp,
+    /// The engine's name of the window.
+    window: u64,
+    /// What the engine had left when it last answered; negative: more is counted than the limit allows.
+    left: i64,
+    /// When the engine will have a hit again, if nothing is left.
+    more_at: Timestamp,
+    /// Nothing is asked for before that: nothing was left.
+    shut_until: Timestamp,
+    /// The size of the lease before.
+    last: u64,
+    /// With fewer hits in hand than that the next lease is asked for.
+    renewed_at: u64,
+    rate: Rate,
+    pace: Pace,
+    /// The rate for which the lease was granted, in hits per thousand seconds.
+    granted_at_rate: u64,
+    /// When the last check came.
+    hit_at: Timestamp,
+    /// Hits of checks that wait for the next request, and the fewest that any of them has use for.
+    waiting: u64,
+    least: u64,
+    /// The number of the next request, and of the last one that has ended.
+    number: u32,
+    ended: u32,
+    is_under_way: bool,
+    /// What the next request has to say.
+    news: News,
+    /// Hits that were spent in this window, up to which refunds are taken.
+    spent: u64,
+    /// More hits are counted in this window than the limit allows.
+    is_over: bool,
+    /// Of a bucket: a request was lost, so it is not known to which period the engine counts what is held. It may be spent, but
+    /// nothing is said about it.
+    is_silent: bool,
+    outage: Outage,
+    /// Hits that ended unspent since [`take_lapsed`](Self::take_lapsed).
+    lapsed: u64,
+}
+
+/// What happened since the last request.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    returned: u64,
+    reported: u64,
+    refunded: u64,
+    charged: u64,
+    /// The end of the window that `charged` belongs to, by the engine's clock.
+    charged_until: Timestamp,
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Self {
+            held: 0,
+            due: 0,
+            ends: Timestamp::EPOCH,
+            window: 0,
+            left: 0,
+            more_at: Timestamp::EPOCH,
+            shut_until: Timestamp::EPOCH,
+            last: 0,
+            renewed_at: 0,
+            rate: Rate::default(),
+            pace: Pace::default(),
+            granted_at_rate: 0,
+            hit_at: Timestamp::EPOCH,
+            waiting: 0,
+            least: 0,
+            number: 1,
+            ended: 0,
+            is_under_way: false,
+            news: News::default(),
+            spent: 0,
+            is_over: false,
+            is_silent: false,
+            outage: Outage::default(),
+            lapsed: 0,
+        }
+    }
+}
+
+impl Lease {
+    /// A lease of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a check of `hits` can be decided, and how; it spends nothing. 0 hits look whether the counter is over its limit, and
+    /// ask nobody.
+    pub fn look(&mut self, terms: &Terms, hits: u64, now: Now, link: Link, attempt: Attempt) -> Status {
+        self.enter(terms, now);
+        if hits == 0 {
+            return if self.is_over { Status::Denied(Denial::NothingLeft) } else { Status::Enough };
+        }
+        if hits <= self.at_hand(attempt) {
+            return Status::Enough;
+        }
+        match link {
+            Link::Down(WhenDown::Allow) => Status::Enough,
+            Link::Down(WhenDown::Deny) => Status::Denied(Denial::StoreDown),
+            Link::Down(WhenDown::Local) => {
+                let known = self.known_left(now);
+                let allows = self.outage.allows(terms, hits, now, known);
+                if allows { Status::Enough } else { Status::Denied(Denial::NothingLeft) }
+            }
+            Link::Up => match attempt {
+                Attempt::Waiting(number) if self.has_ended(number) => Status::Denied(Denial::NothingLeft),
+                Attempt::First if self.is_shut(terms, hits, now) => Status::Denied(Denial::NothingLeft),
+                Attempt::First | Attempt::Waiting(_) => Status::Missing,
+            },
+        }
+    }
+
+    /// Spends the hits of a check for which [`look`](Self::look) found enough.
+    pub fn spend(&mut self, terms: &Terms, hits: u64, now: Now, link: Link, attempt: Attempt) {
+        self.leave(hits, attempt);
+        if hits <= self.at_hand(attempt) {
+            let is_answered = matches!(attempt, Attempt::Waiting(number) if self.has_ended(number));
+            let from_due = if is_answered { self.due.min(hits) } else { 0 };
+            self.due -= from_due;
+            self.held -= hits - from_due;
+            if terms.shape == LeaseShape::Bucket && !self.is_silent {
+                self.news.reported += hits - from_due;
+            }
+        } else if let Link::Down(when) = link {
+            if when == WhenDown::Local {
+                let known = self.known_left(now);
+                self.outage.spend(terms, hits, now, known);
+            }
+            self.charge_later(terms, hits, now);
+        }
+        self.spent = self.spent.saturating_add(hits);
+    }
+
+    /// A check that arrives: its hits are a part of the rate, whatever becomes of it.
+    pub(super) fn arrive(&mut self, terms: &Terms, hits: u64, now: Now) {
+        if hits > 0 {
+            self.rate.add(hits, now.local, terms.rate_horizon());
+            self.pace.add(hits);
+            self.hit_at = now.local;
+        }
+    }
+
+    /// Lets a check wait for the next request.
+    pub(super) fn wait(&mut self, hits: u64) -> Attempt {
+        let use_for = hits.saturating_sub(self.held).max(1);
+        self.least = if self.waiting == 0 { use_for } else { self.least.min(use_for) };
+        self.waiting = self.waiting.saturating_add(hits);
+        Attempt::Waiting(self.number)
+    }
+
+    /// A check that waits for a request that was not yet made waits no longer.
+    pub(super) fn leave(&mut self, hits: u64, attempt: Attempt) {
+        if attempt == Attempt::Waiting(self.number) {
+            self.waiting = self.waiting.saturating_sub(hits);
+        }
+    }
+
+    /// Counts `hits` of a check that is denied, for a limit that counts them: what is in hand goes to them first, so that nobody else
+    /// spends it. `is_over`: this counter denies it.
+    pub(super) fn count_denied(&mut self, terms: &Terms, hits: u64, now: Now, is_over: bool) {
+        self.is_over |= is_over;
+        let from_due = self.due.min(hits);
+        let from_held = self.held.min(hits - from_due);
+        self.due -= from_due;
+        self.held -= from_held;
+        self.charge_later(terms, hits - from_due - from_held, now);
+    }
+
+    /// Whether the engine should be asked, and how soon.
+    pub fn wish(&self, terms: &Terms, now: Now) -> Wish {
+        if self.is_under_way {
+            return Wish::Nothing;
+        }
+        if self.waiting > 0 || self.news.charged > 0 {
+            return Wish::Now;
+        }
+        let has_news = self.news.returned > 0 || self.news.refunded > 0;
+        let is_idle = now.local.since(self.hit_at).as_ns() >= terms.short_horizon().as_ns() / 2;
+        if has_news || (is_idle && self.news.reported > 0 && !self.is_silent) || self.is_short(terms, now) {
+            return Wish::Soon;
+        }
+        Wish::Nothing
+    }
+
+    /// Hits that could be spent: the lease, and what the engine had left when it last answered.
+    pub fn remaining(&self, terms: &Terms, now: Now) -> u64 {
+        let full = terms.limit.capacity();
+        if now.local >= self.ends && self.held == 0 {
+            return full;
+        }
+        self.held.saturating_add(u64::try_from(self.left).unwrap_or(0)).min(full)
+    }
+
+    /// The outcome to report of a check, after it was charged or denied.
+    pub fn outcome(&self, terms: &Terms, hits: u64, now: Now, is_admitted: bool) -> Outcome {
+        let remaining = self.remaining(terms, now);
+        let used = terms.limit.capacity() - remaining;
+        let verdict = if is_admitted { Verdict::ADMITTED } else { Verdict::Denied(Reason::OverLimit) };
+        let (before, after) =
+            if is_admitted { (used.saturating_sub(hits), used) } else { (used, used.saturating_add(hits)) };
+        let reset = if is_admitted { self.regains(terms, now, used) } else { self.reset(terms, now) };
+        Outcome { verdict, before, after, remaining, reset }
+    }
+
+    /// The engine's name of the window in which hits are spent now.
+    pub const fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// Hits that may be spent without asking.
+    pub const fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Hits that ended unspent since this was asked.
+    pub const fn take_lapsed(&mut self) -> u64 {
+        std::mem::replace(&mut self.lapsed, 0)
+    }
+
+    /// Whether nothing of this lease differs from a new one, so that it need not be kept.
+    pub fn is_unused(&self, now: Now) -> bool {
+        now.local >= self.ends
+            && !self.is_under_way
+            && self.waiting == 0
+            && self.held == 0
+            && self.due == 0
+            && self.news.charged == 0
+            && self.news.returned == 0
+            && self.shut_until <= now.local
+            && now.local.since(self.hit_at) > super::terms::LONGEST
+    }
+
+    fn at_hand(&self, attempt: Attempt) -> u64 {
+        match attempt {
+            Attempt::Waiting(number) if self.has_ended(number) => self.held.saturating_add(self.due),
+            _ => self.held,
+        }
+    }
+
+    /// Whether the request of that number has ended.
+    const fn has_ended(&self, number: u32) -> bool {
+        self.ended.wrapping_sub(number) < u32::MAX / 2
+    }
+
+    /// Whether a check is denied without asking.
+    fn is_shut(&self, terms: &Terms, hits: u64, now: Now) -> bool {
+        let never = hits > terms.limit.capacity() && !terms.limit.counts_denied();
+        never || terms.limit.max == 0 || now.local < self.shut_until
+    }
+
+    /// Whether a lease of a busy counter is nearly used up.
+    fn is_short(&self, terms: &Terms, now: Now) -> bool {
+        if !terms.lends || self.is_silent || now.local < self.shut_until || self.held == 0 || now.local >= self.ends {
+            return false;
+        }
+        if self.held > self.renewed_at {
+            return false;
+        }
+        let horizon = terms.horizon(u64::try_from(self.left).unwrap_or(0)).as_ns();
+        let horizon = match terms.shape {
+            LeaseShape::Bucket => horizon,
+            _ => horizon.min(self.ends.since(now.local).as_ns()),
+        };
+        let rate = self.rate.per_second(now.local, terms.rate_horizon());
+        rate * super::size::number(horizon) / 1e9 >= super::size::LEAST_LEASE
+    }
+
+    /// Begins again where the window has ended.
+    fn enter(&mut self, terms: &Terms, now: Now) {
+        if self.news.charged > 0 && now.engine >= self.news.charged_until {
+            self.news.charged = 0;
+        }
+        if self.ends == Timestamp::EPOCH || now.local < self.ends {
+            return;
+        }
+        match terms.shape {
+            LeaseShape::SlidingWindow => self.news.returned += self.held,
+            LeaseShape::Bucket => (self.news.reported, self.news.returned) = (0, 0),
+            LeaseShape::ClockWindow => self.news.returned = 0,
+            LeaseShape::FirstRequestWindow => (self.news.returned, self.window) = (0, 0),
+        }
+        self.lapsed += self.held;
+        self.held = 0;
+        self.ends = Timestamp::EPOCH;
+        (self.spent, self.left, self.is_over, self.is_silent) = (0, 0, false, false);
+        if terms.shape != LeaseShape::Bucket {
+            self.shut_until = Timestamp::EPOCH;
+        }
+    }
+
+    /// What is left of the window, as far as it is known.
+    fn known_left(&self, now: Now) -> Option<(u64, Nanos)> {
+        (now.local < self.ends).then(|| (u64::try_from(self.left).unwrap_or(0), self.ends.since(now.local)))
+    }
+
+    /// Hits that the engine learns of with the next request, in whatever state the counter is.
+    fn charge_later(&mut self, terms: &Terms, hits: u64, now: Now) {
+        if hits == 0 {
+            return;
+        }
+        self.news.charged = self.news.charged.saturating_add(hits).min(MAX_CHARGED);
+        self.news.charged_until = match terms.shape {
+            LeaseShape::ClockWindow | LeaseShape::SlidingWindow => terms.clock_end(now.engine),
+            LeaseShape::FirstRequestWindow if now.local < self.ends => now.engine.plus(self.ends.since(now.local)),
+            LeaseShape::FirstRequestWindow => now.engine.plus(self.outage.ends_in(now)),
+            LeaseShape::Bucket => now.engine.plus(terms.limit.window),
+        };
+    }
+
+    /// When denied: the time until the same check can succeed.
+    fn reset(&self, terms: &Terms, now: Now) -> Nanos {
+        let at = self.more_at.max(self.shut_until);
+        match terms.shape {
+            LeaseShape::ClockWindow => terms.clock_end(now.engine).since(now.engine),
+            LeaseShape::FirstRequestWindow if now.local < self.ends => self.ends.since(now.local),
+            _ if at > now.local => at.since(now.local),
+            _ => terms.limit.window,
+        }
+    }
+
+    /// When admitted: the time until the counter regains allowance that it lacks.
+    fn regains(&self, terms: &Terms, now: Now, used: u64) -> Nanos {
+        match terms.shape {
+            LeaseShape::Bucket => {
+                let ns = u128::from(used) * u128::from(terms.limit.window.as_ns()) / u128::from(terms.limit.max.max(1));
+                Nanos::from_ns(u64::try_from(ns).unwrap_or(u64::MAX))
+            }
+            LeaseShape::ClockWindow | LeaseShape::SlidingWindow => terms.clock_end(now.engine).since(now.engine),
+            LeaseShape::FirstRequestWindow if used == 0 => Nanos::ZERO,
+            LeaseShape::FirstRequestWindow => self.ends.since(now.local),
+        }
+    }
+}
+
+/// Hits that are charged at once after an outage: whole numbers of scripts are exact up to 2^53.
+const MAX_CHARGED: u64 = 1 << 50;

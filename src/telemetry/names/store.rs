@@ -1,0 +1,88 @@
+//! The metrics of the store of shared counters. Without one none has a series.
+
+use crate::telemetry::labels::{ERROR, KIND, NODE};
+use crate::telemetry::metric::{Metric, Read, counter, gauge, histogram};
+use crate::telemetry::snapshot::{Snapshot, float};
+use crate::telemetry::store_series::signed_seconds;
+
+/// The metrics, in the order in which they are shown.
+pub(super) const METRICS: [Metric; 13] = [
+    gauge(
+        "tidegate_store_up",
+        "1",
+        "1: a node of the store of shared counters is asked; 0: it is down, and --store-when-down says what is answered.",
+        Read::Series(|s, emit| s.visit_nodes(|node| f64::from(u8::from(node.up)), emit)),
+    ),
+    counter(
+        "tidegate_store_requests_total",
+        "{request}",
+        "Requests to a node: charges of checks, scripts sent whole, probes.",
+        Read::Series(|s, emit| s.visit_node_counts(KIND, |node| &node.requests, emit)),
+    ),
+    counter(
+        "tidegate_store_key_operations_total",
+        "{operation}",
+        "Counters in requests to the store, by the mode of counting.",
+        Read::Series(|s, emit| s.visit_store_modes(emit)),
+    ),
+    counter(
+        "tidegate_store_errors_total",
+        "{error}",
+        "Requests to a node, or parts of them, that failed: no connection, no reply in time, or the first word of the reply.",
+        Read::Series(|s, emit| s.visit_node_counts(ERROR, |node| &node.errors, emit)),
+    ),
+    histogram(
+        "tidegate_store_request_seconds",
+        "s",
+        "Time from a request with charges to its reply.",
+        Read::TimesBy(NODE, Snapshot::node_times),
+    ),
+    counter(
+        "tidegate_store_breaker_open_total",
+        "{time}",
+        "Times that a node was found to be down.",
+        Read::Series(|s, emit| s.visit_nodes(|node| float(node.breaker_opened), emit)),
+    ),
+    counter(
+        "tidegate_store_checks_waited_total",
+        "{check}",
+        "Steps of checks that waited for the store: one for each descriptor, or one for all of them if charged all or nothing.",
+        Read::Series(|s, emit| s.visit_store(|store| float(store.waited), emit)),
+    ),
+    counter(
+        "tidegate_store_checks_down_total",
+        "{check}",
+        "Checks answered without the store, because it was down, late or asked too much.",
+        Read::Series(|s, emit| s.visit_store_down(emit)),
+    ),
+    counter(
+        "tidegate_store_state_lost_total",
+        "{time}",
+        "Times that a node may have lost writes: it restarted, or another one took its place that has fewer.",
+        Read::Series(|s, emit| s.visit_store(|store| float(store.state_lost), emit)),
+    ),
+    gauge(
+        "tidegate_store_may_evict",
+        "1",
+        "1: the store may drop counters when its memory is full, or has dropped some; 0: it does not.",
+        Read::Series(|s, emit| s.visit_store(|store| f64::from(u8::from(store.may_evict)), emit)),
+    ),
+    counter(
+        "tidegate_store_evicted_total",
+        "{key}",
+        "Keys that the nodes have dropped since they started, of all programs that use them.",
+        Read::Series(|s, emit| s.visit_store(|store| float(store.evicted), emit)),
+    ),
+    gauge(
+        "tidegate_store_clock_offset_seconds",
+        "s",
+        "How far a node's clock, by which shared limits are counted, is ahead of ours.",
+        Read::Series(|s, emit| s.visit_nodes(|node| signed_seconds(node.clock_offset_ns), emit)),
+    ),
+    gauge(
+        "tidegate_store_replicas",
+        "{replica}",
+        "Replicas that were last heard of on the store, or what --store-replicas says.",
+        Read::Series(|s, emit| s.visit_store(|store| f64::from(store.replicas), emit)),
+    ),
+];
