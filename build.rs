@@ -91,15 +91,15 @@ fn usage() -> tonic_build::manual::Service {
 /// The facts of the build, as variables for the compiler.
 fn record_build() -> Result<(), env::VarError> {
     println!("cargo:rerun-if-env-changed=TIDEGATE_COMMIT");
-    println!("cargo:rustc-env=TIDEGATE_BUILD_TARGET={}", env::var("TARGET")?);
+    println!("cargo:rustc-env=BUILD_TARGET={}", env::var("TARGET")?);
     let profile = env::var("PROFILE")?;
-    println!("cargo:rustc-env=TIDEGATE_BUILD_PROFILE={profile}");
+    println!("cargo:rustc-env=BUILD_PROFILE={profile}");
     let rustc = output(&env::var("RUSTC")?, &["--version"]).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo:rustc-env=TIDEGATE_BUILD_RUSTC={rustc}");
+    println!("cargo:rustc-env=BUILD_RUSTC={rustc}");
     let named = env::var("TIDEGATE_COMMIT").ok().filter(|commit| !commit.is_empty());
     // While the crate is worked on, each commit would compile it again.
     if let Some(commit) = named.or_else(|| (profile == "release").then(git_commit).flatten()) {
-        println!("cargo:rustc-env=TIDEGATE_BUILD_COMMIT={commit}");
+        println!("cargo:rustc-env=BUILD_COMMIT={commit}");
     }
     Ok(())
 }

@@ -82,7 +82,22 @@ pub(super) fn store(settings: &StoreSettings, url: StoreUrl, id: &str, clock: &A
 
 /// Looks after the store until the process closes. Needs a tokio runtime.
 pub(super) fn keep(store: &Arc<SharedStore>, limiter: &Arc<Limiter>, phases: Phases) {
+    warn_of_sharing(limiter);
     tokio::spawn(sharing::keep(Arc::clone(store), phases, Heard(Arc::clone(limiter))));
+}
+
+/// Says that limits are counted otherwise than their rules ask for.
+fn warn_of_sharing(limiter: &Limiter) {
+    let Some(view) = limiter.view() else { return };
+    let limits = view
+        .rules()
+        .into_iter()
+        .flat_map(|rules| rules.rules())
+        .flat_map(|rule| rule.limits.iter().filter(|limit| rule.sharing_words(limit).is_some()));
+    let limits = limits.count();
+    if limits > 0 {
+        tracing::warn!(limits, "`sharing` in the rules has no effect yet: with --store every limit is counted exactly");
+    }
 }
 
 /// Has the limiter follow what is heard of the store.

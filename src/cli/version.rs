@@ -36,7 +36,7 @@ impl Version {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Set by `build.rs`: of a release that was built in a clone, or what `TIDEGATE_COMMIT` said.
-const COMMIT: Option<&str> = option_env!("TIDEGATE_BUILD_COMMIT");
-const TARGET: &str = env!("TIDEGATE_BUILD_TARGET");
-const PROFILE: &str = env!("TIDEGATE_BUILD_PROFILE");
-const RUSTC: &str = env!("TIDEGATE_BUILD_RUSTC");
+const COMMIT: Option<&str> = option_env!("BUILD_COMMIT");
+const TARGET: &str = env!("BUILD_TARGET");
+const PROFILE: &str = env!("BUILD_PROFILE");
+const RUSTC: &str = env!("BUILD_RUSTC");

@@ -10,7 +10,9 @@ use crate::units::{Nanos, Timestamp};
 /// A buffer that one worker writes and one reader takes. All numbers are written by the worker alone.
 #[derive(Debug)]
 pub(super) struct WorkerBuffer {
-    bytes: Mutex<Vec<u8>>,
+    /// The worker writes the first, and the second while the reader has the first or it is full. The reader takes one after the other, so
+    /// that checks keep their order, and never has both, so that the worker never waits and loses nothing for it.
+    halves: [Mutex<Vec<u8>>; 2],
     taken: AtomicU64,
     lost: AtomicU64,
     random: AtomicU64,
@@ -20,7 +22,7 @@ impl WorkerBuffer {
     /// The buffer of the worker with this number. Its memory is used up only as it is filled.
     pub(super) fn new(worker: usize) -> Self {
         Self {
-            bytes: Mutex::new(empty()),
+            halves: [Mutex::new(empty()), Mutex::new(empty())],
             taken: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             random: AtomicU64::new(worker as u64),
@@ -36,10 +38,11 @@ impl WorkerBuffer {
         mixed ^ (mixed >> 31)
     }
 
-    /// Adds a check, or counts it as lost: if it does not fit, is too long, or the reader has the buffer at this moment.
+    /// Adds a check, or counts it as lost: if it does not fit, or is too long.
     pub(super) fn push(&self, at: Timestamp, timeout: Option<Nanos>, message: &[u8]) {
         let fits = |bytes: &Vec<u8>| bytes.len() + HEAD_BYTES + message.len() <= MAX_BUFFER_BYTES;
-        let bytes = self.bytes.try_lock().filter(|bytes| message.len() <= MAX_MESSAGE_BYTES && fits(bytes));
+        let mut free = self.halves.iter().filter_map(Mutex::try_lock);
+        let bytes = free.find(|bytes| message.len() <= MAX_MESSAGE_BYTES && fits(bytes));
         let Some(mut bytes) = bytes else { return add(&self.lost) };
         let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
         bytes.extend_from_slice(&at.as_ns().to_le_bytes());
@@ -51,12 +54,14 @@ impl WorkerBuffer {
 
     /// Takes what is in the buffer, and leaves `spare` in its place, which is then emptied.
     pub(super) fn take(&self, spare: &mut Vec<u8>, out: &mut Vec<RecordedCheck>) {
-        spare.clear();
-        std::mem::swap(&mut *self.bytes.lock(), spare);
-        let mut rest = spare.as_slice();
-        while let Some((check, after)) = read(rest) {
-            out.push(check);
-            rest = after;
+        for half in &self.halves {
+            spare.clear();
+            std::mem::swap(&mut *half.lock(), spare);
+            let mut rest = spare.as_slice();
+            while let Some((check, after)) = read(rest) {
+                out.push(check);
+                rest = after;
+            }
         }
         spare.clear();
     }
@@ -91,10 +96,38 @@ fn add(count: &AtomicU64) {
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-/// The buffer of one worker: 6,000 checks with three entries each, and the reader comes every 20 ms.
+/// A half of the buffer of one worker: 6,000 checks with three entries each, and the reader comes every 20 ms.
 const MAX_BUFFER_BYTES: usize = 1 << 20;
 /// The longest check that is recorded: one of 1,000 descriptors takes about that.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// Instant, timeout and length of a check.
 const HEAD_BYTES: usize = 8 + 8 + 4;
 const NO_TIMEOUT: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_lost_while_the_reader_has_a_half_and_the_order_is_kept() {
+        let buffer = WorkerBuffer::new(0);
+        let push = |number: u64| buffer.push(Timestamp::from_ns(number), None, b"x");
+        push(1);
+        {
+            let _reading = buffer.halves[0].lock();
+            push(2);
+        }
+        push(3);
+        let mut out = Vec::new();
+        let mut spare = empty();
+        buffer.take(&mut spare, &mut out);
+        {
+            let _reading = buffer.halves[1].lock();
+            push(4);
+        }
+        buffer.take(&mut spare, &mut out);
+        out.sort_by_key(|check| check.at);
+        assert_eq!(out.iter().map(|check| check.at.as_ns()).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!((buffer.taken(), buffer.lost()), (4, 0));
+    }
+}

@@ -66,6 +66,15 @@ async fn a_denial_without_the_store_says_when_to_try_again() {
 }
 
 #[test]
+fn rules_that_ask_for_another_way_of_sharing_are_warned_of() {
+    let port = ReservedPort::new();
+    let rules = format!("sharing: local\n{TEN}");
+    let server = TestServer::start(&rules, &["--store", &format!("redis://127.0.0.1:{}", port.port)]);
+    let log = server.log_until("has no effect yet");
+    assert!(log.iter().any(|line| line.contains("limits=3")), "{log:?}");
+}
+
+#[test]
 fn readiness_waits_for_the_store_if_it_is_required() {
     let Some(kind) = Kind::any() else { return };
     let mut engine = Engine::start(kind);

@@ -67,7 +67,9 @@ mod tests {
     use super::*;
 
     /// Ready all the time, and holds what it is given.
-    struct Ready(Arc<()>);
+    struct Ready {
+        _held: Arc<()>,
+    }
 
     impl Stream for Ready {
         type Item = Bytes;
@@ -80,7 +82,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_read_stays_and_what_is_not_is_dropped() {
         let held = Arc::new(());
-        let mut read = WhileRead::new(Ready(Arc::clone(&held)));
+        let mut read = WhileRead::new(Ready { _held: Arc::clone(&held) });
         for _ in 0..10 {
             tokio::time::sleep(UNREAD / 2).await;
             assert_eq!(read.next().await, Some(Ok(Bytes::new())));

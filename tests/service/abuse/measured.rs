@@ -193,13 +193,6 @@ fn abuses() -> Vec<(&'static str, Act)> {
     let entry = [&b"\x40\x01a\x7f\xa1\x1e"[..], &[b'x'; 4_000]].concat();
     let bomb = [check_headers(), entry, vec![0xbe; 12_000]].concat();
     let bombs: Vec<u8> = (0..50).flat_map(|n| frame(HEADERS, END_HEADERS, 2 * n + 1, &bomb)).collect();
-    let sent = |settings: Vec<u8>, bytes: Vec<u8>| -> Act {
-        Box::new(move |ports, _, _| {
-            let mut stream = Wire::preface(&ports.grpc, &settings);
-            let _taken = stream.write_all(&bytes);
-            vec![stream]
-        })
-    };
     abuses.push((
         "whole checks that are reset",
         Box::new(move |ports, since, length| {
@@ -217,26 +210,42 @@ fn abuses() -> Vec<(&'static str, Act)> {
     abuses.push(("slow writes: headers and no body", sent(Vec::new(), open)));
     abuses.push(("long calls: health/Watch", sent(Vec::new(), watches)));
     abuses.push(("header bombs", sent(Vec::new(), bombs)));
-    abuses.push(("idle connections", sent(Vec::new(), Vec::new())));
-    abuses.push(("half-open connections", Box::new(|ports, _, _| vec![TcpStream::connect(&ports.grpc).unwrap()])));
-    abuses.push((
-        "2,000 connections that close at once",
-        Box::new(|ports, _, _| {
-            let open = |_| TcpStream::connect(&ports.grpc).unwrap();
-            drop((0..HELD).map(open).collect::<Vec<_>>());
-            std::thread::sleep(Duration::from_millis(100));
-            Vec::new()
-        }),
-    ));
-    abuses.push((
-        "/metrics that is not read",
-        Box::new(|ports, _, _| {
-            let mut stream = TcpStream::connect(&ports.http).unwrap();
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-            vec![stream]
-        }),
-    ));
+    abuses.extend(of_connections());
     abuses
+}
+
+/// Opens a connection and sends this.
+fn sent(settings: Vec<u8>, bytes: Vec<u8>) -> Act {
+    Box::new(move |ports, _, _| {
+        let mut stream = Wire::preface(&ports.grpc, &settings);
+        let _taken = stream.write_all(&bytes);
+        vec![stream]
+    })
+}
+
+/// Connections that ask for nothing, or read nothing.
+fn of_connections() -> Vec<(&'static str, Act)> {
+    vec![
+        ("idle connections", sent(Vec::new(), Vec::new())),
+        ("half-open connections", Box::new(|ports, _, _| vec![TcpStream::connect(&ports.grpc).unwrap()])),
+        (
+            "2,000 connections that close at once",
+            Box::new(|ports, _, _| {
+                let open = |_| TcpStream::connect(&ports.grpc).unwrap();
+                drop((0..HELD).map(open).collect::<Vec<_>>());
+                std::thread::sleep(Duration::from_millis(100));
+                Vec::new()
+            }),
+        ),
+        (
+            "/metrics that is not read",
+            Box::new(|ports, _, _| {
+                let mut stream = TcpStream::connect(&ports.http).unwrap();
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+                vec![stream]
+            }),
+        ),
+    ]
 }
 
 /// The bounds on incomplete requests and on unread answers, and as much again for what the allocator keeps.

@@ -98,7 +98,7 @@ usage: {by: ['<i>key</i>']}
         ("bans-list", HOSTILE[2]),
         ("alerts-list", "<u>alert</u>"),
         ("settings-table", HOSTILE[1]),
-        ("configuration-errors", "descriptors"),
+        ("configuration-errors", "cannot unmarshal"),
         ("busiest", "\\u{202e}desrever"),
     ] {
         let text = serde_json::to_string(text).unwrap();

@@ -8,6 +8,7 @@ use super::Theme;
 use super::text::{grouped, length_of, percent, rate, sparkline, time_of_day, two_sided};
 use crate::cli::admin::render::entries as entries_text;
 use crate::cli::admin::top::model::{Link, Model};
+use crate::cli::table::cut;
 use crate::sanitize::sanitize;
 use crate::units::{Nanos, Timestamp};
 
@@ -23,10 +24,7 @@ fn draw_server(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme, n
     let up = model.usage.at().map(|at| format!("  up {}", length_of(at.since(model.usage.started()))));
     let is_new = model.restarted.is_some_and(|at| now.since(at) < SHOWN_AS_NEW);
     let again = if is_new { ", STARTED AGAIN" } else { "" };
-    let left = Line::from(vec![
-        Span::styled("tidegate top", theme.title()),
-        Span::raw(format!("  {}{}{again}", sanitize(&model.address), up.unwrap_or_default())),
-    ]);
+    let known = format!("{}{again}", up.unwrap_or_default());
     let (state, style) = match (&model.link, model.paused) {
         (Link::Lost, _) => ("NO CONNECTION", theme.alarm()),
         (Link::Connecting, _) => ("connecting", theme.quiet()),
@@ -34,7 +32,12 @@ fn draw_server(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme, n
         (Link::Live, false) => ("live", theme.title()),
     };
     let at = model.usage.at().map(|at| format!("  {}", time_of_day(at))).unwrap_or_default();
-    two_sided(frame, area, left, Line::from(vec![Span::styled(state, style), Span::raw(at)]));
+    let right = Line::from(vec![Span::styled(state, style), Span::raw(at)]);
+    // Of a long address the end is missing, and nothing else.
+    let taken = TITLE.len() + GAP.len() + known.len() + GAP.len() + right.width();
+    let address = cut(&sanitize(&model.address), usize::from(area.width).saturating_sub(taken));
+    let left = Line::from(vec![Span::styled(TITLE, theme.title()), Span::raw(format!("{GAP}{address}{known}"))]);
+    two_sided(frame, area, left, right);
 }
 
 fn sums_line(model: &Model, theme: Theme) -> Line<'static> {
@@ -98,3 +101,5 @@ fn counters_line(model: &Model, theme: Theme) -> Line<'static> {
 const LABELS: usize = 16;
 /// For how long a server is shown to have started again.
 const SHOWN_AS_NEW: Nanos = Nanos::from_secs(60);
+const TITLE: &str = "tidegate top";
+const GAP: &str = "  ";
