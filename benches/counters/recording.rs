@@ -67,8 +67,8 @@ fn with_reader<T>(recordings: &Arc<Recordings>, recorded: usize, measure: impl F
     let mut reader = recordings.start(Selection { one_in, ..Selection::everything() }).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
-        let reads = recorded != 4;
-        let reading = scope.spawn(|| {
+        let (reads, stop) = (recorded != 4, &stop);
+        let reading = scope.spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 if reads {
                     read(&mut reader);

@@ -169,8 +169,13 @@ fn needed(path: &str) -> Option<Role> {
         // The page without any data.
         "/" => None,
         _ if path.starts_with("/dashboard/") => None,
-        "/metrics" | "/limits" | "/rlconfig" => Some(Role::Observer),
-        "/api/v1/status" | "/api/v1/usage" | "/api/v1/usage/events" | "/api/v1/alerts" => Some(Role::Observer),
+        "/metrics"
+        | "/limits"
+        | "/rlconfig"
+        | "/api/v1/status"
+        | "/api/v1/usage"
+        | "/api/v1/usage/events"
+        | "/api/v1/alerts" => Some(Role::Observer),
         "/api/v1/settings" | "/api/v1/counters" | "/api/v1/candidate" => Some(Role::Operator),
         _ if path.starts_with("/grpc.reflection.") => Some(Role::Observer),
         _ if path.starts_with("/tidegate.v1.UsageService/") => Some(Role::Observer),

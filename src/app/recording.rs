@@ -50,7 +50,7 @@ impl FileRecording {
     fn begin(path: &Path, settings: &UsageSettings, process: &Process) -> Result<Self, String> {
         let mut file = TraceFile::create(path, false).map_err(|error| match error {
             TraceFileError::Exists(path) => format!("{}: the file exists", path.display()),
-            other => other.to_string(),
+            other @ TraceFileError::Io(..) => other.to_string(),
         })?;
         let hashes = settings.record_hash_values.then(ValueHashes::new).transpose();
         let hashes = hashes.map_err(|error| error.to_string())?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::engine_link::{Node, NodeCounts, RequestKind, RequestTimes, SharedCheck, StoreUrl, Tls, UrlError};
 use crate::limiter::{self, Limiter, Sharing};
 use crate::net::ClientFiles;
+use crate::rules::RuleSet;
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
 use crate::settings::{StoreSettings, WhenDown};
@@ -92,7 +93,7 @@ fn warn_of_sharing(limiter: &Limiter) {
     let limits = view
         .rules()
         .into_iter()
-        .flat_map(|rules| rules.rules())
+        .flat_map(RuleSet::rules)
         .flat_map(|rule| rule.limits.iter().filter(|limit| rule.sharing_words(limit).is_some()));
     let limits = limits.count();
     if limits > 0 {

@@ -105,7 +105,7 @@ enum Command {
     /// Make tokens for the admin port
     Token(token::Token),
     #[command(flatten)]
-    Admin(admin::AdminCommand),
+    Admin(Box<admin::AdminCommand>),
 }
 
 impl Command {

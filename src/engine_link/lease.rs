@@ -111,6 +111,7 @@ impl LeaseReply {
 }
 
 /// The answer in one line of a reply; `None` of `None`: the line cannot be read.
+#[allow(clippy::option_option, reason = "a line that cannot be read is another thing than a counter that is not ours")]
 fn answer(line: &[i64; 7]) -> Option<Option<Answer>> {
     let [status, at_once, lease, left, lasts, window, wait] = *line;
     if status != 0 {

@@ -80,7 +80,7 @@ fn random_check(random: &mut SmallRng) -> (RateLimitRequest, Option<Duration>) {
         };
         if key == "queue" {
             // With it, a check that would have to wait is denied.
-            timeout = Some(Duration::from_millis(1_000));
+            timeout = Some(Duration::from_secs(1));
         }
         let limit = random.random_bool(0.1).then_some(RateLimitOverride {
             requests_per_unit: 2,
@@ -280,7 +280,9 @@ fn samples_and_domains() {
     let recording = Recording::start(&server, dir.path(), &flags);
     let trace = recording.trace.clone();
     let users: Vec<_> = (0..40).map(|user| format!("user-{user}")).collect();
-    users.iter().for_each(|user| send(&server, user, 2));
+    for user in &users {
+        send(&server, user, 2);
+    }
     let per_user = |user: &String| lines(&trace).iter().filter(|line| line.contains(&format!("\"{user}\""))).count();
     eventually("whole users", || {
         let counts: Vec<_> = users.iter().map(per_user).collect();

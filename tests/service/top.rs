@@ -302,9 +302,9 @@ fn the_terminal_is_as_it_was_however_the_view_ends() {
         pane.until("the view", |screen| screen.contains("live") && screen.contains("checks 0"));
         assert!(pane.is_alternate(), "the view has a screen of its own");
         if end.len() == 1 || end.starts_with("C-") {
-            pane.keys(&[end])
+            pane.keys(&[end]);
         } else {
-            pane.signal(end)
+            pane.signal(end);
         }
         pane.until("the shell", |screen| screen.contains(&format!("status={status}")));
         assert!(!pane.is_alternate(), "{end}");

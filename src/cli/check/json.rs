@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::settings::{self, Case};
 use super::{CheckError, Checked, Loaded};
 use crate::config::{LoadError, Setting, SettingsBook};
+use crate::engine::WhenDown;
 use crate::rules::{ConfigError, Lifted, Rule, RuleLimit};
 
 /// `ok`, `errors` and `warnings` (each with `file`, `line` and `message`), `counts`, `lifted` (what is switched off),
@@ -113,7 +114,7 @@ fn sharing(rule: &Rule, limit: &RuleLimit) -> Value {
     json!({
         "mode": shared.mode().name(),
         "why_not_leased": shared.why_not_leased(),
-        "when_down": configured.when_down.map(|when| when.name()),
+        "when_down": configured.when_down.map(WhenDown::name),
         "slot": configured.slot,
     })
 }

@@ -26,9 +26,8 @@ impl Spread {
         let place = |number: u64| usize::try_from(number % replicas as u64).unwrap();
         match self {
             Self::Sticky if random.random_range(0..10) > 0 => 0,
-            Self::Uniform | Self::Sticky => random.random_range(0..replicas),
             Self::Moving if random.random_range(0..10) > 0 => place(turn),
-            Self::Moving => random.random_range(0..replicas),
+            Self::Uniform | Self::Sticky | Self::Moving => random.random_range(0..replicas),
             Self::Zipf => {
                 let harmonic: f64 = (1..=replicas).map(|rank| 1.0 / rank as f64).sum();
                 let mut at = random.random::<f64>() * harmonic;

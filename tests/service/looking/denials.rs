@@ -103,7 +103,7 @@ async fn followed_each_is_a_line_and_a_restart_is_survived() {
 const TASKS: u64 = 64;
 const CHECKS: u64 = 300;
 /// They are many, and the threads of the admin port have the lowest priority.
-const LONG: Duration = Duration::from_secs(120);
+const LONG: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_stopped_reader_loses_is_counted_exactly() {

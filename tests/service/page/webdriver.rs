@@ -209,6 +209,6 @@ impl Drop for Browser {
 }
 
 /// For one answer of the driver: a browser takes long to start on a machine with other things to do.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const CALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(50);

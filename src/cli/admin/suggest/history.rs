@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::of_trace::{PER_MINUTE, no_number};
 use super::stored::Stored;
-use super::used::{Asked, Rows, Used, UsedRow};
+use super::used::{Asked, FoundRows, Used, UsedRow};
 use super::{Failure, Resolution, Suggest, Suggestions};
 use crate::api::usage::time;
 use crate::cli::admin::time::instant;
@@ -37,7 +37,7 @@ type All = HashMap<(String, Resolution), RuleSums>;
 
 impl Suggest {
     /// Finds the numbers for what a server or a data directory has.
-    pub(super) fn from_history(&self) -> Result<Suggestions, Failure> {
+    pub(super) fn by_history(&self) -> Result<Suggestions, Failure> {
         let rules = self.rules()?;
         let (rules, warnings) = rules.map_or((None, Vec::new()), |(rules, warnings)| (Some(rules), warnings));
         if let Some(dir) = &self.data_dir {
@@ -60,7 +60,7 @@ impl Suggest {
         mut warnings: Vec<String>,
         of: String,
     ) -> Result<Suggestions, Failure> {
-        let Rows { rows, kept, in_memory } = used.rows(&self.asked("", "", None)).await?;
+        let FoundRows { rows, kept, in_memory } = used.rows(&self.asked("", "", None)).await?;
         let known = Known { rules: rows, kept, in_memory };
         let is_known = |row: &&UsedRow| rules.is_none_or(|rules| rules.rules_named(&row.rule).next().is_some());
         let mut domains: Vec<_> = known.rules.iter().filter(is_known).map(|row| &*row.domain).collect();
@@ -292,7 +292,8 @@ mod tests {
 
     #[test]
     fn levels_are_those_of_path_and_entries() {
-        let cases: [(&str, &[(&str, &str)], Option<&[(&str, &str)]>); 8] = [
+        type Pairs<'p> = &'p [(&'p str, &'p str)];
+        let cases: [(&str, Pairs<'_>, Option<Pairs<'_>>); 8] = [
             ("api.user", &[("user", "ann")], Some(&[("user", "")])),
             ("api.user_ann", &[("user", "ann")], Some(&[("user", "ann")])),
             (

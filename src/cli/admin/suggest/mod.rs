@@ -43,7 +43,7 @@ pub(in crate::cli) struct Suggest {
     #[arg(long, value_name = "DURATION", value_parser = parse_length)]
     since: Option<Duration>,
 
-    /// Rows of the history to read [default: the longest that leave nothing open, otherwise minutes]
+    /// FoundRows of the history to read [default: the longest that leave nothing open, otherwise minutes]
     #[arg(long, value_name = "ROWS", value_enum)]
     resolution: Option<Resolution>,
 
@@ -87,10 +87,10 @@ impl Suggest {
     /// Finds the numbers.
     pub(super) fn outcome(self) -> Outcome {
         let suggestions = match &self.trace {
-            Some(trace) => self.from_trace(trace)?,
-            None => self.from_history()?,
+            Some(trace) => self.by_trace(trace)?,
+            None => self.by_history()?,
         };
-        let text = if self.connection.json { self.json(&suggestions) } else { suggestions.snippet.to_string() };
+        let text = if self.connection.json { json(&suggestions) } else { suggestions.snippet.to_string() };
         let warning = suggestions.warnings.join("\n");
         Ok(Printed { text, warning })
     }
@@ -111,7 +111,7 @@ impl Suggest {
         let rules = loaded.map_err(|errors| {
             Failure::NoAnswer(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         })?;
-        let odd = warnings(&all, &rules).map(|warning| warning.to_string()).collect();
+        let odd = warnings(&all, &rules).collect();
         Ok(Some((rules, odd)))
     }
 
@@ -178,14 +178,13 @@ impl Suggest {
         });
         (snippet, reports)
     }
+}
 
-    /// What was found, for programs.
-    fn json(&self, suggestions: &Suggestions) -> String {
-        let limits: Vec<_> = suggestions.reports.iter().map(limit_json).collect();
-        let whole =
-            json!({"head": suggestions.snippet.head, "limits": limits, "rules": suggestions.snippet.to_string()});
-        sanitize_json(&whole.to_string())
-    }
+/// What was found, for programs.
+fn json(suggestions: &Suggestions) -> String {
+    let limits: Vec<_> = suggestions.reports.iter().map(limit_json).collect();
+    let whole = json!({"head": suggestions.snippet.head, "limits": limits, "rules": suggestions.snippet.to_string()});
+    sanitize_json(&whole.to_string())
 }
 
 fn limit_json((rule, place, report): &(String, usize, LimitReport)) -> Value {

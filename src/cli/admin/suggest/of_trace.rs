@@ -24,7 +24,7 @@ struct Span {
 
 impl Suggest {
     /// Finds the numbers for a trace.
-    pub(super) fn from_trace(&self, trace: &Path) -> Result<Suggestions, Failure> {
+    pub(super) fn by_trace(&self, trace: &Path) -> Result<Suggestions, Failure> {
         let Some((rules, mut warnings)) = self.rules()? else {
             return Err(Failure::NoAnswer("--trace needs the rules whose numbers are to be found: PATH".to_owned()));
         };

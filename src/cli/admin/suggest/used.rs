@@ -1,4 +1,4 @@
-//! Rows of a history, whether a server answers for them or a data directory.
+//! FoundRows of a history, whether a server answers for them or a data directory.
 
 use prost_types::Timestamp as WireTime;
 
@@ -24,7 +24,7 @@ pub(super) struct Asked {
     pub(super) rule: String,
     /// From this second on.
     pub(super) from_s: Option<i64>,
-    /// Rows of this length for each counter; `None`: one row for each rule.
+    /// FoundRows of this length for each counter; `None`: one row for each rule.
     pub(super) by_counter: Option<Resolution>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct UsedRow {
 
 /// All rows of an answer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct FoundRows {
     pub(super) rows: Vec<UsedRow>,
     /// The second from which on there are minutes, hours and days; `None`: none are kept.
     pub(super) kept: [Option<i64>; 3],
@@ -59,9 +59,9 @@ impl Used<'_> {
     ///
     /// # Errors
     /// There is no answer, or there are too many rows.
-    pub(super) async fn rows(&mut self, asked: &Asked) -> Result<Rows, Failure> {
+    pub(super) async fn rows(&mut self, asked: &Asked) -> Result<FoundRows, Failure> {
         let mut request = asked.request();
-        let mut all = Rows::default();
+        let mut all = FoundRows::default();
         loop {
             let page = match self {
                 Self::Server(session) => {
@@ -154,7 +154,7 @@ fn read(row: UsageRow) -> UsedRow {
     }
 }
 
-/// Rows of one rule: a thousand counters in each minute of a day and a half, some hundred megabytes.
+/// FoundRows of one rule: a thousand counters in each minute of a day and a half, some hundred megabytes.
 const MAX_ROWS: usize = 2_000_000;
-/// Rows of one page.
+/// FoundRows of one page.
 const PAGE: u32 = 1_000;

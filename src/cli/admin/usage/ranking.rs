@@ -135,7 +135,9 @@ mod tests {
         ];
         for (order, only_denied, limit, expected, groups) in cases {
             let mut ranking = Ranking::new(order, only_denied, limit);
-            pages().into_iter().for_each(|page| ranking.add(page));
+            for page in pages() {
+                ranking.add(page);
+            }
             let names: Vec<_> = ranking.rows().map(|row| row.entry_value.as_str()).collect();
             assert_eq!((names.as_slice(), ranking.groups), (expected, groups), "{order:?} {only_denied} {limit}");
             assert_eq!(ranking.total, Sums { requests: 40, denied: 9, hits: 40 }, "the total leaves nothing out");

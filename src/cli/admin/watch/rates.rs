@@ -124,8 +124,8 @@ mod tests {
         tally.advance(report, &of(report))
     }
 
-    fn rate(requests: f64, denied: f64) -> Option<Rate> {
-        Some(Rate { requests, denied })
+    const fn rate(requests: f64, denied: f64) -> Rate {
+        Rate { requests, denied }
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         let first = advance(&mut tally, &report("a", 110, &[("x", 10, 0), ("y", 5, 5)]));
         assert_eq!(first, Changes { rates: vec![None; 3], changed: vec![true; 3], restarted: None });
         let second = advance(&mut tally, &report("a", 114, &[("x", 18, 2), ("y", 5, 5), ("z", 1, 0)]));
-        let rates = vec![rate(2.25, 0.5), rate(2.0, 0.5), rate(0.0, 0.0), None];
+        let rates = vec![Some(rate(2.25, 0.5)), Some(rate(2.0, 0.5)), Some(rate(0.0, 0.0)), None];
         assert_eq!(second, Changes { rates, changed: vec![true, true, false, true], restarted: None });
         let at_once = advance(&mut tally, &report("a", 114, &[("x", 19, 2)]));
         assert_eq!(at_once.rates, [None, None], "no time has passed");
@@ -145,7 +145,7 @@ mod tests {
         let mut tally = Tally::default();
         advance(&mut tally, &report("a", 90, &[("x", 50, 7)]));
         let again = advance(&mut tally, &report("b", 110, &[("x", 20, 10)]));
-        assert_eq!(again.rates, [rate(2.0, 1.0), rate(2.0, 1.0)]);
+        assert_eq!(again.rates, [Some(rate(2.0, 1.0)), Some(rate(2.0, 1.0))]);
         assert_eq!(again.changed, [true, true]);
         let sentence = again.restarted.unwrap();
         assert!(sentence.contains("1970-01-01T00:01:40Z") && sentence.contains("50 requests, 7 of them"), "{sentence}");

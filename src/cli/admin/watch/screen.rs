@@ -62,7 +62,7 @@ impl Screen {
 
 /// What writes a text over another one, line by line, so that nothing flickers.
 fn over(shown: &str, text: &str) -> String {
-    let lines: String = text.lines().map(|line| format!("{line}{TO_END_OF_LINE}\n")).collect();
+    let lines: String = text.lines().flat_map(|line| [line, TO_END_OF_LINE, "\n"]).collect();
     format!("{}{lines}{TO_END_OF_SCREEN}", up(shown))
 }
 
