@@ -40,7 +40,7 @@ impl WorkerBuffer {
 
     /// Adds a check, or counts it as lost: if it does not fit, or is too long.
     pub(super) fn push(&self, at: Timestamp, timeout: Option<Nanos>, message: &[u8]) {
-        let fits = |bytes: &Vec<u8>| bytes.len() + HEAD_BYTES + message.len() <= MAX_BUFFER_BYTES;
+        let fits = |bytes: &Vec<u8>| bytes.len() + HEAD_BYTES + message.len() <= HALF_BYTES;
         let mut free = self.halves.iter().filter_map(Mutex::try_lock);
         let bytes = free.find(|bytes| message.len() <= MAX_MESSAGE_BYTES && fits(bytes));
         let Some(mut bytes) = bytes else { return add(&self.lost) };
@@ -75,9 +75,9 @@ impl WorkerBuffer {
     }
 }
 
-/// An empty buffer, which never grows.
+/// An empty half of a buffer, which never grows.
 pub(super) fn empty() -> Vec<u8> {
-    Vec::with_capacity(MAX_BUFFER_BYTES)
+    Vec::with_capacity(HALF_BYTES)
 }
 
 fn read(bytes: &[u8]) -> Option<(RecordedCheck, &[u8])> {
@@ -96,8 +96,9 @@ fn add(count: &AtomicU64) {
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
-/// A half of the buffer of one worker: 6,000 checks with three entries each, and the reader comes every 20 ms.
+/// The buffer of one worker: 6,000 checks with three entries each, and the reader comes every 20 ms.
 const MAX_BUFFER_BYTES: usize = 1 << 20;
+const HALF_BYTES: usize = MAX_BUFFER_BYTES / 2;
 /// The longest check that is recorded: one of 1,000 descriptors takes about that.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 /// Instant, timeout and length of a check.

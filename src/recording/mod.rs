@@ -153,5 +153,5 @@ impl Recording {
     }
 }
 
-/// Recordings at the same time: each takes three buffers of each worker, and copies of its checks.
+/// Recordings at the same time: each takes two buffers of each worker, and copies of its checks.
 const MAX_RECORDINGS: usize = 4;
