@@ -43,7 +43,7 @@ pub(in crate::cli) struct Suggest {
     #[arg(long, value_name = "DURATION", value_parser = parse_length)]
     since: Option<Duration>,
 
-    /// FoundRows of the history to read [default: the longest that leave nothing open, otherwise minutes]
+    /// Rows of the history to read [default: the longest that leave nothing open, otherwise minutes]
     #[arg(long, value_name = "ROWS", value_enum)]
     resolution: Option<Resolution>,
 

@@ -1,4 +1,4 @@
-//! FoundRows of a history, whether a server answers for them or a data directory.
+//! Rows of a history, whether a server answers for them or a data directory.
 
 use prost_types::Timestamp as WireTime;
 
@@ -24,7 +24,7 @@ pub(super) struct Asked {
     pub(super) rule: String,
     /// From this second on.
     pub(super) from_s: Option<i64>,
-    /// FoundRows of this length for each counter; `None`: one row for each rule.
+    /// Rows of this length for each counter; `None`: one row for each rule.
     pub(super) by_counter: Option<Resolution>,
 }
 
@@ -154,7 +154,7 @@ fn read(row: UsageRow) -> UsedRow {
     }
 }
 
-/// FoundRows of one rule: a thousand counters in each minute of a day and a half, some hundred megabytes.
+/// Rows of one rule: a thousand counters in each minute of a day and a half, some hundred megabytes.
 const MAX_ROWS: usize = 2_000_000;
-/// FoundRows of one page.
+/// Rows of one page.
 const PAGE: u32 = 1_000;
