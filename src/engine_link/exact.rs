@@ -254,6 +254,6 @@ const JOINTLY_WITH_FREE_QUOTA: i64 = 2;
 /// The script gets the number of a group and its role as one number; this is above every role.
 const ROLES: i64 = 4;
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SCRIPT_TEXT));
-const SCRIPT_TEXT: &str = include_str!("scripts/exact.lua");
+const SCRIPT_TEXT: &str = concat!(include_str!("scripts/values.lua"), include_str!("scripts/exact.lua"));
 /// Keys of one request: with more, others on the engine would wait for it for milliseconds.
 pub(super) const MAX_KEYS: usize = 256;

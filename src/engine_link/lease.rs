@@ -153,4 +153,4 @@ fn fields(terms: &Terms, ask: &Ask) -> [u64; 16] {
 }
 
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SCRIPT_TEXT));
-const SCRIPT_TEXT: &str = include_str!("scripts/lease.lua");
+const SCRIPT_TEXT: &str = concat!(include_str!("scripts/values.lua"), include_str!("scripts/lease.lua"));

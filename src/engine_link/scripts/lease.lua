@@ -1,4 +1,3 @@
-#!lua
 -- Grants leases of counters, and takes back what was not spent.
 --
 -- KEYS: the counters. ARGV: now in microseconds (0: the time of this engine), and FIELDS numbers for each counter. Reply: now, then for
@@ -13,44 +12,10 @@ local LATE = 900000
 -- The largest counts: of one number, and of a sliding window, whose counts are two halves of one.
 local MOST, MOST_SLIDING = 9007199254740991, 4294967294
 
-local now = tonumber(ARGV[1])
-if now == 0 then
-  local time = redis.call('TIME')
-  now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-end
-
-local function text(number) return string.format('%.0f', number) end
-
--- The quotient and remainder of a * b / c, exact for c below 2^52.
-local function muldiv(a, b, c)
-  local product = a * b
-  if product < 9007199254740992 then
-    local rest = math.fmod(product, c)
-    return (product - rest) / c, rest
-  end
-  local part = math.fmod(a, c)
-  local whole = (a - part) / c
-  local quotient, rest, bit = 0, 0, 1
-  while bit * 2 <= b do bit = bit * 2 end
-  while bit >= 1 do
-    quotient, rest = quotient * 2, rest * 2
-    if rest >= c then quotient, rest = quotient + 1, rest - c end
-    if b >= bit then
-      b = b - bit
-      quotient, rest = quotient + whole, rest + part
-      if rest >= c then quotient, rest = quotient + 1, rest - c end
-    end
-    bit = bit / 2
-  end
-  return quotient, rest
-end
-
--- The key lives until a second after it has become irrelevant, at most for a hundred years.
 local function store(c, at, ...)
   local words = { ... }
   for i = 1, #words do words[i] = text(words[i]) end
-  local ends = text(math.floor(math.min(at, now + 3153600000000000) / 1000) + 1000)
-  redis.call('SET', c.key, table.concat(words, ' '), 'PXAT', ends)
+  redis.call('SET', c.key, table.concat(words, ' '), 'PXAT', lives_until(at))
 end
 
 -- The numbers of the value; nil: there is none; false: it is not ours.
@@ -58,13 +23,7 @@ local function load(c, count, other)
   local value = redis.pcall('GET', c.key)
   if type(value) == 'table' then return false end
   if not value then return nil end
-  local found = {}
-  for word in string.gmatch(value, '[^ ]+') do
-    if not string.match(word, '^%d+$') or #word > 16 then return false end
-    found[#found + 1] = tonumber(word)
-  end
-  if #found ~= count and #found ~= other then return false end
-  return found
+  return numbers(value, count, other) or false
 end
 
 -- The size of a lease besides the hits that wait.
