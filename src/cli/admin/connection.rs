@@ -119,9 +119,7 @@ impl Connection {
     pub(super) fn run<T>(&self, work: impl AsyncFnOnce(Session<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
         block_on(async {
             let service = self.open().await?;
-            let usage = UsageServiceClient::new(service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
-            let client = AdminServiceClient::new(service);
-            let client = client.max_decoding_message_size(MAX_ANSWER_BYTES);
+            let (client, usage) = (admin_client(service.clone()), usage_client(service));
             work(Session { connection: self, client, usage }).await
         })
     }
@@ -131,7 +129,7 @@ impl Connection {
     /// # Errors
     /// The token cannot be read, or there is no connection in time.
     pub(super) async fn usage(&self) -> Result<UsageClient, Failure> {
-        Ok(UsageServiceClient::new(self.open().await?).max_decoding_message_size(MAX_ANSWER_BYTES))
+        self.open().await.map(usage_client)
     }
 
     /// Waits for the answer to one call.
@@ -232,6 +230,28 @@ impl Session<'_> {
     }
 }
 
+/// A client of the admin service on a connection.
+pub(super) fn admin_client(service: Service) -> Client {
+    Client::new(service).max_decoding_message_size(MAX_ANSWER_BYTES)
+}
+
+/// A client of the usage service on a connection.
+pub(super) fn usage_client(service: Service) -> UsageClient {
+    UsageClient::new(service).max_decoding_message_size(MAX_ANSWER_BYTES)
+}
+
+/// Makes `asked` ask for the next page; false: there is none.
+///
+/// # Errors
+/// The server does not get ahead.
+pub(super) fn next_page(asked: &mut String, token: String) -> Result<bool, Failure> {
+    if !token.is_empty() && token == *asked {
+        return Err(Failure::NoAnswer("the server returned the same page twice".to_owned()));
+    }
+    *asked = token;
+    Ok(!asked.is_empty())
+}
+
 /// Does the calls of a command on this thread.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -278,7 +298,7 @@ impl Interceptor for Bearer {
 const ERROR_OF_SERVER: u8 = 1;
 const NO_ANSWER: u8 = 2;
 /// 10,000 settings with the longest entries and reasons are smaller.
-pub(super) const MAX_ANSWER_BYTES: usize = 64 << 20;
+const MAX_ANSWER_BYTES: usize = 64 << 20;
 /// The errors of a configuration are in the message of a status, which is a header.
 const MAX_HEADER_BYTES: u32 = 256 << 10;
 /// So long a stream may be silent before the server is asked whether it is there.

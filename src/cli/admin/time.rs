@@ -35,6 +35,12 @@ pub(super) fn from_wire(at: &WireTime) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(at.seconds, at.nanos).ok()
 }
 
+/// An instant of a message; the epoch for one before it.
+pub(super) fn timestamp(at: &WireTime) -> Timestamp {
+    let part = |part: i64| u64::try_from(part).unwrap_or(0);
+    Timestamp::EPOCH.plus(Nanos::from_secs(part(at.seconds))).plus(Nanos::from_ns(part(at.nanos.into())))
+}
+
 /// An instant as a message.
 pub(super) fn to_wire(at: jiff::Timestamp) -> WireTime {
     let ns = at.as_nanosecond();
@@ -160,5 +166,13 @@ mod tests {
         for text in ["soon", "-1h", "", "99999999999999999999h"] {
             assert!(parse_length(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn instants_since_the_epoch() {
+        let at = |seconds, nanos| timestamp(&WireTime { seconds, nanos }).as_ns();
+        assert_eq!(at(2, 5), 2_000_000_005);
+        assert_eq!(at(-1, -5), 0);
+        assert_eq!(at(i64::MAX, i32::MAX), u64::MAX);
     }
 }

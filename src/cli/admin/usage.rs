@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use jiff::Zoned;
 
-use super::connection::{Connection, Failure, Outcome, Printed, UsageClient, block_on};
+use super::connection::{Connection, Failure, Outcome, Printed, UsageClient, block_on, next_page};
 use super::progress::Progress;
 use super::time::{When, parse_when, time_zone, to_wire, zoned};
 use super::usage_selection::UsageSelection;
@@ -147,13 +147,9 @@ async fn all_pages(
         let page = connection.call(client.query_usage(request.clone())).await?.into_inner();
         (pages, rows) = (pages + 1, rows + page.rows.len());
         ranking.add(page.rows);
-        if page.next_page_token.is_empty() {
+        if !next_page(&mut request.page_token, page.next_page_token)? {
             return Ok(Found { ranking, history_from: page.history_from, in_memory: page.in_memory });
         }
-        if page.next_page_token == request.page_token {
-            return Err(Failure::NoAnswer("the server returned the same page twice".to_owned()));
-        }
-        request.page_token = page.next_page_token;
         progress.show(&format!("read {rows} rows in {pages} pages"));
     }
 }

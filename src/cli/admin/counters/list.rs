@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use clap::Args;
 
 use crate::api::proto::tidegate::v1::{Counter, Entry, ListCountersRequest, ListCountersResponse};
-use crate::cli::admin::connection::{Client, Connection, Failure, Outcome, Session};
+use crate::cli::admin::connection::{Client, Connection, Failure, Outcome, Session, next_page};
 use crate::cli::admin::progress::Progress;
 use crate::cli::admin::render::{counted, entries};
 use crate::cli::admin::time::{instant_from, length};
@@ -71,13 +71,9 @@ async fn all_pages(
         let call = async |client: &mut Client| client.list_counters(request.clone()).await;
         let page = session.ask(call).await?;
         let token = merge(&mut all, page, request.top);
-        if token.is_empty() {
+        if !next_page(&mut request.page_token, token)? {
             return Ok(all);
         }
-        if token == request.page_token {
-            return Err(Failure::NoAnswer("the server returned the same page twice".to_owned()));
-        }
-        request.page_token = token;
         progress.show(&searched(all.progress));
     }
 }

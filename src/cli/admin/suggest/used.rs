@@ -2,7 +2,7 @@
 
 use prost_types::Timestamp as WireTime;
 
-use super::super::connection::{Failure, Session, UsageClient};
+use super::super::connection::{Failure, Session, UsageClient, next_page};
 use super::Resolution;
 use super::stored::Stored;
 use crate::api::proto::tidegate::v1::query_usage_request::GroupBy;
@@ -79,13 +79,9 @@ impl Used<'_> {
                     asked.rule
                 )));
             }
-            if next_page_token.is_empty() {
+            if !next_page(&mut request.page_token, next_page_token)? {
                 return Ok(all);
             }
-            if next_page_token == request.page_token {
-                return Err(Failure::NoAnswer("the server returns the same page twice".to_owned()));
-            }
-            request.page_token = next_page_token;
         }
     }
 }

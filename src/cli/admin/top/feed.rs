@@ -12,12 +12,11 @@ use super::action::Action;
 use super::model::{Call, Event, Model};
 use super::place::Place;
 use super::usage::MAX_KEYS;
-use crate::api::proto::tidegate::v1::usage_service_client::UsageServiceClient;
 use crate::api::proto::tidegate::v1::{
     BanCounterRequest, ListLimitsRequest, ResetCountersRequest, SetSettingRequest, UnbanCountersRequest,
     UnsetSettingRequest, UsageReport, WatchDenialsRequest, WatchUsageRequest,
 };
-use crate::cli::admin::connection::{Client, Connection, Failure, MAX_ANSWER_BYTES, Service};
+use crate::cli::admin::connection::{Client, Connection, Failure, Service, admin_client, usage_client};
 use crate::cli::admin::render::{counted, entries as entries_text, scope as scope_text};
 use crate::cli::admin::time::instant;
 
@@ -134,14 +133,15 @@ impl Source {
             top: u32::try_from(MAX_KEYS).unwrap_or(0),
             ..WatchUsageRequest::default()
         };
-        self.in_time(self.usage_client().watch_usage(request)).await
+        self.connection.call(usage_client(self.service.clone()).watch_usage(request)).await.map(Response::into_inner)
     }
 
     async fn watch_denials(self, place: Place) {
         loop {
             let request = WatchDenialsRequest { filter: Some(place.filter()), recent: 0 };
             // Why there is no stream, the one of usage says.
-            if let Ok(mut denials) = self.in_time(self.usage_client().watch_denials(request)).await {
+            let denials = self.connection.call(usage_client(self.service.clone()).watch_denials(request)).await;
+            if let Ok(mut denials) = denials.map(Response::into_inner) {
                 while let Ok(Some(report)) = denials.message().await {
                     if self.events.send(Event::Denied(place.clone(), report)).await.is_err() {
                         return;
@@ -154,18 +154,9 @@ impl Source {
         }
     }
 
-    fn usage_client(&self) -> UsageServiceClient<Service> {
-        UsageServiceClient::new(self.service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES)
-    }
-
     async fn ask<R>(&self, call: impl AsyncFnOnce(&mut Client) -> Result<Response<R>, Status>) -> Result<R, Failure> {
-        let mut client = Client::new(self.service.clone()).max_decoding_message_size(MAX_ANSWER_BYTES);
-        self.in_time(call(&mut client)).await
-    }
-
-    async fn in_time<R>(&self, answer: impl Future<Output = Result<Response<R>, Status>>) -> Result<R, Failure> {
-        let answer = async { answer.await.map_err(|status| self.connection.failure(&status)) };
-        self.connection.in_time(answer).await.map(Response::into_inner)
+        let mut client = admin_client(self.service.clone());
+        self.connection.call(call(&mut client)).await.map(Response::into_inner)
     }
 
     /// Carries out an action, and returns what was done in words.

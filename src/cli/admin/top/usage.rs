@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::place::Place;
 use super::track::{Sample, Track};
-use super::words::from_wire;
 use crate::api::proto::tidegate::v1::{Entry, LimitInForce, RuleUsage, UsageCounts, UsageReport};
+use crate::cli::admin::time::timestamp;
 use crate::units::Timestamp;
 
 /// The last report, and the tracks of what it counts.
@@ -90,8 +90,8 @@ impl Usage {
             *self = Self::default();
         }
         self.instance_id = instance.id;
-        self.started = instance.started.as_ref().map_or(Timestamp::EPOCH, from_wire);
-        self.at = report.time.as_ref().map_or(self.at, from_wire);
+        self.started = instance.started.as_ref().map_or(Timestamp::EPOCH, timestamp);
+        self.at = report.time.as_ref().map_or(self.at, timestamp);
         let total = report.total.unwrap_or_default();
         self.track.add(Sample::new(self.at, &total));
         self.total = Some(total);

@@ -1,20 +1,11 @@
 //! Entries, limits and instants in words, as the view and its questions write them.
 
-use prost_types::Timestamp as WireTime;
-
 use crate::api::proto::tidegate::v1::{Entry, LimitInForce};
 use crate::cli::admin::time::length;
-use crate::units::{Nanos, Timestamp};
 
 /// An entry as on the command line: `user=alice`.
 pub(super) fn entry_text(Entry { key, value }: &Entry) -> String {
     format!("{key}={value}")
-}
-
-/// An instant of a message; the epoch for one before it.
-pub(super) fn from_wire(at: &WireTime) -> Timestamp {
-    let part = |part: i64| u64::try_from(part).unwrap_or(0);
-    Timestamp::EPOCH.plus(Nanos::from_secs(part(at.seconds))).plus(Nanos::from_ns(part(at.nanos.into())))
 }
 
 /// A limit: `10/1m`, `2d` without a number of the period's unit is `10/2days`.
@@ -112,13 +103,5 @@ mod tests {
             let word = word.strip_prefix('\'').and_then(|word| word.strip_suffix('\'')).unwrap_or(word);
             assert_eq!(parse_entry(&word.replace(r"'\''", "'")), Ok(entry));
         }
-    }
-
-    #[test]
-    fn instants() {
-        let at = |seconds, nanos| from_wire(&WireTime { seconds, nanos }).as_ns();
-        assert_eq!(at(2, 5), 2_000_000_005);
-        assert_eq!(at(-1, -5), 0);
-        assert_eq!(at(i64::MAX, i32::MAX), u64::MAX);
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::rows::{Name, Row};
 use crate::api::proto::tidegate::v1::{ServerInstance, UsageCounts, UsageReport};
-use crate::cli::admin::time::instant;
+use crate::cli::admin::time::{instant, timestamp};
+use crate::units::{Nanos, Timestamp};
 
 /// The last report. It has as many rows as the server reports: some ten thousand at most.
 #[derive(Debug, Default)]
@@ -15,7 +16,7 @@ pub(super) struct Tally {
 #[derive(Debug)]
 struct Before {
     instance: String,
-    at_ns: i128,
+    at: Timestamp,
     counts: HashMap<Name, UsageCounts>,
     total: UsageCounts,
 }
@@ -42,7 +43,7 @@ impl Tally {
     /// Takes in a report with its rows, the total first.
     pub(super) fn advance(&mut self, report: &UsageReport, rows: &[Row]) -> Changes {
         let ServerInstance { id, started } = report.instance.clone().unwrap_or_default();
-        let at_ns = nanoseconds(report.time.as_ref());
+        let at = report.time.as_ref().map_or(Timestamp::EPOCH, timestamp);
         let before = self.before.take();
         let is_same = before.as_ref().is_none_or(|before| before.instance == id);
         let restarted = before.as_ref().filter(|_| !is_same).map(|before| {
@@ -54,9 +55,12 @@ impl Tally {
             )
         });
         // Of a new process every count was 0 when it started.
-        let begun_ns =
-            if is_same { before.as_ref().map(|before| before.at_ns) } else { Some(nanoseconds(started.as_ref())) };
-        let seconds = begun_ns.map(|begun| seconds(at_ns.saturating_sub(begun)));
+        let begun = if is_same {
+            before.as_ref().map(|before| before.at)
+        } else {
+            Some(started.as_ref().map_or(Timestamp::EPOCH, timestamp))
+        };
+        let seconds = begun.map(|begun| seconds(at.since(begun)));
         let known = |row: &Row| match &before {
             Some(before) if is_same => before.counts.get(&row.name).copied(),
             Some(_) => Some(UsageCounts::default()),
@@ -69,7 +73,7 @@ impl Tally {
             restarted,
         };
         let counts = rows.iter().map(|row| (row.name.clone(), row.counts)).collect();
-        self.before = Some(Before { instance: id, at_ns, counts, total: report.total.unwrap_or_default() });
+        self.before = Some(Before { instance: id, at, counts, total: report.total.unwrap_or_default() });
         changes
     }
 }
@@ -84,13 +88,9 @@ fn rate(before: &UsageCounts, now: &UsageCounts, seconds: f64) -> Option<Rate> {
     })
 }
 
-fn nanoseconds(at: Option<&prost_types::Timestamp>) -> i128 {
-    at.map_or(0, |at| i128::from(at.seconds) * 1_000_000_000 + i128::from(at.nanos))
-}
-
-fn seconds(ns: i128) -> f64 {
+fn seconds(time: Nanos) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a length of time between two reports")]
-    let seconds = ns as f64 / 1e9;
+    let seconds = time.as_ns() as f64 / 1e9;
     seconds
 }
 

@@ -8,12 +8,11 @@ use ratatui::text::{Line, Span};
 use super::Theme;
 use super::text::{grouped, length_of, percent, rate, sparkline, time_of_day};
 use crate::api::proto::tidegate::v1::Counter;
-use crate::cli::admin::time::length;
+use crate::cli::admin::time::{length, timestamp};
 use crate::cli::admin::top::model::{Model, Page};
 use crate::cli::admin::top::place::Place;
 use crate::cli::admin::top::row::Row;
 use crate::cli::admin::top::track::Sample;
-use crate::cli::admin::top::words::from_wire;
 use crate::cli::table::{cut, width};
 use crate::sanitize::sanitize;
 use crate::units::Nanos;
@@ -241,7 +240,7 @@ impl Column {
             Self::State => row.state.clone(),
             Self::Time => {
                 let at = row.denial.and_then(|denial| denial.time.as_ref());
-                at.map(|at| time_of_day(from_wire(at))).unwrap_or_default()
+                at.map(|at| time_of_day(timestamp(at))).unwrap_or_default()
             }
             Self::Reason => {
                 let reason = governing().map(|limit| limit.reason().as_str_name().to_lowercase().replace('_', " "));

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use super::{Model, Page};
 use crate::api::proto::tidegate::v1::{Counter, Denial, Entry};
 use crate::cli::admin::render::entries as entries_text;
-use crate::cli::admin::time::length;
+use crate::cli::admin::time::{length, timestamp};
 use crate::cli::admin::top::place::Place;
 use crate::cli::admin::top::row::{Row, Sort, Target, fullness};
 use crate::cli::admin::top::usage::{Key, Rule};
-use crate::cli::admin::top::words::{from_wire, limits_text, state_of_limits};
+use crate::cli::admin::top::words::{limits_text, state_of_limits};
 
 impl Model {
     /// The rows of the page, in their order.
@@ -210,7 +210,7 @@ impl Model {
         let denying = match counter {
             Counter { banned_until: Some(until), .. } => {
                 let now = self.usage.at().unwrap_or_default();
-                let left = prost_types::Duration::try_from(std::time::Duration::from(from_wire(until).since(now)));
+                let left = prost_types::Duration::try_from(std::time::Duration::from(timestamp(until).since(now)));
                 let left = left.map(|left| length(&left)).unwrap_or_default();
                 format!("banned {}", left.split(' ').next().unwrap_or_default())
             }
@@ -244,7 +244,7 @@ fn denied_check(denial: &Denial) -> Row<'_> {
     let descriptor =
         governing.and_then(|limit| denial.descriptors.iter().find(|descriptor| descriptor.index == limit.descriptor));
     let rule = governing.map(|limit| &*limit.rule).unwrap_or_default();
-    let at_ns = denial.time.as_ref().map_or(0, |time| from_wire(time).as_ns());
+    let at_ns = denial.time.as_ref().map_or(0, |time| timestamp(time).as_ns());
     let target = Target::Denial { domain: denial.domain.clone(), rule: rule.to_owned(), at_ns };
     let name = descriptor.map(|descriptor| entries_text(&descriptor.entries)).unwrap_or_default();
     let state = if denial.shadow { "shadow" } else { "" };
