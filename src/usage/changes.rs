@@ -108,14 +108,6 @@ mod tests {
     use super::super::{CounterName, RuleName};
     use super::*;
 
-    fn totals(allowed: u64, denied: u64) -> Totals {
-        Totals::default()
-            .with(Measure::RequestsAllowed, allowed)
-            .with(Measure::RequestsDenied, denied)
-            .with(Measure::HitsWithinLimit, allowed)
-            .with(Measure::HitsDenied, denied)
-    }
-
     /// A rule for each name, and a counter of the rule `api.c` for each value, with its checks admitted and denied.
     fn snapshot(rules: &[(&str, u64, u64)], counters: &[(&str, u64, u64)]) -> UsageSnapshot {
         let rule = |path: &str| {
@@ -123,12 +115,12 @@ mod tests {
         };
         let sums = |(path, allowed, denied): &(&str, u64, u64)| RuleCounts {
             rule: rule(path),
-            totals: totals(*allowed, *denied),
+            totals: Totals::of_checks(*allowed, *denied),
         };
         let counter = |(value, allowed, denied): &(&str, u64, u64)| {
             let entries = vec![("c".to_owned(), (*value).to_owned())];
             let name = Arc::new(CounterName { rule: rule("api.c"), entries });
-            CounterCounts { name, other: false, totals: totals(*allowed, *denied) }
+            CounterCounts { name, other: false, totals: Totals::of_checks(*allowed, *denied) }
         };
         UsageSnapshot {
             rules: rules.iter().map(sums).collect(),
@@ -160,11 +152,11 @@ mod tests {
         let next = Changes::new(&now, Some(&before), &everything, 1, |_| false);
         // By hits, by denied checks, by hits since, by denied checks since.
         assert_eq!(names(&next), (vec!["api.b", "api.c", "web.x"], vec!["busy", "denied", "new", "quiet"]));
-        assert_eq!(next.total, totals(68, 5), "of all rules, changed or not");
+        assert_eq!(next.total, Totals::of_checks(68, 5), "of all rules, changed or not");
         let of_api = Filter { domain: Some("api".to_owned()), ..Filter::default() };
         let api = Changes::new(&now, Some(&before), &of_api, 0, |row| row.rule.path == "api.a");
         assert_eq!((names(&api), api.unmatched), ((vec!["api.a", "api.b", "api.c"], vec![]), 0));
-        assert_eq!(api.total, totals(66, 5));
+        assert_eq!(api.total, Totals::of_checks(66, 5));
         let nothing_new = Changes::new(&now, Some(&now), &everything, 1, |_| false);
         assert_eq!(names(&nothing_new), (vec![], vec!["busy", "denied"]));
     }

@@ -134,14 +134,6 @@ mod tests {
     use super::super::{CounterName, RequestName, RuleName};
     use super::*;
 
-    fn totals(allowed: u64, denied: u64) -> Totals {
-        Totals::default()
-            .with(Measure::RequestsAllowed, allowed)
-            .with(Measure::RequestsDenied, denied)
-            .with(Measure::HitsWithinLimit, allowed)
-            .with(Measure::HitsDenied, denied)
-    }
-
     fn rule(path: &str) -> Arc<RuleName> {
         let domain = path.split('.').next().unwrap().to_owned();
         Arc::new(RuleName { domain, path: path.to_owned() })
@@ -150,11 +142,12 @@ mod tests {
     fn counter(path: &str, values: &[(&str, &str)], allowed: u64, denied: u64) -> CounterCounts {
         let entries = values.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let name = Arc::new(CounterName { rule: rule(path), entries });
-        CounterCounts { name, other: values.is_empty(), totals: totals(allowed, denied) }
+        CounterCounts { name, other: values.is_empty(), totals: Totals::of_checks(allowed, denied) }
     }
 
     fn snapshot() -> UsageSnapshot {
-        let sums = |path: &str, allowed, denied| RuleCounts { rule: rule(path), totals: totals(allowed, denied) };
+        let sums =
+            |path: &str, allowed, denied| RuleCounts { rule: rule(path), totals: Totals::of_checks(allowed, denied) };
         UsageSnapshot {
             rules: vec![sums("api.partner", 60, 5), sums("api.partner.path", 7, 0), sums("web.user", 9, 1)],
             counters: vec![
@@ -179,7 +172,7 @@ mod tests {
     fn requests(domain: &str, key: &str, value: &str, allowed: u64, denied: u64) -> RequestCounts {
         let key = Arc::new(EntryKey { domain: domain.to_owned(), key: key.to_owned() });
         let name = Arc::new(RequestName { key, value: value.to_owned() });
-        RequestCounts { name, other: value.is_empty(), totals: totals(allowed, denied) }
+        RequestCounts { name, other: value.is_empty(), totals: Totals::of_checks(allowed, denied) }
     }
 
     /// The rules with their requests, the counters' requests in order, all requests, unmatched.

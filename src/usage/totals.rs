@@ -104,6 +104,18 @@ impl fmt::Debug for Totals {
 }
 
 #[cfg(test)]
+impl Totals {
+    /// So many checks of one hit, admitted and denied.
+    pub(super) fn of_checks(allowed: u64, denied: u64) -> Self {
+        Self::default()
+            .with(Measure::RequestsAllowed, allowed)
+            .with(Measure::RequestsDenied, denied)
+            .with(Measure::HitsWithinLimit, allowed)
+            .with(Measure::HitsDenied, denied)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
