@@ -37,6 +37,8 @@ fn a_token_opens_what_it_may_see() {
     browser.run("document.getElementById('forget').click();");
     browser.until("the field", "!document.getElementById('access').hidden");
     assert_eq!(browser.value("sessionStorage.length"), Value::from(0));
+    let page = browser.value("document.documentElement.innerHTML").as_str().unwrap().to_owned();
+    assert!(!page.contains("ann"), "what it was shown is still in the page");
     // Of several domains one is shown at a time.
     enter(&browser, guarded.token("two"));
     browser.until_live();

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::server::{DEADLINE, Stopwatch};
 
 /// A browser with one tab; dropping it ends it.
-pub(super) struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     address: String,
     session: String,
@@ -24,21 +24,21 @@ pub(super) struct Browser {
 
 /// How the screen is.
 #[derive(Clone, Copy)]
-pub(super) struct Screen {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) dark: bool,
+pub(crate) struct Screen {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) dark: bool,
 }
 
 impl Screen {
-    pub(super) const DESK: Self = Self { width: 1_440, height: 900, dark: false };
-    pub(super) const DARK: Self = Self { dark: true, ..Self::DESK };
-    pub(super) const PHONE: Self = Self { width: 360, height: 780, dark: false };
+    pub(crate) const DESK: Self = Self { width: 1_440, height: 900, dark: false };
+    pub(crate) const DARK: Self = Self { dark: true, ..Self::DESK };
+    pub(crate) const PHONE: Self = Self { width: 360, height: 780, dark: false };
 }
 
 impl Browser {
     /// Starts a browser for this test, if there is one.
-    pub(super) fn start(test: &str, screen: Screen) -> Option<Self> {
+    pub(crate) fn start(test: &str, screen: Screen) -> Option<Self> {
         let named = |name: &str| env::var(name).ok().filter(|path| !path.is_empty());
         let (Some(chromium), Some(chromedriver)) = (named("CHROMIUM_BIN"), named("CHROMEDRIVER_BIN")) else {
             // Not `eprintln!`, which is shown of failed tests only.
@@ -84,7 +84,7 @@ impl Browser {
     }
 
     /// Gives the page another screen.
-    pub(super) fn resize(&self, screen: Screen) {
+    pub(crate) fn resize(&self, screen: Screen) {
         let Screen { width, height, dark } = screen;
         let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600});
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
@@ -93,35 +93,35 @@ impl Browser {
     }
 
     /// Opens a page of the server at this address.
-    pub(super) fn go(&self, address: &str, path: &str) {
+    pub(crate) fn go(&self, address: &str, path: &str) {
         self.call("POST", &self.path("/url"), &json!({"url": format!("http://{address}{path}")}));
     }
 
     /// The value of an expression in the page.
-    pub(super) fn value(&self, expression: &str) -> Value {
+    pub(crate) fn value(&self, expression: &str) -> Value {
         self.script(&format!("return ({expression});"), "sync")
     }
 
     /// What a script returns, which runs with `done` to call with its answer.
-    pub(super) fn asynchronously(&self, script: &str) -> Value {
+    pub(crate) fn asynchronously(&self, script: &str) -> Value {
         self.script(&format!("const done = arguments[arguments.length - 1]; {script}"), "async")
     }
 
     /// Runs a script.
-    pub(super) fn run(&self, script: &str) {
+    pub(crate) fn run(&self, script: &str) {
         self.script(script, "sync");
     }
 
     /// The text of the element with that id as it is shown, in lines.
-    pub(super) fn text(&self, id: &str) -> String {
+    pub(crate) fn text(&self, id: &str) -> String {
         self.value(&format!("document.getElementById('{id}').innerText")).as_str().unwrap_or_default().to_owned()
     }
 
     /// Waits until an expression in the page is true.
     #[track_caller]
-    pub(super) fn until(&self, what: &str, expression: &str) {
+    pub(crate) fn until(&self, what: &str, expression: &str) {
         let stopwatch = Stopwatch::start();
-        while self.value(expression) != Value::Bool(true) {
+        while !self.is_true(expression) {
             assert!(
                 stopwatch.elapsed() < DEADLINE,
                 "not within {DEADLINE:?}: {what}; the page shows: {}",
@@ -131,9 +131,16 @@ impl Browser {
         }
     }
 
+    /// Whether an expression in the page is true; not while another page is loaded, when it cannot be asked.
+    fn is_true(&self, expression: &str) -> bool {
+        let body = json!({"script": format!("return ({expression});"), "args": []});
+        let (head, answer) = request(&self.address, "POST", &self.path("/execute/sync"), &body.to_string()).unwrap();
+        head.starts_with("HTTP/1.1 200 ") && answer["value"] == Value::Bool(true)
+    }
+
     /// Waits until the page has shown some events.
     #[track_caller]
-    pub(super) fn until_live(&self) {
+    pub(crate) fn until_live(&self) {
         self.until("events", "Number(document.getElementById('main').dataset.events) >= 2");
     }
 
@@ -142,7 +149,7 @@ impl Browser {
     }
 
     /// What the browser has reported as an error: of scripts, of its policy, of files that are missing. A connection that fails is none.
-    pub(super) fn errors(&self) -> Vec<String> {
+    pub(crate) fn errors(&self) -> Vec<String> {
         let log = self.call("POST", &self.path("/se/log"), &json!({"type": "browser"}));
         let severe = log.as_array().unwrap().iter().filter(|line| line["level"] == "SEVERE");
         let texts = severe.map(|line| line["message"].as_str().unwrap().to_owned());
@@ -150,7 +157,7 @@ impl Browser {
     }
 
     /// Writes a picture of what is visible.
-    pub(super) fn picture(&self, path: &Path) {
+    pub(crate) fn picture(&self, path: &Path) {
         use base64::Engine;
         let shot = self.devtools("Page.captureScreenshot", &json!({"format": "png", "captureBeyondViewport": true}));
         let bytes = base64::engine::general_purpose::STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();

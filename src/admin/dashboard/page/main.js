@@ -87,8 +87,12 @@ function follow(chosen) {
   domain = chosen;
   usage.clear();
   const events = usageEvents(domain, {
-    event: async (event) => {
-      for (const _part of usage.take(event)) await nextTask();
+    event: async (event, signal) => {
+      for (const _part of usage.take(event)) {
+        await nextTask();
+        // Meanwhile another domain may have been chosen, to whose counts the rest of this event would be added.
+        if (signal.aborted) return;
+      }
       draw();
     },
     state: showState,
@@ -125,10 +129,13 @@ function offerDomains(shown) {
 
 function askForToken(error) {
   stop();
-  setShown(byId("main"), false);
+  if (!byId("main").hidden) {
+    // Nothing of what one token was shown stays in the page for the next one.
+    location.reload();
+    return;
+  }
   setShown(byId("access"), true);
   setShown(byId("forget"), false);
-  setText(byId("where"), "");
   const pill = byId("connection");
   pill.dataset.state = "waiting";
   setText(pill, "Waiting for a token");

@@ -10,8 +10,9 @@ const MAX_EVENT_CHARS = 64 << 20;
 const SILENCE_MS = 30_000;
 
 /**
- * Reads events until it is stopped, and connects again when the connection ends. `on.event` is given each event and awaited, `on.state` one of
- * "waiting", "live", "lost", the last one with the reason, `on.token` is called when a token is needed. Returns { stop }.
+ * Reads events until it is stopped, and connects again when the connection ends. `on.event` is given each event and the signal
+ * of the end, and awaited, `on.state` one of "waiting", "live", "lost", the last one with the reason, `on.token` is called when a token is
+ * needed. Returns { stop }.
  */
 export function usageEvents(domain, on) {
   const ended = new AbortController();
@@ -29,7 +30,7 @@ async function run(domain, on, signal) {
         if (signal.aborted) return;
         pause = FIRST_PAUSE_MS;
         on.state("live");
-        await on.event(event);
+        await on.event(event, signal);
       });
     } catch (error) {
       if (signal.aborted) return;
