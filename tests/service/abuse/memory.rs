@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::thread;
 use std::time::Duration;
 
 use prost::Message;
@@ -13,7 +14,7 @@ use crate::drain::check;
 use crate::frames::{
     DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, Wire, check_headers, frame, headers, setting,
 };
-use crate::server::{eventually, wait_for};
+use crate::server::wait_for;
 
 /// Streams of headers, and nothing else: 60,000 of them.
 #[test]
@@ -28,7 +29,7 @@ fn headers_without_bodies_occupy_a_bounded_memory() {
     watched.stop_within(160 << 20);
 }
 
-/// Whole checks whose answers nobody has room for: 80,000 of them.
+/// Whole checks whose answers nobody has room for: 144,000 of them, somewhat more than the port keeps.
 #[test]
 fn unread_answers_occupy_a_bounded_memory() {
     let watched = Watched::start();
@@ -40,13 +41,13 @@ fn unread_answers_occupy_a_bounded_memory() {
             [frame(HEADERS, END_HEADERS, stream, &check_headers()), frame(DATA, END_STREAM, stream, &body)].concat()
         })
         .collect();
-    let mut wires: Vec<_> = (0..60).map(|_| Wire::open(&server.grpc, &setting(INITIAL_WINDOW_SIZE, 0))).collect();
+    let mut wires: Vec<_> = (0..36).map(|_| Wire::open(&server.grpc, &setting(INITIAL_WINDOW_SIZE, 0))).collect();
     for wire in &mut wires {
         // It may be the one that has to go.
         let _taken = wire.send(&checks);
     }
     // They are read in turns of 1 KiB, with pauses.
-    wait_for("the end of the one that waits for longest", Duration::from_mins(3), || {
+    wait_for("the end of the one that waits for longest", PROCESSED_WITHIN, || {
         (closed(server, "grpc", "unread") > 0).then_some(())
     });
     watched.stop_within(400 << 20);
@@ -133,15 +134,22 @@ impl Watched {
     /// The server has processed what it was sent, and has not grown by more than this; no legitimate answer was wrong.
     #[track_caller]
     fn stop_within(self, most: u64) {
-        let mut last = 0;
+        let (mut last, mut largest) = (0, 0);
         // It is done when it no longer grows.
-        eventually("an end of the growth", || {
+        wait_for("an end of the growth", PROCESSED_WITHIN, || {
             let now = self.server.resident_bytes();
-            std::thread::sleep(Duration::from_millis(300));
-            std::mem::replace(&mut last, now) == now
+            largest = now.max(largest);
+            thread::sleep(Duration::from_millis(300));
+            (std::mem::replace(&mut last, now).abs_diff(now) < SOME_PAGES).then_some(())
         });
-        let grown = self.server.resident_bytes().saturating_sub(self.resident);
+        let grown = largest.saturating_sub(self.resident);
         assert!(grown < most, "{} MiB more", grown >> 20);
         self.legitimate.stop();
     }
 }
+
+/// Turns of connections that have not earned them are small, and a machine with other things to do is slow.
+const PROCESSED_WITHIN: Duration = Duration::from_mins(5);
+
+/// By which the memory of a server changes that has nothing left to process.
+const SOME_PAGES: u64 = 256 << 10;
