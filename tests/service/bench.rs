@@ -18,20 +18,20 @@ fn bench(flags: &[&str]) -> (Option<i32>, String, String) {
 }
 
 /// The runs of a bench that reports as JSON, and what it warned of.
-fn runs(server: &TestServer, flags: &[&str]) -> (Vec<Value>, String) {
+pub(crate) fn runs(server: &TestServer, flags: &[&str]) -> (Vec<Value>, String) {
     let (code, stdout, stderr) = bench(&[&["--addr", &server.grpc, "--json", "--warmup", "0s"], flags].concat());
     let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout} {stderr}"));
     assert_eq!((code, &report["target"]), (Some(0), &Value::from(server.grpc.as_str())), "{stderr}");
     (report["runs"].as_array().unwrap().clone(), stderr)
 }
 
-fn rules(flags: &[&str]) -> String {
+pub(crate) fn rules(flags: &[&str]) -> String {
     let (code, stdout, _) = bench(&[&["--print-rules"], flags].concat());
     assert_eq!(code, Some(0));
     stdout
 }
 
-fn number(run: &Value, name: &str) -> u64 {
+pub(crate) fn number(run: &Value, name: &str) -> u64 {
     run[name].as_u64().unwrap_or_else(|| panic!("{name} of {run}"))
 }
 

@@ -7,6 +7,7 @@
 mod abuse;
 mod access;
 mod admin;
+mod agree;
 mod alerts;
 mod ask;
 mod bench;

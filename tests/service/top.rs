@@ -2,7 +2,7 @@
 //!
 //! `TMUX_BIN` names tmux (`./test` looks for one). Without it these tests say `SKIPPED` and pass.
 
-mod pane;
+pub(crate) mod pane;
 
 use std::fmt::Write;
 
@@ -46,7 +46,7 @@ fn workload() -> TestServer {
 }
 
 /// The cells of the row that begins with a name, behind the sign of a selected one.
-fn row(screen: &str, name: &str) -> Vec<String> {
+pub(crate) fn row(screen: &str, name: &str) -> Vec<String> {
     let cells = |line: &str| line.trim_start_matches(['>', ' ']).split_whitespace().map(str::to_owned).collect();
     let rows = screen.lines().skip(7).map(cells);
     rows.into_iter().find(|cells: &Vec<String>| cells.first().is_some_and(|first| first == name)).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! `watch`, `denials` and `usage`: the real commands against the real server.
 
 mod denials;
-mod usage;
+pub(crate) mod usage;
 mod watch;
 
 use std::io::{BufRead, BufReader, Read};
@@ -53,7 +53,7 @@ fn ask(server: &TestServer, args: &[&str]) -> (Option<i32>, String, String) {
 
 /// The output of a command that succeeds, and says nothing on standard error.
 #[track_caller]
-fn shown(server: &TestServer, args: &[&str]) -> String {
+pub(crate) fn shown(server: &TestServer, args: &[&str]) -> String {
     let (code, stdout, stderr) = ask(server, args);
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{args:?}: {stdout}");
     stdout

@@ -17,7 +17,7 @@ fn rows(csv: &str) -> Vec<String> {
 
 /// The rows, once the history has so many requests or checks in all.
 #[track_caller]
-fn flushed(server: &TestServer, args: &[&str], requests: u64) -> Vec<String> {
+pub(crate) fn flushed(server: &TestServer, args: &[&str], requests: u64) -> Vec<String> {
     let mut found = Vec::new();
     eventually(&format!("{requests} in the history"), || {
         let (code, stdout, stderr) = ask(server, &[&["usage", "--csv"], args].concat());

@@ -7,7 +7,7 @@ mod open_pages;
 mod scopes;
 mod shown;
 mod token;
-mod webdriver;
+pub(crate) mod webdriver;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

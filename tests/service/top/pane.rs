@@ -12,23 +12,23 @@ use tempfile::TempDir;
 use crate::server::{Stopwatch, binary, wait_for};
 
 /// A terminal with a shell.
-pub(super) struct Pane {
+pub(crate) struct Pane {
     tmux: String,
     dir: TempDir,
 }
 
 /// Columns and lines.
 #[derive(Clone, Copy)]
-pub(super) struct Size(u16, u16);
+pub(crate) struct Size(u16, u16);
 
 impl Size {
-    pub(super) const SMALLEST: Self = Self(80, 24);
-    pub(super) const LARGE: Self = Self(120, 40);
+    pub(crate) const SMALLEST: Self = Self(80, 24);
+    pub(crate) const LARGE: Self = Self(120, 40);
 }
 
 impl Pane {
     /// A terminal of this size; without tmux the test is skipped, which is said.
-    pub(super) fn new(Size(width, height): Size) -> Option<Self> {
+    pub(crate) fn new(Size(width, height): Size) -> Option<Self> {
         let tmux = tmux()?;
         let dir = tempfile::tempdir().unwrap();
         let options = "set -g status off\nset -g escape-time 0\nset -g default-terminal screen-256color\n";
@@ -62,19 +62,19 @@ impl Pane {
     }
 
     /// A path in its directory.
-    pub(super) fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// Writes a file into its directory, and returns the path.
-    pub(super) fn file(&self, name: &str, text: &str) -> String {
+    pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.path(name);
         std::fs::write(&path, text).unwrap();
         path
     }
 
     /// Starts the view from the shell, which says afterwards with which status it ended.
-    pub(super) fn top(&self, admin: &str, flags: &[&str]) {
+    pub(crate) fn top(&self, admin: &str, flags: &[&str]) {
         let binary = binary();
         self.file("top", &format!("{} top --admin-addr {admin} --timeout 90s {}\n", binary.display(), flags.join(" ")));
         self.text("sh top; echo status=$?");
@@ -82,36 +82,36 @@ impl Pane {
     }
 
     /// Sets a variable of the shell's environment.
-    pub(super) fn variable(&self, name: &str, value: &str) {
+    pub(crate) fn variable(&self, name: &str, value: &str) {
         self.text(&format!("export {name}={value}"));
         self.keys(&["Enter"]);
     }
 
     /// Empties the shell's screen.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.text("printf '\\033c'");
         self.keys(&["Enter"]);
         self.until("an empty screen", |screen| screen.trim() == "$");
     }
 
     /// Presses keys by tmux's names, such as `Enter`, `Escape`, `Down`, `C-c`.
-    pub(super) fn keys(&self, keys: &[&str]) {
+    pub(crate) fn keys(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys", "-t", "test"], keys].concat());
     }
 
     /// Types a text.
-    pub(super) fn text(&self, text: &str) {
+    pub(crate) fn text(&self, text: &str) {
         self.tmux(&["send-keys", "-t", "test", "-l", text]);
     }
 
     /// What is on the screen.
-    pub(super) fn screen(&self) -> String {
+    pub(crate) fn screen(&self) -> String {
         self.tmux(&["capture-pane", "-p", "-t", "test"])
     }
 
     /// Waits for a screen, and returns it.
     #[track_caller]
-    pub(super) fn until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut last = String::new();
         let shown = wait_for_screen(|| {
             last = self.screen();
@@ -122,12 +122,12 @@ impl Pane {
     }
 
     /// Whether a program has taken the alternate screen.
-    pub(super) fn is_alternate(&self) -> bool {
+    pub(crate) fn is_alternate(&self) -> bool {
         self.tmux(&["display-message", "-p", "-t", "test", "#{alternate_on}"]).trim() == "1"
     }
 
     /// The modes of the terminal, as stty prints them.
-    pub(super) fn modes(&self) -> String {
+    pub(crate) fn modes(&self) -> String {
         let path = self.dir.path().join("modes");
         let _absent = std::fs::remove_file(&path);
         self.text("stty -a > modes.new; mv modes.new modes");
@@ -136,7 +136,7 @@ impl Pane {
     }
 
     /// Sends a signal to the program that runs in the shell's script.
-    pub(super) fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let shell = self.tmux(&["display-message", "-p", "-t", "test", "#{pane_pid}"]).trim().to_owned();
         let program = wait_for("the view's process", DEADLINE, || descendant(&shell));
         let sent = Command::new("kill").args([&format!("-{name}"), &program]).status().unwrap();
@@ -144,7 +144,7 @@ impl Pane {
     }
 
     /// The colours that the screen has, as their escape sequences.
-    pub(super) fn colours(&self) -> Vec<String> {
+    pub(crate) fn colours(&self) -> Vec<String> {
         let screen = self.tmux(&["capture-pane", "-e", "-p", "-t", "test"]);
         let sequences = screen.split("\u{1b}[").skip(1).filter_map(|rest| Some(rest.split_once('m')?.0));
         let is_colour = |sequence: &&str| {
