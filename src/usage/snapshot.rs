@@ -59,17 +59,17 @@ impl UsageSnapshot {
             in_series.entry(named.rule).or_default().add(&totals);
             counters.push(CounterCounts { name: Arc::clone(&named.name), other: false, totals });
         }
-        let mut read = Vec::new();
+        let (mut read, mut others) = (Vec::new(), Vec::new());
         for rule in rules {
             let other = rule.counts.totals();
             if other.requests() > 0 {
                 let name = Arc::clone(&rule.other_name);
-                counters.push(CounterCounts { name, other: true, totals: other.per_counter() });
+                others.push(CounterCounts { name, other: true, totals: other.per_counter() });
             }
             let totals = in_series.get(&rule.number).map_or(other, |sum| other.plus(sum));
             read.push(RuleCounts { rule: Arc::clone(&rule.other_name.rule), totals });
         }
-        Self { rules: merged(read), counters: ordered(counters), requests, unmatched }
+        Self { rules: merged(read), counters: with_others(counters, others), requests, unmatched }
     }
 
     /// The sum over all rules.
@@ -91,15 +91,27 @@ fn merged(mut rules: Vec<RuleCounts>) -> Vec<RuleCounts> {
     rules
 }
 
-/// Sorted by name, each rule's `other` last. Nearly sorted already, which makes the stable sort fast.
-fn ordered(mut counters: Vec<CounterCounts>) -> Vec<CounterCounts> {
-    counters.sort_by(|a, b| (&a.name.rule, a.other, &a.name.entries).cmp(&(&b.name.rule, b.other, &b.name.entries)));
-    counters.dedup_by(|again, first| {
-        let same = again.other && first.other && again.name.rule == first.name.rule;
+/// The counters, which are sorted by name, those of each rule followed by its `other`. A rule that occurs twice is merged. Cost: names of
+/// rules are compared, not those of counters, which are all over the memory.
+fn with_others(counters: Vec<CounterCounts>, mut others: Vec<CounterCounts>) -> Vec<CounterCounts> {
+    others.sort_unstable_by(|a, b| a.name.rule.cmp(&b.name.rule));
+    others.dedup_by(|again, first| {
+        let same = again.name.rule == first.name.rule;
         if same {
             first.totals.add(&again.totals);
         }
         same
     });
-    counters
+    let mut all = Vec::with_capacity(counters.len() + others.len());
+    let mut others = others.into_iter().peekable();
+    let mut rule = None;
+    for counter in counters {
+        if rule.as_ref().is_none_or(|rule| !Arc::ptr_eq(rule, &counter.name.rule)) {
+            all.extend(std::iter::from_fn(|| others.next_if(|other| other.name.rule < counter.name.rule)));
+            rule = Some(Arc::clone(&counter.name.rule));
+        }
+        all.push(counter);
+    }
+    all.extend(others);
+    all
 }
