@@ -73,7 +73,7 @@ pub(super) fn seen(counter: SeenCounter<'_>) -> CounterView {
 }
 
 /// Hits beyond a full bucket and within its queue; what is beyond that is debt.
-fn queued(limit: &Limit, used: u64) -> u64 {
+pub(super) fn queued(limit: &Limit, used: u64) -> u64 {
     match limit.algorithm {
         Algorithm::TokenBucket { burst, queue } => used.saturating_sub(u64::from(burst)).min(u64::from(queue.size)),
         _ => 0,

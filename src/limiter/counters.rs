@@ -5,11 +5,11 @@ use std::collections::{BinaryHeap, HashMap};
 use std::fmt::Write;
 
 use super::counter_changes::has_entries;
-use super::counter_view::{CounterView, SeenCounter, seen};
+use super::counter_view::{CounterView, SeenCounter, queued, seen};
 use super::keys::{DecodedKey, DecodedLimit, decode};
 use super::plan::Plan;
 use super::{Limiter, View};
-use crate::engine::{Algorithm, CountDenied, Limit, Starts};
+use crate::engine::{Algorithm, CountDenied, Limit, Op, Starts};
 use crate::rules::RuleLimit;
 use crate::store::{CounterState, ExportPosition, KeyPart, LimitDescription, LimitId, LimitTable};
 use crate::units::{Nanos, Timestamp};
@@ -33,10 +33,11 @@ pub struct CounterFilter {
 }
 
 impl CounterFilter {
-    fn takes(&self, counter: &CounterView) -> bool {
-        (!self.denied || counter.denied)
-            && (!self.banned || counter.banned_until.is_some())
-            && (!self.queued || counter.queued > 0)
+    /// Whether the state of a counter is as wanted. Cost: the outcome of a hit, if that is asked for.
+    fn takes(&self, counter: &Glance<'_>) -> bool {
+        (!self.denied || counter.denies())
+            && (!self.banned || counter.state.banned_until(counter.limit, counter.now).is_some())
+            && (!self.queued || queued(counter.limit, counter.used) > 0)
     }
 }
 
@@ -58,7 +59,8 @@ pub struct CounterPage {
 impl Limiter {
     /// The most used `top` counters of one part of the store, from `position` on.
     ///
-    /// Cost: about [`MAX_SEARCHED`] counters are copied, one shard locked at a time, and decoded outside of the locks.
+    /// Cost: about [`MAX_SEARCHED`] counters are copied, one shard locked at a time, and decoded outside of the locks; names are copied of
+    /// those that are listed.
     pub fn list_counters(
         &self,
         now: Timestamp,
@@ -77,9 +79,15 @@ impl Limiter {
             let limits = self.limits();
             let mut lister = Lister { plan, limits: &limits, filter, now, wanted: HashMap::new() };
             for counter in &counters {
-                let Some(seen) = lister.view(counter.key(), &counter.state) else { continue };
+                let full = found.len() >= top;
+                let least = full.then(|| found.peek().map_or(u64::MAX, |Reverse(least)| least.used));
+                let seen = match lister.view(counter.key(), &counter.state, least) {
+                    Seen::Unwanted => continue,
+                    Seen::Few => None,
+                    Seen::Many(seen) => Some(seen),
+                };
                 matched += 1;
-                if top > 0 && (found.len() < top || found.peek().is_some_and(|least| least.0 < seen)) {
+                if let Some(seen) = seen {
                     found.push(Reverse(seen));
                     if found.len() > top {
                         found.pop();
@@ -103,6 +111,35 @@ impl Limiter {
     }
 }
 
+/// What is known of a counter before its names are copied.
+struct Glance<'a> {
+    state: &'a CounterState,
+    limit: &'a Limit,
+    now: Timestamp,
+    used: u64,
+    /// Whether a denial of the limit is one of the check.
+    counts: bool,
+}
+
+impl<'a> Glance<'a> {
+    fn new(state: &'a CounterState, limit: &'a Limit, now: Timestamp, counts: bool) -> Self {
+        Self { state, limit, now, used: state.outcome(limit, now, Op::Charge(0)).before, counts }
+    }
+
+    fn denies(&self) -> bool {
+        self.counts && !self.state.outcome(self.limit, self.now, Op::Charge(1)).admitted()
+    }
+}
+
+/// A counter that was looked at.
+enum Seen {
+    /// The filter does not want it.
+    Unwanted,
+    /// The filter wants it, but it is less used than those that are listed already.
+    Few,
+    Many(CounterView),
+}
+
 /// Reads exported counters.
 struct Lister<'a> {
     plan: Option<&'a Plan>,
@@ -114,8 +151,14 @@ struct Lister<'a> {
 }
 
 impl Lister<'_> {
-    /// The counter, if the filter wants it. Counters of limits that are no longer in force have no meaning, and are left out.
-    fn view(&mut self, key: &[u8], state: &CounterState) -> Option<CounterView> {
+    /// The counter, if the filter wants it and it is used at least as much as the `least`. Counters of limits that are no longer in force have
+    /// no meaning, and are left out.
+    fn view(&mut self, key: &[u8], state: &CounterState, least: Option<u64>) -> Seen {
+        self.wanted(key, state, least).unwrap_or(Seen::Unwanted)
+    }
+
+    /// `None`: it is not wanted.
+    fn wanted(&mut self, key: &[u8], state: &CounterState, least: Option<u64>) -> Option<Seen> {
         if state.is_fresh(self.now) {
             return None;
         }
@@ -137,42 +180,52 @@ impl Lister<'_> {
         if !has_entries(&key, &filter.entries) {
             return None;
         }
-        let seen = match key.limit {
+        match key.limit {
             DecodedLimit::Rule(_) => {
                 let limit = self.plan?.limit_of_counter(limit_id, &key)?;
-                let rule = limit.in_force.rule;
-                let name = (rule.domain.clone(), rule.path.clone());
                 let in_force = limit.in_force;
                 let is_on = in_force.enabled && limit.limit.enabled && !in_force.shadow_mode();
-                let seen = view(name, &key, Some(limit.limit), &limit.limit.limit, state, self.now, limit.is_set);
-                CounterView { denied: seen.denied && is_on, ..seen }
+                let glance = Glance::new(state, &limit.limit.limit, self.now, is_on);
+                self.named(&glance, least, || {
+                    let name = (in_force.rule.domain.clone(), in_force.rule.path.clone());
+                    let seen = view(name, &key, Some(limit.limit), &glance, limit.is_set);
+                    CounterView { denied: seen.denied && is_on, ..seen }
+                })
             }
-            DecodedLimit::Override { domain, window } => {
-                let domain = text(&domain);
+            DecodedLimit::Override { ref domain, window } => {
+                let domain = text(domain);
                 let path = RuleName::for_overrides(&domain).path;
                 let is_wanted = filter.domain.as_deref().is_none_or(|wanted| wanted == domain)
                     && filter.rule.as_deref().is_none_or(|wanted| wanted == path);
                 if !is_wanted {
                     return None;
                 }
-                view((domain, path), &key, None, &any_window(window), state, self.now, false)
+                let limit = any_window(window);
+                let glance = Glance::new(state, &limit, self.now, false);
+                self.named(&glance, least, || view((domain, path), &key, None, &glance, false))
             }
-        };
-        filter.takes(&seen).then_some(seen)
+        }
+    }
+
+    /// Calls `name`, which copies names, only for a counter that is to be listed.
+    fn named(&self, glance: &Glance<'_>, least: Option<u64>, name: impl FnOnce() -> CounterView) -> Option<Seen> {
+        if !self.filter.takes(glance) {
+            return None;
+        }
+        Some(if least.is_some_and(|least| glance.used < least) { Seen::Few } else { Seen::Many(name()) })
     }
 }
 
-/// A counter as it is now. `limit` is the rule's, `engine_limit` what its state means.
+/// A counter as it is now. `limit` is the rule's.
 fn view(
     (domain, rule): (String, String),
     key: &DecodedKey<'_>,
     limit: Option<&RuleLimit>,
-    engine_limit: &Limit,
-    state: &CounterState,
-    now: Timestamp,
+    glance: &Glance<'_>,
     is_set: bool,
 ) -> CounterView {
     let entries = key.entries.iter().map(|(key, value)| (text(key), text(value))).collect();
+    let Glance { state, limit: engine_limit, now, .. } = *glance;
     seen(SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set })
 }
 
