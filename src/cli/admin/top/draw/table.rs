@@ -76,7 +76,9 @@ fn line_of(
         if at > 0 {
             spans.push(Span::raw(GAP));
         }
-        spans.push(Span::styled(aligned(*column, &column.text(row, *width, model), *width), column.style(row, theme)));
+        // The selected row is reversed, which would show the colour of an empty cell as a full one.
+        let style = if is_selected { Style::new() } else { column.style(row, theme) };
+        spans.push(Span::styled(aligned(*column, &column.text(row, *width, model), *width), style));
     }
     let line = Line::from(spans);
     if is_selected { line.style(theme.selected()) } else { line }

@@ -162,3 +162,13 @@ fn the_words_are_the_same_without_colour() {
     assert!(!has_colour(&plain) && has_colour(&coloured));
     assert!(plain.iter().zip(&coloured).all(|(a, b)| a.symbol() == b.symbol()));
 }
+
+/// Reversed, a coloured cell is full, also of a denial that was not.
+#[test]
+fn the_selected_row_has_no_colours() {
+    let terminal = terminal(&after("2"), 120, 40, Theme::COLOURED);
+    let cells = terminal.backend().buffer();
+    let is_selected = |y: &u16| cells[(0, *y)].symbol() == ">";
+    let y = (0..40).find(is_selected).unwrap();
+    assert!((0..120).all(|x| cells[(x, y)].fg == Color::Reset), "{:?}", picture(&after("2"), 120, 40)[usize::from(y)]);
+}
