@@ -10,6 +10,7 @@ mod contender;
 mod contest;
 mod cores;
 mod load;
+mod looking;
 mod no_op;
 #[path = "../measure/numbers.rs"]
 mod numbers;

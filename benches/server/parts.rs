@@ -6,6 +6,7 @@ use crate::Options;
 use crate::contender::Kind;
 use crate::contest::{Contest, YARDSTICK, cpu, each, p99, print, rate, started};
 use crate::load::{Load, Shape};
+use crate::looking::Looking;
 use crate::numbers::{Spread, in_turns};
 use crate::run::Run;
 use crate::watchers::Watchers;
@@ -21,6 +22,8 @@ pub(crate) enum Part {
     Cores,
     /// Tidegate alone: with observers, scrapes, history, and all of them.
     Observers,
+    /// Tidegate alone: with one page of the dashboard and one `tidegate top` open, and with none.
+    Looking,
     /// Tidegate alone: with a candidate, and with settings of entries of the rule.
     Operated,
     /// Tidegate alone: with a data directory and without, a hundredth of the counters and all.
@@ -42,6 +45,7 @@ impl Part {
             Self::Open => open(options),
             Self::Cores => cores(options),
             Self::Observers => observers(options),
+            Self::Looking => looking(options),
             Self::Operated => operated(options),
             Self::State => state(options),
             Self::Descriptors => {
@@ -130,6 +134,23 @@ fn observers(options: &Options) {
     });
     println!("open loop at half of the most, {} observers, a scrape a second: {}", options.observers, reported(&load));
     print(&cases.map(|(name, ..)| name.to_owned()), 0, &runs, ("p99", p99));
+}
+
+/// One page of the dashboard and one `tidegate top`, as many checks as are answered, and half of that.
+fn looking(options: &Options) {
+    let load = options.load();
+    let contest = Contest(vec![started(Kind::Tidegate, &[0], &load, false)]);
+    let most = contest.alone(0, |server| rate(&load.run(server)));
+    for load in [load.clone(), Load { rate: Some(most / 2.0), ..load }] {
+        let runs = in_turns(options.rounds, 2, |looking| {
+            contest.alone(0, |server| {
+                let _looking = (looking == 1).then(|| Looking::start(server));
+                load.run(server)
+            })
+        });
+        println!("{}", reported(&load));
+        print(&["nobody looks", "a page and top"].map(str::to_owned), 0, &runs, ("CPU", cpu));
+    }
 }
 
 /// What operators do to a server: a candidate configuration, and settings.
