@@ -61,7 +61,7 @@ fn top(admin: &str) -> Child {
     started.unwrap_or_else(|error| panic!("script, of util-linux, which makes a terminal: {error}"))
 }
 
-/// What the page asks for besides the events, as often as it does.
+/// What the page asks for besides the events, and every how many seconds it does; after an answer that took long it waits for longer.
 const POLLS: [(&str, u64); 6] = [
     ("/api/v1/status", 3),
     ("/api/v1/alerts", 3),
@@ -76,11 +76,12 @@ fn poll(admin: &str, stop: &AtomicBool) {
     let mut due = POLLS.map(|_| Instant::now());
     while !stop.load(Ordering::Relaxed) {
         for ((path, seconds), due) in POLLS.iter().zip(&mut due) {
-            if *due <= Instant::now() {
+            let asked = Instant::now();
+            if *due <= asked {
                 let mut answer = String::new();
                 request(admin, path).read_to_string(&mut answer).unwrap();
                 assert!(answer.starts_with("HTTP/1.0 200 "), "{path}: {answer}");
-                *due = Instant::now() + Duration::from_secs(*seconds);
+                *due = Instant::now() + Duration::from_secs(*seconds).max(20 * asked.elapsed());
             }
         }
         thread::sleep(STEP);

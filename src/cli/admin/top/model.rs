@@ -17,7 +17,7 @@ use crate::api::proto::tidegate::v1::{
     ApplicableLimit, DenialReport, ListCountersRequest, ListCountersResponse, ListLimitsResponse, UsageReport,
 };
 use crate::cli::admin::connection::Failure;
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 
 /// Everything that is shown.
 #[allow(clippy::struct_excessive_bools, reason = "each of them is a key's, and independent of the others")]
@@ -77,6 +77,8 @@ struct Polling {
     /// When the last one was made.
     last: Option<Timestamp>,
     in_progress: bool,
+    /// How long the last one took.
+    took: Nanos,
     /// When the server last rejected a list of counters.
     rejected: Option<Timestamp>,
     /// The next list is of those that deny.

@@ -80,13 +80,18 @@ impl Model {
         self.complain(format!("trying again: {}", words(failure)));
     }
 
+    fn answered(&mut self, now: Timestamp) {
+        self.polling.in_progress = false;
+        self.polling.took = self.polling.last.map(|asked| now.since(asked)).unwrap_or_default();
+    }
+
     fn counters_listed(
         &mut self,
         now: Timestamp,
         request: &ListCountersRequest,
         answer: Result<ListCountersResponse, Failure>,
     ) {
-        self.polling.in_progress = false;
+        self.answered(now);
         match answer {
             // What was asked before the pause is asked again after it.
             _ if self.paused => {}
@@ -102,7 +107,7 @@ impl Model {
     }
 
     fn limits_listed(&mut self, now: Timestamp, domain: String, answer: Result<ListLimitsResponse, Failure>) {
-        self.polling.in_progress = false;
+        self.answered(now);
         if self.paused {
             return;
         }
@@ -114,15 +119,19 @@ impl Model {
         self.limits.insert(domain, (limits, now));
     }
 
-    /// The next call, if it is time for one: what is confirmed at once, everything else every [`PERIOD`], and only for what is
-    /// shown.
+    /// The next call, if it is time for one: what is confirmed at once, everything else every [`PERIOD`] and more rarely where
+    /// the server is busy, and only for what is shown.
     pub(in crate::cli::admin::top) fn next_call(&mut self, now: Timestamp) -> Option<Call> {
         if let Some(action) = self.confirmed.take() {
             self.is_acting = true;
             return Some(Call::Act(action));
         }
         let is_soon = |last: Option<Timestamp>, period| last.is_some_and(|last| now.since(last) < period);
-        if self.paused || self.link != Link::Live || self.polling.in_progress || is_soon(self.polling.last, PERIOD) {
+        if self.paused
+            || self.link != Link::Live
+            || self.polling.in_progress
+            || is_soon(self.polling.last, self.time_between_calls())
+        {
             return None;
         }
         let call = match self.domain_without_limits(now) {
@@ -133,6 +142,12 @@ impl Model {
         self.polling.in_progress = true;
         self.polling.last = Some(now);
         Some(call)
+    }
+
+    /// From one call to the next: a call that took long is followed by a longer pause, so that calls are a small part of what a busy server
+    /// does.
+    pub(super) fn time_between_calls(&self) -> Nanos {
+        Nanos::from_ns(self.polling.took.as_ns().saturating_mul(PAUSE_TO_LENGTH)).clamp(PERIOD, LONGEST_PERIOD)
     }
 
     /// The next page of the counters of the place, and of those that deny, by turns.
@@ -232,6 +247,10 @@ fn words(failure: Failure) -> String {
 
 /// Between two calls that look: a page of counters takes the server some hundred milliseconds at most.
 const PERIOD: Nanos = Nanos::from_secs(2);
+/// As long as a person waits for the next list.
+const LONGEST_PERIOD: Nanos = Nanos::from_secs(15);
+/// The pause compared with the call before it: calls take 5 % of the time of one thread, as those of the dashboard do.
+const PAUSE_TO_LENGTH: u64 = 20;
 /// A token may be given another role.
 const PERIOD_AFTER_REJECTION: Nanos = Nanos::from_secs(60);
 /// Limits change with the configuration and with settings.

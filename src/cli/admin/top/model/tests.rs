@@ -278,6 +278,26 @@ fn calls_are_rare_and_only_for_what_is_shown() {
     assert_eq!(asked(&mut model, 36..42), "36 denying api, 38 limits api, 40 denying api");
 }
 
+/// A busy server is asked more rarely: twenty times the time that the last call took, and at most every 15 s.
+#[test]
+fn a_call_that_takes_long_is_followed_by_a_pause() {
+    let mut model = model(0);
+    let mut next_after = |asked: u64, took_ms: u64| {
+        let Some(Call::Counters(request)) = model.next_call(at(asked)) else { panic!("no call at {asked}") };
+        let answered = at(asked).plus(Nanos::from_ns(took_ms * 1_000_000));
+        model.update(answered, Event::Counters(request, Ok(ListCountersResponse::default())));
+        let due = |second: &u64| {
+            let polling = &model.polling;
+            at(*second).since(polling.last.unwrap()) >= model.time_between_calls()
+        };
+        (asked..).find(due).unwrap()
+    };
+    assert_eq!(next_after(2, 50), 4);
+    assert_eq!(next_after(4, 300), 10);
+    assert_eq!(next_after(10, 5_000), 25);
+    assert_eq!(next_after(25, 0), 27);
+}
+
 #[test]
 fn a_server_that_lists_no_counters_for_the_token_is_not_asked_again_and_again() {
     let mut model = model(0);
