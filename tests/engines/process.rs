@@ -157,5 +157,5 @@ fn log(dir: &TempDir) -> String {
 }
 
 const PORT_ATTEMPTS: usize = 5;
-const STARTUP: Duration = Duration::from_secs(30);
-const ANSWER: Duration = Duration::from_secs(5);
+const STARTUP: Duration = Duration::from_mins(1);
+const ANSWER: Duration = Duration::from_secs(30);

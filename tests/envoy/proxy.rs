@@ -113,6 +113,6 @@ fn find() -> Result<PathBuf, String> {
 }
 
 /// Envoy takes about a second; a loaded machine may take many.
-const STARTUP: Duration = Duration::from_secs(30);
+const STARTUP: Duration = Duration::from_mins(1);
 
 const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

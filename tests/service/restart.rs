@@ -24,7 +24,7 @@ descriptors:
 - {key: banned, rate_limit: {unit: second, requests_per_unit: 100}}
 ";
 
-const STOP: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_mins(1);
 
 /// Whether a check of that key is admitted.
 fn admits(server: &TestServer, key: &str) -> bool {

@@ -279,6 +279,6 @@ fn any_groups(random: &mut SmallRng) -> (Vec<Group>, Vec<(usize, Op)>) {
     (groups, charges)
 }
 
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(30);
 const TRACES: u64 = 200;
 const STEPS: usize = 60;
