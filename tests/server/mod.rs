@@ -271,11 +271,11 @@ pub(crate) fn command(config: &str, flags: &[&str]) -> Command {
 pub(crate) fn run(args: &[&str], stdin: &str) -> (Option<i32>, String, String) {
     let mut command = Command::new(binary());
     // The admin port has the lowest priority on a machine with other things to do.
-    let is_patient = !args.contains(&"--admin-addr") || args.contains(&"--timeout");
-    let patience: &[&str] = if is_patient { &[] } else { &["--timeout", "60s"] };
+    let needs_time = args.contains(&"--admin-addr") && !args.contains(&"--timeout");
+    let timeout: &[&str] = if needs_time { &["--timeout", "60s"] } else { &[] };
     let mut child = command
         .args(args)
-        .args(patience)
+        .args(timeout)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
