@@ -30,6 +30,11 @@ impl Terms {
         Self { lends: false, ..self }
     }
 
+    /// The same, but nothing is allowed.
+    pub const fn closed(self) -> Self {
+        Self { limit: Limit { max: 0, ..self.limit }, ..self }
+    }
+
     /// The limit.
     pub const fn limit(&self) -> &Limit {
         &self.limit
