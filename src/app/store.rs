@@ -8,6 +8,7 @@ use crate::net::ClientFiles;
 use crate::rules::{Rule, RuleSet, Shared};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
+use crate::sanitize::sanitize;
 use crate::settings::{StoreSettings, WhenDown};
 use crate::sharing::{self, Hearing, SharedStore};
 use crate::store::Leases;
@@ -90,34 +91,35 @@ pub(super) fn store(
 
 /// Looks after the store until the process closes. Needs a tokio runtime.
 pub(super) fn keep(store: &Arc<SharedStore>, limiter: &Arc<Limiter>, phases: Phases) {
-    log_sharing(limiter);
+    log_sharing(limiter, store.counts().replicas());
     tokio::spawn(sharing::keep(Arc::clone(store), phases, Heard(Arc::clone(limiter))));
 }
 
 /// Says how many limits are shared in which way, and which are not leased although their rules do not say so.
-fn log_sharing(limiter: &Limiter) {
+fn log_sharing(limiter: &Limiter, replicas: u32) {
     let Some(view) = limiter.view() else { return };
     let rules = || view.rules().into_iter().flat_map(RuleSet::rules);
-    let (mut leased, mut exact, mut local) = (0_usize, 0_usize, 0_usize);
+    let (mut leased, mut exact, mut local, mut named) = (0_usize, 0_usize, 0_usize, 0_usize);
     for (rule, limit) in rules().flat_map(|rule: &Rule| rule.limits.iter().map(move |limit| (rule, limit))) {
-        let shared = rule.shared(limit, 1);
+        let shared = rule.shared(limit, replicas);
         let count = match shared {
             Shared::Leased(_) => &mut leased,
             Shared::Exact(_) => &mut exact,
             Shared::Local(_) => &mut local,
         };
         *count += 1;
-        if let Some(why) = shared.why_not_leased() {
-            tracing::debug!(
-                rule = rule.path,
-                place = limit.place,
-                shared = shared.mode().name(),
-                why,
-                "a limit is not leased"
-            );
+        if !shared.is_configured()
+            && let Some(why) = shared.why_not_leased()
+        {
+            named += 1;
+            if named <= MAX_NAMED {
+                let (rule, mode) = (sanitize(&rule.path), shared.mode().name());
+                tracing::info!(rule, place = limit.place, mode, why, "a limit is not leased");
+            }
         }
     }
-    tracing::info!(leased, exact, local, "limits on the store; `tidegate check` says why one is not leased");
+    let others = named.saturating_sub(MAX_NAMED);
+    tracing::info!(leased, exact, local, not_named = others, "limits on the store");
 }
 
 /// Has the limiter follow what is heard of the store.
@@ -168,3 +170,6 @@ fn node_values(node: &Node) -> StoreNodeValues {
         clock_offset_ns: node.clock_offset_ns(),
     }
 }
+
+/// Limits that are not leased, of which the log says why.
+const MAX_NAMED: usize = 20;

@@ -106,6 +106,11 @@ impl Limiter {
         self.sharing.as_ref()
     }
 
+    /// The time of the store of shared counters, when our clock shows `now`; without one it is the same.
+    fn engine_time(&self, now: Timestamp) -> Timestamp {
+        self.sharing.as_ref().map_or(now, |sharing| sharing.engine_time(now))
+    }
+
     /// Replaces the configuration atomically, without settings; counters are kept.
     ///
     /// Cost: linear in the number of rules; and a pass over all counters, if the rate of a token bucket or the period of a limit

@@ -30,6 +30,11 @@ impl Shared {
         }
     }
 
+    /// Whether it is not leased because the rules say so.
+    pub const fn is_configured(self) -> bool {
+        matches!(self, Self::Local(WhyLocal::Configured) | Self::Exact(WhyExact::Configured))
+    }
+
     /// The way in which counters are shared.
     pub const fn mode(self) -> SharingMode {
         match self {

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
+use tidegate::api::proto::envoy::r#type::v3::RateLimitUnit;
 use tokio::task::JoinSet;
 use tonic::transport::Channel;
 
 use crate::changes::Load;
 use crate::engines::{Engine, Kind};
-use crate::replicas::{admitted, ask, replica};
-use crate::server::{TestServer, eventually, eventually_async, rules_in};
+use crate::replicas::{admitted, ask, check, replica};
+use crate::server::{TestServer, eventually, eventually_async, rules_in, run};
 
 /// A limit of the key `key`.
 fn rules(limit: &str) -> String {
@@ -102,6 +106,55 @@ async fn a_replica_that_is_killed_loses_its_leases_and_gives_none() {
     assert!(before <= 600 && before + after <= 1_500, "{before}, then {after}");
     // All but what the first one had in hand.
     assert!(before + after > 900, "{before}, then {after}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_and_lost_answers_admit_nothing_above_the_limit() {
+    for kind in Kind::installed() {
+        let engine = Engine::start(kind);
+        let limits = "domain: api
+descriptors:
+- {key: window, rate_limit: {unit: year, requests_per_unit: 900, sharing: {when_down: deny}}}
+- {key: first, rate_limit: {unit: year, requests_per_unit: 900, starts: first_request, sharing: {when_down: deny}}}
+- {key: sliding, rate_limit: {unit: year, requests_per_unit: 900, algorithm: sliding_window, sharing: {when_down: deny}}}
+- {key: bucket, rate_limit: {unit: year, requests_per_unit: 900, algorithm: token_bucket, sharing: {when_down: deny}}}
+";
+        let replica = || TestServer::start(limits, &["--store", &engine.url(), "--store-timeout", "20ms"]);
+        let servers: Vec<_> = (0..3).map(|_| replica()).collect();
+        servers.iter().for_each(|server| drop(server.log_until("the store answers")));
+        let counts: Arc<[AtomicU32; 4]> = Arc::default();
+        let mut tasks = JoinSet::new();
+        for server in &servers {
+            for _ in 0..2 {
+                let (channel, counts) = (server.channel().await, Arc::clone(&counts));
+                tasks.spawn(async move {
+                    for _ in 0..400 {
+                        for (key, count) in ["window", "first", "sliding", "bucket"].iter().zip(&*counts) {
+                            let is_admitted = admitted(&channel, &[(key, "x")]).await;
+                            count.fetch_add(u32::from(is_admitted), Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        }
+        // The engine is silent for longer than a check waits, again and again: answers come late.
+        let mut silences = 0;
+        while tasks.len() > 0 {
+            engine.pause();
+            let _elapsed = tokio::time::timeout(Duration::from_millis(60), std::future::pending::<()>()).await;
+            engine.resume();
+            silences += 1;
+            let ended = tokio::time::timeout(Duration::from_millis(150), async {
+                while let Some(ended) = tasks.join_next().await {
+                    ended.unwrap();
+                }
+            });
+            let _still_running = ended.await;
+        }
+        let counts: Vec<u32> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        assert!(counts.iter().all(|count| *count <= 900), "{kind:?}: {counts:?}, {silences} silences");
+        assert!(counts.iter().all(|count| *count > 100), "{kind:?}: {counts:?}, {silences} silences");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -298,7 +351,72 @@ async fn a_paused_engine_keeps_nobody_waiting_who_has_a_lease() {
 async fn the_log_says_how_limits_are_shared() {
     let Some(kind) = Kind::any() else { return };
     let engine = Engine::start(kind);
-    let server = replica(POLICIES, &engine.url(), &[]);
+    let config = format!("{POLICIES}- {{key: ban, rate_limit: {{unit: minute, requests_per_unit: 9, ban: 1h}}}}\n");
+    let server = replica(&config, &engine.url(), &[]);
     let log = server.log_until("limits on the store");
-    assert!(log.iter().any(|line| line.contains("leased=3") && line.contains("exact=1")), "{log:?}");
+    assert!(log.iter().any(|line| line.contains("leased=3") && line.contains("exact=2")), "{log:?}");
+    let why = "hits that are lent would begin a ban too early";
+    assert!(log.iter().any(|line| line.contains("api.ban") && line.contains(why)), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("api.exact")), "what the rules say needs no reason: {log:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_see_ban_and_reset_leased_counters() {
+    let Some(kind) = Kind::any() else { return };
+    let engine = Engine::start(kind);
+    let server = replica(&rules("unit: year, requests_per_unit: 50"), &engine.url(), &[]);
+    let channel = server.channel().await;
+    assert_eq!(count(&channel, &[("key", "x")], 20).await, 20);
+    let address = format!("http://{}", server.admin_addr());
+    let counters = |command: &[&str]| {
+        let command = [&["counters"], command, &["--admin-addr", &address]].concat();
+        let (code, out, errors) = tokio::task::block_in_place(|| run(&command, ""));
+        assert_eq!(code, Some(0), "{command:?}: {out} {errors}");
+        out
+    };
+    let listed = counters(&["list"]);
+    let words: Vec<&str> = listed.split_whitespace().collect();
+    assert!(words.windows(4).any(|words| words == ["key=x", "20", "50", "per"]), "{listed}");
+    let named = ["--rule", "api.key", "--entry", "key=x", "--reason", "a test"];
+    counters(&[&["ban"], &named[..], &["--for", "1h"]].concat());
+    assert_eq!(count(&channel, &[("key", "x")], 5).await, 0);
+    assert!(admitted(&channel, &[("key", "y")]).await);
+    counters(&[&["unban"], &named[..]].concat());
+    assert_eq!(count(&channel, &[("key", "x")], 40).await, 30, "what was left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_overrides_and_refunds_are_leased() {
+    let Some(kind) = Kind::any() else { return };
+    let engine = Engine::start(kind);
+    let servers = [
+        replica(&rules("unit: year, requests_per_unit: 50"), &engine.url(), &[]),
+        replica(&rules("unit: year, requests_per_unit: 50"), &engine.url(), &[]),
+    ];
+    let channels = [servers[0].channel().await, servers[1].channel().await];
+    let of = async |channel: &Channel, limit: u32, refund: bool| {
+        let mut request = check(&[("key", "x")]);
+        let descriptor = &mut request.descriptors[0];
+        descriptor.limit = Some(RateLimitOverride {
+            requests_per_unit: limit,
+            unit: RateLimitUnit::Year.into(),
+            ..Default::default()
+        });
+        descriptor.is_negative_hits = refund;
+        let answer = RateLimitServiceClient::new(channel.clone()).should_rate_limit(request).await.unwrap();
+        answer.into_inner().overall_code() == Code::Ok
+    };
+    let mut count = 0;
+    for number in 0..40 {
+        count += u32::from(of(&channels[number % 2], 10, false).await);
+    }
+    assert_eq!(count, 10, "whichever replica is asked");
+    // Checks with another limit share the count, and no hits.
+    count = 0;
+    for number in 0..40 {
+        count += u32::from(of(&channels[number % 2], 25, false).await);
+    }
+    assert!(count <= 15 && count > 0, "{count}: 25 less those of the other limit");
+    assert!(!of(&channels[0], 10, false).await && !of(&channels[1], 10, false).await);
+    assert!(of(&channels[0], 25, true).await, "a refund is admitted");
 }

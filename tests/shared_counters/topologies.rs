@@ -139,6 +139,40 @@ descriptors:
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_follow_the_masters_of_a_cluster() {
+    let Some(kind) = Kind::any() else { return };
+    let cluster = Cluster::start(kind);
+    let config = ALGORITHMS.replace("sharing: exact", "sharing: {when_down: deny}");
+    let servers = [replica(&config, &cluster.url(), &[]), replica(&config, &cluster.url(), &[])];
+    let channels = [servers[0].channel().await, servers[1].channel().await];
+    let values: Vec<String> = (0..8).map(|number| format!("value-{number}")).collect();
+    let mut counts = vec![0; values.len()];
+    for is_after in [false, true] {
+        for (value, counted) in values.iter().zip(&mut counts) {
+            for channel in &channels {
+                *counted += count(channel, "first", value, if is_after { 40 } else { 4 }).await;
+            }
+            assert!(*counted <= 25, "{kind:?}: {value}: {counted}");
+        }
+        if !is_after {
+            for replica in &cluster.nodes[3..] {
+                replica.run::<()>(&["CLUSTER", "FAILOVER"]);
+            }
+        }
+    }
+    for (value, counted) in values.iter().zip(&mut counts) {
+        let mut number = 0;
+        eventually_async("the whole limit is admitted", async || {
+            number += 1;
+            *counted += usize::from(admitted(&channels[number % 2], &[("first", value)]).await);
+            *counted >= 24
+        })
+        .await;
+        assert!(*counted <= 25, "{kind:?}: {value}: {counted}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_master_that_sentinels_name_is_followed() {
     for kind in Kind::installed() {
         let mut set = Sentinels::start(kind);

@@ -29,6 +29,8 @@ struct Member {
     hits: u64,
     link: Link,
     attempt: Attempt,
+    /// The part that has the hits of this one, which is of the same counter.
+    merged_into: Option<usize>,
 }
 
 impl Member {
@@ -36,7 +38,7 @@ impl Member {
     /// no counter.
     fn open(location: Location, terms: Terms) -> Self {
         let (lease, link, attempt) = (Lease::new(), Link::Up, Attempt::First);
-        Self { location, shard: None, lease, terms, hits: 0, link, attempt }
+        Self { location, shard: None, lease, terms, hits: 0, link, attempt, merged_into: None }
     }
 
     /// The same, but denied.
@@ -72,7 +74,7 @@ impl<'c, H: Host> Joint<'c, H> {
             }
             let same = |first: &usize| parts.get(*first).zip(parts.get(at)).is_some_and(|(a, b)| a.key == b.key);
             match taken.filter(same) {
-                Some(first) => joint.merge(first, parts.get(at).map_or(0, LeasePart::hits)),
+                Some(first) => joint.merge(first, at, parts.get(at).map_or(0, LeasePart::hits)),
                 None => {
                     joint.take(parts.get_mut(at), at);
                     taken = is_charge.then_some(at);
@@ -83,9 +85,12 @@ impl<'c, H: Host> Joint<'c, H> {
     }
 
     /// The hits of a part are charged with those of the first part of the same counter.
-    fn merge(&mut self, first: usize, hits: u64) {
+    fn merge(&mut self, first: usize, at: usize, hits: u64) {
         if let Some(member) = self.members.get_mut(first) {
             member.hits = member.hits.saturating_add(hits);
+        }
+        if let Some(member) = self.members.get_mut(at) {
+            member.merged_into = Some(first);
         }
     }
 
@@ -118,7 +123,7 @@ impl<'c, H: Host> Joint<'c, H> {
         let attempt = cell.begin(part);
         let lease = std::mem::take(&mut cell.lease);
         let (terms, hits, link) = (part.terms, part.hits(), part.link);
-        *member = Member { location, shard: Some(number), lease, terms, hits, link, attempt };
+        *member = Member { location, shard: Some(number), lease, terms, hits, link, attempt, merged_into: None };
     }
 
     /// Charges all groups that can be charged, or none.
@@ -138,6 +143,14 @@ impl<'c, H: Host> Joint<'c, H> {
                 cell.lease = std::mem::take(&mut member.lease);
                 cell.finish(self.charger.leases, part, Finished { status: *status, attempt, is_spent }, now)
             }));
+        }
+        for (at, member) in self.members.iter().enumerate() {
+            let first = member.merged_into.and_then(|first| parts.get(first));
+            if let Some((outcome, series_id)) = first.map(|first| (first.outcome, first.series_id))
+                && let Some(part) = parts.get_mut(at)
+            {
+                (part.outcome, part.series_id) = (outcome, series_id);
+            }
         }
         // Dropping a ticket locks its shard.
         drop(self);

@@ -28,6 +28,7 @@ pub(super) use part::{Charger, Host, Names};
 pub use requests::LeaseAsk;
 pub use ticket::{Heard, Ticket};
 
+use super::LimitKind;
 use super::lease::{Lease, Now, Terms};
 use super::memory::Table;
 use crate::engine::{Cell, Limit};
@@ -140,12 +141,17 @@ impl Leases {
     }
 
     /// Visits the counters of one stripe as they were last heard of, by the engine's clock.
-    pub(super) fn visit_heard(&self, stripe: usize, now: Timestamp, mut visit: impl FnMut(&[u8], Cell)) {
+    pub(super) fn visit_heard(&self, stripe: usize, now: Timestamp, mut visit: impl FnMut(&[u8], LimitKind, Cell)) {
         self.cells.visit_stripe(stripe, |key, cell| {
             if let Some(heard) = cell.lease.heard(&cell.terms, now) {
-                visit(LeaseKey::counter(key), heard);
+                visit(LeaseKey::counter(key), LimitKind::from(cell.terms.limit()), heard);
             }
         });
+    }
+
+    /// Visits the keys of the counters of one stripe.
+    pub(super) fn visit_keys(&self, stripe: usize, mut visit: impl FnMut(&[u8])) {
+        self.cells.visit_stripe(stripe, |key, _| visit(LeaseKey::counter(key)));
     }
 
     /// The counter of a rule as it was last heard of, by the engine's clock.
