@@ -232,7 +232,8 @@ impl App {
         process.lifecycle.advance(Phase::Serving);
         process.config.log(&loaded);
         tracing::info!("{listening}");
-        let running = Running { workers, servers, telemetry, threads, state };
+        let store = process.store.clone();
+        let running = Running { workers, servers, telemetry, threads, state, store };
         Ok(Self { settings: in_force, process, offer, running, _guards: guards })
     }
 

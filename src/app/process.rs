@@ -19,7 +19,7 @@ use crate::config::{Loaded, Publisher, Reloader, RulesInForce, SettingsBook, Sou
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, MetricsText, Probes, public_router};
-use crate::limiter::{self, Limiter, WorkerSlot};
+use crate::limiter::{self, Limiter, Sharing, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
 use crate::recording::Recordings;
@@ -93,7 +93,9 @@ impl Process {
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
-        let store = url.map(|url| shared_store::store(&settings.store, url, &instance.id, &clock));
+        let leases = limiter.sharing().map(Sharing::leases);
+        let store = url.zip(leases);
+        let store = store.map(|(url, leases)| shared_store::store(&settings.store, url, &instance.id, &clock, leases));
         let process = Self {
             state,
             limiter,

@@ -1,6 +1,7 @@
 //! Stops everything in order, within one deadline.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -14,6 +15,7 @@ use crate::rls::Workers;
 use crate::runtime::lifecycle::{Lifecycle, Phase, Signals};
 use crate::runtime::threads::Worker;
 use crate::settings::ListenSettings;
+use crate::sharing::SharedStore;
 use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::Otlp;
@@ -50,6 +52,8 @@ pub(super) struct Running {
     pub(super) threads: Threads,
     /// Writes the counters for the next run, when the last check has been answered.
     pub(super) state: Option<State>,
+    /// Has leases, which go back before listeners close.
+    pub(super) store: Option<Arc<SharedStore>>,
 }
 
 /// Drains, then ends what is still open, all within the deadline.
@@ -60,7 +64,7 @@ pub(super) async fn stop(
     mut offer: Option<Offer>,
     signals: &mut Signals,
 ) -> End {
-    let Running { workers, mut servers, telemetry, threads, state } = running;
+    let Running { workers, mut servers, telemetry, threads, state, store } = running;
     lifecycle.advance(Phase::Draining);
     let orderly = async {
         // Nobody needs to be drained when another process has the sockets, and callers wait for it.
@@ -72,6 +76,9 @@ pub(super) async fn stop(
                 closing.min(HAND_OVER_CLOSING)
             }
         };
+        if let Some(store) = store {
+            store.give_back(GIVING_BACK).await;
+        }
         lifecycle.advance(Phase::Stopping);
         let all_ended = async {
             workers.all_ended().await;
@@ -120,6 +127,8 @@ async fn finish(state: Option<State>, threads: Threads, telemetry: Option<Otlp>,
     }
 }
 
+/// How long leases may take to go back.
+const GIVING_BACK: Duration = Duration::from_millis(500);
 /// How long replies may be delayed while another process waits for the state.
 const HAND_OVER_CLOSING: Duration = Duration::from_secs(3);
 /// The share of the shutdown deadline after which delayed replies are released; the rest is for sending them.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use crate::engine_link::{Node, NodeCounts, RequestKind, RequestTimes, SharedCheck, StoreUrl, Tls, UrlError};
 use crate::limiter::{self, Limiter, Sharing};
 use crate::net::ClientFiles;
-use crate::rules::RuleSet;
+use crate::rules::{Rule, RuleSet, Shared};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
+use crate::sanitize::sanitize;
 use crate::settings::{StoreSettings, WhenDown};
 use crate::sharing::{self, Hearing, SharedStore};
+use crate::store::Leases;
 use crate::telemetry::{StoreNodeValues, StoreValues, Times};
 use crate::units::Timestamp;
 
@@ -65,12 +67,18 @@ pub(super) fn limiter_sharing(settings: &StoreSettings, outage_bytes: usize) -> 
         WhenDown::Allow => limiter::WhenDown::Allow,
     };
     let sharing = Sharing::new(settings.store_prefix.clone(), when_down, outage_bytes);
-    sharing.set_replicas(settings.store_replicas.unwrap_or(1));
+    sharing.hear(settings.store_replicas.unwrap_or(1), 0);
     sharing
 }
 
 /// The store, to which nobody has connected yet.
-pub(super) fn store(settings: &StoreSettings, url: StoreUrl, id: &str, clock: &Arc<Clock>) -> Arc<SharedStore> {
+pub(super) fn store(
+    settings: &StoreSettings,
+    url: StoreUrl,
+    id: &str,
+    clock: &Arc<Clock>,
+    leases: &Arc<Leases>,
+) -> Arc<SharedStore> {
     let settings = sharing::Settings {
         url,
         prefix: settings.store_prefix.clone(),
@@ -78,36 +86,49 @@ pub(super) fn store(settings: &StoreSettings, url: StoreUrl, id: &str, clock: &A
         replicas: settings.store_replicas,
         id: id.to_owned(),
     };
-    Arc::new(SharedStore::new(settings, Arc::clone(clock)))
+    Arc::new(SharedStore::new(settings, Arc::clone(clock), Arc::clone(leases)))
 }
 
 /// Looks after the store until the process closes. Needs a tokio runtime.
 pub(super) fn keep(store: &Arc<SharedStore>, limiter: &Arc<Limiter>, phases: Phases) {
-    warn_of_sharing(limiter);
+    log_sharing(limiter, store.counts().replicas());
     tokio::spawn(sharing::keep(Arc::clone(store), phases, Heard(Arc::clone(limiter))));
 }
 
-/// Says that limits are counted otherwise than their rules ask for.
-fn warn_of_sharing(limiter: &Limiter) {
+/// Says how many limits are shared in which way, and which are not leased although their rules do not say so.
+fn log_sharing(limiter: &Limiter, replicas: u32) {
     let Some(view) = limiter.view() else { return };
-    let limits = view
-        .rules()
-        .into_iter()
-        .flat_map(RuleSet::rules)
-        .flat_map(|rule| rule.limits.iter().filter(|limit| rule.sharing_words(limit).is_some()));
-    let limits = limits.count();
-    if limits > 0 {
-        tracing::warn!(limits, "`sharing` in the rules has no effect yet: with --store every limit is counted exactly");
+    let rules = || view.rules().into_iter().flat_map(RuleSet::rules);
+    let (mut leased, mut exact, mut local, mut named) = (0_usize, 0_usize, 0_usize, 0_usize);
+    for (rule, limit) in rules().flat_map(|rule: &Rule| rule.limits.iter().map(move |limit| (rule, limit))) {
+        let shared = rule.shared(limit, replicas);
+        let count = match shared {
+            Shared::Leased(_) => &mut leased,
+            Shared::Exact(_) => &mut exact,
+            Shared::Local(_) => &mut local,
+        };
+        *count += 1;
+        if !shared.is_configured()
+            && let Some(why) = shared.why_not_leased()
+        {
+            named += 1;
+            if named <= MAX_NAMED {
+                let (rule, mode) = (sanitize(&rule.path), shared.mode().name());
+                tracing::info!(rule, place = limit.place, mode, why, "a limit is not leased");
+            }
+        }
     }
+    let others = named.saturating_sub(MAX_NAMED);
+    tracing::info!(leased, exact, local, not_named = others, "limits on the store");
 }
 
 /// Has the limiter follow what is heard of the store.
 struct Heard(Arc<Limiter>);
 
 impl Hearing for Heard {
-    fn replicas(&self, replicas: u32) {
+    fn heard(&self, replicas: u32, clock_offset_ns: i64) {
         if let Some(sharing) = self.0.sharing() {
-            sharing.set_replicas(replicas);
+            sharing.hear(replicas, clock_offset_ns);
         }
     }
 
@@ -118,10 +139,15 @@ impl Hearing for Heard {
 
 /// The store, as metrics show it.
 pub(super) fn store_values(store: &SharedStore, limiter: &Limiter) -> StoreValues {
-    let counts = store.counts();
+    let (counts, hits) = (store.counts(), store.leases().hits());
+    let (exact, leased) = counts.key_operations();
     StoreValues {
         nodes: store.nodes().iter().map(|node| node_values(node)).collect(),
-        key_operations: vec![("exact", counts.key_operations())],
+        key_operations: vec![("exact", exact), ("leased", leased)],
+        leased_hits: hits.granted,
+        returned_hits: hits.returned,
+        lapsed_hits: hits.lapsed,
+        refunds_dropped: hits.refunds_dropped,
         waited: counts.waited(),
         down: limiter.sharing().map(|sharing| sharing.down().counts()).unwrap_or_default(),
         state_lost: counts.state_lost(),
@@ -144,3 +170,6 @@ fn node_values(node: &Node) -> StoreNodeValues {
         clock_offset_ns: node.clock_offset_ns(),
     }
 }
+
+/// Limits that are not leased, of which the log says why.
+const MAX_NAMED: usize = 20;

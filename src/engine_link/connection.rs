@@ -138,17 +138,22 @@ impl Connection {
         self.request(command, within, drop).await
     }
 
-    /// The same for several commands, which are one request. An error of one command is its reply.
+    /// The same as [`request`](Self::request) for several commands, which are one request. An error of one command is its reply.
     ///
     /// # Errors
     /// As for [`request`](Self::request).
-    pub async fn pipeline(&self, pipeline: redis::Pipeline, within: Duration) -> Result<Vec<Value>, LinkError> {
+    pub async fn pipeline(
+        &self,
+        pipeline: redis::Pipeline,
+        within: Duration,
+        late: impl FnOnce(Result<Vec<Value>, LinkError>) + Send + 'static,
+    ) -> Result<Vec<Value>, LinkError> {
         let mut multiplexed = self.multiplexed.clone();
         let sending = async move {
             let count = pipeline.len();
             multiplexed.send_packed_commands(&pipeline, 0, count).await.map_err(LinkError::from)
         };
-        self.send(sending, within, drop).await
+        self.send(sending, within, late).await
     }
 
     /// Sends a request in a task of its own, so that its reply is read in any case.

@@ -66,6 +66,16 @@ impl LinkError {
         }
     }
 
+    /// Whether the request was certainly not executed, so that what it said may be said again.
+    pub fn was_not_executed(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Busy | Self::Down => true,
+            Self::Lost | Self::Timeout | Self::Malformed => false,
+            // A script that is not known, or fails on its way, may have begun.
+            Self::Rejected { .. } => self.remedy() != Remedy::Fail,
+        }
+    }
+
     /// Whether another node answers this request, but not the next ones for the same slot.
     pub fn is_ask(&self) -> bool {
         matches!(self, Self::Rejected { code, .. } if code == "ASK")

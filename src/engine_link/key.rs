@@ -71,6 +71,11 @@ impl SharedKey {
         &self.0
     }
 
+    /// The name, to be kept.
+    pub fn into_name(self) -> Box<str> {
+        self.0.into()
+    }
+
     /// The slot in a cluster.
     pub fn slot(&self) -> u16 {
         slot_of(&self.0)

@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 use redis::{Cmd, Script, Value};
 
 use super::exact::MAX_KEYS;
-use super::key::SharedKey;
 use super::{LinkError, TooManyKeys};
 use crate::engine::LeaseShape;
 use crate::store::lease::{Answer, Ask, Terms};
@@ -43,17 +42,17 @@ impl LeaseBatch {
         Self { injected: Some(clock), ..Self::default() }
     }
 
-    /// Adds what a counter asks.
+    /// Adds what the counter with this [name](super::SharedKey) asks.
     ///
     /// # Errors
     /// The batch is full.
-    pub fn add(&mut self, key: &SharedKey, terms: &Terms, ask: &Ask) -> Result<(), TooManyKeys> {
+    pub fn add(&mut self, name: &str, terms: &Terms, ask: &Ask) -> Result<(), TooManyKeys> {
         if self.keys.len() >= MAX_KEYS {
             return Err(TooManyKeys);
         }
         self.keys.push(match terms.shape() {
-            LeaseShape::ClockWindow => format!("{}:{}", key.as_str(), ask.window / terms.window_us().max(1)),
-            _ => key.as_str().to_owned(),
+            LeaseShape::ClockWindow => format!("{name}:{}", ask.window / terms.window_us().max(1)),
+            _ => name.to_owned(),
         });
         self.arguments.extend(fields(terms, ask).map(|number| i64::try_from(number).unwrap_or(i64::MAX)));
         Ok(())

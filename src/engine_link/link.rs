@@ -9,7 +9,7 @@ use super::connection::Connection;
 use super::error::{LinkError, Remedy};
 use super::node::Node;
 use super::node_counts::RequestKind;
-use super::request::{ChargeOutcomes, ChargeRequest};
+use super::request::{ChargeRequest, RequestOutcomes};
 use crate::units::Timestamp;
 
 /// A connection to a node that is made when it is needed, and made again when it is broken. Its runtime is the one of its first user.
@@ -32,26 +32,33 @@ impl Link {
         &self.node
     }
 
-    /// Makes the charges of a request, and reports to the node how that went. Returns an outcome for each check.
+    /// Sends a request, and reports to the node how that went. Returns the outcomes of all that it asks. If there is no reply in time,
+    /// `late` is given those of a reply that comes later.
     ///
     /// Nothing is sent twice but scripts that the node did not know. An error of one check is not always one of the others: in a
     /// cluster, a slot may have moved.
-    pub async fn charge(&self, request: &ChargeRequest, clock: impl Fn() -> Timestamp) -> ChargeOutcomes {
-        match self.try_charge(request, &clock).await {
+    pub async fn send(
+        &self,
+        request: &Arc<ChargeRequest>,
+        clock: impl Fn() -> Timestamp,
+        late: impl FnOnce(RequestOutcomes) + Send + 'static,
+    ) -> RequestOutcomes {
+        match self.try_send(request, &clock, late).await {
             Ok(outcomes) => outcomes,
             Err(error) => {
-                self.node.note(&error, clock(), CHANCE);
-                self.note(&error).await;
-                vec![Err(error); request.len()]
+                self.failed(&error, &clock).await;
+                request.failed(&error)
             }
         }
     }
 
-    async fn try_charge(
+    /// An error means that there are no outcomes: of the whole request it is not known more than the error says.
+    async fn try_send(
         &self,
-        request: &ChargeRequest,
+        request: &Arc<ChargeRequest>,
         clock: &impl Fn() -> Timestamp,
-    ) -> Result<ChargeOutcomes, LinkError> {
+        late: impl FnOnce(RequestOutcomes) + Send + 'static,
+    ) -> Result<RequestOutcomes, LinkError> {
         if !self.node.is_up() {
             return Err(LinkError::Down);
         }
@@ -59,7 +66,13 @@ impl Link {
         let (node, timeout) = (&self.node, self.node.request_timeout());
         let asked = clock();
         node.sent(asked, RequestKind::Charge);
-        let replies = connection.pipeline(request.pipeline(), timeout).await?;
+        let sent = Arc::clone(request);
+        let late = move |replies: Result<Vec<_>, _>| {
+            if let Ok(replies) = replies {
+                late(sent.read(&replies).0);
+            }
+        };
+        let replies = connection.pipeline(request.pipeline(), timeout, late).await?;
         let answered = clock();
         node.counts().count_time(answered.since(asked));
         let (mut outcomes, time) = request.read(&replies);
@@ -68,22 +81,30 @@ impl Link {
         }
         if let Some((pipeline, scripts)) = request.whole_scripts(&outcomes) {
             node.sent(answered, RequestKind::Script);
-            let replies = connection.pipeline(pipeline, timeout).await?;
+            let replies = connection.pipeline(pipeline, timeout, drop).await;
             request.read_whole(&scripts, &replies, &mut outcomes);
+            if let Err(error) = &replies {
+                self.failed(error, clock).await;
+                return Ok(outcomes);
+            }
         }
         if let Some(expiries) = request.expiries(&replies) {
             // A key without an expiry would stay for ever; the next charge that finds it new tries again.
-            let _failed = connection.pipeline(expiries, timeout).await;
+            let _failed = connection.pipeline(expiries, timeout, drop).await;
         }
         self.timeouts.store(0, Ordering::Relaxed);
-        let errors = || outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
-        if let Some(error) = errors().find(|error| error.remedy() == Remedy::OpenBreaker) {
+        if let Some(error) = outcomes.errors().find(|error| error.remedy() == Remedy::OpenBreaker) {
             node.note(error, clock(), CHANCE);
         } else {
             node.replied(clock(), CHANCE);
-            errors().for_each(|error| node.counts().count_error(error));
+            outcomes.errors().for_each(|error| node.counts().count_error(error));
         }
         Ok(outcomes)
+    }
+
+    async fn failed(&self, error: &LinkError, clock: &impl Fn() -> Timestamp) {
+        self.node.note(error, clock(), CHANCE);
+        self.note(error).await;
     }
 
     /// The connection, which is made if there is none or it has ended.

@@ -2,8 +2,8 @@
 //!
 //! [`StoreUrl`] says where it is, [`masters`] which nodes take writes. A [`Node`] is one of them, for the whole process: its
 //! [`Breaker`] keeps checks from waiting for a node that does not answer. A [`Link`] is one worker's [`Connection`] to it. A
-//! [`ChargeRequest`] has the charges of many checks: by one script ([`ExactBatch`]), or by INCRBY ([`PlainBatch`]). A
-//! [`LeaseBatch`] takes leases of counters by another script. [`Facts`] are what a node reports of itself.
+//! [`ChargeRequest`] has what many checks ask: charges by one script ([`ExactBatch`]) or by INCRBY ([`PlainBatch`]), and leases of
+//! counters by another script ([`LeaseBatch`]). [`Facts`] are what a node reports of itself.
 //!
 //! A request is sent once. What is sent again, and only that: a request that was certainly not executed ([`LinkError::remedy`]).
 
@@ -39,6 +39,6 @@ pub use masters::{Masters, masters};
 pub use node::Node;
 pub use node_counts::{NodeCounts, RequestKind, RequestTimes};
 pub use plain::PlainBatch;
-pub use request::{ChargeOutcomes, ChargeRequest, KeyedCharge, RequestForm, SharedCheck};
+pub use request::{ChargeRequest, KeyedCharge, RequestForm, RequestOutcomes, SharedCheck};
 pub use slot::{SLOTS, slot_of};
 pub use url::{StoreUrl, Topology, UrlError};

@@ -157,7 +157,7 @@ impl Node {
         beat.cmd("ZCARD").arg(key);
         let connection = self.state.lock().connection.clone().ok_or(LinkError::Down)?;
         self.counts.count_request(RequestKind::Probe);
-        match connection.pipeline(beat, CONNECT_TIMEOUT).await?.last() {
+        match connection.pipeline(beat, CONNECT_TIMEOUT, drop).await?.last() {
             Some(Value::Int(count)) => Ok(u32::try_from(*count).unwrap_or(0)),
             Some(Value::ServerError(error)) => Err(LinkError::rejected(error)),
             _ => Err(LinkError::Malformed),

@@ -1,17 +1,21 @@
-//! The charges of many checks in one request to one node.
+//! What many checks ask of one node, in one request.
 //!
-//! It is a pipeline: one script for all charges, or in a cluster one for each slot; and INCRBY for plain windows.
+//! It is a pipeline: one script for all charges and one for all leases, or in a cluster one of each for every slot; and INCRBY for plain
+//! windows.
 
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 use smallvec::SmallVec;
 
 use super::error::{LinkError, Remedy};
 use super::exact::{ExactBatch, MAX_KEYS, SharedCharge, TooManyKeys};
 use super::exact_reply::{CheckOutcome, ExactReply};
 use super::key::SharedKey;
+use super::lease::{LeaseBatch, LeaseReply};
 use super::plain::PlainBatch;
+use super::slot::slot_of;
 use crate::engine::{Limit, Op};
-use crate::store::Group;
+use crate::store::lease::Answer;
+use crate::store::{Group, LeaseAsk};
 use crate::units::Timestamp;
 
 /// Charges that are made in one step: of one counter, or of several all or nothing.
@@ -36,7 +40,7 @@ pub struct KeyedCharge {
     pub op: Op,
 }
 
-/// Checks of one node in one request.
+/// Checks and leases of one node in one request.
 #[derive(Debug)]
 pub struct ChargeRequest {
     clock: Timestamp,
@@ -46,6 +50,7 @@ pub struct ChargeRequest {
     /// The places of the checks that are charged plainly.
     plain_places: Vec<usize>,
     checks: usize,
+    leases: usize,
     keys: usize,
 }
 
@@ -58,17 +63,37 @@ pub struct RequestForm {
     pub is_asking: bool,
 }
 
-/// The charges of one script.
+/// What one script does.
 #[derive(Debug)]
 struct Script {
     slot: Option<u16>,
-    batch: ExactBatch,
-    /// The places of its checks.
+    work: Work,
+    /// The places of its checks, or of its leases.
     places: Vec<usize>,
 }
 
-/// The outcome of each check, or why there is none.
-pub type ChargeOutcomes = Vec<Result<CheckOutcome, LinkError>>;
+#[derive(Debug)]
+enum Work {
+    Charges(ExactBatch),
+    Leases(LeaseBatch),
+}
+
+/// The outcomes of a request.
+#[derive(Debug, Default)]
+pub struct RequestOutcomes {
+    /// The outcome of each check, or why there is none.
+    pub checks: Vec<Result<CheckOutcome, LinkError>>,
+    /// The answer to each lease, or why there is none; `None`: the counter has a value that is not ours.
+    pub leases: Vec<Result<Option<Answer>, LinkError>>,
+}
+
+impl RequestOutcomes {
+    /// The errors of checks and leases.
+    pub(super) fn errors(&self) -> impl Iterator<Item = &LinkError> {
+        let checks = self.checks.iter().filter_map(|outcome| outcome.as_ref().err());
+        checks.chain(self.leases.iter().filter_map(|answer| answer.as_ref().err()))
+    }
+}
 
 impl SharedCheck {
     /// The slot of its counters in a cluster.
@@ -100,7 +125,7 @@ impl ChargeRequest {
     /// An empty request. `clock` is the time of the engine, as far as it is known.
     pub fn new(clock: Timestamp, form: RequestForm) -> Self {
         let plain = PlainBatch::new(clock);
-        Self { clock, form, scripts: Vec::new(), plain, plain_places: Vec::new(), checks: 0, keys: 0 }
+        Self { clock, form, scripts: Vec::new(), plain, plain_places: Vec::new(), checks: 0, leases: 0, keys: 0 }
     }
 
     /// Adds a check.
@@ -117,8 +142,13 @@ impl ChargeRequest {
                 self.plain_places.push(self.checks);
             }
             charges => {
-                let place = self.checks;
-                let Script { batch, places, .. } = self.script(check);
+                let (place, clock) = (self.checks, self.clock);
+                let script = self.script(
+                    check.slot(),
+                    |work| matches!(work, Work::Charges(_)),
+                    || Work::Charges(ExactBatch::new(clock)),
+                );
+                let Work::Charges(batch) = &mut script.work else { return Err(TooManyKeys) };
                 match charges {
                     [only] if check.groups.is_empty() => batch.add(only.borrowed())?,
                     several => {
@@ -126,11 +156,37 @@ impl ChargeRequest {
                         batch.add_groups(&check.groups, &several)?;
                     }
                 }
-                places.push(place);
+                script.places.push(place);
             }
         }
         (self.checks, self.keys) = (self.checks + 1, self.keys + check.charges.len());
         Ok(())
+    }
+
+    /// Adds what a lease asks.
+    ///
+    /// # Errors
+    /// The request has no room for it.
+    pub fn add_lease(&mut self, lease: &LeaseAsk) -> Result<(), TooManyKeys> {
+        if self.is_full() {
+            return Err(TooManyKeys);
+        }
+        let place = self.leases;
+        let script = self.script(
+            slot_of(&lease.name),
+            |work| matches!(work, Work::Leases(_)),
+            || Work::Leases(LeaseBatch::new()),
+        );
+        let Work::Leases(batch) = &mut script.work else { return Err(TooManyKeys) };
+        batch.add(&lease.name, &lease.terms, &lease.ask)?;
+        script.places.push(place);
+        (self.leases, self.keys) = (self.leases + 1, self.keys + 1);
+        Ok(())
+    }
+
+    /// Whether it has room for no other key.
+    pub const fn is_full(&self) -> bool {
+        self.keys >= MAX_KEYS
     }
 
     /// The number of checks.
@@ -138,9 +194,21 @@ impl ChargeRequest {
         self.checks
     }
 
-    /// Whether it has no checks.
+    /// The number of leases.
+    pub const fn leases(&self) -> usize {
+        self.leases
+    }
+
+    /// Whether it asks for nothing.
     pub const fn is_empty(&self) -> bool {
-        self.checks == 0
+        self.checks == 0 && self.leases == 0
+    }
+
+    /// The same error for everything that is asked.
+    pub(super) fn failed(&self, error: &LinkError) -> RequestOutcomes {
+        let checks = std::iter::repeat_with(|| Err(error.clone())).take(self.checks).collect();
+        let leases = std::iter::repeat_with(|| Err(error.clone())).take(self.leases).collect();
+        RequestOutcomes { checks, leases }
     }
 
     /// The number of keys.
@@ -148,22 +216,24 @@ impl ChargeRequest {
         self.keys
     }
 
-    fn script(&mut self, check: &SharedCheck) -> &mut Script {
-        let slot = self.form.by_slot.then(|| check.slot());
-        let known = self.scripts.iter().position(|script| script.slot == slot).unwrap_or(self.scripts.len());
-        if known == self.scripts.len() {
-            self.scripts.push(Script { slot, batch: ExactBatch::new(self.clock), places: Vec::new() });
+    /// The script for a slot that does such work, which is made if there is none.
+    fn script(&mut self, slot: u16, does: impl Fn(&Work) -> bool, make: impl FnOnce() -> Work) -> &mut Script {
+        let slot = self.form.by_slot.then_some(slot);
+        let known = self.scripts.iter().position(|script| script.slot == slot && does(&script.work));
+        let at = known.unwrap_or(self.scripts.len());
+        if known.is_none() {
+            self.scripts.push(Script { slot, work: make(), places: Vec::new() });
         }
         // It was just found or added.
         #[allow(clippy::indexing_slicing)]
-        &mut self.scripts[known]
+        &mut self.scripts[at]
     }
 
     /// The request, with the scripts by their hash.
     pub(super) fn pipeline(&self) -> Pipeline {
         let mut pipeline = Pipeline::new();
         let plain = self.plain.pipeline().cmd_iter().cloned();
-        for command in self.scripts.iter().map(|script| script.batch.command()).chain(plain) {
+        for command in self.scripts.iter().map(Script::command).chain(plain) {
             if self.form.is_asking {
                 pipeline.cmd("ASKING");
             }
@@ -173,19 +243,18 @@ impl ChargeRequest {
     }
 
     /// Reads the replies; the second value is the time of the engine, if a script said it.
-    pub(super) fn read(&self, replies: &[Value]) -> (ChargeOutcomes, Option<Timestamp>) {
-        let mut outcomes: ChargeOutcomes = vec![Err(LinkError::Malformed); self.checks];
+    pub(super) fn read(&self, replies: &[Value]) -> (RequestOutcomes, Option<Timestamp>) {
+        let mut outcomes = self.failed(&LinkError::Malformed);
         let mut now = None;
         let replies = self.without_asking(replies);
         for (script, reply) in self.scripts.iter().zip(&replies) {
-            let read = script.read(reply);
-            now = now.or(read.as_ref().ok().map(|reply| reply.now));
-            script.put(read, &mut outcomes);
+            let read = script.put(reply, &mut outcomes);
+            now = now.or(read);
         }
         let plain = replies.get(self.scripts.len()..).unwrap_or_default();
         let read = self.plain.read(plain);
         for ((place, reply), outcome) in self.plain_places.iter().zip(plain).zip(read) {
-            if let Some(slot) = outcomes.get_mut(*place) {
+            if let Some(slot) = outcomes.checks.get_mut(*place) {
                 *slot = plain_outcome(reply, outcome);
             }
         }
@@ -193,27 +262,35 @@ impl ChargeRequest {
     }
 
     /// The scripts that the node does not know, whole, and which they are; `None`: it knows all.
-    pub(super) fn whole_scripts(&self, outcomes: &ChargeOutcomes) -> Option<(Pipeline, Vec<usize>)> {
-        let is_unknown = |script: &Script| {
-            let first = script.places.first().and_then(|place| outcomes.get(*place));
-            matches!(first, Some(Err(error)) if error.remedy() == Remedy::SendScript)
-        };
+    pub(super) fn whole_scripts(&self, outcomes: &RequestOutcomes) -> Option<(Pipeline, Vec<usize>)> {
+        let is_unknown =
+            |script: &Script| script.error(outcomes).is_some_and(|error| error.remedy() == Remedy::SendScript);
         let unknown: Vec<_> = (0..).zip(&self.scripts).filter(|(_, script)| is_unknown(script)).collect();
         let mut pipeline = Pipeline::new();
         for (_, script) in &unknown {
             if self.form.is_asking {
                 pipeline.cmd("ASKING");
             }
-            pipeline.add_command(script.batch.command_with_script());
+            pipeline.add_command(script.command_with_script());
         }
         (!unknown.is_empty()).then(|| (pipeline, unknown.into_iter().map(|(place, _)| place).collect()))
     }
 
-    /// Puts the replies to those in place of the outcomes before.
-    pub(super) fn read_whole(&self, scripts: &[usize], replies: &[Value], outcomes: &mut ChargeOutcomes) {
-        let replies = self.without_asking(replies);
-        for (script, reply) in scripts.iter().filter_map(|place| self.scripts.get(*place)).zip(&replies) {
-            script.put(script.read(reply), outcomes);
+    /// Puts the replies to those in place of the outcomes before; or the error, if there are none.
+    pub(super) fn read_whole(
+        &self,
+        scripts: &[usize],
+        replies: &Result<Vec<Value>, LinkError>,
+        outcomes: &mut RequestOutcomes,
+    ) {
+        let scripts = scripts.iter().filter_map(|place| self.scripts.get(*place));
+        match replies {
+            Ok(replies) => {
+                for (script, reply) in scripts.zip(&self.without_asking(replies)) {
+                    script.put(reply, outcomes);
+                }
+            }
+            Err(error) => scripts.for_each(|script| script.fail(error, outcomes)),
         }
     }
 
@@ -230,24 +307,68 @@ impl ChargeRequest {
 }
 
 impl Script {
-    fn read(&self, reply: &Value) -> Result<ExactReply, LinkError> {
-        match reply {
-            Value::ServerError(error) => Err(LinkError::rejected(error)),
-            reply => self.batch.read(reply),
+    fn command(&self) -> Cmd {
+        match &self.work {
+            Work::Charges(batch) => batch.command(),
+            Work::Leases(batch) => batch.command(),
         }
     }
 
-    fn put(&self, read: Result<ExactReply, LinkError>, outcomes: &mut ChargeOutcomes) {
-        let mut checks = read.map(|reply| reply.checks.into_iter());
+    fn command_with_script(&self) -> Cmd {
+        match &self.work {
+            Work::Charges(batch) => batch.command_with_script(),
+            Work::Leases(batch) => batch.command_with_script(),
+        }
+    }
+
+    /// Enters what the reply says. Returns the time of the engine.
+    fn put(&self, reply: &Value, outcomes: &mut RequestOutcomes) -> Option<Timestamp> {
+        let read = match reply {
+            Value::ServerError(error) => Err(LinkError::rejected(error)),
+            reply => match &self.work {
+                Work::Charges(batch) => batch.read(reply).map(|ExactReply { now, checks }| {
+                    enter(&self.places, checks, &mut outcomes.checks);
+                    now
+                }),
+                Work::Leases(batch) => batch.read(reply).map(|LeaseReply { now, answers }| {
+                    enter(&self.places, answers, &mut outcomes.leases);
+                    now
+                }),
+            },
+        };
+        read.inspect_err(|error| self.fail(error, outcomes)).ok()
+    }
+
+    /// Enters an error for everything that is asked.
+    fn fail(&self, error: &LinkError, outcomes: &mut RequestOutcomes) {
         for place in &self.places {
-            let outcome = match &mut checks {
-                Ok(checks) => checks.next().ok_or(LinkError::Malformed),
-                Err(error) => Err(error.clone()),
-            };
-            if let Some(slot) = outcomes.get_mut(*place) {
-                *slot = outcome;
+            match &self.work {
+                Work::Charges(_) => put(*place, Err(error.clone()), &mut outcomes.checks),
+                Work::Leases(_) => put(*place, Err(error.clone()), &mut outcomes.leases),
             }
         }
+    }
+
+    /// The error of what it asked first, which is that of all if the script could not be run.
+    fn error<'o>(&self, outcomes: &'o RequestOutcomes) -> Option<&'o LinkError> {
+        let first = *self.places.first()?;
+        match &self.work {
+            Work::Charges(_) => outcomes.checks.get(first)?.as_ref().err(),
+            Work::Leases(_) => outcomes.leases.get(first)?.as_ref().err(),
+        }
+    }
+}
+
+/// Enters what is found, one at each place.
+fn enter<T>(places: &[usize], found: Vec<T>, outcomes: &mut [Result<T, LinkError>]) {
+    for (place, one) in places.iter().zip(found) {
+        put(*place, Ok(one), outcomes);
+    }
+}
+
+fn put<T>(place: usize, outcome: Result<T, LinkError>, outcomes: &mut [Result<T, LinkError>]) {
+    if let Some(slot) = outcomes.get_mut(place) {
+        *slot = outcome;
     }
 }
 

@@ -7,8 +7,7 @@ use super::check::Descriptor;
 use super::evaluation::Evaluation;
 use super::outcome::Outcomes;
 use super::resolve::Resolved;
-use super::sharing;
-use crate::store::{CounterKeys, Group};
+use crate::store::{Charged, CounterKeys};
 
 /// Charges each descriptor on its own.
 pub(super) fn each(
@@ -16,28 +15,19 @@ pub(super) fn each(
     resolved: &[Resolved<'_>],
     keys: &CounterKeys,
 ) -> SmallVec<[Outcomes; 2]> {
-    let descriptors = evaluation.check.descriptors.iter().zip(resolved).enumerate();
-    let charge = |(place, (descriptor, resolved))| descriptor_alone(evaluation, place, descriptor, resolved, keys);
-    descriptors.map(charge).collect()
+    let descriptors = evaluation.check.descriptors.iter().zip(resolved);
+    descriptors.map(|(descriptor, resolved)| descriptor_alone(evaluation, descriptor, resolved, keys)).collect()
 }
 
-/// Charges the descriptor at this place of the check; several limits of its rule are charged all or nothing.
+/// Charges one descriptor; several limits of its rule are charged all or nothing.
 pub(super) fn descriptor_alone(
     evaluation: Evaluation<'_, '_, '_>,
-    place: usize,
     descriptor: &Descriptor<'_>,
     resolved: &Resolved<'_>,
     keys: &CounterKeys,
 ) -> Outcomes {
     let Evaluation { store, now, .. } = evaluation;
     let (limits, op) = (resolved.limits(), evaluation.op(descriptor));
-    if let Some(shared) = evaluation.shared {
-        let charges = charges_of(resolved, keys, op);
-        let several = [Group::required(charges.len())];
-        let groups: &[Group] = if charges.len() > 1 { &several } else { &[] };
-        let (outcomes, _) = sharing::charge(evaluation, shared, place, groups, &charges);
-        return Outcomes::new(limits, outcomes);
-    }
     let charged = match limits {
         [] => SmallVec::new(),
         [limited] => SmallVec::from_buf([store.charge(now, &charge(limited, keys, op))]),
@@ -61,18 +51,19 @@ pub(super) fn all_or_nothing(
 ) -> (SmallVec<[Outcomes; 2]>, bool) {
     let Charging { groups, charges } = groups_of(evaluation, resolved, keys);
     let mut answers = Vec::with_capacity(charges.len());
-    let admitted = match evaluation.shared {
-        None => evaluation.store.charge_groups(evaluation.now, &groups, &charges, &mut answers),
-        Some(shared) => {
-            let (charged, admitted) = sharing::charge(evaluation, shared, 0, &groups, &charges);
-            answers.extend(charged);
-            admitted
-        }
-    };
-    let mut answers = answers.into_iter();
+    let admitted = evaluation.store.charge_groups(evaluation.now, &groups, &charges, &mut answers);
+    (outcomes_of(resolved, answers), admitted)
+}
+
+/// The outcomes of each descriptor, from those of all limits.
+pub(super) fn outcomes_of(
+    resolved: &[Resolved<'_>],
+    charged: impl IntoIterator<Item = Charged>,
+) -> SmallVec<[Outcomes; 2]> {
+    let mut charged = charged.into_iter();
     let outcomes = resolved.iter().map(|resolved| {
         let limits = resolved.limits();
-        Outcomes::new(limits, answers.by_ref().take(limits.len()).collect())
+        Outcomes::new(limits, charged.by_ref().take(limits.len()).collect())
     });
-    (outcomes.collect(), admitted)
+    outcomes.collect()
 }

@@ -19,22 +19,28 @@ pub(super) fn groups_of<'r>(
     resolved: &'r [Resolved<'_>],
     keys: &'r CounterKeys,
 ) -> Charging<'r> {
-    let mut charging = Charging { groups: SmallVec::new(), charges: SmallVec::new() };
-    for (descriptor, resolved) in evaluation.check.descriptors.iter().zip(resolved) {
+    let descriptors = evaluation.check.descriptors.iter().zip(resolved);
+    let charges = descriptors.flat_map(|(descriptor, resolved)| charges_of(resolved, keys, evaluation.op(descriptor)));
+    Charging { charges: charges.collect(), groups: groups(evaluation, resolved) }
+}
+
+/// The groups of the descriptors of a check that is charged all or nothing.
+pub(super) fn groups(evaluation: Evaluation<'_, '_, '_>, resolved: &[Resolved<'_>]) -> SmallVec<[Group; 4]> {
+    let mut groups = SmallVec::new();
+    for resolved in resolved {
         let quota = evaluation.is_quota(resolved);
         let role = match (evaluation.is_shadow(resolved), quota) {
             (true, _) => Role::Observed,
             (false, true) => Role::Quota,
             (false, false) => Role::Required,
         };
-        charging.charges.extend(charges_of(resolved, keys, evaluation.op(descriptor)));
-        charging.groups.push(Group { role, charges: resolved.limits().len() });
+        groups.push(Group { role, charges: resolved.limits().len() });
         if quota && role == Role::Observed {
             // A quota that is never over.
-            charging.groups.push(Group { role: Role::Quota, charges: 0 });
+            groups.push(Group { role: Role::Quota, charges: 0 });
         }
     }
-    charging
+    groups
 }
 
 /// The charges of one descriptor.

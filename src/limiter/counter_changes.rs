@@ -29,7 +29,11 @@ impl Limiter {
             }
             return count;
         }
-        for counters in self.store.export() {
+        let mut export = self.store.export();
+        loop {
+            let step = export.position();
+            let Some(mut counters) = export.next() else { break };
+            counters.extend(self.store.leased(step, self.engine_time(now)));
             let limits = self.limits();
             for counter in counters {
                 let Ok(key) = decode(&limits, counter.key()) else { continue };

@@ -74,7 +74,11 @@ impl Limiter {
         let mut found: BinaryHeap<Reverse<CounterView>> = BinaryHeap::with_capacity(top.min(1_000) + 1);
         let (mut matched, mut searched) = (0, 0);
         let mut ended = true;
-        while let Some(counters) = export.next() {
+        let engine_now = self.engine_time(now);
+        loop {
+            let step = export.position();
+            let Some(mut counters) = export.next() else { break };
+            counters.extend(self.store.leased(step, engine_now));
             // Loaded after the keys, so that it has their limits.
             let limits = self.limits();
             let mut lister = Lister { plan, limits: &limits, filter, now, wanted: HashMap::new() };

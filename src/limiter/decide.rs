@@ -9,7 +9,7 @@ use super::outcome::Outcomes;
 use super::plan::Plan;
 use super::resolve::{Resolved, Resolver};
 use super::settings::Settings;
-use super::sharing::{AskContext, Asking, Shared};
+use super::sharing::{Progress, Shared};
 use super::{charge, denial, record, requests, sharing};
 use crate::engine::{Algorithm, QueueMode, Verdict};
 use crate::rules::Charge;
@@ -19,39 +19,44 @@ use crate::usage::{Usage, WorkerSlot};
 
 /// Where a check is decided.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'v, 's> {
+pub(super) struct Context<'v> {
     pub(super) plan: &'v Plan,
     pub(super) store: &'v Memory,
     pub(super) usage: &'v Usage,
     pub(super) settings: &'v Settings,
     pub(super) worker: WorkerSlot,
     pub(super) now: Timestamp,
-    /// What the store of shared counters said.
-    pub(super) shared: Option<Shared<'s>>,
 }
 
-impl<'v, 's> Context<'v, 's> {
+impl<'v> Context<'v> {
     /// The check with its context; `None`: its domain is not configured.
-    fn evaluation<'c>(self, check: &'s Check<'c>) -> Option<Evaluation<'v, 's, 'c>> {
-        let Self { plan, store, usage, settings, worker, now, shared } = self;
+    fn evaluation<'s, 'c>(self, check: &'s Check<'c>) -> Option<Evaluation<'v, 's, 'c>> {
+        let Self { plan, store, usage, settings, worker, now } = self;
         let domain = plan.domain(&check.domain)?;
-        Some(Evaluation { check, plan, domain, store, usage, settings, worker, now, shared })
+        Some(Evaluation { check, plan, domain, store, usage, settings, worker, now })
+    }
+
+    /// The decision about a check whose domain is not configured.
+    fn unknown_domain(self, check: &Check<'_>) -> Decision<'v> {
+        let Self { usage, worker, .. } = self;
+        usage.count_unknown_domain(&check.domain, check.descriptors.len());
+        usage.count_unmatched(worker, check.descriptors.len());
+        let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
+        Decision { statuses, ..Decision::default() }
+    }
+
+    fn count_ignored_overrides(self, check: &Check<'_>) {
+        for _ in check.descriptors.iter().filter(|d| d.limit.is_some_and(|limit| limit.period.is_none())) {
+            self.usage.count_override_ignored();
+        }
     }
 }
 
 /// Decides one check, and counts it.
-pub(super) fn decide<'v>(context: Context<'v, '_>, check: &Check<'_>) -> Decision<'v> {
-    let Context { usage, worker, plan, .. } = context;
-    let Some(evaluation) = context.evaluation(check) else {
-        usage.count_unknown_domain(&check.domain, check.descriptors.len());
-        usage.count_unmatched(worker, check.descriptors.len());
-        let statuses = check.descriptors.iter().map(|_| Status::default()).collect();
-        return Decision { statuses, ..Decision::default() };
-    };
-    for _ in check.descriptors.iter().filter(|d| d.limit.is_some_and(|limit| limit.period.is_none())) {
-        usage.count_override_ignored();
-    }
-    let mut search = Resolver::new(plan, evaluation.domain, check);
+pub(super) fn decide<'v>(context: Context<'v>, check: &Check<'_>) -> Decision<'v> {
+    let Some(evaluation) = context.evaluation(check) else { return context.unknown_domain(check) };
+    context.count_ignored_overrides(check);
+    let mut search = Resolver::new(context.plan, evaluation.domain, check);
     // Nearly every check has one descriptor, for which no lists are needed.
     if let [only] = &*check.descriptors {
         let mut resolved = [search.resolve(only)];
@@ -63,13 +68,20 @@ pub(super) fn decide<'v>(context: Context<'v, '_>, check: &Check<'_>) -> Decisio
     charge_and_conclude(evaluation, &resolved, &keys)
 }
 
-/// What the store of shared counters is to be asked for a check; `None`: nothing, because its domain is not configured.
-pub(super) fn ask(context: Context<'_, '_>, asker: AskContext<'_>, check: &Check<'_>) -> Option<Asking> {
-    let evaluation = context.evaluation(check)?;
+/// The same for a check whose counters replicas may share. `None`: it waits for what `progress` asks; it is decided once that is answered.
+pub(super) fn decide_shared<'v>(
+    context: Context<'v>,
+    shared: Shared<'_>,
+    check: &Check<'_>,
+    progress: &mut Progress,
+) -> Option<Decision<'v>> {
+    let Some(evaluation) = context.evaluation(check) else { return Some(context.unknown_domain(check)) };
     let mut search = Resolver::new(context.plan, evaluation.domain, check);
-    let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
+    let mut resolved: SmallVec<[_; 1]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
     let keys = search.finish(&mut resolved);
-    Some(asker.ask(evaluation, &resolved, &keys))
+    let (outcomes, admitted) = sharing::charge(evaluation, shared, &resolved, &keys, progress)?;
+    context.count_ignored_overrides(check);
+    Some(conclude(evaluation, &resolved, &keys, &outcomes, admitted))
 }
 
 fn charge_and_conclude<'v>(
@@ -79,7 +91,7 @@ fn charge_and_conclude<'v>(
 ) -> Decision<'v> {
     match (evaluation.domain.charge, &*evaluation.check.descriptors, resolved) {
         (Charge::Independent, [descriptor], [only]) => {
-            let outcomes = [charge::descriptor_alone(evaluation, 0, descriptor, only, keys)];
+            let outcomes = [charge::descriptor_alone(evaluation, descriptor, only, keys)];
             conclude(evaluation, resolved, keys, &outcomes, None)
         }
         (Charge::Independent, ..) => {
@@ -102,9 +114,6 @@ fn conclude<'v>(
     admitted: Option<bool>,
 ) -> Decision<'v> {
     let Evaluation { usage, settings, .. } = evaluation;
-    if let Some(shared) = evaluation.shared {
-        sharing::count_down(evaluation, shared, resolved);
-    }
     let mut decision = Decision { domain: Some(evaluation.domain), ..Decision::default() };
     for (resolved, outcomes) in resolved.iter().zip(outcomes) {
         decision.statuses.push(status(evaluation, resolved, outcomes));

@@ -4,7 +4,6 @@ use super::check::{Check, Descriptor};
 use super::plan::Plan;
 use super::resolve::Resolved;
 use super::settings::Settings;
-use super::sharing::Shared;
 use crate::engine::Op;
 use crate::rules::Domain;
 use crate::store::Memory;
@@ -22,8 +21,6 @@ pub(super) struct Evaluation<'v, 's, 'c> {
     pub(super) settings: &'v Settings,
     pub(super) worker: WorkerSlot,
     pub(super) now: Timestamp,
-    /// What the store of shared counters said; `None`: counters are those of this process.
-    pub(super) shared: Option<Shared<'s>>,
 }
 
 impl Evaluation<'_, '_, '_> {

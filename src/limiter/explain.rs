@@ -81,7 +81,8 @@ impl View<'_> {
         let explain = |(limit, limit_id): (&RuleLimit, LimitId)| {
             let mut keys = CounterKeys::default();
             let key = keys::add_rule(&mut keys, limit_id, rule, entries);
-            let state = self.limiter.store.state(LimitKind::from(&limit.limit), keys.key(key));
+            let (limiter, kind) = (self.limiter, LimitKind::from(&limit.limit));
+            let state = limiter.store.state_or_heard(kind, keys.key(key), limiter.engine_time(now));
             let state = state.unwrap_or_else(|| CounterState::fresh(&limit.limit));
             explain_limit(rule, limit, entries, &state, now, hits, is_set)
         };

@@ -51,11 +51,13 @@ pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::{Plan, RuleInForce};
 pub use settings::Settings;
-pub use sharing::{Answers, Asking, DownCounts, Sharing, WhenDown};
-use sharing::{AskContext, Shared};
+use sharing::Shared;
+pub use sharing::{DownCounts, Progress, Sharing};
 use transition::Transition;
 
+pub use crate::engine::WhenDown;
 use crate::rules::{Lifted, Overlay, RuleSet};
+use crate::store::lease::Now;
 use crate::store::{LimitIds, LimitTable, Memory};
 use crate::units::Timestamp;
 use crate::usage::Usage;
@@ -95,12 +97,18 @@ impl Limiter {
 
     /// The same, with counters that replicas share.
     pub fn with_sharing(self, sharing: Option<Sharing>) -> Self {
-        Self { sharing, ..self }
+        let leases = sharing.as_ref().map(|sharing| Arc::clone(sharing.leases()));
+        Self { store: self.store.with_leases(leases), sharing, ..self }
     }
 
     /// What it needs to share its counters, if it does.
     pub fn sharing(&self) -> Option<&Sharing> {
         self.sharing.as_ref()
+    }
+
+    /// The time of the store of shared counters, when our clock shows `now`; without one it is the same.
+    fn engine_time(&self, now: Timestamp) -> Timestamp {
+        self.sharing.as_ref().map_or(now, |sharing| sharing.engine_time(now))
     }
 
     /// Replaces the configuration atomically, without settings; counters are kept.
@@ -129,6 +137,7 @@ impl Limiter {
         if let Some(transition) = transition {
             transition.bring_up_to_date(&self.store, now, &limits);
         }
+        self.follow_limits(now);
     }
 
     /// Starts a candidate with these rules, or puts other settings over those of the one that runs; `None` ends it.
@@ -221,28 +230,30 @@ impl Limiter {
 impl View<'_> {
     /// Decides one check; a candidate decides it too, without an effect on the decision.
     pub fn check(&self, worker: WorkerSlot, now: Timestamp, check: &Check<'_>) -> Decision<'_> {
-        self.decide(worker, now, None, check)
+        let Some(context) = self.context(worker, now) else { return Decision::default() };
+        let decision = decide::decide(context, check);
+        self.compare(worker, now, check, &decision);
+        decision
     }
 
-    /// What the store of shared counters is to be asked for a check, when its clock shows `engine_now`. `None`: nothing, because counters
-    /// are not shared or the domain is not configured; then [`check`](Self::check) decides it.
-    pub fn ask(&self, worker: WorkerSlot, now: Timestamp, engine_now: Timestamp, check: &Check<'_>) -> Option<Asking> {
-        let sharing = self.limiter.sharing.as_ref()?;
-        let asker = AskContext { sharing, limit_ids: &self.limiter.limit_ids, engine_now };
-        decide::ask(self.context(worker, now, None)?, asker, check)
-    }
-
-    /// Decides a check that was asked for, by the answers; what has none is decided as while the store is down.
-    pub fn conclude(
+    /// Decides one check whose counters replicas may share, if it need not wait; a candidate decides it, too, without an effect on the
+    /// decision. `now` is when it came, and `tried` the present time. `None`: it waits for what `progress` asks. Then call this again with
+    /// the same check and `progress`, until it is decided.
+    pub fn check_shared(
         &self,
         worker: WorkerSlot,
         now: Timestamp,
-        engine_now: Timestamp,
+        tried: Now,
         check: &Check<'_>,
-        answers: &Answers,
-    ) -> Decision<'_> {
-        let shared = self.limiter.sharing.as_ref().map(|sharing| Shared { sharing, engine_now, answers });
-        self.decide(worker, now, shared, check)
+        progress: &mut Progress,
+    ) -> Option<Decision<'_>> {
+        let (Some(sharing), Some(context)) = (&self.limiter.sharing, self.context(worker, now)) else {
+            return Some(self.check(worker, now, check));
+        };
+        let shared = Shared { sharing, limit_ids: &self.limiter.limit_ids, now: tried };
+        let decision = decide::decide_shared(context, shared, check, progress)?;
+        self.compare(worker, now, check, &decision);
+        Some(decision)
     }
 
     /// The configuration, to be kept longer than for a batch. Cost: two counts of references, which all workers share.
@@ -250,24 +261,16 @@ impl View<'_> {
         KeptView { plan: self.plan.clone(), candidate: self.candidate.clone() }
     }
 
-    fn decide(
-        &self,
-        worker: WorkerSlot,
-        now: Timestamp,
-        shared: Option<Shared<'_>>,
-        check: &Check<'_>,
-    ) -> Decision<'_> {
-        let Some(context) = self.context(worker, now, shared) else { return Decision::default() };
-        let decision = decide::decide(context, check);
+    /// Has the candidate decide, if there is one.
+    fn compare(&self, worker: WorkerSlot, now: Timestamp, check: &Check<'_>, decision: &Decision<'_>) {
         if let Some(candidate) = self.candidate.as_deref() {
-            candidate.check(worker, now, check, &decision);
+            candidate.check(worker, now, check, decision);
         }
-        decision
     }
 
-    fn context<'s>(&self, worker: WorkerSlot, now: Timestamp, shared: Option<Shared<'s>>) -> Option<Context<'_, 's>> {
+    fn context(&self, worker: WorkerSlot, now: Timestamp) -> Option<Context<'_>> {
         let Limiter { store, usage, settings, .. } = self.limiter;
-        Some(Context { plan: self.plan.as_deref()?, store, usage, settings, worker, now, shared })
+        Some(Context { plan: self.plan.as_deref()?, store, usage, settings, worker, now })
     }
 
     /// The rules.

@@ -92,6 +92,14 @@ impl<'v> Limited<'v> {
         }
     }
 
+    /// The limit as it is configured; `None`: it is a request override.
+    pub(super) fn rule_limit(&self) -> Option<&'v RuleLimit> {
+        match &self.source {
+            Source::Rule(limit) | Source::WithDeadline(limit, _) => Some(limit),
+            Source::Request(_) => None,
+        }
+    }
+
     /// The limit in the form of statuses.
     pub(super) fn current(&self) -> CurrentLimit<'v> {
         match &self.source {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Charge, ConfigError, Rule, RuleLimit, RuleSet, Sharing, SharingMode};
-use crate::engine::{Algorithm, LeaseShape, WhyExact, WhyLocal};
+use crate::engine::{Algorithm, LeaseShape, Limit, WhenDown, WhyExact, WhyLocal};
 
 /// How the counters of a limit are shared, and why not otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,24 @@ pub enum Shared {
 }
 
 impl Shared {
+    /// How so many replicas share a limit, if this is configured.
+    pub fn new(mode: SharingMode, limit: &Limit, replicas: u32) -> Self {
+        match (mode, limit.why_not_shared()) {
+            (SharingMode::Local, _) => Self::Local(WhyLocal::Configured),
+            (_, Some(why)) => Self::Local(why),
+            (SharingMode::Exact, None) => Self::Exact(WhyExact::Configured),
+            (SharingMode::Leased, None) => match limit.lease_shape(replicas) {
+                Ok(shape) => Self::Leased(shape),
+                Err(why) => Self::Exact(why),
+            },
+        }
+    }
+
+    /// Whether it is not leased because the rules say so.
+    pub const fn is_configured(self) -> bool {
+        matches!(self, Self::Local(WhyLocal::Configured) | Self::Exact(WhyExact::Configured))
+    }
+
     /// The way in which counters are shared.
     pub const fn mode(self) -> SharingMode {
         match self {
@@ -49,17 +67,15 @@ impl Rule {
         limit.sharing.over(&self.domain_sharing)
     }
 
-    /// How so many replicas share the counters of one of the rule's limits.
+    /// How so many replicas share the counters of one of the rule's limits. Cost: no allocation.
     pub fn shared(&self, limit: &RuleLimit, replicas: u32) -> Shared {
-        match (self.sharing(limit).mode.unwrap_or_default(), limit.limit.why_not_shared()) {
-            (SharingMode::Local, _) => Shared::Local(WhyLocal::Configured),
-            (_, Some(why)) => Shared::Local(why),
-            (SharingMode::Exact, None) => Shared::Exact(WhyExact::Configured),
-            (SharingMode::Leased, None) => match limit.limit.lease_shape(replicas) {
-                Ok(shape) => Shared::Leased(shape),
-                Err(why) => Shared::Exact(why),
-            },
-        }
+        let mode = limit.sharing.mode.or(self.domain_sharing.mode);
+        Shared::new(mode.unwrap_or_default(), &limit.limit, replicas)
+    }
+
+    /// What decides about one of the rule's limits while the store is down; `None`: what the process is started with.
+    pub fn when_down(&self, limit: &RuleLimit) -> Option<WhenDown> {
+        limit.sharing.when_down.or(self.domain_sharing.when_down)
     }
 
     /// How one of the rule's limits is shared, in words; `None`: the configuration says nothing of sharing.

@@ -3,16 +3,14 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::Service;
-use super::asked::Asked;
+use super::asked::{Asked, Waiting};
 use super::reply::{Reply, finish, reply};
 use crate::access::Domains;
 use crate::api::rls::{self, RequestError};
-use crate::limiter::{Asking, Check, KeptView, Limiter, View, WorkerSlot};
+use crate::limiter::{Check, KeptView, Limiter, View, WorkerSlot};
 use crate::recording::Recordings;
-use crate::sharing::Asker;
+use crate::sharing::{Asker, Now};
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
 use crate::units::{Nanos, Timestamp};
 
@@ -37,11 +35,15 @@ pub struct Batch<'s> {
 
 /// Sends what was asked when it is dropped.
 #[derive(Debug)]
-struct Sending<'s>(&'s Arc<Asker>);
+struct Sending<'s> {
+    asker: &'s Arc<Asker>,
+    /// The time of the batch, by our clock and by the store's.
+    now: Now,
+}
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        self.0.send();
+        self.asker.send();
     }
 }
 
@@ -82,7 +84,9 @@ impl<'s> Batch<'s> {
 
     pub(super) fn for_service(service: &'s Service) -> Self {
         let batch = Self::new(&service.limiter, service.worker, service.clock.now());
-        let sending = service.asker.as_ref().map(Sending);
+        let now = batch.now;
+        let engine = |asker: &Arc<Asker>| Now { local: now, engine: asker.store().engine_time(now) };
+        let sending = service.asker.as_ref().map(|asker| Sending { asker, now: engine(asker) });
         Self { service: Some(service), sending, ..batch }.recorded_by(&service.recordings)
     }
 
@@ -93,7 +97,7 @@ impl<'s> Batch<'s> {
     /// As for [`decide`](Self::decide).
     pub fn answer(&self, call: Call<'_>, message: &[u8]) -> Result<Answer, RequestError> {
         match (&self.sending, self.service) {
-            (Some(Sending(asker)), Some(service)) => self.ask(asker, service, call, message),
+            (Some(sending), Some(service)) => self.ask(sending, service, call, message),
             _ => self.decide(call, message).map(Answer::Reply),
         }
     }
@@ -145,10 +149,10 @@ impl<'s> Batch<'s> {
         self.view.as_ref().ok_or(RequestError::NoConfiguration)
     }
 
-    /// Asks the store for a check, or decides it if there is nothing to ask, or nobody.
+    /// Decides a check, or asks the store first.
     fn ask(
         &self,
-        asker: &Arc<Asker>,
+        sending: &Sending<'_>,
         service: &Service,
         call: Call<'_>,
         message: &[u8],
@@ -158,7 +162,7 @@ impl<'s> Batch<'s> {
         let begun = service.times.begin(self.worker, self.now);
         let mut check = Check { timeout, ..Check::default() };
         let view = self.read(&mut check, message);
-        let answer = view.map(|view| self.ask_or_decide(view, asker, call, &check, message));
+        let answer = view.map(|view| self.ask_or_decide(view, sending, call, &check, message));
         if let Some(begun) = begun {
             service.times.end(self.worker, begun);
         }
@@ -175,29 +179,34 @@ impl<'s> Batch<'s> {
     fn ask_or_decide(
         &self,
         view: &View<'_>,
-        asker: &Arc<Asker>,
+        &Sending { asker, now: tried }: &Sending<'_>,
         call: Call<'_>,
         check: &Check<'_>,
         message: &[u8],
     ) -> Answer {
         self.record(check, message);
-        let (worker, now, engine_now) = (self.worker, self.now, asker.store().engine_time(self.now));
-        let Some(Asking { answers, checks }) = view.ask(worker, now, engine_now, check) else {
-            return Answer::Reply(reply(self.limiter, now, check, &view.check(worker, now, check)));
-        };
-        let mut pending = SmallVec::new();
-        let message = if checks.is_empty() { None } else { asker.keep(message) };
-        if message.is_some() {
-            let ask = |(place, check)| Some((place, asker.ask(check).ok()?));
-            pending.extend(checks.into_iter().filter_map(ask));
+        let (worker, now, timeout) = (self.worker, self.now, check.timeout);
+        let mut waiting = Waiting::default();
+        while !waiting.progress.is_over() {
+            if let Some(decision) = view.check_shared(worker, now, tried, check, &mut waiting.progress) {
+                waiting.renew(asker);
+                return Answer::Reply(reply(self.limiter, now, check, &decision));
+            }
+            let kept = asker.keep(message);
+            match kept.filter(|_| waiting.ask(asker)) {
+                Some(message) => {
+                    let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
+                    let asker = Arc::clone(asker);
+                    let asked = Asked { worker, now, timeout, view, asker, waiting, message, wait, span: None };
+                    return Answer::Asked(Box::new(asked));
+                }
+                // There is nobody to be asked, or no room to wait.
+                None => waiting.progress.give_up(),
+            }
         }
-        if let Some(message) = message.filter(|_| !pending.is_empty()) {
-            let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
-            let timeout = check.timeout;
-            let waiting = Asked { worker, now, engine_now, timeout, view, answers, pending, message, wait, span: None };
-            return Answer::Asked(Box::new(waiting));
-        }
-        let decision = view.conclude(worker, now, engine_now, check, &answers);
+        let decision = view.check_shared(worker, now, tried, check, &mut waiting.progress);
+        // It does not wait any longer, so it is decided.
+        let decision = decision.unwrap_or_else(|| view.check(worker, now, check));
         Answer::Reply(reply(self.limiter, now, check, &decision))
     }
 }

@@ -16,8 +16,8 @@ pub(crate) struct StoreSettings {
     /// Count in this process (memory), or together with other replicas on a Redis (7.0 or later) or Valkey (8 or later)
     ///
     /// memory, redis://[USER:PASS@]HOST:PORT[/DB], redis+unix:///PATH, redis+sentinel://HOST:PORT,HOST:PORT/MASTER, or
-    /// redis+cluster://HOST:PORT,HOST:PORT; with rediss in place of redis for TLS. Or @FILE with the URL in it. Every limit is then counted
-    /// exactly, hit by hit, on the store: a check asks it once. `tidegate store check` examines a store.
+    /// redis+cluster://HOST:PORT,HOST:PORT; with rediss in place of redis for TLS. Or @FILE with the URL in it. Replicas then lease parts of
+    /// each limit, unless its rule says otherwise (`sharing`). `tidegate store check` examines a store.
     // Without the value in the help: it may have a password.
     #[arg(long, env = "TIDEGATE_STORE", value_name = "URL", default_value = "memory", hide_env_values = true)]
     pub store: Secret,
@@ -32,11 +32,11 @@ pub(crate) struct StoreSettings {
     #[arg(long, env = "TIDEGATE_STORE_TIMEOUT", value_name = "LENGTH", value_parser = timeout, default_value = "10ms")]
     pub store_timeout: Duration,
 
-    /// What to answer while the store is down
+    /// What to answer while the store is down, where the rules do not say it (`sharing`)
     #[arg(long, env = "TIDEGATE_STORE_WHEN_DOWN", value_name = "ANSWER", value_enum, default_value_t = WhenDown::Local)]
     pub store_when_down: WhenDown,
 
-    /// Divide limits by this number while the store is down, in place of the number of replicas that were last heard of
+    /// Share limits between this number of replicas, in place of the number that was last heard of
     #[arg(long, env = "TIDEGATE_STORE_REPLICAS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub store_replicas: Option<u32>,
 

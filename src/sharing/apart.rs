@@ -9,7 +9,8 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 use tokio::sync::oneshot;
 
-use super::asker::{Asker, NotAsked, StoreAnswer};
+use super::asker::Asker;
+use super::queue::{NotAsked, StoreAnswer};
 use crate::engine::Op;
 use crate::engine_link::{CheckOutcome, KeyedCharge, LinkError, SharedCheck};
 use crate::store::{Group, Role};
@@ -48,7 +49,7 @@ impl Asker {
         let mut answered = Vec::with_capacity(parts.len());
         for Part { role, check, answer } in parts {
             let outcome = match answer {
-                Some(answer) => answer.wait().await,
+                Some(mut answer) => answer.wait().await,
                 None if check.charges.is_empty() => Ok(CheckOutcome { admitted: true, counters: Vec::new() }),
                 None => Err(LinkError::Down),
             };
@@ -69,7 +70,7 @@ impl Asker {
             self.send();
             // What nobody waits for is not sent.
             tokio::spawn(async move {
-                for answer in answers {
+                for mut answer in answers {
                     let _given_back = answer.wait().await;
                 }
             });

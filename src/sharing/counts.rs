@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 /// The counts of the process.
 #[derive(Debug)]
 pub struct StoreCounts {
-    /// Keys of requests, by [`Mode`] of counting: exact.
-    pub(super) key_operations: AtomicU64,
+    /// Keys of requests with exact charges.
+    pub(super) exact_operations: AtomicU64,
+    /// Keys of requests with leases.
+    pub(super) lease_operations: AtomicU64,
     /// Checks that waited for an answer.
     pub(super) waited: AtomicU64,
     /// Times that the engine may have lost writes.
@@ -22,7 +24,8 @@ pub struct StoreCounts {
 impl StoreCounts {
     pub(super) const fn new(replicas: u32) -> Self {
         Self {
-            key_operations: AtomicU64::new(0),
+            exact_operations: AtomicU64::new(0),
+            lease_operations: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             state_lost: AtomicU64::new(0),
             may_evict: AtomicBool::new(false),
@@ -31,9 +34,9 @@ impl StoreCounts {
         }
     }
 
-    /// Keys of requests with exact charges.
-    pub fn key_operations(&self) -> u64 {
-        self.key_operations.load(Ordering::Relaxed)
+    /// Keys of requests with exact charges, and with leases.
+    pub fn key_operations(&self) -> (u64, u64) {
+        (self.exact_operations.load(Ordering::Relaxed), self.lease_operations.load(Ordering::Relaxed))
     }
 
     /// Checks that waited for an answer.

@@ -10,14 +10,15 @@ use tokio::time::sleep;
 use super::SharedStore;
 use super::asker::Asker;
 use super::replicas::Heartbeat;
+use super::tending::tend;
 use crate::engine_link::{Facts, Masters, Node, NodeAddress, SharedCheck, Topology, masters};
 use crate::runtime::lifecycle::Phases;
 use crate::units::{Nanos, Timestamp};
 
 /// What the process does with what its task hears. Called by that task: it must not block.
 pub trait Hearing: Send {
-    /// There are so many replicas. Called after each round.
-    fn replicas(&self, replicas: u32);
+    /// There are so many replicas, and the engine's clock is so many nanoseconds ahead of ours. Called after each round.
+    fn heard(&self, replicas: u32, clock_offset_ns: i64);
 
     /// A node is up that was down. Returns charges of what was spent meanwhile, which are made whatever is left of the limits.
     fn spent(&self, engine_now: Timestamp) -> Vec<SharedCheck>;
@@ -25,9 +26,11 @@ pub trait Hearing: Send {
 
 /// Looks after the engine until the process closes.
 pub async fn keep(store: Arc<SharedStore>, mut phases: Phases, hearing: impl Hearing) {
-    let mut keeper = Keeper::new(store, hearing);
+    let asker = Asker::new(Arc::clone(&store));
+    let mut keeper = Keeper::new(Arc::clone(&store), hearing, Arc::clone(&asker));
     tokio::select! {
         () = keeper.run() => {}
+        () = tend(store, asker) => {}
         () = phases.closing() => {}
     }
 }
@@ -57,10 +60,9 @@ struct Kept {
 }
 
 impl<H: Hearing> Keeper<H> {
-    fn new(store: Arc<SharedStore>, hearing: H) -> Self {
+    fn new(store: Arc<SharedStore>, hearing: H, asker: Arc<Asker>) -> Self {
         let heartbeat = Heartbeat::new(&store);
         let (nodes, probes) = (Vec::new(), JoinSet::new());
-        let asker = Asker::new(Arc::clone(&store));
         Self { store, hearing, asker, nodes, probes, heartbeat, read_at: Timestamp::EPOCH, is_warned: false }
     }
 
@@ -70,7 +72,7 @@ impl<H: Hearing> Keeper<H> {
             self.probe();
             self.report().await;
             self.heartbeat.beat(&self.store).await;
-            self.hearing.replicas(self.store.counts.replicas());
+            self.hearing.heard(self.store.counts.replicas(), self.store.clock_offset_ns());
             let step = if self.store.is_up() { STEP } else { STEP_WHEN_DOWN };
             let (mut refresh, may_read) = (self.store.refresh.subscribe(), self.may_read());
             tokio::select! {
@@ -228,7 +230,7 @@ async fn charge_spent(asker: Arc<Asker>, spent: Vec<SharedCheck>) {
     while spent.peek().is_some() {
         let answers: Vec<_> = spent.by_ref().take(SPENT_AT_ONCE).filter_map(|check| asker.ask(check).ok()).collect();
         asker.send();
-        for answer in answers {
+        for mut answer in answers {
             charged += usize::from(answer.wait().await.is_ok());
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! worker: Asker --one request per node--> Link --> node of the engine
 //!              \                                   ^
-//!               Routes <-- SharedStore <-- keep (one task: topology, probes, replicas)
+//!               Routes <-- SharedStore <-- keep (two tasks: topology, probes, replicas; and leases that nobody asks for)
 //! ```
 //! What is asked and what an answer means is known to `limiter`; this module waits for it. It knows no protocol either: that is
 //! `engine_link`.
@@ -12,23 +12,31 @@ mod apart;
 mod asker;
 mod counts;
 mod keeper;
+mod leasing;
+mod open_lease;
+mod queue;
 mod replicas;
 mod routes;
+mod tending;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-pub use asker::{Asker, KeptMessage, NotAsked, StoreAnswer};
+pub use asker::{Asker, KeptMessage};
 pub use counts::StoreCounts;
 pub use keeper::{Hearing, keep};
+pub use queue::{NotAsked, StoreAnswer};
+
+pub use crate::store::lease::Now;
 use routes::Routes;
 
 use crate::engine_link::{KeyPrefix, Node, StoreUrl};
 use crate::runtime::clock::Clock;
+use crate::store::Leases;
 use crate::units::Timestamp;
 
 /// What does not change while a process shares counters.
@@ -56,6 +64,10 @@ pub struct SharedStore {
     has_connected: AtomicBool,
     /// How often the topology was asked for; and that it has been read so often.
     refresh: watch::Sender<Refresh>,
+    /// What this process may spend on its own.
+    leases: Arc<Leases>,
+    /// All leases are to go back.
+    drain: Notify,
     counts: StoreCounts,
 }
 
@@ -70,7 +82,7 @@ struct Refresh {
 
 impl SharedStore {
     /// An engine to which nobody has connected yet; [`keep`] does.
-    pub fn new(settings: Settings, clock: Arc<Clock>) -> Self {
+    pub fn new(settings: Settings, clock: Arc<Clock>, leases: Arc<Leases>) -> Self {
         let routes = Routes::at_start(&settings.url, settings.timeout);
         let counts = StoreCounts::new(settings.replicas.unwrap_or(1));
         Self {
@@ -79,6 +91,8 @@ impl SharedStore {
             routes: ArcSwap::from_pointee(routes),
             has_connected: AtomicBool::new(false),
             refresh: watch::Sender::default(),
+            leases,
+            drain: Notify::new(),
             counts,
         }
     }
@@ -86,6 +100,22 @@ impl SharedStore {
     /// The time by the engine's clock, when ours shows `now`.
     pub fn engine_time(&self, now: Timestamp) -> Timestamp {
         self.routes.load().nodes().first().map_or(now, |node| node.engine_time(now))
+    }
+
+    /// What this process may spend on its own.
+    pub fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
+    /// The present time, by our clock and by the engine's.
+    pub fn now(&self) -> Now {
+        let local = self.clock.now();
+        Now { local, engine: self.engine_time(local) }
+    }
+
+    /// The engine's clock less ours, in nanoseconds.
+    pub fn clock_offset_ns(&self) -> i64 {
+        self.routes.load().nodes().first().map_or(0, |node| node.clock_offset_ns())
     }
 
     /// How long a check waits at most.

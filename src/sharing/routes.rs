@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::engine_link::{Masters, Node, NodeAddress, SLOTS, SharedCheck, StoreUrl, Topology};
+use crate::engine_link::{Masters, Node, NodeAddress, SLOTS, StoreUrl, Topology};
 
 /// The nodes that take writes, as they were last heard of.
 #[derive(Debug, Default)]
@@ -54,15 +54,15 @@ impl Routes {
         self.slots.is_some()
     }
 
-    /// The index of the node that has the counters of a check.
-    pub(super) fn node_of(&self, check: &SharedCheck) -> Option<usize> {
+    /// The index of the node that has the counters of a slot, which is found only in a cluster.
+    pub(super) fn node_of(&self, slot: impl FnOnce() -> Option<u16>) -> Option<usize> {
         match &self.slots {
             None => (!self.nodes.is_empty()).then_some(0),
-            Some(_) => self.node_of_slot(check.slot()),
+            Some(_) => self.node_of_slot(slot()?),
         }
     }
 
-    /// The same for a slot.
+    /// The same for a known slot.
     pub(super) fn node_of_slot(&self, slot: u16) -> Option<usize> {
         match &self.slots {
             None => (!self.nodes.is_empty()).then_some(0),

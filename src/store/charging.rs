@@ -21,6 +21,13 @@ pub(super) struct Location {
     pub(super) hash: u64,
 }
 
+impl Location {
+    /// Whether both locations are under the same lock.
+    pub(super) fn shares_lock(self, other: Self) -> bool {
+        (self.stripe, self.shard) == (other.stripe, other.shard)
+    }
+}
+
 /// States by key, in shards with a lock each.
 pub(super) trait Shards<V> {
     /// One locked shard. Its content does not change until it is dropped.

@@ -12,11 +12,13 @@ mod charging;
 mod description;
 mod key;
 pub mod lease;
+mod leases;
 mod limit_id;
 mod memory;
 
 pub use description::{Fingerprint, LevelDescription, LimitDescription, LimitKind, RuleDescription};
 pub use key::{CounterKey, CounterKeys, KeyLocation, KeyPart, KeyReader, KeyWriter, MAX_PART_BYTES};
+pub use leases::{Heard, LeaseAsk, LeaseKey, LeasePart, LeasedHits, Leases, Ticket};
 pub use limit_id::{LimitId, LimitIds, LimitTable, MAX_REMOVED};
 pub use memory::{
     CounterState, Export, ExportPosition, ExportedCounter, Memory, Occupancy, StateRef, SweepStats, TakingRoom,

@@ -436,7 +436,7 @@ const PROCESS: [Metric; ALL - store::METRICS.len()] = [
 ];
 
 /// The number of metrics.
-const ALL: usize = 85;
+const ALL: usize = 89;
 
 /// Both lists.
 #[allow(clippy::indexing_slicing, reason = "computed when the program is compiled")]

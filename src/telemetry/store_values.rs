@@ -13,6 +13,14 @@ pub struct StoreValues {
     pub waited: u64,
     /// Checks that were answered without the store: domain, answer and how many.
     pub down: Vec<(String, &'static str, u64)>,
+    /// Hits that were leased.
+    pub leased_hits: u64,
+    /// Leased hits that were given back.
+    pub returned_hits: u64,
+    /// Leased hits that ended unspent.
+    pub lapsed_hits: u64,
+    /// Refunds of hits that were dropped.
+    pub refunds_dropped: u64,
     /// Times that it may have lost writes.
     pub state_lost: u64,
     /// Whether it may drop counters before they end.

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 157] = [
+const BOUNDS: [(&str, &str, &str); 159] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -78,8 +78,10 @@ const BOUNDS: [(&str, &str, &str); 157] = [
     ("hits of a charge that is made by INCRBY; the script makes larger ones", "engine_link/plain.rs", "MAX_PLAIN_HITS"),
     ("hits that are charged at once after an outage of the store", "store/lease/cell.rs", "MAX_CHARGED"),
     ("microseconds in which a quarter of a leased bucket is regained", "store/lease/terms.rs", "MAX_HORIZON_US"),
-    ("requests of a worker to a node of the store without a reply", "sharing/asker.rs", "MAX_UNDER_WAY"),
-    ("checks of a worker that wait for the store", "sharing/asker.rs", "MAX_WAITING"),
+    ("requests of a worker to a node of the store without a reply", "sharing/queue.rs", "MAX_UNDER_WAY"),
+    ("checks of a worker that wait for the store", "sharing/queue.rs", "MAX_WAITING"),
+    ("limits that are not leased, of which the log says why at the start", "app/store.rs", "MAX_NAMED"),
+    ("leases of a worker that wait to be asked for at one node of the store", "sharing/leasing.rs", "MAX_WANTED"),
     ("messages of checks of a worker that wait for the store, in bytes", "sharing/asker.rs", "MAX_KEPT_BYTES"),
     ("replicas that are believed", "sharing/replicas.rs", "MAX_REPLICAS"),
     ("domains whose checks without the store are counted individually", "limiter/sharing/outage.rs", "MAX_DOMAINS"),

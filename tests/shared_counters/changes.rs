@@ -12,20 +12,21 @@ use crate::server::{TestServer, eventually, rules_in};
 /// Of an algorithm that does not count denied checks, so that a raised limit has room at once.
 fn rules(limit: u32) -> String {
     let limit = format!("{{unit: year, requests_per_unit: {limit}, algorithm: sliding_window}}");
-    format!("domain: api\ndescriptors: [{{key: key, rate_limit: {limit}}}]\n")
+    format!("domain: api\nsharing: exact\ndescriptors: [{{key: key, rate_limit: {limit}}}]\n")
 }
 
-const PLAIN: &str = "domain: api\ndescriptors: [{key: key, rate_limit: {unit: year, requests_per_unit: 1000000}}]\n";
+const PLAIN: &str =
+    "domain: api\nsharing: exact\ndescriptors: [{key: key, rate_limit: {unit: year, requests_per_unit: 1000000}}]\n";
 
 /// Clients that check one value on each server for as long as they are left to, and how many checks were admitted.
-struct Load {
+pub(crate) struct Load {
     admitted: Arc<AtomicU32>,
     ends: Arc<AtomicBool>,
     clients: JoinSet<()>,
 }
 
 impl Load {
-    async fn on(servers: &[TestServer]) -> Self {
+    pub(crate) async fn on(servers: &[TestServer]) -> Self {
         let load = Self { admitted: Arc::default(), ends: Arc::default(), clients: JoinSet::new() };
         let mut clients = JoinSet::new();
         for server in servers {
@@ -42,14 +43,14 @@ impl Load {
         Self { clients, ..load }
     }
 
-    fn until_admitted(&self, count: u32) {
+    pub(crate) fn until_admitted(&self, count: u32) {
         let admitted = || self.admitted.load(Ordering::Relaxed);
         tokio::task::block_in_place(|| eventually(&format!("{count} admitted"), || admitted() >= count));
         assert_eq!(admitted(), count);
     }
 
     /// A call that fails ends its client with a panic.
-    async fn end(mut self) -> u32 {
+    pub(crate) async fn end(mut self) -> u32 {
         self.ends.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {
             ended.unwrap();

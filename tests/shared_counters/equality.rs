@@ -24,7 +24,7 @@ impl Link {
     }
 
     async fn charge_plain(&self, batch: &PlainBatch) -> Vec<Option<Outcome>> {
-        outcomes(batch.read(&self.0.pipeline(batch.pipeline().clone(), WITHIN).await.unwrap()))
+        outcomes(batch.read(&self.0.pipeline(batch.pipeline().clone(), WITHIN, drop).await.unwrap()))
     }
 
     pub(crate) async fn charge(&self, batch: &ExactBatch) -> Vec<CheckOutcome> {

@@ -126,7 +126,7 @@ async fn the_script_answers_as_its_model() {
                 let asks = [0, 1, 2].map(|place| trace.ask(place));
                 let mut batch = LeaseBatch::at(now);
                 for (place, ask) in asks.iter().enumerate() {
-                    batch.add(&keys[place], &trace.terms[place], ask).unwrap();
+                    batch.add(keys[place].as_str(), &trace.terms[place], ask).unwrap();
                 }
                 let reply = send(&connection, &batch).await;
                 assert_eq!(reply.now, now);
@@ -173,7 +173,7 @@ async fn a_value_that_is_not_ours_fails_its_counter_only() {
             let terms = Terms::new(&limit, 1).unwrap();
             let mut batch = LeaseBatch::new();
             for key in &keys {
-                batch.add(key, &terms, &Ask { waiting: 1, least: 1, ..Ask::default() }).unwrap();
+                batch.add(key.as_str(), &terms, &Ask { waiting: 1, least: 1, ..Ask::default() }).unwrap();
             }
             let answers = send(&connection, &batch).await.answers;
             assert_eq!(answers.iter().map(Option::is_some).collect::<Vec<_>>(), [false, false, true], "{kind:?}");
@@ -195,7 +195,7 @@ async fn exact_charges_leave_lent_tokens_alone() {
         let start = 2_000_000_000 * second;
         let mut batch = LeaseBatch::at(Timestamp::from_ns(start));
         let ask = Ask { waiting: 1, least: 1, rate_millis: 1_000_000, last: 50, ..Ask::default() };
-        batch.add(&key, &terms, &ask).unwrap();
+        batch.add(key.as_str(), &terms, &ask).unwrap();
         let answer = send(&connection, &batch).await.answers[0].unwrap();
         assert_eq!((answer.at_once, answer.lease, answer.left), (1, 100, 399), "{kind:?}");
         let lapses = answer.lasts.as_ns();
@@ -214,7 +214,7 @@ async fn exact_charges_leave_lent_tokens_alone() {
         }
         // What was charged exactly is missing to a replica that leases.
         let mut batch = LeaseBatch::at(Timestamp::from_ns(start + lapses + 60 * second));
-        batch.add(&key, &terms, &ask).unwrap();
+        batch.add(key.as_str(), &terms, &ask).unwrap();
         assert_eq!(send(&connection, &batch).await.answers[0].unwrap().left, 0, "{kind:?}");
     }
 }
@@ -253,7 +253,7 @@ impl Replica {
         let now = self.now();
         let Some(ask) = self.lease.ask(&self.terms, now) else { return };
         let mut batch = LeaseBatch::at(now.engine);
-        batch.add(&self.key, &self.terms, &ask).unwrap();
+        batch.add(self.key.as_str(), &self.terms, &ask).unwrap();
         let answer = send(&self.connection, &batch).await.answers[0].unwrap();
         self.lease.answered(&self.terms, &ask, &answer, now);
     }

@@ -8,6 +8,7 @@ mod changes;
 mod engines;
 mod equality;
 mod lease;
+mod leases;
 mod node;
 mod outage;
 mod replicas;

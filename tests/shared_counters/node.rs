@@ -54,7 +54,7 @@ impl Linked {
             let charge = KeyedCharge { key: self.keys[*counter].clone(), limit, op: Op::Charge(1) };
             request.add(&SharedCheck { groups: smallvec![], charges: smallvec![charge], is_plain: false }).unwrap();
         }
-        self.link.charge(&request, || self.clock.now()).await.into_iter().collect()
+        self.link.send(&Arc::new(request), || self.clock.now(), drop).await.checks.into_iter().collect()
     }
 
     async fn verdicts(&self, counters: &[usize]) -> Vec<bool> {

@@ -9,8 +9,9 @@ use crate::engines::{Engine, Kind};
 use crate::replicas::{admitted, ask};
 use crate::server::{ReservedPort, Stopwatch, TestServer, eventually, eventually_async, http};
 
-/// Ten a year, counted in one way and another.
+/// Ten a year, counted in one way and another, hit by hit.
 const TEN: &str = "domain: api
+sharing: exact
 descriptors:
 - {key: key, rate_limit: {unit: year, requests_per_unit: 10}}
 - {key: bucket, rate_limit: {unit: year, requests_per_unit: 10, algorithm: token_bucket}}
@@ -63,15 +64,6 @@ async fn a_denial_without_the_store_says_when_to_try_again() {
     assert_eq!(answer.overall_code(), Code::OverLimit);
     assert_eq!(answer.statuses[0].duration_until_reset.unwrap().seconds, 1);
     server.log_until("store_down");
-}
-
-#[test]
-fn rules_that_ask_for_another_way_of_sharing_are_warned_of() {
-    let port = ReservedPort::new();
-    let rules = format!("sharing: local\n{TEN}");
-    let server = TestServer::start(&rules, &["--store", &format!("redis://127.0.0.1:{}", port.port)]);
-    let log = server.log_until("has no effect yet");
-    assert!(log.iter().any(|line| line.contains("limits=3")), "{log:?}");
 }
 
 #[test]

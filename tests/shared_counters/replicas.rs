@@ -42,8 +42,9 @@ pub(crate) async fn admitted(channel: &Channel, entries: &[(&str, &str)]) -> boo
     ask(channel, entries).await.overall_code() == Code::Ok
 }
 
-/// Every algorithm, by the year or the day, so that no window ends while a test runs.
+/// Every algorithm, by the year or the day, so that no window ends while a test runs. Counted hit by hit, so that each check asks.
 pub(crate) const ALGORITHMS: &str = "domain: api
+sharing: exact
 descriptors:
 - {key: plain, rate_limit: {unit: year, requests_per_unit: 25}}
 - {key: first, rate_limit: {unit: year, requests_per_unit: 25, starts: first_request}}
@@ -98,6 +99,7 @@ async fn all_or_nothing_charges_nothing_for_a_denied_check() {
     let Some(kind) = Kind::any() else { return };
     let engine = Engine::start(kind);
     let config = "domain: api
+sharing: exact
 charge: all_or_nothing
 descriptors:
 - {key: user, rate_limit: {unit: year, requests_per_unit: 4}}

@@ -106,31 +106,70 @@ async fn a_slot_that_moves_is_followed() {
 async fn all_or_nothing_over_several_slots_gives_back() {
     let Some(kind) = Kind::any() else { return };
     let cluster = Cluster::start(kind);
-    let config = "domain: api
+    for sharing in ["exact", "leased"] {
+        let config = format!(
+            "domain: api
+sharing: {sharing}
 charge: all_or_nothing
 descriptors:
-- {key: user, rate_limit: {unit: year, requests_per_unit: 4}}
-- {key: tenant, rate_limit: {unit: year, requests_per_unit: 10}}
-";
-    let server = replica(config, &cluster.url(), &["--store-when-down", "deny"]);
-    let channel = server.channel().await;
-    eventually_async("every node is up", async || admitted(&channel, &[("user", "warm"), ("tenant", "up")]).await)
-        .await;
-    for (user, expected) in [("a", 4), ("b", 4), ("c", 2)] {
-        let mut counted = 0;
-        for _ in 0..8 {
-            counted += usize::from(admitted(&channel, &[("user", user), ("tenant", "t")]).await);
+- {{key: user, rate_limit: {{unit: year, requests_per_unit: 4}}}}
+- {{key: tenant, rate_limit: {{unit: year, requests_per_unit: 10}}}}
+"
+        );
+        let server = replica(&config, &cluster.url(), &["--store-when-down", "deny", "--store-prefix", sharing]);
+        let channel = server.channel().await;
+        eventually_async("every node is up", async || admitted(&channel, &[("user", "warm"), ("tenant", "up")]).await)
+            .await;
+        for (user, expected) in [("a", 4), ("b", 4), ("c", 2)] {
+            let mut counted = 0;
+            for _ in 0..8 {
+                counted += usize::from(admitted(&channel, &[("user", user), ("tenant", "t")]).await);
+            }
+            assert_eq!(counted, expected, "{sharing}: {user}");
         }
-        assert_eq!(counted, expected, "{user}");
+        // What the denied checks of c were charged is given back.
+        let mut counted = 0;
+        eventually_async("two hits that are left", async || {
+            counted += usize::from(admitted(&channel, &[("user", "c"), ("tenant", "u")]).await);
+            counted == 2
+        })
+        .await;
+        assert!(!admitted(&channel, &[("user", "c"), ("tenant", "u")]).await, "{sharing}");
     }
-    // What the denied checks of c were charged is given back.
-    let mut counted = 0;
-    eventually_async("two hits that are left", async || {
-        counted += usize::from(admitted(&channel, &[("user", "c"), ("tenant", "u")]).await);
-        counted == 2
-    })
-    .await;
-    assert!(!admitted(&channel, &[("user", "c"), ("tenant", "u")]).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_follow_the_masters_of_a_cluster() {
+    let Some(kind) = Kind::any() else { return };
+    let cluster = Cluster::start(kind);
+    let config = ALGORITHMS.replace("sharing: exact", "sharing: {when_down: deny}");
+    let servers = [replica(&config, &cluster.url(), &[]), replica(&config, &cluster.url(), &[])];
+    let channels = [servers[0].channel().await, servers[1].channel().await];
+    let values: Vec<String> = (0..8).map(|number| format!("value-{number}")).collect();
+    let mut counts = vec![0; values.len()];
+    for is_after in [false, true] {
+        for (value, counted) in values.iter().zip(&mut counts) {
+            for channel in &channels {
+                *counted += count(channel, "first", value, if is_after { 40 } else { 4 }).await;
+            }
+            assert!(*counted <= 25, "{kind:?}: {value}: {counted}");
+        }
+        if !is_after {
+            for replica in &cluster.nodes[3..] {
+                replica.run::<()>(&["CLUSTER", "FAILOVER"]);
+            }
+        }
+    }
+    for (value, counted) in values.iter().zip(&mut counts) {
+        let mut number = 0;
+        eventually_async("the whole limit is admitted", async || {
+            number += 1;
+            *counted += usize::from(admitted(&channels[number % 2], &[("first", value)]).await);
+            *counted >= 24
+        })
+        .await;
+        assert!(*counted <= 25, "{kind:?}: {value}: {counted}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

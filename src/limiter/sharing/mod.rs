@@ -1,98 +1,150 @@
-//! Counters that replicas share: what is asked of the store, and what its answers mean here.
+//! Counters that replicas share: what is decided here, what is asked of the store, and what its answers mean.
 //!
-//! A check goes through the pipeline twice: once to know what to ask ([`View::ask`](super::View::ask)), and once with the answers
-//! ([`View::conclude`](super::View::conclude)). What waits in between is the message and the plan, not what borrows from them. The
-//! store in memory keeps what was last heard of each counter: for looks and bans, which ask nobody, and for the time without a store.
+//! ```text
+//! Check ─► Resolved ─► members of each step ─► local:  charged in memory, as without a store
+//!                                              leased: charged in memory by what is leased; if that is not enough, the lease is asked for
+//!                                              exact:  asked for
+//! ```
+//! A check is decided by [`View::check_shared`](super::View::check_shared). Usually that is at once. If something is asked for, its
+//! [`Progress`] says what, and the check goes through the pipeline again with the answers; what waits in between is the message and the
+//! plan, not what borrows from them. A **step** is what is charged all or nothing: the limits of one descriptor, or those of the whole
+//! check.
+//!
+//! The store in memory keeps what was last heard of exact counters: for looks and bans, which ask nobody, and for the time without a
+//! store.
 
-mod answered;
-mod asking;
 mod ballot;
+mod exact;
+mod leased;
+mod member;
+mod mixed;
 mod outage;
+mod progress;
+mod reload;
 mod spent;
+mod steps;
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use ahash::RandomState;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
-pub use outage::{DownCounts, WhenDown};
+pub use outage::DownCounts;
+pub use progress::Progress;
 
-use crate::engine_link::{CheckOutcome, KeyPrefix, SharedCheck};
-use crate::store::{Charged, Memory, WhenFull};
+use super::charge::outcomes_of;
+use super::charges;
+use super::evaluation::Evaluation;
+use super::outcome::Outcomes;
+use super::resolve::Resolved;
+use crate::engine::WhenDown;
+use crate::engine_link::KeyPrefix;
+use crate::rules;
+use crate::store::lease::Now;
+use crate::store::{CounterKeys, Group, Leases, LimitIds, Memory, WhenFull};
 use crate::units::{Nanos, Timestamp};
-
-pub(super) use answered::{charge, count_down};
-pub(super) use asking::AskContext;
+use member::members_of;
 
 /// What a limiter needs to share its counters.
 #[derive(Debug)]
 pub struct Sharing {
     prefix: KeyPrefix,
+    /// What decides while the store is down, where the rules do not say it.
     when_down: WhenDown,
-    /// Between how many replicas limits are divided while the store is down.
+    /// Between how many replicas limits are divided.
     replicas: AtomicU32,
-    /// What is spent while the store is down, of the shares of this replica.
+    /// The clock of the store less ours, in nanoseconds.
+    clock_offset_ns: AtomicI64,
+    /// What this process may spend on its own.
+    leases: Arc<Leases>,
+    /// What is spent of exact counters while the store is down, of the shares of this replica.
     outage: Memory,
     down: DownCounts,
     banned: BansAsked,
 }
 
-/// What is to be asked for a check, and what is known already.
-#[derive(Debug)]
-pub struct Asking {
-    /// What is known.
-    pub answers: Answers,
-    /// What is to be asked: the place of its answer, and the charges.
-    pub checks: SmallVec<[(usize, SharedCheck); 1]>,
-}
-
-/// What is known of each step of charges: one for each descriptor, or one for all of them if they are charged all or nothing.
-#[derive(Debug, Default)]
-pub struct Answers(SmallVec<[Step; 1]>);
-
-/// One step of charges.
-#[derive(Debug)]
-enum Step {
-    /// There is nothing to charge, or it is not known what became of it: the store is down.
-    Down,
-    /// Decided here.
-    Known(Answered),
-    /// Decided by the store.
-    Outcome(CheckOutcome),
-}
-
-/// The outcomes of a step, and whether it admits the check.
-#[derive(Clone, Debug)]
-struct Answered {
-    outcomes: SmallVec<[Charged; 1]>,
-    admitted: bool,
-}
-
-/// What a check is concluded with.
-#[derive(Clone, Copy, Debug)]
+/// How a check is decided.
+#[derive(Clone, Copy)]
 pub(super) struct Shared<'a> {
     pub(super) sharing: &'a Sharing,
-    /// The time of the store.
-    pub(super) engine_now: Timestamp,
-    pub(super) answers: &'a Answers,
+    /// Where the names of counters come from.
+    pub(super) limit_ids: &'a LimitIds,
+    /// The present time, by our clock and by the store's.
+    pub(super) now: Now,
+}
+
+/// Charges the counters of a check: the outcomes of its descriptors, and whether it is admitted if they are charged in one step. `None`:
+/// it waits.
+pub(super) fn charge(
+    evaluation: Evaluation<'_, '_, '_>,
+    shared: Shared<'_>,
+    resolved: &[Resolved<'_>],
+    keys: &CounterKeys,
+    progress: &mut Progress,
+) -> Option<(SmallVec<[Outcomes; 2]>, Option<bool>)> {
+    progress.begin(shared.sharing.replicas.load(Ordering::Relaxed));
+    let descriptors = || evaluation.check.descriptors.iter().zip(resolved);
+    if evaluation.domain.charge == rules::Charge::AllOrNothing {
+        let groups = charges::groups(evaluation, resolved);
+        let members = descriptors()
+            .flat_map(|(descriptor, resolved)| members_of(evaluation, shared, progress, (descriptor, resolved), keys));
+        let members: SmallVec<[_; 4]> = members.collect();
+        shared.advance(evaluation, progress, 0, &groups, &members);
+        shared.count_down(evaluation, progress);
+        let answered = progress.take_answered()?.into_iter().next()?;
+        return Some((outcomes_of(resolved, answered.outcomes), Some(answered.admitted)));
+    }
+    for (place, (descriptor, resolved)) in descriptors().enumerate() {
+        let members: SmallVec<[_; 1]> =
+            members_of(evaluation, shared, progress, (descriptor, resolved), keys).collect();
+        let several: SmallVec<[Group; 1]> = smallvec![Group::required(members.len())];
+        let groups = if members.len() > 1 { &several[..] } else { &[] };
+        shared.advance(evaluation, progress, place, groups, &members);
+    }
+    shared.count_down(evaluation, progress);
+    let answered = progress.take_answered()?;
+    let outcomes =
+        resolved.iter().zip(answered).map(|(resolved, step)| Outcomes::new(resolved.limits(), step.outcomes));
+    Some((outcomes.collect(), None))
+}
+
+impl Shared<'_> {
+    /// Counts a check that was decided without the store.
+    fn count_down(self, evaluation: Evaluation<'_, '_, '_>, progress: &mut Progress) {
+        if progress.is_decided()
+            && let Some(answer) = progress.take_down()
+        {
+            self.sharing.count_down(&evaluation.domain.name, answer);
+        }
+    }
 }
 
 impl Sharing {
-    /// Counters whose names begin with `prefix`. What is spent while the store is down has a memory of its own, of these bytes at most.
+    /// Counters whose names begin with `prefix`. What is spent of exact counters while the store is down has a memory of its own, of these
+    /// bytes at most.
     pub fn new(prefix: KeyPrefix, when_down: WhenDown, outage_bytes: usize) -> Self {
         Self {
             prefix,
             when_down,
             replicas: AtomicU32::new(1),
+            clock_offset_ns: AtomicI64::new(0),
+            leases: Arc::new(Leases::new()),
             outage: Memory::new(outage_bytes, WhenFull::Deny),
             down: DownCounts::default(),
             banned: BansAsked::new(),
         }
     }
 
-    /// Divides limits by this number while the store is down.
-    pub fn set_replicas(&self, replicas: u32) {
+    /// There are so many replicas, and the clock of the store is so many nanoseconds ahead of ours.
+    pub fn hear(&self, replicas: u32, clock_offset_ns: i64) {
         self.replicas.store(replicas.max(1), Ordering::Relaxed);
+        self.clock_offset_ns.store(clock_offset_ns, Ordering::Relaxed);
+    }
+
+    /// What this process may spend on its own.
+    pub fn leases(&self) -> &Arc<Leases> {
+        &self.leases
     }
 
     /// Checks that were answered without the store.
@@ -100,18 +152,16 @@ impl Sharing {
         &self.down
     }
 
+    /// The time of the store, when our clock shows `now`.
+    pub(super) fn engine_time(&self, now: Timestamp) -> Timestamp {
+        let offset = self.clock_offset_ns.load(Ordering::Relaxed);
+        let length = Nanos::from_ns(offset.unsigned_abs());
+        if offset < 0 { now.minus(length) } else { now.plus(length) }
+    }
+
     /// Frees the next part of what has ended of the time without the store.
     pub(super) fn sweep_step(&self, now: Timestamp) {
         self.outage.sweep_step(now);
-    }
-}
-
-impl Answers {
-    /// Enters what the store said of the step at this place.
-    pub fn put(&mut self, place: usize, outcome: CheckOutcome) {
-        if let Some(step) = self.0.get_mut(place) {
-            *step = Step::Outcome(outcome);
-        }
     }
 }
 

@@ -6,42 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 
-use super::asking::peek;
-use super::ballot::are_admitted;
-use super::{Answered, Sharing};
-use crate::engine::{Algorithm, Limit, Op, Outcome, Queue, Reason, Verdict};
+use super::Sharing;
+use super::exact::peek;
+use super::member::Member;
+use crate::engine::{Algorithm, Limit, Op, Outcome, Queue, Reason, Verdict, WhenDown};
 use crate::store::{Charge, Charged, CounterState, Group, LimitKind, Memory};
 use crate::units::{Nanos, Timestamp};
-
-/// What happens to checks while the store is down.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenDown {
-    /// They are counted here, by this replica's share of each limit.
-    #[default]
-    Local,
-    /// They are denied.
-    Deny,
-    /// They are admitted.
-    Allow,
-}
 
 /// Checks that were answered without the store, by domain and answer.
 #[derive(Debug, Default)]
 pub struct DownCounts(RwLock<BTreeMap<String, [AtomicU64; 3]>>);
-
-impl WhenDown {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Local, Self::Deny, Self::Allow];
-
-    /// The name in metrics and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Deny => "deny",
-            Self::Allow => "allow",
-        }
-    }
-}
 
 impl DownCounts {
     /// Counts a check of a configured domain, of which there are few.
@@ -63,7 +37,7 @@ impl DownCounts {
     pub fn counts(&self) -> Vec<(String, &'static str, u64)> {
         let domains = self.0.read();
         let of_domain = |(domain, counts): (&String, &[AtomicU64; 3])| {
-            let read = WhenDown::ALL.iter().zip(counts);
+            let read = ANSWERS.iter().zip(counts);
             let read = read.map(|(answer, count)| (domain.clone(), answer.name(), count.load(Ordering::Relaxed)));
             read.filter(|(.., count)| *count > 0).collect::<Vec<_>>()
         };
@@ -71,54 +45,48 @@ impl DownCounts {
     }
 }
 
-impl Answered {
-    /// Of groups with these outcomes.
-    fn of(groups: &[Group], outcomes: SmallVec<[Charged; 1]>) -> Self {
-        Self { admitted: are_admitted(groups, &outcomes), outcomes }
-    }
-}
-
 impl Sharing {
-    /// Counts a check with a step that was answered without the store.
-    pub(in crate::limiter) fn count_down(&self, domain: &str) {
-        self.down.count(domain, self.when_down);
+    /// Counts a check with a counter that was to be asked for, and was decided without the store.
+    pub(in crate::limiter) fn count_down(&self, domain: &str, answer: WhenDown) {
+        self.down.count(domain, answer);
     }
 
-    /// The outcomes of a step without the store.
+    /// The outcomes of exact members of a step without the store. Where all count on, they are charged all or nothing.
     pub(super) fn step_without_store(
         &self,
         known: &Memory,
         now: Timestamp,
         groups: &[Group],
-        charges: &[Charge<'_>],
-    ) -> Answered {
-        if self.when_down != WhenDown::Local {
-            let outcomes = charges.iter().map(|charge| self.without_store(known, now, charge));
-            return Answered::of(groups, outcomes.collect());
+        members: &[Member<'_>],
+    ) -> SmallVec<[Charged; 1]> {
+        if members.iter().any(|member| member.when_down != WhenDown::Local) {
+            return members.iter().map(|member| self.without_store(known, now, member)).collect();
         }
-        let bans: SmallVec<[_; 4]> = charges.iter().map(|charge| known_ban(known, now, charge)).collect();
+        let bans: SmallVec<[_; 4]> = members.iter().map(|member| known_ban(known, now, &member.charge)).collect();
         if bans.iter().any(Option::is_some) {
             // What is banned is denied, and charges nothing else.
-            let outcome = |(charge, ban): (&Charge<'_>, &Option<Outcome>)| Charged {
-                outcome: ban.unwrap_or_else(|| peek(charge.limit, None, now, Op::Charge(0))),
+            let outcome = |(member, ban): (&Member<'_>, &Option<Outcome>)| Charged {
+                outcome: ban.unwrap_or_else(|| peek(member.charge.limit, None, now, Op::Charge(0))),
                 series_id: None,
             };
-            return Answered::of(groups, charges.iter().zip(&bans).map(outcome).collect());
+            return members.iter().zip(&bans).map(outcome).collect();
         }
-        let limits: SmallVec<[Limit; 4]> = charges.iter().map(|charge| self.share(known, now, charge)).collect();
+        let limits: SmallVec<[Limit; 4]> =
+            members.iter().map(|member| self.share(known, now, &member.charge)).collect();
         let parts: SmallVec<[Charge<'_>; 4]> =
-            charges.iter().zip(&limits).map(|(charge, limit)| Charge { limit, ..*charge }).collect();
+            members.iter().zip(&limits).map(|(member, limit)| Charge { limit, ..member.charge }).collect();
         if let ([], [only]) = (groups, &parts[..]) {
-            return Answered::of(groups, SmallVec::from_buf([self.outage.charge(now, only)]));
+            return SmallVec::from_buf([self.outage.charge(now, only)]);
         }
         let mut outcomes = Vec::with_capacity(parts.len());
-        let admitted = self.outage.charge_groups(now, groups, &parts, &mut outcomes);
-        Answered { outcomes: outcomes.into(), admitted }
+        self.outage.charge_groups(now, groups, &parts, &mut outcomes);
+        outcomes.into()
     }
 
-    /// The outcome of one charge without the store.
-    pub(super) fn without_store(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Charged {
-        let outcome = match (self.when_down, charge.op) {
+    /// The outcome of one exact member without the store.
+    pub(super) fn without_store(&self, known: &Memory, now: Timestamp, member: &Member<'_>) -> Charged {
+        let charge = &member.charge;
+        let outcome = match (member.when_down, charge.op) {
             (WhenDown::Local, _) => {
                 if let Some(outcome) = known_ban(known, now, charge) {
                     return Charged { outcome, series_id: None };
@@ -172,6 +140,8 @@ fn known_ban(known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Option<Outc
     (outcome.verdict == Verdict::Denied(Reason::Banned)).then_some(outcome)
 }
 
+/// The answers, in the order of their counts.
+const ANSWERS: [WhenDown; 3] = [WhenDown::Local, WhenDown::Deny, WhenDown::Allow];
 /// After what time a check that the store's absence denied may try again.
 const RETRY: Nanos = Nanos::SECOND;
 /// Domains with a count of their own, over all reloads.

@@ -2,7 +2,7 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::asking::peek;
+use super::exact::peek;
 use crate::engine::{Algorithm, CountDenied, Limit, Op, Starts};
 use crate::engine_link::{KeyedCharge, SharedCheck, SharedKey};
 use crate::limiter::keys::{DecodedLimit, decode};

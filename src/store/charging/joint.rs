@@ -330,10 +330,3 @@ impl Peek {
         series_id: None,
     };
 }
-
-impl Location {
-    /// Whether both locations are under the same lock.
-    fn shares_lock(self, other: Self) -> bool {
-        (self.stripe, self.shard) == (other.stripe, other.shard)
-    }
-}

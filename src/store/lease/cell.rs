@@ -6,7 +6,7 @@ mod requests;
 use super::outage::Outage;
 use super::rate::{Pace, Rate};
 use super::{Attempt, Denial, Link, Now, Status, Terms, Wish};
-use crate::engine::{LeaseShape, Outcome, Reason, Verdict, WhenDown};
+use crate::engine::{Cell, LeaseShape, Outcome, Reason, Verdict, WhenDown};
 use crate::units::{Nanos, Timestamp};
 
 /// What one replica may spend of one counter, and what it has to report to the engine.
@@ -173,7 +173,7 @@ impl Lease {
     }
 
     /// A check that waits for a request that was not yet made waits no longer.
-    pub(super) fn leave(&mut self, hits: u64, attempt: Attempt) {
+    pub(in crate::store) fn leave(&mut self, hits: u64, attempt: Attempt) {
         if attempt == Attempt::Waiting(self.number) {
             self.waiting = self.waiting.saturating_sub(hits);
         }
@@ -226,9 +226,31 @@ impl Lease {
         Outcome { verdict, before, after, remaining, reset }
     }
 
+    /// The counter as the engine last had it, without the hits in hand; `now` is the time of the engine. `None`: nothing is known.
+    pub fn heard(&self, terms: &Terms, now: Timestamp) -> Option<Cell> {
+        if self.ends == Timestamp::EPOCH || self.window == 0 {
+            return None;
+        }
+        let capacity = i64::try_from(terms.limit.capacity()).unwrap_or(i64::MAX);
+        let counted = u64::try_from(capacity.saturating_sub(self.left)).unwrap_or(0).saturating_sub(self.held);
+        let name = Timestamp::from_ns(self.window.saturating_mul(1_000));
+        let window = terms.limit.window;
+        let cell = match terms.shape {
+            LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => Cell::from_parts(name, counted),
+            LeaseShape::SlidingWindow => Cell::from_parts(name.plus(window).plus(window), counted.min(u32::MAX.into())),
+            LeaseShape::Bucket => Cell::in_debt(&terms.limit, now, counted, 0),
+        };
+        (counted > 0).then_some(cell)
+    }
+
     /// The engine's name of the window in which hits are spent now.
     pub const fn window(&self) -> u64 {
         self.window
+    }
+
+    /// Does not wait for the end of a pause before the engine is asked again.
+    pub fn ask_again(&mut self) {
+        (self.shut_until, self.is_over) = (Timestamp::EPOCH, false);
     }
 
     /// Hits that may be spent without asking.
@@ -241,20 +263,29 @@ impl Lease {
         std::mem::replace(&mut self.lapsed, 0)
     }
 
-    /// Whether nothing of this lease differs from a new one, so that it need not be kept.
-    pub fn is_unused(&self, now: Now) -> bool {
-        now.local >= self.ends
-            && !self.is_under_way
-            && self.waiting == 0
-            && self.held == 0
-            && self.due == 0
-            && self.news.charged == 0
-            && self.news.returned == 0
-            && self.shut_until <= now.local
-            && now.local.since(self.hit_at) > super::terms::LONGEST
+    /// Whether it neither holds nor wants anything, so that only a check changes it.
+    pub const fn is_at_rest(&self) -> bool {
+        let News { returned, reported, refunded, charged, charged_until: _ } = self.news;
+        let is_silent = returned == 0 && reported == 0 && refunded == 0 && charged == 0;
+        is_silent && !self.is_under_way && self.waiting == 0 && self.held == 0 && self.due == 0
     }
 
-    fn at_hand(&self, attempt: Attempt) -> u64 {
+    /// Whether nothing of this lease differs from a new one, so that it need not be kept.
+    pub fn is_unused(&self, now: Now) -> bool {
+        now.local >= self.ends && self.is_at_rest() && self.is_forgotten(now)
+    }
+
+    /// Whether it is at rest for so long that what it knows of its window is of little use: with little memory it need not be kept.
+    pub fn is_forgettable(&self, now: Now) -> bool {
+        self.is_at_rest() && self.is_forgotten(now)
+    }
+
+    fn is_forgotten(&self, now: Now) -> bool {
+        self.shut_until <= now.local && now.local.since(self.hit_at) > super::terms::LONGEST
+    }
+
+    /// Hits that a check may spend which is so far.
+    pub(in crate::store) fn at_hand(&self, attempt: Attempt) -> u64 {
         match attempt {
             Attempt::Waiting(number) if self.has_ended(number) => self.held.saturating_add(self.due),
             _ => self.held,
@@ -262,7 +293,7 @@ impl Lease {
     }
 
     /// Whether the request of that number has ended.
-    const fn has_ended(&self, number: u32) -> bool {
+    pub(in crate::store) const fn has_ended(&self, number: u32) -> bool {
         self.ended.wrapping_sub(number) < u32::MAX / 2
     }
 

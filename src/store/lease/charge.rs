@@ -1,6 +1,9 @@
 //! Charges one or several leases, all or nothing, in memory.
 
+use smallvec::SmallVec;
+
 use super::{Attempt, Denial, Lease, Link, Now, Status, Terms};
+use crate::store::{Group, Role};
 
 /// One counter of a check. Its lease is locked by the caller; shards are locked in order, as for any joint charge.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub struct Slot<'a> {
 pub enum Charging {
     /// All of its counters are charged.
     Charged,
-    /// None is, but for hits that count although denied.
+    /// None is, except for hits that count although denied.
     Denied {
         /// The first slot that denies.
         slot: usize,
@@ -35,36 +38,79 @@ pub enum Charging {
 
 /// Charges all counters of a check, or none. Cost: a few additions per counter, and an exponential for its rate.
 pub fn charge(slots: &mut [Slot<'_>], now: Now) -> Charging {
-    let is_joint = slots.len() > 1;
-    let (mut denied, mut is_missing) = (None, false);
-    for (at, slot) in slots.iter_mut().enumerate() {
+    charge_groups(&[Group::required(slots.len())], slots, now, &mut SmallVec::new())
+}
+
+/// The same for the counters of several groups, one group after the other; see
+/// [`charge_groups`](crate::store::Memory::charge_groups) of the store in memory, which decides likewise. `statuses` are those of the
+/// slots before anything was spent.
+pub fn charge_groups(
+    groups: &[Group],
+    slots: &mut [Slot<'_>],
+    now: Now,
+    statuses: &mut SmallVec<[Status; 4]>,
+) -> Charging {
+    statuses.clear();
+    for slot in &mut *slots {
         if slot.attempt == Attempt::First {
             slot.lease.arrive(slot.terms, slot.hits, now);
         }
-        match slot.look(now) {
-            Status::Enough => {}
-            Status::Missing => is_missing = true,
-            Status::Denied(why) => {
-                denied.get_or_insert((at, why));
+        statuses.push(slot.look(now));
+    }
+    let verdict = verdict(groups, statuses);
+    match verdict {
+        Charging::Missing => slots.iter_mut().zip(&*statuses).for_each(|(slot, status)| slot.wait(*status)),
+        Charging::Denied { .. } => {
+            let is_joint = slots.len() > 1;
+            slots.iter_mut().zip(&*statuses).for_each(|(slot, status)| slot.deny(now, *status, is_joint));
+        }
+        Charging::Charged => {
+            let (mut slots, mut statuses) = (slots.iter_mut(), &statuses[..]);
+            for group in groups {
+                let (of_group, others) = statuses.split_at_checked(group.charges).unwrap_or((statuses, &[]));
+                statuses = others;
+                let is_admitted = of_group.iter().all(|status| *status == Status::Enough);
+                for (status, slot) in of_group.iter().zip(slots.by_ref()) {
+                    if is_admitted {
+                        slot.lease.spend(slot.terms, slot.hits, now, slot.link, slot.attempt);
+                    } else {
+                        // It denies no check, so its hits count as those of a limit on its own.
+                        slot.deny(now, *status, group.charges > 1);
+                    }
+                }
             }
         }
     }
-    if let Some((slot, why)) = denied {
-        for denied in slots {
-            denied.deny(now, is_joint);
+    verdict
+}
+
+/// What becomes of a check with counters of these statuses.
+fn verdict(groups: &[Group], statuses: &[Status]) -> Charging {
+    let (mut rest, mut begin) = (statuses, 0);
+    let (mut denied, mut is_missing) = (None, false);
+    let (mut quota_denied, mut is_quota_left) = (None, false);
+    for group in groups {
+        let (of_group, others) = rest.split_at_checked(group.charges).unwrap_or((rest, &[]));
+        let denial = (begin..).zip(of_group).find_map(|(slot, status)| match status {
+            Status::Denied(why) => Some(Charging::Denied { slot, why: *why }),
+            Status::Enough | Status::Missing => None,
+        });
+        is_missing |= denial.is_none() && of_group.contains(&Status::Missing);
+        match group.role {
+            Role::Required => denied = denied.or(denial),
+            Role::Quota => {
+                is_quota_left |= denial.is_none();
+                quota_denied = quota_denied.or(denial);
+            }
+            Role::Observed => {}
         }
-        return Charging::Denied { slot, why };
+        (rest, begin) = (others, begin + group.charges);
     }
-    if is_missing {
-        for waiting in slots {
-            waiting.wait(now);
-        }
-        return Charging::Missing;
+    match denied.or(quota_denied.filter(|_| !is_quota_left)) {
+        Some(denied) => denied,
+        None if is_missing => Charging::Missing,
+        None => Charging::Charged,
     }
-    for slot in slots {
-        slot.lease.spend(slot.terms, slot.hits, now, slot.link, slot.attempt);
-    }
-    Charging::Charged
 }
 
 impl Slot<'_> {
@@ -72,16 +118,15 @@ impl Slot<'_> {
         self.lease.look(self.terms, self.hits, now, self.link, self.attempt)
     }
 
-    fn wait(&mut self, now: Now) {
-        if self.attempt == Attempt::First && self.look(now) == Status::Missing {
+    fn wait(&mut self, status: Status) {
+        if self.attempt == Attempt::First && status == Status::Missing {
             self.attempt = self.lease.wait(self.hits);
         }
     }
 
     /// The check is denied: its hits count only where they do although denied. In a joint charge that admits here, they are spent.
-    fn deny(&mut self, now: Now, is_joint: bool) {
+    fn deny(&mut self, now: Now, status: Status, is_joint: bool) {
         let counts = if is_joint { self.terms.limit.keeps_denied() } else { self.terms.limit.counts_denied() };
-        let status = self.look(now);
         if counts && status == Status::Enough {
             self.lease.spend(self.terms, self.hits, now, self.link, self.attempt);
             return;

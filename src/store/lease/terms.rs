@@ -1,6 +1,6 @@
 //! What a lease depends on besides its state: the limit, its shape, and how many replicas share it.
 
-use crate::engine::{Algorithm, LeaseShape, Limit, WhyExact};
+use crate::engine::{Algorithm, CountDenied, LeaseShape, Limit, WhyExact};
 use crate::units::{Nanos, Timestamp};
 
 /// What is lent of a limit, and to how many.
@@ -28,6 +28,17 @@ impl Terms {
     /// where no script can reach all of them.
     pub const fn just_hits(self) -> Self {
         Self { lends: false, ..self }
+    }
+
+    /// The same, but nothing is allowed.
+    pub const fn closed(self) -> Self {
+        Self { limit: Limit { max: 0, ..self.limit }, ..self }
+    }
+
+    /// The same for a check that is charged all or nothing: denied hits count only if they do whichever limit denies.
+    pub const fn jointly(self) -> Self {
+        let count_denied = if self.limit.keeps_denied() { CountDenied::Always } else { CountDenied::Never };
+        Self { limit: Limit { count_denied, ..self.limit }, ..self }
     }
 
     /// The limit.

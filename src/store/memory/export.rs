@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::Memory;
 use super::table::{ChangedHashes, INLINE_NAME};
 use crate::engine::{self, Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
-use crate::store::LimitId;
+use crate::store::{LimitId, LimitKind};
 use crate::units::Timestamp;
 
 /// Iterates over all counters: each item contains those of one stripe, at the time when it was copied.
@@ -96,8 +96,23 @@ impl Memory {
         for stripe in 0..self.cells.stripes() {
             self.cells.visit_stripe(stripe, |key, _| found.extend(LimitId::of_key(key)));
             self.logs.visit_stripe(stripe, |key, _| found.extend(LimitId::of_key(key)));
+            if let Some(leases) = &self.leases {
+                leases.visit_keys(stripe, |key| found.extend(LimitId::of_key(key)));
+            }
         }
         found
+    }
+
+    /// The leased counters of one step of an export, as they were last heard of; `now` is the time of the engine. Counters that are in the
+    /// export itself are left out.
+    pub fn leased(&self, position: ExportPosition, now: Timestamp) -> Vec<ExportedCounter> {
+        let mut heard = Vec::new();
+        let Some(leases) = &self.leases else { return Vec::new() };
+        leases.visit_heard(position.number(), now, |key, kind, cell| {
+            heard.push((kind, ExportedCounter { key: SmallVec::from_slice(key), state: CounterState::Cell(cell) }));
+        });
+        heard.retain(|(kind, counter)| self.state(*kind, &counter.key).is_none());
+        heard.into_iter().map(|(_, counter)| counter).collect()
     }
 
     /// Takes the counters of one step that have been changed since they were last taken, and visits them as they are now. Those that
@@ -162,6 +177,12 @@ impl Memory {
             self.logs.visit_stripe(stripe, |key, log| add(key, log.operator_ban_end()));
         }
         found
+    }
+
+    /// A copy of the state of one counter of a rule, or what was last heard of it if it is leased; `now` is the time of the engine.
+    pub fn state_or_heard(&self, kind: LimitKind, key: &[u8], now: Timestamp) -> Option<CounterState> {
+        let heard = || Some(CounterState::Cell(self.leases.as_ref()?.heard(key, now)?));
+        self.state(kind, key).or_else(heard)
     }
 
     fn copy_stripe(&self, stripe: usize) -> Vec<ExportedCounter> {

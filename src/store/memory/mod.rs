@@ -6,19 +6,25 @@ mod table;
 
 pub use export::{CounterState, Export, ExportPosition, ExportedCounter, StateRef, TakingRoom};
 pub use sweep::SweepStats;
+pub(super) use table::{LockedShard, Table};
+
+use std::sync::Arc;
 
 use super::charging::{Capacity, Step, Transaction};
+use super::lease::{Charging, Now};
+use super::leases::{Charger, Host, LeasePart, Leases, Names};
 use super::{Charge, Charged, Group, LimitKind, Restored};
 use crate::engine::{Algorithm, Cell, Limit, Log, Op, Outcome, Reason, Verdict};
 use crate::units::{Nanos, Timestamp};
 use sweep::SweepState;
-use table::Table;
 
 /// Every counter of this process.
 #[derive(Debug)]
 pub struct Memory {
     cells: Table<Cell>,
     logs: Table<Log>,
+    /// Leases of counters that replicas share; `None`: they share none.
+    leases: Option<Arc<Leases>>,
     budget_bytes: usize,
     when_full: WhenFull,
     sweeping: SweepState,
@@ -50,14 +56,22 @@ pub struct Occupancy {
 impl Memory {
     /// An empty store with this memory budget, which is approximate.
     pub fn new(budget_bytes: usize, when_full: WhenFull) -> Self {
-        Self { cells: Table::new(), logs: Table::new(), budget_bytes, when_full, sweeping: SweepState::default() }
+        let (cells, logs) = (Table::new(), Table::new());
+        Self { cells, logs, leases: None, budget_bytes, when_full, sweeping: SweepState::default() }
+    }
+
+    /// The same, with leases of counters that replicas share, which count to its budget.
+    pub fn with_leases(self, leases: Option<Arc<Leases>>) -> Self {
+        Self { leases, ..self }
     }
 
     /// The occupancy. Cost: a sum over the stripes.
     pub fn occupancy(&self) -> Occupancy {
         Occupancy {
-            counters: self.cells.live() + self.logs.live(),
-            bytes: self.cells.bytes() + self.logs.bytes(),
+            counters: self.cells.live()
+                + self.logs.live()
+                + self.leases.as_ref().map_or(0, |leases| leases.occupancy().0),
+            bytes: self.bytes(),
             budget_bytes: self.budget_bytes,
             no_room: self.sweeping.no_room(),
         }
@@ -96,19 +110,45 @@ impl Memory {
         self.charge_groups(now, &[Group::required(charges.len())], charges, outcomes)
     }
 
+    /// Charges leases of these counters in one step, or none; those of one group after the other, as
+    /// [`charge_groups`](Self::charge_groups) does. `names` makes the name on the engine of a counter that has no lease yet, from its key
+    /// and the fingerprint of its rule.
+    ///
+    /// A part of a check that has to wait has a ticket afterwards: the engine has to be asked for it. It keeps the ticket until the
+    /// check is decided.
+    pub fn charge_leases(
+        &self,
+        leases: &Arc<Leases>,
+        now: Now,
+        groups: &[Group],
+        parts: &mut [LeasePart<'_>],
+        names: &Names<'_>,
+    ) -> Charging {
+        Charger { leases, host: self, names, now }.charge(groups, parts)
+    }
+
     /// Bans one counter until then: whatever its state is, each check is denied until then, and finds it fresh afterwards.
     /// Returns false if there is no capacity for a new counter.
     pub fn ban(&self, kind: LimitKind, key: &[u8], until: Timestamp) -> bool {
-        self.transaction().ban(kind, key, until)
+        let is_banned = self.transaction().ban(kind, key, until);
+        if let Some(leases) = self.leases.as_ref().filter(|_| is_banned) {
+            leases.ban(key, Some(until));
+        }
+        is_banned
     }
 
     /// Makes one counter fresh, and lifts its ban. Returns whether it was used or banned.
     pub fn reset(&self, now: Timestamp, kind: LimitKind, key: &[u8]) -> bool {
-        self.transaction().reset(now, kind, key, false)
+        let is_reset = self.transaction().reset(now, kind, key, false);
+        let is_known = self.leases.as_ref().is_some_and(|leases| leases.reset(key));
+        is_reset || is_known
     }
 
     /// Makes one counter fresh if a ban runs. Returns whether it did.
     pub fn unban(&self, now: Timestamp, kind: LimitKind, key: &[u8]) -> bool {
+        if let Some(leases) = &self.leases {
+            leases.ban(key, None);
+        }
         self.transaction().reset(now, kind, key, true)
     }
 
@@ -150,11 +190,17 @@ impl Memory {
     /// Stores the number of a counter's series with its state, so that later charges report it. Does nothing if the counter does
     /// not exist. Cost: one short lock, once in the life of a counter.
     pub fn set_series(&self, limit: &Limit, key: &[u8], series_id: u32) {
-        if limit.algorithm == Algorithm::SlidingLog {
-            self.logs.set_series(key, series_id);
-        } else {
-            self.cells.set_series(key, series_id);
+        let is_set = match limit.algorithm {
+            Algorithm::SlidingLog => self.logs.set_series(key, series_id),
+            _ => self.cells.set_series(key, series_id),
+        };
+        if let Some(leases) = self.leases.as_ref().filter(|_| !is_set) {
+            leases.set_series(limit, key, series_id);
         }
+    }
+
+    fn bytes(&self) -> usize {
+        self.cells.bytes() + self.logs.bytes() + self.leases.as_ref().map_or(0, |leases| leases.occupancy().1)
     }
 
     fn transaction(&self) -> Transaction<'_, Table<Cell>, Table<Log>, Self> {
@@ -165,7 +211,7 @@ impl Memory {
 impl Capacity for Memory {
     fn is_exhausted(&self, step: Step) -> bool {
         let settled = step == Step::Settle && self.when_full == WhenFull::Deny;
-        !settled && self.cells.bytes() + self.logs.bytes() >= self.budget_bytes
+        !settled && self.bytes() >= self.budget_bytes
     }
 
     fn exhausted(&self, charge: &Charge<'_>) -> Outcome {
@@ -187,6 +233,23 @@ impl Capacity for Memory {
                 remaining: u64::from(limit.max).saturating_sub(hits),
                 reset: Nanos::ZERO,
             },
+        }
+    }
+}
+
+impl Host for Memory {
+    fn has_room(&self) -> bool {
+        !self.is_exhausted(Step::Charge)
+    }
+
+    fn exhausted(&self, limit: &Limit, op: Op) -> Outcome {
+        Capacity::exhausted(self, &Charge { limit, key: &[], op })
+    }
+
+    fn ban_of(&self, limit: &Limit, key: &[u8]) -> Option<Timestamp> {
+        match self.state(LimitKind::from(limit), key)? {
+            CounterState::Cell(cell) => cell.operator_ban_end(),
+            CounterState::Log(log) => log.operator_ban_end(),
         }
     }
 }

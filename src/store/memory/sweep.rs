@@ -60,8 +60,10 @@ impl Memory {
         let stopwatch = Stopwatch::start();
         let cells = self.cells.sweep(stripe, now, |cell: &mut Cell| cell.is_fresh(now), |_| 0);
         let logs = self.logs.sweep(stripe, now, |log: &mut Log| log.is_fresh(now), Log::heap_bytes);
+        let is_memory_short = self.bytes() > self.budget_bytes / 2;
+        let leases = self.leases.as_ref().map_or(0, |leases| leases.sweep(stripe, now, is_memory_short));
         self.sweeping.longest_pause_ns.fetch_max(stopwatch.elapsed().as_ns(), Ordering::Relaxed);
-        self.sweeping.freed.fetch_add((cells + logs) as u64, Ordering::Relaxed);
+        self.sweeping.freed.fetch_add((cells + logs + leases) as u64, Ordering::Relaxed);
         if stripe + 1 == self.cells.stripes() {
             self.sweeping.passes.fetch_add(1, Ordering::Relaxed);
         }

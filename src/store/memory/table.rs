@@ -15,7 +15,7 @@ use crate::units::Timestamp;
 
 /// A sharded map from counter keys to states of one type.
 #[derive(Debug)]
-pub(super) struct Table<V> {
+pub(in crate::store) struct Table<V> {
     hasher: RandomState,
     stripes: Box<[Stripe<V>]>,
     /// Whether changed records are noted.
@@ -138,7 +138,7 @@ impl ChangedHashes {
 }
 
 /// One locked shard. Its content does not change until it is dropped.
-pub(super) struct LockedShard<'t, V> {
+pub(in crate::store) struct LockedShard<'t, V> {
     table: &'t Table<V>,
     swept_at: Timestamp,
     /// Where changed records are noted; `None`: they are not.
@@ -147,7 +147,7 @@ pub(super) struct LockedShard<'t, V> {
 }
 
 impl<V> Table<V> {
-    pub(super) fn new() -> Self {
+    pub(in crate::store) fn new() -> Self {
         let hasher = RandomState::new();
         let map = || DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS);
         let stripe = || Stripe { map: map(), swept_at_ns: AtomicU64::new(0), changed: Default::default() };
@@ -160,7 +160,7 @@ impl<V> Table<V> {
     }
 
     /// Notes changed records from now on, or no longer. Those that are noted already stay so.
-    pub(super) fn track(&self, tracks: bool) {
+    pub(in crate::store) fn track(&self, tracks: bool) {
         self.tracks.store(tracks, Ordering::Relaxed);
     }
 
@@ -209,15 +209,15 @@ impl<V> Table<V> {
         }
     }
 
-    pub(super) fn stripes(&self) -> usize {
+    pub(in crate::store) fn stripes(&self) -> usize {
         self.stripes.len()
     }
 
-    pub(super) fn live(&self) -> usize {
+    pub(in crate::store) fn live(&self) -> usize {
         self.weight.live.load(Ordering::Relaxed)
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::store) fn bytes(&self) -> usize {
         self.weight.bytes.load(Ordering::Relaxed)
     }
 
@@ -225,7 +225,7 @@ impl<V> Table<V> {
     /// counters. From then on no counter in the stripe is charged at an instant before `now`.
     ///
     /// One shard is locked at a time, for as long as it takes to visit its slots.
-    pub(super) fn sweep(
+    pub(in crate::store) fn sweep(
         &self,
         stripe: usize,
         now: Timestamp,
@@ -252,13 +252,36 @@ impl<V> Table<V> {
         dropped
     }
 
-    /// Sets the number of the series of the counter with this key, if it exists.
-    pub(super) fn set_series(&self, name: &[u8], series_id: u32) {
+    /// Sets the number of the series of the counter with this key. Returns whether it exists.
+    pub(in crate::store) fn set_series(&self, name: &[u8], series_id: u32) -> bool {
         let location = self.locate(name);
-        if let Some(mut shard) = self.lock(location)
-            && let Some(record) = shard.record_mut(location, name)
-        {
-            record.named.set_series_id(series_id);
+        let Some(mut shard) = self.lock(location) else { return false };
+        let Some(record) = shard.record_mut(location, name) else { return false };
+        record.named.set_series_id(series_id);
+        true
+    }
+
+    /// Visits each changed record of one stripe; those for which `visit` is true stay changed, and are visited the next time.
+    ///
+    /// Cost: that of the changed ones, with their shard locked.
+    pub(in crate::store) fn visit_changed(&self, stripe: usize, mut visit: impl FnMut(&[u8], &mut V) -> bool) {
+        let Some(Stripe { map, changed, .. }) = self.stripes.get(stripe) else { return };
+        for (shard, changed) in map.shards().iter().zip(changed) {
+            if changed.lock().is_empty() {
+                continue;
+            }
+            let mut slots = shard.write();
+            changed.lock().retain(|hash| {
+                let is_it = |((), record): &((), SharedValue<Box<Record<V>>>)| {
+                    let named = &record.get().named;
+                    named.has(CHANGED) && self.hasher.hash_one(named.name()) == *hash
+                };
+                let Some(((), record)) = slots.get_mut(*hash, is_it) else { return false };
+                let Record { state, named } = &mut **record.get_mut();
+                let stays = visit(named.name(), state);
+                named.set(CHANGED, stays);
+                stays
+            });
         }
     }
 
@@ -273,7 +296,7 @@ impl<V> Table<V> {
     }
 
     /// Visits each key of one stripe and its state, with one shard locked at a time.
-    pub(super) fn visit_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V)) {
+    pub(in crate::store) fn visit_stripe(&self, stripe: usize, mut visit: impl FnMut(&[u8], &V)) {
         for record in self.stripes.get(stripe).into_iter().flat_map(|stripe| stripe.map.iter()) {
             visit(record.named.name(), &record.state);
         }
@@ -305,7 +328,7 @@ impl<V> Table<V> {
     }
 
     /// A copy of one counter's state, with its shard locked meanwhile.
-    pub(super) fn copy(&self, name: &[u8]) -> Option<V>
+    pub(in crate::store) fn copy(&self, name: &[u8]) -> Option<V>
     where
         V: Clone,
     {
@@ -441,35 +464,4 @@ const TAG_BITS: u32 = 7;
 const STRIPE_SHIFT: u32 = 32;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Keys inside and outside of their record: each is found, and its memory is counted and released.
-    #[test]
-    fn names_of_every_length() {
-        let table = Table::<u64>::new();
-        let names: Vec<_> = (1..300_u64).map(|length| vec![7; usize::try_from(length).unwrap()]).collect();
-        for (name, state) in names.iter().zip(1..) {
-            let location = table.locate(name);
-            let mut shard = table.lock(location).unwrap();
-            assert_eq!(shard.state_mut(location, name), None);
-            shard.insert(location, name, state);
-            drop(shard);
-            table.set_series(name, 7);
-        }
-        for (name, mut state) in names.iter().zip(1..) {
-            let location = table.locate(name);
-            assert_eq!(table.lock(location).unwrap().state_mut(location, name), Some((&mut state, Some(7))));
-        }
-        assert_eq!(table.live(), names.len());
-        assert!(table.bytes() > names.iter().map(Vec::len).sum());
-        let dropped: usize =
-            (0..table.stripes()).map(|stripe| table.sweep(stripe, Timestamp::EPOCH, |_| true, |_| 0)).sum();
-        assert_eq!((dropped, table.live(), table.bytes()), (names.len(), 0, 0));
-    }
-
-    #[test]
-    fn a_cell_and_a_name_of_ordinary_length_fill_a_line_of_the_cache() {
-        assert_eq!(size_of::<Record<crate::engine::Cell>>(), 64);
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use crate::telemetry::snapshot::{Snapshot, float};
 use crate::telemetry::store_series::signed_seconds;
 
 /// The metrics, in the order in which they are shown.
-pub(super) const METRICS: [Metric; 13] = [
+pub(super) const METRICS: [Metric; 17] = [
     gauge(
         "tidegate_store_up",
         "1",
@@ -54,6 +54,30 @@ pub(super) const METRICS: [Metric; 13] = [
         "{check}",
         "Checks answered without the store, because it was down, late or asked too much.",
         Read::Series(|s, emit| s.visit_store_down(emit)),
+    ),
+    counter(
+        "tidegate_store_leased_hits_total",
+        "{hit}",
+        "Hits that the store granted to leases of this replica, and to checks that waited for them.",
+        Read::Series(|s, emit| s.visit_store(|store| float(store.leased_hits), emit)),
+    ),
+    counter(
+        "tidegate_store_returned_hits_total",
+        "{hit}",
+        "Hits of leases that were given back to the store unspent, or refunded.",
+        Read::Series(|s, emit| s.visit_store(|store| float(store.returned_hits), emit)),
+    ),
+    counter(
+        "tidegate_store_lapsed_hits_total",
+        "{hit}",
+        "Hits of leases that ended unspent.",
+        Read::Series(|s, emit| s.visit_store(|store| float(store.lapsed_hits), emit)),
+    ),
+    counter(
+        "tidegate_store_refunds_dropped_total",
+        "{hit}",
+        "Refunded hits of leased counters that were dropped, because this replica had not spent them in the same window.",
+        Read::Series(|s, emit| s.visit_store(|store| float(store.refunds_dropped), emit)),
     ),
     counter(
         "tidegate_store_state_lost_total",

@@ -1,7 +1,11 @@
 //! Several counters in one check: all are charged in memory, or none.
 
+use smallvec::SmallVec;
 use tidegate::engine::{CountDenied, Limit};
-use tidegate::store::lease::{Attempt, Central, Charging, Lease, Link, Now, Slot, Terms, charge};
+use tidegate::store::lease::{
+    Answer, Ask, Attempt, Central, Charging, Lease, Link, Now, Slot, Terms, charge, charge_groups,
+};
+use tidegate::store::{Group, Role};
 use tidegate::units::Timestamp;
 
 use super::{CLOCK, limit};
@@ -65,9 +69,7 @@ impl Counters {
         let mut left = Vec::new();
         for (terms, central) in self.terms.iter().zip(&mut self.central) {
             let window = (NOW.engine.as_ns() / terms.limit().window.as_ns() + 1) * terms.window_us();
-            left.push(
-                central.answer(terms, &tidegate::store::lease::Ask { window, ..Default::default() }, NOW.engine).left,
-            );
+            left.push(central.answer(terms, &Ask { window, ..Ask::default() }, NOW.engine).left);
         }
         left
     }
@@ -95,4 +97,38 @@ fn what_counts_although_denied_is_kept() {
     let admitted = (0..5).filter(|_| counters.check(1)).count();
     assert_eq!(admitted, 2);
     assert_eq!(counters.left(), [5, 0], "each of five checks is counted");
+}
+
+#[test]
+fn groups_are_charged_by_their_roles() {
+    let (required, quota, observed) = (Role::Required, Role::Quota, Role::Observed);
+    // Of each counter what is left of it, its role, and what is left after a check of one hit.
+    for (counters, expected, after) in [
+        (vec![(2, required), (3, required)], true, vec![1, 2]),
+        (vec![(2, required), (0, required)], false, vec![2, 0]),
+        (vec![(2, required), (0, observed), (3, observed)], true, vec![1, 0, 2]),
+        (vec![(0, required), (3, observed)], false, vec![0, 3]),
+        (vec![(0, quota), (3, quota)], true, vec![0, 2]),
+        (vec![(0, quota), (0, quota), (3, required)], false, vec![0, 0, 3]),
+    ] {
+        let limits: Vec<_> = counters.iter().map(|_| never(100)).collect();
+        let mut terms: Vec<_> = limits.iter().map(|limit| Terms::new(limit, 2).unwrap()).collect();
+        let mut leases: Vec<_> = counters.iter().map(|_| Lease::new()).collect();
+        for ((lease, terms), (left, _)) in leases.iter_mut().zip(&mut terms).zip(&counters) {
+            let window = (NOW.engine.as_ns() / terms.limit().window.as_ns() + 1) * terms.window_us();
+            let lasts = terms.limit().window;
+            // An empty one is known to be so.
+            let ask = Ask { asked_at: NOW.local, waiting: 1, window, ..Ask::default() };
+            let answer = Answer { lease: *left, lasts, window, wait: lasts, ..Answer::default() };
+            lease.answered(terms, &ask, &answer, NOW);
+        }
+        let parts = leases.iter_mut().zip(&terms);
+        let slot = |(lease, terms)| Slot { lease, terms, hits: 1, link: Link::Up, attempt: Attempt::First };
+        let mut slots: Vec<_> = parts.map(slot).collect();
+        let groups: Vec<_> = counters.iter().map(|(_, role)| Group { role: *role, charges: 1 }).collect();
+        let charging = charge_groups(&groups, &mut slots, NOW, &mut SmallVec::new());
+        assert_eq!(charging == Charging::Charged, expected, "{counters:?}");
+        let held: Vec<_> = leases.iter().map(Lease::held).collect();
+        assert_eq!(held, after, "{counters:?}");
+    }
 }

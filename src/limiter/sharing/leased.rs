@@ -1,0 +1,81 @@
+//! Charges of leased and of local counters, which are made in memory.
+
+use smallvec::SmallVec;
+
+use super::Shared;
+use super::exact::name;
+use super::member::{Member, Way};
+use super::progress::Progress;
+use crate::limiter::evaluation::Evaluation;
+use crate::store::lease::{Charging, Link};
+use crate::store::{Charge, Charged, Fingerprint, Group, Heard, LeaseKey, LeasePart, Ticket};
+
+/// What leases have made of a step.
+pub(super) enum Leased {
+    /// It waits for these.
+    Waits(SmallVec<[Option<Ticket>; 1]>),
+    /// The outcome of each member, and whether its hits are spent.
+    Decided(SmallVec<[(Charged, bool); 1]>),
+}
+
+impl Shared<'_> {
+    /// Charges leased members, all or nothing, with the tickets that they have.
+    pub(super) fn charge_leases<'m>(
+        self,
+        evaluation: Evaluation<'_, '_, '_>,
+        progress: &mut Progress,
+        groups: &[Group],
+        members: &'m [Member<'m>],
+        tickets: SmallVec<[Option<Ticket>; 1]>,
+    ) -> Leased {
+        let Self { sharing, limit_ids, now } = self;
+        let mut tickets = tickets.into_iter();
+        let part = |member: &'m Member<'m>| {
+            let Way::Leased(terms) = member.way else { return None };
+            let ticket = tickets.next().flatten();
+            let link = match ticket.as_ref().map(Ticket::heard) {
+                None if !progress.is_over => Link::Up,
+                Some(Some(Heard::Answered)) => Link::Up,
+                Some(None) if !progress.is_over => Link::Up,
+                _ => Link::Down(member.when_down),
+            };
+            let key = LeaseKey::new(member.charge.key, member.charge.limit);
+            Some(LeasePart { ticket, ..LeasePart::new(key, member.rule, terms, member.charge.op, link) })
+        };
+        let mut parts: SmallVec<[LeasePart<'_>; 1]> = members.iter().filter_map(part).collect();
+        let names = |key: &[u8], rule: Fingerprint| name(&sharing.prefix, limit_ids, key, rule).into_name();
+        let charging = evaluation.store.charge_leases(&sharing.leases, now, groups, &mut parts, &names);
+        for (part, member) in parts.iter().zip(members) {
+            if part.is_called {
+                progress.renew(part.key.as_bytes());
+            }
+            if part.is_down && charging != Charging::Missing {
+                progress.down = progress.down.or(Some(member.when_down));
+            }
+        }
+        match charging {
+            Charging::Missing => Leased::Waits(parts.into_iter().map(|part| part.ticket).collect()),
+            Charging::Charged | Charging::Denied { .. } => {
+                let outcome = |part: &LeasePart<'_>| {
+                    (Charged { outcome: part.outcome, series_id: part.series_id }, part.is_spent)
+                };
+                Leased::Decided(parts.iter().map(outcome).collect())
+            }
+        }
+    }
+}
+
+/// Charges counters of this process, as without a store.
+pub(super) fn local(
+    evaluation: Evaluation<'_, '_, '_>,
+    groups: &[Group],
+    members: &[Member<'_>],
+) -> SmallVec<[Charged; 1]> {
+    if let ([], [only]) = (groups, members) {
+        return SmallVec::from_buf([evaluation.store.charge(evaluation.now, &only.charge)]);
+    }
+    let charges: SmallVec<[Charge<'_>; 4]> = members.iter().map(|member| member.charge).collect();
+    let mut outcomes = Vec::with_capacity(charges.len());
+    evaluation.store.charge_groups(evaluation.now, groups, &charges, &mut outcomes);
+    outcomes.into()
+}

@@ -1,0 +1,83 @@
+//! The counters of a step, and how each is shared.
+
+use super::{Progress, Shared};
+use crate::engine::{Limit, WhenDown};
+use crate::limiter::charges::charge;
+use crate::limiter::check::Descriptor;
+use crate::limiter::evaluation::Evaluation;
+use crate::limiter::resolve::{Limited, Resolved};
+use crate::rules;
+use crate::store::lease::Terms;
+use crate::store::{Charge, CounterKeys, Fingerprint};
+
+/// One charge of a step.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Member<'a> {
+    pub(super) charge: Charge<'a>,
+    pub(super) way: Way,
+    /// What decides while the store is down.
+    pub(super) when_down: WhenDown,
+    /// The fingerprint of the rule, for the name of the counter on the store.
+    pub(super) rule: Fingerprint,
+}
+
+/// How a counter is shared.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Way {
+    /// It is one of this process.
+    Local,
+    /// The store charges it.
+    Exact,
+    /// By leases on these terms.
+    Leased(Terms),
+}
+
+/// The members of one descriptor.
+pub(super) fn members_of<'m, 'c, 'v>(
+    evaluation: Evaluation<'m, 'm, 'c>,
+    shared: Shared<'m>,
+    progress: &Progress,
+    (descriptor, resolved): (&Descriptor<'_>, &'m Resolved<'v>),
+    keys: &'m CounterKeys,
+) -> impl Iterator<Item = Member<'m>> + use<'m, 'c, 'v> {
+    let (op, replicas) = (evaluation.op(descriptor), progress.replicas);
+    let rule = resolved.in_force().map_or(Fingerprint::OVERRIDE, |in_force| in_force.attached.fingerprint);
+    resolved.limits().iter().map(move |limited| {
+        let (how, when_down) = how(evaluation, resolved, limited, replicas);
+        let charge = charge(limited, keys, op);
+        let way = match how {
+            rules::Shared::Local(_) => Way::Local,
+            rules::Shared::Exact(_) => Way::Exact,
+            rules::Shared::Leased(_) => shared.leased(charge.limit, replicas),
+        };
+        Member { charge, way, when_down: when_down.unwrap_or(shared.sharing.when_down), rule }
+    })
+}
+
+/// How a limit is shared, and what decides while the store is down if the rules say it. A request override follows its domain.
+fn how(
+    evaluation: Evaluation<'_, '_, '_>,
+    resolved: &Resolved<'_>,
+    limited: &Limited<'_>,
+    replicas: u32,
+) -> (rules::Shared, Option<WhenDown>) {
+    match (resolved.rule(), limited.rule_limit()) {
+        (Some(rule), Some(limit)) => (rule.shared(limit, replicas), rule.when_down(limit)),
+        _ => {
+            let said = evaluation.domain.sharing.as_ref();
+            let mode = said.and_then(|sharing| sharing.mode).unwrap_or_default();
+            (rules::Shared::new(mode, limited.limit(), replicas), said.and_then(|sharing| sharing.when_down))
+        }
+    }
+}
+
+impl Shared<'_> {
+    /// Leased, and in a process that ends just by the hits of checks.
+    fn leased(self, limit: &Limit, replicas: u32) -> Way {
+        match Terms::new(limit, replicas) {
+            Ok(terms) if self.sharing.leases.is_draining() => Way::Leased(terms.just_hits()),
+            Ok(terms) => Way::Leased(terms),
+            Err(_) => Way::Exact,
+        }
+    }
+}
