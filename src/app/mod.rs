@@ -9,6 +9,7 @@ mod metrics;
 mod ports;
 mod process;
 mod recording;
+mod rule_source;
 mod stop;
 mod store;
 mod stored_history;
@@ -23,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::alerts::Alerts;
-use crate::config::{LoadError, Pace};
+use crate::config::LoadError;
 use crate::history::{DataDir, DataDirError};
 use crate::http::{MetricsText, RenderMetrics};
 use crate::limiter::WorkerSlot;
@@ -43,6 +44,7 @@ use inherited::{Inherited, ListenFdsError, Port};
 use metrics::Sources;
 use ports::{PortLimits, Ports};
 use process::Process;
+use rule_source::XdsError;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
 use store::StoreError;
@@ -65,6 +67,9 @@ pub(crate) enum AppError {
     /// The TLS files of a port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The control plane cannot be connected to.
+    #[error(transparent)]
+    Xds(#[from] XdsError),
     /// The store of shared counters cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -215,7 +220,7 @@ impl App {
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
             _recording: recording::start(&settings.usage, &process)?,
-            _watch: process.config.watch(Pace::default())?,
+            _watch: process.rules.start(process.lifecycle.phases())?,
             _sweeper: maintenance::start(
                 Arc::clone(&process.limiter),
                 Arc::clone(&process.clock),
@@ -229,18 +234,27 @@ impl App {
             _denial_logger: denial_logger,
         };
 
-        process.lifecycle.advance(Phase::Serving);
-        process.config.log(&loaded);
+        process.rules.log(loaded.as_ref());
         tracing::info!("{listening}");
+        if settings.xds.start_without_rules || process.limiter.view().is_some() {
+            process.lifecycle.advance(Phase::Serving);
+        } else {
+            tracing::info!("not ready yet: waiting for the first set of rules from the control plane");
+        }
         let running = Running { workers, servers, telemetry, threads, state };
         Ok(Self { settings: in_force, process, offer, running, _guards: guards })
     }
 
     /// Serves until the first signal that stops the process.
     async fn run_until_stopped(&mut self, signals: &mut Signals) -> Result<(), AppError> {
+        let phases = self.process.lifecycle.phases();
         loop {
             let request = tokio::select! {
                 request = signals.next() => request,
+                () = self.process.rules.in_force(), if phases.now() == Phase::Starting => {
+                    self.process.lifecycle.advance(Phase::Serving);
+                    continue;
+                }
                 () = self.running.workers.any_ended() => return Err(AppError::WorkerEnded),
                 () = taken(&mut self.offer) => return Ok(()),
             };
@@ -259,9 +273,9 @@ impl App {
     }
 
     async fn reload(&self) {
-        let config = Arc::clone(&self.process.config);
-        // The reloader logs the outcome itself. Reading blocks, so not on this thread.
-        let _outcome = tokio::task::spawn_blocking(move || config.reload().is_ok()).await;
+        let rules = self.process.rules.clone();
+        // Reading blocks, so not on this thread.
+        let _outcome = tokio::task::spawn_blocking(move || rules.reload()).await;
     }
 
     /// Drains, and ends what is still open.

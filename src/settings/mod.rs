@@ -15,6 +15,7 @@ mod secret;
 mod store;
 mod tls;
 mod usage;
+mod xds;
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::rules::LoadOptions;
 pub(crate) use access::{AccessSettings, Json};
 pub(crate) use alerting::AlertSettings;
 pub(crate) use byte_size::ByteSize;
-pub(crate) use config_path::{ConfigPath, ConfigPaths};
+pub(crate) use config_path::{ConfigPath, ConfigPaths, RulesPath};
 pub(crate) use limits::{LimitSettings, SettingsMode, WhenFull};
 pub(crate) use listen::ListenSettings;
 pub(crate) use logging::{LogFormat, LogSettings};
@@ -34,19 +35,24 @@ pub(crate) use secret::Secret;
 pub(crate) use store::{StoreSettings, WhenDown};
 pub(crate) use tls::TlsSettings;
 pub(crate) use usage::{DenialLog, UsageSettings};
+pub(crate) use xds::XdsSettings;
 
 /// The settings of `tidegate serve`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
-    /// The path of the rules.
+    /// The path of the rules, unless a control plane sends them.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: RulesPath,
 
     /// Allow several files to extend one domain
     ///
     /// Without it, a domain in two files is an error, as in envoyproxy/ratelimit.
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     pub merge_domains: bool,
+
+    /// The control plane that sends the rules, in place of files.
+    #[command(flatten)]
+    pub xds: XdsSettings,
 
     /// Addresses, worker threads and shutdown.
     #[command(flatten)]

@@ -17,6 +17,8 @@ pub mod prometheus;
 mod snapshot;
 mod store_series;
 mod store_values;
+mod xds_series;
+mod xds_values;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};
 pub use snapshot::{
@@ -24,3 +26,4 @@ pub use snapshot::{
     ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
 };
 pub use store_values::{StoreNodeValues, StoreValues};
+pub use xds_values::XdsValues;
