@@ -62,6 +62,20 @@ pub(crate) fn admin_router(
     router.layer(from_fn_with_state(guard, super::guard::guard))
 }
 
+/// The router of the port that only shows: the rules, and the text of `stats`. The paths are those of the reference.
+pub(crate) fn debug_router(
+    limiter: Arc<Limiter>,
+    stats: impl Fn() -> String + Clone + Send + Sync + 'static,
+) -> Router {
+    Router::new()
+        .route(
+            "/",
+            get(|| async { "/rlconfig: print out the currently loaded configuration\n/stats: print out stats\n" }),
+        )
+        .route("/rlconfig", get(move || async move { rlconfig(&limiter, &Domains::All) }))
+        .route("/stats", get(move || async move { stats() }))
+}
+
 /// Unknown paths: a gRPC client receives a gRPC status, others a list of pages.
 async fn unknown(headers: HeaderMap) -> Response {
     let content_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());

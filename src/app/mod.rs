@@ -23,6 +23,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use crate::admin::debug_router;
 use crate::alerts::Alerts;
 use crate::config::LoadError;
 use crate::history::{DataDir, DataDirError};
@@ -37,7 +38,7 @@ use crate::settings::Settings;
 use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::{Otlp, OtlpError};
-use crate::telemetry::prometheus;
+use crate::telemetry::{prometheus, stats_text};
 use access::{Access, AccessError};
 use hand_over::{HandOverError, Offer};
 use inherited::{Inherited, ListenFdsError, Port};
@@ -174,7 +175,7 @@ impl App {
         let ports = Ports::bind(&settings.listen, inherited)?;
         let copies = if data_dir.is_some() { ports.copies()? } else { Vec::new() };
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
-        let (listening, Ports { grpc, http, admin, metrics: metrics_port }) = (ports.listening(), ports);
+        let (listening, Ports { grpc, http, admin, metrics: metrics_port, debug }) = (ports.listening(), ports);
         let tls = Tls::open(&settings.tls)?;
         let connection_limit = PortLimits::new(&settings.listen);
         let alerts = Alerts::start(
@@ -185,15 +186,18 @@ impl App {
         )?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
         let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
-        let telemetry = start_telemetry(&sources)?;
-        let metrics = Arc::new(MetricsText::new(rendering(sources)));
+        let telemetry = start_telemetry(&sources, &settings.reference.otel)?;
+        let stats = sources.clone();
+        let metrics = Arc::new(MetricsText::new(rendering(sources, settings.listen.metrics_label.clone())));
         let partial = PartialBytes::default();
         let routers = process.routers(settings, &metrics, &alerts, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
         process.keep_store();
         let here = Handle::current();
+        let shown = debug_router(Arc::clone(&process.limiter), move || stats_text(&stats.snapshot()));
         let ports = [
+            (debug, connection_limit.debug, shown, None, operators),
             (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),
             (metrics_port, connection_limit.metrics, routers.metrics, tls.of("http"), &here),
             (Some(admin), connection_limit.admin, routers.admin, tls.of("admin"), operators),
@@ -215,7 +219,8 @@ impl App {
         let service = process.service(WorkerSlot::default(), tracer);
         let (connection_limit, clients) = (connection_limit.grpc, access.clients);
         let (other_calls, tls_of_workers) = (OtherCalls::default(), tls.of("grpc"));
-        let context = Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, clients };
+        let age = settings.listen.max_connection_age.map(|age| (age, settings.listen.max_connection_age_grace));
+        let context = Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, clients, age };
         let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
@@ -330,17 +335,17 @@ async fn taken(offer: &mut Option<Offer>) {
     }
 }
 
-/// The metrics of these sources as text.
-fn rendering(sources: Sources) -> RenderMetrics {
+/// The metrics of these sources as text, each series with these labels.
+fn rendering(sources: Sources, labels: Vec<(String, String)>) -> RenderMetrics {
     Box::new(move |domains| match domains {
-        None => prometheus::render(&sources.snapshot()),
-        Some(domains) => prometheus::render_domains(&sources.snapshot(), domains),
+        None => prometheus::render(&sources.snapshot(), &labels),
+        Some(domains) => prometheus::render_domains(&sources.snapshot(), &labels, domains),
     })
 }
 
-/// Starts the export that the standard `OTEL_*` variables configure.
-fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
-    let telemetry = Otlp::from_env()?;
+/// Starts the export that the standard `OTEL_*` variables configure, or what counts `instead` of them.
+fn start_telemetry(sources: &Sources, instead: &[(&'static str, Option<String>)]) -> Result<Option<Otlp>, OtlpError> {
+    let telemetry = Otlp::from_env(instead)?;
     if let Some(otlp) = &telemetry {
         let sources = sources.clone();
         otlp.observe(move || sources.snapshot());

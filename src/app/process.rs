@@ -28,7 +28,7 @@ use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::memory_limit_bytes;
 use crate::service::{DelayedReplies, Service};
-use crate::settings::{Json, Settings, SettingsMode, WhenFull};
+use crate::settings::{HeaderNames, Json, Settings, SettingsMode, WhenFull};
 use crate::sharing::{Asker, SharedStore};
 use crate::state::{self, Restored, State};
 use crate::store;
@@ -143,6 +143,7 @@ impl Process {
                 connection_limit.http.clone(),
                 connection_limit.admin.clone(),
                 connection_limit.metrics.clone(),
+                connection_limit.debug.clone(),
             ],
             guard: Arc::clone(&access.guard),
             clients: access.clients.clone(),
@@ -181,8 +182,9 @@ impl Process {
         // Its callers have no certificate with a name, so that --access rules them out.
         let json = (settings.access.json == Json::On && settings.access.access.is_none()).then_some(json);
         let own_port = settings.listen.metrics_addr.is_some();
-        let public = public_router(json, probes.clone(), (!own_port).then(|| Arc::clone(metrics)));
-        let monitoring = public_router(None, probes.clone(), Some(Arc::clone(metrics)));
+        let public = public_router(json, probes.clone(), (!own_port).then(|| ("/metrics", Arc::clone(metrics))));
+        let monitoring =
+            public_router(None, probes.clone(), Some((&settings.listen.metrics_path, Arc::clone(metrics))));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::new(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
@@ -273,7 +275,15 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
         workers: slots(settings),
         usage_series: settings.usage.usage_series,
         counts_usage: true,
+        near_limit_ratio: settings.limits.near_limit_ratio,
+        headers: settings.limits.headers.iter().map(|headers| headers.family()).collect::<Vec<_>>().leak(),
+        draft_03_names: settings.limits.header_names.as_ref().map_or(limiter::DRAFT_03_NAMES, header_names),
     }
+}
+
+/// The names of headers, for as long as the process lives: settings are read once.
+fn header_names(HeaderNames(names): &HeaderNames) -> [&'static str; 3] {
+    names.clone().map(|name| &*name.leak())
 }
 
 /// The slots of those who decide: one for each worker, and one for `/json`.

@@ -53,7 +53,8 @@ impl RuleSource {
             return Ok(Self::ControlPlane(Arc::new(rules.with_shadow_mode(shadow_mode)), Box::new(client)));
         }
         let path = settings.config.0.clone().unwrap_or_default();
-        let reloader = Reloader::new(Source::open(path, options), clock, publisher).with_shadow_mode(shadow_mode);
+        let source = Source::open(path, options).with_any_name(settings.reference.any_file_name);
+        let reloader = Reloader::new(source, clock, publisher).with_shadow_mode(shadow_mode);
         Ok(Self::Files(Arc::new(reloader)))
     }
 

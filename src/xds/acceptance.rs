@@ -190,7 +190,7 @@ mod tests {
                 content: Ok("domain: d\ndescriptors: [{key: b}]".into()),
             },
         ];
-        let outcome = accept(&set, &Accepted::default(), LoadOptions { merge_domains: true });
+        let outcome = accept(&set, &Accepted::default(), LoadOptions { merge_domains: true, ..LoadOptions::default() });
         assert!(outcome.errors.is_empty() && outcome.next.is_some(), "{outcome:?}");
     }
 
