@@ -67,7 +67,16 @@ impl ControlPlane {
         Self::behaving(set, Behaviour::default())
     }
 
+    /// The same at this address.
+    pub(crate) fn at(addr: &str, set: Set) -> Self {
+        Self::listening(addr, set, Behaviour::default())
+    }
+
     pub(crate) fn behaving(set: Set, behaviour: Behaviour) -> Self {
+        Self::listening("127.0.0.1:0", set, behaviour)
+    }
+
+    fn listening(addr: &str, set: Set, behaviour: Behaviour) -> Self {
         let shared = Arc::new(Shared {
             events: Mutex::default(),
             sets: watch::Sender::new((1, set)),
@@ -75,7 +84,7 @@ impl ControlPlane {
             ends: watch::Sender::new(0),
             responses: Mutex::default(),
         });
-        let mut plane = Self { addr: "127.0.0.1:0".parse().unwrap(), shared, runtime: None };
+        let mut plane = Self { addr: addr.parse().unwrap(), shared, runtime: None };
         plane.come_back();
         plane
     }

@@ -5,7 +5,9 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 mod accepting;
+mod contracts;
 mod control_plane;
+mod gateway_client;
 mod hostile;
 mod replica;
 #[path = "../server/mod.rs"]

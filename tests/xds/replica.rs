@@ -9,6 +9,8 @@ use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
+use tonic::transport::Channel;
+
 use crate::TestServer;
 use crate::server::{binary, eventually};
 
@@ -37,13 +39,18 @@ pub(crate) fn command(xds: &str, flags: &[&str]) -> Command {
 
 /// What a check gets: `OK`, `OVER_LIMIT`, or the error.
 pub(crate) fn check(server: &TestServer, domain: &str, entries: &[(&str, &str)]) -> String {
+    check_over(server.channel(), domain, entries)
+}
+
+/// The same over a channel.
+pub(crate) fn check_over(channel: impl Future<Output = Channel>, domain: &str, entries: &[(&str, &str)]) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let entry = |(key, value): &(&str, &str)| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
         let descriptor =
             RateLimitDescriptor { entries: entries.iter().map(entry).collect(), ..RateLimitDescriptor::default() };
         let request = RateLimitRequest { domain: domain.to_owned(), descriptors: vec![descriptor], hits_addend: 0 };
-        let mut client = RateLimitServiceClient::new(server.channel().await);
+        let mut client = RateLimitServiceClient::new(channel.await);
         match client.should_rate_limit(request).await {
             Ok(response) => Code::try_from(response.into_inner().overall_code).unwrap().as_str_name().to_owned(),
             Err(status) => format!("{:?}: {}", status.code(), status.message()),

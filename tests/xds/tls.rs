@@ -17,8 +17,13 @@ use crate::sets::Set;
 
 /// TLS before a control plane; the files are read at each connection.
 fn tls_before(dir: &Path, plane: &ControlPlane) -> String {
+    tls_at("127.0.0.1:0", dir, plane)
+}
+
+/// The same at this address.
+pub(crate) fn tls_at(at: &str, dir: &Path, plane: &ControlPlane) -> String {
     let (dir, addr) = (dir.to_owned(), plane.addr);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind(at).unwrap();
     listener.set_nonblocking(true).unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
