@@ -2,6 +2,7 @@
 //!
 //! It generates:
 //! - message types, clients, and the server side of the admin service (`api::proto`), from the files as they are;
+//! - the same for xDS, where the server side is for the control plane of the tests;
 //! - the server side of the usage service (`api::usage_service`), whose reports are encoded once for all observers with the
 //!   same scope;
 //! - the server side of the rate limit service over raw frames (`api::rls_service`), because the decision path reads a
@@ -16,6 +17,9 @@ use std::{env, fs};
 const FILES: [&str; 2] = ["envoy/service/ratelimit/v3/rls.proto", TIDEGATE];
 /// Imports the others of the package, so that all its messages are generated at once.
 const TIDEGATE: &str = "tidegate/v1/admin.proto";
+/// What a client of xDS needs. Reflection does not list it: no port serves it.
+const XDS: [&str; 2] = [DISCOVERY, "ratelimit/config/ratelimit/v3/rls_conf.proto"];
+const DISCOVERY: &str = "envoy/service/discovery/v3/ads.proto";
 const INCLUDE: &str = "proto";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -28,9 +32,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         compiler.open_files(files)?;
         Ok(compiler)
     };
-    for file in FILES {
+    for file in FILES.into_iter().chain(XDS) {
         let descriptors = compile(&[file])?.file_descriptor_set();
-        tonic_prost_build::configure().build_server(file == TIDEGATE).compile_fds(descriptors)?;
+        let is_served = [TIDEGATE, DISCOVERY].contains(&file);
+        tonic_prost_build::configure().build_server(is_served).compile_fds(descriptors)?;
     }
     fs::write(out.join("descriptors.bin"), compile(&FILES)?.encode_file_descriptor_set())?;
 

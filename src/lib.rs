@@ -36,6 +36,7 @@ pub(crate) mod history;
 pub(crate) mod operations;
 pub(crate) mod state;
 pub mod telemetry;
+pub(crate) mod xds;
 
 // The engine of shared counters (Redis or Valkey), and all that is known of its protocol.
 pub mod engine_link;

@@ -13,7 +13,7 @@ pub(crate) fn run(text: &[u8]) {
         .map(|(text, name)| SourceFile { name: name.to_owned(), text: text.to_vec() })
         .collect();
     for merge_domains in [false, true] {
-        match load(&files, LoadOptions { merge_domains }) {
+        match load(&files, LoadOptions { merge_domains, ..LoadOptions::default() }) {
             Ok(rules) => search(&rules, &String::from_utf8_lossy(text)),
             Err(errors) => {
                 assert!(!errors.is_empty());

@@ -172,6 +172,7 @@ fn needed(path: &str) -> Option<Role> {
         "/metrics"
         | "/limits"
         | "/rlconfig"
+        | "/xds"
         | "/api/v1/status"
         | "/api/v1/usage"
         | "/api/v1/usage/events"

@@ -10,5 +10,5 @@ mod within;
 pub(crate) use dashboard::{Dashboard, DelayedCount};
 pub(crate) use guard::Guard;
 pub(crate) use operations::Admin;
-pub(crate) use router::admin_router;
+pub(crate) use router::{admin_router, debug_router};
 pub(crate) use usage::{Observers, Queries, Usage, read_query, write_page};

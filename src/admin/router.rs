@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::RawQuery;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -21,6 +22,8 @@ use crate::http::{MetricsText, Probes, probe_router};
 use crate::limiter::{Limiter, RuleInForce, View};
 use crate::rules::{Overlay, Rule, RuleLimit, Switches};
 use crate::sanitize::sanitize;
+use crate::units::Timestamp;
+use crate::xds::XdsStatus;
 
 /// The router of the admin port: `services` over gRPC, the pages, and the dashboard.
 pub(crate) fn admin_router(
@@ -29,6 +32,7 @@ pub(crate) fn admin_router(
     metrics: Arc<MetricsText>,
     services: Routes,
     dashboard: Dashboard,
+    xds: Option<Arc<XdsStatus>>,
     guard: Arc<Guard>,
 ) -> Router {
     let (listed, clock) = (Arc::clone(&limiter), Arc::clone(&guard.clock));
@@ -43,8 +47,33 @@ pub(crate) fn admin_router(
         .route("/limits", get(move |caller: Caller, query| limits_page(listed, clock.now(), caller.0, query)))
         .route("/metrics", get(move |caller: Caller| async move { metrics_page(&metrics, &caller.0).await }));
     let dashboard = dashboard::routes(dashboard, guard.tokens.is_some());
+    let clock = Arc::clone(&guard.clock);
+    let pages =
+        match xds {
+            Some(xds) => pages.route(
+                "/xds",
+                get(move |Extension(caller): Caller, query| async move {
+                    received(&xds, clock.now(), &caller.domains, query)
+                }),
+            ),
+            None => pages,
+        };
     let router = pages.merge(probe_router(probes)).merge(dashboard).fallback(unknown);
     router.layer(from_fn_with_state(guard, super::guard::guard))
+}
+
+/// The router of the port that only shows: the rules, and the text of `stats`. The paths are those of the reference.
+pub(crate) fn debug_router(
+    limiter: Arc<Limiter>,
+    stats: impl Fn() -> String + Clone + Send + Sync + 'static,
+) -> Router {
+    Router::new()
+        .route(
+            "/",
+            get(|| async { "/rlconfig: print out the currently loaded configuration\n/stats: print out stats\n" }),
+        )
+        .route("/rlconfig", get(move || async move { rlconfig(&limiter, &Domains::All) }))
+        .route("/stats", get(move || async move { stats() }))
 }
 
 /// Unknown paths: a gRPC client receives a gRPC status, others a list of pages.
@@ -53,7 +82,7 @@ async fn unknown(headers: HeaderMap) -> Response {
     if content_type.starts_with(b"application/grpc") {
         return tonic::Status::unimplemented("not a service of the admin port").into_http::<Body>().into_response();
     }
-    (StatusCode::NOT_FOUND, "Pages: / /rlconfig /limits /metrics /readyz /livez /healthcheck\n").into_response()
+    (StatusCode::NOT_FOUND, "Pages: / /rlconfig /limits /metrics /xds /readyz /livez /healthcheck\n").into_response()
 }
 
 /// The caller, whom the guard has put among the extensions of the request.
@@ -65,6 +94,13 @@ async fn metrics_page(metrics: &Arc<MetricsText>, caller: &Principal) -> Respons
         Domains::All => metrics.page(None).await,
         Domains::Only(domains) => metrics.page(Some(domains)).await,
     }
+}
+
+/// The set that the control plane has sent last, or one domain of it (`?domain=NAME`): rules files as YAML documents.
+fn received(xds: &XdsStatus, now: Timestamp, shown_domains: &Domains, RawQuery(query): RawQuery) -> String {
+    let query = query.unwrap_or_default();
+    let named = form_urlencoded::parse(query.as_bytes()).find_map(|(key, value)| (key == "domain").then_some(value));
+    xds.dump(now, |domain| shown_domains.contain(domain) && named.as_ref().is_none_or(|named| named == domain))
 }
 
 /// One line for each limit in force, in the order of the configuration and the format of envoyproxy/ratelimit; and one for each

@@ -14,7 +14,7 @@ pub mod usage;
 /// Message types and clients, generated from `proto/`.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
 pub mod proto {
-    /// Every descriptor of `proto/`, encoded; reflection serves it.
+    /// Every descriptor of what the ports serve, encoded; reflection serves it.
     pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
     pub mod envoy {
         pub mod config {
@@ -39,9 +39,28 @@ pub mod proto {
             }
         }
         pub mod service {
+            pub mod discovery {
+                pub mod v3 {
+                    tonic::include_proto!("envoy.service.discovery.v3");
+                }
+            }
             pub mod ratelimit {
                 pub mod v3 {
                     tonic::include_proto!("envoy.service.ratelimit.v3");
+                }
+            }
+        }
+    }
+    pub mod google {
+        pub mod rpc {
+            tonic::include_proto!("google.rpc");
+        }
+    }
+    pub mod ratelimit {
+        pub mod config {
+            pub mod ratelimit {
+                pub mod v3 {
+                    tonic::include_proto!("ratelimit.config.ratelimit.v3");
                 }
             }
         }

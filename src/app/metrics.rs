@@ -11,7 +11,7 @@ use super::tls::Tls;
 use crate::access::ClientFile;
 use crate::admin::{Guard, Observers};
 use crate::alerts;
-use crate::config::Reloader;
+use crate::config::Publisher;
 use crate::history::History;
 use crate::limiter::{Limiter, RuleInForce, View};
 use crate::net::{self, ConnectionLimit, TlsServer};
@@ -26,9 +26,10 @@ use crate::state::StateStatus;
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
-    LimitValue, ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
+    LimitValue, ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues, XdsValues,
 };
 use crate::usage::{RequestCounts, SeriesUsage};
+use crate::xds::XdsStatus;
 
 /// Where the values are.
 #[derive(Clone, Debug)]
@@ -38,7 +39,9 @@ pub(super) struct Sources {
     pub(super) store: Option<Arc<SharedStore>>,
     /// How writing the counters goes, if they are.
     pub(super) state: Option<Arc<Mutex<StateStatus>>>,
-    pub(super) config: Arc<Reloader>,
+    pub(super) config: Arc<Publisher>,
+    /// How it goes with the control plane, if there is one.
+    pub(super) xds: Option<Arc<XdsStatus>>,
     pub(super) operations: Arc<Operations>,
     pub(super) clock: Arc<Clock>,
     pub(super) history: Arc<History>,
@@ -72,6 +75,7 @@ impl Sources {
             global_shadow_mode: usage.global_shadow(),
             overrides_ignored: usage.overrides_ignored(),
             config: ConfigValues::from(&*self.config.status()),
+            xds: self.xds.as_ref().map(|xds| self.xds(xds)),
             counters: self.counters(),
             sweep: self.sweep(),
             connections: self.connections(),
@@ -140,6 +144,20 @@ impl Sources {
             *counts.entry((lifted.domain, lifted.lift.name())).or_default() += lifted.rules as u64;
         }
         counts.into_iter().map(|((domain, reason), rules)| (domain.to_owned(), reason, rules)).collect()
+    }
+
+    fn xds(&self, xds: &XdsStatus) -> XdsValues {
+        let received = xds.received();
+        XdsValues {
+            connected: xds.is_connected(),
+            streams: xds.streams(),
+            failures: xds.failures(),
+            acks: xds.acks(),
+            nacks: xds.nacks(),
+            outdated: xds.outdated(),
+            missing: xds.missing(),
+            set: received.map(|set| (set.version.clone(), self.clock.now().since(set.at))),
+        }
     }
 
     fn saturation(&self) -> Vec<(String, String, f64)> {

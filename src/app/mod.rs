@@ -9,6 +9,7 @@ mod metrics;
 mod ports;
 mod process;
 mod recording;
+mod rule_source;
 mod stop;
 mod store;
 mod stored_history;
@@ -22,8 +23,9 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
+use crate::admin::debug_router;
 use crate::alerts::Alerts;
-use crate::config::{LoadError, Pace};
+use crate::config::LoadError;
 use crate::history::{DataDir, DataDirError};
 use crate::http::{MetricsText, RenderMetrics};
 use crate::limiter::WorkerSlot;
@@ -36,13 +38,14 @@ use crate::settings::Settings;
 use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::{Otlp, OtlpError};
-use crate::telemetry::prometheus;
+use crate::telemetry::{prometheus, stats_text};
 use access::{Access, AccessError};
 use hand_over::{HandOverError, Offer};
 use inherited::{Inherited, ListenFdsError, Port};
 use metrics::Sources;
 use ports::{PortLimits, Ports};
 use process::Process;
+use rule_source::XdsError;
 pub(crate) use stop::End;
 use stop::{Running, Threads};
 use store::StoreError;
@@ -65,6 +68,9 @@ pub(crate) enum AppError {
     /// The TLS files of a port cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The control plane cannot be connected to.
+    #[error(transparent)]
+    Xds(#[from] XdsError),
     /// The store of shared counters cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -169,7 +175,7 @@ impl App {
         let ports = Ports::bind(&settings.listen, inherited)?;
         let copies = if data_dir.is_some() { ports.copies()? } else { Vec::new() };
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
-        let (listening, Ports { grpc, http, admin, metrics: metrics_port }) = (ports.listening(), ports);
+        let (listening, Ports { grpc, http, admin, metrics: metrics_port, debug }) = (ports.listening(), ports);
         let tls = Tls::open(&settings.tls)?;
         let connection_limit = PortLimits::new(&settings.listen);
         let alerts = Alerts::start(
@@ -180,15 +186,18 @@ impl App {
         )?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
         let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
-        let telemetry = start_telemetry(&sources)?;
-        let metrics = Arc::new(MetricsText::new(rendering(sources)));
+        let telemetry = start_telemetry(&sources, &settings.reference.otel)?;
+        let stats = sources.clone();
+        let metrics = Arc::new(MetricsText::new(rendering(sources, settings.listen.metrics_label.clone())));
         let partial = PartialBytes::default();
         let routers = process.routers(settings, &metrics, &alerts, Arc::clone(&access.guard), &partial);
 
         let state = start_state(&mut process)?;
         process.keep_store();
         let here = Handle::current();
+        let shown = debug_router(Arc::clone(&process.limiter), move || stats_text(&stats.snapshot()));
         let ports = [
+            (debug, connection_limit.debug, shown, None, operators),
             (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),
             (metrics_port, connection_limit.metrics, routers.metrics, tls.of("http"), &here),
             (Some(admin), connection_limit.admin, routers.admin, tls.of("admin"), operators),
@@ -210,12 +219,13 @@ impl App {
         let service = process.service(WorkerSlot::default(), tracer);
         let (connection_limit, clients) = (connection_limit.grpc, access.clients);
         let (other_calls, tls_of_workers) = (OtherCalls::default(), tls.of("grpc"));
-        let context = Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, clients };
+        let age = settings.listen.max_connection_age.map(|age| (age, settings.listen.max_connection_age_grace));
+        let context = Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, clients, age };
         let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
             _recording: recording::start(&settings.usage, &process)?,
-            _watch: process.config.watch(Pace::default())?,
+            _watch: process.rules.start(process.lifecycle.phases())?,
             _sweeper: maintenance::start(
                 Arc::clone(&process.limiter),
                 Arc::clone(&process.clock),
@@ -229,19 +239,28 @@ impl App {
             _denial_logger: denial_logger,
         };
 
-        process.lifecycle.advance(Phase::Serving);
-        process.config.log(&loaded);
+        process.rules.log(loaded.as_ref());
         tracing::info!("{listening}");
         let store = process.store.clone();
+        if settings.xds.start_without_rules || process.limiter.view().is_some() {
+            process.lifecycle.advance(Phase::Serving);
+        } else {
+            tracing::info!("not ready yet: waiting for the first set of rules from the control plane");
+        }
         let running = Running { workers, servers, telemetry, threads, state, store };
         Ok(Self { settings: in_force, process, offer, running, _guards: guards })
     }
 
     /// Serves until the first signal that stops the process.
     async fn run_until_stopped(&mut self, signals: &mut Signals) -> Result<(), AppError> {
+        let phases = self.process.lifecycle.phases();
         loop {
             let request = tokio::select! {
                 request = signals.next() => request,
+                () = self.process.rules.in_force(), if phases.now() == Phase::Starting => {
+                    self.process.lifecycle.advance(Phase::Serving);
+                    continue;
+                }
                 () = self.running.workers.any_ended() => return Err(AppError::WorkerEnded),
                 () = taken(&mut self.offer) => return Ok(()),
             };
@@ -260,9 +279,9 @@ impl App {
     }
 
     async fn reload(&self) {
-        let config = Arc::clone(&self.process.config);
-        // The reloader logs the outcome itself. Reading blocks, so not on this thread.
-        let _outcome = tokio::task::spawn_blocking(move || config.reload().is_ok()).await;
+        let rules = self.process.rules.clone();
+        // Reading blocks, so not on this thread.
+        let _outcome = tokio::task::spawn_blocking(move || rules.reload()).await;
     }
 
     /// Drains, and ends what is still open.
@@ -317,17 +336,17 @@ async fn taken(offer: &mut Option<Offer>) {
     }
 }
 
-/// The metrics of these sources as text.
-fn rendering(sources: Sources) -> RenderMetrics {
+/// The metrics of these sources as text, each series with these labels.
+fn rendering(sources: Sources, labels: Vec<(String, String)>) -> RenderMetrics {
     Box::new(move |domains| match domains {
-        None => prometheus::render(&sources.snapshot()),
-        Some(domains) => prometheus::render_domains(&sources.snapshot(), domains),
+        None => prometheus::render(&sources.snapshot(), &labels),
+        Some(domains) => prometheus::render_domains(&sources.snapshot(), &labels, domains),
     })
 }
 
-/// Starts the export that the standard `OTEL_*` variables configure.
-fn start_telemetry(sources: &Sources) -> Result<Option<Otlp>, OtlpError> {
-    let telemetry = Otlp::from_env()?;
+/// Starts the export that the standard `OTEL_*` variables configure, or what counts `instead` of them.
+fn start_telemetry(sources: &Sources, instead: &[(&'static str, Option<String>)]) -> Result<Option<Otlp>, OtlpError> {
+    let telemetry = Otlp::from_env(instead)?;
     if let Some(otlp) = &telemetry {
         let sources = sources.clone();
         otlp.observe(move || sources.snapshot());

@@ -12,6 +12,8 @@ pub(super) struct Ports {
     pub(super) http: Bound,
     pub(super) admin: Bound,
     pub(super) metrics: Option<Bound>,
+    /// Of the port that only shows.
+    pub(super) debug: Option<Bound>,
 }
 
 /// The number of connections that each port accepts.
@@ -20,6 +22,7 @@ pub(super) struct PortLimits {
     pub(super) http: ConnectionLimit,
     pub(super) admin: ConnectionLimit,
     pub(super) metrics: ConnectionLimit,
+    pub(super) debug: ConnectionLimit,
 }
 
 impl Ports {
@@ -41,12 +44,13 @@ impl Ports {
             http: port(Port::Http, &listen.http_addr, 1, "--http-addr")?,
             admin: port(Port::Admin, &listen.admin_addr, 1, "--admin-addr")?,
             metrics: metrics.map(|address| port(Port::Metrics, address, 1, "--metrics-addr")).transpose()?,
+            debug: listen.debug_addr.as_ref().and_then(bind_debug),
         })
     }
 
     /// The sockets once more, to be passed to another process.
     pub(super) fn copies(&self) -> std::io::Result<Vec<(Port, Socket)>> {
-        let Self { grpc, http, admin, metrics } = self;
+        let Self { grpc, http, admin, metrics, debug: _ } = self;
         let ports = [
             (Port::Grpc, Some(grpc)),
             (Port::Http, Some(http)),
@@ -60,18 +64,26 @@ impl Ports {
 
     /// The addresses that are really bound, for the log.
     pub(super) fn listening(&self) -> String {
-        let Self { grpc, http, admin, metrics } = self;
-        let metrics = metrics.as_ref().map(|metrics| format!(" metrics={}", metrics.address)).unwrap_or_default();
-        format!("listening grpc={} http={} admin={}{metrics}", grpc.address, http.address, admin.address)
+        let Self { grpc, http, admin, metrics, debug } = self;
+        let shown = |name: &str, port: &Option<Bound>| {
+            port.as_ref().map(|port| format!(" {name}={}", port.address)).unwrap_or_default()
+        };
+        let (metrics, debug) = (shown("metrics", metrics), shown("debug", debug));
+        format!("listening grpc={} http={} admin={}{metrics}{debug}", grpc.address, http.address, admin.address)
     }
 }
 
 impl PortLimits {
     pub(super) fn new(listen: &ListenSettings) -> Self {
-        let [grpc, http, admin, metrics] = ["grpc", "http", "admin", "metrics"]
+        let [grpc, http, admin, metrics, debug] = ["grpc", "http", "admin", "metrics", "debug"]
             .map(|port| ConnectionLimit::new(port, listen.max_connections, listen.max_connections_per_client));
-        Self { grpc, http, admin, metrics }
+        Self { grpc, http, admin, metrics, debug }
     }
+}
+
+/// The service can do without this port, as in the reference.
+fn bind_debug(address: &Address) -> Option<Bound> {
+    bind(address, 1, "--debug-addr").map_err(|error| tracing::warn!("{error}; running without this port")).ok()
 }
 
 /// Makes room for as many open files as there may be connections: raises the limit, because the soft one is usually far below the hard

@@ -9,13 +9,14 @@ use axum::Router;
 use super::access::Access;
 use super::metrics::Sources;
 use super::ports::PortLimits;
+use super::rule_source::RuleSource;
 use super::tls::Tls;
 use super::{AppError, in_force, store as shared_store};
 use crate::admin::{Admin, Dashboard, DelayedCount, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
-use crate::config::{Loaded, Publisher, Reloader, RulesInForce, SettingsBook, Source};
+use crate::config::{Loaded, Publisher, RulesInForce, SettingsBook};
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, MetricsText, Probes, public_router};
@@ -27,7 +28,7 @@ use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::memory_limit_bytes;
 use crate::service::{DelayedReplies, Service};
-use crate::settings::{Json, Settings, SettingsMode, WhenFull};
+use crate::settings::{HeaderNames, Json, Settings, SettingsMode, WhenFull};
 use crate::sharing::{Asker, SharedStore};
 use crate::state::{self, Restored, State};
 use crate::store;
@@ -43,7 +44,9 @@ pub(super) struct Process {
     /// The store of shared counters; `None`: counters are those of this process.
     pub(super) store: Option<Arc<SharedStore>>,
     pub(super) clock: Arc<Clock>,
-    pub(super) config: Arc<Reloader>,
+    pub(super) config: Arc<Publisher>,
+    /// Where the rules come from.
+    pub(super) rules: RuleSource,
     pub(super) operations: Arc<Operations>,
     pub(super) history: Arc<History>,
     pub(super) lifecycle: Lifecycle,
@@ -62,27 +65,29 @@ pub(super) struct Routers {
 }
 
 impl Process {
-    pub(super) fn load(settings: &Settings, data_dir: Option<&DataDir>) -> Result<(Self, Loaded, Recorder), AppError> {
+    pub(super) fn load(
+        settings: &Settings,
+        data_dir: Option<&DataDir>,
+    ) -> Result<(Self, Option<Loaded>, Recorder), AppError> {
         let (clock, url) = (Arc::new(Clock::start()), shared_store::url(&settings.store)?);
         let limiter = limiter_settings(settings);
         let in_outage = limiter.counter_budget_bytes / OUTAGE_SHARE;
         let sharing = url.is_some().then(|| shared_store::limiter_sharing(&settings.store, in_outage));
         let limiter = Arc::new(Limiter::new(limiter).with_sharing(sharing));
-        let source = Source::open(&settings.config.0, settings.load_options());
         let journal = data_dir.map(|dir| Journal::open(&dir.settings(), clock.now())).transpose()?;
         let stored = journal.as_ref().map(Journal::settings).transpose()?.unwrap_or_default();
         let (replaced, clock_of_reloads) = (Arc::clone(&limiter), Arc::clone(&clock));
         let apply = move |rules: RulesInForce<'_>, candidate: Option<RulesInForce<'_>>| {
             in_force::replace(&replaced, clock_of_reloads.now(), rules, candidate);
         };
-        let publisher = Arc::new(Publisher::new(stored, apply));
-        let config = Reloader::new(source, Arc::clone(&clock), Arc::clone(&publisher));
-        let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
-        let loaded = config.load()?;
+        let config = Arc::new(Publisher::new(stored, apply));
+        let rules = RuleSource::new(settings, Arc::clone(&clock), Arc::clone(&config), data_dir.map(DataDir::path))?;
+        let loaded = rules.load()?;
         let flush = settings.usage.state_flush;
         let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
-        let operations = Operations::new(publisher, Arc::clone(&limiter), Arc::clone(&clock), journal, read_only);
+        let (changed, counted) = (Arc::clone(&config), Arc::clone(&limiter));
+        let operations = Operations::new(changed, counted, Arc::clone(&clock), journal, read_only);
         let operations = Arc::new(operations);
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
@@ -102,6 +107,7 @@ impl Process {
             store,
             clock,
             config,
+            rules,
             operations,
             history,
             lifecycle,
@@ -128,6 +134,7 @@ impl Process {
             store: self.store.clone(),
             state: self.state.as_ref().map(State::status),
             config: Arc::clone(&self.config),
+            xds: self.rules.xds(),
             operations: Arc::clone(&self.operations),
             clock: Arc::clone(&self.clock),
             history: Arc::clone(&self.history),
@@ -138,6 +145,7 @@ impl Process {
                 connection_limit.http.clone(),
                 connection_limit.admin.clone(),
                 connection_limit.metrics.clone(),
+                connection_limit.debug.clone(),
             ],
             guard: Arc::clone(&access.guard),
             clients: access.clients.clone(),
@@ -167,6 +175,8 @@ impl Process {
             state: self.state.as_ref().map(State::status),
             store: self.store.clone(),
             store_required: settings.store.store_required,
+            xds: self.rules.xds(),
+            domain_required: settings.xds.domain_required,
         };
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
@@ -174,8 +184,9 @@ impl Process {
         // Its callers have no certificate with a name, so that --access rules them out.
         let json = (settings.access.json == Json::On && settings.access.access.is_none()).then_some(json);
         let own_port = settings.listen.metrics_addr.is_some();
-        let public = public_router(json, probes.clone(), (!own_port).then(|| Arc::clone(metrics)));
-        let monitoring = public_router(None, probes.clone(), Some(Arc::clone(metrics)));
+        let public = public_router(json, probes.clone(), (!own_port).then(|| ("/metrics", Arc::clone(metrics))));
+        let monitoring =
+            public_router(None, probes.clone(), Some((&settings.listen.metrics_path, Arc::clone(metrics))));
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::new(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
@@ -187,7 +198,8 @@ impl Process {
         let own = [usage_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
         let services = common_services(&phases, &own).add_service(usage).add_service(admin);
         let limiter = Arc::clone(&self.limiter);
-        let admin = admin_router(limiter, probes, Arc::clone(metrics), services, dashboard, guard);
+        let xds = self.rules.xds();
+        let admin = admin_router(limiter, probes, Arc::clone(metrics), services, dashboard, xds, guard);
         Routers { public, admin, metrics: monitoring }
     }
 
@@ -225,9 +237,8 @@ impl Process {
 
 /// Whether the configuration and the other files load, so that a process that takes the place of another one does not fail afterwards.
 pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
-    let source = Source::open(&settings.config.0, settings.load_options());
     let publisher = Arc::new(Publisher::new(SettingsBook::default(), |_, _| {}));
-    Reloader::new(source, Arc::new(Clock::start()), publisher).load()?;
+    RuleSource::new(settings, Arc::new(Clock::start()), publisher, None)?.load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
     shared_store::url(&settings.store)?;
@@ -266,7 +277,15 @@ fn limiter_settings(settings: &Settings) -> limiter::Settings {
         workers: slots(settings),
         usage_series: settings.usage.usage_series,
         counts_usage: true,
+        near_limit_ratio: settings.limits.near_limit_ratio,
+        headers: settings.limits.headers.iter().map(|headers| headers.family()).collect::<Vec<_>>().leak(),
+        draft_03_names: settings.limits.header_names.as_ref().map_or(limiter::DRAFT_03_NAMES, header_names),
     }
+}
+
+/// The names of headers, for as long as the process lives: settings are read once.
+fn header_names(HeaderNames(names): &HeaderNames) -> [&'static str; 3] {
+    names.clone().map(|name| &*name.leak())
 }
 
 /// The slots of those who decide: one for each worker, and one for `/json`.

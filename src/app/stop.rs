@@ -32,7 +32,7 @@ pub(crate) enum End {
 /// The threads that do not decide, and the directory that the last of them writes to.
 pub(super) struct Threads {
     pub(super) _recording: Option<Worker>,
-    pub(super) _watch: Watch,
+    pub(super) _watch: Option<Watch>,
     pub(super) _sweeper: Worker,
     pub(super) _recorder: Recorder,
     pub(super) _access: Vec<Worker>,

@@ -92,7 +92,7 @@ fn check(args: &CheckArgs, input: &mut dyn Read, out: &mut dyn Write, err: &mut 
 impl Checked {
     /// Reads all paths as one configuration, and the stored settings if they are asked for.
     fn load(args: &CheckArgs, input: &mut dyn Read) -> Self {
-        let options = LoadOptions { merge_domains: args.merge_domains };
+        let options = LoadOptions { merge_domains: args.merge_domains, ..LoadOptions::default() };
         let mut files = Files::default();
         for path in &args.paths.0 {
             match read(path, options, input) {

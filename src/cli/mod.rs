@@ -13,6 +13,7 @@ mod dial;
 mod generated;
 mod health;
 mod init;
+mod ratelimit;
 mod serve;
 mod simulate;
 mod store;
@@ -21,6 +22,7 @@ mod target;
 mod token;
 mod version;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -111,7 +113,7 @@ enum Command {
 impl Command {
     fn run(self) -> ExitCode {
         match self {
-            Self::Serve(settings) => serve::run(&settings),
+            Self::Serve(settings) => serve::run(&settings, None),
             Self::Ask(ask) => ask.run(),
             Self::Check(check) => check::run(&check),
             Self::Simulate(simulate) => simulate.run(),
@@ -131,12 +133,35 @@ impl Command {
 
 /// Runs the command line. Exit status 2: the command line is not valid.
 pub fn main() -> ExitCode {
-    match Cli::try_parse() {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    match ratelimit::prepare(&arguments, std::env::vars_os()) {
+        None => run(arguments),
+        Some(Ok(prepared)) => run_in_place_of_reference(prepared),
+        Some(Err(error)) => serve::fail_to_start(&error),
+    }
+}
+
+/// Runs the command line in `ratelimit` mode. Exit status 1: a variable cannot be used.
+fn run_in_place_of_reference(prepared: ratelimit::Prepared) -> ExitCode {
+    let ratelimit::Prepared { arguments, reference, notes } = prepared;
+    match Cli::try_parse_from(arguments) {
+        Ok(Cli { command: Command::Serve(mut settings) }) => {
+            settings.reference = reference;
+            serve::run(&settings, Some(&notes))
+        }
+        Ok(cli) => cli.command.run(),
+        Err(error) if error.use_stderr() => serve::fail_to_start(&serve::one_line(&error)),
+        Err(error) => error.exit(),
+    }
+}
+
+fn run(arguments: Vec<OsString>) -> ExitCode {
+    match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli.command.run(),
         Err(error) => {
-            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            let arguments = arguments.get(1..).unwrap_or_default();
             let format = std::env::var_os("TIDEGATE_LOG_FORMAT");
-            if !error.use_stderr() || !serve::wants_json(&arguments, format.as_deref()) {
+            if !error.use_stderr() || !serve::wants_json(arguments, format.as_deref()) {
                 error.exit();
             }
             serve::fail_to_parse(&error);

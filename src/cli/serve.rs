@@ -6,17 +6,21 @@ use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use super::complain;
+use super::ratelimit::Notes;
 use crate::app::{self, End};
 use crate::runtime::clock::Clock;
 use crate::settings::{LogFormat, Settings};
 use crate::telemetry::log;
 
-/// Serves until a signal stops the process.
-pub(super) fn run(settings: &Settings) -> ExitCode {
+/// Serves until a signal stops the process. `notes`: what `ratelimit` mode made of its variables.
+pub(super) fn run(settings: &Settings, notes: Option<&Notes>) -> ExitCode {
     let format = settings.log.log_format;
     if let Err(error) = log::start(&settings.log) {
         fail(format, &[error.to_string()]);
         return ExitCode::FAILURE;
+    }
+    if let Some(notes) = notes {
+        notes.log();
     }
     for warning in variables::warnings(std::env::vars_os()) {
         tracing::warn!("{warning}");
@@ -33,11 +37,24 @@ pub(super) fn run(settings: &Settings) -> ExitCode {
 
 /// Reports an invalid command line, in JSON if that is the log's format, so that a log collector can read the reason.
 pub(super) fn fail_to_parse(error: &clap::Error) {
+    fail(LogFormat::Json, &[one_line(error)]);
+}
+
+/// What is wrong with a command line, without usage and hints.
+pub(super) fn one_line(error: &clap::Error) -> String {
     let text = error.to_string();
     // Usage and hints follow after an empty line.
     let what = text.split("\n\n").next().unwrap_or_default();
     let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-    fail(LogFormat::Json, &[what.trim_start_matches("error: ").to_owned()]);
+    what.trim_start_matches("error: ").to_owned()
+}
+
+/// Reports why `ratelimit` mode does not start, in the format that its variables name.
+pub(super) fn fail_to_start(reason: &str) -> ExitCode {
+    let named = |name| std::env::var(name).is_ok_and(|format| format.eq_ignore_ascii_case("json"));
+    let is_json = named("TIDEGATE_LOG_FORMAT") || named("LOG_FORMAT");
+    fail(if is_json { LogFormat::Json } else { LogFormat::Text }, &[reason.to_owned()]);
+    ExitCode::FAILURE
 }
 
 /// Whether a command line, which may be invalid, requests `serve` with a log in JSON.

@@ -68,7 +68,8 @@ impl Simulate {
     }
 
     fn limiter(&self) -> Result<Limiter, String> {
-        let source = Source::open(&self.config.0, LoadOptions { merge_domains: self.merge_domains });
+        let source =
+            Source::open(&self.config.0, LoadOptions { merge_domains: self.merge_domains, ..LoadOptions::default() });
         let files = source.read().map_err(|error| format!("error: {error}"))?;
         let loaded = rules::load(&files.files, source.options());
         let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;

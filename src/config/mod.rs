@@ -6,8 +6,8 @@
 //!    '------ Watch: something changed                  '--> ReloadStatus: metrics, /readyz
 //! ```
 //!
-//! [`Reloader`] is the source that reads files. Another source of rules loads in its own way and hands over to the same
-//! [`Publisher`](publish::Publisher).
+//! [`Reloader`] is the source that reads files. Another source, such as a control plane, loads in its own way and hands over to
+//! the same [`Publisher`](publish::Publisher).
 
 mod candidate;
 mod files;

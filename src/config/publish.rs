@@ -14,7 +14,7 @@ use crate::units::Timestamp;
 
 /// The one place from which configurations and settings come into force, as one value.
 ///
-/// A source of rules (files; others may follow) loads, and hands over what it loaded, or its errors.
+/// A source of rules (files, a control plane) loads, and hands over what it loaded, or its errors.
 pub(crate) struct Publisher {
     status: ArcSwap<ReloadStatus>,
     state: Mutex<State>,
@@ -71,6 +71,27 @@ pub(crate) struct Loaded {
     pub(crate) lifted: LiftedCounts,
     /// Settings, in force or not.
     pub(crate) settings: usize,
+}
+
+impl Loaded {
+    /// Logs what was loaded, and from where. What is switched off has fields of its own, which are not there when nothing is.
+    pub(crate) fn log(&self, path: &dyn fmt::Display, shadow_mode: bool) {
+        let Self { generation, files, domains, rules, lifted, settings } = self;
+        let given = |count: usize| (count > 0).then_some(count);
+        tracing::info!(
+            %path,
+            generation,
+            files,
+            domains,
+            rules,
+            disabled_domains = given(lifted.disabled_domains),
+            disabled_rules = given(lifted.disabled_rules),
+            shadow_rules = given(lifted.shadow_rules),
+            settings = given(*settings),
+            shadow_mode = shadow_mode.then_some(true),
+            "configuration loaded"
+        );
+    }
 }
 
 impl Publisher {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::files::{InForce, Verdict};
-use super::publish::{Loaded, Publisher, ReloadStatus};
+use super::publish::{Loaded, Publisher};
 use super::{ContentHash, Files, Pace, ReadError, Source, Watch};
 use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::Clock;
@@ -74,11 +74,6 @@ impl Reloader {
         Self { shadow_mode, ..self }
     }
 
-    /// How loading has gone so far. Cost: one atomic load; never waits.
-    pub(crate) fn status(&self) -> Arc<ReloadStatus> {
-        self.publisher.status()
-    }
-
     /// Loads for the first time. The outcome is counted, but the caller reports it: with [`log`](Self::log), or as an error.
     ///
     /// # Errors
@@ -104,23 +99,9 @@ impl Reloader {
         loaded
     }
 
-    /// Logs what was loaded. What is switched off has fields of its own, which are not there when nothing is.
+    /// Logs what was loaded.
     pub(crate) fn log(&self, loaded: &Loaded) {
-        let Loaded { generation, files, domains, rules, lifted, settings } = loaded;
-        let given = |count: usize| (count > 0).then_some(count);
-        tracing::info!(
-            path = %self.source.path().display(),
-            generation,
-            files,
-            domains,
-            rules,
-            disabled_domains = given(lifted.disabled_domains),
-            disabled_rules = given(lifted.disabled_rules),
-            shadow_rules = given(lifted.shadow_rules),
-            settings = given(*settings),
-            shadow_mode = self.shadow_mode.then_some(true),
-            "configuration loaded"
-        );
+        loaded.log(&self.source.path().display(), self.shadow_mode);
     }
 
     /// Loads at every change from now on, until the watch is dropped.

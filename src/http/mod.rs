@@ -15,11 +15,15 @@ pub(crate) use json::JsonChecks;
 pub(crate) use metrics_text::{MetricsText, RenderMetrics};
 pub(crate) use probes::Probes;
 
-/// The router of a port without access control: probes, and the parts that it is given.
-pub(crate) fn public_router(checks: Option<JsonChecks>, probes: Probes, metrics: Option<Arc<MetricsText>>) -> Router {
+/// The router of a port without access control: probes, and the parts that it is given; the metrics at their path.
+pub(crate) fn public_router(
+    checks: Option<JsonChecks>,
+    probes: Probes,
+    metrics: Option<(&str, Arc<MetricsText>)>,
+) -> Router {
     let mut router = probe_router(probes);
-    if let Some(metrics) = metrics {
-        router = router.route("/metrics", get(move || async move { metrics.page(None).await }));
+    if let Some((path, metrics)) = metrics {
+        router = router.route(path, get(move || async move { metrics.page(None).await }));
     }
     match checks {
         Some(checks) => router.route("/json", any(json::json).with_state(checks)),

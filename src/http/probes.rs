@@ -7,13 +7,14 @@ use axum::extract::State;
 use http::StatusCode;
 use parking_lot::Mutex;
 
-use crate::config::Reloader;
+use crate::config::Publisher;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
 use crate::runtime::lifecycle::{Phase, Phases};
 use crate::sanitize::sanitize;
 use crate::sharing::SharedStore;
 use crate::state::StateStatus;
+use crate::xds::XdsStatus;
 
 /// The state that the probes report.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub(crate) struct Probes {
     /// The phase of the process.
     pub phases: Phases,
     /// The status of reloads.
-    pub config: Arc<Reloader>,
+    pub config: Arc<Publisher>,
     /// The status of the history.
     pub history: Arc<History>,
     /// The rules in force.
@@ -30,15 +31,28 @@ pub(crate) struct Probes {
     pub state: Option<Arc<Mutex<StateStatus>>>,
     /// The store of shared counters, if there is one.
     pub store: Option<Arc<SharedStore>>,
+    /// How it goes with the control plane, if there is one.
+    pub xds: Option<Arc<XdsStatus>>,
+    /// The process is ready only while the rules have a domain.
+    pub domain_required: bool,
     /// The process is not ready before the store has answered for the first time.
     pub store_required: bool,
 }
 
 /// As in envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
 pub(super) async fn healthcheck(State(probes): State<Probes>) -> (StatusCode, &'static str) {
-    match probes.phases.now() {
-        Phase::Serving => (StatusCode::OK, "OK"),
-        _ => (StatusCode::INTERNAL_SERVER_ERROR, "NOT_SERVING"),
+    if probes.phases.now() == Phase::Serving && probes.has_domain() {
+        (StatusCode::OK, "OK")
+    } else {
+        (StatusCode::INTERNAL_SERVER_ERROR, "NOT_SERVING")
+    }
+}
+
+impl Probes {
+    /// Whether the rules have a domain, if they need one.
+    fn has_domain(&self) -> bool {
+        let has_one = |view: View<'_>| view.rules().is_some_and(|rules| rules.domains().next().is_some());
+        !self.domain_required || self.limiter.view().is_some_and(has_one)
     }
 }
 
@@ -51,7 +65,7 @@ pub(super) async fn livez() -> &'static str {
 pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String) {
     let phase = probes.phases.now();
     let is_waiting = probes.store_required && probes.store.as_ref().is_some_and(|store| !store.has_connected());
-    let is_ready = phase == Phase::Serving && !is_waiting;
+    let is_ready = phase == Phase::Serving && !is_waiting && probes.has_domain();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let config = probes.config.status();
     let mut text = format!("serving: {phase:?}\nconfiguration: generation {}\n", config.generation).to_lowercase();
@@ -67,6 +81,9 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     if let Some(store) = &probes.store {
         // Writing to a String does not fail.
         let _written = writeln!(text, "store: {}", if store.is_up() { "up" } else { "down" });
+    }
+    if let Some(xds) = &probes.xds {
+        write_xds(&mut text, xds);
     }
     write_lifted(&mut text, &probes.limiter);
     if let Some(failed) = &config.last_error {
@@ -93,6 +110,22 @@ fn write_state(text: &mut String, state: &StateStatus) {
     for damage in &state.damage {
         // Writing to a String does not fail.
         let _written = writeln!(text, "counters: those of the last run are not complete: {}", sanitize(damage));
+    }
+}
+
+/// How it goes with the control plane.
+fn write_xds(text: &mut String, xds: &XdsStatus) {
+    let connected = if xds.is_connected() { "connected" } else { "not connected" };
+    let version =
+        xds.received().map_or_else(|| "no set received".to_owned(), |set| format!("version '{}'", set.version));
+    // Writing to a String does not fail.
+    let _written = writeln!(text, "control plane: {connected}, {version}");
+    for (domains, what) in [(xds.outdated(), "keep their former rules"), (xds.missing(), "are not limited")] {
+        if domains > 0 {
+            // Writing to a String does not fail.
+            let _written =
+                writeln!(text, "control plane: {domains} domains with errors {what} (/xds on the admin port)");
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub use decision::{Code, CurrentLimit, Decision, Status};
 pub use explain::{ApplicableLimit, Explained, ExplainedLimit};
 pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::{Plan, RuleInForce};
-pub use settings::Settings;
+pub use settings::{DRAFT_03_NAMES, NEAR_LIMIT_RATIO, Settings};
 use sharing::Shared;
 pub use sharing::{DownCounts, Progress, Sharing};
 use transition::Transition;

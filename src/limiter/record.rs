@@ -93,13 +93,14 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn count_in(self, counts: &Counts, shadow: bool, slot: Option<&Slot>) {
-        let Self { evaluation: Evaluation { check, worker, now, .. }, descriptor, governing } = self;
+        let Self { evaluation: Evaluation { check, worker, now, settings, .. }, descriptor, governing } = self;
         let hits = check.hits(descriptor);
         match governing {
             _ if descriptor.refund => counts.record_refund(worker, hits),
             Some((limited, outcome)) => {
                 let capacity = limited.limit().capacity();
-                counts.record(Recorded { worker, now, slot, hits, outcome, capacity, shadow });
+                let near_limit_ratio = settings.near_limit_ratio;
+                counts.record(Recorded { worker, now, slot, hits, outcome, capacity, near_limit_ratio, shadow });
             }
             None => counts.record_unlimited(worker, hits),
         }

@@ -1,5 +1,6 @@
 //! Settings of a limiter.
 
+use crate::rules::HeaderFamily;
 use crate::store::WhenFull;
 
 /// Settings that are not in the rules.
@@ -22,6 +23,12 @@ pub struct Settings {
     pub usage_series: u32,
     /// Checks are counted in the usage. Those of a candidate are not.
     pub counts_usage: bool,
+    /// The share of a limit from which on hits are near it.
+    pub near_limit_ratio: f32,
+    /// The headers of answers for domains that configure neither headers nor a body.
+    pub headers: &'static [HeaderFamily],
+    /// The names of the headers of `draft_03`: limit, remaining and reset.
+    pub draft_03_names: [&'static str; 3],
 }
 
 impl Default for Settings {
@@ -35,6 +42,14 @@ impl Default for Settings {
             workers: 1,
             usage_series: 0,
             counts_usage: true,
+            near_limit_ratio: NEAR_LIMIT_RATIO,
+            headers: &[],
+            draft_03_names: DRAFT_03_NAMES,
         }
     }
 }
+
+/// As `NEAR_LIMIT_RATIO` of the reference.
+pub const NEAR_LIMIT_RATIO: f32 = 0.8;
+/// As in the draft.
+pub const DRAFT_03_NAMES: [&str; 3] = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"];

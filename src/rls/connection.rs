@@ -14,6 +14,7 @@ use h2::{Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::age::{Age, Due};
 use super::keepalive::Keepalive;
 use super::services::Services;
 use super::stream::{Payload, Pieces};
@@ -31,6 +32,7 @@ pub(super) async fn serve<S>(
     services: Services,
     slot: Arc<Slot>,
     mut phases: Phases,
+    age: Option<Age>,
 ) -> Result<(), h2::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -46,6 +48,7 @@ where
         tasks: Tasks::default(),
         slot,
         keepalive,
+        age,
         stopping,
         said_goodbye: false,
         batch: Vec::new(),
@@ -67,6 +70,8 @@ struct Serving<S> {
     tasks: Tasks,
     slot: Arc<Slot>,
     keepalive: Keepalive,
+    /// Ends the connection at an age; `None`: nothing does.
+    age: Option<Age>,
     /// Waits for the process to stop; `None` afterwards.
     stopping: Option<Stopping>,
     /// Whether the peer knows that the connection ends.
@@ -85,6 +90,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
         if this.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(cx).is_ready()) {
             this.stopping = None;
             this.connection.graceful_shutdown();
+        }
+        if let Some(Poll::Ready(due)) = this.age.as_mut().map(|age| age.poll_due(cx)) {
+            match due {
+                Due::Goodbye => this.connection.graceful_shutdown(),
+                Due::End => return Poll::Ready(Ok(())),
+            }
         }
         match this.slot.begin_turn(cx.waker()) {
             Turn::Serve => {}

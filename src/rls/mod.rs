@@ -7,6 +7,7 @@
 //! A panic in a handler ends the process in a release build (`panic = "abort"`), so that it does not continue with an
 //! inconsistent state; a supervisor restarts it. In a debug build it ends only the stream.
 
+mod age;
 mod arriving;
 mod call;
 mod checks;

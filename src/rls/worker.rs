@@ -4,11 +4,13 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 use std::{io, thread};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use super::age::Age;
 use super::connection;
 use super::services::{OtherCalls, Services};
 use crate::access::{Caller, ClientFile, ClientNames};
@@ -35,6 +37,8 @@ pub(crate) struct Context {
     pub tls: Option<Arc<TlsServer>>,
     /// Which client may check which domains; `None`: every client all.
     pub clients: Option<Arc<ClientFile>>,
+    /// After how long a connection is ended, and how long it may go on then; `None`: never.
+    pub age: Option<(Duration, Duration)>,
 }
 
 /// The running workers.
@@ -92,7 +96,7 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
     let services = Services::new(&context.service, worker, context.partial.of_port(), context.other_calls.clone());
     let connection = |peer, slot: Arc<Slot>| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
-        let clients = context.clients.clone();
+        let (clients, age) = (context.clients.clone(), context.age);
         // A client without a certificate has no name, so it may check no domain if there is a file.
         let nameless = ClientNames::default;
         let services_of = move |names: &dyn Fn() -> ClientNames| match clients {
@@ -102,18 +106,18 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
         async move {
             match peer {
                 Peer::Tcp(stream) => match tls {
-                    None => serve(stream, services_of(&nameless), slot, phases).await,
+                    None => serve(stream, services_of(&nameless), slot, phases, age).await,
                     Some(tls) => {
                         if let Some(stream) = tls.accept(stream, &mut phases).await {
                             let services = services_of(&|| {
                                 let PeerNames { uris, dns } = PeerNames::of(&stream);
                                 ClientNames { uris, dns }
                             });
-                            serve(stream, services, slot, phases).await;
+                            serve(stream, services, slot, phases, age).await;
                         }
                     }
                 },
-                Peer::Unix(stream) => serve(stream, services_of(&nameless), slot, phases).await,
+                Peer::Unix(stream) => serve(stream, services_of(&nameless), slot, phases, age).await,
             }
         }
     };
@@ -121,7 +125,7 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
 }
 
 /// Serves one connection until it ends.
-async fn serve<S>(stream: S, services: Services, slot: Arc<Slot>, mut phases: Phases)
+async fn serve<S>(stream: S, services: Services, slot: Arc<Slot>, mut phases: Phases, age: Option<(Duration, Duration)>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -131,7 +135,7 @@ where
         Err(error) => return tracing::debug!(%error, "connection closed"),
     };
     let stream = Metered::http2(stream, Arc::clone(&slot));
-    if let Err(error) = connection::serve(stream, services, Arc::clone(&slot), phases).await {
+    if let Err(error) = connection::serve(stream, services, Arc::clone(&slot), phases, age.map(Age::new)).await {
         if is_flood(&error) {
             slot.count(Closed::Flood);
         }

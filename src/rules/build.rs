@@ -35,6 +35,7 @@ struct Draft {
     enabled_at: Option<Origin>,
     /// The file that is being added.
     file: Arc<str>,
+    counts_no_denied: bool,
     charge: Option<Charge>,
     response: Option<Response>,
     alerts: Vec<Alert>,
@@ -72,6 +73,7 @@ impl Builder {
             None => &mut aside,
         };
         draft.file = report.file().into();
+        draft.counts_no_denied = self.options.count_no_denied;
         draft.set_keys(&spec, report);
         self.named.extend(draft.add_alerts(std::mem::take(&mut spec.alerts), &name, report));
         let line = spec.domain.line().unwrap_or(1);
@@ -229,6 +231,13 @@ impl Draft {
             );
         }
         let levels = [parent.levels, &[level]].concat();
+        let several = match &mut descriptor.rate_limits {
+            Field::Given(several, _) => several.as_mut_slice(),
+            Field::Absent | Field::Invalid => &mut [],
+        };
+        for limit in descriptor.rate_limit.iter_mut().chain(several) {
+            limit.counts_no_denied = self.counts_no_denied;
+        }
         let below = std::mem::take(&mut descriptor.descriptors);
         self.note_replaced(&descriptor, report);
         if self.charge != Some(Charge::AllOrNothing) {

@@ -73,7 +73,7 @@ impl LimitSpec {
     fn counts_denied(&self, algorithm: Algorithm) -> CountDenied {
         match self.count_denied.given() {
             Some(true) => CountDenied::Always,
-            None if algorithm == AS_THE_REFERENCE => CountDenied::Alone,
+            None if algorithm == AS_THE_REFERENCE && !self.counts_no_denied => CountDenied::Alone,
             Some(false) | None => CountDenied::Never,
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct LimitSpec {
     pub(super) count_denied: Field<bool>,
     pub(super) enabled: Field<bool>,
     pub(super) sharing: Field<Sharing>,
+    /// Without `count_denied`, the hits of denied checks never count.
+    pub(super) counts_no_denied: bool,
 }
 
 /// The values of `algorithm`.

@@ -87,6 +87,8 @@ pub struct SourceFile {
 pub struct LoadOptions {
     /// Several files may define parts of one domain.
     pub merge_domains: bool,
+    /// Limits as the reference has them, counted on their own, do not count the hits of denied checks, unless they say it.
+    pub count_no_denied: bool,
 }
 
 /// One error of the configuration.

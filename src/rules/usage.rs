@@ -67,7 +67,7 @@ mod tests {
         let file = |text: &&str| SourceFile { name: "f".into(), text: text.as_bytes().to_vec() };
         let files: Vec<_> = texts.iter().map(file).collect();
         let text = |errors: Vec<crate::rules::ConfigError>| errors.iter().map(ToString::to_string).collect();
-        load(&files, LoadOptions { merge_domains: true }).map_err(text)
+        load(&files, LoadOptions { merge_domains: true, ..LoadOptions::default() }).map_err(text)
     }
 
     #[test]

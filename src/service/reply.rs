@@ -22,7 +22,7 @@ pub struct Reply {
 /// The reply to a check with this decision.
 pub(super) fn reply(limiter: &Limiter, now: Timestamp, check: &Check<'_>, decision: &Decision<'_>) -> Reply {
     let metadata = metadata::build(check, decision, limiter.settings().dynamic_metadata);
-    let parts = ResponseParts::new(check, decision, now);
+    let parts = ResponseParts::new(check, decision, limiter.settings(), now);
     Reply {
         frame: ResponseFrame::with_capacity(TYPICAL_BYTES, |out| write(out, decision, &parts, metadata.as_ref())),
         delay: decision.delay,

@@ -1,4 +1,4 @@
-//! The path of the rules: `PATH` or `--config PATH`, the same in every subcommand.
+//! The path of the rules: `PATH` or `--config PATH`, the same in every subcommand; `serve` has another source, too.
 
 use std::path::PathBuf;
 
@@ -10,6 +10,10 @@ use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 #[derive(Clone, Debug)]
 pub(crate) struct ConfigPath(pub PathBuf);
 
+/// The path of the rules, or none if a control plane sends them.
+#[derive(Clone, Debug)]
+pub(crate) struct RulesPath(pub Option<PathBuf>);
+
 /// The paths of the rules, at least one; together they are one configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct ConfigPaths(pub Vec<PathBuf>);
@@ -19,9 +23,22 @@ pub(crate) struct ConfigPaths(pub Vec<PathBuf>);
 struct PathArgs {
     /// File or directory with the rules: of a directory, every *.yaml and *.yml file below it (dot files are skipped)
     ///
-    /// `serve` reloads it when it changes and on SIGHUP; if the new rules do not load, the current ones stay in force.
     /// Example: /etc/tidegate/rules
     #[arg(value_name = "PATH", required_unless_present = "config")]
+    path: Option<PathBuf>,
+
+    #[command(flatten)]
+    flag: Flag,
+}
+
+/// The arguments of [`RulesPath`].
+#[derive(Args)]
+struct RulesArgs {
+    /// File or directory with the rules: of a directory, every *.yaml and *.yml file below it (dot files are skipped)
+    ///
+    /// It is read again when it changes and on SIGHUP; if the new rules do not load, the current ones stay in force. Not with --xds.
+    /// Example: /etc/tidegate/rules
+    #[arg(value_name = "PATH", required_unless_present_any = ["config", "xds"])]
     path: Option<PathBuf>,
 
     #[command(flatten)]
@@ -79,6 +96,27 @@ impl Args for ConfigPath {
 
     fn augment_args_for_update(command: Command) -> Command {
         PathArgs::augment_args_for_update(command)
+    }
+}
+
+impl FromArgMatches for RulesPath {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        paths(matches).map(|paths| Self(paths.into_iter().next()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Args for RulesPath {
+    fn augment_args(command: Command) -> Command {
+        RulesArgs::augment_args(command)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        RulesArgs::augment_args_for_update(command)
     }
 }
 

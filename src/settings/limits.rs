@@ -4,6 +4,7 @@ use clap::builder::BoolishValueParser;
 use clap::{Args, ValueEnum};
 
 use super::ByteSize;
+use crate::rules::HeaderFamily;
 
 /// How checks are answered, and the memory of counters.
 #[derive(Args, Clone, Debug)]
@@ -29,6 +30,23 @@ pub(crate) struct LimitSettings {
     /// What to answer when a check needs a new counter and the memory budget is used up
     #[arg(long, env = "TIDEGATE_WHEN_FULL", value_name = "ANSWER", value_enum, default_value_t = WhenFull::Deny)]
     pub when_full: WhenFull,
+
+    /// Share of a limit from which on hits are counted as near it, 0 to 1
+    #[arg(long, env = "TIDEGATE_NEAR_LIMIT_RATIO", value_name = "SHARE", default_value_t = 0.8, value_parser = share)]
+    pub near_limit_ratio: f32,
+
+    /// Headers of answers for domains whose rules name none; separated by commas
+    #[arg(long, env = "TIDEGATE_HEADERS", value_name = "FAMILY", value_delimiter = ',', value_enum)]
+    pub headers: Vec<Headers>,
+
+    /// Names of the headers of draft-03, in place of RateLimit-Limit, RateLimit-Remaining and RateLimit-Reset
+    #[arg(long, env = "TIDEGATE_HEADER_NAMES", value_name = "LIMIT,REMAINING,RESET", value_parser = header_names)]
+    pub header_names: Option<HeaderNames>,
+
+    /// Do not count the hits of denied checks where limits do not say it (`count_denied`); as by default for other algorithms than
+    /// fixed_window
+    #[arg(long, env = "TIDEGATE_COUNT_NO_DENIED", value_parser = BoolishValueParser::new())]
+    pub count_no_denied: bool,
 
     /// Whether operators can change settings at run time
     ///
@@ -67,6 +85,51 @@ pub(crate) enum SettingsMode {
     ReadWrite,
     /// They cannot
     ReadOnly,
+}
+
+/// Headers of answers, as `response: headers` of a rules file names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Headers {
+    /// X-RateLimit-Limit, -Remaining, -Reset
+    XRatelimit,
+    /// RateLimit-Limit, -Remaining, -Reset
+    #[value(name = "draft-03")]
+    Draft03,
+    /// RateLimit-Policy and RateLimit
+    Ietf,
+    /// Retry-After, if a check is denied
+    RetryAfter,
+}
+
+impl Headers {
+    /// The family of headers.
+    pub(crate) fn family(self) -> HeaderFamily {
+        match self {
+            Self::XRatelimit => HeaderFamily::XRateLimit,
+            Self::Draft03 => HeaderFamily::Draft03,
+            Self::Ietf => HeaderFamily::Ietf,
+            Self::RetryAfter => HeaderFamily::RetryAfter,
+        }
+    }
+}
+
+/// The names of three headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeaderNames(pub [String; 3]);
+
+fn header_names(text: &str) -> Result<HeaderNames, String> {
+    let names: Vec<_> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    let is_name = |name: &String| http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    let expected = || "expected three names of headers, LIMIT,REMAINING,RESET".to_owned();
+    if !names.iter().all(is_name) {
+        return Err(expected());
+    }
+    names.try_into().map(HeaderNames).map_err(|_| expected())
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    let share: f32 = text.parse().map_err(|_| "expected a number from 0 to 1".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a number from 0 to 1".to_owned()) }
 }
 
 /// What happens to a new counter when the budget is exhausted.

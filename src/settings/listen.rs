@@ -33,6 +33,28 @@ pub(crate) struct ListenSettings {
     #[arg(long, env = "TIDEGATE_METRICS_ADDR", value_name = "HOST:PORT")]
     pub metrics_addr: Option<Address>,
 
+    /// Path of the metrics on that port
+    #[arg(long, env = "TIDEGATE_METRICS_PATH", value_name = "PATH", default_value = "/metrics", value_parser = metrics_path, requires = "metrics_addr")]
+    pub metrics_path: String,
+
+    /// Label of every series of the metrics, in addition to its own; can be repeated
+    #[arg(long, env = "TIDEGATE_METRICS_LABEL", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = metrics_label)]
+    pub metrics_label: Vec<(String, String)>,
+
+    /// Address of a port that only shows: /rlconfig and /stats, as envoyproxy/ratelimit has it at 6070
+    ///
+    /// Everybody who reaches it sees the rules. If it cannot be bound, the service runs without it.
+    #[arg(long, env = "TIDEGATE_DEBUG_ADDR", value_name = "HOST:PORT")]
+    pub debug_addr: Option<Address>,
+
+    /// End connections to the gRPC port after about that time (GOAWAY), so that clients spread over new replicas [default: never]
+    #[arg(long, env = "TIDEGATE_MAX_CONNECTION_AGE", value_name = "DURATION", value_parser = duration)]
+    pub max_connection_age: Option<Duration>,
+
+    /// How long such a connection may go on with checks that have begun
+    #[arg(long, env = "TIDEGATE_MAX_CONNECTION_AGE_GRACE", value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub max_connection_age_grace: Duration,
+
     /// Take listening sockets from systemd (socket activation) in place of binding the addresses
     ///
     /// By FileDescriptorName: grpc, http, admin, metrics; without names in this order. While the service restarts, connections wait in the
@@ -85,4 +107,22 @@ impl ListenSettings {
             Address::Tcp(_) => self.workers.map_or_else(cores, usize::from),
         }
     }
+}
+
+fn metrics_path(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_.".contains(c);
+    let is_taken = ["/livez", "/readyz", "/healthcheck"].contains(&text);
+    let is_path = text.starts_with('/') && text.chars().all(is_plain) && !is_taken;
+    if is_path { Ok(text.to_owned()) } else { Err("expected a path such as /metrics".to_owned()) }
+}
+
+/// The names of labels as Prometheus has them; those of the metrics themselves would be there twice.
+fn metrics_label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let is_name =
+        name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    if name.is_empty() || !is_name || name.starts_with("__") {
+        return Err("expected NAME=VALUE, with a name of letters, digits and underscores".to_owned());
+    }
+    Ok((name.to_owned(), value.to_owned()))
 }

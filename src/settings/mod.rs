@@ -15,6 +15,7 @@ mod secret;
 mod store;
 mod tls;
 mod usage;
+mod xds;
 
 use std::time::Duration;
 
@@ -26,27 +27,42 @@ use crate::rules::LoadOptions;
 pub(crate) use access::{AccessSettings, Json};
 pub(crate) use alerting::AlertSettings;
 pub(crate) use byte_size::ByteSize;
-pub(crate) use config_path::{ConfigPath, ConfigPaths};
-pub(crate) use limits::{LimitSettings, SettingsMode, WhenFull};
+pub(crate) use config_path::{ConfigPath, ConfigPaths, RulesPath};
+pub(crate) use limits::{HeaderNames, LimitSettings, SettingsMode, WhenFull};
 pub(crate) use listen::ListenSettings;
 pub(crate) use logging::{LogFormat, LogSettings};
 pub(crate) use secret::Secret;
 pub(crate) use store::{StoreSettings, WhenDown};
 pub(crate) use tls::TlsSettings;
 pub(crate) use usage::{DenialLog, UsageSettings};
+pub(crate) use xds::XdsSettings;
 
 /// The settings of `tidegate serve`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
-    /// The path of the rules.
+    /// The path of the rules, unless a control plane sends them.
     #[command(flatten)]
-    pub config: ConfigPath,
+    pub config: RulesPath,
 
     /// Allow several files to extend one domain
     ///
     /// Without it, a domain in two files is an error, as in envoyproxy/ratelimit.
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     pub merge_domains: bool,
+
+    /// The control plane that sends the rules, in place of files.
+    #[command(flatten)]
+    pub xds: XdsSettings,
+
+    /// Take the place of envoyproxy/ratelimit: read its variables, and ignore arguments that are not known
+    ///
+    /// As when the program is called `ratelimit`. A variable TIDEGATE_... has precedence over one of these; the log lists what is honoured and what is ignored.
+    #[arg(long, env = "TIDEGATE_AS_RATELIMIT", value_parser = BoolishValueParser::new())]
+    pub as_ratelimit: bool,
+
+    /// What `ratelimit` mode adds, for which there are no flags.
+    #[arg(skip)]
+    pub reference: ReferenceSettings,
 
     /// Addresses, worker threads and shutdown.
     #[command(flatten)]
@@ -81,10 +97,19 @@ pub(crate) struct Settings {
     pub log: LogSettings,
 }
 
+/// What `ratelimit` mode adds: what envoyproxy/ratelimit does, and nobody else would ask for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReferenceSettings {
+    /// Every file of a directory has rules, whatever its name.
+    pub any_file_name: bool,
+    /// Variables `OTEL_*` in place of those of the environment; without a value: not set.
+    pub otel: Vec<(&'static str, Option<String>)>,
+}
+
 impl Settings {
     /// Options for loading the configuration.
     pub(crate) fn load_options(&self) -> LoadOptions {
-        LoadOptions { merge_domains: self.merge_domains }
+        LoadOptions { merge_domains: self.merge_domains, count_no_denied: self.limits.count_no_denied }
     }
 }
 

@@ -22,6 +22,10 @@ pub(crate) struct TlsSettings {
     #[arg(long, env = "TIDEGATE_GRPC_TLS_CLIENT_CA", value_name = "FILE", requires = "grpc_tls_cert")]
     pub grpc_tls_client_ca: Option<PathBuf>,
 
+    /// Name (DNS or URI) that the certificates of these clients need among their subject alternative names
+    #[arg(long, env = "TIDEGATE_GRPC_TLS_CLIENT_SAN", value_name = "NAME", requires = "grpc_tls_client_ca")]
+    pub grpc_tls_client_san: Option<String>,
+
     /// Certificate of the HTTP port
     #[arg(long, env = "TIDEGATE_HTTP_TLS_CERT", value_name = "FILE", requires = "http_tls_key")]
     pub http_tls_cert: Option<PathBuf>,
@@ -57,7 +61,8 @@ impl TlsSettings {
         ];
         let files = |(port, cert, key, client_ca): (_, &Option<PathBuf>, &Option<PathBuf>, &Option<PathBuf>)| {
             let (cert, key) = (cert.clone()?, key.clone()?);
-            Some((port, ServerFiles { cert, key, client_ca: client_ca.clone() }))
+            let client_san = self.grpc_tls_client_san.clone().filter(|_| port == "grpc");
+            Some((port, ServerFiles { cert, key, client_ca: client_ca.clone(), client_san }))
         };
         ports.into_iter().filter_map(files).collect()
     }

@@ -67,7 +67,7 @@ pub fn run(limiter: &Limiter, trace: impl BufRead, mut out: impl Write, output: 
         let decision = view.check(WorkerSlot::default(), now, &check);
         match output {
             Output::Decisions => {
-                let parts = ResponseParts::new(&check, &decision, now);
+                let parts = ResponseParts::new(&check, &decision, limiter.settings(), now);
                 answer::write(&mut out, at, &decision, &parts)?;
             }
             Output::Summary => summary.add(&check, &decision, view.rules()),

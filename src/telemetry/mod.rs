@@ -15,12 +15,17 @@ pub mod names;
 pub mod otlp;
 pub mod prometheus;
 mod snapshot;
+mod stats;
 mod store_series;
 mod store_values;
+mod xds_series;
+mod xds_values;
 
 pub use latency::{DecisionTimes, ONE_IN, Times};
 pub use snapshot::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, EntryRequests, HistoryValues, LimitValue,
     ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
 };
+pub use stats::stats_text;
 pub use store_values::{StoreNodeValues, StoreValues};
+pub use xds_values::XdsValues;

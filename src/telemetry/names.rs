@@ -4,6 +4,7 @@
 //! dashboards and alerts keep working; the others are Tidegate's own.
 
 mod store;
+mod xds;
 
 use super::labels::{CONSUMER, ERR_TYPE, GRPC_METHOD, PORT, REASON, RESULT, VERSION};
 pub use super::metric::{Metric, MetricKind};
@@ -12,10 +13,13 @@ use super::snapshot::{Snapshot, float, seconds, visit_by};
 use crate::usage::Measure;
 
 /// Every metric, in the order in which they are shown.
-pub const METRICS: &[Metric] = &joined::<{ PROCESS.len() }, { store::METRICS.len() }, ALL>(PROCESS, store::METRICS);
+pub const METRICS: &[Metric] = &joined::<WITH_STORE, { xds::METRICS.len() }, ALL>(
+    joined::<PROCESS_ALONE, { store::METRICS.len() }, WITH_STORE>(PROCESS, store::METRICS),
+    xds::METRICS,
+);
 
-/// The metrics of the process without a store of shared counters.
-const PROCESS: [Metric; ALL - store::METRICS.len()] = [
+/// The metrics of the process with neither a store of shared counters nor a control plane.
+const PROCESS: [Metric; PROCESS_ALONE] = [
     counter(
         "ratelimit_service_rate_limit_total_hits",
         "{hit}",
@@ -436,7 +440,9 @@ const PROCESS: [Metric; ALL - store::METRICS.len()] = [
 ];
 
 /// The number of metrics.
-const ALL: usize = 89;
+const ALL: usize = 98;
+const WITH_STORE: usize = ALL - xds::METRICS.len();
+const PROCESS_ALONE: usize = WITH_STORE - store::METRICS.len();
 
 /// Both lists.
 #[allow(clippy::indexing_slicing, reason = "computed when the program is compiled")]

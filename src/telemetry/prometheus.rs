@@ -9,27 +9,31 @@ use super::names::{self, METRICS, MetricKind};
 use super::snapshot::seconds;
 use super::{Snapshot, Times};
 
-/// The snapshot in Prometheus' text format. Metrics without a series are left out.
+/// The snapshot in Prometheus' text format, each series with these labels too. Metrics without a series are left out.
 ///
 /// Cost: a few hundred bytes per rule, on the thread that serves `/metrics`, never on one that decides.
-pub fn render(snapshot: &Snapshot) -> String {
-    render_with(snapshot, &|_| true)
+pub fn render(snapshot: &Snapshot, constant: &[(String, String)]) -> String {
+    render_with(snapshot, constant, &|_| true)
 }
 
 /// Only the series that name one of these domains, which are sorted: no sum over others, nor what the process as a whole does.
-pub fn render_domains(snapshot: &Snapshot, domains: &[String]) -> String {
-    render_with(snapshot, &|labels| {
+pub fn render_domains(snapshot: &Snapshot, constant: &[(String, String)], domains: &[String]) -> String {
+    render_with(snapshot, constant, &|labels| {
         let named = labels.iter().find(|(name, _)| *name == DOMAIN);
         named.is_some_and(|(_, domain)| domains.iter().any(|known| sanitized(known) == *domain))
     })
 }
 
-fn render_with(snapshot: &Snapshot, wanted: Wanted<'_>) -> String {
+fn render_with(snapshot: &Snapshot, constant: &[(String, String)], wanted: Wanted<'_>) -> String {
     let mut text = String::new();
     for metric in METRICS {
-        let family = family(snapshot, metric, wanted);
+        let mut family = family(snapshot, metric, wanted);
         if family.get_metric().is_empty() {
             continue;
+        }
+        for series in family.mut_metric().iter_mut().filter(|_| !constant.is_empty()) {
+            let own = series.get_label().iter().cloned();
+            series.set_label(own.chain(constant.iter().map(|(name, value)| pair(name, value))).collect());
         }
         if let Err(error) = TextEncoder::new().encode_utf8(&[family], &mut text) {
             tracing::error!(metric = metric.name, %error, "metric left out: it cannot be encoded");
@@ -100,9 +104,13 @@ fn histogram(labels: &[(&'static str, &str)], Times { at_most, count, sum }: &Ti
 }
 
 fn label((name, value): &(&'static str, &str)) -> LabelPair {
+    pair(name, value)
+}
+
+fn pair(name: &str, value: &str) -> LabelPair {
     let mut pair = LabelPair::default();
-    pair.set_name((*name).to_owned());
-    pair.set_value((*value).to_owned());
+    pair.set_name(name.to_owned());
+    pair.set_value(value.to_owned());
     pair
 }
 
@@ -131,7 +139,7 @@ mod tests {
             sweep: SweepValues { longest_pause: Nanos::from_ns(1_500_000), ..SweepValues::default() },
             ..Snapshot::default()
         };
-        let text = render(&snapshot);
+        let text = render(&snapshot, &[]);
         let rule = r#"{domain="api",rule="api.partner_acme.endpoint",key1="partner_acme",key2="endpoint"}"#;
         for line in [
             "# HELP ratelimit_service_rate_limit_total_hits Hits of the checks that matched the rule.".to_owned(),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Times;
 use super::labels::{self, sanitized};
 use super::store_values::StoreValues;
+use super::xds_values::XdsValues;
 use crate::config::ReloadStatus;
 use crate::units::Nanos;
 use crate::usage::{Measure, Totals};
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub overrides_ignored: u64,
     /// The configuration.
     pub config: ConfigValues,
+    /// The control plane that sends the rules; `None`: they are in files.
+    pub xds: Option<XdsValues>,
     /// The counters.
     pub counters: CounterValues,
     /// The sweeps.
@@ -431,6 +434,7 @@ mod tests {
             admin_rejected: vec![("no_token", 1)],
             alerts: AlertValues { fired: 1, deliveries: vec![("failed", 1)] },
             resident_bytes: Some(1),
+            xds: Some(XdsValues { set: Some(("1".into(), Nanos::from_secs(1))), ..XdsValues::default() }),
             store: Some(StoreValues {
                 nodes: vec![StoreNodeValues {
                     requests: vec![("charge", 1)],

@@ -59,7 +59,8 @@ impl Counts {
                     Some(slot) => slot.0.allow(check.hits),
                     None => row.counters.allow(check.hits),
                 }
-                let (near, Outcome { before, after, .. }) = (near_limit(check.capacity), *check.outcome);
+                let near = near_limit(check.capacity, check.near_limit_ratio);
+                let Outcome { before, after, .. } = *check.outcome;
                 if after > near {
                     row.counters.add(Measure::HitsNearLimit, if before >= near { check.hits } else { after - near });
                 }
@@ -117,6 +118,8 @@ pub struct Recorded<'a> {
     pub outcome: &'a Outcome,
     /// The limit to which the hits of the outcome refer.
     pub capacity: u64,
+    /// The share of the limit from which on hits are near it.
+    pub near_limit_ratio: f32,
     /// The rule is in shadow mode: nothing is denied.
     pub shadow: bool,
 }
@@ -126,7 +129,7 @@ impl SlotCounts {
         let Recorded { hits, outcome, capacity, .. } = *check;
         let over = if outcome.before >= capacity { hits } else { outcome.after.saturating_sub(capacity).min(hits) };
         self.counters.add(Measure::HitsOverLimit, over);
-        self.counters.add(Measure::HitsNearLimit, near_share(outcome, capacity));
+        self.counters.add(Measure::HitsNearLimit, near_share(outcome, capacity, check.near_limit_ratio));
         if check.shadow {
             self.counters.add(Measure::HitsShadowDenied, over);
             return match check.slot {
@@ -151,15 +154,12 @@ impl SlotCounts {
 }
 
 /// The hits of a denied check between the near-limit threshold and the limit.
-fn near_share(outcome: &Outcome, capacity: u64) -> u64 {
-    if outcome.before >= capacity { 0 } else { capacity - near_limit(capacity).max(outcome.before) }
+fn near_share(outcome: &Outcome, capacity: u64, ratio: f32) -> u64 {
+    if outcome.before >= capacity { 0 } else { capacity - near_limit(capacity, ratio).max(outcome.before) }
 }
 
-/// The near-limit threshold: 80 % of the limit, in the single precision of the reference.
+/// The near-limit threshold: this share of the limit, at most 1, in the single precision of the reference.
 #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn near_limit(capacity: u64) -> u64 {
-    (capacity as f32 * NEAR_LIMIT_RATIO).floor() as u64
+fn near_limit(capacity: u64, ratio: f32) -> u64 {
+    ((capacity as f32 * ratio).floor() as u64).min(capacity)
 }
-
-/// The reference's `NEAR_LIMIT_RATIO`.
-const NEAR_LIMIT_RATIO: f32 = 0.8;

@@ -34,6 +34,7 @@ fn check(usage: &Usage, rule: &RuleUsage, worker: usize, (value, hits): (usize, 
         hits,
         outcome: &outcome,
         capacity: 10,
+        near_limit_ratio: 0.8,
         shadow,
     });
 }

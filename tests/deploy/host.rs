@@ -172,6 +172,8 @@ fn the_root_file_system_runs() {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => return skip(&format!("there is no chroot: {error}")),
     }
+    let link = fs::read_link(root.join("bin/ratelimit")).unwrap();
+    assert_eq!(link.to_str(), Some("/usr/bin/tidegate"), "the name by which manifests start envoyproxy/ratelimit");
     let checked = inside(&["check", "/etc/tidegate/rules"]).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let addresses = ["--grpc-addr=127.0.0.1:0", "--http-addr=127.0.0.1:0", "--admin-addr=127.0.0.1:0"];

@@ -10,6 +10,7 @@ mod chart;
 mod consistency;
 mod documents;
 mod host;
+mod instead;
 mod monitoring;
 mod network;
 mod overlays;

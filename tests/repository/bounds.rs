@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 159] = [
+const BOUNDS: [(&str, &str, &str); 165] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -71,6 +71,12 @@ const BOUNDS: [(&str, &str, &str); 159] = [
     ("bytes that are parsed for them", "rules/yaml/repair.rs", "MAX_PARSED_BYTES"),
     ("bytes that they add to a file besides its own length", "rules/yaml/repair.rs", "MAX_ADDED_BYTES"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
+    ("resources of a set from a control plane", "xds/rules.rs", "MAX_RESOURCES"),
+    ("errors that are kept of such a set", "xds/rules.rs", "MAX_ERRORS"),
+    ("warnings or errors of such a set that are logged", "xds/rules.rs", "MAX_LOGGED"),
+    ("the message of a NACK, in bytes", "xds/rules.rs", "MAX_MESSAGE_BYTES"),
+    ("sets in a row before one a second is read", "xds/backoff.rs", "IN_A_ROW"),
+    ("the file with the last set, in bytes", "xds/kept.rs", "MAX_FILE_BYTES"),
     ("TLS handshakes of a port at the same time", "net/tls/server.rs", "MAX_HANDSHAKES"),
     ("requests of a connection to the store without a reply", "engine_link/connection.rs", "MAX_UNDER_WAY"),
     ("keys of a request to the store", "engine_link/exact.rs", "MAX_KEYS"),

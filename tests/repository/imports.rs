@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -60,6 +60,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
             "telemetry",
             "units",
             "usage",
+            "xds",
         ],
     ),
     ("rls", &["access", "api", "grpc", "limiter", "net", "runtime", "service", "telemetry", "units"]),
@@ -85,6 +86,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
             "store",
             "units",
             "usage",
+            "xds",
         ],
     ),
     ("fuzzed", &["access", "net"]),
@@ -94,7 +96,10 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
     ("state", &["engine", "limiter", "runtime", "store", "units"]),
     // What operators change; asked by the admin port.
     ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
-    ("http", &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "sharing", "state"]),
+    (
+        "http",
+        &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "sharing", "state", "xds"],
+    ),
     ("grpc", &["api", "runtime"]),
     // Samples of checks; offered by the service, read by the admin port and the process.
     ("recording", &["api", "limiter", "rules", "units"]),
@@ -104,8 +109,10 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
     // Off the decision path, fed by what it leaves behind.
     ("alerts", &["limiter", "rules", "runtime", "sanitize", "settings", "units", "usage"]),
     ("telemetry", &["config", "runtime", "sanitize", "settings", "units", "usage"]),
-    ("settings", &["engine_link", "net", "rules"]),
+    ("settings", &["engine_link", "net", "rules", "xds"]),
     ("config", &["rules", "runtime", "units"]),
+    // Rules from a control plane, handed over to the publisher that files use.
+    ("xds", &["api", "config", "net", "rules", "runtime", "sanitize", "units"]),
     // The same decisions on a virtual clock: no front end, no process.
     ("simulate", &["api", "limiter", "rules", "sanitize", "units", "usage"]),
     // Limits that fit what came: no clock, no file.

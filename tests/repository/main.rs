@@ -8,6 +8,9 @@
 mod bounds;
 mod chart;
 mod circles;
+#[path = "../xds/control_plane.rs"]
+#[allow(dead_code, reason = "the tests of control planes use all of it")]
+mod control_plane;
 mod dependencies;
 mod docs;
 mod files;
@@ -19,6 +22,9 @@ mod rules;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
+#[path = "../xds/sets.rs"]
+#[allow(dead_code, reason = "the tests of control planes use all of it")]
+mod sets;
 mod source;
 mod words;
 

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidegate::telemetry::names::{METRICS, MetricKind};
 
+use crate::control_plane::ControlPlane;
 use crate::server::{ReservedPort, TestServer, http};
+use crate::sets::Set;
 
 const DASHBOARD: &str = "deploy/grafana/tidegate.json";
 const RULES: &str = "deploy/prometheus/alerts.yaml";
@@ -208,7 +210,23 @@ fn scrape() -> String {
     let address = format!("http://{}", server.admin);
     let setting = ["settings", "set", "--domain", "api", "enabled", "true", "--admin-addr", &address];
     assert_eq!(crate::server::run(&setting, "").0, Some(0));
-    http(&server.admin, "GET", "/metrics", b"").1
+    http(&server.admin, "GET", "/metrics", b"").1 + &scrape_of_control_plane()
+}
+
+/// What a server has more that gets its rules from a control plane.
+fn scrape_of_control_plane() -> String {
+    let plane = ControlPlane::start(Set::new("1", ""));
+    let server = TestServer::spawn(TempDir::new().unwrap(), server_of(&plane.url()));
+    plane.acked(0, "1");
+    let text = http(&server.admin, "GET", "/metrics", b"").1;
+    text.lines().filter(|line| line.contains("tidegate_xds_")).map(|line| format!("{line}\n")).collect()
+}
+
+fn server_of(xds: &str) -> Command {
+    let mut command = Command::new(crate::server::binary());
+    let ports = ["--grpc-addr", "--http-addr", "--admin-addr"].map(|flag| [flag, "127.0.0.1:0"]);
+    command.args(["serve", "--xds", xds]).args(ports.as_flattened());
+    command
 }
 
 const CONFIGURATION: &str = "

@@ -6,7 +6,8 @@ use tidegate::units::Nanos;
 fn read(files: &[(&str, &str)]) -> Result<RuleSet, Vec<String>> {
     let file = |(name, text): &(&str, &str)| SourceFile { name: (*name).into(), text: text.as_bytes().to_vec() };
     let files: Vec<_> = files.iter().map(file).collect();
-    load(&files, LoadOptions { merge_domains: true }).map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    load(&files, LoadOptions { merge_domains: true, ..LoadOptions::default() })
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
 /// A domain with one rule, and one alert that has these lines (the first of them is line 5).

@@ -10,7 +10,7 @@ fn load_files(texts: &[&str]) -> Result<RuleSet, Vec<String>> {
     let names = ('a'..).map(String::from);
     let files: Vec<_> =
         names.zip(texts).map(|(name, text)| SourceFile { name, text: text.as_bytes().to_vec() }).collect();
-    load(&files, LoadOptions { merge_domains: true })
+    load(&files, LoadOptions { merge_domains: true, ..LoadOptions::default() })
         .map_err(|errors| errors.iter().map(|error| format!("{}: {}", error.line, error.message)).collect())
 }
 

@@ -8,7 +8,7 @@ fn errors(files: &[(&str, &str)], merge_domains: bool) -> Vec<String> {
         .iter()
         .map(|(name, text)| SourceFile { name: (*name).to_owned(), text: text.as_bytes().to_vec() })
         .collect();
-    match load(&files, LoadOptions { merge_domains }) {
+    match load(&files, LoadOptions { merge_domains, ..LoadOptions::default() }) {
         Ok(_) => Vec::new(),
         Err(errors) => errors.iter().map(ToString::to_string).collect(),
     }

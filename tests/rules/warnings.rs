@@ -13,7 +13,7 @@ fn warnings(texts: &[&str]) -> Vec<String> {
     let names = ('a'..).map(String::from);
     let files: Vec<_> =
         names.zip(texts).map(|(name, text)| SourceFile { name, text: text.as_bytes().to_vec() }).collect();
-    let set = load(&files, LoadOptions { merge_domains: true });
+    let set = load(&files, LoadOptions { merge_domains: true, ..LoadOptions::default() });
     let set = set.unwrap_or_else(|errors| panic!("\n{texts:#?}\n{errors:#?}"));
     set.warnings().iter().map(ToString::to_string).collect()
 }

@@ -1,6 +1,6 @@
 //! The usage by rule and by counter, as observers see it.
 
-use tidegate::limiter::Settings;
+use tidegate::limiter::{DRAFT_03_NAMES, NEAR_LIMIT_RATIO, Settings};
 use tidegate::units::Timestamp;
 use tidegate::usage::Measure;
 
@@ -197,6 +197,9 @@ const HUNDRED: Settings = Settings {
     workers: 1,
     usage_series: 100,
     counts_usage: true,
+    near_limit_ratio: NEAR_LIMIT_RATIO,
+    headers: &[],
+    draft_03_names: DRAFT_03_NAMES,
 };
 
 /// A user, a user at an endpoint with 3 an hour, and a tenant with 4.

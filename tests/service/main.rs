@@ -24,6 +24,7 @@ mod hand_over;
 mod health;
 mod history;
 mod hostile;
+mod instead;
 mod json;
 mod latency;
 mod lifted;

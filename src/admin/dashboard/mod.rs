@@ -28,7 +28,7 @@ use super::operations::Admin;
 use super::usage::Usage;
 use crate::access::{Domains, Principal};
 use crate::alerts::{Instance, Recent};
-use crate::config::Reloader;
+use crate::config::Publisher;
 use crate::history::History;
 use crate::limiter::Limiter;
 use crate::runtime::lifecycle::Phases;
@@ -39,7 +39,7 @@ pub(crate) struct Dashboard {
     pub(crate) usage: Usage,
     pub(crate) admin: Admin,
     pub(crate) limiter: Arc<Limiter>,
-    pub(crate) config: Arc<Reloader>,
+    pub(crate) config: Arc<Publisher>,
     pub(crate) history: Arc<History>,
     /// The latest notifications of alerts.
     pub(crate) notifications: Arc<Recent>,

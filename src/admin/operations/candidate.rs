@@ -30,7 +30,7 @@ pub(super) fn start(
     }
     let files: Vec<_> =
         request.files.into_iter().map(|file| SourceFile { name: file.name, text: file.content }).collect();
-    let options = LoadOptions { merge_domains: request.merge_domains };
+    let options = LoadOptions { merge_domains: request.merge_domains, ..LoadOptions::default() };
     operations.start_candidate(&files, options, author).map(write).map_err(|error| status_of(&error))
 }
 

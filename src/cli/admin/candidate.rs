@@ -99,7 +99,7 @@ impl Start {
 
     /// Reads all paths as one configuration.
     fn read(&self) -> Result<Files, String> {
-        let options = LoadOptions { merge_domains: self.merge_domains };
+        let options = LoadOptions { merge_domains: self.merge_domains, ..LoadOptions::default() };
         let (mut all, mut bytes) = (Files::default(), 0_usize);
         for path in &self.paths {
             let files = Source::open(path, options).read().map_err(|error| error.to_string())?;

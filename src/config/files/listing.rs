@@ -48,20 +48,21 @@ pub(super) struct DiskState {
     pub(super) dirs: BTreeSet<PathBuf>,
 }
 
-/// The files at or below `path`.
-pub(super) fn list(path: &Path) -> Result<Listing, ReadError> {
-    Walk::default().run(path)
+/// The files at or below `path`; `any_name`: files of every name have rules.
+pub(super) fn list(path: &Path, any_name: bool) -> Result<Listing, ReadError> {
+    Walk { any_name, ..Walk::default() }.run(path)
 }
 
 /// Reads the state of the disk, for the watch.
-pub(super) fn disk_state(path: &Path) -> DiskState {
-    let mut walk = Walk::default();
+pub(super) fn disk_state(path: &Path, any_name: bool) -> DiskState {
+    let mut walk = Walk { any_name, ..Walk::default() };
     let files = walk.run(path).map(|listing| listing.files).map_err(|error| error.to_string());
     DiskState { files, dirs: walk.dirs }
 }
 
 #[derive(Default)]
 struct Walk {
+    any_name: bool,
     files: Vec<Found>,
     skipped: Vec<PathBuf>,
     dirs: BTreeSet<PathBuf>,
@@ -115,7 +116,7 @@ impl Walk {
 
     fn entry(&mut self, entry: &fs::DirEntry) -> Result<(), ReadError> {
         let path = entry.path();
-        let is_rules = path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
+        let is_rules = self.any_name || path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml");
         let kind = entry.file_type().map_err(|error| ReadError::unreadable(&path, error))?;
         if kind.is_symlink() {
             self.follow(&path);
@@ -125,6 +126,9 @@ impl Walk {
         }
         match fs::metadata(&path) {
             Ok(meta) if meta.is_dir() => return self.directory(&path, &meta),
+            // Of files with any name, those that are no files are of no use.
+            Ok(meta) if self.any_name && !meta.is_file() => {}
+            Err(_) if self.any_name => {}
             Ok(meta) if is_rules => return self.file(&path, &meta),
             Err(error) if is_rules => return Err(ReadError::unreadable(&path, error)),
             _ => self.skipped.push(path),
@@ -245,7 +249,7 @@ mod tests {
             ("etc/links", &["etc", "etc/links"]),
         ];
         for (path, expected) in cases {
-            let dirs = disk_state(&root.join(path)).dirs;
+            let dirs = disk_state(&root.join(path), false).dirs;
             let expected: BTreeSet<_> = expected.iter().map(|dir| root.join(dir)).collect();
             // Links on the way to the temporary directory itself are not part of the case.
             let dirs: BTreeSet<_> = dirs.into_iter().filter(|dir| dir.starts_with(&root)).collect();

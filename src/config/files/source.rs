@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::listing::{FileId, Found, Listing, list};
+use super::listing::{DiskState, FileId, Found, Listing, disk_state, list};
 use super::read_error::ReadError;
 use crate::rules::{LoadOptions, SourceFile};
 
@@ -34,12 +34,25 @@ pub(crate) struct Files {
 pub(crate) struct Source {
     path: PathBuf,
     options: LoadOptions,
+    /// Files of every name have rules, as in the reference.
+    any_name: bool,
 }
 
 impl Source {
     /// A source at that path. Nothing is read yet, and the path need not exist yet.
     pub(crate) fn open(path: impl Into<PathBuf>, options: LoadOptions) -> Self {
-        Self { path: path.into(), options }
+        Self { path: path.into(), options, any_name: false }
+    }
+
+    /// The same, where files of every name have rules (`true`), but for dot files.
+    #[must_use]
+    pub(crate) fn with_any_name(self, any_name: bool) -> Self {
+        Self { any_name, ..self }
+    }
+
+    /// The state of the disk, for the watch.
+    pub(super) fn disk_state(&self) -> DiskState {
+        disk_state(&self.path, self.any_name)
     }
 
     /// The path as it was given.
@@ -60,10 +73,10 @@ impl Source {
     /// # Errors
     /// The first error that prevents reading the whole configuration.
     pub(crate) fn read(&self) -> Result<Files, ReadError> {
-        let mut listed = list(&self.path)?;
+        let mut listed = list(&self.path, self.any_name)?;
         for _ in 0..READ_ATTEMPTS {
             let files = read_all(&self.path, &listed.files);
-            let again = list(&self.path)?;
+            let again = list(&self.path, self.any_name)?;
             if again.files == listed.files {
                 return files.map(|files| Files::new(files, &again));
             }

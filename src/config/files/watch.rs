@@ -14,7 +14,7 @@ use std::time::Duration;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::listing::{DiskState, disk_state};
+use super::listing::DiskState;
 use super::{ContentHash, Files, ReadError, Source};
 use crate::runtime::clock::Clock;
 use crate::runtime::threads::{Stop, Wait, Waker, Worker};
@@ -124,7 +124,7 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
             let seen = self.check();
             loop {
                 match self.stop.wait(self.next_poll()) {
-                    Wait::Elapsed if self.is_good() && !self.is_stable() && disk_state(self.source.path()) == seen => {}
+                    Wait::Elapsed if self.is_good() && !self.is_stable() && self.source.disk_state() == seen => {}
                     Wait::Stopped => return,
                     _ => break,
                 }
@@ -152,10 +152,10 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
     fn settle(&self) {
         let begin = self.clock.now();
         let longest = Nanos::from(self.pace.longest);
-        let mut before = disk_state(self.source.path());
+        let mut before = self.source.disk_state();
         loop {
             let quiet = self.stop.wait(self.pace.quiet) == Wait::Elapsed;
-            let now = disk_state(self.source.path());
+            let now = self.source.disk_state();
             if (quiet && now == before) || self.stop.is_stopped() || self.clock.now().since(begin) >= longest {
                 return;
             }
@@ -205,10 +205,10 @@ impl<F: FnMut(Result<Files, ReadError>, bool) -> Verdict> Guard<'_, F> {
 
     /// Watches the directories that are on disk now. The state is read after the watches are set, so later changes cause events.
     fn renew_watches(&mut self) -> DiskState {
-        let mut seen = disk_state(self.source.path());
+        let mut seen = self.source.disk_state();
         for _ in 0..WATCH_ATTEMPTS {
             self.watch(&seen.dirs);
-            let again = disk_state(self.source.path());
+            let again = self.source.disk_state();
             if again.dirs == seen.dirs {
                 return again;
             }

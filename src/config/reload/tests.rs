@@ -9,7 +9,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::{RulesInForce, SettingsBook};
+use crate::config::{ReloadStatus, RulesInForce, SettingsBook};
 
 /// Long enough for a machine under load; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -75,9 +75,9 @@ impl Bed {
     fn expect_status(&self, what: &str, is: impl Fn(&ReloadStatus) -> bool) {
         let clock = Clock::start();
         let begin = clock.now();
-        while !is(&self.reloader.status()) {
+        while !is(&self.reloader.publisher.status()) {
             let waited = Duration::from(clock.now().since(begin));
-            assert!(waited < DEADLINE, "never {what}: {:?}", self.reloader.status());
+            assert!(waited < DEADLINE, "never {what}: {:?}", self.reloader.publisher.status());
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -189,7 +189,7 @@ fn deleted_and_created_again() {
         });
         fs::remove_dir_all(bed.path("d")).unwrap();
         bed.expect_status("failed", |status| status.last_error.is_some());
-        let status = bed.reloader.status();
+        let status = bed.reloader.publisher.status();
         assert_eq!((status.generation, status.failures), (1, 1));
         assert!(status.last_error.as_ref().unwrap().errors[0].contains("no such file"), "{status:?}");
 
@@ -207,7 +207,7 @@ fn a_file_that_is_missing_for_a_moment_is_no_error() {
     bed.write("rules.yaml", "2");
     bed.expect("2");
     bed.expect_status("loaded", |status| status.generation == 2);
-    assert_eq!(bed.reloader.status().failures, 0);
+    assert_eq!(bed.reloader.publisher.status().failures, 0);
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_bad_change_keeps_the_rules_and_is_reported() {
     bed.write("d/b.yaml", "bad too");
     bed.expect("bad+bad too");
     bed.expect_status("failed again", |status| status.failures == 2);
-    let status = bed.reloader.status();
+    let status = bed.reloader.publisher.status();
     let a = bed.path("d/a.yaml").display().to_string();
     let b = bed.path("d/b.yaml").display().to_string();
     assert_eq!(status.last_error.as_ref().unwrap().errors, [format!("{a}:1: bad"), format!("{b}:1: bad")]);
@@ -254,17 +254,20 @@ fn a_signal_loads_what_has_not_changed_and_the_watch_does_not_repeat_it() {
     let seen = || bed.reloader.source.read();
     assert_eq!(bed.reloader.reload().unwrap().generation, 2);
     bed.reloader.change(seen(), None);
-    assert_eq!(bed.reloader.status().successes, 2);
+    assert_eq!(bed.reloader.publisher.status().successes, 2);
 
     bed.write("rules.yaml", "bad");
     let error = bed.reloader.reload().unwrap_err();
     assert!(error.to_string().ends_with("rules.yaml:1: bad"), "{error}");
     bed.reloader.change(seen(), None);
-    assert_eq!(bed.reloader.status().failures, 1);
+    assert_eq!(bed.reloader.publisher.status().failures, 1);
 
     bed.write("rules.yaml", "1");
     bed.reloader.change(seen(), None);
-    assert_eq!((bed.reloader.status().generation, bed.reloader.status().last_error.is_none()), (3, true));
+    assert_eq!(
+        (bed.reloader.publisher.status().generation, bed.reloader.publisher.status().last_error.is_none()),
+        (3, true)
+    );
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(crate) struct ClientFiles<'f> {
 pub(crate) struct TlsClient {
     connector: TlsConnector,
     name: ServerName<'static>,
+    words: Words,
 }
 
 /// Makes TLS connections to any server whose certificate is for its own host, with any protocol.
@@ -58,9 +59,25 @@ impl TlsClient {
     /// # Errors
     /// Which file cannot be used and why, or that the host cannot be in a certificate.
     pub(crate) fn new(files: ClientFiles<'_>, address: &str) -> Result<Self, String> {
-        let mut config = config(files, Words::COMMAND)?;
+        Self::with_config(config(files, Words::COMMAND)?, address, Words::COMMAND)
+    }
+
+    /// The same, which trusts the CAs of the system, too, if it has some.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub(crate) fn trusting_system(files: ClientFiles<'_>, address: &str, words: Words) -> Result<Self, String> {
+        let mut roots = match files.ca {
+            Some(path) => PemFile::read(path)?.roots()?,
+            None => return Self::with_config(config(files, words)?, address, words),
+        };
+        let (_, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self::with_config(config_with(roots, files)?, address, words)
+    }
+
+    fn with_config(mut config: ClientConfig, address: &str, words: Words) -> Result<Self, String> {
         config.alpn_protocols = vec![H2.to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name: server_name(address)? })
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), name: server_name(address)?, words })
     }
 
     /// Makes the handshake. The caller sets a time limit.
@@ -69,7 +86,7 @@ impl TlsClient {
     /// Why it failed, in words for the user of a command.
     pub(crate) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let connected = self.connector.connect(self.name.clone(), stream).await;
-        let stream = connected.map_err(|error| failure(&error, Words::COMMAND))?;
+        let stream = connected.map_err(|error| failure(&error, self.words))?;
         match stream.get_ref().1.alpn_protocol() {
             Some(H2) => Ok(stream),
             _ => Err(io::Error::other("TLS: the server does not offer HTTP/2 (ALPN h2), so it is not a gRPC server")),
@@ -108,6 +125,10 @@ fn config(files: ClientFiles<'_>, words: Words) -> Result<ClientConfig, String> 
         Some(path) => PemFile::read(path)?.roots()?,
         None => roots_of_system(words)?,
     };
+    config_with(roots, files)
+}
+
+fn config_with(roots: RootCertStore, files: ClientFiles<'_>) -> Result<ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?.with_root_certificates(roots);

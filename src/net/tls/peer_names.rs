@@ -19,6 +19,15 @@ impl PeerNames {
         certificates.first().map(|own| Self::read(own)).unwrap_or_default()
     }
 
+    /// Whether one of them is this name, or a DNS name with a wildcard for its first label.
+    pub(super) fn have(&self, name: &str) -> bool {
+        let is_dns = |own: &String| {
+            let below = own.strip_prefix("*.").zip(name.split_once('.'));
+            own.eq_ignore_ascii_case(name) || below.is_some_and(|(own, (_, rest))| own.eq_ignore_ascii_case(rest))
+        };
+        self.uris.iter().any(|own| own == name) || self.dns.iter().any(is_dns)
+    }
+
     fn read(certificate: &[u8]) -> Self {
         let mut names = Self::default();
         let Ok((_, certificate)) = x509_parser::parse_x509_certificate(certificate) else { return names };
@@ -56,6 +65,26 @@ mod tests {
     use super::super::{ServerFiles, TlsServer};
     use super::*;
     use crate::runtime::lifecycle::Lifecycle;
+
+    #[test]
+    fn a_name_is_one_of_them_or_below_a_wildcard() {
+        let names = PeerNames {
+            uris: vec!["spiffe://cluster.local/ns/shop".to_owned()],
+            dns: vec!["cart.example.org".to_owned(), "*.gateways.example.org".to_owned()],
+        };
+        for (name, expected) in [
+            ("Cart.example.org", true),
+            ("*.gateways.example.org", true),
+            ("one.gateways.example.org", true),
+            ("spiffe://cluster.local/ns/shop", true),
+            ("gateways.example.org", false),
+            ("a.b.gateways.example.org", false),
+            ("spiffe://cluster.local/ns", false),
+            ("", false),
+        ] {
+            assert_eq!(names.have(name), expected, "{name}");
+        }
+    }
 
     /// The files of a server and of a client with these names, signed by one CA.
     fn write_files(dir: &Path) {
@@ -96,7 +125,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_files(dir.path());
         let file = |name: &str| dir.path().join(name);
-        let files = ServerFiles { cert: file("server.pem"), key: file("server.key"), client_ca: Some(file("ca.pem")) };
+        let files = ServerFiles {
+            cert: file("server.pem"),
+            key: file("server.key"),
+            client_ca: Some(file("ca.pem")),
+            client_san: None,
+        };
         let server = TlsServer::open("grpc", files, &[]).unwrap();
         let lifecycle = Lifecycle::default();
         for version in [&rustls::version::TLS12, &rustls::version::TLS13] {

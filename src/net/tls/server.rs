@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::PeerNames;
 use super::pem::{self, PemFile};
 use crate::net::opening::too_late;
 use crate::runtime::OnceAMinute;
@@ -31,6 +32,8 @@ pub(crate) struct ServerFiles {
     pub key: PathBuf,
     /// The CAs of clients, which then need a certificate; `None`: any client may connect.
     pub client_ca: Option<PathBuf>,
+    /// A name that the certificates of clients need; `None`: any.
+    pub client_san: Option<String>,
 }
 
 /// TLS of one port.
@@ -102,7 +105,13 @@ impl TlsServer {
     {
         let shaking = async {
             let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
-            TlsAcceptor::from(Arc::clone(&self.loaded.current().config)).accept(stream).await
+            let stream = TlsAcceptor::from(Arc::clone(&self.loaded.current().config)).accept(stream).await?;
+            match &self.files.client_san {
+                Some(name) if !PeerNames::of(&stream).have(name) => {
+                    Err(io::Error::other("the client's certificate does not have the name of --grpc-tls-client-san"))
+                }
+                _ => Ok(stream),
+            }
         };
         let outcome = tokio::select! {
             shaken = tokio::time::timeout(DEADLINE, shaking) => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
@@ -206,7 +215,12 @@ impl ServerFiles {
 /// Which file cannot be used, and why.
 pub(crate) fn check_pem(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<i64, String> {
     let path = |name: &str| PathBuf::from(name);
-    let files = ServerFiles { cert: path("cert"), key: path("key"), client_ca: client_ca.map(|_| path("client_ca")) };
+    let files = ServerFiles {
+        cert: path("cert"),
+        key: path("key"),
+        client_ca: client_ca.map(|_| path("client_ca")),
+        client_san: None,
+    };
     let contents = Contents {
         cert: PemFile::with_content(&files.cert, cert),
         key: PemFile::with_content(&files.key, key),

@@ -97,6 +97,7 @@ async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order(
         services(&lifecycle),
         Slot::alone(),
         lifecycle.phases(),
+        None,
     ));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     // Nothing is sent before the connection is polled, so all checks are sent together.
@@ -127,7 +128,7 @@ async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order(
 async fn a_check_in_pieces_is_decided_when_it_is_complete() {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases()));
+    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     for cut in [1, 5, 9, check().len() - 1] {
@@ -154,7 +155,7 @@ async fn a_check_in_pieces_is_decided_when_it_is_complete() {
 async fn a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces() {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases()));
+    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -208,7 +209,7 @@ async fn a_client_checks_its_own_domains_only() {
         file.refresh();
         let (theirs, ours) = tokio::io::duplex(64 << 10);
         let of_client = services(&lifecycle).of(Caller::new(Arc::clone(&file), names(name)));
-        tokio::spawn(serve(ours, of_client, Slot::alone(), lifecycle.phases()));
+        tokio::spawn(serve(ours, of_client, Slot::alone(), lifecycle.phases(), None));
         let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
         tokio::spawn(connection);
         for (is_allowed, domain) in steps.into_iter().zip(["api", "other", "\"*\""]) {
@@ -240,7 +241,7 @@ async fn a_request_that_does_not_arrive_ends_after_some_seconds() {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
     let all = services(&lifecycle);
-    tokio::spawn(serve(ours, all.clone(), Slot::alone(), lifecycle.phases()));
+    tokio::spawn(serve(ours, all.clone(), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     for (path, encoding, sent) in [
@@ -270,7 +271,7 @@ async fn a_request_that_does_not_arrive_ends_after_some_seconds() {
 async fn long_calls_are_few_and_checks_go_on() {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases()));
+    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) =
         h2::client::Builder::new().initial_max_send_streams(4_000).handshake::<_, Bytes>(theirs).await.unwrap();
     tokio::spawn(connection);

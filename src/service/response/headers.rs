@@ -14,6 +14,7 @@ pub(super) fn put(
     family: HeaderFamily,
     reset: Reset,
     governing: &GoverningLimit<'_>,
+    draft_03: [&'static str; 3],
     now: Timestamp,
 ) {
     let limit = governing.limit.requests_per_unit.to_string();
@@ -25,11 +26,9 @@ pub(super) fn put(
             ("X-RateLimit-Remaining", remaining),
             ("X-RateLimit-Reset", reset_text(reset, until_reset, now)),
         ]),
-        HeaderFamily::Draft03 => headers.extend([
-            ("RateLimit-Limit", limit),
-            ("RateLimit-Remaining", remaining),
-            ("RateLimit-Reset", until_reset.as_secs_ceil().to_string()),
-        ]),
+        HeaderFamily::Draft03 => {
+            headers.extend(draft_03.into_iter().zip([limit, remaining, until_reset.as_secs_ceil().to_string()]));
+        }
         HeaderFamily::Ietf => {
             let name = string(policy_name(governing));
             let window = window_parameter(governing.limit.length);

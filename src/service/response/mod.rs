@@ -5,19 +5,26 @@ mod headers;
 pub mod metadata;
 
 use crate::api::rls::ResponseParts;
-use crate::limiter::{Check, Code, CurrentLimit, Decision, Status};
+use crate::limiter::{Check, Code, CurrentLimit, Decision, Settings, Status};
 use crate::rules::{Body, Entry, Response};
 use crate::units::Timestamp;
 
 impl ResponseParts {
-    /// The parts for `decision`. Empty, at no cost, for a domain without `response:` and a check without a delay.
-    pub fn new(check: &Check<'_>, decision: &Decision<'_>, now: Timestamp) -> Self {
+    /// The parts for `decision`. Empty, at no cost, for a domain without `response:` and a check without a delay, unless `settings` have
+    /// headers for all domains.
+    pub fn new(check: &Check<'_>, decision: &Decision<'_>, settings: &Settings, now: Timestamp) -> Self {
         let mut parts = Self::default();
         if let Some(response) = decision.domain.map(|domain| &domain.response)
-            && (!response.headers.is_empty() || response.body != Body::None)
+            && let is_configured = (!response.headers.is_empty() || response.body != Body::None)
+            && (is_configured || !settings.headers.is_empty())
             && let Some(governing) = GoverningLimit::new(check, decision)
         {
-            parts.add_configured(response, &governing, now);
+            let families = if is_configured { &response.headers } else { settings.headers };
+            for family in families {
+                let headers = &mut parts.response_headers;
+                headers::put(headers, *family, response.reset, &governing, settings.draft_03_names, now);
+            }
+            parts.add_body(response, &governing);
         }
         if !decision.advice.is_zero() {
             let delay = (DELAY, decision.advice.as_millis_ceil().to_string());
@@ -27,10 +34,7 @@ impl ResponseParts {
         parts
     }
 
-    fn add_configured(&mut self, response: &Response, governing: &GoverningLimit<'_>, now: Timestamp) {
-        for family in &response.headers {
-            headers::put(&mut self.response_headers, *family, response.reset, governing, now);
-        }
+    fn add_body(&mut self, response: &Response, governing: &GoverningLimit<'_>) {
         if !governing.denied {
             return;
         }

@@ -57,7 +57,8 @@ pub enum OtlpError {
 }
 
 impl Otlp {
-    /// Starts what the environment asks for; `None` when it names no endpoint, or `OTEL_SDK_DISABLED` is true.
+    /// Starts what the environment asks for; `None` when it names no endpoint, or `OTEL_SDK_DISABLED` is true. `instead` has variables that
+    /// count in place of those of the environment.
     ///
     /// Read here: `OTEL_EXPORTER_OTLP_ENDPOINT` and `_PROTOCOL` (also per signal, `_TRACES_` and `_METRICS_`),
     /// `OTEL_TRACES_SAMPLER` and `_ARG`, `OTEL_TRACES_EXPORTER` and `OTEL_METRICS_EXPORTER` (`none` turns one off),
@@ -66,18 +67,21 @@ impl Otlp {
     ///
     /// # Errors
     /// A variable has a value that is not supported, or the SDK rejects one.
-    pub fn from_env() -> Result<Option<Self>, OtlpError> {
-        ExportSettings::read(|name| std::env::var(name).ok())?.map(Self::start).transpose()
+    pub fn from_env(instead: &[(&'static str, Option<String>)]) -> Result<Option<Self>, OtlpError> {
+        let given = |name| instead.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        let get = |name| given(name).unwrap_or_else(|| std::env::var(name).ok());
+        let resource = resource(given("OTEL_SERVICE_NAME").flatten(), given("OTEL_RESOURCE_ATTRIBUTES").flatten());
+        ExportSettings::read(get)?.map(|settings| Self::start(settings, &resource)).transpose()
     }
 
-    fn start(settings: ExportSettings) -> Result<Self, OtlpError> {
+    fn start(settings: ExportSettings, resource: &Resource) -> Result<Self, OtlpError> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("otlp").enable_all().build()?;
         let entered = runtime.enter();
         let traces = settings.traces.map(|target| {
             let exporter = span_exporter(&target)?;
             let provider = SdkTracerProvider::builder()
-                .with_resource(resource())
+                .with_resource(resource.clone())
                 // Sampling is decided before a span exists.
                 .with_sampler(Sampler::AlwaysOn)
                 .with_batch_exporter(exporter)
@@ -89,7 +93,7 @@ impl Otlp {
         let metrics = settings.metrics.map(|target| {
             let exporter = metric_exporter(&target)?;
             let view = |_: &_| Stream::builder().with_cardinality_limit(MAX_SERIES).build().ok();
-            let provider = SdkMeterProvider::builder().with_resource(resource()).with_view(view);
+            let provider = SdkMeterProvider::builder().with_resource(resource.clone()).with_view(view);
             Ok::<_, OtlpError>(provider.with_periodic_exporter(exporter).build())
         });
         let metrics = metrics.transpose()?;
@@ -161,13 +165,20 @@ fn metric_exporter(target: &Target) -> Result<MetricExporter, ExporterBuildError
 }
 
 /// The identity of the sender: what the environment says, with `tidegate` as the default service name.
-fn resource() -> Resource {
+fn resource(name: Option<String>, attributes: Option<String>) -> Resource {
     let found = Resource::builder().build();
-    let name = found.get(&opentelemetry::Key::from_static_str("service.name"));
-    let named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    let named = found.get(&opentelemetry::Key::from_static_str("service.name"));
+    let named = named.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-    let builder = Resource::builder().with_attribute(version);
-    if named { builder.build() } else { builder.with_service_name("tidegate").build() }
+    let mut builder = Resource::builder().with_attribute(version);
+    for (key, value) in attributes.iter().flat_map(|text| text.split(',')).filter_map(|pair| pair.split_once('=')) {
+        builder = builder.with_attribute(KeyValue::new(key.to_owned(), value.to_owned()));
+    }
+    match name {
+        Some(name) => builder.with_service_name(name).build(),
+        None if named => builder.build(),
+        None => builder.with_service_name("tidegate").build(),
+    }
 }
 
 #[cfg(test)]

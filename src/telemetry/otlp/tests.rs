@@ -124,7 +124,7 @@ fn otlp(addr: SocketAddr, variables: &[(&str, &str)]) -> Otlp {
         "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(format!("http://{addr}")),
         _ => variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()),
     });
-    Otlp::start(settings.unwrap().unwrap()).unwrap()
+    Otlp::start(settings.unwrap().unwrap(), &resource(None, None)).unwrap()
 }
 
 fn traceparent(flags: &str) -> String {

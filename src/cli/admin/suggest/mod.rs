@@ -100,7 +100,7 @@ impl Suggest {
         if self.paths.is_empty() {
             return Ok(None);
         }
-        let options = LoadOptions { merge_domains: self.merge_domains };
+        let options = LoadOptions { merge_domains: self.merge_domains, ..LoadOptions::default() };
         let mut all = Files::default();
         for path in &self.paths {
             let read = Source::open(path, options).read().map_err(|error| Failure::NoAnswer(error.to_string()))?;
