@@ -16,7 +16,9 @@ mod documents;
 #[path = "../engines/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 mod engines;
+mod failures;
 mod host;
+mod hosts;
 mod monitoring;
 mod network;
 mod overlays;
