@@ -20,6 +20,7 @@ mod store;
 mod table;
 mod target;
 mod token;
+mod trace;
 mod version;
 
 use std::ffi::OsString;
@@ -106,6 +107,8 @@ enum Command {
     Store(store::Store),
     /// Make tokens for the admin port
     Token(token::Token),
+    /// Make traces
+    Trace(trace::Trace),
     #[command(flatten)]
     Admin(Box<admin::AdminCommand>),
 }
@@ -126,6 +129,7 @@ impl Command {
             Self::Man(man) => man.run(),
             Self::Store(store) => store.run(),
             Self::Token(token) => token.run(),
+            Self::Trace(trace) => trace.run(),
             Self::Admin(command) => command.run(),
         }
     }

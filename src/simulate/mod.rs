@@ -1,10 +1,11 @@
 //! Replays a trace of checks on a virtual clock, with the limiter of the service: one check per line in, one decision out.
 //!
 //! `docs/CLI.md` describes the format of traces; bodies of `/json` ([`body`]) are accepted too. [`trace`] reads lines, [`line`]
-//! writes them, and [`TraceFile`] keeps what was recorded. [`answer`] writes decisions, [`summary`] and [`unmatched`] sum them up.
+//! writes them, [`TraceFile`] keeps what was recorded, and [`envoy_log`] makes a trace of what a gateway logged. [`answer`] writes decisions, [`summary`] and [`unmatched`] sum them up.
 
 mod answer;
 mod body;
+mod envoy_log;
 mod line;
 mod note;
 mod summary;
@@ -16,6 +17,7 @@ use std::io::{self, BufRead, Write};
 
 use serde_json::value::{RawValue, to_raw_value};
 
+pub(crate) use envoy_log::{DescriptorPattern, EnvoyLog, EnvoyLogError, ValuePattern};
 pub use note::Note;
 pub(crate) use trace_file::{TraceFile, TraceFileError};
 

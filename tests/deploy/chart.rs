@@ -16,8 +16,13 @@ struct Case {
     kinds: &'static str,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 14] = [
     Case { name: "defaults", values: "{}", kinds: "ConfigMap Deployment NetworkPolicy Pod Service ServiceAccount" },
+    Case {
+        name: "two pods",
+        values: "{replicas: 2}",
+        kinds: "ConfigMap Deployment NetworkPolicy Pod PodDisruptionBudget Service ServiceAccount",
+    },
     Case {
         name: "every port, with TLS and tokens",
         values: r"
@@ -48,6 +53,25 @@ networkPolicy: {operators: [{podSelector: {matchLabels: {role: operator}}}]}
         name: "volumes",
         values: "{replicas: 3, persistence: {enabled: true, size: 10Gi, storageClass: fast, stateFlush: 500ms}}",
         kinds: "ConfigMap NetworkPolicy Pod PodDisruptionBudget Service ServiceAccount StatefulSet",
+    },
+    Case {
+        name: "a shared store",
+        values: r#"
+replicas: 2
+sharing: {urlSecret: counters, prefix: "shop:", timeout: 20ms, whenDown: deny, replicas: 2, required: true}
+networkPolicy: {egress: [{ports: [{protocol: TCP, port: 6379}]}]}
+"#,
+        kinds: "ConfigMap Deployment NetworkPolicy Pod PodDisruptionBudget Service ServiceAccount",
+    },
+    Case {
+        name: "a shared store with TLS, and volumes",
+        values: r"
+replicas: 3
+sharing: {urlSecret: counters, urlKey: url, tls: {secretName: store-tls, clientCertificate: true}}
+persistence: {enabled: true}
+networkPolicy: {enabled: false}
+",
+        kinds: "ConfigMap Pod PodDisruptionBudget Service ServiceAccount StatefulSet",
     },
     Case {
         name: "autoscaling by CPU and checks",
@@ -85,6 +109,7 @@ rules:
     one.yaml: "domain: shop\ndescriptors:\n  - key: user\n    rate_limit: {unit: minute, requests_per_unit: 10}\n"
     two.yaml: "domain: shop\ndescriptors:\n  - key: tenant\n    rate_limit: {unit: minute, requests_per_unit: 100}\n"
 shutdown: {preStopSeconds: 0, drainSeconds: 10, deadlineSeconds: 40}
+minReadySeconds: 30
 counterMemory: 128MiB
 whenFull: allow
 workers: 2
@@ -184,6 +209,14 @@ fn wrong_values_are_rejected() {
         ("{admin: {service: {enabled: true}}}", "admin.service.enabled needs"),
         ("{autoscaling: {enabled: true, cpuPercent: 0}}", "autoscaling.enabled needs"),
         ("{monitoring: {serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}}", "scrape each pod twice"),
+        ("{sharing: {urlSecret: counters}}", "sharing.urlSecret needs networkPolicy.egress"),
+        ("{sharing: {tls: {secretName: s}}}", "sharing.tls needs sharing.urlSecret"),
+        (
+            "{sharing: {urlSecret: a, tls: {clientCertificate: true}}, networkPolicy: {enabled: false}}",
+            "sharing.tls.clientCertificate needs",
+        ),
+        ("{sharing: {whenDown: fail}}", "whenDown"),
+        ("{sharing: {url: \"redis://a\"}}", "url"),
         ("{rules: {existingConfigMap: a, files: {b.yaml: c}}}", "takes the place of rules.files"),
     ] {
         let rejected = template(&helm, values).expect_err(values);
@@ -191,11 +224,8 @@ fn wrong_values_are_rejected() {
     }
 }
 
-/// What the install says names what it made, and warns of several pods.
-#[test]
-fn the_notes_name_what_there_is() {
-    let Some(helm) = Tool::helm() else { return };
-    // An install shows them only to those who have a cluster: here a copy of the chart has them as a document, too.
+/// What an install with these flags says. It shows that only to those who have a cluster: here a copy of the chart has it as a document, too.
+pub(crate) fn notes(helm: &Tool, more: &[&str]) -> String {
     let dir = TempDir::new().unwrap();
     let copied =
         Command::new("cp").args(["-r", &in_repository(CHART), &dir.path().to_string_lossy()]).status().unwrap();
@@ -204,29 +234,26 @@ fn the_notes_name_what_there_is() {
     let shown = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n  notes: |\n    \
                  {{- include (print $.Template.BasePath \"/NOTES.txt\") . | nindent 4 }}\n";
     fs::write(chart.join("templates/shown.yaml"), shown).unwrap();
-    let notes = |more: &[&str]| {
-        let chart = chart.to_string_lossy();
-        let args = [
-            "template",
-            "shop",
-            &chart,
-            "--namespace",
-            "limits",
-            "--kube-version",
-            "1.30",
-            "--show-only",
-            "templates/shown.yaml",
-        ];
-        helm.run(&[&args, more].concat()).unwrap()
-    };
-    let plain = notes(&[]);
+    let chart = chart.to_string_lossy();
+    let args = ["template", "shop", &chart, "--namespace", "limits", "--kube-version", "1.30"];
+    let shown = ["--show-only", "templates/shown.yaml"];
+    helm.run(&[&args, shown.as_slice(), more].concat()).unwrap()
+}
+
+/// What the install says names what it made, and warns of several pods.
+#[test]
+fn the_notes_name_what_there_is() {
+    let Some(helm) = Tool::helm() else { return };
+    let plain = notes(&helm, &[]);
     for text in
         ["shop-tidegate.limits.svc.cluster.local, port_value: 8081", "port-forward deployment/shop-tidegate 8082"]
     {
         assert!(plain.contains(text), "{plain}");
     }
     assert!(!plain.contains("WARNING"), "{plain}");
-    let several = notes(&["--set", "replicas=2,persistence.enabled=true"]);
+    let several = notes(&helm, &["--set", "replicas=2,persistence.enabled=true"]);
     assert!(several.contains("WARNING: each pod counts on its own"), "{several}");
     assert!(several.contains("port-forward statefulset/shop-tidegate 8082"), "{several}");
+    let shared = notes(&helm, &["--set", "replicas=2,sharing.urlSecret=counters,networkPolicy.enabled=false"]);
+    assert!(shared.contains("the Secret counters") && !shared.contains("WARNING"), "{shared}");
 }

@@ -130,6 +130,9 @@ fn planted_faults_are_found() {
         ("defaults", "serviceAccountName: shop-tidegate", "serviceAccountName: x", "ServiceAccount"),
         (everything, "secret: {secretName: tokens, defaultMode: 0440}", "emptyDir: {}", "tokens.yaml"),
         (everything, "name: tls-admin, mountPath", "name: tls-admins, mountPath", "tls-admins"),
+        ("a shared store", "--store=@/etc/tidegate/store/url", "--store=@/etc/store/url", "is in no volume"),
+        ("a shared store", "secret: {secretName: counters,", "configMap: {name: shop-tidegate-rules,", "has no url"),
+        ("a shared store", "egress:\n    - ports", "egress: []\n  a:\n    - ports", "connection to the store"),
         ("volumes", "serviceName: shop-tidegate", "serviceName: shop", "headless"),
         ("clients by certificate", "clients.yaml: |", "client.yaml: |", "clients.yaml"),
         (

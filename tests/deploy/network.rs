@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use crate::documents::{Documents, Workload, list, selects, text_of};
+use crate::pod::flag;
 
 /// What is wrong with the ports of Services and NetworkPolicies.
 pub(crate) fn find(documents: &Documents, wrong: &mut Vec<String>) {
@@ -69,6 +70,10 @@ fn ports_of_policy(documents: &Documents, policy: &Value, wrong: &mut Vec<String
             admitted.difference(&exposed).map(|port| format!("{port} is admitted, and the pod has no such port")),
         );
         wrong.extend(exposed.difference(&admitted).map(|port| format!("{port} is admitted nowhere")));
+        let asks_a_store = workload.server().is_some_and(|server| flag(server, "--store").is_some());
+        if asks_a_store && list(&spec["egress"]).is_empty() {
+            wrong.push("no connection to the store leaves the pod".to_owned());
+        }
         let types: Vec<_> = list(&spec["policyTypes"]).iter().map(text_of).collect();
         if types != ["Ingress", "Egress"] {
             wrong.push(format!("the policy is about {types:?} only"));

@@ -6,8 +6,9 @@ use crate::documents::Documents;
 use crate::tools::{Tool, in_repository};
 
 /// Each overlay, and the kinds of what it makes.
-const OVERLAYS: [(&str, &str); 4] = [
+const OVERLAYS: [(&str, &str); 5] = [
     ("central", "ConfigMap Deployment Namespace NetworkPolicy Service ServiceAccount"),
+    ("central-ha", "ConfigMap Deployment Namespace NetworkPolicy PodDisruptionBudget Service ServiceAccount"),
     ("persistent", "ConfigMap Namespace NetworkPolicy Service ServiceAccount StatefulSet"),
     ("sidecar", "ConfigMap ConfigMap Deployment Namespace Service"),
     (

@@ -140,14 +140,14 @@ fn addresses(server: &Value, wrong: &mut Vec<String>) {
 }
 
 /// The files that Secrets must have, which no document shows.
-const IN_SECRETS: [&str; 4] = ["tls.crt", "tls.key", "ca.crt", "tokens.yaml"];
+const IN_SECRETS: [&str; 5] = ["tls.crt", "tls.key", "ca.crt", "tokens.yaml", "url"];
 
 /// Each path of the command line is in a volume; a file of a ConfigMap is a key of it.
 fn files(documents: &Documents, workload: Workload<'_>, server: &Value, wrong: &mut Vec<String>) {
     let mounts = list(&server["volumeMounts"]);
     for arg in list(&server["args"]).iter().map(text_of) {
         let Some((_, path)) = arg.split_once('=') else { continue };
-        let path = path.strip_prefix("unix:").unwrap_or(path);
+        let path = path.strip_prefix("unix:").or_else(|| path.strip_prefix('@')).unwrap_or(path);
         if !path.starts_with('/') {
             continue;
         }

@@ -20,7 +20,8 @@ use tempfile::TempDir;
 use crate::documents::{Documents, Workload, list, text_of};
 use crate::pod::{ADDRESSES, PROBES};
 use crate::server::certificates::{ca, issue};
-use crate::server::{DEADLINE, TestServer, binary, eventually, http, run};
+use crate::server::{DEADLINE, TestServer, binary, eventually, http, run, wait_for};
+use crate::store::Store;
 use crate::{chart, overlays};
 
 #[test]
@@ -39,14 +40,16 @@ fn the_pods_of_the_overlays_run() {
 
 /// Starts the server of the rendering, and asks each probe, and the pod of `helm test` if there is one.
 fn check(documents: &Documents) {
-    let running = Running::start(documents);
+    let Some(store) = Store::of(documents) else { return };
+    let running = Running::start(documents, &store.url);
     let workload = documents.workloads().find(|workload| workload.server().is_some()).unwrap();
     let server = workload.server().unwrap();
     for probe in PROBES {
         let get = &server[probe]["httpGet"];
         assert_eq!(get["port"], "metrics", "{}: {probe}", documents.name);
-        let answer = running.get(text_of(&get["path"]), get["scheme"] == "HTTPS");
-        assert_eq!(answer.0, 200, "{}: {probe}: {}", documents.name, answer.1);
+        let ask = || running.get(text_of(&get["path"]), get["scheme"] == "HTTPS");
+        // A pod that needs the store is not ready at once.
+        wait_for(&format!("{}: {probe}", documents.name), DEADLINE, || (ask().0 == 200).then_some(()));
     }
     let (status, metrics) = running.get("/metrics", server["readinessProbe"]["httpGet"]["scheme"] == "HTTPS");
     assert!(status == 200 && metrics.contains("tidegate_build_info"), "{}: {metrics}", documents.name);
@@ -62,7 +65,7 @@ fn check(documents: &Documents) {
 #[test]
 fn a_changed_config_map_is_reloaded() {
     let Some(rendered) = chart::rendered() else { return };
-    let running = Running::start(&rendered[0]);
+    let running = Running::start(&rendered[0], "memory");
     let generation = |number| running.get("/readyz", false).1.contains(&format!("generation {number}"));
     assert!(generation(1));
     let changed = "domain: api\ndescriptors:\n  - key: user\n    rate_limit: {unit: minute, requests_per_unit: 1}\n";
@@ -71,8 +74,8 @@ fn a_changed_config_map_is_reloaded() {
 }
 
 /// A server that runs as a pod would.
-struct Running {
-    server: TestServer,
+pub(crate) struct Running {
+    pub(crate) server: TestServer,
     /// The address of the probes.
     metrics: String,
     /// A directory for each volume.
@@ -82,20 +85,26 @@ struct Running {
 }
 
 impl Running {
-    fn start(documents: &Documents) -> Self {
+    /// Starts it, with this URL in the Secret of the store.
+    pub(crate) fn start(documents: &Documents, store: &str) -> Self {
+        Self::start_at(documents, store, "127.0.0.1:0")
+    }
+
+    /// The same, with this address in place of that of the gRPC port, if it is none of a unix socket.
+    pub(crate) fn start_at(documents: &Documents, store: &str, grpc: &str) -> Self {
         let volumes = TempDir::new().unwrap();
         let certificates = volumes.path().join("certificates");
         fs::create_dir(&certificates).unwrap();
         let issuer = ca(&certificates, "ca");
         issue(&certificates, "server", &issuer, "127.0.0.1", 2100);
         let workload = documents.workloads().find(|workload| workload.server().is_some()).unwrap();
-        mount(documents, workload, volumes.path());
+        mount(documents, workload, volumes.path(), store);
         let server = workload.server().unwrap();
         let mut command = Command::new(binary());
         for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
             command.env_remove(name);
         }
-        command.args(list(&server["args"]).iter().map(|arg| here(text_of(arg), server, volumes.path())));
+        command.args(list(&server["args"]).iter().map(|arg| here(text_of(arg), server, volumes.path(), grpc)));
         for variable in list(&server["env"]) {
             command.env(text_of(&variable["name"]), text_of(&variable["value"]));
         }
@@ -107,8 +116,13 @@ impl Running {
         Self { server, metrics, volumes, ca: certificates.join("ca.pem") }
     }
 
+    /// The address of the gRPC port.
+    pub(crate) fn grpc(&self) -> &str {
+        &self.server.grpc
+    }
+
     /// The status and the body of a page of the port of the probes.
-    fn get(&self, path: &str, tls: bool) -> (u16, String) {
+    pub(crate) fn get(&self, path: &str, tls: bool) -> (u16, String) {
         if !tls {
             return http(&self.metrics, "GET", path, b"");
         }
@@ -147,10 +161,13 @@ impl Running {
     }
 }
 
-/// The argument with a free port, and with the volumes where they are here.
-fn here(arg: &str, server: &Value, volumes: &Path) -> String {
+/// The argument with a free port, or the address of the gRPC port, and with the volumes where they are here.
+fn here(arg: &str, server: &Value, volumes: &Path, grpc: &str) -> String {
     let Some((name, value)) = arg.split_once('=') else { return arg.to_owned() };
     if ADDRESSES.iter().any(|(flag, _)| *flag == name) && !value.starts_with("unix:") {
+        if name == "--grpc-addr" {
+            return format!("{name}={grpc}");
+        }
         // An address of every interface would be reachable from outside; that of the admin port decides whether it needs tokens.
         let host = if value.starts_with("0.0.0.0") && name == "--admin-addr" { "0.0.0.0" } else { "127.0.0.1" };
         return format!("{name}={host}:0");
@@ -164,12 +181,12 @@ fn here(arg: &str, server: &Value, volumes: &Path) -> String {
 }
 
 /// Makes a directory for each volume of the pod.
-fn mount(documents: &Documents, workload: Workload<'_>, volumes: &Path) {
+fn mount(documents: &Documents, workload: Workload<'_>, volumes: &Path, store: &str) {
     for volume in list(&workload.pod["spec"]["volumes"]) {
         let files = if volume["configMap"].is_object() {
             config_map(documents, &volume["configMap"]["name"])
         } else if volume["secret"].is_object() {
-            secret(&volumes.join("certificates"))
+            secret(&volumes.join("certificates"), store)
         } else {
             Vec::new()
         };
@@ -190,14 +207,14 @@ fn config_map(documents: &Documents, name: &Value) -> Vec<(String, String)> {
 }
 
 /// The files of every Secret that the chart knows.
-fn secret(certificates: &Path) -> Vec<(String, String)> {
+fn secret(certificates: &Path, store: &str) -> Vec<(String, String)> {
     let (status, token, error) = run(&["token", "new", "--name", "test", "--role", "admin"], "");
     assert_eq!(status, Some(0), "{error}");
     let line = token.lines().nth(1).unwrap();
     let read = |name: &str| fs::read_to_string(certificates.join(name)).unwrap();
     let files = [("tls.crt", read("server.pem")), ("tls.key", read("server.key")), ("ca.crt", read("ca.pem"))];
-    let tokens = ("tokens.yaml".to_owned(), format!("tokens:\n{line}\n"));
-    files.into_iter().map(|(name, text)| (name.to_owned(), text)).chain([tokens]).collect()
+    let others = [("tokens.yaml", format!("tokens:\n{line}\n")), ("url", format!("{store}\n"))];
+    files.into_iter().chain(others).map(|(name, text)| (name.to_owned(), text)).collect()
 }
 
 /// Writes the files as the kubelet does: a directory for each version, a link `..data` that is swapped, and links through it.

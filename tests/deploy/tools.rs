@@ -25,6 +25,15 @@ impl Tool {
         Self::named("PROMTOOL_BIN", &["--version"])
     }
 
+    pub(crate) fn prometheus() -> Option<Self> {
+        Self::named("PROMETHEUS_BIN", &["--version"])
+    }
+
+    /// To start it.
+    pub(crate) fn command(&self) -> Command {
+        Command::new(&self.0)
+    }
+
     /// The program; without it, the test is skipped.
     fn named(variable: &str, version: &[&str]) -> Option<Self> {
         let found = env::var(variable).ok().filter(|name| !name.is_empty());

@@ -56,7 +56,8 @@ impl Kind {
         }
     }
 
-    fn find(self) -> Result<PathBuf, String> {
+    /// Its program, or why it is not there.
+    pub(crate) fn find(self) -> Result<PathBuf, String> {
         let name = self.variable();
         let binary = env::var_os(name).filter(|path| !path.is_empty());
         let binary = binary.ok_or(format!("{name} is not set (./test sets it, or says why it cannot)"))?;

@@ -15,7 +15,7 @@ use crate::server::{DEADLINE, ReservedPort, TestServer, next_minute_if_late, wai
 
 const SIDECAR: &str = include_str!("../../deploy/envoy/sidecar.yaml");
 const GATEWAY: &str = include_str!("../../deploy/envoy/gateway.yaml");
-const GATEWAY_RULES: &str = include_str!("../../deploy/envoy/gateway.ratelimit.yaml");
+pub(crate) const GATEWAY_RULES: &str = include_str!("../../deploy/envoy/gateway.ratelimit.yaml");
 const SHARDED: &str = include_str!("../../deploy/envoy/sharded.yaml");
 const STANDBY: &str = include_str!("../../deploy/envoy/active-standby.yaml");
 const RULES: &str = include_str!("../../deploy/envoy/ratelimit.yaml");
@@ -37,6 +37,18 @@ fn here(example: &str, service: &ReservedPort, replaced: &[(&str, String)]) -> S
         assert!(text.contains(from), "the example has no {from}");
         text.replace(from, to)
     })
+}
+
+/// The gateway in front of this Tidegate.
+pub(crate) fn gateway_here(rls: &[SocketAddr], service: &ReservedPort) -> String {
+    let tidegate = format!("address: localhost, port_value: {}", rls[0].port());
+    let replaced = [
+        ("address: tidegate.limits.svc.cluster.local, port_value: 8081", tidegate),
+        // Only the addresses on which Tidegate listens.
+        ("dns_lookup_family: ALL", "dns_lookup_family: V4_ONLY".to_owned()),
+        (" timeout: 0.5s", " timeout: 20s".to_owned()),
+    ];
+    here(GATEWAY, service, &replaced)
 }
 
 /// How many of these requests are served; all others are denied.
@@ -65,16 +77,7 @@ fn the_sidecar_is_limited_over_a_unix_socket() {
 #[test]
 fn the_gateway_limits_what_its_comment_says() {
     let service = ReservedPort::new();
-    let bootstrap = |rls: &[SocketAddr], _: &Path| {
-        let tidegate = format!("address: localhost, port_value: {}", rls[0].port());
-        let replaced = [
-            ("address: tidegate.limits.svc.cluster.local, port_value: 8081", tidegate),
-            // Only the addresses on which Tidegate listens.
-            ("dns_lookup_family: ALL", "dns_lookup_family: V4_ONLY".to_owned()),
-            (" timeout: 0.5s", " timeout: 20s".to_owned()),
-        ];
-        here(GATEWAY, &service, &replaced)
-    };
+    let bootstrap = |rls: &[SocketAddr], _: &Path| gateway_here(rls, &service);
     let Some(mut lab) = Lab::open_with(GATEWAY_RULES, Gateway::default(), &[], bootstrap) else { return };
     healthy(&lab, 1);
     next_minute_if_late();
@@ -83,8 +86,7 @@ fn the_gateway_limits_what_its_comment_says() {
     assert_eq!(served(&mut client, 5, "/v1/payments/7", &[("x-partner", b"globex")]), 3, "payments");
     // Each response costs 400: the third one takes what is left, and more.
     assert_eq!(exports(&lab, &mut client), 3, "exports");
-    let token = GATEWAY.lines().find_map(|line| line.strip_prefix("#   eyJ")).unwrap();
-    let bearer = format!("Bearer eyJ{token}");
+    let bearer = bearer();
     let reply = client.get("/", &[("authorization", bearer.as_bytes())]);
     let limits = reply.header("x-ratelimit-limit").unwrap();
     assert!(
@@ -96,6 +98,12 @@ fn the_gateway_limits_what_its_comment_says() {
     lab.tidegate().crash();
     assert_eq!(client.get("/v1/payments/7", &[("x-partner", b"other")]).status, 503, "must not be overrun");
     assert_eq!(client.get("/", &[("x-partner", b"acme")]).status, 200, "passes without an answer");
+}
+
+/// The token in the comment of the gateway.
+pub(crate) fn bearer() -> String {
+    let token = GATEWAY.lines().find_map(|line| line.strip_prefix("#   eyJ")).unwrap();
+    format!("Bearer eyJ{token}")
 }
 
 /// How many exports are served, each after the one before is charged.
@@ -116,7 +124,7 @@ fn exports(lab: &Lab, client: &mut Client) -> usize {
 
 const HEALTHY: &str = "cluster.tidegate.membership_healthy";
 
-fn healthy(lab: &Lab, replicas: u64) {
+pub(crate) fn healthy(lab: &Lab, replicas: u64) {
     wait_for("healthy replicas", DEADLINE, || (lab.envoy.stat(HEALTHY) == replicas).then_some(()));
 }
 

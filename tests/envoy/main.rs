@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
+mod access_log;
 mod bootstrap;
 mod charge_after;
 mod client;

@@ -31,7 +31,7 @@ impl Envoy {
         let mut command = Command::new(binary);
         command.arg("--config-path").arg(&config).arg("--log-path").arg(dir.join("envoy.log"));
         command.arg("--admin-address-path").arg(dir.join("admin")).args(["--concurrency", &workers.to_string()]);
-        command.args(["--disable-hot-restart", "--log-level", "warning"]);
+        command.args(["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "50"]);
         let output = fs::File::create(dir.join("envoy.out")).unwrap();
         command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
         let mut envoy =
@@ -74,9 +74,17 @@ impl Envoy {
         self.stat("cluster.upstream.ratelimit.error")
     }
 
+    /// What it has written to standard output and standard error.
+    pub(crate) fn output(&self) -> String {
+        self.read("envoy.out")
+    }
+
     fn log(&self) -> String {
-        let read = |name: &str| fs::read_to_string(self.dir.join(name)).unwrap_or_default();
-        read("envoy.log") + &read("envoy.out")
+        self.read("envoy.log") + &self.output()
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 165] = [
+const BOUNDS: [(&str, &str, &str); 167] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -180,6 +180,8 @@ const BOUNDS: [(&str, &str, &str); 165] = [
     ("the files of a candidate", "cli/admin/candidate.rs", "MAX_BYTES"),
     ("an answer of the admin port that a command reads", "cli/admin/connection.rs", "MAX_ANSWER_BYTES"),
     ("notes that are kept of a trace", "simulate/mod.rs", "MAX_NOTES"),
+    ("bytes of a line of an access log", "simulate/envoy_log.rs", "MAX_LINE_BYTES"),
+    ("checks of an access log that wait for earlier ones", "simulate/envoy_log.rs", "MAX_WAITING"),
     ("requests of a trace that `suggest` examines", "suggest/requests.rs", "MAX_REQUESTS"),
     ("rows of the history that `suggest` reads of a rule", "cli/admin/suggest/used.rs", "MAX_ROWS"),
     ("rules that `top` keeps", "cli/admin/top/usage.rs", "MAX_RULES"),

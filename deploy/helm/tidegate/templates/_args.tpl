@@ -43,6 +43,27 @@
 {{- $namespaced := printf "%s.%s" $service .Release.Namespace }}
 - --admin-host={{ join "," (list $service $namespaced (printf "%s.svc" $namespaced) (printf "%s.svc.cluster.local" $namespaced)) }}
 {{- end }}
+{{- with .Values.sharing }}
+{{- if .urlSecret }}
+- --store=@/etc/tidegate/store/{{ .urlKey }}
+- {{ printf "--store-prefix=%s" .prefix | quote }}
+- --store-timeout={{ .timeout }}
+- --store-when-down={{ .whenDown }}
+{{- if .replicas }}
+- --store-replicas={{ .replicas }}
+{{- end }}
+{{- if .required }}
+- --store-required
+{{- end }}
+{{- if .tls.secretName }}
+- --store-ca=/etc/tidegate/tls/store/ca.crt
+{{- if .tls.clientCertificate }}
+- --store-cert=/etc/tidegate/tls/store/tls.crt
+- --store-key=/etc/tidegate/tls/store/tls.key
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if .Values.persistence.enabled }}
 - --data-dir=/var/lib/tidegate
 - --state-flush={{ .Values.persistence.stateFlush }}

@@ -21,6 +21,15 @@
 {{- if and .Values.monitoring.serviceMonitor.enabled .Values.monitoring.podMonitor.enabled -}}
 {{- fail "monitoring.serviceMonitor and monitoring.podMonitor would scrape each pod twice: enable one" -}}
 {{- end -}}
+{{- if and .Values.sharing.urlSecret .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) -}}
+{{- fail "sharing.urlSecret needs networkPolicy.egress to the store, and to DNS if the URL has a name: no connection leaves the pods otherwise" -}}
+{{- end -}}
+{{- if and .Values.sharing.tls.secretName (not .Values.sharing.urlSecret) -}}
+{{- fail "sharing.tls needs sharing.urlSecret" -}}
+{{- end -}}
+{{- if and .Values.sharing.tls.clientCertificate (not .Values.sharing.tls.secretName) -}}
+{{- fail "sharing.tls.clientCertificate needs sharing.tls.secretName, whose Secret has the certificate and its key" -}}
+{{- end -}}
 {{- if and .Values.rules.existingConfigMap .Values.rules.files -}}
 {{- fail "rules.existingConfigMap takes the place of rules.files: set one" -}}
 {{- end -}}

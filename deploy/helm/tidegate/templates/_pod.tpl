@@ -88,6 +88,12 @@ spec:
         {{- if .Values.admin.tokensSecret }}
         - {name: tokens, mountPath: /etc/tidegate/tokens, readOnly: true}
         {{- end }}
+        {{- if .Values.sharing.urlSecret }}
+        - {name: store, mountPath: /etc/tidegate/store, readOnly: true}
+        {{- if .Values.sharing.tls.secretName }}
+        - {name: tls-store, mountPath: /etc/tidegate/tls/store, readOnly: true}
+        {{- end }}
+        {{- end }}
         {{- if .Values.persistence.enabled }}
         - {name: data, mountPath: /var/lib/tidegate}
         {{- end }}
@@ -118,6 +124,16 @@ spec:
     {{- with .Values.admin.tokensSecret }}
     - name: tokens
       secret: {secretName: {{ . }}, defaultMode: 0440}
+    {{- end }}
+    {{- with .Values.sharing }}
+    {{- if .urlSecret }}
+    - name: store
+      secret: {secretName: {{ .urlSecret }}, defaultMode: 0440}
+    {{- if .tls.secretName }}
+    - name: tls-store
+      secret: {secretName: {{ .tls.secretName }}, defaultMode: 0440}
+    {{- end }}
+    {{- end }}
     {{- end }}
     {{- with .Values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
