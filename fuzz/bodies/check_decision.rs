@@ -80,6 +80,7 @@ impl Switches {
             workers: 1,
             usage_series: 4,
             counts_usage: true,
+            ..Settings::default()
         });
         let file = SourceFile { name: "rules".to_owned(), text: rules.text.into() };
         limiter.replace_rules(
