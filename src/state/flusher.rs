@@ -83,12 +83,18 @@ impl<F: Files> Flusher<F> {
         Ok(flusher)
     }
 
-    /// Writes what has changed, and returns when it is on the disk; then goes on with a snapshot while `has_time` says so.
+    /// Writes what has changed, and returns when it is on the disk; then goes on with a snapshot while `has_time` says so. `pause` is called
+    /// again and again meanwhile, and may let others work.
     ///
     /// # Errors
     /// The disk has failed. Each later call tries to write a snapshot.
-    pub(super) fn flush(&mut self, now: Timestamp, mut has_time: impl FnMut() -> bool) -> io::Result<Flushed> {
-        let outcome = self.try_flush(now, &mut has_time);
+    pub(super) fn flush(
+        &mut self,
+        now: Timestamp,
+        mut has_time: impl FnMut() -> bool,
+        mut pause: impl FnMut(),
+    ) -> io::Result<Flushed> {
+        let outcome = self.try_flush(now, &mut has_time, &mut pause);
         if outcome.is_err() {
             self.limiter.store().track_changes(false);
             (self.journal, self.snapshot, self.is_due) = (None, None, true);
@@ -96,13 +102,18 @@ impl<F: Files> Flusher<F> {
         outcome
     }
 
-    fn try_flush(&mut self, now: Timestamp, has_time: &mut impl FnMut() -> bool) -> io::Result<Flushed> {
+    fn try_flush(
+        &mut self,
+        now: Timestamp,
+        has_time: &mut impl FnMut() -> bool,
+        pause: &mut impl FnMut(),
+    ) -> io::Result<Flushed> {
         if self.journal.is_none() {
             self.begin_journal()?;
             // Before the snapshot begins, so that it or the journal has every change.
             self.limiter.store().track_changes(true);
         }
-        let mut flushed = self.write_changed(now)?;
+        let mut flushed = self.write_changed(now, &mut *pause)?;
         let is_long = self.journal_bytes > LEAST_JOURNAL.max(self.snapshot_bytes.saturating_mul(JOURNAL_RATIO));
         if self.snapshot.is_none() && (self.is_due || is_long) {
             self.begin_snapshot()?;
@@ -110,12 +121,13 @@ impl<F: Files> Flusher<F> {
         while let Some(snapshot) = &mut self.snapshot {
             let is_done = snapshot.step(&self.limiter, now)?;
             if is_done {
-                let last = self.write_changed(now)?;
+                let last = self.write_changed(now, &mut *pause)?;
                 flushed.counters += last.counters;
                 flushed.bytes += last.bytes + self.end_snapshot(now)?;
             } else if !has_time() {
                 break;
             }
+            pause();
         }
         Ok(Flushed { is_behind: self.is_due, ..flushed })
     }
@@ -133,7 +145,7 @@ impl<F: Files> Flusher<F> {
     pub(super) fn finish(mut self, now: Timestamp) -> io::Result<Flushed> {
         self.limiter.store().track_changes(false);
         // If there is no room for a snapshot, the journal has it all.
-        self.write_changed(now)?;
+        self.write_changed(now, || {})?;
         self.snapshot = None;
         self.generation += 1;
         self.start_snapshot()?;
@@ -199,7 +211,7 @@ impl<F: Files> Flusher<F> {
         Ok(bytes)
     }
 
-    fn write_changed(&mut self, now: Timestamp) -> io::Result<Flushed> {
+    fn write_changed(&mut self, now: Timestamp, mut pause: impl FnMut()) -> io::Result<Flushed> {
         let Some(journal) = &mut self.journal else { return Ok(Flushed::default()) };
         let (store, until) = (self.limiter.store(), now.plus(self.horizon));
         let (before, mut counters) = (journal.bytes(), 0);
@@ -213,6 +225,7 @@ impl<F: Files> Flusher<F> {
             if records.bytes.len() >= BLOCK_BYTES {
                 records.write(journal, now)?;
             }
+            pause();
         }
         records.write(journal, now)?;
         let bytes = journal.bytes() - before;

@@ -92,7 +92,12 @@ impl State {
                 let now = clock.now();
                 // A snapshot may use half of the time, so that flushes come when they are due.
                 let has_time = || stopwatch.elapsed() < budget;
-                let outcome = flusher.flush(now, has_time);
+                let mut pauses = Pauses::new(budget);
+                let pause = |length| {
+                    // A stop is noticed after the flush.
+                    let _woken = stop.wait(length);
+                };
+                let outcome = flusher.flush(now, has_time, || pauses.offer(pause));
                 let took = stopwatch.elapsed();
                 waits.note(outcome.is_ok(), Duration::from_nanos(took.as_ns()));
                 status.lock().note(outcome, clock.now(), took);
@@ -105,6 +110,29 @@ impl State {
     /// Writes all counters, when the last check has been answered; returns when that is done.
     pub(crate) fn finish(&mut self) {
         self.thread = None;
+    }
+}
+
+/// Pauses while a flush works, so that on one core a check waits for a short part of it, not for all. A flush with little to write has
+/// none, and all together are bounded, so that it ends in time.
+struct Pauses {
+    worked: Stopwatch,
+    left: u32,
+}
+
+impl Pauses {
+    fn new(most: Nanos) -> Self {
+        let left = Duration::from(most).as_nanos() / PAUSE.as_nanos();
+        Self { worked: Stopwatch::start(), left: u32::try_from(left).unwrap_or(u32::MAX) }
+    }
+
+    /// Waits if there was enough work since the last pause.
+    fn offer(&mut self, wait: impl FnOnce(Duration)) {
+        if self.left > 0 && self.worked.elapsed() >= LONGEST_WORK {
+            self.left -= 1;
+            wait(PAUSE);
+            self.worked = Stopwatch::start();
+        }
     }
 }
 
@@ -157,6 +185,10 @@ pub(crate) fn clock_note(latest: Timestamp, now: Timestamp) -> Option<String> {
         .then(|| format!("the counters were written {ahead} ago by the clock: what has ended meanwhile is dropped"))
 }
 
+/// The work of a flush between two pauses: some hundred counters, as long as some dozen checks take.
+const LONGEST_WORK: Nanos = Nanos::from_ns(100_000);
+/// One pause, in which those whose checks have come meanwhile are served. The system may make it longer.
+const PAUSE: Duration = Duration::from_micros(300);
 /// The longest wait while the disk fails.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Clocks of two runs differ by that much without a word.

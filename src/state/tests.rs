@@ -148,10 +148,10 @@ fn a_reset_and_a_lifted_ban_survive_a_crash() {
             left(&before, NOW, key, "a", 50);
         }
         before.ban_counter("api.bucket", &[("bucket".into(), "a".into())], NOW.plus(Nanos::from_secs(60))).unwrap();
-        flusher.flush(NOW, || true).unwrap();
+        flusher.flush(NOW, || true, || {}).unwrap();
         if with_snapshot {
             flusher.begin_snapshot_now();
-            flusher.flush(NOW, || true).unwrap();
+            flusher.flush(NOW, || true, || {}).unwrap();
         }
         for path in ["api.fixed", "api.log"] {
             assert_eq!(before.reset_counters(NOW, path, &[], false), 1);
@@ -159,7 +159,7 @@ fn a_reset_and_a_lifted_ban_survive_a_crash() {
         assert_eq!(before.reset_counters(NOW, "api.bucket", &[], true), 1);
         // A sweep before the flush must not take the only trace of it.
         before.store().sweep_all(NOW);
-        flusher.flush(NOW, || true).unwrap();
+        flusher.flush(NOW, || true, || {}).unwrap();
         let after = limiter(RULES);
         let restored = restore(&files, &after, NOW);
         assert_eq!(restored.counters, 0, "snapshot: {with_snapshot}");
@@ -179,7 +179,7 @@ fn short_windows_are_not_written() {
     let horizon = Nanos::from_secs(1);
     let mut flusher = Flusher::begin(files, Arc::clone(&before), horizon, &Restored::default()).unwrap();
     left(&before, NOW, "short", "a", 1);
-    assert_eq!(flusher.flush(NOW, || true).unwrap(), Flushed::default());
+    assert_eq!(flusher.flush(NOW, || true, || {}).unwrap(), Flushed::default());
 }
 
 /// Random use, flushes, snapshots, crashes and failures of the disk: after each crash every counter is as it was at one moment between
@@ -232,7 +232,7 @@ fn crashes(seed: u64) {
                         steps -= 1;
                         steps > 0
                     };
-                    if flusher.flush(now, has_time).is_ok_and(|flushed| !flushed.is_behind) {
+                    if flusher.flush(now, has_time, || {}).is_ok_and(|flushed| !flushed.is_behind) {
                         history.clear();
                     }
                     current.store().sweep_all(now);
@@ -267,13 +267,13 @@ fn damage_is_noticed_and_nothing_is_wrong() {
     let before = used(&mut random);
     let mut flusher = flusher(&files, &before, &Restored::default());
     flusher.begin_snapshot_now();
-    flusher.flush(NOW, || true).unwrap();
+    flusher.flush(NOW, || true, || {}).unwrap();
     let mut moments = vec![all(&limiter(RULES), NOW), all(&before, NOW)];
     for round in 0..3 {
         for key in KEYS {
             left(&before, NOW, key, &format!("value-{round}"), 2);
         }
-        flusher.flush(NOW, || true).unwrap();
+        flusher.flush(NOW, || true, || {}).unwrap();
         moments.push(all(&before, NOW));
     }
     drop(flusher);
