@@ -180,7 +180,8 @@ impl Process {
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::new(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let admin = Admin::new(Arc::clone(&self.operations), limiter, clock, Arc::clone(&self.recordings));
+        let asker = self.store.as_ref().map(|store| Asker::new(Arc::clone(store)));
+        let admin = Admin::new(Arc::clone(&self.operations), limiter, clock, Arc::clone(&self.recordings), asker);
         let dashboard = self.dashboard(usage.clone(), admin.clone(), alerts);
         let usage = usage.service().accept_compressed(ACCEPTED_ENCODING);
         let admin = admin.service().accept_compressed(ACCEPTED_ENCODING);

@@ -107,6 +107,15 @@ impl Limiter {
     }
 }
 
+impl Limiter {
+    /// A counter with this key and state; `None`: it is fresh, or no limit is in force for it.
+    pub(super) fn view_counter(&self, now: Timestamp, key: &[u8], state: &CounterState) -> Option<CounterView> {
+        let (view, limits, filter) = (self.view()?, self.limits(), CounterFilter::default());
+        let (plan, wanted) = (view.plan(), HashMap::new());
+        Lister { plan, limits: &limits, filter: &filter, now, wanted }.view(key, state)
+    }
+}
+
 /// Reads exported counters.
 struct Lister<'a> {
     plan: Option<&'a Plan>,
@@ -123,6 +132,7 @@ impl Lister<'_> {
         if state.is_fresh(self.now) {
             return None;
         }
+        let bytes = key;
         let limit_id = LimitId::of_key(key)?;
         let (filter, limits) = (self.filter, self.limits);
         if limit_id != LimitId::OVERRIDE {
@@ -162,6 +172,7 @@ impl Lister<'_> {
                 view((domain, path), &key, None, &any_window(window), state, self.now, false)
             }
         };
+        let seen = CounterView { key: bytes.to_vec(), ..seen };
         filter.takes(&seen).then_some(seen)
     }
 }
@@ -177,7 +188,7 @@ fn view(
     is_set: bool,
 ) -> CounterView {
     let entries = key.entries.iter().map(|(key, value)| (text(key), text(value))).collect();
-    seen(SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set })
+    seen(SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set, key: &[] })
 }
 
 /// The limit of a request override, of which only the window is known.

@@ -82,6 +82,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 34] = [
             "rules",
             "runtime",
             "sanitize",
+            "sharing",
             "store",
             "units",
             "usage",

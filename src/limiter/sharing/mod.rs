@@ -16,6 +16,7 @@
 mod ballot;
 mod exact;
 mod leased;
+mod listed;
 mod member;
 mod mixed;
 mod outage;
