@@ -139,7 +139,7 @@ descriptors:
         }
         // The engine is silent for longer than a check waits, again and again: answers come late.
         let mut silences = 0;
-        while tasks.len() > 0 {
+        while !tasks.is_empty() {
             engine.pause();
             let _elapsed = tokio::time::timeout(Duration::from_millis(60), std::future::pending::<()>()).await;
             engine.resume();

@@ -33,12 +33,11 @@ impl Shared<'_> {
         let part = |member: &'m Member<'m>| {
             let Way::Leased(terms) = member.way else { return None };
             let ticket = tickets.next().flatten();
-            let link = match ticket.as_ref().map(Ticket::heard) {
-                None if !progress.is_over => Link::Up,
-                Some(Some(Heard::Answered)) => Link::Up,
-                Some(None) if !progress.is_over => Link::Up,
-                _ => Link::Down(member.when_down),
+            let can_be_asked = match ticket.as_ref().and_then(Ticket::heard) {
+                Some(heard) => heard == Heard::Answered,
+                None => !progress.is_over,
             };
+            let link = if can_be_asked { Link::Up } else { Link::Down(member.when_down) };
             let key = LeaseKey::new(member.charge.key, member.charge.limit);
             Some(LeasePart { ticket, ..LeasePart::new(key, member.rule, terms, member.charge.op, link) })
         };

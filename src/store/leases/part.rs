@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ticket::NewTicket;
-use super::{LeaseCell, LeaseKey, Leases, Ticket};
+use super::{LeaseCell, LeaseKey, Leases, Ticket, count};
 use crate::engine::{Limit, Op, Outcome, Reason, Verdict};
 use crate::store::Fingerprint;
 use crate::store::charging::{Location, Shard};
@@ -129,7 +129,7 @@ impl<H: Host> Charger<'_, H> {
     /// A part without a lease: a refund of what nobody spent here, a look, or a check for which there is no memory.
     pub(super) fn without_lease(self, part: &mut LeasePart<'_>) -> Charging {
         if part.is_refund() || part.hits() == 0 {
-            self.leases.add(&self.leases.counts.refunds_dropped, part.hits());
+            count(&self.leases.counts.refunds_dropped, part.hits());
             part.outcome = Lease::new().outcome(&part.terms, 0, self.now, true);
             return Charging::Charged;
         }
@@ -139,7 +139,7 @@ impl<H: Host> Charger<'_, H> {
 
     pub(super) fn refund(self, cell: &mut LeaseCell, part: &mut LeasePart<'_>) {
         let dropped = cell.lease.refund(&part.terms, part.hits(), self.now);
-        self.leases.add(&self.leases.counts.refunds_dropped, dropped);
+        count(&self.leases.counts.refunds_dropped, dropped);
         part.outcome = cell.lease.outcome(&part.terms, 0, self.now, true);
     }
 }
