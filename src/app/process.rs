@@ -16,6 +16,7 @@ use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
 use crate::config::{Loaded, Publisher, Reloader, RulesInForce, SettingsBook, Source};
+use crate::engine_link::StoreUrl;
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, MetricsText, Probes, public_router};
@@ -23,6 +24,7 @@ use crate::limiter::{self, Limiter, Sharing, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
 use crate::recording::Recordings;
+use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::memory_limit_bytes;
@@ -76,7 +78,9 @@ impl Process {
             in_force::replace(&replaced, clock_of_reloads.now(), rules, candidate);
         };
         let publisher = Arc::new(Publisher::new(stored, apply));
-        let config = Reloader::new(source, Arc::clone(&clock), Arc::clone(&publisher));
+        let (is_cluster, replicas) = (url.as_ref().is_some_and(StoreUrl::is_cluster), settings.store.store_replicas);
+        let load = loader(is_cluster, replicas.unwrap_or(1));
+        let config = Reloader::new(source, Arc::clone(&clock), load, Arc::clone(&publisher));
         let config = Arc::new(config.with_shadow_mode(settings.limits.shadow_mode));
         let loaded = config.load()?;
         let flush = settings.usage.state_flush;
@@ -228,11 +232,24 @@ impl Process {
 pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     let source = Source::open(&settings.config.0, settings.load_options());
     let publisher = Arc::new(Publisher::new(SettingsBook::default(), |_, _| {}));
-    Reloader::new(source, Arc::new(Clock::start()), publisher).load()?;
+    let url = shared_store::url(&settings.store)?;
+    let load = loader(url.as_ref().is_some_and(StoreUrl::is_cluster), settings.store.store_replicas.unwrap_or(1));
+    Reloader::new(source, Arc::new(Clock::start()), load, publisher).load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
-    shared_store::url(&settings.store)?;
     Ok(())
+}
+
+/// Loads rules, and rejects those that cannot be shared by so many replicas.
+fn loader(
+    is_cluster: bool,
+    replicas: u32,
+) -> impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static {
+    move |files, options| {
+        let rules = rules::load(files, options)?;
+        let errors = rules.sharing_errors(is_cluster, replicas);
+        if errors.is_empty() { Ok(rules) } else { Err(errors) }
+    }
 }
 
 /// Reads the counters of the last run, and logs how that went.

@@ -24,7 +24,8 @@ impl Limiter {
         if matches!(how, rules::Shared::Local(_)) {
             return None;
         }
-        let key = name(&sharing.prefix, &self.limit_ids, &counter.key, found.in_force.attached.fingerprint);
+        let (fingerprint, slot) = (found.in_force.attached.fingerprint, found.in_force.rule.slot(found.limit));
+        let key = name(&sharing.prefix, &self.limit_ids, &counter.key, fingerprint, slot);
         let charges = smallvec![KeyedCharge { key, limit: found.limit.limit, op: Op::Charge(0) }];
         Some(SharedCheck { groups: SmallVec::new(), charges, is_plain: false })
     }
