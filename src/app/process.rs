@@ -17,6 +17,7 @@ use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
 use crate::config::{Loaded, Publisher, RulesInForce, SettingsBook};
+use crate::engine_link::StoreUrl;
 use crate::grpc::{ACCEPTED_ENCODING, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, MetricsText, Probes, public_router};
@@ -24,11 +25,12 @@ use crate::limiter::{self, Limiter, Sharing, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
 use crate::recording::Recordings;
+use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::memory_limit_bytes;
 use crate::service::{DelayedReplies, Service};
-use crate::settings::{HeaderNames, Json, Settings, SettingsMode, WhenFull};
+use crate::settings::{HeaderNames, Json, Settings, SettingsMode, StoreSettings, WhenFull};
 use crate::sharing::{Asker, SharedStore};
 use crate::state::{self, Restored, State};
 use crate::store;
@@ -81,7 +83,9 @@ impl Process {
             in_force::replace(&replaced, clock_of_reloads.now(), rules, candidate);
         };
         let config = Arc::new(Publisher::new(stored, apply));
-        let rules = RuleSource::new(settings, Arc::clone(&clock), Arc::clone(&config), data_dir.map(DataDir::path))?;
+        let load = loader(url.as_ref(), &settings.store);
+        let kept = data_dir.map(DataDir::path);
+        let rules = RuleSource::new(settings, load, Arc::clone(&clock), Arc::clone(&config), kept)?;
         let loaded = rules.load()?;
         let flush = settings.usage.state_flush;
         let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
@@ -191,7 +195,8 @@ impl Process {
         let queries = Queries::new(Arc::clone(&self.history), Arc::clone(&limiter), Arc::clone(&clock));
         let usage = Usage::new(limiter, clock, self.observers.clone(), queries, self.instance.id.clone());
         let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
-        let admin = Admin::new(Arc::clone(&self.operations), limiter, clock, Arc::clone(&self.recordings));
+        let asker = self.store.as_ref().map(|store| Asker::new(Arc::clone(store)));
+        let admin = Admin::new(Arc::clone(&self.operations), limiter, clock, Arc::clone(&self.recordings), asker);
         let dashboard = self.dashboard(usage.clone(), admin.clone(), alerts);
         let usage = usage.service().accept_compressed(ACCEPTED_ENCODING);
         let admin = admin.service().accept_compressed(ACCEPTED_ENCODING);
@@ -238,11 +243,24 @@ impl Process {
 /// Whether the configuration and the other files load, so that a process that takes the place of another one does not fail afterwards.
 pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     let publisher = Arc::new(Publisher::new(SettingsBook::default(), |_, _| {}));
-    RuleSource::new(settings, Arc::new(Clock::start()), publisher, None)?.load()?;
+    let load = loader(shared_store::url(&settings.store)?.as_ref(), &settings.store);
+    RuleSource::new(settings, load, Arc::new(Clock::start()), publisher, None)?.load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
-    shared_store::url(&settings.store)?;
     Ok(())
+}
+
+/// Loads rules, and rejects those that cannot be shared by so many replicas.
+fn loader(
+    url: Option<&StoreUrl>,
+    settings: &StoreSettings,
+) -> impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + use<> {
+    let (is_cluster, replicas) = (url.is_some_and(StoreUrl::is_cluster), settings.store_replicas.unwrap_or(1));
+    move |files, options| {
+        let rules = rules::load(files, options)?;
+        let errors = rules.sharing_errors(is_cluster, replicas);
+        if errors.is_empty() { Ok(rules) } else { Err(errors) }
+    }
 }
 
 /// Reads the counters of the last run, and logs how that went.

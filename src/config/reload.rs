@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use super::files::{InForce, Verdict};
 use super::publish::{Loaded, Publisher};
 use super::{ContentHash, Files, Pace, ReadError, Source, Watch};
-use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::Clock;
 
 /// Loads the configuration of one [`Source`], at the start and whenever it changes.
@@ -53,12 +53,8 @@ impl LoadError {
 }
 
 impl Reloader {
-    /// A reloader that has not loaded anything yet, and hands over to `publisher`.
-    pub(crate) fn new(source: Source, clock: Arc<Clock>, publisher: Arc<Publisher>) -> Self {
-        Self::with_loader(source, clock, rules::load, publisher)
-    }
-
-    fn with_loader(
+    /// A reloader that has not loaded anything yet, loads rules by `load`, and hands over to `publisher`.
+    pub(crate) fn new(
         source: Source,
         clock: Arc<Clock>,
         load: impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static,

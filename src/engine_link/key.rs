@@ -57,12 +57,36 @@ impl SharedKey {
     pub fn new(prefix: &KeyPrefix, rule: Fingerprint, limit: Fingerprint, parts: &[u8]) -> Self {
         let slot = Sha256::new().chain_update(rule.to_bytes()).chain_update(parts).finalize();
         let counter = Sha256::digest(limit.to_bytes());
-        let mut name = String::with_capacity(prefix.0.len() + SLOT_CHARACTERS + COUNTER_CHARACTERS + 2);
+        Self::of(prefix, &slot, &counter, COUNTER_CHARACTERS)
+    }
+
+    /// The name of a counter whose rule says in which slot it is: those with the same `slot` share one. `PREFIX{16 characters}16 characters`.
+    ///
+    /// The rest is as in [`new`](Self::new).
+    pub fn in_slot(
+        prefix: &KeyPrefix,
+        slot: SlotName<'_>,
+        rule: Fingerprint,
+        limit: Fingerprint,
+        parts: &[u8],
+    ) -> Self {
+        let SlotName { domain, key, value } = slot;
+        let mut hash = Sha256::new();
+        for text in [domain, key, value] {
+            hash.update(text.len().to_le_bytes());
+            hash.update(text);
+        }
+        let counter = Sha256::new().chain_update(rule.to_bytes()).chain_update(limit.to_bytes()).chain_update(parts);
+        Self::of(prefix, &hash.finalize(), &counter.finalize(), SLOT_CHARACTERS)
+    }
+
+    fn of(prefix: &KeyPrefix, slot: &[u8], counter: &[u8], counter_characters: usize) -> Self {
+        let mut name = String::with_capacity(prefix.0.len() + SLOT_CHARACTERS + counter_characters + 2);
         // Writing to a string does not fail.
         let _ok = write!(name, "{}{{", prefix.0);
-        push_base64(&mut name, &slot, SLOT_CHARACTERS);
+        push_base64(&mut name, slot, SLOT_CHARACTERS);
         name.push('}');
-        push_base64(&mut name, &counter, COUNTER_CHARACTERS);
+        push_base64(&mut name, counter, counter_characters);
         Self(name)
     }
 
@@ -80,6 +104,17 @@ impl SharedKey {
     pub fn slot(&self) -> u16 {
         slot_of(&self.0)
     }
+}
+
+/// What decides about the slot of a counter: the value of an entry, in a domain.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotName<'a> {
+    /// The domain.
+    pub domain: &'a [u8],
+    /// The key of the entry.
+    pub key: &'a [u8],
+    /// Its value.
+    pub value: &'a [u8],
 }
 
 /// Adds the first `characters` of a hash in base64, with the alphabet for URLs.
@@ -114,6 +149,17 @@ mod tests {
             assert_ne!(first, other);
         }
         assert_eq!(first[..22], name(1, 3, b"\x03ann")[..22], "limits of one rule share a slot");
+        let slot = |value| SlotName { domain: b"d", key: b"tenant", value };
+        let slotted = |value, rule, limit, parts: &[u8]| {
+            SharedKey::in_slot(&prefix, slot(value), print(rule), print(limit), parts).0
+        };
+        let first = slotted(b"acme", 1, 2, b"\x03ann");
+        assert_eq!((first.len(), &first[..22]), (4 + 18 + 16, &*slotted(b"acme", 3, 4, b"\x03bob")[..22].to_owned()));
+        for other in
+            [slotted(b"acme", 3, 2, b"\x03ann"), slotted(b"acme", 1, 3, b"\x03ann"), slotted(b"bob", 1, 2, b"\x03ann")]
+        {
+            assert_ne!(first, other);
+        }
         let mut text = String::new();
         push_base64(&mut text, b"Man", 4);
         assert_eq!(text, "TWFu");

@@ -32,7 +32,7 @@ pub use exact::{ExactBatch, SharedCharge, TooManyKeys};
 pub use exact_reply::{CheckOutcome, ExactReply, SharedOutcome};
 pub use facts::{Facts, RIGHTS};
 pub use fitness::{Finding, Fitness, Severity};
-pub use key::{KeyPrefix, SharedKey};
+pub use key::{KeyPrefix, SharedKey, SlotName};
 pub use lease::{LeaseBatch, LeaseReply};
 pub use link::Link;
 pub use masters::{Masters, masters};

@@ -79,6 +79,13 @@ pub enum UrlError {
     Extra(char),
 }
 
+impl StoreUrl {
+    /// Whether it is a cluster, where what is charged in one step has to be in one slot.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.topology, Topology::Cluster(_))
+    }
+}
+
 impl FromStr for StoreUrl {
     type Err = UrlError;
 

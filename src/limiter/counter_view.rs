@@ -34,6 +34,8 @@ pub struct CounterView {
     pub is_set: bool,
     /// Of `used`, the hits that wait in the queue.
     pub queued: u64,
+    /// Its key in the store in memory.
+    pub key: Vec<u8>,
 }
 
 /// What is known about a counter.
@@ -47,11 +49,12 @@ pub(super) struct SeenCounter<'a> {
     pub(super) state: &'a CounterState,
     pub(super) now: Timestamp,
     pub(super) is_set: bool,
+    pub(super) key: &'a [u8],
 }
 
 /// A counter as it is now, which is not changed.
 pub(super) fn seen(counter: SeenCounter<'_>) -> CounterView {
-    let SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set } = counter;
+    let SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set, key } = counter;
     let look = state.outcome(engine_limit, now, Op::Charge(0));
     let one_more = state.outcome(engine_limit, now, Op::Charge(1));
     let denied = limit.is_some() && !one_more.admitted();
@@ -69,6 +72,7 @@ pub(super) fn seen(counter: SeenCounter<'_>) -> CounterView {
         denied,
         is_set,
         queued: queued(engine_limit, look.before),
+        key: key.to_vec(),
     }
 }
 

@@ -117,6 +117,7 @@ impl Limiter {
 
 /// What is known of a counter before its names are copied.
 struct Glance<'a> {
+    key: &'a [u8],
     state: &'a CounterState,
     limit: &'a Limit,
     now: Timestamp,
@@ -126,8 +127,8 @@ struct Glance<'a> {
 }
 
 impl<'a> Glance<'a> {
-    fn new(state: &'a CounterState, limit: &'a Limit, now: Timestamp, counts: bool) -> Self {
-        Self { state, limit, now, used: state.outcome(limit, now, Op::Charge(0)).before, counts }
+    fn new(key: &'a [u8], state: &'a CounterState, limit: &'a Limit, now: Timestamp, counts: bool) -> Self {
+        Self { key, state, limit, now, used: state.outcome(limit, now, Op::Charge(0)).before, counts }
     }
 
     fn denies(&self) -> bool {
@@ -142,6 +143,18 @@ enum Seen {
     /// The filter wants it, but it is less used than those that are listed already.
     Few,
     Many(CounterView),
+}
+
+impl Limiter {
+    /// A counter with this key and state; `None`: it is fresh, or no limit is in force for it.
+    pub(super) fn view_counter(&self, now: Timestamp, key: &[u8], state: &CounterState) -> Option<CounterView> {
+        let (view, limits, filter) = (self.view()?, self.limits(), CounterFilter::default());
+        let (plan, wanted) = (view.plan(), HashMap::new());
+        match (Lister { plan, limits: &limits, filter: &filter, now, wanted }).view(key, state, None) {
+            Seen::Many(view) => Some(view),
+            Seen::Unwanted | Seen::Few => None,
+        }
+    }
 }
 
 /// Reads exported counters.
@@ -180,7 +193,8 @@ impl Lister<'_> {
                 return None;
             }
         }
-        let key = decode(limits, key).ok()?;
+        let bytes = key;
+        let key = decode(limits, bytes).ok()?;
         if !has_entries(&key, &filter.entries) {
             return None;
         }
@@ -189,7 +203,7 @@ impl Lister<'_> {
                 let limit = self.plan?.limit_of_counter(limit_id, &key)?;
                 let in_force = limit.in_force;
                 let is_on = in_force.enabled && limit.limit.enabled && !in_force.shadow_mode();
-                let glance = Glance::new(state, &limit.limit.limit, self.now, is_on);
+                let glance = Glance::new(bytes, state, &limit.limit.limit, self.now, is_on);
                 self.named(&glance, least, || {
                     let name = (in_force.rule.domain.clone(), in_force.rule.path.clone());
                     let seen = view(name, &key, Some(limit.limit), &glance, limit.is_set);
@@ -205,7 +219,7 @@ impl Lister<'_> {
                     return None;
                 }
                 let limit = any_window(window);
-                let glance = Glance::new(state, &limit, self.now, false);
+                let glance = Glance::new(bytes, state, &limit, self.now, false);
                 self.named(&glance, least, || view((domain, path), &key, None, &glance, false))
             }
         }
@@ -229,8 +243,8 @@ fn view(
     is_set: bool,
 ) -> CounterView {
     let entries = key.entries.iter().map(|(key, value)| (text(key), text(value))).collect();
-    let Glance { state, limit: engine_limit, now, .. } = *glance;
-    seen(SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set })
+    let Glance { key: bytes, state, limit: engine_limit, now, .. } = *glance;
+    seen(SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set, key: bytes })
 }
 
 /// The limit of a request override, of which only the window is known.

@@ -157,6 +157,7 @@ fn explain_limit(
         state,
         now,
         is_set,
+        key: &[],
     });
     ExplainedLimit {
         words: limit.words(),

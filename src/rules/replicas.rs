@@ -73,6 +73,11 @@ impl Rule {
         Shared::new(mode.unwrap_or_default(), &limit.limit, replicas)
     }
 
+    /// The key of the entry that decides about the slot of the counters of one of the rule's limits, in a cluster.
+    pub fn slot<'r>(&'r self, limit: &'r RuleLimit) -> Option<&'r str> {
+        limit.sharing.slot.as_deref().or(self.domain_sharing.slot.as_deref())
+    }
+
     /// What decides about one of the rule's limits while the store is down; `None`: what the process is started with.
     pub fn when_down(&self, limit: &RuleLimit) -> Option<WhenDown> {
         limit.sharing.when_down.or(self.domain_sharing.when_down)

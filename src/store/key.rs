@@ -109,6 +109,14 @@ pub enum KeyPart<'k> {
 }
 
 impl KeyPart<'_> {
+    /// The bytes of the part, or of its hash.
+    pub const fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Sha256(digest) => *digest,
+        }
+    }
+
     /// Whether this is the part for a text.
     pub fn is(&self, text: &str) -> bool {
         match self {

@@ -83,6 +83,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
             "rules",
             "runtime",
             "sanitize",
+            "sharing",
             "store",
             "units",
             "usage",

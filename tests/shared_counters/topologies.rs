@@ -6,6 +6,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
+use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
+use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -14,7 +19,7 @@ use tonic::transport::Channel;
 use crate::engines::{Cluster, Engine, Kind, Sentinels};
 use crate::replicas::{ALGORITHMS, admitted, replica};
 use crate::server::certificates::{ca, issue};
-use crate::server::{TestServer, eventually_async, run};
+use crate::server::{TestServer, eventually_async, rules_in, run};
 
 async fn count(channel: &Channel, key: &str, value: &str, checks: usize) -> usize {
     let mut count = 0;
@@ -136,6 +141,65 @@ descriptors:
         .await;
         assert!(!admitted(&channel, &[("user", "c"), ("tenant", "u")]).await, "{sharing}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn counters_of_one_check_are_in_the_slot_that_the_rules_name() {
+    let Some(kind) = Kind::any() else { return };
+    let cluster = Cluster::start(kind);
+    let rules = |slot: &str| {
+        format!(
+            "domain: api
+charge: all_or_nothing
+{slot}
+descriptors:
+- key: tenant
+  rate_limit: {{unit: year, requests_per_unit: 6, algorithm: sliding_log}}
+  descriptors: [{{key: user, rate_limit: {{unit: year, requests_per_unit: 4, algorithm: sliding_log}}}}]
+"
+        )
+    };
+    // Without it no script can charge both.
+    let dir = tempfile::tempdir().unwrap();
+    let config = rules_in(&dir, &rules(""));
+    let (code, _, errors) =
+        run(&["serve", "--config", &config, "--grpc-addr", "127.0.0.1:0", "--store", &cluster.url()], "");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("rules.yaml:6") && errors.contains("slot"), "{errors}");
+    let server = replica(&rules("sharing: {slot: tenant}"), &cluster.url(), &["--store-when-down", "deny"]);
+    let channel = server.channel().await;
+    let entry = |key: &str, value: &str| Entry { key: key.to_owned(), value: value.to_owned() };
+    let check = |user: &str| RateLimitRequest {
+        domain: "api".to_owned(),
+        descriptors: vec![
+            RateLimitDescriptor { entries: vec![entry("tenant", "big")], ..Default::default() },
+            RateLimitDescriptor { entries: vec![entry("tenant", "big"), entry("user", user)], ..Default::default() },
+        ],
+        ..Default::default()
+    };
+    let admits = async |user: &str| {
+        let mut service = RateLimitServiceClient::new(channel.clone());
+        service.should_rate_limit(check(user)).await.unwrap().into_inner().overall_code() == Code::Ok
+    };
+    let mut counts = [0; 2];
+    eventually_async("every node is up", async || {
+        counts[0] += u32::from(admits("a").await);
+        counts[0] > 0
+    })
+    .await;
+    for _ in 0..8 {
+        counts[0] += u32::from(admits("a").await);
+    }
+    for _ in 0..8 {
+        counts[1] += u32::from(admits("b").await);
+    }
+    assert_eq!(counts, [4, 2], "four of each user, six of the tenant");
+    let keys = cluster.nodes.iter().take(3).flat_map(|node| node.run::<Vec<String>>(&["KEYS", "tg1:*"]));
+    let slots: Vec<String> = keys
+        .filter(|key| !key.contains("{replicas}"))
+        .filter_map(|key| Some(key.split_once('}')?.0.to_owned()))
+        .collect();
+    assert!(slots.len() >= 3 && slots.iter().all(|slot| *slot == slots[0]), "{slots:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

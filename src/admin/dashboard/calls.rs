@@ -108,7 +108,7 @@ fn list_settings(query: Option<&str>) -> Result<proto::ListSettingsRequest, Stat
 }
 
 fn list_counters(query: Option<&str>) -> Result<proto::ListCountersRequest, Status> {
-    let known = ["domain", "rule", "entry", "denied", "banned", "queued", "top", "page_token"];
+    let known = ["domain", "rule", "entry", "denied", "banned", "queued", "top", "page_token", "shared"];
     let given = Parameters::read(query, &known)?;
     Ok(proto::ListCountersRequest {
         domain: given.text("domain"),
@@ -119,6 +119,7 @@ fn list_counters(query: Option<&str>) -> Result<proto::ListCountersRequest, Stat
         queued: given.flag("queued")?,
         top: given.number("top")?,
         page_token: given.text("page_token"),
+        shared: given.flag("shared")?,
     })
 }
 

@@ -1,19 +1,23 @@
 //! Counters.
 
+use std::sync::Arc;
+
 use tonic::Status;
 
 use super::messages::{counter, read_entries, read_length};
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::usage::time;
-use crate::limiter::{CounterFilter, Limiter};
+use crate::limiter::{CounterFilter, CounterPage, Limiter};
 use crate::operations::{Author, BadRequest, Operations};
+use crate::sharing::Asker;
 use crate::store::ExportPosition;
 
-pub(super) fn list(
+/// One page of counters.
+pub(super) fn page(
     operations: &Operations,
     limiter: &Limiter,
     request: proto::ListCountersRequest,
-) -> Result<proto::ListCountersResponse, Status> {
+) -> Result<CounterPage, Status> {
     let given = |text: String| Some(text).filter(|text| !text.is_empty());
     let filter = CounterFilter {
         domain: given(request.domain),
@@ -28,15 +32,41 @@ pub(super) fn list(
         top => top.min(MAX_TOP),
     };
     let position = read_token(&request.page_token, limiter)?;
-    let page = operations.list_counters(&filter, top, position).map_err(bad)?;
-    Ok(proto::ListCountersResponse {
+    operations.list_counters(&filter, top, position).map_err(bad)
+}
+
+/// The counters of a page as the store has them.
+///
+/// # Errors
+/// It does not answer.
+pub(super) async fn as_shared(asker: &Arc<Asker>, limiter: &Limiter, page: CounterPage) -> Result<CounterPage, Status> {
+    let unavailable = || Status::unavailable("the store of shared counters does not answer");
+    let mut asked = Vec::new();
+    for counter in page.counters {
+        if let Some(look) = limiter.shared_look(&counter) {
+            asked.push((counter, asker.ask(look).map_err(|_| unavailable())?));
+        }
+    }
+    asker.send();
+    let mut counters = Vec::with_capacity(asked.len());
+    for (counter, mut answer) in asked {
+        let answer = answer.wait().await.map_err(|_| unavailable())?;
+        counters.extend(limiter.as_shared(asker.now().local, &counter, &answer));
+    }
+    counters.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(CounterPage { counters, ..page })
+}
+
+/// A page as an answer.
+pub(super) fn response(page: CounterPage, limiter: &Limiter) -> proto::ListCountersResponse {
+    proto::ListCountersResponse {
         counters: page.counters.into_iter().map(counter).collect(),
         matched: page.matched,
         searched: page.searched,
         total: limiter.store().occupancy().counters as u64,
         progress: page.progress,
         next_page_token: page.next.map(|next| next.number().to_string()).unwrap_or_default(),
-    })
+    }
 }
 
 pub(super) fn reset(

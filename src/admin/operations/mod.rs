@@ -22,6 +22,7 @@ use crate::limiter::Limiter;
 use crate::operations::{Author, Operations};
 use crate::recording::Recordings;
 use crate::runtime::clock::Clock;
+use crate::sharing::Asker;
 use scope_filter::ScopeFilter;
 
 pub(crate) use limits::limits_page;
@@ -33,6 +34,8 @@ pub(crate) struct Admin {
     limiter: Arc<Limiter>,
     clock: Arc<Clock>,
     recordings: Arc<Recordings>,
+    /// Asks the store of shared counters, if there is one.
+    asker: Option<Arc<Asker>>,
 }
 
 impl Admin {
@@ -42,8 +45,9 @@ impl Admin {
         limiter: Arc<Limiter>,
         clock: Arc<Clock>,
         recordings: Arc<Recordings>,
+        asker: Option<Arc<Asker>>,
     ) -> Self {
-        Self { operations, limiter, clock, recordings }
+        Self { operations, limiter, clock, recordings, asker }
     }
 
     /// As a service of gRPC.
@@ -150,13 +154,20 @@ impl AdminService for Admin {
         let within = self.within(&request)?;
         let mut request = request.into_inner();
         within.filter(&mut request.domain)?;
-        self.run(move |admin| {
-            let page = counters::list(&admin.operations, &admin.limiter, request)?;
-            // How many counters there are says how busy others are.
-            let (searched, total) = if within.is_everywhere() { (page.searched, page.total) } else { (0, 0) };
-            Ok(proto::ListCountersResponse { searched, total, ..page })
-        })
-        .await
+        let asker = match (request.shared, &self.asker) {
+            (false, _) => None,
+            (true, Some(asker)) => Some(asker),
+            (true, None) => return Err(Status::failed_precondition("this server has no store of shared counters")),
+        };
+        let page = self.run(move |admin| counters::page(&admin.operations, &admin.limiter, request)).await?;
+        let page = match asker {
+            None => page.into_inner(),
+            Some(asker) => counters::as_shared(asker, &self.limiter, page.into_inner()).await?,
+        };
+        let page = counters::response(page, &self.limiter);
+        // How many counters there are says how busy others are.
+        let (searched, total) = if within.is_everywhere() { (page.searched, page.total) } else { (0, 0) };
+        Ok(Response::new(proto::ListCountersResponse { searched, total, ..page }))
     }
 
     async fn reset_counters(

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::{ReloadStatus, RulesInForce, SettingsBook};
+use crate::rules;
 
 /// Long enough for a machine under load; a test that passes never waits for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -44,7 +45,7 @@ impl Bed {
         let count = applied.clone();
         let apply = move |_: RulesInForce<'_>, _: Option<RulesInForce<'_>>| *count.lock() += 1;
         let publisher = Arc::new(Publisher::new(SettingsBook::default(), apply));
-        let reloader = Arc::new(Reloader::with_loader(source, Arc::new(Clock::start()), load, publisher));
+        let reloader = Arc::new(Reloader::new(source, Arc::new(Clock::start()), load, publisher));
         reloader.load().unwrap();
         tried.recv().unwrap();
         let watch = reloader.watch(pace).unwrap();
@@ -305,7 +306,7 @@ fn limits_in_force(path: &Path, pace: Pace) -> (Arc<Reloader>, Watch, Receiver<V
     };
     let source = Source::open(path, LoadOptions::default());
     let publisher = Arc::new(Publisher::new(SettingsBook::default(), apply));
-    let reloader = Arc::new(Reloader::new(source, Arc::new(Clock::start()), publisher));
+    let reloader = Arc::new(Reloader::new(source, Arc::new(Clock::start()), rules::load, publisher));
     reloader.load().unwrap();
     in_force.recv().unwrap();
     let watch = reloader.watch(pace).unwrap();

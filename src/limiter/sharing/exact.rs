@@ -7,8 +7,9 @@ use super::ballot::are_admitted;
 use super::member::Member;
 use super::progress::{Answered, Progress, Step};
 use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
-use crate::engine_link::{CheckOutcome, KeyPrefix, KeyedCharge, PlainBatch, SharedCheck, SharedKey};
+use crate::engine_link::{CheckOutcome, KeyPrefix, KeyedCharge, PlainBatch, SharedCheck, SharedKey, SlotName};
 use crate::limiter::evaluation::Evaluation;
+use crate::limiter::keys::{DecodedKey, DecodedLimit, decode};
 use crate::store::{
     Charge, Charged, CounterState, Fingerprint, Group, KeyReader, LimitId, LimitIds, LimitKind, Memory, Role,
 };
@@ -51,7 +52,7 @@ impl Shared<'_> {
             ([], [only], [Some(CounterState::Cell(cell))]) => self.is_plain(&only.charge, *cell),
             _ => false,
         };
-        let charges = members.iter().map(|member| self.keyed(&member.charge, member.rule)).collect();
+        let charges = members.iter().map(|member| self.keyed(member)).collect();
         Err(SharedCheck { groups: groups.into(), charges, is_plain })
     }
 
@@ -137,21 +138,48 @@ impl Shared<'_> {
     }
 
     /// A charge with the name of its counter on the store.
-    fn keyed(self, charge: &Charge<'_>, rule: Fingerprint) -> KeyedCharge {
-        let key = name(&self.sharing.prefix, self.limit_ids, charge.key, rule);
+    fn keyed(self, member: &Member<'_>) -> KeyedCharge {
+        let Member { charge, rule, slot, .. } = *member;
+        let key = name(&self.sharing.prefix, self.limit_ids, charge.key, rule, slot);
         KeyedCharge { key, limit: *charge.limit, op: charge.op }
     }
 }
 
-/// The name on the store of the counter with this key.
-pub(super) fn name(prefix: &KeyPrefix, limit_ids: &LimitIds, key: &[u8], rule: Fingerprint) -> SharedKey {
+/// The name on the store of the counter with this key. `slot` is the key of the entry that decides about its slot.
+pub(super) fn name(
+    prefix: &KeyPrefix,
+    limit_ids: &LimitIds,
+    key: &[u8],
+    rule: Fingerprint,
+    slot: Option<&str>,
+) -> SharedKey {
     let (limit, parts) = match KeyReader::new(key) {
         Some((LimitId::OVERRIDE, parts)) => (Fingerprint::OVERRIDE, parts.rest()),
         // Its limit is in force, so it has a fingerprint.
         Some((id, parts)) => (limit_ids.fingerprint(id).unwrap_or(Fingerprint::OVERRIDE), parts.rest()),
         None => (Fingerprint::OVERRIDE, key),
     };
-    SharedKey::new(prefix, rule, limit, parts)
+    slot.and_then(|slot| slotted(prefix, limit_ids, key, (rule, limit, parts), slot))
+        .unwrap_or_else(|| SharedKey::new(prefix, rule, limit, parts))
+}
+
+/// The same in the slot of an entry; `None`: the counter has no such entry.
+fn slotted(
+    prefix: &KeyPrefix,
+    limit_ids: &LimitIds,
+    key: &[u8],
+    (rule, limit, parts): (Fingerprint, Fingerprint, &[u8]),
+    slot: &str,
+) -> Option<SharedKey> {
+    let limits = limit_ids.table();
+    let DecodedKey { limit: of, entries } = decode(&limits, key).ok()?;
+    let (_, value) = entries.iter().find(|(key, _)| key.is(slot))?;
+    let domain = match of {
+        DecodedLimit::Rule(description) => description.rule.domain.as_bytes(),
+        DecodedLimit::Override { ref domain, .. } => domain.as_bytes(),
+    };
+    let slot = SlotName { domain, key: slot.as_bytes(), value: value.as_bytes() };
+    Some(SharedKey::in_slot(prefix, slot, rule, limit, parts))
 }
 
 /// Keeps what the store says of a counter.

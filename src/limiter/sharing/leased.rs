@@ -33,17 +33,19 @@ impl Shared<'_> {
         let part = |member: &'m Member<'m>| {
             let Way::Leased(terms) = member.way else { return None };
             let ticket = tickets.next().flatten();
-            let link = match ticket.as_ref().map(Ticket::heard) {
-                None if !progress.is_over => Link::Up,
-                Some(Some(Heard::Answered)) => Link::Up,
-                Some(None) if !progress.is_over => Link::Up,
-                _ => Link::Down(member.when_down),
+            let can_be_asked = match ticket.as_ref().and_then(Ticket::heard) {
+                Some(heard) => heard == Heard::Answered,
+                None => !progress.is_over,
             };
+            let link = if can_be_asked { Link::Up } else { Link::Down(member.when_down) };
             let key = LeaseKey::new(member.charge.key, member.charge.limit);
-            Some(LeasePart { ticket, ..LeasePart::new(key, member.rule, terms, member.charge.op, link) })
+            let part = LeasePart::new(key, member.rule, terms, member.charge.op, link);
+            Some(LeasePart { ticket, slot: member.slot, ..part })
         };
         let mut parts: SmallVec<[LeasePart<'_>; 1]> = members.iter().filter_map(part).collect();
-        let names = |key: &[u8], rule: Fingerprint| name(&sharing.prefix, limit_ids, key, rule).into_name();
+        let names = |key: &[u8], rule: Fingerprint, slot: Option<&str>| {
+            name(&sharing.prefix, limit_ids, key, rule, slot).into_name()
+        };
         let charging = evaluation.store.charge_leases(&sharing.leases, now, groups, &mut parts, &names);
         for (part, member) in parts.iter().zip(members) {
             if part.is_called {

@@ -19,6 +19,8 @@ pub(super) struct Member<'a> {
     pub(super) when_down: WhenDown,
     /// The fingerprint of the rule, for the name of the counter on the store.
     pub(super) rule: Fingerprint,
+    /// The key of the entry that decides about the slot in a cluster.
+    pub(super) slot: Option<&'a str>,
 }
 
 /// How a counter is shared.
@@ -33,8 +35,8 @@ pub(super) enum Way {
 }
 
 /// The members of one descriptor.
-pub(super) fn members_of<'m, 'c, 'v>(
-    evaluation: Evaluation<'m, 'm, 'c>,
+pub(super) fn members_of<'m, 'c, 'v: 'm>(
+    evaluation: Evaluation<'v, 'm, 'c>,
     shared: Shared<'m>,
     progress: &Progress,
     (descriptor, resolved): (&Descriptor<'_>, &'m Resolved<'v>),
@@ -43,31 +45,40 @@ pub(super) fn members_of<'m, 'c, 'v>(
     let (op, replicas) = (evaluation.op(descriptor), progress.replicas);
     let rule = resolved.in_force().map_or(Fingerprint::OVERRIDE, |in_force| in_force.attached.fingerprint);
     resolved.limits().iter().map(move |limited| {
-        let (how, when_down) = how(evaluation, resolved, limited, replicas);
+        let How { shared: how, when_down, slot } = how(evaluation, resolved, limited, replicas);
         let charge = charge(limited, keys, op);
         let way = match how {
             rules::Shared::Local(_) => Way::Local,
             rules::Shared::Exact(_) => Way::Exact,
             rules::Shared::Leased(_) => shared.leased(charge.limit, replicas),
         };
-        Member { charge, way, when_down: when_down.unwrap_or(shared.sharing.when_down), rule }
+        Member { charge, way, when_down: when_down.unwrap_or(shared.sharing.when_down), rule, slot }
     })
 }
 
-/// How a limit is shared, and what decides while the store is down if the rules say it. A request override follows its domain.
-fn how(
-    evaluation: Evaluation<'_, '_, '_>,
-    resolved: &Resolved<'_>,
-    limited: &Limited<'_>,
+/// What is configured for a limit; `None`: nothing is.
+struct How<'m> {
+    shared: rules::Shared,
+    when_down: Option<WhenDown>,
+    slot: Option<&'m str>,
+}
+
+/// How a limit is shared. A request override follows its domain.
+fn how<'m>(
+    evaluation: Evaluation<'m, '_, '_>,
+    resolved: &Resolved<'m>,
+    limited: &Limited<'m>,
     replicas: u32,
-) -> (rules::Shared, Option<WhenDown>) {
-    match (resolved.rule(), limited.rule_limit()) {
-        (Some(rule), Some(limit)) => (rule.shared(limit, replicas), rule.when_down(limit)),
-        _ => {
-            let said = evaluation.domain.sharing.as_ref();
-            let mode = said.and_then(|sharing| sharing.mode).unwrap_or_default();
-            (rules::Shared::new(mode, limited.limit(), replicas), said.and_then(|sharing| sharing.when_down))
-        }
+) -> How<'m> {
+    if let (Some(rule), Some(limit)) = (resolved.rule(), limited.rule_limit()) {
+        return How { shared: rule.shared(limit, replicas), when_down: rule.when_down(limit), slot: rule.slot(limit) };
+    }
+    let said = evaluation.domain.sharing.as_ref();
+    let mode = said.and_then(|sharing| sharing.mode).unwrap_or_default();
+    How {
+        shared: rules::Shared::new(mode, limited.limit(), replicas),
+        when_down: said.and_then(|sharing| sharing.when_down),
+        slot: said.and_then(|sharing| sharing.slot.as_deref()),
     }
 }
 

@@ -16,6 +16,7 @@
 mod ballot;
 mod exact;
 mod leased;
+mod listed;
 mod member;
 mod mixed;
 mod outage;
@@ -76,10 +77,10 @@ pub(super) struct Shared<'a> {
 
 /// Charges the counters of a check: the outcomes of its descriptors, and whether it is admitted if they are charged in one step. `None`:
 /// it waits.
-pub(super) fn charge(
-    evaluation: Evaluation<'_, '_, '_>,
+pub(super) fn charge<'v>(
+    evaluation: Evaluation<'v, '_, '_>,
     shared: Shared<'_>,
-    resolved: &[Resolved<'_>],
+    resolved: &[Resolved<'v>],
     keys: &CounterKeys,
     progress: &mut Progress,
 ) -> Option<(SmallVec<[Outcomes; 2]>, Option<bool>)> {

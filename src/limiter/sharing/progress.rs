@@ -90,15 +90,13 @@ impl Progress {
 
     /// Leases for which it waits.
     pub fn tickets(&mut self) -> impl Iterator<Item = &mut Ticket> {
-        self.steps
-            .iter_mut()
-            .flat_map(|step| match step {
-                Step::Leased(tickets) => tickets.iter_mut(),
-                Step::Mixed(mixed) => mixed.tickets.iter_mut(),
-                Step::New | Step::Exact | Step::Outcome(_) | Step::Known(_) => Default::default(),
-            })
-            .flatten()
-            .filter(|ticket| ticket.heard().is_none())
+        let of_step = |step| match step {
+            &mut Step::Leased(ref mut tickets) => &mut tickets[..],
+            &mut Step::Mixed(ref mut mixed) => &mut mixed.tickets[..],
+            Step::New | Step::Exact | Step::Outcome(_) | Step::Known(_) => &mut [],
+        };
+        let tickets = self.steps.iter_mut().flat_map(of_step).flatten();
+        tickets.filter(|ticket| ticket.heard().is_none())
     }
 
     /// Enters what the store said of the charges at this place; `None`: it did not answer, or could not be asked.

@@ -2,12 +2,13 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::exact::peek;
+use super::exact::{name, peek};
 use crate::engine::{Algorithm, CountDenied, Limit, Op, Starts};
-use crate::engine_link::{KeyedCharge, SharedCheck, SharedKey};
+use crate::engine_link::{KeyedCharge, SharedCheck};
+use crate::limiter::in_force::InForce;
 use crate::limiter::keys::{DecodedLimit, decode};
 use crate::limiter::{Limiter, View};
-use crate::store::{Charge, Fingerprint, LimitId, LimitKind};
+use crate::store::{Charge, Fingerprint, LimitId, LimitKind, LimitTable};
 use crate::units::Timestamp;
 
 impl Limiter {
@@ -24,14 +25,13 @@ impl Limiter {
                 if counter.state.is_fresh(engine_now) {
                     continue;
                 }
-                let Some((rule, fingerprint, limit)) = in_force(&view, &limits, counter.key()) else { continue };
+                let Some((rule, slot, limit)) = in_force(&view, &limits, counter.key()) else { continue };
                 let charge = Charge { limit: &limit, key: counter.key(), op: Op::Charge(0) };
                 let share = sharing.share(&self.store, engine_now, &charge);
                 let hits = peek(&share, Some(counter.state.clone()), engine_now, Op::Charge(0)).before;
                 sharing.outage.reset(engine_now, LimitKind::from(&limit), counter.key());
                 if hits > 0 {
-                    let parts = counter.key().get(ID_BYTES..).unwrap_or_default();
-                    let key = SharedKey::new(&sharing.prefix, rule, fingerprint, parts);
+                    let key = name(&sharing.prefix, &self.limit_ids, counter.key(), rule, slot);
                     let limit = Limit { count_denied: CountDenied::Always, ..limit };
                     let charges = smallvec![KeyedCharge { key, limit, op: Op::Charge(hits) }];
                     spent.push(SharedCheck { groups: SmallVec::new(), charges, is_plain: false });
@@ -42,22 +42,18 @@ impl Limiter {
     }
 }
 
-/// The fingerprints of the rule and of the limit of a counter, and the limit that is in force for it.
-fn in_force(
-    view: &View<'_>,
-    limits: &crate::store::LimitTable,
-    key: &[u8],
-) -> Option<(Fingerprint, Fingerprint, Limit)> {
+/// The fingerprint of the rule of a counter, what decides about its slot, and the limit that is in force for it.
+fn in_force<'v>(view: &'v View<'_>, limits: &LimitTable, key: &[u8]) -> Option<(Fingerprint, Option<&'v str>, Limit)> {
     let limit_id = LimitId::of_key(key)?;
-    let decoded = decode(limits, key).ok()?;
-    if let DecodedLimit::Override { window, .. } = decoded.limit {
+    let (decoded, plan) = (decode(limits, key).ok()?, view.plan()?);
+    if let DecodedLimit::Override { window, domain } = decoded.limit {
+        let domain = std::str::from_utf8(domain.as_bytes()).ok().and_then(|name| plan.domain(name));
+        let slot = domain.and_then(|domain| domain.sharing.as_ref()?.slot.as_deref());
         let algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
         let limit = Limit { max: u32::MAX, window, algorithm, ban: None, count_denied: CountDenied::Alone };
-        return Some((Fingerprint::OVERRIDE, Fingerprint::OVERRIDE, limit));
+        return Some((Fingerprint::OVERRIDE, slot, limit));
     }
-    let counter = view.plan()?.limit_of_counter(limit_id, &decoded)?;
-    Some((counter.in_force.attached.fingerprint, limits.fingerprint(limit_id)?, counter.limit.limit))
+    let counter = plan.limit_of_counter(limit_id, &decoded)?;
+    let InForce { rule, attached, .. } = counter.in_force;
+    Some((attached.fingerprint, rule.slot(counter.limit), counter.limit.limit))
 }
-
-/// The number of the limit, with which a key begins.
-const ID_BYTES: usize = 4;

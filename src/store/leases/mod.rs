@@ -164,11 +164,12 @@ impl Leases {
     fn cells(&self) -> &Table<LeaseCell> {
         &self.cells
     }
+}
 
-    fn add(&self, count: &AtomicU64, hits: u64) {
-        if hits > 0 {
-            count.fetch_add(hits, Ordering::Relaxed);
-        }
+/// Adds to a count, which all workers share: usually there is nothing to add.
+fn count(count: &AtomicU64, hits: u64) {
+    if hits > 0 {
+        count.fetch_add(hits, Ordering::Relaxed);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ticket::NewTicket;
-use super::{LeaseCell, LeaseKey, Leases, Ticket};
+use super::{LeaseCell, LeaseKey, Leases, Ticket, count};
 use crate::engine::{Limit, Op, Outcome, Reason, Verdict};
 use crate::store::Fingerprint;
 use crate::store::charging::{Location, Shard};
@@ -17,6 +17,8 @@ pub struct LeasePart<'a> {
     pub key: LeaseKey<'a>,
     /// The rule of the limit, for the name of the counter on the engine.
     pub rule: Fingerprint,
+    /// For the same: the key of the entry that decides about its slot in a cluster.
+    pub slot: Option<&'a str>,
     /// By which hits are granted.
     pub terms: Terms,
     /// What is done.
@@ -49,8 +51,9 @@ pub(in crate::store) trait Host {
     fn ban_of(&self, limit: &Limit, key: &[u8]) -> Option<Timestamp>;
 }
 
-/// Makes the name of a counter on the engine, from its key and the fingerprint of its rule.
-pub(in crate::store) type Names<'n> = dyn Fn(&[u8], Fingerprint) -> Box<str> + 'n;
+/// Makes the name of a counter on the engine, from its key, the fingerprint of its rule, and the key of the entry that decides about its
+/// slot.
+pub(in crate::store) type Names<'n> = dyn Fn(&[u8], Fingerprint, Option<&str>) -> Box<str> + 'n;
 
 /// What a charge of leases needs besides its parts.
 pub(in crate::store) struct Charger<'c, H> {
@@ -67,6 +70,7 @@ impl<'a> LeasePart<'a> {
         Self {
             key,
             rule,
+            slot: None,
             terms,
             op,
             link,
@@ -120,7 +124,7 @@ impl<H: Host> Charger<'_, H> {
         }
         let counter = LeaseKey::counter(part.key.as_bytes());
         let banned_until = self.host.ban_of(part.terms.limit(), counter).unwrap_or(Timestamp::EPOCH);
-        let cell = LeaseCell::new(part.terms, (self.names)(counter, part.rule), banned_until);
+        let cell = LeaseCell::new(part.terms, (self.names)(counter, part.rule, part.slot), banned_until);
         let bytes = cell.heap_bytes();
         shard.insert(location, part.key.as_bytes(), cell);
         shard.book_heap(0, bytes);
@@ -129,7 +133,7 @@ impl<H: Host> Charger<'_, H> {
     /// A part without a lease: a refund of what nobody spent here, a look, or a check for which there is no memory.
     pub(super) fn without_lease(self, part: &mut LeasePart<'_>) -> Charging {
         if part.is_refund() || part.hits() == 0 {
-            self.leases.add(&self.leases.counts.refunds_dropped, part.hits());
+            count(&self.leases.counts.refunds_dropped, part.hits());
             part.outcome = Lease::new().outcome(&part.terms, 0, self.now, true);
             return Charging::Charged;
         }
@@ -139,7 +143,7 @@ impl<H: Host> Charger<'_, H> {
 
     pub(super) fn refund(self, cell: &mut LeaseCell, part: &mut LeasePart<'_>) {
         let dropped = cell.lease.refund(&part.terms, part.hits(), self.now);
-        self.leases.add(&self.leases.counts.refunds_dropped, dropped);
+        count(&self.leases.counts.refunds_dropped, dropped);
         part.outcome = cell.lease.outcome(&part.terms, 0, self.now, true);
     }
 }

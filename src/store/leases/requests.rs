@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Heard, LeaseCell, Leases};
+use super::{Heard, LeaseCell, Leases, count};
 use crate::engine::Limit;
 use crate::store::LimitId;
 use crate::store::charging::{Shard, Shards};
@@ -53,8 +53,8 @@ impl Leases {
 
     /// The engine has answered. The checks that wait are woken. Returns what the lease wishes next.
     pub fn answered(&self, asked: &LeaseAsk, answer: &Answer, now: Now) -> Wish {
-        self.add(&self.counts.granted, answer.at_once.saturating_add(answer.lease));
-        self.add(&self.counts.returned, asked.ask.returned);
+        count(&self.counts.granted, answer.at_once.saturating_add(answer.lease));
+        count(&self.counts.returned, asked.ask.returned);
         self.end(asked, now, Heard::Answered, |cell| cell.lease.answered(&cell.terms, &asked.ask, answer, now))
     }
 
@@ -70,12 +70,12 @@ impl Leases {
 
     /// The answer to a request that was given up as lost.
     pub fn late(&self, asked: &LeaseAsk, answer: &Answer, now: Now) {
-        self.add(&self.counts.granted, answer.at_once.saturating_add(answer.lease));
-        self.add(&self.counts.returned, asked.ask.returned);
+        count(&self.counts.granted, answer.at_once.saturating_add(answer.lease));
+        count(&self.counts.returned, asked.ask.returned);
         self.change(&asked.key, |cell| {
             cell.lease.late(&cell.terms, &asked.ask, answer, now);
             cell.return_of_other_epoch(asked, now);
-            self.add(&self.counts.lapsed, cell.lease.take_lapsed());
+            count(&self.counts.lapsed, cell.lease.take_lapsed());
         });
     }
 
@@ -86,7 +86,7 @@ impl Leases {
             cell.return_of_other_epoch(asked, now);
             cell.waiters.wake(&cell.lease, heard);
             cell.settle(now);
-            self.add(&self.counts.lapsed, cell.lease.take_lapsed());
+            count(&self.counts.lapsed, cell.lease.take_lapsed());
             wish = cell.lease.wish(&cell.terms, now);
             cell.is_called |= wish != Wish::Nothing;
         });
@@ -105,7 +105,7 @@ impl Leases {
             }
             cell.settle(now);
             let wish = cell.lease.tick(&cell.terms, now);
-            self.add(&self.counts.lapsed, cell.lease.take_lapsed());
+            count(&self.counts.lapsed, cell.lease.take_lapsed());
             if wish != Wish::Nothing {
                 cell.is_called = true;
                 wishing(key, wish);

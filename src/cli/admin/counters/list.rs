@@ -40,6 +40,10 @@ pub(in crate::cli) struct List {
     #[arg(long)]
     queued: bool,
 
+    /// As the store of shared counters has them: what all replicas have counted, of counters that this server knows
+    #[arg(long)]
+    shared: bool,
+
     /// Number of counters to list
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     top: u32,
@@ -51,10 +55,10 @@ pub(in crate::cli) struct List {
 impl List {
     /// Asks the server.
     pub(super) fn outcome(self) -> Outcome {
-        let Self { domain, rule, entries, denied, banned, queued, top, connection } = self;
+        let Self { domain, rule, entries, denied, banned, queued, shared, top, connection } = self;
         let (domain, rule) = (domain.unwrap_or_default(), rule.unwrap_or_default());
         let page_token = String::new();
-        let request = ListCountersRequest { domain, rule, entries, denied, banned, queued, top, page_token };
+        let request = ListCountersRequest { domain, rule, entries, denied, banned, queued, top, page_token, shared };
         let answer = connection.run(async |session| all_pages(session, request, Progress::on_terminal()).await)?;
         connection.print("ListCountersResponse", &answer, render).map(Into::into)
     }

@@ -91,6 +91,7 @@ impl Place {
             page_token: String::new(),
             banned: false,
             queued: false,
+            shared: false,
         }
     }
 
