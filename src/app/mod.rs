@@ -105,6 +105,7 @@ impl AppError {
     pub(crate) fn lines(&self) -> Vec<String> {
         match self {
             Self::Config(error) => error.lines().collect(),
+            Self::Xds(XdsError::Overlay(errors)) => errors.clone(),
             other => vec![other.to_string()],
         }
     }

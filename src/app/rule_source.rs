@@ -11,8 +11,10 @@ use crate::config::{LoadError, Loaded, Pace, Publisher, Reloader, Source, Watch}
 use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
+use crate::runtime::small_files;
+use crate::runtime::threads::Worker;
 use crate::settings::{Secret, Settings, XdsSettings};
-use crate::xds::{self, Client, KeptSet, Server, ServerFiles, XdsRules, XdsStatus};
+use crate::xds::{self, Client, KeptSet, OverlaySource, Server, ServerFiles, XdsRules, XdsStatus};
 
 /// Why there can be no connection to the control plane.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +24,9 @@ pub(crate) enum XdsError {
         "--xds {0} is without TLS, so that --xds-ca, --xds-cert and --xds-server-name have no effect: write https://"
     )]
     NoTls(Server),
+    /// The overlay, each error as a line.
+    #[error("{}", .0.join("\n"))]
+    Overlay(Vec<String>),
     /// The TLS files.
     #[error("--xds: {0}")]
     Tls(String),
@@ -52,7 +57,10 @@ impl RuleSource {
         if let Some(client) = client(&settings.xds)? {
             let kept = data_dir.map(KeptSet::in_dir);
             let rules = XdsRules::new(client.server.to_string(), options, publisher, clock, kept);
-            return Ok(Self::ControlPlane(Arc::new(rules.with_shadow_mode(shadow_mode)), Box::new(client)));
+            let overlay =
+                settings.xds.overlay.as_deref().map(OverlaySource::open).transpose().map_err(XdsError::Overlay)?;
+            let rules = Arc::new(rules.with_shadow_mode(shadow_mode).with_overlay(overlay));
+            return Ok(Self::ControlPlane(rules, Box::new(client)));
         }
         let path = settings.config.0.clone().unwrap_or_default();
         let source = Source::open(path, options).with_any_name(settings.reference.any_file_name);
@@ -74,16 +82,18 @@ impl RuleSource {
         }
     }
 
-    /// Follows changes from now on; those of files until the watch is dropped. Needs a tokio runtime.
+    /// Follows changes from now on; those of files until what is returned is dropped. Needs a tokio runtime.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub(super) fn start(&self, phases: Phases) -> io::Result<Option<Watch>> {
+    pub(super) fn start(&self, phases: Phases) -> io::Result<Following> {
         match self {
-            Self::Files(files) => files.watch(Pace::default()).map(Some),
+            Self::Files(files) => files.watch(Pace::default()).map(Following::Files),
             Self::ControlPlane(rules, client) => {
                 xds::follow(Client::clone(client), rules, phases);
-                Ok(None)
+                let watched = Arc::clone(rules);
+                let watch = || small_files::watch("tidegate-overlay", move || watched.refresh_overlay());
+                rules.has_overlay().then(watch).transpose().map(Following::Overlay)
             }
         }
     }
@@ -100,7 +110,10 @@ impl RuleSource {
         match self {
             // The reloader logs the outcome itself.
             Self::Files(files) => drop(files.reload()),
-            Self::ControlPlane(..) => tracing::info!("SIGHUP has no effect: the control plane sends the rules"),
+            Self::ControlPlane(rules, _) => {
+                tracing::info!("SIGHUP has no effect on rules that the control plane sends");
+                rules.refresh_overlay();
+            }
         }
     }
 
@@ -118,6 +131,16 @@ impl RuleSource {
             Self::ControlPlane(rules, _) => Some(Arc::clone(rules.status())),
         }
     }
+}
+
+/// The thread that looks at files, if there is one. It ends when this is dropped.
+#[derive(Debug)]
+#[allow(dead_code, reason = "they are kept until they are dropped")]
+pub(super) enum Following {
+    /// With the rules.
+    Files(Watch),
+    /// With what is laid over the rules of a control plane, if there is such a file.
+    Overlay(Option<Worker>),
 }
 
 /// The client of the control plane, with files that can be used; `None`: there is no control plane.

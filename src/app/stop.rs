@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use super::hand_over::Offer;
+use super::rule_source::Following;
 use super::taken;
 use crate::alerts::Alerts;
-use crate::config::Watch;
 use crate::history::{DataDir, Recorder};
 use crate::rls::Workers;
 use crate::runtime::lifecycle::{Lifecycle, Phase, Signals};
@@ -32,7 +32,7 @@ pub(crate) enum End {
 /// The threads that do not decide, and the directory that the last of them writes to.
 pub(super) struct Threads {
     pub(super) _recording: Option<Worker>,
-    pub(super) _watch: Option<Watch>,
+    pub(super) _watch: Following,
     pub(super) _sweeper: Worker,
     pub(super) _recorder: Recorder,
     pub(super) _access: Vec<Worker>,

@@ -12,7 +12,7 @@ use clap::builder::BoolishValueParser;
 
 use crate::app::{StoredSettingsError, stored_settings};
 use crate::config::{Files, LoadError, MAX_BYTES, ReadError, SettingsBook, Source, warnings};
-use crate::rules::{self, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, LoadOptions, OverlayFile, RuleSet, SourceFile};
 use crate::runtime::clock::Clock;
 use crate::settings::ConfigPaths;
 
@@ -33,6 +33,9 @@ pub(super) struct CheckArgs {
     /// It is only read, also while the server runs. Example: tidegate check --data-dir /var/lib/tidegate rules/
     #[arg(long, env = "TIDEGATE_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// File with keys that are laid over the rules, as `serve --xds` does it; parts that no rule matches are warnings
+    #[arg(long, env = "TIDEGATE_OVERLAY", value_name = "FILE")]
+    overlay: Option<PathBuf>,
     /// Print one JSON object for programs: ok, errors, warnings, counts, settings, rules
     #[arg(long, env = "TIDEGATE_JSON", value_parser = BoolishValueParser::new())]
     json: bool,
@@ -100,7 +103,11 @@ impl Checked {
                 Err(error) => return Self { files, loaded: Err(LoadError::Read(error).into()) },
             }
         }
-        let rules = rules::load(&files.files, options).map_err(|errors| LoadError::Rules(errors).into());
+        let rules =
+            args.overlay.as_deref().map(|path| read_overlay(path, input)).transpose().and_then(|overlay| {
+                rules::load_over(&files.files, options, overlay.as_ref()).map_err(LoadError::Rules)
+            });
+        let rules = rules.map_err(CheckError::from);
         let loaded = rules.and_then(|rules| Loaded::new(rules, args.data_dir.as_deref()));
         Self { files, loaded }
     }
@@ -144,6 +151,12 @@ fn read(path: &Path, options: LoadOptions, input: &mut dyn Read) -> Result<Files
     let mut files = Files::default();
     files.files.push(SourceFile { name, text });
     Ok(files)
+}
+
+fn read_overlay(path: &Path, input: &mut dyn Read) -> Result<OverlayFile, LoadError> {
+    let files = read(path, LoadOptions::default(), input).map_err(LoadError::Read)?.files;
+    let none = SourceFile { name: path.display().to_string(), text: Vec::new() };
+    OverlayFile::read(files.first().unwrap_or(&none)).map_err(LoadError::Rules)
 }
 
 fn complain(error: &CheckError, err: &mut dyn Write) -> io::Result<()> {

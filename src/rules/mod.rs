@@ -25,6 +25,7 @@ mod near_miss;
 mod nearest;
 mod origin;
 mod overlay;
+mod overlay_file;
 mod own;
 mod pattern;
 mod period;
@@ -57,6 +58,7 @@ pub use overlay::{
     ScopeTarget, SettingName, Switches,
 };
 pub(crate) use overlay::{check_reachable, unknown};
+pub use overlay_file::OverlayFile;
 pub use period::{Period, Unit};
 pub use replicas::Shared;
 pub use response::{Body, HeaderFamily, Reset, Response};
@@ -108,12 +110,28 @@ pub struct ConfigError {
 /// # Errors
 /// Every error of every file, in the order of files and lines.
 pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<ConfigError>> {
+    load_over(files, options, None)
+}
+
+/// Reads a whole configuration, with the keys of an overlay laid over its rules. Parts of the overlay that no rule matches are warnings.
+///
+/// # Errors
+/// As for [`load`].
+pub fn load_over(
+    files: &[SourceFile],
+    options: LoadOptions,
+    overlay: Option<&OverlayFile>,
+) -> Result<RuleSet, Vec<ConfigError>> {
+    let mut used = overlay.map(|overlay| (overlay, overlay.unused()));
     let mut builder = Builder::new(options);
     let mut errors = Vec::new();
     let mut warnings = Vec::new();
     for file in files {
         let mut report = Report::new(&file.name);
-        if let Some(spec) = read(file, &mut report) {
+        if let Some(mut spec) = read(file, &mut report) {
+            if let Some((overlay, used)) = &mut used {
+                overlay.lay_over(&mut spec, used);
+            }
             builder.add(spec, &mut report);
         }
         let (wrong, odd) = report.finish();
@@ -134,6 +152,7 @@ pub fn load(files: &[SourceFile], options: LoadOptions) -> Result<RuleSet, Vec<C
         warnings.extend(losses);
         warnings.sort_by_key(|warning| (place.get(&*warning.file).copied(), warning.line));
     }
+    warnings.extend(used.into_iter().flat_map(|(overlay, used)| overlay.inactive(&used)));
     Ok(builder.finish(warnings))
 }
 

@@ -61,7 +61,7 @@ impl FileSpec {
         Some(spec)
     }
 
-    fn read_pair(&mut self, Pair { key, value }: &Pair, report: &mut Report<'_>) {
+    pub(super) fn read_pair(&mut self, Pair { key, value }: &Pair, report: &mut Report<'_>) {
         match key.as_text().unwrap_or_default() {
             "domain" => self.domain = field::text(value, report),
             "descriptors" => self.descriptors = descriptors(value, report),

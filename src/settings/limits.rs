@@ -8,6 +8,7 @@ use crate::rules::HeaderFamily;
 
 /// How checks are answered, and the memory of counters.
 #[derive(Args, Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitSettings {
     /// Deny nothing: answer OK overall, and report in the statuses what would have been denied

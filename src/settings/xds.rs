@@ -64,6 +64,12 @@ pub(crate) struct XdsSettings {
     #[arg(long, env = "TIDEGATE_XDS_RETRY_MAX", value_name = "DURATION", default_value = "30s", value_parser = pause)]
     pub xds_retry_max: Duration,
 
+    /// File with keys that are laid over the rules of the control plane, read again when it changes
+    ///
+    /// Algorithms, periods, bans, responses, alerts: what the protocol has no field for, by patterns of domains and paths. `tidegate check --overlay` checks it.
+    #[arg(long, env = "TIDEGATE_OVERLAY", value_name = "FILE", requires = "xds")]
+    pub overlay: Option<PathBuf>,
+
     /// Be ready before the control plane has sent the first set
     ///
     /// Until then checks are answered UNAVAILABLE. For a control plane that sends nothing as long as there is no limit, such as Envoy Gateway.

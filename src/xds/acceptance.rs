@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::resources::Resource;
-use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, ConfigError, LoadOptions, OverlayFile, RuleSet, SourceFile};
 
 /// The configurations that are in force: rules files, and the domain of each.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,21 @@ pub(super) struct Accepted {
     pub(super) domains: Vec<String>,
     /// The rules files, in the order of their domains.
     pub(super) files: Vec<SourceFile>,
+}
+
+/// How files are loaded.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load<'o> {
+    /// Options of the loader.
+    pub(super) options: LoadOptions,
+    /// What is laid over the rules.
+    pub(super) overlay: Option<&'o OverlayFile>,
+}
+
+impl Load<'_> {
+    fn files(self, files: &[SourceFile]) -> Result<RuleSet, Vec<ConfigError>> {
+        rules::load_over(files, self.options, self.overlay)
+    }
 }
 
 /// What comes of a set.
@@ -48,26 +63,26 @@ impl Accepted {
     ///
     /// # Errors
     /// Every error of every file.
-    pub(super) fn load(&self, options: LoadOptions) -> Result<RuleSet, Vec<ConfigError>> {
-        rules::load(&self.files, options)
+    pub(super) fn load(&self, load: Load<'_>) -> Result<RuleSet, Vec<ConfigError>> {
+        load.files(&self.files)
     }
 }
 
 /// Decides what of the set comes into force, after what has been.
-pub(super) fn accept(resources: &[Resource], before: &Accepted, options: LoadOptions) -> Outcome {
-    let (known, mut errors) = by_domain(resources, options);
+pub(super) fn accept(resources: &[Resource], before: &Accepted, load: Load<'_>) -> Outcome {
+    let (known, mut errors) = by_domain(resources, load);
     let is_complete = errors.is_empty();
     let whole = known.iter().fold(Accepted::default(), |mut all, (domain, files)| {
         all.add(domain, files.iter().cloned());
         all
     });
-    if is_complete && let Ok(rules) = whole.load(options) {
+    if is_complete && let Ok(rules) = whole.load(load) {
         return Outcome { next: Some((whole, rules)), errors, outdated: Vec::new(), missing: Vec::new() };
     }
     let mut good = BTreeMap::new();
     let (mut rejected, mut absent) = (BTreeSet::new(), BTreeSet::new());
     for (domain, files) in known {
-        match rules::load(&files, options) {
+        match load.files(&files) {
             Ok(_) => drop(good.insert(domain, files)),
             Err(found) => {
                 errors.extend(found.iter().map(ToString::to_string));
@@ -92,19 +107,19 @@ pub(super) fn accept(resources: &[Resource], before: &Accepted, options: LoadOpt
     let mut next = Accepted::default();
     good.into_iter().for_each(|(domain, files)| next.add(domain, files));
     let is_bad = next.files.is_empty() && before.files.is_empty();
-    let next = next.load(options).map(|rules| (next, rules)).ok().filter(|_| !is_bad);
+    let next = next.load(load).map(|rules| (next, rules)).ok().filter(|_| !is_bad);
     Outcome { next, errors, outdated, missing }
 }
 
 /// The rules files of each domain, and what is wrong with resources whose domain is not known.
-fn by_domain(resources: &[Resource], options: LoadOptions) -> (BTreeMap<&str, Vec<SourceFile>>, Vec<String>) {
+fn by_domain<'r>(resources: &'r [Resource], load: Load<'_>) -> (BTreeMap<&'r str, Vec<SourceFile>>, Vec<String>) {
     let (mut known, mut errors): (BTreeMap<&str, Vec<SourceFile>>, _) = (BTreeMap::new(), Vec::new());
     for Resource { name, domain, content } in resources {
         match content {
             Ok(text) => {
                 let file = SourceFile { name: name.clone(), text: text.clone().into_bytes() };
                 if domain.is_empty() {
-                    let found = rules::load(&[file], options).err().unwrap_or_default();
+                    let found = load.files(&[file]).err().unwrap_or_default();
                     errors.extend(found.iter().map(ToString::to_string));
                 } else {
                     known.entry(domain).or_default().push(file);
@@ -138,8 +153,7 @@ mod tests {
         let mut in_force = Accepted::default();
         let (mut shown, mut last) = (String::from("nothing"), None);
         for set in sets {
-            let Outcome { next, errors, outdated, missing } =
-                accept(&resources(set), &in_force, LoadOptions::default());
+            let Outcome { next, errors, outdated, missing } = accept(&resources(set), &in_force, Load::default());
             if let Some((next, rules)) = next {
                 let limits = rules.rules().iter().map(|r| format!("{}={}", r.domain, r.limits[0].requests_per_unit));
                 shown = limits.collect::<Vec<_>>().join(" ");
@@ -190,14 +204,15 @@ mod tests {
                 content: Ok("domain: d\ndescriptors: [{key: b}]".into()),
             },
         ];
-        let outcome = accept(&set, &Accepted::default(), LoadOptions { merge_domains: true, ..LoadOptions::default() });
+        let options = LoadOptions { merge_domains: true, ..LoadOptions::default() };
+        let outcome = accept(&set, &Accepted::default(), Load { options, overlay: None });
         assert!(outcome.errors.is_empty() && outcome.next.is_some(), "{outcome:?}");
     }
 
     #[test]
     fn a_resource_without_a_domain_is_an_error_and_others_keep_their_rules() {
-        let before = accept(&resources("a=1"), &Accepted::default(), LoadOptions::default()).next.unwrap().0;
-        let outcome = accept(&resources("=1 b=2"), &before, LoadOptions::default());
+        let before = accept(&resources("a=1"), &Accepted::default(), Load::default()).next.unwrap().0;
+        let outcome = accept(&resources("=1 b=2"), &before, Load::default());
         assert!(outcome.errors[0].contains("config file cannot have empty domain"), "{outcome:?}");
         assert_eq!(outcome.outdated, ["a"]);
         assert_eq!(outcome.next.unwrap().0.domains, ["a", "b"]);

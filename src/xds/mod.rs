@@ -4,7 +4,7 @@
 //! ```text
 //! control plane ──stream── session ──response──► XdsRules::take
 //!                             ▲                    resources (siblings merged, written as rules files)
-//!                             │ ACK, NACK          ► acceptance (good domains, and why others are not)
+//!                             │ ACK, NACK          ► acceptance (good domains, and why others are not), with the overlay file
 //!                             └──── verdict ◄────── ► config::Publisher, the file in the data directory, XdsStatus
 //! ```
 //!
@@ -26,6 +26,7 @@ mod backoff;
 mod connection;
 mod document;
 mod kept;
+mod overlay;
 mod resources;
 mod rules;
 mod session;
@@ -41,6 +42,7 @@ use crate::runtime::lifecycle::Phases;
 
 pub(crate) use connection::{Server, ServerFiles};
 pub(crate) use kept::KeptSet;
+pub(crate) use overlay::OverlaySource;
 pub(crate) use rules::XdsRules;
 pub(crate) use status::XdsStatus;
 

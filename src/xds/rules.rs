@@ -5,13 +5,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::acceptance::{self, Accepted, Outcome};
+use super::acceptance::{self, Accepted, Load, Outcome};
 use super::kept::KeptSet;
+use super::overlay::OverlaySource;
 use super::resources::{self, Resource};
 use super::status::{Received, ReceivedConfig, XdsStatus};
 use crate::api::proto::envoy::service::discovery::v3::DiscoveryResponse;
 use crate::config::{Loaded, Publisher};
-use crate::rules::{LoadOptions, RuleSet};
+use crate::rules::{ConfigError, LoadOptions, RuleSet};
 use crate::runtime::clock::Clock;
 use crate::runtime::small_files::{ContentDigest, digest};
 use crate::sanitize::sanitize;
@@ -27,6 +28,8 @@ pub(crate) struct XdsRules {
     publisher: Arc<Publisher>,
     clock: Arc<Clock>,
     kept: Option<KeptSet>,
+    /// What is laid over the rules.
+    overlay: Option<OverlaySource>,
     status: Arc<XdsStatus>,
     /// One set at a time.
     work: Mutex<Work>,
@@ -68,13 +71,57 @@ impl XdsRules {
     ) -> Self {
         let (status, in_force) = (Arc::default(), watch::Sender::new(false));
         let work = Mutex::default();
-        Self { from, options, shadow_mode: false, publisher, clock, kept, status, work, in_force }
+        Self { from, options, shadow_mode: false, publisher, clock, kept, overlay: None, status, work, in_force }
     }
 
     /// Marks the process as being in shadow mode, which the log then shows at every load.
     #[must_use]
     pub(crate) fn with_shadow_mode(self, shadow_mode: bool) -> Self {
         Self { shadow_mode, ..self }
+    }
+
+    /// The same, with keys that are laid over the rules.
+    #[must_use]
+    pub(crate) fn with_overlay(self, overlay: Option<OverlaySource>) -> Self {
+        Self { overlay, ..self }
+    }
+
+    /// Whether there is something to lay over the rules.
+    pub(crate) fn has_overlay(&self) -> bool {
+        self.overlay.is_some()
+    }
+
+    /// Reads the overlay again if it has changed, and puts the rules in force with it. Blocks.
+    pub(crate) fn refresh_overlay(&self) {
+        let Some(overlay) = &self.overlay else { return };
+        let mut work = self.work.lock();
+        let mut loaded = None;
+        let outcome = overlay.refresh(|overlay| {
+            let load = Load { options: self.options, overlay: Some(overlay) };
+            let rules = work.accepted.load(load);
+            let errors = |errors: Vec<ConfigError>| errors.iter().map(ToString::to_string).collect();
+            rules.map(|rules| loaded = Some(rules)).map_err(errors)
+        });
+        match outcome {
+            None => {}
+            Some(Ok(())) => {
+                // What was rejected with the overlay before may be accepted with this one.
+                work.last = None;
+                if let Some(rules) = loaded.filter(|_| *self.in_force.borrow()) {
+                    let accepted = std::mem::take(&mut work.accepted);
+                    self.publish(&mut work, accepted, rules, "the control plane, with another overlay");
+                }
+            }
+            Some(Err(errors)) => {
+                for error in errors.iter().take(MAX_LOGGED) {
+                    tracing::error!("{}", sanitize(error));
+                }
+                tracing::error!(
+                    errors = errors.len(),
+                    "the overlay cannot be used; that before its last change is in force"
+                );
+            }
+        }
     }
 
     /// How it goes with the control plane.
@@ -99,7 +146,8 @@ impl XdsRules {
             Ok(None) => return,
             Err(error) => return tracing::error!("the set of the last run cannot be used: {error}"),
         };
-        match accepted.load(self.options) {
+        let overlay = self.overlay.as_ref().map(OverlaySource::current);
+        match accepted.load(Load { options: self.options, overlay: overlay.as_deref() }) {
             Ok(rules) => {
                 let mut work = self.work.lock();
                 self.publish(&mut work, accepted, rules, "the data directory, until the control plane answers");
@@ -134,7 +182,9 @@ impl XdsRules {
     }
 
     fn accept(&self, work: &mut Work, version: String, resources: Vec<Resource>) -> Verdict {
-        let Outcome { next, errors, outdated, missing } = acceptance::accept(&resources, &work.accepted, self.options);
+        let overlay = self.overlay.as_ref().map(OverlaySource::current);
+        let load = Load { options: self.options, overlay: overlay.as_deref() };
+        let Outcome { next, errors, outdated, missing } = acceptance::accept(&resources, &work.accepted, load);
         let is_changed = next.is_some();
         if let Some((accepted, rules)) = next {
             self.publish(work, accepted, rules, &format!("{}, version '{version}'", self.from));

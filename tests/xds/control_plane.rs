@@ -28,6 +28,7 @@ pub(crate) struct ControlPlane {
 
 /// How it behaves.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a habit of its own")]
 pub(crate) struct Behaviour {
     /// It sends nothing.
     pub(crate) silent: bool,

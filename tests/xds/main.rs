@@ -9,6 +9,7 @@ mod contracts;
 mod control_plane;
 mod gateway_client;
 mod hostile;
+mod overlay;
 mod replica;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "other tests use all of it")]

@@ -29,6 +29,7 @@ fn args(paths: Vec<PathBuf>) -> CheckArgs {
         data_dir: None,
         json: false,
         quiet: false,
+        overlay: None,
     }
 }
 
