@@ -27,6 +27,7 @@ mod pod;
 #[path = "../envoy/proxy.rs"]
 #[allow(dead_code, reason = "the tests with Envoy use all of it")]
 mod proxy;
+mod release;
 mod rolling;
 mod run;
 #[path = "../server/mod.rs"]
