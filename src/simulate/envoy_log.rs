@@ -134,7 +134,7 @@ impl EnvoyLog {
 }
 
 /// As Envoy makes one: not at all if a value is missing that is not optional.
-fn descriptor(pattern: &DescriptorPattern, fields: &Value, hits: Option<u64>) -> Option<Descriptor<'static>> {
+fn descriptor(pattern: &[(String, ValuePattern)], fields: &Value, hits: Option<u64>) -> Option<Descriptor<'static>> {
     let mut entries = Vec::new();
     for (key, value) in pattern {
         let value = match value {

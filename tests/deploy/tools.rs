@@ -29,6 +29,14 @@ impl Tool {
         Self::named("PROMETHEUS_BIN", &["--version"])
     }
 
+    pub(crate) fn kube_apiserver() -> Option<Self> {
+        Self::named("KUBE_APISERVER_BIN", &["--version"])
+    }
+
+    pub(crate) fn etcd() -> Option<Self> {
+        Self::named("ETCD_BIN", &["--version"])
+    }
+
     /// To start it.
     pub(crate) fn command(&self) -> Command {
         Command::new(&self.0)
@@ -38,6 +46,9 @@ impl Tool {
     fn named(variable: &str, version: &[&str]) -> Option<Self> {
         let found = env::var(variable).ok().filter(|name| !name.is_empty());
         let why = match &found {
+            None if ["KUBE_APISERVER_BIN", "ETCD_BIN"].contains(&variable) => {
+                format!("{variable} is not set (scripts/kube-apiserver builds it)")
+            }
             None => format!("{variable} is not set (./test sets it, or says why it cannot)"),
             Some(name) => match Command::new(name).args(version).output() {
                 Ok(output) if output.status.success() => return found.map(Self),

@@ -11,7 +11,7 @@ use crate::{chart, overlays};
 const VERSIONS: [&str; 2] = ["1.30", "1.37"];
 
 /// Kinds of the Prometheus operator: Kubernetes has no schema of them, so `monitoring.rs` looks at them.
-const OPERATOR: [&str; 3] = ["PodMonitor", "PrometheusRule", "ServiceMonitor"];
+pub(crate) const OPERATOR: [&str; 3] = ["PodMonitor", "PrometheusRule", "ServiceMonitor"];
 
 #[test]
 fn every_document_of_the_chart_is_valid() {

@@ -90,3 +90,26 @@ fn denied_requests_are_logged_and_the_log_of_all_becomes_a_trace() {
         decisions[3]["statuses"].as_array().unwrap().iter().map(|status| &status["rule"]).collect();
     assert_eq!(rules_of_tenant.len(), 3, "address, tenant and partner: {rules_of_tenant:?}");
 }
+
+/// What is wrong with a log, or with how it is read, is said, and the exit status shows it.
+#[test]
+fn a_log_that_gives_no_trace_is_an_error() {
+    let from = |descriptor: &str, log: &str| {
+        let args = ["trace", "from-envoy-log", "--domain", "gateway", "--descriptor", descriptor, "--time", "began"];
+        run(&args, log)
+    };
+    let (line, other) = ("{\"began\":1.5,\"user\":\"ann\"}\n", "[info] all clusters are there\n");
+    let (status, trace, said) = from("user=%user%", &format!("{other}{line}"));
+    assert_eq!(status, Some(0), "{said}");
+    assert_eq!(trace, "{\"at\":1.5,\"domain\":\"gateway\",\"descriptors\":[{\"entries\":[[\"user\",\"ann\"]]}]}\n");
+    assert!(said.contains("1 checks; skipped: 0 lines without a descriptor, 1 lines that are no JSON"), "{said}");
+    for (descriptor, log, exit, error) in [
+        ("tenant=%tenant%", line, 1, "standard input: no line has the fields of a descriptor"),
+        ("user=%user%", "{\"time\":1}", 1, "standard input: line 1: has no field \"began\""),
+        ("user", line, 2, "'user' has no '='"),
+    ] {
+        let (status, trace, said) = from(descriptor, log);
+        assert_eq!((status, trace.as_str()), (Some(exit), ""), "{said}");
+        assert!(said.contains(error), "{said}");
+    }
+}

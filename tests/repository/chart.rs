@@ -9,6 +9,7 @@ use std::{env, fs};
 use serde_json::Value;
 
 use crate::docs::holds;
+use crate::files::{self, File};
 
 const VALUES: &str = "deploy/helm/tidegate/values.yaml";
 const SCHEMA: &str = "deploy/helm/tidegate/values.schema.json";
@@ -45,6 +46,35 @@ fn copies_equal_their_originals() {
         assert!(update, "{copy} is not {original}: `UPDATE_DOCS=1 cargo test --test repository` copies it again");
         fs::write(path(copy), text).unwrap();
     }
+}
+
+/// Images and the chart have the version of the crate, wherever it is repeated.
+#[test]
+fn versions_are_that_of_the_crate() {
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+    let deployed = |file: &&File| file.path.starts_with("deploy/") || file.path == "docs/KUBERNETES.md";
+    let (mut found, mut wrong) = (0, Vec::new());
+    for file in files::all().iter().filter(deployed) {
+        for line in file.text.lines() {
+            let tags = line.match_indices("tidegate:").map(|(at, before)| &line[at + before.len()..]);
+            // A port has no dot.
+            let is_version = |tag: &&str| tag.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('.');
+            let tags = tags.filter(is_version);
+            let own_tag = after(line, "newTag: ").filter(|_| line.contains("name: tidegate,"));
+            let others = [own_tag, after(line, "appVersion: "), after(line, "image.version=\"")];
+            for version in tags.chain(others.into_iter().flatten()) {
+                found += 1;
+                if !version.starts_with(VERSION) {
+                    wrong.push(format!("{}: {line}", file.path));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty() && found > 8, "not {VERSION}, of {found} places:\n{}", wrong.join("\n"));
+}
+
+fn after<'l>(line: &'l str, text: &str) -> Option<&'l str> {
+    line.split_once(text).map(|(_, after)| after)
 }
 
 /// A key of the values file, with what is above it.
