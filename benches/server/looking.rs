@@ -32,7 +32,7 @@ impl Looking {
             let stop = Arc::clone(&stop);
             thread::spawn(move || {
                 cores::stay_on(GENERATOR);
-                let mut buffer = [0; 64 << 10];
+                let mut buffer = vec![0; 64 << 10];
                 while !stop.load(Ordering::Relaxed) && from.read(&mut buffer).is_ok_and(|count| count > 0) {}
             })
         };
@@ -71,6 +71,7 @@ const POLLS: [(&str, u64); 6] = [
     ("/api/v1/candidate", 5),
 ];
 
+#[allow(clippy::disallowed_methods, reason = "a page lives in real time")]
 fn poll(admin: &str, stop: &AtomicBool) {
     cores::stay_on(GENERATOR);
     let mut due = POLLS.map(|_| Instant::now());
@@ -111,6 +112,6 @@ fn until(from: &mut impl BufRead, text: &[u8]) {
 /// They run on the generator's core, so that their cost is not counted as the server's.
 const GENERATOR: [usize; 1] = [1];
 /// For one read: an event comes every second.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// Between two looks at what is due.
 const STEP: Duration = Duration::from_millis(20);

@@ -20,6 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -29,10 +30,10 @@ use crate::config::LoadError;
 use crate::history::{DataDir, DataDirError};
 use crate::http::{MetricsText, RenderMetrics};
 use crate::limiter::WorkerSlot;
-use crate::net::{BindError, Bound, PartialBytes, Server, Socket, TlsError};
+use crate::net::{BindError, Bound, ConnectionLimit, PartialBytes, Server, Socket, TlsError, TlsServer};
 use crate::operations::JournalError;
 use crate::rls::{Context, OtherCalls, Workers};
-use crate::runtime::lifecycle::{Phase, Request, Signals};
+use crate::runtime::lifecycle::{Lifecycle, Phase, Request, Signals};
 use crate::runtime::{memory_limit_bytes, threads};
 use crate::settings::Settings;
 use crate::state::State;
@@ -159,8 +160,32 @@ struct App {
     /// For a process that takes the place of this one.
     offer: Option<Offer>,
     running: Running,
-    /// What is cleaned up at the end, such as the file of a unix socket.
-    _guards: Vec<Box<dyn Send>>,
+    _guards: Guards,
+}
+
+/// An HTTP port, if it is served: its sockets, how many connections it may have, its pages, its certificate, and the runtime that serves it.
+type HttpPort<'r> = (Option<Bound>, ConnectionLimit, Router, Option<Arc<TlsServer>>, &'r Handle);
+
+/// What is cleaned up at the end, such as the file of a unix socket.
+type Guards = Vec<Box<dyn Send>>;
+
+/// Serves the HTTP ports.
+fn serve<'r>(
+    ports: impl IntoIterator<Item = HttpPort<'r>>,
+    lifecycle: &Lifecycle,
+) -> Result<(JoinSet<()>, Guards), AppError> {
+    let (mut servers, mut guards) = (JoinSet::new(), Guards::new());
+    for (port, connection_limit, router, tls, runtime) in ports {
+        let Some((sockets, guard)) = port.map(Bound::into_parts) else { continue };
+        guards.push(Box::new(guard));
+        let _inside = runtime.enter();
+        for socket in sockets {
+            let (limit, router, tls) = (connection_limit.clone(), router.clone(), tls.clone());
+            let server = Server::new(socket, limit, router, tls, lifecycle.phases())?;
+            servers.spawn_on(server.run(), runtime);
+        }
+    }
+    Ok((servers, guards))
 }
 
 impl App {
@@ -188,7 +213,7 @@ impl App {
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
         let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
         let telemetry = start_telemetry(&sources, &settings.reference.otel)?;
-        let stats = sources.clone();
+        let shown = sources.clone();
         let metrics = Arc::new(MetricsText::new(rendering(sources, settings.listen.metrics_label.clone())));
         let partial = PartialBytes::default();
         let routers = process.routers(settings, &metrics, &alerts, Arc::clone(&access.guard), &partial);
@@ -196,24 +221,14 @@ impl App {
         let state = start_state(&mut process)?;
         process.keep_store();
         let here = Handle::current();
-        let shown = debug_router(Arc::clone(&process.limiter), move || stats_text(&stats.snapshot()));
+        let debug_pages = debug_router(Arc::clone(&process.limiter), move || stats_text(&shown.snapshot()));
         let ports = [
-            (debug, connection_limit.debug, shown, None, operators),
+            (debug, connection_limit.debug, debug_pages, None, operators),
             (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),
             (metrics_port, connection_limit.metrics, routers.metrics, tls.of("http"), &here),
             (Some(admin), connection_limit.admin, routers.admin, tls.of("admin"), operators),
         ];
-        let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
-        for (port, connection_limit, router, tls, runtime) in ports {
-            let Some((sockets, guard)) = port.map(Bound::into_parts) else { continue };
-            guards.push(Box::new(guard));
-            let _inside = runtime.enter();
-            for socket in sockets {
-                let (limit, router, tls) = (connection_limit.clone(), router.clone(), tls.clone());
-                let server = Server::new(socket, limit, router, tls, process.lifecycle.phases())?;
-                servers.spawn_on(server.run(), runtime);
-            }
-        }
+        let (servers, mut guards) = serve(ports, &process.lifecycle)?;
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);

@@ -139,7 +139,7 @@ impl Command {
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     match ratelimit::prepare(&arguments, std::env::vars_os()) {
-        None => run(arguments),
+        None => run(&arguments),
         Some(Ok(prepared)) => run_in_place_of_reference(prepared),
         Some(Err(error)) => serve::fail_to_start(&error),
     }
@@ -159,8 +159,8 @@ fn run_in_place_of_reference(prepared: ratelimit::Prepared) -> ExitCode {
     }
 }
 
-fn run(arguments: Vec<OsString>) -> ExitCode {
-    match Cli::try_parse_from(&arguments) {
+fn run(arguments: &[OsString]) -> ExitCode {
+    match Cli::try_parse_from(arguments) {
         Ok(cli) => cli.command.run(),
         Err(error) => {
             let arguments = arguments.get(1..).unwrap_or_default();

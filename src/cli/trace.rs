@@ -81,12 +81,12 @@ impl FromEnvoyLog {
         let (name, log) = open(self.log)?;
         let descriptors = self.descriptor.into_iter().map(|Pattern(pattern)| pattern).collect();
         let converter = EnvoyLog { domain: self.domain, time: self.time, hits: self.hits, descriptors };
-        let converted = match converter.convert(log, BufWriter::new(io::stdout().lock())) {
+        let traced = match converter.convert(log, BufWriter::new(io::stdout().lock())) {
             // A closed output (`| head`) is not an error.
             Err(EnvoyLogError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             other => other.map_err(|error| format!("{name}: {error}"))?,
         };
-        let (checks, without, other) = (converted.checks, converted.without_descriptor, converted.other);
+        let (checks, without, other) = (traced.checks, traced.without_descriptor, traced.other);
         complain(&format!(
             "{checks} checks; skipped: {without} lines without a descriptor, {other} lines that are no JSON"
         ));

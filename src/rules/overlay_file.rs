@@ -261,7 +261,7 @@ mod tests {
             "overlay:\n- domain: gw/*\n  response: {headers: [ietf]}\n  rules:\n  - path: 'route_*.user'\n    rate_limit: {algorithm: \
              token_bucket, burst: 7}\n  - rate_limit: {period: 30s}\n- domain: gw/one\n  rules:\n  - path: none\n    rate_limit: {ban: 1m}\n",
         );
-        assert!(found[0].contains("token_bucket") && found[0].contains("7") && found[0].contains("30s"), "{found:?}");
+        assert!(found[0].contains("token_bucket") && found[0].contains('7') && found[0].contains("30s"), "{found:?}");
         assert!(found[1].contains("30s") && !found[1].contains("token_bucket"), "{found:?}");
         assert_eq!(found[2], plain[2], "an unlimited rule stays as it is");
         assert_eq!(

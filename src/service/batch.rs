@@ -197,8 +197,8 @@ impl<'s> Batch<'s> {
                 Some(message) => {
                     let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
                     let asker = Arc::clone(asker);
-                    let asked = Asked { worker, now, timeout, view, asker, waiting, message, wait, span: None };
-                    return Answer::Asked(Box::new(asked));
+                    let task = Asked { worker, now, timeout, view, asker, waiting, message, wait, span: None };
+                    return Answer::Asked(Box::new(task));
                 }
                 // There is nobody to be asked, or no room to wait.
                 None => waiting.progress.give_up(),

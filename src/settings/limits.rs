@@ -7,8 +7,8 @@ use super::ByteSize;
 use crate::rules::HeaderFamily;
 
 /// How checks are answered, and the memory of counters.
+#[allow(clippy::struct_excessive_bools)] // They are switches, each on its own.
 #[derive(Args, Clone, Debug)]
-#[allow(clippy::struct_excessive_bools)] // Switches of a command line, each on its own.
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitSettings {
     /// Deny nothing: answer OK overall, and report in the statuses what would have been denied

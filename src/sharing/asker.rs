@@ -132,8 +132,8 @@ impl Asker {
             let (asker, queue, request) = (Arc::clone(self), Arc::clone(queue), Arc::new(request));
             tokio::spawn(async move {
                 let store = Arc::clone(&asker.store);
-                let asked: Vec<LeaseAsk> = sent.leases.iter().map(|lease| lease.asked.clone()).collect();
-                let is_late = move |outcomes: RequestOutcomes| late(&store, &asked, &outcomes);
+                let requested: Vec<LeaseAsk> = sent.leases.iter().map(|lease| lease.asked.clone()).collect();
+                let is_late = move |outcomes: RequestOutcomes| late(&store, &requested, &outcomes);
                 let RequestOutcomes { checks, leases } =
                     queue.link.send(&request, || asker.store.clock.now(), is_late).await;
                 asker.answer(sent.checks, checks);

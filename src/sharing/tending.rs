@@ -37,7 +37,9 @@ pub(super) async fn tend(store: Arc<SharedStore>, asker: Arc<Asker>) {
             // They have waited for others long enough.
             let mut wishing: Vec<Box<[u8]>> = Vec::new();
             store.leases.tick(stripe, now, |key, _| wishing.push(key.into()));
-            wishing.into_iter().for_each(|key| asker.renew_now(key));
+            for key in wishing {
+                asker.renew_now(key);
+            }
         }
         asker.send();
     }

@@ -209,6 +209,8 @@ const MAX_WAITING: usize = 200_000;
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn log(descriptors: &[&[(&str, &str)]]) -> EnvoyLog {
@@ -270,13 +272,13 @@ mod tests {
         let log = log(&[&[("user", "%user%")]]);
         let (_, out) = converted(&log, b"{\"time\":1,\"user\":\"\xff\"}\n").unwrap();
         assert!(out.contains("[[\"user\",\"\u{fffd}\"]]"), "{out}");
-        let long = format!("{{\"time\":1,\"user\":\"{}\"}}", "u".repeat(1 << 20));
+        let oversized = format!("{{\"time\":1,\"user\":\"{}\"}}", "u".repeat(1 << 20));
         for (text, error) in [
             ("\n{\"user\":\"a\"}", "line 2: has no field \"time\", the time"),
             ("{\"time\":\"now\",\"user\":\"a\"}", "line 1: at: expected seconds"),
             ("{\"time\":1,\"user\"", "line 1: is no JSON"),
             ("{\"time\":1,\"user\":\"a\",\"cost\":\"-5\"}", "line 1: \"-5\" is no number of hits"),
-            (long.as_str(), "line 1: is longer than"),
+            (oversized.as_str(), "line 1: is longer than"),
         ] {
             let wrong = converted(&log, text.as_bytes()).unwrap_err();
             assert!(wrong.starts_with(error), "{wrong}");
@@ -288,7 +290,7 @@ mod tests {
         let log = log(&[&[("user", "%user%")]]);
         let mut text = String::new();
         for at in 1..=MAX_WAITING + 1 {
-            text += &format!("{{\"time\":{at},\"user\":\"a\"}}\n");
+            writeln!(text, "{{\"time\":{at},\"user\":\"a\"}}").unwrap();
         }
         let (all, _) = converted(&log, (text.clone() + "{\"time\":1,\"user\":\"a\"}").as_bytes()).unwrap();
         assert_eq!(all.checks, MAX_WAITING as u64 + 2);

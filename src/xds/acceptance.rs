@@ -105,7 +105,9 @@ pub(super) fn accept(resources: &[Resource], before: &Accepted, load: Load<'_>) 
         }
     }
     let mut next = Accepted::default();
-    good.into_iter().for_each(|(domain, files)| next.add(domain, files));
+    for (domain, files) in good {
+        next.add(domain, files);
+    }
     let is_bad = next.files.is_empty() && before.files.is_empty();
     let next = next.load(load).map(|rules| (next, rules)).ok().filter(|_| !is_bad);
     Outcome { next, errors, outdated, missing }
@@ -167,7 +169,9 @@ mod tests {
 
     #[test]
     fn good_domains_come_into_force_and_bad_ones_keep_their_rules() {
-        let cases: [(&[&str], (&str, &str, &str, usize)); 12] = [
+        // The sets one after the other, and what is in force, outdated, missing and wrong after them.
+        type Case = (&'static [&'static str], (&'static str, &'static str, &'static str, usize));
+        let cases: [Case; 12] = [
             (&["a=1 b=2"], ("a=1 b=2", "", "", 0)),
             (&["a=1", "b=2"], ("b=2", "", "", 0)),
             (&["a=1", ""], ("", "", "", 0)),

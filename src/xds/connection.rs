@@ -160,7 +160,7 @@ const WORDS: Words = Words { ca: "--xds-ca", cert: "--xds-cert", plain: "http://
 /// For the name, the connection and the handshake.
 const CONNECTING: Duration = Duration::from_secs(10);
 /// A peer that is gone is noticed after one to two of them.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 /// Sets may be large.
 const WINDOW_BYTES: u32 = 1 << 20;
 

@@ -171,6 +171,7 @@ mod tests {
     use crate::api::proto::ratelimit::config::ratelimit::v3::RateLimitReplace;
     use crate::rules::{self, Entry, LoadOptions, SourceFile};
 
+    #[allow(clippy::unnecessary_wraps, reason = "it is for a field that may be left out")]
     fn limit(unit: i32, requests_per_unit: u32) -> Option<RateLimitPolicy> {
         Some(RateLimitPolicy { unit, requests_per_unit, ..RateLimitPolicy::default() })
     }

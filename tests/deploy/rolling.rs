@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::chart::{self, notes};
 use crate::client::{Client, Stats, tally};
 use crate::dns::Dns;
-use crate::documents::{Documents, text_of};
+use crate::documents::{Documents, Workload, text_of};
 use crate::proxy::{self, Envoy};
 use crate::run::Running;
 use crate::server::{DEADLINE, ReservedPort, Stopwatch, wait_for};
@@ -156,7 +156,7 @@ impl Pod {
 }
 
 fn server(documents: &Documents) -> &Value {
-    documents.workloads().find_map(|workload| workload.server()).unwrap()
+    documents.workloads().find_map(Workload::server).unwrap()
 }
 
 /// The name of the Service.

@@ -1,6 +1,6 @@
 //! The store of shared counters: what its Secret names in a test, and the pods that share it.
 
-use crate::documents::{Documents, list, text_of};
+use crate::documents::{Documents, Workload, list, text_of};
 use crate::engines::{Engine, Kind};
 use crate::run::Running;
 use crate::server::{ReservedPort, next_minute_if_late, run};
@@ -20,7 +20,7 @@ impl Store {
         let has = |flag: &str| {
             documents
                 .workloads()
-                .filter_map(|workload| workload.server())
+                .filter_map(Workload::server)
                 .flat_map(|server| list(&server["args"]))
                 .any(|arg| text_of(arg).starts_with(flag))
         };

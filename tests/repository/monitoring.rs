@@ -219,7 +219,8 @@ fn scrape_of_control_plane() -> String {
     let server = TestServer::spawn(TempDir::new().unwrap(), server_of(&plane.url()));
     plane.acked(0, "1");
     let text = http(&server.admin, "GET", "/metrics", b"").1;
-    text.lines().filter(|line| line.contains("tidegate_xds_")).map(|line| format!("{line}\n")).collect()
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("tidegate_xds_")).collect();
+    lines.join("\n") + "\n"
 }
 
 fn server_of(xds: &str) -> Command {

@@ -121,7 +121,9 @@ descriptors:
 ";
         let replica = || TestServer::start(limits, &["--store", &engine.url(), "--store-timeout", "20ms"]);
         let servers: Vec<_> = (0..3).map(|_| replica()).collect();
-        servers.iter().for_each(|server| drop(server.log_until("the store answers")));
+        for server in &servers {
+            server.log_until("the store answers");
+        }
         let counts: Arc<[AtomicU32; 4]> = Arc::default();
         let mut tasks = JoinSet::new();
         for server in &servers {

@@ -302,7 +302,7 @@ fn in_a_network_of_its_own(contract: &str) {
         again.env_remove(name);
     }
     let output = again.env("CONTRACT", contract).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{contract}:\n{}{}", text(&output.stdout), text(&output.stderr));
-    assert!(text(&output.stdout).contains("1 passed"), "{}", text(&output.stdout));
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{contract}:\n{}{}", lossy(&output.stdout), lossy(&output.stderr));
+    assert!(lossy(&output.stdout).contains("1 passed"), "{}", lossy(&output.stdout));
 }

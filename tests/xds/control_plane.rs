@@ -259,13 +259,13 @@ impl Shared {
                 }
             }
             let behaviour = self.behaviour.borrow().clone();
-            let (number, set) = sets.borrow_and_update().clone();
+            let (number, current) = sets.borrow_and_update().clone();
             let Some(request) = asked.as_ref().filter(|_| !behaviour.silent) else { continue };
-            let is_known = request.version_info == set.version;
+            let is_known = request.version_info == current.version;
             let is_due = match sent {
                 None if behaviour.trusts_versions => !is_known,
                 // To a new stream an empty set is sent only if it has another version.
-                None => !set.resources.is_empty() || !is_known || set.version.is_empty(),
+                None => !current.resources.is_empty() || !is_known || current.version.is_empty(),
                 Some(before) if before == number => behaviour.resends && request.error_detail.is_some(),
                 Some(_) => true,
             };
@@ -275,8 +275,8 @@ impl Shared {
             for _ in 0..=behaviour.floods {
                 nonces += 1;
                 let response = DiscoveryResponse {
-                    version_info: set.version.clone(),
-                    resources: set.resources.clone(),
+                    version_info: current.version.clone(),
+                    resources: current.resources.clone(),
                     type_url: TYPE_URL.to_owned(),
                     nonce: nonces.to_string(),
                 };

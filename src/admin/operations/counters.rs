@@ -41,15 +41,15 @@ pub(super) fn page(
 /// It does not answer.
 pub(super) async fn as_shared(asker: &Arc<Asker>, limiter: &Limiter, page: CounterPage) -> Result<CounterPage, Status> {
     let unavailable = || Status::unavailable("the store of shared counters does not answer");
-    let mut asked = Vec::new();
+    let mut looks = Vec::new();
     for counter in page.counters {
         if let Some(look) = limiter.shared_look(&counter) {
-            asked.push((counter, asker.ask(look).map_err(|_| unavailable())?));
+            looks.push((counter, asker.ask(look).map_err(|_| unavailable())?));
         }
     }
     asker.send();
-    let mut counters = Vec::with_capacity(asked.len());
-    for (counter, mut answer) in asked {
+    let mut counters = Vec::with_capacity(looks.len());
+    for (counter, mut answer) in looks {
         let answer = answer.wait().await.map_err(|_| unavailable())?;
         counters.extend(limiter.as_shared(asker.now().local, &counter, &answer));
     }

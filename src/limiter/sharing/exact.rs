@@ -27,7 +27,7 @@ impl Shared<'_> {
             Ok(outcomes) => Step::Known(Answered { admitted: are_admitted(groups, &outcomes), outcomes }),
             Err(_) if progress.is_over => Step::Known(self.answered(evaluation, progress, groups, members, None)),
             Err(check) => {
-                progress.ask(place, check);
+                progress.ask(place, *check);
                 Step::Exact
             }
         }
@@ -42,7 +42,7 @@ impl Shared<'_> {
         store: &Memory,
         groups: &[Group],
         members: &[Member<'_>],
-    ) -> Result<SmallVec<[Charged; 1]>, SharedCheck> {
+    ) -> Result<SmallVec<[Charged; 1]>, Box<SharedCheck>> {
         let state = |member: &Member<'_>| store.state(LimitKind::from(member.charge.limit), member.charge.key);
         let known: SmallVec<[_; 4]> = members.iter().map(state).collect();
         if let Some(outcomes) = self.known(groups, members, &known) {
@@ -53,7 +53,7 @@ impl Shared<'_> {
             _ => false,
         };
         let charges = members.iter().map(|member| self.keyed(member)).collect();
-        Err(SharedCheck { groups: groups.into(), charges, is_plain })
+        Err(Box::new(SharedCheck { groups: groups.into(), charges, is_plain }))
     }
 
     /// What a step says that was asked for; without an outcome, what is answered without the store.

@@ -73,12 +73,11 @@ impl<'c, H: Host> Joint<'c, H> {
                 locked = Some(location);
             }
             let same = |first: &usize| parts.get(*first).zip(parts.get(at)).is_some_and(|(a, b)| a.key == b.key);
-            match taken.filter(same) {
-                Some(first) => joint.merge(first, at, parts.get(at).map_or(0, LeasePart::hits)),
-                None => {
-                    joint.take(parts.get_mut(at), at);
-                    taken = is_charge.then_some(at);
-                }
+            if let Some(first) = taken.filter(same) {
+                joint.merge(first, at, parts.get(at).map_or(0, LeasePart::hits));
+            } else {
+                joint.take(parts.get_mut(at), at);
+                taken = is_charge.then_some(at);
             }
         }
         joint

@@ -145,6 +145,7 @@ impl Waiters {
 }
 
 /// What a ticket is made of.
+#[derive(Clone, Copy)]
 pub(super) struct NewTicket<'t> {
     pub(super) leases: &'t Arc<Leases>,
     pub(super) key: &'t [u8],

@@ -70,7 +70,8 @@ impl Otlp {
     pub fn from_env(instead: &[(&'static str, Option<String>)]) -> Result<Option<Self>, OtlpError> {
         let given = |name| instead.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let get = |name| given(name).unwrap_or_else(|| std::env::var(name).ok());
-        let resource = resource(given("OTEL_SERVICE_NAME").flatten(), given("OTEL_RESOURCE_ATTRIBUTES").flatten());
+        let attributes = given("OTEL_RESOURCE_ATTRIBUTES").flatten();
+        let resource = resource(given("OTEL_SERVICE_NAME").flatten(), attributes.as_deref());
         ExportSettings::read(get)?.map(|settings| Self::start(settings, &resource)).transpose()
     }
 
@@ -165,13 +166,14 @@ fn metric_exporter(target: &Target) -> Result<MetricExporter, ExporterBuildError
 }
 
 /// The identity of the sender: what the environment says, with `tidegate` as the default service name.
-fn resource(name: Option<String>, attributes: Option<String>) -> Resource {
+fn resource(name: Option<String>, attributes: Option<&str>) -> Resource {
     let found = Resource::builder().build();
     let named = found.get(&opentelemetry::Key::from_static_str("service.name"));
     let named = named.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let mut builder = Resource::builder().with_attribute(version);
-    for (key, value) in attributes.iter().flat_map(|text| text.split(',')).filter_map(|pair| pair.split_once('=')) {
+    for (key, value) in attributes.into_iter().flat_map(|text| text.split(',')).filter_map(|pair| pair.split_once('='))
+    {
         builder = builder.with_attribute(KeyValue::new(key.to_owned(), value.to_owned()));
     }
     match name {

@@ -14,6 +14,7 @@ use crate::cli::table::{Align, Table, paragraph};
 use crate::units::Timestamp;
 
 /// `tidegate counters list`.
+#[allow(clippy::struct_excessive_bools)] // They are switches, each on its own.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct List {
     /// Only counters of this domain
