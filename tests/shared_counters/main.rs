@@ -17,3 +17,4 @@ mod server;
 mod set_up;
 mod store_check;
 mod topologies;
+mod variables;
