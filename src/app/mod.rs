@@ -20,6 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -29,10 +30,10 @@ use crate::config::LoadError;
 use crate::history::{DataDir, DataDirError};
 use crate::http::{MetricsText, RenderMetrics};
 use crate::limiter::WorkerSlot;
-use crate::net::{BindError, Bound, PartialBytes, Server, Socket, TlsError};
+use crate::net::{BindError, Bound, ConnectionLimit, PartialBytes, Server, Socket, TlsError, TlsServer};
 use crate::operations::JournalError;
 use crate::rls::{Context, OtherCalls, Workers};
-use crate::runtime::lifecycle::{Phase, Request, Signals};
+use crate::runtime::lifecycle::{Lifecycle, Phase, Request, Signals};
 use crate::runtime::{memory_limit_bytes, threads};
 use crate::settings::Settings;
 use crate::state::State;
@@ -197,31 +198,44 @@ impl App {
         process.keep_store();
         let here = Handle::current();
         let shown = debug_router(Arc::clone(&process.limiter), move || stats_text(&stats.snapshot()));
+        let limits = connection_limit;
         let ports = [
-            (debug, connection_limit.debug, shown, None, operators),
-            (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),
-            (metrics_port, connection_limit.metrics, routers.metrics, tls.of("http"), &here),
-            (Some(admin), connection_limit.admin, routers.admin, tls.of("admin"), operators),
+            HttpPort { bound: debug, limit: limits.debug, router: shown, tls: None, runtime: operators },
+            HttpPort {
+                bound: Some(http),
+                limit: limits.http,
+                router: routers.public,
+                tls: tls.of("http"),
+                runtime: &here,
+            },
+            HttpPort {
+                bound: metrics_port,
+                limit: limits.metrics,
+                router: routers.metrics,
+                tls: tls.of("http"),
+                runtime: &here,
+            },
+            HttpPort {
+                bound: Some(admin),
+                limit: limits.admin,
+                router: routers.admin,
+                tls: tls.of("admin"),
+                runtime: operators,
+            },
         ];
         let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
-        for (port, connection_limit, router, tls, runtime) in ports {
-            let Some((sockets, guard)) = port.map(Bound::into_parts) else { continue };
-            guards.push(Box::new(guard));
-            let _inside = runtime.enter();
-            for socket in sockets {
-                let (limit, router, tls) = (connection_limit.clone(), router.clone(), tls.clone());
-                let server = Server::new(socket, limit, router, tls, process.lifecycle.phases())?;
-                servers.spawn_on(server.run(), runtime);
-            }
+        for port in ports {
+            guards.extend(port.serve(&mut servers, &process.lifecycle)?);
         }
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
         let service = process.service(WorkerSlot::default(), tracer);
-        let (connection_limit, clients) = (connection_limit.grpc, access.clients);
+        let (connection_limit, clients, ready) = (limits.grpc, access.clients, process.ready(settings));
         let (other_calls, tls_of_workers) = (OtherCalls::default(), tls.of("grpc"));
         let age = settings.listen.max_connection_age.map(|age| (age, settings.listen.max_connection_age_grace));
-        let context = Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, clients, age };
+        let context =
+            Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, ready, clients, age };
         let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
@@ -242,11 +256,7 @@ impl App {
 
         process.rules.log(loaded.as_ref());
         tracing::info!("{listening}");
-        if settings.xds.start_without_rules || process.limiter.view().is_some() {
-            process.lifecycle.advance(Phase::Serving);
-        } else {
-            tracing::info!("not ready yet: waiting for the first set of rules from the control plane");
-        }
+        process.serve_if_ready(settings);
         let running = Running { workers, servers, telemetry, threads, state };
         Ok(Self { settings: in_force, process, offer, running, _guards: guards })
     }
@@ -287,6 +297,30 @@ impl App {
     /// Drains, and ends what is still open.
     async fn stop(self, signals: &mut Signals) -> End {
         stop::stop(self.running, &self.settings.listen, &self.process.lifecycle, self.offer, signals).await
+    }
+}
+
+/// A port with HTTP, and what serves it.
+struct HttpPort<'r> {
+    /// `None`: there is no such port.
+    bound: Option<Bound>,
+    limit: ConnectionLimit,
+    router: Router,
+    tls: Option<Arc<TlsServer>>,
+    runtime: &'r Handle,
+}
+
+impl HttpPort<'_> {
+    /// Serves it. Returns what has to live as long.
+    fn serve(self, servers: &mut JoinSet<()>, lifecycle: &Lifecycle) -> Result<Option<Box<dyn Send>>, AppError> {
+        let Self { bound, limit, router, tls, runtime } = self;
+        let Some((sockets, guard)) = bound.map(Bound::into_parts) else { return Ok(None) };
+        let _inside = runtime.enter();
+        for socket in sockets {
+            let server = Server::new(socket, limit.clone(), router.clone(), tls.clone(), lifecycle.phases())?;
+            servers.spawn_on(server.run(), runtime);
+        }
+        Ok(Some(Box::new(guard)))
     }
 }
 
