@@ -5,6 +5,7 @@
 //! [`proto`]. Keys and values that are not UTF-8 are decoded lossily and limited like any other: with an error, a fail-open
 //! Envoy would let every such request pass.
 
+pub(crate) mod configs;
 mod protobuf;
 pub mod protojson;
 pub mod recorded;

@@ -160,32 +160,8 @@ struct App {
     /// For a process that takes the place of this one.
     offer: Option<Offer>,
     running: Running,
-    _guards: Guards,
-}
-
-/// An HTTP port, if it is served: its sockets, how many connections it may have, its pages, its certificate, and the runtime that serves it.
-type HttpPort<'r> = (Option<Bound>, ConnectionLimit, Router, Option<Arc<TlsServer>>, &'r Handle);
-
-/// What is cleaned up at the end, such as the file of a unix socket.
-type Guards = Vec<Box<dyn Send>>;
-
-/// Serves the HTTP ports.
-fn serve<'r>(
-    ports: impl IntoIterator<Item = HttpPort<'r>>,
-    lifecycle: &Lifecycle,
-) -> Result<(JoinSet<()>, Guards), AppError> {
-    let (mut servers, mut guards) = (JoinSet::new(), Guards::new());
-    for (port, connection_limit, router, tls, runtime) in ports {
-        let Some((sockets, guard)) = port.map(Bound::into_parts) else { continue };
-        guards.push(Box::new(guard));
-        let _inside = runtime.enter();
-        for socket in sockets {
-            let (limit, router, tls) = (connection_limit.clone(), router.clone(), tls.clone());
-            let server = Server::new(socket, limit, router, tls, lifecycle.phases())?;
-            servers.spawn_on(server.run(), runtime);
-        }
-    }
-    Ok((servers, guards))
+    /// What is cleaned up at the end, such as the file of a unix socket.
+    _guards: Vec<Box<dyn Send>>,
 }
 
 impl App {
@@ -221,22 +197,45 @@ impl App {
         let state = start_state(&mut process)?;
         process.keep_store();
         let here = Handle::current();
-        let debug_pages = debug_router(Arc::clone(&process.limiter), move || stats_text(&shown.snapshot()));
+        let pages = debug_router(Arc::clone(&process.limiter), move || stats_text(&shown.snapshot()));
+        let limits = connection_limit;
         let ports = [
-            (debug, connection_limit.debug, debug_pages, None, operators),
-            (Some(http), connection_limit.http, routers.public, tls.of("http"), &here),
-            (metrics_port, connection_limit.metrics, routers.metrics, tls.of("http"), &here),
-            (Some(admin), connection_limit.admin, routers.admin, tls.of("admin"), operators),
+            HttpPort { bound: debug, limit: limits.debug, router: pages, tls: None, runtime: operators },
+            HttpPort {
+                bound: Some(http),
+                limit: limits.http,
+                router: routers.public,
+                tls: tls.of("http"),
+                runtime: &here,
+            },
+            HttpPort {
+                bound: metrics_port,
+                limit: limits.metrics,
+                router: routers.metrics,
+                tls: tls.of("http"),
+                runtime: &here,
+            },
+            HttpPort {
+                bound: Some(admin),
+                limit: limits.admin,
+                router: routers.admin,
+                tls: tls.of("admin"),
+                runtime: operators,
+            },
         ];
-        let (servers, mut guards) = serve(ports, &process.lifecycle)?;
+        let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
+        for port in ports {
+            guards.extend(port.serve(&mut servers, &process.lifecycle)?);
+        }
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
         let service = process.service(WorkerSlot::default(), tracer);
-        let (connection_limit, clients) = (connection_limit.grpc, access.clients);
+        let (connection_limit, clients, ready) = (limits.grpc, access.clients, process.ready(settings));
         let (other_calls, tls_of_workers) = (OtherCalls::default(), tls.of("grpc"));
         let age = settings.listen.max_connection_age.map(|age| (age, settings.listen.max_connection_age_grace));
-        let context = Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, clients, age };
+        let context =
+            Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, ready, clients, age };
         let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
@@ -257,12 +256,8 @@ impl App {
 
         process.rules.log(loaded.as_ref());
         tracing::info!("{listening}");
+        process.serve_if_ready(settings);
         let store = process.store.clone();
-        if settings.xds.start_without_rules || process.limiter.view().is_some() {
-            process.lifecycle.advance(Phase::Serving);
-        } else {
-            tracing::info!("not ready yet: waiting for the first set of rules from the control plane");
-        }
         let running = Running { workers, servers, telemetry, threads, state, store };
         Ok(Self { settings: in_force, process, offer, running, _guards: guards })
     }
@@ -303,6 +298,30 @@ impl App {
     /// Drains, and ends what is still open.
     async fn stop(self, signals: &mut Signals) -> End {
         stop::stop(self.running, &self.settings.listen, &self.process.lifecycle, self.offer, signals).await
+    }
+}
+
+/// A port with HTTP, and what serves it.
+struct HttpPort<'r> {
+    /// `None`: there is no such port.
+    bound: Option<Bound>,
+    limit: ConnectionLimit,
+    router: Router,
+    tls: Option<Arc<TlsServer>>,
+    runtime: &'r Handle,
+}
+
+impl HttpPort<'_> {
+    /// Serves it. Returns what has to live as long.
+    fn serve(self, servers: &mut JoinSet<()>, lifecycle: &Lifecycle) -> Result<Option<Box<dyn Send>>, AppError> {
+        let Self { bound, limit, router, tls, runtime } = self;
+        let Some((sockets, guard)) = bound.map(Bound::into_parts) else { return Ok(None) };
+        let _inside = runtime.enter();
+        for socket in sockets {
+            let server = Server::new(socket, limit.clone(), router.clone(), tls.clone(), lifecycle.phases())?;
+            servers.spawn_on(server.run(), runtime);
+        }
+        Ok(Some(Box::new(guard)))
     }
 }
 

@@ -18,16 +18,16 @@ use crate::api::proto::tidegate::v1::admin_service_server;
 use crate::api::usage_service::usage_service_server;
 use crate::config::{Loaded, Publisher, RulesInForce, SettingsBook};
 use crate::engine_link::StoreUrl;
-use crate::grpc::{ACCEPTED_ENCODING, common_services};
+use crate::grpc::{ACCEPTED_ENCODING, Ready, common_services};
 use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, MetricsText, Probes, public_router};
-use crate::limiter::{self, Limiter, Sharing, WorkerSlot};
+use crate::limiter::{self, Limiter, Sharing, View, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
 use crate::recording::Recordings;
 use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::{Clock, Stopwatch};
-use crate::runtime::lifecycle::Lifecycle;
+use crate::runtime::lifecycle::{Lifecycle, Phase};
 use crate::runtime::memory_limit_bytes;
 use crate::service::{DelayedReplies, Service};
 use crate::settings::{HeaderNames, Json, Settings, SettingsMode, StoreSettings, WhenFull};
@@ -180,7 +180,7 @@ impl Process {
             store: self.store.clone(),
             store_required: settings.store.store_required,
             xds: self.rules.xds(),
-            domain_required: settings.xds.domain_required,
+            ready: self.ready(settings),
         };
         // The slots before this one belong to the workers.
         let worker = WorkerSlot(settings.listen.worker_count());
@@ -201,7 +201,7 @@ impl Process {
         let usage = usage.service().accept_compressed(ACCEPTED_ENCODING);
         let admin = admin.service().accept_compressed(ACCEPTED_ENCODING);
         let own = [usage_service_server::SERVICE_NAME, admin_service_server::SERVICE_NAME];
-        let services = common_services(&phases, &own).add_service(usage).add_service(admin);
+        let services = common_services(&phases, &self.ready(settings), &own).add_service(usage).add_service(admin);
         let limiter = Arc::clone(&self.limiter);
         let xds = self.rules.xds();
         let admin = admin_router(limiter, probes, Arc::clone(metrics), services, dashboard, xds, guard);
@@ -220,6 +220,25 @@ impl Process {
             delayed: DelayedCount(Arc::new(move || delayed.count())),
             phases: self.lifecycle.phases(),
             instance: self.instance.clone(),
+        }
+    }
+
+    /// What health needs besides the phase.
+    pub(super) fn ready(&self, settings: &Settings) -> Ready {
+        let limiter = Arc::clone(&self.limiter);
+        let has_domain = move || {
+            let view = limiter.view();
+            view.as_ref().and_then(View::rules).is_some_and(|rules| rules.domains().next().is_some())
+        };
+        if settings.xds.domain_required { Ready::when(has_domain) } else { Ready::default() }
+    }
+
+    /// Health is SERVING from now on, unless rules have to come first.
+    pub(super) fn serve_if_ready(&self, settings: &Settings) {
+        if settings.xds.start_without_rules || self.limiter.view().is_some() {
+            self.lifecycle.advance(Phase::Serving);
+        } else {
+            tracing::info!("not ready yet: waiting for the first set of rules from the control plane");
         }
     }
 

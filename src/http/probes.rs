@@ -8,6 +8,7 @@ use http::StatusCode;
 use parking_lot::Mutex;
 
 use crate::config::Publisher;
+use crate::grpc::Ready;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
 use crate::runtime::lifecycle::{Phase, Phases};
@@ -33,26 +34,18 @@ pub(crate) struct Probes {
     pub store: Option<Arc<SharedStore>>,
     /// How it goes with the control plane, if there is one.
     pub xds: Option<Arc<XdsStatus>>,
-    /// The process is ready only while the rules have a domain.
-    pub domain_required: bool,
+    /// What else it needs to be ready.
+    pub ready: Ready,
     /// The process is not ready before the store has answered for the first time.
     pub store_required: bool,
 }
 
 /// As in envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
 pub(super) async fn healthcheck(State(probes): State<Probes>) -> (StatusCode, &'static str) {
-    if probes.phases.now() == Phase::Serving && probes.has_domain() {
+    if probes.phases.now() == Phase::Serving && probes.ready.is_so() {
         (StatusCode::OK, "OK")
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, "NOT_SERVING")
-    }
-}
-
-impl Probes {
-    /// Whether the rules have a domain, if they need one.
-    fn has_domain(&self) -> bool {
-        let has_one = |view: View<'_>| view.rules().is_some_and(|rules| rules.domains().next().is_some());
-        !self.domain_required || self.limiter.view().is_some_and(has_one)
     }
 }
 
@@ -65,7 +58,7 @@ pub(super) async fn livez() -> &'static str {
 pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String) {
     let phase = probes.phases.now();
     let is_waiting = probes.store_required && probes.store.as_ref().is_some_and(|store| !store.has_connected());
-    let is_ready = phase == Phase::Serving && !is_waiting && probes.has_domain();
+    let is_ready = phase == Phase::Serving && !is_waiting && probes.ready.is_so();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let config = probes.config.status();
     let mut text = format!("serving: {phase:?}\nconfiguration: generation {}\n", config.generation).to_lowercase();

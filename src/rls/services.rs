@@ -22,7 +22,7 @@ use super::tasks::Tasks;
 use crate::access::Caller;
 use crate::api::rls::ResponseFrame;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
-use crate::grpc::{ACCEPTED_ENCODING, common_services, end_with, put_status};
+use crate::grpc::{ACCEPTED_ENCODING, Ready, common_services, end_with, put_status};
 use crate::limiter::WorkerSlot;
 use crate::net::{PartialBytes, Slot};
 use crate::service::{Answer, Batch, Service};
@@ -65,10 +65,16 @@ impl OtherCalls {
 
 impl Services {
     /// The services of the worker with this slot.
-    pub(super) fn new(service: &Service, worker: WorkerSlot, partial: PartialBytes, calls: OtherCalls) -> Self {
+    pub(super) fn new(
+        service: &Service,
+        worker: WorkerSlot,
+        partial: PartialBytes,
+        calls: OtherCalls,
+        ready: &Ready,
+    ) -> Self {
         Self {
             service: Arc::new(service.of_worker(worker)),
-            other: common_services(&service.phases, &[SERVICE_NAME]).prepare(),
+            other: common_services(&service.phases, ready, &[SERVICE_NAME]).prepare(),
             partial,
             calls,
             prepared: Arc::default(),

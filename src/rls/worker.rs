@@ -14,6 +14,7 @@ use super::age::Age;
 use super::connection;
 use super::services::{OtherCalls, Services};
 use crate::access::{Caller, ClientFile, ClientNames};
+use crate::grpc::Ready;
 use crate::limiter::WorkerSlot;
 use crate::net::{
     Acceptor, Closed, ConnectionLimit, Metered, PartialBytes, Peer, PeerNames, Protocol, Slot, Socket, TlsServer,
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub other_calls: OtherCalls,
     /// `None`: plain text.
     pub tls: Option<Arc<TlsServer>>,
+    /// What health needs besides the phase.
+    pub ready: Ready,
     /// Which client may check which domains; `None`: every client all.
     pub clients: Option<Arc<ClientFile>>,
     /// After how long a connection is ended, and how long it may go on then; `None`: never.
@@ -93,7 +96,8 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
 
 async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
     let local = context.service.phases.relayed();
-    let services = Services::new(&context.service, worker, context.partial.of_port(), context.other_calls.clone());
+    let (partial, calls) = (context.partial.of_port(), context.other_calls.clone());
+    let services = Services::new(&context.service, worker, partial, calls, &context.ready);
     let connection = |peer, slot: Arc<Slot>| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
         let (clients, age) = (context.clients.clone(), context.age);

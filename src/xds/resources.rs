@@ -4,6 +4,7 @@ use prost::Message;
 use prost_types::Any;
 
 use super::{document, siblings};
+use crate::api::configs::take_parts;
 use crate::api::proto::ratelimit::config::ratelimit::v3::RateLimitConfig;
 use crate::config::MAX_BYTES;
 use crate::sanitize::sanitize;
@@ -22,17 +23,24 @@ pub(super) struct Resource {
 /// Reads all resources, in the order of domains and names: a control plane may send them in another order each time.
 pub(super) fn read(resources: &[Any]) -> Vec<Resource> {
     let mut left = usize::try_from(MAX_BYTES).unwrap_or(usize::MAX);
-    let numbered = (1..).zip(resources);
-    let mut read: Vec<_> = numbered.map(|(place, resource)| read_one(place, resource, &mut left)).collect();
+    let (numbered, mut parts) = ((1..).zip(resources), MAX_PARTS);
+    let one = |(place, resource)| read_one(place, resource, &mut left, &mut parts);
+    let mut read: Vec<_> = numbered.map(one).collect();
     read.sort_by(|a, b| (&a.domain, &a.name).cmp(&(&b.domain, &b.name)));
     read
 }
 
-fn read_one(place: usize, resource: &Any, left: &mut usize) -> Resource {
+fn read_one(place: usize, resource: &Any, left: &mut usize, parts: &mut usize) -> Resource {
     let unnamed = |why| Resource { name: format!("resource {place}"), domain: String::new(), content: Err(why) };
     if resource.type_url != TYPE_URL {
         return unnamed(format!("is of another type: '{}' and not '{TYPE_URL}'", sanitize(&resource.type_url)));
     }
+    // What is too large takes nothing from the others.
+    let mut rest = *parts;
+    if !take_parts(&resource.value, &mut rest) {
+        return unnamed(format!("makes the set larger than {MAX_PARTS} descriptors"));
+    }
+    *parts = rest;
     let RateLimitConfig { name, domain, descriptors } = match RateLimitConfig::decode(&*resource.value) {
         Ok(config) => config,
         Err(error) => return unnamed(format!("cannot be read: {error}")),
@@ -47,6 +55,9 @@ fn read_one(place: usize, resource: &Any, left: &mut usize) -> Resource {
     Resource { name, domain: config.domain, content }
 }
 
+/// Descriptors of a set at all levels: in a rules file each takes three values at least, of a million. Decoded they take 200 bytes each.
+const MAX_PARTS: usize = 1_000_000;
+
 /// The type of the resources.
 pub(super) const TYPE_URL: &str = "type.googleapis.com/ratelimit.config.ratelimit.v3.RateLimitConfig";
 
@@ -57,6 +68,14 @@ mod tests {
     fn any(name: &str, domain: &str) -> Any {
         let config = RateLimitConfig { name: name.to_owned(), domain: domain.to_owned(), ..RateLimitConfig::default() };
         Any { type_url: TYPE_URL.to_owned(), value: config.encode_to_vec() }
+    }
+
+    #[test]
+    fn a_resource_of_too_many_parts_is_not_decoded() {
+        // A descriptor without a key takes two bytes.
+        let many = Any { type_url: TYPE_URL.to_owned(), value: [0x1a, 0x00].repeat(MAX_PARTS + 1) };
+        let read = read(&[many, any("a", "a")]);
+        assert!(read[0].content.as_ref().unwrap_err().contains("larger than 1000000 descriptors"), "{:?}", read[0]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 168] = [
+const BOUNDS: [(&str, &str, &str); 170] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -72,6 +72,8 @@ const BOUNDS: [(&str, &str, &str); 168] = [
     ("bytes that they add to a file besides its own length", "rules/yaml/repair.rs", "MAX_ADDED_BYTES"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
     ("resources of a set from a control plane", "xds/rules.rs", "MAX_RESOURCES"),
+    ("descriptors of such a set, before they are decoded", "xds/resources.rs", "MAX_PARTS"),
+    ("nested messages in it that are counted", "api/configs.rs", "MAX_DEPTH"),
     ("errors that are kept of such a set", "xds/rules.rs", "MAX_ERRORS"),
     ("warnings or errors of such a set that are logged", "xds/rules.rs", "MAX_LOGGED"),
     ("the message of a NACK, in bytes", "xds/rules.rs", "MAX_MESSAGE_BYTES"),

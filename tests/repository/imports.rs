@@ -99,7 +99,10 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
     ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
     (
         "http",
-        &["api", "config", "history", "limiter", "net", "runtime", "sanitize", "service", "sharing", "state", "xds"],
+        &[
+            "api", "config", "grpc", "history", "limiter", "net", "runtime", "sanitize", "service", "sharing", "state",
+            "xds",
+        ],
     ),
     ("grpc", &["api", "runtime"]),
     // Samples of checks; offered by the service, read by the admin port and the process.

@@ -18,3 +18,4 @@ mod server;
 mod set_up;
 mod store_check;
 mod topologies;
+mod variables;

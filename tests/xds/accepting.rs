@@ -133,9 +133,11 @@ fn a_domain_can_be_required() {
     let server = serve(&plane.url(), &["--domain-required"]);
     plane.acked(0, "1");
     assert_eq!((health(&server), server.http("GET", "/readyz", b"").0), (500, 503));
+    let grpc = || run(&["health", "--timeout", "20s", "--addr", &format!("http://{}", server.grpc)], "").0;
+    assert_eq!(grpc(), Some(1));
     let before = plane.push(Set::new("2", "api\n  key 1/hour\n"));
     plane.acked(before, "2");
-    assert_eq!((health(&server), server.http("GET", "/readyz", b"").0), (200, 200));
+    assert_eq!((health(&server), server.http("GET", "/readyz", b"").0, grpc()), (200, 200, Some(0)));
     let before = plane.push(Set::new("3", ""));
     plane.acked(before, "3");
     assert_eq!(health(&server), 500);

@@ -22,7 +22,7 @@ const ALWAYS: [&str; 5] = [
     "--debug-addr=0.0.0.0:6070",
     "--max-connection-age=86400000000000ns",
     "--max-connection-age-grace=3600000000000ns",
-    "--log-level=warn,tidegate::app=info,tidegate::cli=info,tidegate::config=info,tidegate::xds=info",
+    "--log-level=warn,tidegate::app=info,tidegate::cli=info,tidegate::config=info,tidegate::engine_link=info,tidegate::xds=info",
     "--log-format=text",
 ];
 
@@ -43,7 +43,7 @@ fn variables_are_flags_that_clap_takes() {
         ("LOG_LEVEL=info LOG_FORMAT=json", "--log-level=info --log-format=json"),
         (
             "LOG_LEVEL=FATAL",
-            "--log-level=error,tidegate::app=info,tidegate::cli=info,tidegate::config=info,tidegate::xds=info",
+            "--log-level=error,tidegate::app=info,tidegate::cli=info,tidegate::config=info,tidegate::engine_link=info,tidegate::xds=info",
         ),
         ("SHADOW_MODE=1 QUOTA_MODE=t", "--shadow-mode --quota-mode"),
         ("RESPONSE_DYNAMIC_METADATA=true MERGE_DOMAIN_CONFIG=True", "--merge-domains --dynamic-metadata"),

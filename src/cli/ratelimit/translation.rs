@@ -411,7 +411,7 @@ const PREFIXES: [(&str, &str); 5] = [
 ];
 
 /// Where lines are shown at any level.
-const SHOWN: [&str; 4] = ["app", "cli", "config", "xds"];
+const SHOWN: [&str; 5] = ["app", "cli", "config", "engine_link", "xds"];
 
 const HEADERS: [(&str, &str); 3] = [
     ("LIMIT_LIMIT_HEADER", "RateLimit-Limit"),

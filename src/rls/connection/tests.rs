@@ -65,7 +65,8 @@ fn services(lifecycle: &Lifecycle) -> Services {
         recordings: Arc::new(Recordings::new(1)),
         asker: None,
     };
-    Services::new(&service, WorkerSlot(0), PartialBytes::default(), OtherCalls::default())
+    let (partial, calls) = (PartialBytes::default(), OtherCalls::default());
+    Services::new(&service, WorkerSlot(0), partial, calls, &crate::grpc::Ready::default())
 }
 
 fn check() -> Bytes {
