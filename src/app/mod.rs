@@ -200,28 +200,10 @@ impl App {
         let pages = debug_router(Arc::clone(&process.limiter), move || stats_text(&shown.snapshot()));
         let limits = connection_limit;
         let ports = [
-            HttpPort { bound: debug, limit: limits.debug, router: pages, tls: None, runtime: operators },
-            HttpPort {
-                bound: Some(http),
-                limit: limits.http,
-                router: routers.public,
-                tls: tls.of("http"),
-                runtime: &here,
-            },
-            HttpPort {
-                bound: metrics_port,
-                limit: limits.metrics,
-                router: routers.metrics,
-                tls: tls.of("http"),
-                runtime: &here,
-            },
-            HttpPort {
-                bound: Some(admin),
-                limit: limits.admin,
-                router: routers.admin,
-                tls: tls.of("admin"),
-                runtime: operators,
-            },
+            HttpPort::new(debug, limits.debug, pages, None, operators),
+            HttpPort::new(Some(http), limits.http, routers.public, tls.of("http"), &here),
+            HttpPort::new(metrics_port, limits.metrics, routers.metrics, tls.of("http"), &here),
+            HttpPort::new(Some(admin), limits.admin, routers.admin, tls.of("admin"), operators),
         ];
         let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
         for port in ports {
@@ -311,7 +293,17 @@ struct HttpPort<'r> {
     runtime: &'r Handle,
 }
 
-impl HttpPort<'_> {
+impl<'r> HttpPort<'r> {
+    fn new(
+        bound: Option<Bound>,
+        limit: ConnectionLimit,
+        router: Router,
+        tls: Option<Arc<TlsServer>>,
+        runtime: &'r Handle,
+    ) -> Self {
+        Self { bound, limit, router, tls, runtime }
+    }
+
     /// Serves it. Returns what has to live as long.
     fn serve(self, servers: &mut JoinSet<()>, lifecycle: &Lifecycle) -> Result<Option<Box<dyn Send>>, AppError> {
         let Self { bound, limit, router, tls, runtime } = self;
