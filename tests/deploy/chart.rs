@@ -158,6 +158,11 @@ pub(crate) fn rendered() -> Option<&'static [Documents]> {
     Some(RENDERED.get_or_init(|| CASES.iter().map(render).collect()))
 }
 
+/// What values that are not of the matrix make.
+pub(crate) fn render(helm: &Tool, name: &str, values: &str, kinds: &str) -> Documents {
+    Documents::read(name, template(helm, values).unwrap(), kinds)
+}
+
 /// What these values make, or why nothing.
 fn template(helm: &Tool, values: &str) -> Result<String, String> {
     with_values(values, |file| {

@@ -36,6 +36,7 @@ mod run;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
+mod shared_rollout;
 mod store;
 mod tools;
 mod validation;

@@ -28,27 +28,20 @@ fn a_rolling_restart_fails_no_request() {
     let (Some(binary), Some(rendered)) = (proxy::installed(), chart::rendered()) else { return };
     let documents = rendered.iter().find(|documents| documents.name == "two pods").unwrap();
     let port = ReservedPort::new();
-    let mut rollout = Rollout::begin(documents, port.port);
+    let mut rollout = Rollout::begin(documents, "memory", port.port);
     let dir = TempDir::new().unwrap();
     let service = ReservedPort::new();
     let cluster = cluster(&notes(&helm, &["--set", "replicas=2"]), port.port);
     let envoy = Envoy::start(&binary, dir.path(), &bootstrap(&rollout.dns, &service, &cluster), 2);
     wait_for_healthy(&envoy, 2);
     let restarts = env::var("ROLLING_RESTARTS").map_or(1, |number| number.parse().unwrap());
-    let (stop, sent, clock) = (AtomicBool::new(false), AtomicU64::new(0), Stopwatch::start());
-    let seen = thread::scope(|scope| {
-        let (stop, sent) = (&stop, &sent);
-        let clients = [(); 4].map(|()| scope.spawn(|| send_at_rate(Client::to(envoy.gateway), clock, stop, sent)));
-        let rolled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            for _ in 0..restarts {
-                rollout.restart();
-                wait_for_healthy(&envoy, 2);
-            }
-        }));
-        stop.store(true, Ordering::Relaxed);
-        let statuses: Vec<u16> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
-        rolled.unwrap_or_else(|failure| std::panic::resume_unwind(failure));
-        tally(statuses)
+    let clock = Stopwatch::start();
+    // Each request has a partner of its own, so that no limit ends it.
+    let seen = under_load(&envoy, &|number| format!("p{number}"), || {
+        for _ in 0..restarts {
+            rollout.restart();
+            wait_for_healthy(&envoy, 2);
+        }
     });
     report(restarts, &seen, clock.elapsed());
     assert_eq!(seen.keys().copied().collect::<Vec<_>>(), [200], "{seen:?}");
@@ -60,18 +53,39 @@ fn report(restarts: u32, seen: &Stats, within: Duration) {
     eprintln!("{restarts} rolling restarts of two pods in {within:.1?}: {seen:?}");
 }
 
-fn wait_for_healthy(envoy: &Envoy, pods: u64) {
+/// Sends requests at a rate while something is done: all their statuses. The partner of a request follows from its number.
+pub(crate) fn under_load(envoy: &Envoy, partner: &(impl Fn(u64) -> String + Sync), run: impl FnOnce()) -> Stats {
+    let (stop, sent, clock) = (AtomicBool::new(false), AtomicU64::new(0), Stopwatch::start());
+    thread::scope(|scope| {
+        let (stop, sent) = (&stop, &sent);
+        let clients =
+            [(); 4].map(|()| scope.spawn(|| send_at_rate(Client::to(envoy.gateway), clock, stop, sent, partner)));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+        stop.store(true, Ordering::Relaxed);
+        let statuses: Vec<u16> = clients.into_iter().flat_map(|client| client.join().unwrap()).collect();
+        done.unwrap_or_else(|failure| std::panic::resume_unwind(failure));
+        tally(statuses)
+    })
+}
+
+pub(crate) fn wait_for_healthy(envoy: &Envoy, pods: u64) {
     let all = ["membership_total", "membership_healthy"].map(|name| format!("cluster.tidegate.{name}"));
     wait_for("healthy pods, and no others", DEADLINE, || all.iter().all(|name| envoy.stat(name) == pods).then_some(()));
 }
 
-/// Takes the next request's turn in a schedule that all clients share, until the end. Each request has a partner of its own, so that no limit ends it.
-fn send_at_rate(mut client: Client, since: Stopwatch, stop: &AtomicBool, sent: &AtomicU64) -> Vec<u16> {
+/// Takes the next request's turn in a schedule that all clients share, until the end.
+fn send_at_rate(
+    mut client: Client,
+    since: Stopwatch,
+    stop: &AtomicBool,
+    sent: &AtomicU64,
+    partner: &impl Fn(u64) -> String,
+) -> Vec<u16> {
     let mut statuses = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let number = sent.fetch_add(1, Ordering::Relaxed);
         thread::sleep(Duration::from_micros(number * 1_000_000 / PER_SECOND).saturating_sub(since.elapsed()));
-        let partner = format!("p{number}");
+        let partner = partner(number);
         statuses.push(client.try_get("/", &[("x-partner", partner.as_bytes())]).map_or(0, |reply| reply.status));
     }
     statuses
@@ -80,34 +94,36 @@ fn send_at_rate(mut client: Client, since: Stopwatch, stop: &AtomicBool, sent: &
 const PER_SECOND: u64 = 150;
 
 /// The Deployment's controller.
-struct Rollout {
-    documents: &'static Documents,
+pub(crate) struct Rollout<'d> {
+    documents: &'d Documents,
+    /// The store's URL in its Secret.
+    store: String,
     port: u16,
-    dns: Dns,
+    pub(crate) dns: Dns,
     pods: Vec<Pod>,
     /// The last byte of the address of the last pod.
     last: u8,
 }
 
-impl Rollout {
+impl<'d> Rollout<'d> {
     /// All replicas, ready.
-    fn begin(documents: &'static Documents, port: u16) -> Self {
+    pub(crate) fn begin(documents: &'d Documents, store: &str, port: u16) -> Self {
         let replicas = documents.only("Deployment")["spec"]["replicas"].as_u64().unwrap();
         let mut last = 1;
-        let pods: Vec<_> = (0..replicas).map(|_| Pod::start(documents, port, &mut last)).collect();
+        let pods: Vec<_> = (0..replicas).map(|_| Pod::start(documents, store, port, &mut last)).collect();
         let dns = Dns::start(NAME, CACHED, pods.iter().map(|pod| pod.address).collect());
-        Self { documents, port, dns, pods, last }
+        Self { documents, store: store.to_owned(), port, dns, pods, last }
     }
 
     /// Replaces all pods: a new one is started, and when it is available an old one is stopped, whose end nobody waits for.
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let spec = &self.documents.only("Deployment")["spec"];
         let strategy = &spec["strategy"]["rollingUpdate"];
         assert_eq!((strategy["maxSurge"].as_u64(), strategy["maxUnavailable"].as_u64()), (Some(1), Some(0)));
         let available_after = Duration::from_secs(spec["minReadySeconds"].as_u64().unwrap_or(0));
         let mut ending = Vec::new();
         for _ in 0..self.pods.len() {
-            let new = Pod::start(self.documents, self.port, &mut self.last);
+            let new = Pod::start(self.documents, &self.store, self.port, &mut self.last);
             self.pods.push(new);
             self.publish();
             thread::sleep(available_after);
@@ -117,6 +133,16 @@ impl Rollout {
         }
         for pod in ending {
             pod.join().unwrap();
+        }
+    }
+
+    /// Stops all pods, of which nobody asks anything any more.
+    pub(crate) fn end(self) {
+        for pod in &self.pods {
+            pod.running.server.signal("TERM");
+        }
+        for mut pod in self.pods {
+            assert!(pod.running.server.ended(DEADLINE).success(), "{}", pod.address);
         }
     }
 
@@ -133,10 +159,10 @@ struct Pod {
 
 impl Pod {
     /// It is ready.
-    fn start(documents: &Documents, port: u16, last: &mut u8) -> Self {
+    fn start(documents: &Documents, store: &str, port: u16, last: &mut u8) -> Self {
         *last += 1;
         let address = Ipv4Addr::new(127, 0, 0, *last);
-        let running = Running::start_at(documents, "memory", &format!("{address}:{port}"));
+        let running = Running::start_at(documents, store, &format!("{address}:{port}"));
         let get = &server(documents)["readinessProbe"]["httpGet"];
         wait_for("readiness", DEADLINE, || (running.get(text_of(&get["path"]), false).0 == 200).then_some(()));
         Self { address, running }
@@ -166,7 +192,7 @@ const NAME: &str = "shop-tidegate.limits.svc.cluster.local";
 const CACHED: Duration = Duration::from_secs(5);
 
 /// The cluster that the install prints, with the port of here.
-fn cluster(notes: &str, port: u16) -> String {
+pub(crate) fn cluster(notes: &str, port: u16) -> String {
     let lines =
         notes.lines().skip_while(|line| !line.contains("- name: tidegate")).take_while(|line| !line.trim().is_empty());
     let text: String = lines.flat_map(|line| [line, "\n"]).collect();
@@ -176,7 +202,7 @@ fn cluster(notes: &str, port: u16) -> String {
 }
 
 /// The gateway, which resolves names by this DNS in place of the machine's.
-fn bootstrap(dns: &Dns, service: &ReservedPort, cluster: &str) -> String {
+pub(crate) fn bootstrap(dns: &Dns, service: &ReservedPort, cluster: &str) -> String {
     let resolver = "typed_dns_resolver_config:
   name: envoy.network.dns_resolver.cares
   typed_config:

@@ -11,6 +11,7 @@ mod lease;
 mod leases;
 mod node;
 mod outage;
+mod over_admission;
 mod replicas;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
