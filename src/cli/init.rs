@@ -61,6 +61,9 @@ impl Init {
             Ok(()) => {
                 let path = path.display();
                 complain(&format!("Next: tidegate check {path}, then: tidegate serve {path}"));
+                complain(
+                    "The comment at the top of the file says what Envoy needs: the filter's domain, the route's rate_limits",
+                );
                 ExitCode::SUCCESS
             }
             Err(error) => {

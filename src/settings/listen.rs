@@ -82,7 +82,7 @@ pub(crate) struct ListenSettings {
     #[arg(long, env = "TIDEGATE_MAX_CONNECTIONS_PER_CLIENT", value_name = "COUNT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     pub max_connections_per_client: u32,
 
-    /// Number of worker threads, each with its own connections [default: one per core]
+    /// Number of worker threads, each with its own connections [default: one per whole core of the CPU affinity and the control group's quota, at least one]
     #[arg(long, env = "TIDEGATE_WORKERS", value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: Option<u16>,
 

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
-use crate::documents::Documents;
+use crate::documents::{Documents, list, parse};
 use crate::tools::{Tool, in_repository};
 
 /// Values, and the kinds of what they make.
@@ -256,9 +256,30 @@ fn the_notes_name_what_there_is() {
         assert!(plain.contains(text), "{plain}");
     }
     assert!(!plain.contains("WARNING"), "{plain}");
+    assert!(!plain.contains("transport_socket"), "{plain}");
     let several = notes(&helm, &["--set", "replicas=2,persistence.enabled=true"]);
     assert!(several.contains("WARNING: each pod counts on its own"), "{several}");
     assert!(several.contains("port-forward statefulset/shop-tidegate 8082"), "{several}");
     let shared = notes(&helm, &["--set", "replicas=2,sharing.urlSecret=counters,networkPolicy.enabled=false"]);
     assert!(shared.contains("the Secret counters") && !shared.contains("WARNING"), "{shared}");
+}
+
+/// With TLS, Envoy's cluster checks the server's name, and shows a certificate where one is asked for.
+#[test]
+fn the_cluster_of_the_notes_has_the_tls_of_the_values() {
+    let Some(helm) = Tool::helm() else { return };
+    for (client_ca, certificates) in [("false", 0), ("true", 1)] {
+        let notes = notes(&helm, &["--set", &format!("tls.grpc.secretName=grpc-tls,tls.grpc.clientCA={client_ca}")]);
+        let tls = &parse(&cluster(&notes))[0][0]["transport_socket"]["typed_config"]["common_tls_context"];
+        assert_eq!(list(&tls["tls_certificates"]).len(), certificates, "{notes}");
+        let names = &tls["validation_context"]["match_typed_subject_alt_names"];
+        assert_eq!(names[0]["matcher"]["exact"], "shop-tidegate.limits.svc.cluster.local", "{notes}");
+    }
+}
+
+/// The cluster for Envoy that an install prints.
+pub(crate) fn cluster(notes: &str) -> String {
+    let lines =
+        notes.lines().skip_while(|line| !line.contains("- name: tidegate")).take_while(|line| !line.trim().is_empty());
+    lines.flat_map(|line| [line, "\n"]).collect()
 }

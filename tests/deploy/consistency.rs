@@ -112,6 +112,12 @@ fn planted_faults_are_found() {
         ),
         ("defaults", "targetPort: metrics", "targetPort: metricz", "no port \"metricz\""),
         ("defaults", "{protocol: TCP, port: metrics}", "{protocol: TCP, port: grpc}", "metrics is admitted nowhere"),
+        (
+            own,
+            "              app.kubernetes.io/name: tidegate-test",
+            "              app.kubernetes.io/name: test",
+            "reaches no port",
+        ),
         ("defaults", "path: /livez, port: metrics", "path: /livez, port: 8082", "livenessProbe"),
         ("defaults", "configMap: {name: shop-tidegate-rules}", "configMap: {name: rules}", "no ConfigMap \"rules\""),
         (

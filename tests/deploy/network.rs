@@ -62,8 +62,19 @@ fn ports_of_policy(documents: &Documents, policy: &Value, wrong: &mut Vec<String
                 wrong.push(format!("a rule admits everybody, or to every port: {rule}"));
             }
             let ports = list(&rule["ports"]).iter().map(|port| text_of(&port["port"]));
+            if is_of_a_test(documents, rule) {
+                wrong.extend(ports.filter(|port| *port != "grpc").map(|port| format!("a test is admitted to {port}")));
+                continue;
+            }
             for port in ports.filter(|port| !admitted.insert(*port)) {
                 wrong.push(format!("{port} is admitted twice"));
+            }
+        }
+        for pod in documents.of("Pod") {
+            let selectors = list(&spec["ingress"]).iter().flat_map(|rule| list(&rule["from"]));
+            let mut selectors = selectors.map(|peer| &peer["podSelector"]["matchLabels"]);
+            if !selectors.any(|selector| selects(selector, &pod["metadata"]["labels"])) {
+                wrong.push(format!("the test {} reaches no port", pod["metadata"]["name"]));
             }
         }
         wrong.extend(
@@ -79,6 +90,14 @@ fn ports_of_policy(documents: &Documents, policy: &Value, wrong: &mut Vec<String
             wrong.push(format!("the policy is about {types:?} only"));
         }
     }
+}
+
+/// Whether a rule is for the pods of `helm test` alone.
+fn is_of_a_test(documents: &Documents, rule: &Value) -> bool {
+    let tests = |peer: &Value| {
+        documents.of("Pod").any(|pod| selects(&peer["podSelector"]["matchLabels"], &pod["metadata"]["labels"]))
+    };
+    list(&rule["from"]).iter().all(tests)
 }
 
 fn selected<'d>(documents: &'d Documents, selector: &'d Value) -> impl Iterator<Item = Workload<'d>> {

@@ -193,9 +193,7 @@ const CACHED: Duration = Duration::from_secs(5);
 
 /// The cluster that the install prints, with the port of here.
 pub(crate) fn cluster(notes: &str, port: u16) -> String {
-    let lines =
-        notes.lines().skip_while(|line| !line.contains("- name: tidegate")).take_while(|line| !line.trim().is_empty());
-    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    let text = chart::cluster(notes);
     let address = format!("address: {NAME}, port_value: ");
     assert!(text.contains(&format!("{address}8081")), "{text}");
     text.replace(&format!("{address}8081"), &format!("{address}{port}"))

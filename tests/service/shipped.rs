@@ -43,13 +43,30 @@ fn the_starters_limit_what_they_say() {
     }
 }
 
+/// A path or a query of its own is no way around the limit of a starter.
+#[test]
+fn the_reports_of_a_partner_are_counted_together() {
+    next_minute_if_late();
+    let (_, text, _) = run(&["init", "per-partner"], "");
+    let server = TestServer::start(&text, &[]);
+    let statuses: Vec<_> = (1..=11)
+        .map(|report| {
+            let path = format!("/v1/reports/{report}?page={report}");
+            let entries = json!([{"key": "partner", "value": "p"}, {"key": "path", "value": path}]);
+            let body = json!({"domain": "api", "descriptors": [{"entries": entries}]});
+            server.http("POST", "/json", body.to_string().as_bytes()).0
+        })
+        .collect();
+    assert_eq!(statuses, [[200; 10].as_slice(), &[429]].concat());
+}
+
 #[test]
 fn init_writes_a_file_and_never_over_one() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("rules.yaml").to_string_lossy().into_owned();
     let (status, out, hint) = run(&["init", "ban", "--out", &path], "");
     assert_eq!((status, out.as_str()), (Some(0), ""));
-    assert!(hint.contains(&format!("tidegate serve {path}")), "{hint}");
+    assert!(hint.contains(&format!("tidegate serve {path}")) && hint.contains("what Envoy needs"), "{hint}");
     let written = std::fs::read_to_string(&path).unwrap();
     let (status, _, error) = run(&["init", "queue", "--out", &path], "");
     assert!(status == Some(1) && error.contains("it is left as it is"), "{error}");

@@ -1,5 +1,6 @@
 //! Starting: what is wrong is reported in one line, and the exit status is not 0.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
@@ -59,6 +60,28 @@ fn the_table_of_open_files_has_its_length_from_the_start() {
     let server = TestServer::start(THREE_A_MINUTE, &["--max-connections", "3000"]);
     let length: u32 = server.process_status("FDSize:").parse().unwrap();
     assert!(length >= 3_000, "{length}");
+}
+
+/// As `--help` says of `--workers`: there is one for each core that the process may use, not for each of the machine.
+#[test]
+fn there_is_a_worker_for_each_core_of_the_affinity() {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t")).unwrap();
+    let first = allowed.split(['-', ',']).next().unwrap();
+    if std::process::Command::new("taskset").args(["-c", first, "true"]).status().is_err() {
+        let why = b"SKIPPED: start::there_is_a_worker_for_each_core_of_the_affinity: there is no taskset\n";
+        return std::io::stderr().write_all(why).unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let inner = command(&rules_in(&dir, THREE_A_MINUTE), &[]);
+    let mut bound = std::process::Command::new("taskset");
+    bound.args(["-c", first]).arg(inner.get_program()).args(inner.get_args());
+    let server = TestServer::spawn(dir, bound);
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let names = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")).unwrap());
+    let is_worker =
+        |name: &String| name.trim().strip_prefix("tidegate-").is_some_and(|number| number.parse::<u16>().is_ok());
+    assert_eq!(names.filter(is_worker).count(), 1);
 }
 
 #[test]
