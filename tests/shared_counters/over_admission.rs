@@ -107,7 +107,7 @@ async fn no_counter_admits_more_than_its_limit_whatever_happens() {
     }
     let (sent, mut clients) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
     for seed in 0..CLIENTS {
-        let channel = servers[seed as usize % SERVERS].channel().await;
+        let channel = servers[usize::try_from(seed).unwrap() % SERVERS].channel().await;
         let client = Client { channel, size, random: SmallRng::seed_from_u64(seed), seen: Seen::default() };
         clients.spawn(client.run(Arc::clone(&sent)));
     }
@@ -170,13 +170,12 @@ impl Client {
             let (limit, value) = (self.limit(), self.value());
             let request = check(&[(LIMITS[limit].key, &format!("v{value}"))]);
             let before = now_ms();
-            match service.should_rate_limit(request).await {
-                Ok(answer) => self.seen.note((limit, value), &answer.into_inner(), before, now_ms()),
+            if let Ok(answer) = service.should_rate_limit(request).await {
+                self.seen.note((limit, value), &answer.into_inner(), before, now_ms());
+            } else {
                 // Its server was killed, and comes back.
-                Err(_) => {
-                    self.seen.lost += 1;
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+                self.seen.lost += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
         self.seen
