@@ -108,7 +108,7 @@ impl Contender {
         }
     }
 
-    /// One rule, whose counters are those of the generator's keys.
+    /// One rule, whose counters are those of the generator's keys, and the one that it asks about first, to see whether it is answered for its rules.
     fn rules(self, limit: u32) -> String {
         let sharing = if self == Self::Leased { "leased" } else { "exact" };
         let sharing = if self == Self::Memory { String::new() } else { format!("sharing: {sharing}\n") };
@@ -122,6 +122,13 @@ impl Contender {
     descriptors:
     - key: k2
       rate_limit: {{unit: minute, requests_per_unit: {limit}{algorithm}}}
+- key: k0
+  value: over-limit
+  descriptors:
+  - key: k1
+    descriptors:
+    - key: k2
+      rate_limit: {{unit: minute, requests_per_unit: 0}}
 "
         )
     }
