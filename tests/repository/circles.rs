@@ -13,11 +13,12 @@ use crate::source::Source;
 type Modules<'s> = BTreeMap<Vec<String>, &'s Source>;
 
 /// Below which directory a crate's files are, and by which name its paths begin.
-const ROOTS: [(&str, &str); 5] = [
+const ROOTS: [(&str, &str); 6] = [
     ("src/", "crate"),
     ("benches/server/", "crate"),
     ("benches/counters/", "crate"),
     ("benches/peers/", "crate"),
+    ("benches/shared_counters/", "crate"),
     ("tests/repository/", "crate"),
 ];
 
