@@ -130,7 +130,8 @@ fn a_local_limit_comes_first() {
     assert!(snippet.contains(bucket), "{snippet}");
     let snippet = snippet.replace(bucket, "{max_tokens: 20, tokens_per_fill: 20, fill_interval: 3600s}");
     let local = format!("- name: envoy.filters.http.local_ratelimit\n{snippet}");
-    let local: String = local.lines().flat_map(|line| [&" ".repeat(18), line, "\n"]).collect();
+    let indent = " ".repeat(18);
+    let local: String = local.lines().flat_map(|line| [&indent, line, "\n"]).collect();
     let bootstrap = |rls: &[SocketAddr], _: &Path| {
         let replaced = [
             (

@@ -76,7 +76,8 @@ fn changed(case: &str, rules: &str, [service, tidegate]: &[u16; 2]) -> String {
     let (before, from) = ENVOY.split_once("rate_limits:\n").unwrap();
     let (_, after) = from.split_once("\n\n").unwrap();
     let actions = comment.iter().filter(|line| line.trim_start().starts_with("- "));
-    let actions: String = actions.flat_map(|line| [&" ".repeat(28), *line, "\n"]).collect();
+    let indent = " ".repeat(28);
+    let actions: String = actions.flat_map(|line| [&indent, *line, "\n"]).collect();
     let mut text = format!("{before}rate_limits:\n{actions}\n{after}");
     // The timeout of the comment, or one for a busy machine: it is not what is tested.
     let timeout = comment.iter().find_map(|line| line.trim().strip_prefix("timeout: ")).unwrap_or("20s");
