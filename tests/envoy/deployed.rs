@@ -18,6 +18,10 @@ const GATEWAY: &str = include_str!("../../deploy/envoy/gateway.yaml");
 pub(crate) const GATEWAY_RULES: &str = include_str!("../../deploy/envoy/gateway.ratelimit.yaml");
 const SHARDED: &str = include_str!("../../deploy/envoy/sharded.yaml");
 const STANDBY: &str = include_str!("../../deploy/envoy/active-standby.yaml");
+const TCP: &str = include_str!("../../deploy/envoy/tcp.yaml");
+const TCP_RULES: &str = include_str!("../../deploy/envoy/tcp.ratelimit.yaml");
+const PLAIN: &str = include_str!("../../deploy/envoy/envoy.yaml");
+const README: &str = include_str!("../../deploy/envoy/README.md");
 const RULES: &str = include_str!("../../deploy/envoy/ratelimit.yaml");
 
 /// Five in a year for each partner: no window ends while a test counts.
@@ -100,6 +104,50 @@ fn the_gateway_limits_what_its_comment_says() {
     assert_eq!(client.get("/", &[("x-partner", b"acme")]).status, 200, "passes without an answer");
 }
 
+#[test]
+fn connections_are_limited_by_address() {
+    let service = ReservedPort::new();
+    let bootstrap = |rls: &[SocketAddr], _: &Path| {
+        let tidegate = ("port_value: 8081}", format!("port_value: {}}}", rls[0].port()));
+        here(TCP, &service, &[tidegate, (" timeout: 0.5s", " timeout: 20s".to_owned())])
+    };
+    let Some(lab) = Lab::open_with(TCP_RULES, Gateway::default(), &[], bootstrap) else { return };
+    healthy(&lab, 1);
+    // The minute may end once meanwhile.
+    let served = (0..11).take_while(|_| lab.client().try_get("/", &[]).is_ok_and(|reply| reply.status == 200)).count();
+    assert!((5..=10).contains(&served), "{served}");
+    let stat = |name: &str| lab.envoy.stat(&format!("ratelimit.gateway.{name}"));
+    assert_eq!((stat("ok"), stat("over_limit"), stat("error")), (served as u64, 1, 0));
+}
+
+/// The filter of the README in front of the one that asks Tidegate, which costs nothing what it denies.
+#[test]
+fn a_local_limit_comes_first() {
+    let service = ReservedPort::new();
+    let (_, snippet) = README.split_once("```yaml\n- name: envoy.filters.http.local_ratelimit\n").unwrap();
+    let (snippet, _) = snippet.split_once("```").unwrap();
+    let bucket = "{max_tokens: 1000, tokens_per_fill: 1000, fill_interval: 1s}";
+    assert!(snippet.contains(bucket), "{snippet}");
+    let snippet = snippet.replace(bucket, "{max_tokens: 20, tokens_per_fill: 20, fill_interval: 3600s}");
+    let local = format!("- name: envoy.filters.http.local_ratelimit\n{snippet}");
+    let indent = " ".repeat(18);
+    let local: String = local.lines().flat_map(|line| [&indent, line, "\n"]).collect();
+    let bootstrap = |rls: &[SocketAddr], _: &Path| {
+        let replaced = [
+            (
+                "                  - name: envoy.filters.http.ratelimit\n",
+                format!("{local}                  - name: envoy.filters.http.ratelimit\n"),
+            ),
+            ("port_value: 8081}", format!("port_value: {}}}", rls[0].port())),
+            (" timeout: 0.5s", " timeout: 20s".to_owned()),
+        ];
+        here(&PLAIN.replace("127.0.0.1, port_value: 10000", "0.0.0.0, port_value: 10000"), &service, &replaced)
+    };
+    let Some(lab) = Lab::open_with(RULES, Gateway::default(), &[], bootstrap) else { return };
+    assert_eq!(served(&mut lab.client(), 25, "/", &[("x-partner", b"globex")]), 20);
+    assert_eq!(requests(&lab.replicas[0]), 20, "what is denied before costs Tidegate nothing");
+}
+
 /// The token in the comment of the gateway.
 pub(crate) fn bearer() -> String {
     let token = GATEWAY.lines().find_map(|line| line.strip_prefix("#   eyJ")).unwrap();
@@ -128,8 +176,8 @@ pub(crate) fn healthy(lab: &Lab, replicas: u64) {
     wait_for("healthy replicas", DEADLINE, || (lab.envoy.stat(HEALTHY) == replicas).then_some(()));
 }
 
-/// Two replicas at the ports of the example, and two workers of Envoy.
-fn pair(example: &'static str) -> Option<Lab> {
+/// Two replicas at the ports of the example, each with a data directory, and two workers of Envoy.
+fn pair(example: &'static str) -> Option<(TempDir, Lab)> {
     let service = ReservedPort::new();
     let bootstrap = move |rls: &[SocketAddr], _: &Path| {
         let ports = [("port_value: 8081}", 0), ("port_value: 8091}", 1)]
@@ -137,9 +185,24 @@ fn pair(example: &'static str) -> Option<Lab> {
         let quick = [(" interval: 1s", " interval: 0.2s".to_owned()), (" timeout: 0.5s", " timeout: 5s".to_owned())];
         here(example, &service, &[ports.as_slice(), &quick].concat())
     };
-    let lab = Lab::open_with(FIVE, Gateway { workers: 2, replicas: 2, ..Gateway::default() }, &[], bootstrap)?;
+    let kept = TempDir::new().unwrap();
+    let flags = ["--data-dir".to_owned(), format!("{}/REPLICA", kept.path().display())];
+    let lab = Lab::open_with(FIVE, Gateway { workers: 2, replicas: 2, ..Gateway::default() }, &flags, bootstrap)?;
     healthy(&lab, 2);
-    Some(lab)
+    Some((kept, lab))
+}
+
+/// The first replica stops, and keeps its counters.
+fn stop(lab: &mut Lab) {
+    lab.tidegate().signal("TERM");
+    lab.tidegate().wait();
+    healthy(lab, 1);
+}
+
+/// It is there again, with them.
+fn come_back(lab: &mut Lab) {
+    lab.tidegate().restart();
+    healthy(lab, 2);
 }
 
 const PARTNERS: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
@@ -154,16 +217,17 @@ fn served_of_each(lab: &Lab) -> Vec<usize> {
 /// Limits are exact over two replicas without anything shared; a replica that is away loses the counts of its partners alone.
 #[test]
 fn sharded_checks_are_limited_exactly() {
-    let Some(mut lab) = pair(SHARDED) else { return };
+    let Some((_kept, mut lab)) = pair(SHARDED) else { return };
     assert_eq!(served_of_each(&lab), [5; PARTNERS.len()]);
     let asked = lab.replicas.iter().map(requests).collect::<Vec<_>>();
     assert!(asked.iter().all(|count| *count > 0), "{asked:?}");
     assert_eq!(served_of_each(&lab), [0; PARTNERS.len()], "nothing is left");
-    lab.tidegate().crash();
-    healthy(&lab, 1);
+    stop(&mut lab);
     let again = served_of_each(&lab);
     assert!(again.iter().all(|served| [0, 5].contains(served)), "{again:?}");
     assert!(again.contains(&0) && again.contains(&5), "only the partners of the other replica have counts: {again:?}");
+    come_back(&mut lab);
+    assert_eq!(served_of_each(&lab), [0; PARTNERS.len()], "they go on where they were");
 }
 
 fn requests(replica: &TestServer) -> u64 {
@@ -173,13 +237,15 @@ fn requests(replica: &TestServer) -> u64 {
 /// One counts; the other one takes over when it is away, from 0.
 #[test]
 fn the_standby_takes_over() {
-    let Some(mut lab) = pair(STANDBY) else { return };
+    let Some((_kept, mut lab)) = pair(STANDBY) else { return };
     assert_eq!(served_of_each(&lab), [5; PARTNERS.len()]);
     assert_eq!(requests(&lab.replicas[1]), 0, "the standby was asked");
-    lab.tidegate().crash();
-    healthy(&lab, 1);
+    stop(&mut lab);
     assert_eq!(served_of_each(&lab), [5; PARTNERS.len()], "from 0, and exact again");
     assert_eq!(requests(&lab.replicas[1]), 7 * PARTNERS.len() as u64);
+    come_back(&mut lab);
+    assert_eq!(served_of_each(&lab), [0; PARTNERS.len()], "the first one goes on where it was");
+    assert_eq!(requests(&lab.replicas[1]), 7 * PARTNERS.len() as u64, "the standby is asked no more");
 }
 
 /// Every example of the directory is started by a test.
@@ -196,6 +262,8 @@ fn no_example_is_left_out() {
         "ratelimit.yaml",
         "sharded.yaml",
         "sidecar.yaml",
+        "tcp.ratelimit.yaml",
+        "tcp.yaml",
     ];
     assert_eq!(
         names.iter().filter(|name| name.rsplit_once('.').is_some_and(|(_, end)| end == "yaml")).collect::<Vec<_>>(),

@@ -28,7 +28,7 @@ impl Lab {
     }
 
     /// As [`open`](Self::open), with flags for Tidegate and another bootstrap configuration, made from Tidegate's addresses and a
-    /// directory.
+    /// directory. `REPLICA` in a flag is the number of the replica.
     pub(crate) fn open_with(
         rules: &str,
         gateway: Gateway,
@@ -40,8 +40,12 @@ impl Lab {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("rules.yaml");
         fs::write(&config, rules).unwrap();
-        let flags: Vec<&str> = ["--drain", "1s"].into_iter().chain(flags.iter().map(String::as_str)).collect();
-        let replicas: Vec<_> = (0..gateway.replicas).map(|_| TestServer::start_file(&config, &flags)).collect();
+        let start = |replica: usize| {
+            let flags: Vec<_> = flags.iter().map(|flag| flag.replace("REPLICA", &replica.to_string())).collect();
+            let flags: Vec<_> = ["--drain", "1s"].into_iter().chain(flags.iter().map(String::as_str)).collect();
+            TestServer::start_file(&config, &flags)
+        };
+        let replicas: Vec<_> = (0..gateway.replicas).map(start).collect();
         let addresses: Vec<_> = replicas.iter().map(TestServer::grpc_addr).collect();
         let envoy = Envoy::start(&binary, dir.path(), &bootstrap(&addresses, dir.path()), gateway.workers);
         Some(Self { envoy, replicas, dir, _turn: turn })

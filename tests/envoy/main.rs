@@ -24,3 +24,4 @@ mod response_parts;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "the tests of the service use all of it")]
 mod server;
+mod starters;
