@@ -23,6 +23,7 @@ mod failures;
 mod host;
 mod hosts;
 mod instead;
+mod istio;
 mod monitoring;
 mod network;
 mod overlays;
