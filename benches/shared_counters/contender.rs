@@ -135,13 +135,13 @@ impl Contender {
 }
 
 fn reference_commands(options: &Options, lab: &Lab, rate: Option<u64>) -> Measured {
-    let send = |duration: &str| -> Sent {
+    let run = |duration: &str| -> Sent {
         let mut client = cores::on(&[GENERATOR], std::env::current_exe().unwrap());
         client.args(reference::arguments(options, lab.engine.port, duration, rate));
         serde_json::from_str(&printed(client)).unwrap()
     };
-    send(&options.warmup);
-    let (sent, [engine, _]) = lab.costs(|| 0, || send(&options.duration));
+    run(&options.warmup);
+    let (sent, [engine, _]) = lab.costs(|| 0, || run(&options.duration));
     let each = |number: u64| number as f64 / sent.checks as f64;
     Measured {
         checks_per_second: sent.checks as f64 / sent.seconds,

@@ -13,8 +13,10 @@ use crate::server::{ReservedPort, run};
 
 const ENVOY: &str = include_str!("../../deploy/envoy/envoy.yaml");
 
+type Headers = &'static [(&'static str, &'static [u8])];
+
 /// The starter's case, the headers of a client of it, and how many of its requests are served at once.
-const STARTERS: [(&str, &[(&str, &[u8])], usize); 5] = [
+const STARTERS: [(&str, Headers, usize); 5] = [
     ("per-partner", &[("x-partner", b"globex")], 100),
     ("per-user-tenant-node", &[("x-user", b"u1"), ("x-tenant", b"t1"), ("x-node", b"n1")], 500),
     ("queue", &[("x-client", b"c1")], 115),
@@ -27,7 +29,7 @@ fn each_starter_limits_what_goes_through_envoy() {
     for (case, headers, limit) in STARTERS {
         let (_, rules, _) = run(&["init", case], "");
         let service = ReservedPort::new();
-        let bootstrap = |rls: &[SocketAddr], _: &Path| changed(case, &rules, &[service.port, rls[0].port()]);
+        let bootstrap = |rls: &[SocketAddr], _: &Path| changed(case, &rules, [service.port, rls[0].port()]);
         let Some(lab) = Lab::open_with(&rules, Gateway::default(), &[], bootstrap) else { return };
         let (served, denial) = if case == "queue" {
             until_denied(at_the_same_time(lab.envoy.gateway, 2 * limit, headers))
@@ -70,7 +72,7 @@ fn at_the_same_time(
 }
 
 /// The example's Envoy with what the rules need of it, on free ports.
-fn changed(case: &str, rules: &str, [service, tidegate]: &[u16; 2]) -> String {
+fn changed(case: &str, rules: &str, [service, tidegate]: [u16; 2]) -> String {
     let domain = rules.lines().find(|line| line.starts_with("domain: ")).unwrap();
     let comment: Vec<_> = rules.lines().map_while(|line| line.strip_prefix('#')).collect();
     let (before, from) = ENVOY.split_once("rate_limits:\n").unwrap();
@@ -81,7 +83,7 @@ fn changed(case: &str, rules: &str, [service, tidegate]: &[u16; 2]) -> String {
     let mut text = format!("{before}rate_limits:\n{actions}\n{after}");
     // The timeout of the comment, or one for a busy machine: it is not what is tested.
     let timeout = comment.iter().find_map(|line| line.trim().strip_prefix("timeout: ")).unwrap_or("20s");
-    let ports = [("9901", &0), ("10000", &0), ("10001", service), ("8081", tidegate)]
+    let ports = [("9901", &0), ("10000", &0), ("10001", &service), ("8081", &tidegate)]
         .map(|(port, to)| (format!("port_value: {port}}}"), format!("port_value: {to}}}")));
     let others = [
         ("domain: partner-api", domain.to_owned()),
