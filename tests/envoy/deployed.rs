@@ -90,6 +90,8 @@ fn the_gateway_limits_what_its_comment_says() {
     assert_eq!(served(&mut client, 5, "/v1/payments/7", &[("x-partner", b"globex")]), 3, "payments");
     // Each response costs 400: the third one takes what is left, and more.
     assert_eq!(exports(&lab, &mut client), 3, "exports");
+    let batch: [(&str, &[u8]); 2] = [("x-partner", b"globex"), ("x-units", b"40")];
+    assert_eq!(served(&mut client, 3, "/v1/batch", &batch), 2, "batches of 40 units, of which there are 100");
     let bearer = bearer();
     let reply = client.get("/", &[("authorization", bearer.as_bytes())]);
     let limits = reply.header("x-ratelimit-limit").unwrap();
