@@ -106,8 +106,8 @@ async fn no_counter_admits_more_than_its_limit_whatever_happens() {
         server.log_until("the store answers");
     }
     let (sent, mut clients) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
-    for seed in 0..CLIENTS {
-        let channel = servers[seed as usize % SERVERS].channel().await;
+    for (seed, server) in (0..CLIENTS).zip(servers.iter().cycle()) {
+        let channel = server.channel().await;
         let client = Client { channel, size, random: SmallRng::seed_from_u64(seed), seen: Seen::default() };
         clients.spawn(client.run(Arc::clone(&sent)));
     }
@@ -145,7 +145,7 @@ fn disturb(size: Size, sent: &AtomicU64, engine: &Engine, server: &mut TestServe
     }
 }
 
-/// Waits until so many checks were sent; each thousand of them has the time of a wait.
+/// Waits until so many checks were sent; each thousandth of all has the time of a wait.
 fn wait_for_checks(size: Size, sent: &AtomicU64, checks: u64) {
     let mut reached = sent.load(Ordering::Relaxed);
     while reached < checks {
@@ -170,13 +170,12 @@ impl Client {
             let (limit, value) = (self.limit(), self.value());
             let request = check(&[(LIMITS[limit].key, &format!("v{value}"))]);
             let before = now_ms();
-            match service.should_rate_limit(request).await {
-                Ok(answer) => self.seen.note((limit, value), &answer.into_inner(), before, now_ms()),
+            if let Ok(answer) = service.should_rate_limit(request).await {
+                self.seen.note((limit, value), &answer.into_inner(), before, now_ms());
+            } else {
                 // Its server was killed, and comes back.
-                Err(_) => {
-                    self.seen.lost += 1;
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+                self.seen.lost += 1;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
         self.seen
