@@ -21,8 +21,8 @@ use crate::tools::Tool;
 fn a_rolling_update_of_pods_that_share_a_store_keeps_the_limit() {
     let Some(helm) = Tool::helm() else { return };
     let (Some(binary), Some(kind)) = (proxy::installed(), Kind::any()) else { return };
-    let updates: u32 = env::var("ROLLING_UPDATES").map_or(1, |number| number.parse().unwrap());
-    let limit = updates as usize * LIMIT_PER_UPDATE;
+    let updates: usize = env::var("ROLLING_UPDATES").map_or(1, |number| number.parse().unwrap());
+    let limit = updates * LIMIT_PER_UPDATE;
     let documents = chart::render(&helm, "three pods that share a store", &values(limit), KINDS);
     let engine = Engine::start(kind);
     let port = ReservedPort::new();
