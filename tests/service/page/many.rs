@@ -70,9 +70,10 @@ async fn ten_thousand_busy_rules_are_a_bounded_page() {
         let known = "document.querySelectorAll('button.rule')[0].closest('tr').cells[5].textContent !== '0'";
         browser.until("its checks", known);
         assert_eq!(browser.errors(), [""; 0]);
-        frames
+        (server, frames)
     });
-    let frames = frames.await.unwrap();
+    // The server lives for as long as the load.
+    let (_server, frames) = frames.await.unwrap();
     ended.store(true, Ordering::Relaxed);
     load.await.unwrap();
     eprintln!("{RULES} rules that change every second: {frames}");
