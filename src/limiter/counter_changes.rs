@@ -29,11 +29,7 @@ impl Limiter {
             }
             return count;
         }
-        let mut export = self.store.export();
-        loop {
-            let step = export.position();
-            let Some(mut counters) = export.next() else { break };
-            counters.extend(self.store.leased(step, self.engine_time(now)));
+        for counters in self.store.export().with_leased(self.engine_time(now)) {
             let limits = self.limits();
             for counter in counters {
                 let Ok(key) = decode(&limits, counter.key()) else { continue };

@@ -70,15 +70,11 @@ impl Limiter {
     ) -> CounterPage {
         let view = self.view();
         let plan = view.as_ref().and_then(View::plan);
-        let mut export = self.store.export_from(position);
+        let mut export = self.store.export_from(position).with_leased(self.engine_time(now));
         let mut found: BinaryHeap<Reverse<CounterView>> = BinaryHeap::with_capacity(top.min(1_000) + 1);
         let (mut matched, mut searched) = (0, 0);
         let mut ended = true;
-        let engine_now = self.engine_time(now);
-        loop {
-            let step = export.position();
-            let Some(mut counters) = export.next() else { break };
-            counters.extend(self.store.leased(step, engine_now));
+        while let Some(counters) = export.next() {
             // Loaded after the keys, so that it has their limits.
             let limits = self.limits();
             let mut lister = Lister { plan, limits: &limits, filter, now, wanted: HashMap::new() };

@@ -21,6 +21,16 @@ use crate::units::Timestamp;
 pub struct Export<'m> {
     memory: &'m Memory,
     next: ExportPosition,
+    /// The time of the engine, if leased counters are exported, too.
+    leased_at: Option<Timestamp>,
+}
+
+impl Export<'_> {
+    /// Also the leased counters, as they were last heard of; `now` is the time of the engine.
+    #[must_use]
+    pub fn with_leased(self, now: Timestamp) -> Self {
+        Self { leased_at: Some(now), ..self }
+    }
 }
 
 /// The position of an export, from which it can be continued. Valid for one store only.
@@ -82,7 +92,7 @@ impl Memory {
 
     /// The rest of the counters of an export from that position on.
     pub fn export_from(&self, position: ExportPosition) -> Export<'_> {
-        Export { memory: self, next: position }
+        Export { memory: self, next: position, leased_at: None }
     }
 
     /// The number of steps of an export from the beginning.
@@ -103,12 +113,11 @@ impl Memory {
         found
     }
 
-    /// The leased counters of one step of an export, as they were last heard of; `now` is the time of the engine. Counters that are in the
-    /// export itself are left out.
-    pub fn leased(&self, position: ExportPosition, now: Timestamp) -> Vec<ExportedCounter> {
+    /// The leased counters of one stripe, as they were last heard of. Counters that are in the table as well are left out.
+    fn leased(&self, stripe: usize, now: Timestamp) -> Vec<ExportedCounter> {
         let mut heard = Vec::new();
         let Some(leases) = &self.leases else { return Vec::new() };
-        leases.visit_heard(position.number(), now, |key, kind, cell| {
+        leases.visit_heard(stripe, now, |key, kind, cell| {
             heard.push((kind, ExportedCounter { key: SmallVec::from_slice(key), state: CounterState::Cell(cell) }));
         });
         heard.retain(|(kind, counter)| self.state(*kind, &counter.key).is_none());
@@ -247,7 +256,11 @@ impl Iterator for Export<'_> {
             return None;
         }
         self.next = ExportPosition(stripe + 1);
-        Some(self.memory.copy_stripe(stripe))
+        let mut counters = self.memory.copy_stripe(stripe);
+        if let Some(now) = self.leased_at {
+            counters.extend(self.memory.leased(stripe, now));
+        }
+        Some(counters)
     }
 }
 
