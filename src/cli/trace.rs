@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{complain, descriptor};
-use crate::simulate::{DescriptorPattern, EnvoyLog, EnvoyLogError, ValuePattern};
+use crate::simulate::{DescriptorPattern, EnvoyLog, SimulateError, ValuePattern};
 
 /// Traces.
 #[derive(Args, Clone, Debug)]
@@ -83,7 +83,7 @@ impl FromEnvoyLog {
         let converter = EnvoyLog { domain: self.domain, time: self.time, hits: self.hits, descriptors };
         let traced = match converter.convert(log, BufWriter::new(io::stdout().lock())) {
             // A closed output (`| head`) is not an error.
-            Err(EnvoyLogError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(SimulateError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             other => other.map_err(|error| format!("{name}: {error}"))?,
         };
         let (checks, without, other) = (traced.checks, traced.without_descriptor, traced.other);

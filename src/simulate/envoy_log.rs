@@ -10,6 +10,7 @@ use std::io::{self, BufRead, Read, Write};
 use serde_json::Value;
 use serde_json::value::to_raw_value;
 
+use super::SimulateError;
 use super::line::append_check;
 use super::trace::instant;
 use crate::limiter::{Check, Descriptor};
@@ -66,33 +67,17 @@ pub(crate) struct Converted {
     pub(crate) other: u64,
 }
 
-/// Why a log cannot be converted.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EnvoyLogError {
-    /// A line is wrong.
-    #[error("line {line}: {what}")]
-    BadLine {
-        /// Its number, from 1.
-        line: u64,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The log cannot be read, or the trace not written.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-}
-
 impl EnvoyLog {
     /// Writes the trace. Takes the memory of at most [`MAX_WAITING`] checks.
     ///
     /// # Errors
     /// The first line that is JSON and has no time, or began before a check that is already written; an error of the reader or the writer.
-    pub(crate) fn convert(&self, mut log: impl BufRead, mut out: impl Write) -> Result<Converted, EnvoyLogError> {
+    pub(crate) fn convert(&self, mut log: impl BufRead, mut out: impl Write) -> Result<Converted, SimulateError> {
         let (mut converted, mut waiting) = (Converted::default(), Waiting::default());
         let mut bytes = Vec::new();
         for line in 1.. {
             bytes.clear();
-            let bad = |what| EnvoyLogError::BadLine { line, what };
+            let bad = |what| SimulateError::BadLine { line, what };
             // The line and its end.
             if log.by_ref().take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut bytes)? == 0 {
                 break;
@@ -174,10 +159,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn add(&mut self, at: Timestamp, line: u64, check: &Check<'_>, out: &mut impl Write) -> Result<(), EnvoyLogError> {
+    fn add(&mut self, at: Timestamp, line: u64, check: &Check<'_>, out: &mut impl Write) -> Result<(), SimulateError> {
         if at < self.written {
             let what = format!("began before a line that is {MAX_WAITING} checks above it: sort the log by time");
-            return Err(EnvoyLogError::BadLine { line, what });
+            return Err(SimulateError::BadLine { line, what });
         }
         let mut bytes = Vec::new();
         append_check(&mut bytes, at, check)?;

@@ -17,7 +17,7 @@ use std::io::{self, BufRead, Write};
 
 use serde_json::value::{RawValue, to_raw_value};
 
-pub(crate) use envoy_log::{DescriptorPattern, EnvoyLog, EnvoyLogError, ValuePattern};
+pub(crate) use envoy_log::{DescriptorPattern, EnvoyLog, ValuePattern};
 pub use note::Note;
 pub(crate) use trace_file::{TraceFile, TraceFileError};
 
@@ -27,10 +27,10 @@ use crate::units::Timestamp;
 
 use summary::Summary;
 
-/// Why a run stopped early.
+/// Why a trace was not read to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// A line could not be read as a check.
+    /// A line is wrong.
     #[error("line {line}: {what}")]
     BadLine {
         /// The line's number, from 1.
@@ -38,7 +38,7 @@ pub enum SimulateError {
         /// What is wrong with it.
         what: String,
     },
-    /// The trace could not be read, or a decision could not be written.
+    /// The input could not be read, or the output could not be written.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
