@@ -237,8 +237,9 @@ impl App {
         };
 
         process.rules.log(loaded.as_ref());
-        tracing::info!("{listening}");
+        // Before the line that names the ports, so that the process is ready for everybody who has read it.
         process.serve_if_ready(settings);
+        tracing::info!("{listening}");
         let store = process.store.clone();
         let running = Running { workers, servers, telemetry, threads, state, store };
         Ok(Self { settings: in_force, process, offer, running, _guards: guards })
