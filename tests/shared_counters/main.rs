@@ -20,3 +20,4 @@ mod set_up;
 mod store_check;
 mod topologies;
 mod variables;
+mod windows;

@@ -8,6 +8,7 @@
     reason = "rates and percentages of counts far below 2^53"
 )]
 
+mod edges;
 mod fleet;
 mod hoard;
 mod joint;
