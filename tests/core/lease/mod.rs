@@ -14,6 +14,7 @@ mod hoard;
 mod joint;
 mod ledger;
 mod slow;
+mod small;
 mod table;
 mod traffic;
 
