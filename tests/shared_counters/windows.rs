@@ -47,29 +47,35 @@ impl Windows {
 
     /// The first window that has to have more hits than are allowed in it, if there is one. `length` is that of a window.
     pub(crate) fn excess(&self, length: End, allowed: impl Fn(End) -> u32) -> Option<Excess> {
+        let over = |(end, hits): &(End, u32)| *hits > allowed(*end);
+        let (end, hits) = self.distributed(length, &allowed).into_iter().find(over)?;
+        Some(Excess { end, hits, allowed: allowed(end) })
+    }
+
+    /// The hits of each window, distributed so that no window has more than is allowed unless it has to.
+    pub(crate) fn distributed(&self, length: End, allowed: impl Fn(End) -> u32) -> Vec<(End, u32)> {
         // By the last window that fits: in each window those go first that fit in no later one.
         let mut open: BTreeMap<End, u32> = BTreeMap::new();
         let mut hits = self.hits.iter().peekable();
-        let mut end = hits.peek()?.0.0;
+        let mut windows = Vec::new();
+        let Some(mut end) = hits.peek().map(|((first, _), _)| *first) else { return windows };
         loop {
             while let Some(((_, last), count)) = hits.next_if(|((first, _), _)| *first <= end) {
                 *open.entry(*last).or_default() += count;
             }
-            let mut room = allowed(end);
+            let (mut count, allowed) = (0, allowed(end));
             while let Some(mut earliest) = open.first_entry() {
-                let taken = room.min(*earliest.get());
-                (*earliest.get_mut(), room) = (*earliest.get() - taken, room - taken);
+                let room = allowed.saturating_sub(count);
+                let taken = if *earliest.key() <= end { *earliest.get() } else { room.min(*earliest.get()) };
+                (*earliest.get_mut(), count) = (*earliest.get() - taken, count + taken);
                 if *earliest.get() > 0 {
-                    if *earliest.key() <= end {
-                        let allowed = allowed(end);
-                        return Some(Excess { end, hits: allowed + *earliest.get(), allowed });
-                    }
                     break;
                 }
                 earliest.remove();
             }
+            windows.push((end, count));
             end = match (open.is_empty(), hits.peek()) {
-                (true, None) => return None,
+                (true, None) => return windows,
                 (true, Some(((first, _), _))) => *first,
                 (false, _) => end + length,
             };
@@ -77,11 +83,11 @@ impl Windows {
     }
 }
 
-/// The windows that fit an answer: the time until their end, in seconds, was rounded up to `reset_s` between two instants. `clocks_ms`
-/// is by how much a server may be wrong about the engine's clock.
+/// The windows that fit an answer: the time until their end, in seconds, was rounded up to `reset_s` between two instants; 0: nothing was said.
+/// `clocks_ms` is by how much a server may be wrong about the engine's clock.
 pub(crate) fn fitting(reset_s: i64, (before_ms, after_ms): (End, End), length: End, clocks_ms: End) -> (End, End) {
-    let first = before_ms + reset_s * 1_000 - 1_000 - clocks_ms;
-    let last = after_ms + reset_s * 1_000 + clocks_ms;
+    let (earliest, latest) = if reset_s == 0 { (0, length) } else { (reset_s * 1_000 - 1_000, reset_s * 1_000) };
+    let (first, last) = (before_ms + earliest - clocks_ms, after_ms + latest + clocks_ms);
     let ends = ((first.div_euclid(length) + 1) * length, last.div_euclid(length) * length);
     assert!(ends.0 <= ends.1, "no window of {length} ms ends {reset_s} s after {before_ms} to {after_ms}");
     ends
