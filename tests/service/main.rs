@@ -50,6 +50,7 @@ mod shipped;
 mod simulate;
 mod small_disk;
 mod start;
+mod statsd;
 mod storm;
 mod suggest;
 mod sums;
