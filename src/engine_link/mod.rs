@@ -9,6 +9,7 @@
 
 mod breaker;
 mod connection;
+mod engine_clock;
 mod error;
 mod exact;
 mod exact_reply;

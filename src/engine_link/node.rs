@@ -11,6 +11,7 @@ use redis::Value;
 
 use super::breaker::{Breaker, Permission};
 use super::connection::{Connection, Login, NodeAddress};
+use super::engine_clock::EngineClock;
 use super::error::{LinkError, Remedy};
 use super::facts::Facts;
 use super::node_counts::{NodeCounts, RequestKind};
@@ -25,7 +26,7 @@ pub struct Node {
     state: Mutex<State>,
     /// The breaker is closed, and the node has answered. Written with the state locked.
     is_up: AtomicBool,
-    /// The engine's clock less ours, in nanoseconds.
+    /// The engine's clock less ours, in nanoseconds, as the state knows it.
     clock_offset_ns: AtomicI64,
     counts: NodeCounts,
 }
@@ -39,12 +40,19 @@ struct State {
     has_answered: bool,
     /// Whether it was reported that the node is down.
     is_reported: bool,
+    clock: EngineClock,
 }
 
 impl Node {
     /// A node that is down until [`probe`](Self::probe) has reached it.
     pub fn new(address: NodeAddress, login: Login, request_timeout: Duration) -> Self {
-        let state = State { connection: None, breaker: Breaker::CLOSED, has_answered: false, is_reported: false };
+        let state = State {
+            connection: None,
+            breaker: Breaker::CLOSED,
+            has_answered: false,
+            is_reported: false,
+            clock: EngineClock::default(),
+        };
         Self {
             address,
             login,
@@ -209,7 +217,8 @@ impl Node {
 
     /// The engine showed `time` between `asked` and `answered`.
     pub(super) fn learn_time(&self, asked: Timestamp, answered: Timestamp, time: Timestamp) {
-        self.clock_offset_ns.store(clock_offset_ns(asked, answered, time), Ordering::Relaxed);
+        let offset_ns = self.state.lock().clock.learn(asked, answered, time);
+        self.clock_offset_ns.store(offset_ns, Ordering::Relaxed);
     }
 
     /// Draws the conclusions from an error.
@@ -246,13 +255,6 @@ impl Node {
             tracing::warn!(%node, %error, "the store is down: checks are answered by --store-when-down");
         }
     }
-}
-
-/// The engine's clock less ours, in nanoseconds: the engine's time is that of the middle between question and answer.
-pub(super) fn clock_offset_ns(asked: Timestamp, answered: Timestamp, engine: Timestamp) -> i64 {
-    let middle = asked.plus(Nanos::from_ns(answered.since(asked).as_ns() / 2));
-    let signed = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
-    signed(engine.since(middle).as_ns()) - signed(middle.since(engine).as_ns())
 }
 
 /// The reply to TIME: seconds and microseconds, as texts.

@@ -91,6 +91,13 @@ impl Engine {
         self.restart();
     }
 
+    /// Kills it, and starts it on the same port with what it keeps. Further arguments may make its start slow: it is not waited for.
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self.process = spawn(self.kind, &self.dir, self.port, &self.arguments);
+    }
+
     /// Kills it, and starts it on the same port with what it keeps.
     pub(crate) fn restart(&mut self) {
         self.kill();

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a failed test shows the logs of what it ran")]
 
 mod changes;
+mod engine_states;
 #[path = "../engines/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod engines;
@@ -22,6 +23,8 @@ mod replicas;
 mod server;
 mod set_up;
 mod store_check;
+mod strain;
 mod topologies;
 mod variables;
+mod versions;
 mod windows;

@@ -49,7 +49,7 @@ impl Run<'_> {
     /// What was found, or what is wrong.
     pub(super) fn check(&self) -> Result<BTreeMap<WhenDown, Found>, String> {
         let down: BTreeMap<_, _> =
-            WhenDown::ALL.map(|answer| (answer, without_engine(self.samples, answer))).into_iter().collect();
+            WhenDown::ALL.map(|answer| (answer, without_engine(self.samples, self.done, answer))).into_iter().collect();
         let mut found: BTreeMap<_, Found> = BTreeMap::new();
         for window in self.windows() {
             let limit = &self.limits[window.limit];

@@ -20,6 +20,8 @@ pub(super) struct Done {
     pub(super) loses: bool,
     /// Limits are halved meanwhile.
     pub(super) is_reload: bool,
+    /// A replica ends, and its counts with it.
+    pub(super) is_restart: bool,
 }
 
 /// How many checks each replica has answered without the engine, at a time.
@@ -50,7 +52,8 @@ impl Nemesis<'_> {
         let from_ms = now_ms();
         let Some((what, loses)) = self.perform(event) else { return };
         let is_reload = event.fault == Fault::Reload;
-        self.done.push(Done { what, from_ms, to_ms: now_ms(), loses, is_reload });
+        let is_restart = matches!(event.fault, Fault::KillReplica(_) | Fault::EndReplica(_));
+        self.done.push(Done { what, from_ms, to_ms: now_ms(), loses, is_reload, is_restart });
         self.sample();
     }
 
@@ -192,15 +195,20 @@ fn counts(server: &crate::server::TestServer) -> [u64; 3] {
     })
 }
 
-/// The times between two samples in which a replica answered without the engine. A replica that starts anew counts from 0.
-pub(super) fn without_engine(samples: &[Sample], answer: WhenDown) -> Vec<(i64, i64)> {
+/// The times between two samples in which a replica answered without the engine, or may have before it ended. One that starts anew counts
+/// from 0.
+pub(super) fn without_engine(samples: &[Sample], done: &[Done], answer: WhenDown) -> Vec<(i64, i64)> {
     let place = WhenDown::ALL.iter().position(|known| *known == answer).unwrap();
     let grew = |pair: &&[Sample]| {
         let counts = pair[0].counts.iter().zip(&pair[1].counts);
         counts.clone().any(|(before, after)| after[place] != before[place] && after[place] > 0)
     };
-    samples.windows(2).filter(grew).map(|pair| (pair[0].at_ms, pair[1].at_ms)).collect()
+    let grown = samples.windows(2).filter(grew).map(|pair| (pair[0].at_ms, pair[1].at_ms));
+    let ended = done.iter().filter(|done| done.is_restart).map(|done| (done.from_ms - SAMPLED_MS, done.to_ms));
+    grown.chain(ended).collect()
 }
 
+/// A replica is asked for its counts within that time before it ends.
+const SAMPLED_MS: i64 = 500;
 /// From this time on others may hold a master for dead.
 const NOTICED: Duration = Duration::from_millis(400);
