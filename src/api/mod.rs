@@ -6,6 +6,7 @@
 //! Envoy would let every such request pass.
 
 pub(crate) mod configs;
+pub(crate) mod discovery;
 mod protobuf;
 pub mod protojson;
 pub mod recorded;

@@ -25,12 +25,11 @@ use crate::limiter::{self, Limiter, Sharing, View, WorkerSlot};
 use crate::net::PartialBytes;
 use crate::operations::{Journal, Operations};
 use crate::recording::Recordings;
-use crate::rules::{self, ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::{Lifecycle, Phase};
 use crate::runtime::memory_limit_bytes;
 use crate::service::{DelayedReplies, Service};
-use crate::settings::{HeaderNames, Json, Settings, SettingsMode, StoreSettings, WhenFull};
+use crate::settings::{HeaderNames, Json, Settings, SettingsMode, WhenFull};
 use crate::sharing::{Asker, SharedStore};
 use crate::state::{self, Restored, State};
 use crate::store;
@@ -83,16 +82,16 @@ impl Process {
             in_force::replace(&replaced, clock_of_reloads.now(), rules, candidate);
         };
         let config = Arc::new(Publisher::new(stored, apply));
-        let load = loader(url.as_ref(), &settings.store);
+        let options = settings.load_options(url.as_ref().is_some_and(StoreUrl::is_cluster));
         let kept = data_dir.map(DataDir::path);
-        let rules = RuleSource::new(settings, load, Arc::clone(&clock), Arc::clone(&config), kept)?;
+        let rules = RuleSource::new(settings, options, Arc::clone(&clock), Arc::clone(&config), kept)?;
         let loaded = rules.load()?;
         let flush = settings.usage.state_flush;
         let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
         let (changed, counted) = (Arc::clone(&config), Arc::clone(&limiter));
         let operations = Operations::new(changed, counted, Arc::clone(&clock), journal, read_only);
-        let operations = Arc::new(operations);
+        let operations = Arc::new(operations.with_load_options(options));
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
@@ -263,24 +262,11 @@ impl Process {
 /// Whether the configuration and the other files load, so that a process that takes the place of another one does not fail afterwards.
 pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     let publisher = Arc::new(Publisher::new(SettingsBook::default(), |_, _| {}));
-    let load = loader(shared_store::url(&settings.store)?.as_ref(), &settings.store);
-    RuleSource::new(settings, load, Arc::new(Clock::start()), publisher, None)?.load()?;
+    let options = settings.load_options(shared_store::url(&settings.store)?.is_some_and(|url| url.is_cluster()));
+    RuleSource::new(settings, options, Arc::new(Clock::start()), publisher, None)?.load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
     Ok(())
-}
-
-/// Loads rules, and rejects those that cannot be shared by so many replicas.
-fn loader(
-    url: Option<&StoreUrl>,
-    settings: &StoreSettings,
-) -> impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + use<> {
-    let (is_cluster, replicas) = (url.is_some_and(StoreUrl::is_cluster), settings.store_replicas.unwrap_or(1));
-    move |files, options| {
-        let rules = rules::load(files, options)?;
-        let errors = rules.sharing_errors(is_cluster, replicas);
-        if errors.is_empty() { Ok(rules) } else { Err(errors) }
-    }
 }
 
 /// Reads the counters of the last run, and logs how that went.

@@ -8,7 +8,7 @@ use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 
 use super::AppError;
 use crate::config::{LoadError, Loaded, Pace, Publisher, Reloader, Source, Watch};
-use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
+use crate::rules::{self, LoadOptions};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
 use crate::runtime::small_files;
@@ -45,15 +45,15 @@ pub(super) enum RuleSource {
 }
 
 impl RuleSource {
-    /// Nothing is loaded yet. `load` loads files; `data_dir` keeps what a control plane sent.
+    /// Nothing is loaded yet. `data_dir` keeps what a control plane sent.
     pub(super) fn new(
         settings: &Settings,
-        load: impl Fn(&[SourceFile], LoadOptions) -> Result<RuleSet, Vec<ConfigError>> + Send + 'static,
+        options: LoadOptions,
         clock: Arc<Clock>,
         publisher: Arc<Publisher>,
         data_dir: Option<&Path>,
     ) -> Result<Self, AppError> {
-        let (options, shadow_mode) = (settings.load_options(), settings.limits.shadow_mode);
+        let shadow_mode = settings.limits.shadow_mode;
         if let Some(client) = client(&settings.xds)? {
             let kept = data_dir.map(KeptSet::in_dir);
             let rules = XdsRules::new(client.server.to_string(), options, publisher, clock, kept);
@@ -64,7 +64,7 @@ impl RuleSource {
         }
         let path = settings.config.0.clone().unwrap_or_default();
         let source = Source::open(path, options).with_any_name(settings.reference.any_file_name);
-        let reloader = Reloader::new(source, clock, load, publisher).with_shadow_mode(shadow_mode);
+        let reloader = Reloader::new(source, clock, rules::load, publisher).with_shadow_mode(shadow_mode);
         Ok(Self::Files(Arc::new(reloader)))
     }
 

@@ -32,7 +32,8 @@ pub(crate) struct CandidateReport {
 }
 
 impl Operations {
-    /// Starts a candidate with the configuration in these files.
+    /// Starts a candidate with the configuration in these files. Of the options only `merge_domains` is the caller's; the others are those of the process,
+    /// so that the candidate can be promoted.
     ///
     /// # Errors
     /// The files have errors, or a candidate runs.
@@ -42,6 +43,7 @@ impl Operations {
         options: LoadOptions,
         author: &Author,
     ) -> Result<CandidateReport, CandidateFailure> {
+        let options = LoadOptions { merge_domains: options.merge_domains, ..self.load_options };
         let rules = crate::rules::load(files, options).map_err(|errors| BadRequest(listed(&errors)))?;
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let now = self.clock.now();

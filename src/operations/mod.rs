@@ -29,7 +29,7 @@ pub(crate) use settings::Changed;
 
 use crate::config::Publisher;
 use crate::limiter::Limiter;
-use crate::rules::Scope;
+use crate::rules::{LoadOptions, Scope};
 use crate::runtime::clock::Clock;
 use crate::sanitize::sanitize_within;
 use crate::units::Timestamp;
@@ -44,6 +44,8 @@ pub(crate) struct Operations {
     /// `None`: nothing survives a restart.
     journal: Option<Journal>,
     read_only: bool,
+    /// How the rules of the process are loaded.
+    load_options: LoadOptions,
 }
 
 /// What an operator wants to be known about a change.
@@ -90,7 +92,13 @@ impl Operations {
         for entry in journal.iter().flat_map(Journal::audit) {
             audit.record(entry);
         }
-        Self { publisher, limiter, clock, audit, journal, read_only }
+        Self { publisher, limiter, clock, audit, journal, read_only, load_options: LoadOptions::default() }
+    }
+
+    /// Loads candidates as the rules of the process are loaded.
+    #[must_use]
+    pub(crate) fn with_load_options(self, load_options: LoadOptions) -> Self {
+        Self { load_options, ..self }
     }
 
     /// The audit log.

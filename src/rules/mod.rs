@@ -91,6 +91,8 @@ pub struct LoadOptions {
     pub merge_domains: bool,
     /// Limits as the reference has them, counted on their own, do not count the hits of denied checks, unless they say it.
     pub count_no_denied: bool,
+    /// So many replicas share counters on a cluster, which keeps some limits from being charged all or nothing.
+    pub cluster_replicas: Option<u32>,
 }
 
 /// One error of the configuration.
@@ -153,7 +155,9 @@ pub fn load_over(
         warnings.sort_by_key(|warning| (place.get(&*warning.file).copied(), warning.line));
     }
     warnings.extend(used.into_iter().flat_map(|(overlay, used)| overlay.inactive(&used)));
-    Ok(builder.finish(warnings))
+    let rules = builder.finish(warnings);
+    let errors = options.cluster_replicas.map(|replicas| rules.sharing_errors(true, replicas)).unwrap_or_default();
+    if errors.is_empty() { Ok(rules) } else { Err(errors) }
 }
 
 /// Reads one file, as far as possible.

@@ -117,9 +117,13 @@ pub(crate) struct ReferenceSettings {
 }
 
 impl Settings {
-    /// Options for loading the configuration.
-    pub(crate) fn load_options(&self) -> LoadOptions {
-        LoadOptions { merge_domains: self.merge_domains, count_no_denied: self.limits.count_no_denied }
+    /// Options for loading the configuration, for counters that are shared on a cluster, or not.
+    pub(crate) fn load_options(&self, is_cluster: bool) -> LoadOptions {
+        LoadOptions {
+            merge_domains: self.merge_domains,
+            count_no_denied: self.limits.count_no_denied,
+            cluster_replicas: is_cluster.then(|| self.store.store_replicas.unwrap_or(1)),
+        }
     }
 }
 

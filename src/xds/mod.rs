@@ -28,6 +28,7 @@ mod document;
 mod kept;
 mod overlay;
 mod resources;
+mod response;
 mod rules;
 mod session;
 mod siblings;

@@ -9,8 +9,8 @@ use super::acceptance::{self, Accepted, Load, Outcome};
 use super::kept::KeptSet;
 use super::overlay::OverlaySource;
 use super::resources::{self, Resource};
+use super::response::{MAX_RESOURCES, Response};
 use super::status::{Received, ReceivedConfig, XdsStatus};
-use crate::api::proto::envoy::service::discovery::v3::DiscoveryResponse;
 use crate::config::{Loaded, Publisher};
 use crate::rules::{ConfigError, LoadOptions, RuleSet};
 use crate::runtime::clock::Clock;
@@ -160,9 +160,10 @@ impl XdsRules {
     }
 
     /// Looks at a response, and puts in force what of it can be. Blocks for as long as parsing takes.
-    pub(super) fn take(&self, response: &DiscoveryResponse) -> Verdict {
+    pub(super) fn take(&self, response: &Response) -> Verdict {
+        let Response { message, resources } = response;
         let mut work = self.work.lock();
-        let (content, version) = (identity(response), sanitize(&response.version_info));
+        let (content, version) = (identity(response), sanitize(&message.version_info));
         if let Some((_, verdict)) = work.last.as_ref().filter(|(last, _)| *last == content) {
             self.status.note_again(version, self.clock.now());
             return match verdict.clone() {
@@ -170,11 +171,11 @@ impl XdsRules {
                 Verdict::Rejected { message, .. } => Verdict::Rejected { message, again: true },
             };
         }
-        let resources = if response.resources.len() > MAX_RESOURCES {
-            let why = format!("{} resources, at most {MAX_RESOURCES} are allowed", response.resources.len());
+        let resources = if *resources > MAX_RESOURCES {
+            let why = format!("{resources} resources, at most {MAX_RESOURCES} are allowed");
             vec![Resource { name: "the set".to_owned(), domain: String::new(), content: Err(why) }]
         } else {
-            resources::read(&response.resources)
+            resources::read(&message.resources)
         };
         let verdict = self.accept(&mut work, version, resources);
         work.last = Some((content, verdict.clone()));
@@ -254,11 +255,13 @@ impl Work {
 }
 
 /// The same for each response with the same resources, in whatever order.
-fn identity(response: &DiscoveryResponse) -> ContentDigest {
+fn identity(Response { message, resources }: &Response) -> ContentDigest {
     let one = |resource: &prost_types::Any| digest([resource.type_url.as_bytes(), &*resource.value]);
-    let mut digests: Vec<_> = response.resources.iter().map(one).collect();
+    let mut digests: Vec<_> = message.resources.iter().map(one).collect();
     digests.sort_unstable();
-    digest(digests.iter().map(|digest| &digest[..]))
+    // One whose resources are too many has none of them.
+    let count = resources.to_le_bytes();
+    digest(digests.iter().map(|digest| &digest[..]).chain([&count[..]]))
 }
 
 /// The message of a NACK: every error, as far as they fit.
@@ -285,8 +288,6 @@ fn bounded(texts: &[String], most: usize) -> Vec<String> {
     shown
 }
 
-/// Far more domains than a control plane has; each is a file in the dump.
-const MAX_RESOURCES: usize = 10_000;
 /// More errors than that help nobody, and they stay in memory until the next set.
 const MAX_ERRORS: usize = 1_000;
 /// Of one set; the dump at the admin port has more.

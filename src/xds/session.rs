@@ -6,17 +6,19 @@ use std::time::Duration;
 use prost_types::Struct;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Request, Status, Streaming};
 
 use super::Client;
 use super::backoff::{Backoff, Pace, jittered};
 use super::resources::TYPE_URL;
+use super::response::{Response, ResponseCodec};
 use super::rules::{Verdict, XdsRules};
 use crate::api::proto::envoy::config::core::v3::Node;
 use crate::api::proto::envoy::config::core::v3::node::UserAgentVersionType;
-use crate::api::proto::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use crate::api::proto::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
+use crate::api::proto::envoy::service::discovery::v3::DiscoveryRequest;
 use crate::api::proto::google::rpc;
 use crate::runtime::OnceAMinute;
 use crate::runtime::clock::Stopwatch;
@@ -70,7 +72,7 @@ struct Session {
 /// One stream.
 struct Stream {
     requests: mpsc::Sender<DiscoveryRequest>,
-    responses: Streaming<DiscoveryResponse>,
+    responses: Streaming<Response>,
     /// The version of the last set that was accepted on this stream.
     version: String,
 }
@@ -113,19 +115,20 @@ impl Session {
         }
         // There is room: it is the first.
         let _sent = requests.try_send(self.request());
-        let client = AggregatedDiscoveryServiceClient::new(channel);
-        let mut client = client.max_decoding_message_size(self.client.max_message_bytes);
-        let responses = client.stream_aggregated_resources(request).await?.into_inner();
+        let mut client = Grpc::new(channel).max_decoding_message_size(self.client.max_message_bytes);
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        let responses = client.streaming(request, PathAndQuery::from_static(METHOD), ResponseCodec).await?.into_inner();
         Ok(Stream { requests, responses, version: String::new() })
     }
 
     /// Puts a set in force and answers it. Returns whether it was accepted.
-    async fn answer(&mut self, stream: &mut Stream, response: DiscoveryResponse) -> bool {
-        if response.type_url != TYPE_URL {
-            tracing::debug!("xDS: a response of a type that was not asked for: {}", sanitize(&response.type_url));
+    async fn answer(&mut self, stream: &mut Stream, response: Response) -> bool {
+        let message = &response.message;
+        if message.type_url != TYPE_URL {
+            tracing::debug!("xDS: a response of a type that was not asked for: {}", sanitize(&message.type_url));
             return false;
         }
-        let (version, nonce) = (response.version_info.clone(), response.nonce.clone());
+        let (version, nonce) = (message.version_info.clone(), message.nonce.clone());
         let rules = Arc::clone(&self.rules);
         // Parsing blocks. The task is not cancelled, so that a set is taken as a whole.
         let taken = tokio::task::spawn_blocking(move || rules.take(&response)).await;
@@ -175,6 +178,8 @@ fn describe(status: &Status) -> String {
     format!("the stream has ended: {text} ({:?})", status.code())
 }
 
+/// The stream of all resources, which has a decoder of its own here.
+const METHOD: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 /// Of gRPC.
 const INVALID_ARGUMENT: i32 = 3;
 /// One is sent for each response, so two never wait.

@@ -168,3 +168,55 @@ fn a_certificate_that_is_replaced_under_load_fails_no_request() {
     assert_eq!(lab.envoy.rls_errors(), 0);
     assert!(lab.envoy.stat("cluster.tidegate.ssl.handshake") > 2, "there were new connections");
 }
+
+/// The cluster `ratelimit_cluster` that Envoy Gateway 1.9 gives to Envoy, but for the name of its host, and with files in place of SDS: TLS up to 1.3, no
+/// name is sent, the CA alone is checked, a certificate is shown if it is asked for. Its certificates have only the name `*.envoy-gateway-system`.
+#[test]
+fn the_cluster_that_envoy_gateway_generates() {
+    let dir = TempDir::new().unwrap();
+    let (ours, theirs) = (ca(dir.path(), "ours"), ca(dir.path(), "theirs"));
+    for (name, authority) in [("server", &ours), ("envoy", &ours), ("stranger", &theirs)] {
+        issue(dir.path(), name, authority, "*.envoy-gateway-system", 2100);
+    }
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let as_deployed =
+        ["--grpc-tls-cert".to_owned(), file("server.pem"), "--grpc-tls-key".to_owned(), file("server.key")];
+    let asking = [&as_deployed[..], &["--grpc-tls-client-ca".to_owned(), file("ours.pem")]].concat();
+    // What Tidegate is started with, the certificate that Envoy has, the CA that it trusts; and what a request is answered.
+    for (flags, client, trusted, expected) in [
+        (&as_deployed[..], "envoy", "ours", 200),
+        (&asking[..], "envoy", "ours", 200),
+        (&asking[..], "stranger", "ours", 500),
+        (&as_deployed[..], "envoy", "theirs", 500),
+    ] {
+        let source = |name: String| json!({"filename": file(&name)});
+        let context = json!({
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {
+                "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
+                "tls_certificates": [{
+                    "certificate_chain": source(format!("{client}.pem")), "private_key": source(format!("{client}.key")),
+                }],
+                "validation_context": {"trusted_ca": source(format!("{trusted}.pem"))},
+            },
+        });
+        let bootstrap = move |rls: &[SocketAddr], lab_dir: &Path| {
+            let mut config: Value =
+                serde_json::from_str(&CLOSED.bootstrap(rls, &lab_dir.join("service.sock"))).unwrap();
+            let clusters = config["static_resources"]["clusters"].as_array_mut().unwrap();
+            let tidegate = clusters.iter_mut().find(|cluster| cluster["name"] == "tidegate").unwrap();
+            tidegate["transport_socket"] = json!({"name": "envoy.transport_sockets.tls", "typed_config": context});
+            tidegate["per_connection_buffer_limit_bytes"] = json!(32_768);
+            tidegate["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {
+                    "initial_connection_window_size": 1_048_576, "initial_stream_window_size": 65_536,
+                }},
+            }});
+            config.to_string()
+        };
+        let Some(lab) = Lab::open_with(RULES, CLOSED, flags, bootstrap) else { return };
+        let replies = [(); 3].map(|()| lab.client().get("/", ACME).status);
+        assert_eq!(replies, [expected; 3], "{client}, {trusted}, {flags:?}");
+    }
+}

@@ -71,7 +71,7 @@ const BOUNDS: [(&str, &str, &str); 173] = [
     ("bytes that are parsed for them", "rules/yaml/repair.rs", "MAX_PARSED_BYTES"),
     ("bytes that they add to a file besides its own length", "rules/yaml/repair.rs", "MAX_ADDED_BYTES"),
     ("errors that are kept of a failed load", "config/reload.rs", "MAX_KEPT_ERRORS"),
-    ("resources of a set from a control plane", "xds/rules.rs", "MAX_RESOURCES"),
+    ("resources of a set from a control plane", "xds/response.rs", "MAX_RESOURCES"),
     ("descriptors of such a set, before they are decoded", "xds/resources.rs", "MAX_PARTS"),
     ("nested messages in it that are counted", "api/configs.rs", "MAX_DEPTH"),
     ("errors that are kept of such a set", "xds/rules.rs", "MAX_ERRORS"),

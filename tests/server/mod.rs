@@ -1,9 +1,12 @@
 //! One running `tidegate serve`, on ports of its own, and waiting for what it does.
 
 pub(crate) mod certificates;
+mod load;
 mod ports;
 mod waiting;
 
+#[allow(unused_imports, reason = "the tests of hand-overs use it")]
+pub(crate) use load::Load;
 #[allow(unused_imports, reason = "the tests of the service and with Envoy use it")]
 pub(crate) use ports::ReservedPort;
 #[allow(unused_imports, reason = "the tests with Envoy use all of it")]

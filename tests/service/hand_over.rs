@@ -1,22 +1,13 @@
 //! A new process takes the place of the one that runs, under load: no request fails, no count is lost or doubled.
 
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::task::JoinSet;
-
-use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
-use tidegate::api::proto::envoy::service::ratelimit::v3::RateLimitRequest;
-use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
-use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 
 use crate::TestServer;
-use crate::server::{DEADLINE, binary, command, eventually, http, rules_in};
+use crate::server::{DEADLINE, Load, binary, command, eventually, http, rules_in};
 
 /// Large enough to last for a while, small enough to be used up.
 const MAX: u64 = 3_000;
@@ -24,47 +15,6 @@ const RULES: &str = "domain: api
 descriptors:
 - {key: user, rate_limit: {unit: year, requests_per_unit: 3000}}
 ";
-
-fn request() -> RateLimitRequest {
-    let entry = Entry { key: "user".to_owned(), value: "ann".to_owned() };
-    let descriptor = RateLimitDescriptor { entries: vec![entry], ..Default::default() };
-    RateLimitRequest { domain: "api".to_owned(), descriptors: vec![descriptor], ..Default::default() }
-}
-
-/// What clients have counted.
-#[derive(Default)]
-struct Counts {
-    stop: AtomicBool,
-    answered: AtomicU64,
-    admitted: AtomicU64,
-}
-
-/// Checks on a connection after the other until it is to stop; an error is a failed request.
-async fn client(address: String, counts: Arc<Counts>) {
-    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
-    let mut checks = RateLimitServiceClient::new(channel);
-    while !counts.stop.load(Ordering::Relaxed) {
-        let answer =
-            tokio::time::timeout(DEADLINE, checks.should_rate_limit(request())).await.expect("an answer in time");
-        let answer = match answer {
-            Ok(answer) => answer.into_inner(),
-            // The client had not sent it when GOAWAY came: Envoy and gRPC clients send such a request again by themselves, tonic does not.
-            // If the server had counted one of them, the sum at the end would be below the limit.
-            Err(status) if is_unsent(&status) => continue,
-            Err(status) => panic!("a request failed: {status:?}"),
-        };
-        counts.answered.fetch_add(1, Ordering::Relaxed);
-        counts.admitted.fetch_add(u64::from(answer.overall_code() == Code::Ok), Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
-
-/// Whether the request has never been sent: hyper gives it back (`Canceled`) when the connection ends before, and h2 says so by GOAWAY. A
-/// connection that the server cuts is another error.
-fn is_unsent(status: &tonic::Status) -> bool {
-    let text = format!("{status:?}");
-    text.contains("GoAway(b\"\", NO_ERROR, Remote)") || text.contains("hyper::Error(Canceled, \"connection closed\")")
-}
 
 /// Ends a process with the test.
 struct Successor(Child);
@@ -109,15 +59,8 @@ async fn no_request_fails_and_no_count_is_lost_or_doubled() {
             "2",
         ];
         let mut server = TestServer::start(RULES, &flags);
-        let (counts, mut clients) = (Arc::new(Counts::default()), JoinSet::new());
-        for _ in 0..8 {
-            clients.spawn(client(server.grpc.clone(), Arc::clone(&counts)));
-        }
-        let answered = |more: u64| {
-            let target = counts.answered.load(Ordering::Relaxed) + more;
-            eventually("checks are answered", || counts.answered.load(Ordering::Relaxed) >= target);
-        };
-        tokio::task::block_in_place(|| answered(200));
+        let load = Load::on(&server.grpc);
+        load.answered(200).await;
         // Either the new process asks for the place, or the old one is stopping and drains for long.
         let mut command = if asked {
             same_place(&server, &data, &["--hand-over"])
@@ -129,15 +72,9 @@ async fn no_request_fails_and_no_count_is_lost_or_doubled() {
         let _successor = Successor(command.stderr(Stdio::null()).spawn().unwrap());
         let ended = tokio::task::block_in_place(|| server.ended(DEADLINE));
         assert!(ended.success(), "asked: {asked}: the old process ends in order");
-        tokio::task::block_in_place(|| answered(200));
+        load.answered(200).await;
         // Until the limit is used up: then the sum over both processes is the limit.
-        eventually("the limit is used up", || {
-            let answered = counts.answered.load(Ordering::Relaxed);
-            answered > counts.admitted.load(Ordering::Relaxed) + 100
-        });
-        counts.stop.store(true, Ordering::Relaxed);
-        clients.join_all().await;
-        assert_eq!(counts.admitted.load(Ordering::Relaxed), MAX, "asked: {asked}");
+        assert_eq!(load.admitted().await, MAX, "asked: {asked}");
     }
 }
 

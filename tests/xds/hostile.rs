@@ -2,17 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use prost::Message;
+use tidegate::api::proto::envoy::service::discovery::v3::DiscoveryRequest;
 use tidegate::api::proto::ratelimit::config::ratelimit::v3::{RateLimitConfig, RateLimitDescriptor, RateLimitPolicy};
 
 use crate::control_plane::{Behaviour, ControlPlane};
 use crate::replica::{check, limit, limit_becomes, serve};
-use crate::server::{Stopwatch, eventually};
-use crate::sets::{Set, any};
+use crate::server::{DEADLINE, Stopwatch, eventually};
+use crate::sets::{Set, TYPE_URL, any};
 
 /// A set of that many rules in one domain.
 fn large(version: &str, rules: usize) -> Set {
@@ -140,6 +141,63 @@ fn a_set_with_ten_thousand_errors_has_a_short_nack_and_a_short_log() {
     assert!(message.len() < 20_000 && message.contains("more errors"), "{message}");
     assert!(server.log().len() < 60, "{} lines", server.log().len());
     assert!(server.log().iter().all(|line| line.len() < 2_000));
+}
+
+/// Decoded, each of the 33 million would take fifty bytes.
+#[test]
+fn a_set_of_nothing_but_empty_resources_is_rejected_before_it_is_decoded() {
+    let type_url = [&[0x22, u8::try_from(TYPE_URL.len()).unwrap()], TYPE_URL.as_bytes()].concat();
+    let nonce = [0x2a, 1, b'n'];
+    let length = (64 << 20) - type_url.len() - nonce.len();
+    let message = [&[0x12, 0].repeat(length / 2)[..], &type_url, &nonce].concat();
+    let resources = length / 2;
+    let (addr, nacks) = send_raw(message);
+    let server = serve(&format!("http://{addr}"), &["--start-without-rules"]);
+    let nack = nacks.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(nack.response_nonce, "n");
+    let message = nack.error_detail.unwrap().message;
+    assert_eq!(message, format!("the set: {resources} resources, at most 10000 are allowed"));
+    let peak = server.process_status("VmHWM:").strip_suffix(" kB").unwrap().parse::<u64>().unwrap() >> 10;
+    assert!(peak < 400, "{peak} MiB");
+    assert_eq!(check(&server, "api", &[("key", "v")]), "Unavailable: no rate limit configuration loaded");
+}
+
+/// A control plane that sends these bytes as a response to the first request, and what it is answered with an error.
+fn send_raw(message: Vec<u8>) -> (std::net::SocketAddr, mpsc::Receiver<DiscoveryRequest>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (addr, (sender, nacks)) = (listener.local_addr().unwrap(), mpsc::channel());
+    listener.set_nonblocking(true).unwrap();
+    let frame = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let (stream, _) = tokio::net::TcpListener::from_std(listener).unwrap().accept().await.unwrap();
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+            tokio::spawn(async move { while connection.accept().await.is_some() {} });
+            let head = http::Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut body = respond.send_response(head, false).unwrap();
+            body.send_data(frame.into(), false).unwrap();
+            let (mut received, mut requests) = (Vec::new(), request.into_body());
+            while let Some(Ok(bytes)) = requests.data().await {
+                requests.flow_control().release_capacity(bytes.len()).unwrap();
+                received.extend_from_slice(&bytes);
+                while let Some(length) = received.get(1..5).map(|length| u32::from_be_bytes(length.try_into().unwrap()))
+                {
+                    let end = 5 + usize::try_from(length).unwrap();
+                    if received.len() < end {
+                        break;
+                    }
+                    let request = DiscoveryRequest::decode(&received[5..end]).unwrap();
+                    received.drain(..end);
+                    if request.error_detail.is_some() {
+                        let _test_has_ended = sender.send(request);
+                    }
+                }
+            }
+        });
+    });
+    (addr, nacks)
 }
 
 const PING: u8 = 6;

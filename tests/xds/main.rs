@@ -8,8 +8,10 @@ mod accepting;
 mod contracts;
 mod control_plane;
 mod gateway_client;
+mod hand_over;
 mod hostile;
 mod overlay;
+mod reference;
 mod replica;
 #[path = "../server/mod.rs"]
 #[allow(dead_code, reason = "other tests use all of it")]

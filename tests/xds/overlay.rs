@@ -1,8 +1,8 @@
 //! Keys laid over the rules of a control plane.
 
 use crate::control_plane::ControlPlane;
-use crate::replica::{admin_page, check, command, limit_becomes, serve};
-use crate::server::{eventually, run};
+use crate::replica::{admin_page, check, command, limit, limit_becomes, serve};
+use crate::server::{ReservedPort, eventually, run};
 use crate::sets::Set;
 
 const GENERATED: &str =
@@ -82,4 +82,51 @@ fn an_overlay_is_checked_with_and_without_a_server() {
     let output = command("http://127.0.0.1:1", &["--overlay", &bad]).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && text.contains("bad.yaml:3: 'burst' belongs to"), "{text}");
+}
+
+/// In a cluster some limits cannot be charged together: that is an error wherever the rules come from.
+#[test]
+fn what_a_cluster_cannot_charge_is_rejected_in_sets_overlays_and_candidates() {
+    let store = ReservedPort::new();
+    let dir = tempfile::tempdir().unwrap();
+    let overlay = dir.path().join("overlay.yaml");
+    let write = |sharing: &str| {
+        let text = format!(
+            "overlay:\n- domain: gw\n  charge: all_or_nothing\n{sharing}  rules: [{{rate_limit: {{algorithm: sliding_log}}}}]\n"
+        );
+        std::fs::write(dir.path().join("new"), text).unwrap();
+        std::fs::rename(dir.path().join("new"), &overlay).unwrap();
+    };
+    write("");
+    let tenants = "gw\n  tenant 9/hour\n    user 2/hour\nother\n  key 1/hour\n";
+    let plane = ControlPlane::start(Set::new("1", tenants));
+    let url = format!("redis+cluster://127.0.0.1:{}", store.port);
+    let server = serve(&plane.url(), &["--store", &url, "--overlay", overlay.to_str().unwrap()]);
+    let (_, message) = plane.nacked(0);
+    assert!(
+        message.contains("rule 'gw.tenant.user' is charged all or nothing") && message.contains("slot"),
+        "{message}"
+    );
+    assert_eq!((limit(&server, "gw.tenant"), limit(&server, "other.key")), (None, Some(1)));
+
+    // With a slot it can, once the control plane has sent it again.
+    write("  sharing: {slot: tenant}\n");
+    server.log_until("with another overlay");
+    let before = plane.push(Set::new("2", tenants));
+    plane.acked(before, "2");
+    limit_becomes(&server, "gw.tenant.user", Some(2));
+
+    write("");
+    server.log_until("the overlay cannot be used");
+    assert!(server.log().join("\n").contains("rule 'gw.tenant.user' is charged all or nothing"));
+    assert_eq!(limit(&server, "gw.tenant.user"), Some(2));
+
+    let rules = dir.path().join("candidate.yaml");
+    let tenant = "{key: tenant, rate_limit: {unit: hour, requests_per_unit: 9, algorithm: sliding_log}, descriptors: [\
+                  {key: user, rate_limit: {unit: hour, requests_per_unit: 2, algorithm: sliding_log}}]}";
+    let text = format!("domain: gw\ncharge: all_or_nothing\ndescriptors: [{tenant}]\n");
+    std::fs::write(&rules, &text).unwrap();
+    let start = ["candidate", "start", rules.to_str().unwrap(), "--admin-addr", &server.admin];
+    let (code, stdout, stderr) = run(&start, "");
+    assert!(code == Some(1) && stderr.contains("is charged all or nothing with other rules"), "{stdout}{stderr}");
 }
