@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counters::BadRequest;
 use super::{Action, Author, Operations};
 use crate::config::{CandidateError, CandidateRules, CandidateState};
-use crate::limiter::Comparison;
+use crate::limiter::{Comparison, View};
 use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::units::Timestamp;
 
@@ -42,6 +42,10 @@ impl Operations {
         options: LoadOptions,
         author: &Author,
     ) -> Result<CandidateReport, CandidateFailure> {
+        // It decides the same checks, so a month of them is what it is in force.
+        let has_calendar_months = |view: &View<'_>| view.rules().is_some_and(RuleSet::has_calendar_months);
+        let calendar_months = self.limiter.view().as_ref().is_some_and(has_calendar_months);
+        let options = LoadOptions { calendar_months, ..options };
         let rules = crate::rules::load(files, options).map_err(|errors| BadRequest(listed(&errors)))?;
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let now = self.clock.now();

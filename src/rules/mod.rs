@@ -11,6 +11,7 @@
 mod alerts;
 mod applicable;
 mod build;
+mod calendar_period;
 mod changes;
 mod counter_entries;
 mod duration;
@@ -91,6 +92,8 @@ pub struct LoadOptions {
     pub merge_domains: bool,
     /// Limits as the reference has them, counted on their own, do not count the hits of denied checks, unless they say it.
     pub count_no_denied: bool,
+    /// A month of `unit`, and of a request override, is one of the calendar (of UTC), in place of 30 days.
+    pub calendar_months: bool,
 }
 
 /// One error of the configuration.

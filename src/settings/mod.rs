@@ -109,7 +109,11 @@ pub(crate) struct ReferenceSettings {
 impl Settings {
     /// Options for loading the configuration.
     pub(crate) fn load_options(&self) -> LoadOptions {
-        LoadOptions { merge_domains: self.merge_domains, count_no_denied: self.limits.count_no_denied }
+        LoadOptions {
+            merge_domains: self.merge_domains,
+            count_no_denied: self.limits.count_no_denied,
+            calendar_months: self.limits.calendar_months,
+        }
     }
 }
 
