@@ -32,7 +32,7 @@ pub struct Calendar {
     zone: TimeZone,
     /// The zone's name in the database.
     zone_name: Box<str>,
-    /// The window that was computed last: see [`Packed`](window::Packed). All threads store the same value for the same instant.
+    /// The window that was computed last, as [`Window::pack`] writes it. All threads store the same value for the same instant.
     recent: AtomicU64,
 }
 

@@ -121,7 +121,7 @@ fn calendars_that_cannot_be() {
         rejected(&format!("{requests}{keys}"), &expected);
     }
     let form = "write whole numbers with units w, d, h, m, s, ms, us or ns, the longest first, such as 30s or 1h30m";
-    let found = "'for' must be a length of time, found map[calendar:day]";
+    let found = "'for' must be a length of time, found 'map[calendar:day]'";
     rejected("unit: day, requests_per_unit: 1, ban: {for: {calendar: day}}", &format!("{found}: {form}"));
 }
 
