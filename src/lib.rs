@@ -23,7 +23,8 @@ pub mod service;
 pub mod store;
 pub mod usage;
 
-// PURE: rules, algorithms, instants, and untrusted text made safe to show.
+// PURE: rules, algorithms, calendars, instants, and untrusted text made safe to show.
+pub mod calendar;
 pub mod engine;
 pub mod rules;
 pub(crate) mod sanitize;

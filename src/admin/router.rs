@@ -117,12 +117,14 @@ fn rlconfig(limiter: &Limiter, shown_domains: &Domains) -> String {
         let overlay = plan.overlay().and_then(|overlay| overlay.rule(configured.index));
         let off = Off { domain: !domain_enabled, process: process && !shadow_is_set };
         let is_set = overlay.is_some_and(|overlay| overlay.whole().has_settings());
-        let line = Line { rule, shadow_mode, off, entries: &[], is_set };
+        let calendar_months = plan.rules().has_calendar_months();
+        let line = Line { rule, shadow_mode, off, entries: &[], is_set, calendar_months };
         line.write(&mut text);
         for case in overlay.map(|overlay| overlay.cases()).unwrap_or_default() {
             let shadow_mode = case.shadow_mode.unwrap_or(shadow_mode);
             let off = Off { process: off.process && case.shadow_mode.is_none(), ..off };
-            Line { rule: &case.rule, shadow_mode, off, entries: &case.entries, is_set: true }.write(&mut text);
+            let (rule, entries) = (&case.rule, &case.entries);
+            Line { rule, shadow_mode, off, entries, is_set: true, calendar_months }.write(&mut text);
         }
     }
     let mut domains: Vec<_> = plan.overlay().into_iter().flat_map(Overlay::domains).collect();
@@ -166,6 +168,8 @@ struct Line<'r> {
     entries: &'r [(String, String)],
     /// The rule has values of settings.
     is_set: bool,
+    /// A month of a unit is one of the calendar, so that it need not be said.
+    calendar_months: bool,
 }
 
 impl Line<'_> {
@@ -175,12 +179,12 @@ impl Line<'_> {
         }
         for limit in &self.rule.limits {
             let sharing = self.rule.sharing_words(limit).map(|words| format!(", sharing: {words}")).unwrap_or_default();
-            self.limit(text, &describe(limit), limit.enabled, &sharing);
+            self.limit(text, &describe(limit, self.calendar_months), limit.enabled, &sharing);
         }
     }
 
     fn limit(&self, text: &mut String, limit: &str, is_enabled: bool, sharing: &str) {
-        let Self { rule, shadow_mode, off, entries, is_set } = self;
+        let Self { rule, shadow_mode, off, entries, is_set, .. } = self;
         let entries = shown(entries);
         let flags = format!("shadow_mode: {shadow_mode}, quota_mode: {}", rule.quota_mode);
         let disabled = match (off.domain, is_enabled) {
@@ -195,10 +199,14 @@ impl Line<'_> {
     }
 }
 
-fn describe(limit: &RuleLimit) -> String {
+fn describe(limit: &RuleLimit, calendar_months: bool) -> String {
     let requests = limit.requests_per_unit;
-    match limit.period.unit {
-        Some(unit) if limit.period.multiplier == 1 => format!("unit={} requests_per_unit={requests}", unit.name()),
-        _ => format!("period={} requests_per_unit={requests}", limit.period.length),
+    let calendar = limit.period.calendar.filter(|_| !(calendar_months && limit.period.is_month_of_utc()));
+    match (calendar, limit.period.unit) {
+        (Some(calendar), _) => format!("period={calendar} requests_per_unit={requests}"),
+        (None, Some(unit)) if limit.period.multiplier == 1 => {
+            format!("unit={} requests_per_unit={requests}", unit.name())
+        }
+        (None, _) => format!("period={} requests_per_unit={requests}", limit.period.length),
     }
 }

@@ -155,6 +155,7 @@ impl LimitsInForce {
                 enabled: domain_enabled && limit.enabled,
                 shadow_mode,
                 set: !std::ptr::eq(rule, configured),
+                calendar: limit.period.calendar.map(ToString::to_string).unwrap_or_default(),
             };
             (configured.path.clone(), rule.limits.iter().map(limit).collect())
         };
@@ -289,6 +290,7 @@ fn denied_limit(limit: &DeniedLimit) -> v1::denial::Limit {
         period: Some(length(limit.period)),
         reason: reason.into(),
         retry_after: Some(length(limit.retry_after)),
+        calendar: limit.calendar.map(ToString::to_string).unwrap_or_default(),
     }
 }
 

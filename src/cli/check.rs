@@ -25,6 +25,9 @@ pub(super) struct CheckArgs {
     /// Allow several files to extend one domain
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     merge_domains: bool,
+    /// Take `unit: month` for a month of the calendar, as `serve --calendar-months`
+    #[arg(long, env = "TIDEGATE_CALENDAR_MONTHS", value_parser = BoolishValueParser::new())]
+    calendar_months: bool,
     /// Fail on warnings too: on what loads but silently removes or closes limits
     #[arg(long, env = "TIDEGATE_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
@@ -95,7 +98,8 @@ fn check(args: &CheckArgs, input: &mut dyn Read, out: &mut dyn Write, err: &mut 
 impl Checked {
     /// Reads all paths as one configuration, and the stored settings if they are asked for.
     fn load(args: &CheckArgs, input: &mut dyn Read) -> Self {
-        let options = LoadOptions { merge_domains: args.merge_domains, ..LoadOptions::default() };
+        let CheckArgs { merge_domains, calendar_months, .. } = *args;
+        let options = LoadOptions { merge_domains, calendar_months, ..LoadOptions::default() };
         let mut files = Files::default();
         for path in &args.paths.0 {
             match read(path, options, input) {

@@ -27,6 +27,10 @@ pub(super) struct Simulate {
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     merge_domains: bool,
 
+    /// Take `unit: month` for a month of the calendar, as `serve --calendar-months`
+    #[arg(long, env = "TIDEGATE_CALENDAR_MONTHS", value_parser = BoolishValueParser::new())]
+    calendar_months: bool,
+
     /// File with the trace, in order of time; without it, standard input
     #[arg(long, env = "TIDEGATE_TRACE", value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -68,8 +72,9 @@ impl Simulate {
     }
 
     fn limiter(&self) -> Result<Limiter, String> {
+        let Self { merge_domains, calendar_months, .. } = *self;
         let source =
-            Source::open(&self.config.0, LoadOptions { merge_domains: self.merge_domains, ..LoadOptions::default() });
+            Source::open(&self.config.0, LoadOptions { merge_domains, calendar_months, ..LoadOptions::default() });
         let files = source.read().map_err(|error| format!("error: {error}"))?;
         let loaded = rules::load(&files.files, source.options());
         let rules = loaded.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;

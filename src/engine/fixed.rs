@@ -4,7 +4,8 @@
 //! the first hit. Error bound: within one window exact; across an edge up to 2 x limit in an instant (the limit at the
 //! end of one window, and again at the beginning of the next).
 //!
-//! State: `fresh_at` is the window's end, `state` the count.
+//! State: `fresh_at` is the window's end, `state` the count. So the edges of a window are found once for each counter and window,
+//! and a check of a counter in use does no more for a calendar than for a clock.
 
 use super::{Cell, Limit, Op, Outcome, Reason, Starts, Verdict};
 use crate::units::{Nanos, Timestamp};
@@ -53,18 +54,18 @@ pub(super) fn step(limit: &Limit, starts: Starts, cell: Cell, now: Timestamp, op
 
 /// The window that a first hit at `now` falls into, still empty.
 fn open(limit: &Limit, starts: Starts, now: Timestamp) -> Cell {
-    let length = limit.window.as_ns().max(1);
-    let begins = match starts {
-        Starts::Clock => now.minus(Nanos::from_ns(now.as_ns() % length)),
-        Starts::FirstRequest => now,
+    let fresh_at = match starts {
+        Starts::Clock => limit.clock_end(now),
+        Starts::FirstRequest => now.plus(limit.window),
+        Starts::Calendar(calendar) => calendar.window_at(now).end,
     };
-    Cell { fresh_at: begins.plus(limit.window), state: 0 }
+    Cell { fresh_at, state: 0 }
 }
 
 /// The reset of a counter that has no window and gets none by this operation.
 fn untouched_reset(limit: &Limit, starts: Starts, now: Timestamp, admitted: bool) -> Nanos {
     match starts {
-        Starts::Clock => open(limit, starts, now).fresh_at.since(now),
+        Starts::Clock | Starts::Calendar(_) => open(limit, starts, now).fresh_at.since(now),
         // The whole allowance is available.
         Starts::FirstRequest if admitted => Nanos::ZERO,
         // More hits than the limit are never admitted, so the longest wait.

@@ -1,13 +1,14 @@
 //! A limit, as the engine sees it.
 
-use crate::units::Nanos;
+use crate::calendar::Calendar;
+use crate::units::{Nanos, Timestamp};
 
 /// One limit: a number of hits per window, with an algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Hits allowed per window.
     pub max: u32,
-    /// The window's length, never zero.
+    /// The window's length, never zero. Of a calendar the usual one: its windows differ in length.
     pub window: Nanos,
     /// How hits are counted.
     pub algorithm: Algorithm,
@@ -38,6 +39,35 @@ impl Limit {
     /// Whether the hits of a denied check count, whichever of its limits denies.
     pub const fn keeps_denied(&self) -> bool {
         matches!(self.count_denied, CountDenied::Always)
+    }
+
+    /// The end of the window of all counters at an instant; `None`: counters have windows of their own, or none that end.
+    ///
+    /// Cost: a division; for a calendar see [`Calendar::window_at`].
+    pub fn aligned_end(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.algorithm {
+            Algorithm::FixedWindow { starts: Starts::Clock } => Some(self.clock_end(now)),
+            Algorithm::FixedWindow { starts: Starts::Calendar(calendar) } => Some(calendar.window_at(now).end),
+            _ => None,
+        }
+    }
+
+    /// The first whole multiple of the window's length after an instant.
+    pub(super) fn clock_end(&self, now: Timestamp) -> Timestamp {
+        now.minus(Nanos::from_ns(now.as_ns() % self.window.as_ns().max(1))).plus(self.window)
+    }
+
+    /// The calendar that its windows follow.
+    pub const fn calendar(&self) -> Option<&'static Calendar> {
+        match self.algorithm {
+            Algorithm::FixedWindow { starts: Starts::Calendar(calendar) } => Some(calendar),
+            _ => None,
+        }
+    }
+
+    /// The length of the window at an instant: that of the calendar's, if it has one.
+    pub fn window_at(&self, now: Timestamp) -> Nanos {
+        self.calendar().map_or(self.window, |calendar| calendar.window_at(now).length())
     }
 
     /// The most hits that a fresh counter admits at one instant without a delay: the scale of `before` and `after` in an
@@ -78,6 +108,15 @@ pub enum Starts {
     Clock,
     /// At the first hit.
     FirstRequest,
+    /// At the edges of a calendar.
+    Calendar(&'static Calendar),
+}
+
+impl Starts {
+    /// Whether all counters have the same windows, whatever they are charged.
+    pub const fn is_aligned(self) -> bool {
+        !matches!(self, Self::FirstRequest)
+    }
 }
 
 /// Hits above the burst that may wait.

@@ -8,7 +8,7 @@ use crate::units::Nanos;
 /// What a lease of a limit is a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LeaseShape {
-    /// A fixed window aligned to the clock.
+    /// A fixed window aligned to the clock or to a calendar.
     ClockWindow,
     /// A fixed window that the first hit begins.
     FirstRequestWindow,
@@ -78,7 +78,7 @@ impl Limit {
             return Err(WhyExact::CountDenied);
         }
         match self.algorithm {
-            Algorithm::FixedWindow { starts: Starts::Clock } => Ok(LeaseShape::ClockWindow),
+            Algorithm::FixedWindow { starts: Starts::Clock | Starts::Calendar(_) } => Ok(LeaseShape::ClockWindow),
             Algorithm::FixedWindow { starts: Starts::FirstRequest } => Ok(LeaseShape::FirstRequestWindow),
             Algorithm::SlidingWindow => Ok(LeaseShape::SlidingWindow),
             Algorithm::SlidingLog => Err(WhyExact::SlidingLog),

@@ -144,7 +144,10 @@ impl ExactBatch {
         let Item { limit, op, window_end } = item;
         let is_refund = matches!(op, Op::Refund(_));
         let (algorithm, end) = match (limit.algorithm, window_end) {
-            (Algorithm::FixedWindow { .. }, Some(end)) => (1, micros(Nanos::from_ns(end.as_ns()))),
+            (Algorithm::FixedWindow { .. }, Some(end)) => (1, micros_of(*end)),
+            (Algorithm::FixedWindow { starts: Starts::Calendar(calendar) }, None) => {
+                (2, micros_of(calendar.window_at(self.clock).end))
+            }
             (Algorithm::FixedWindow { starts }, None) => (2, i64::from(starts == Starts::Clock)),
             (Algorithm::SlidingWindow, _) => (3, 0),
             (Algorithm::TokenBucket { .. }, _) => (4, 0),
@@ -154,6 +157,10 @@ impl ExactBatch {
             Algorithm::TokenBucket { burst, queue } => {
                 let hold = if let QueueMode::HoldAtMost(length) = queue.mode { micros(length) } else { -1 };
                 (burst, queue.size, hold)
+            }
+            // The end of the window after the present one, in case that ends before the charge is made.
+            Algorithm::FixedWindow { starts: Starts::Calendar(calendar) } => {
+                (0, 0, micros_of(calendar.window_at(calendar.window_at(self.clock).end).end))
             }
             _ => (0, 0, -1),
         };
@@ -214,17 +221,21 @@ pub(super) const fn hits_of(item: &Item) -> u64 {
 /// The name of a counter, with the number of its window if it has one.
 pub(super) fn numbered_key(key: &SharedKey, item: &Item) -> String {
     match item.window_end {
-        Some(end) => format!("{}:{}", key.as_str(), end.as_ns() / item.limit.window.as_ns().max(1)),
+        Some(end) => format!("{}:{}", key.as_str(), window_number(&item.limit, end.as_ns() / 1_000)),
         None => key.as_str().to_owned(),
     }
 }
 
 /// The end of the window whose number is a part of the key. A ban outlives the window, so it has no number in its key.
 fn window_end(limit: &Limit, clock: Timestamp) -> Option<Timestamp> {
-    let is_numbered = limit.algorithm == Algorithm::FixedWindow { starts: Starts::Clock } && limit.ban.is_none();
-    let length = limit.window.as_ns().max(1);
-    let begin = clock.minus(Nanos::from_ns(clock.as_ns() % length));
-    is_numbered.then(|| begin.plus(limit.window))
+    limit.aligned_end(clock).filter(|_| limit.ban.is_none())
+}
+
+/// The number in the name of a window that ends at this microsecond: how many windows there were until then. Those of a calendar differ in
+/// length, so theirs is the second of the end.
+pub(super) fn window_number(limit: &Limit, end_us: u64) -> u64 {
+    let length_us = limit.window.as_ns() / 1_000;
+    end_us / if limit.calendar().is_some() { 1_000_000 } else { length_us.max(1) }
 }
 
 /// The same limit, with the lengths of time that the engine knows.
@@ -241,6 +252,10 @@ fn in_microseconds(limit: &Limit) -> Limit {
         *length = Nanos::from_ns(length.as_ns() / 1_000 * 1_000);
     }
     limit
+}
+
+fn micros_of(instant: Timestamp) -> i64 {
+    micros(instant.since(Timestamp::EPOCH))
 }
 
 fn micros(length: Nanos) -> i64 {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Script, Value};
 
-use super::exact::MAX_KEYS;
+use super::exact::{MAX_KEYS, window_number};
 use super::{LinkError, TooManyKeys};
 use crate::engine::LeaseShape;
 use crate::store::lease::{Answer, Ask, Terms};
@@ -51,7 +51,7 @@ impl LeaseBatch {
             return Err(TooManyKeys);
         }
         self.keys.push(match terms.shape() {
-            LeaseShape::ClockWindow => format!("{name}:{}", ask.window / terms.window_us().max(1)),
+            LeaseShape::ClockWindow => format!("{name}:{}", window_number(terms.limit(), ask.window)),
             _ => name.to_owned(),
         });
         self.arguments.extend(fields(terms, ask).map(|number| i64::try_from(number).unwrap_or(i64::MAX)));

@@ -4,7 +4,7 @@ use redis::{Pipeline, Value};
 
 use super::exact::{SharedCharge, TooManyKeys, hits_of, item, numbered_key};
 use super::exact_reply::{Item, SharedOutcome, cell_outcome};
-use crate::engine::{Algorithm, Cell, CountDenied, Limit, Op, Starts};
+use crate::engine::{Algorithm, Cell, CountDenied, Limit, Op};
 use crate::units::{Nanos, Timestamp};
 
 /// Charges of plain windows in one request to one node.
@@ -25,10 +25,10 @@ impl PlainBatch {
         Self { clock, pipeline: Pipeline::new(), items: Vec::new(), keys: Vec::new() }
     }
 
-    /// Whether a charge can be made by INCRBY: one of a clock window without a ban whose denied hits count, and which is not charged
+    /// Whether a charge can be made by INCRBY: one of an aligned window without a ban whose denied hits count, and which is not charged
     /// jointly with others.
     pub fn takes(limit: &Limit, op: Op) -> bool {
-        let is_window = limit.algorithm == Algorithm::FixedWindow { starts: Starts::Clock };
+        let is_window = matches!(limit.algorithm, Algorithm::FixedWindow { starts } if starts.is_aligned());
         let is_charge = matches!(op, Op::Charge(1..=MAX_PLAIN_HITS));
         is_window && is_charge && limit.ban.is_none() && limit.count_denied != CountDenied::Never
     }

@@ -20,8 +20,10 @@ pub struct CounterView {
     pub place: usize,
     /// Hits allowed per period; `None` for request overrides, whose requests have their own limit.
     pub limit: Option<u32>,
-    /// The window's length.
+    /// The window's length; of a calendar that of the present one.
     pub period: Nanos,
+    /// The calendar that windows follow, in words; empty: none.
+    pub calendar: String,
     /// Hits that could be spent now.
     pub remaining: u64,
     /// Until it regains allowance; for one that denies, until it admits a hit.
@@ -65,7 +67,8 @@ pub(super) fn seen(counter: SeenCounter<'_>) -> CounterView {
         entries,
         place: limit.map_or(1, |limit| limit.place),
         limit: limit.map(|limit| limit.requests_per_unit),
-        period: engine_limit.window,
+        period: engine_limit.window_at(now),
+        calendar: engine_limit.calendar().map(ToString::to_string).unwrap_or_default(),
         remaining: if limit.is_some() { look.remaining } else { 0 },
         reset: if denied { one_more.reset } else { look.reset },
         banned_until: state.banned_until(engine_limit, now),

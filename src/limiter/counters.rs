@@ -9,10 +9,10 @@ use super::counter_view::{CounterView, SeenCounter, queued, seen};
 use super::keys::{DecodedKey, DecodedLimit, decode};
 use super::plan::Plan;
 use super::{Limiter, View};
-use crate::engine::{Algorithm, CountDenied, Limit, Op, Starts};
+use crate::engine::{Limit, Op};
 use crate::rules::RuleLimit;
 use crate::store::{CounterState, ExportPosition, KeyPart, LimitDescription, LimitId, LimitTable};
-use crate::units::{Nanos, Timestamp};
+use crate::units::Timestamp;
 use crate::usage::RuleName;
 
 /// Which counters are wanted; all conditions must hold.
@@ -214,7 +214,7 @@ impl Lister<'_> {
                 if !is_wanted {
                     return None;
                 }
-                let limit = any_window(window);
+                let limit = window.limit(u32::MAX);
                 let glance = Glance::new(bytes, state, &limit, self.now, false);
                 self.named(&glance, least, || view((domain, path), &key, None, &glance, false))
             }
@@ -241,12 +241,6 @@ fn view(
     let entries = key.entries.iter().map(|(key, value)| (text(key), text(value))).collect();
     let Glance { key: bytes, state, limit: engine_limit, now, .. } = *glance;
     seen(SeenCounter { domain, rule, entries, limit, engine_limit, state, now, is_set, key: bytes })
-}
-
-/// The limit of a request override, of which only the window is known.
-fn any_window(window: Nanos) -> Limit {
-    let algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
-    Limit { max: u32::MAX, window, algorithm, ban: None, count_denied: CountDenied::Alone }
 }
 
 /// A part of a key, as text.

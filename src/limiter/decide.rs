@@ -199,7 +199,7 @@ fn status<'v>(evaluation: Evaluation<'v, '_, '_>, resolved: &Resolved<'v>, outco
     Status {
         code: if denied.is_some() && !resolved.shadow_mode() { Code::OverLimit } else { Code::Ok },
         rule,
-        limit: Some(limited.current()),
+        limit: Some(limited.current(evaluation.now)),
         unlimited: false,
         quota,
         remaining: outcome.remaining,

@@ -120,7 +120,7 @@ pub struct CurrentLimit<'v> {
     pub unit: Option<Unit>,
     /// The period in units.
     pub multiplier: u32,
-    /// The period's length.
+    /// The period's length; of a calendar that of the present window.
     pub length: Nanos,
     /// The limit's name; empty when it has none.
     pub name: &'v str,

@@ -84,13 +84,14 @@ impl Concluded<'_, '_, '_> {
         let Denied { descriptor, limited, outcome, reason, .. } = *denied;
         let check = self.evaluation.check;
         let rule = self.decision.statuses.get(descriptor).and_then(|status| status.rule);
-        let current = limited.current();
+        let current = limited.current(self.evaluation.now);
         DeniedLimit {
             rule: rule.map_or_else(|| RuleName::for_overrides(&check.domain).path, |rule| rule.path.clone()),
             descriptor,
             hits: check.descriptors.get(descriptor).map_or(0, |asked| check.hits(asked)),
             requests_per_unit: current.requests_per_unit,
             period: current.length,
+            calendar: limited.limit().calendar(),
             reason,
             retry_after: outcome.reset,
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! of a rule's limit   id of the limit (4 bytes)   what the rule does not fix: for each level its key, its value
-//! request override    0 (4 bytes)                 window in ns (8 bytes), domain, key and value of each entry
+//! request override    0 (4 bytes)                 window in ns (8 bytes; of a calendar month: all ones but the last bit), domain, key and value of each entry
 //! series of a rule    fingerprint (16 bytes)      as for a limit of the rule
 //! series of overrides 0 (16 bytes)                as for an override, without its window
 //! ```
@@ -11,12 +11,12 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::override_window::OverrideWindow;
 use crate::rules::{Entry, Level, Rule, RuleLimit};
 use crate::store::{
     CounterKeys, Fingerprint, KeyLocation, KeyPart, KeyReader, KeyWriter, LevelDescription, LimitDescription, LimitId,
     LimitKind, LimitTable, RuleDescription,
 };
-use crate::units::Nanos;
 
 /// Adds the key of a counter of one of the rule's limits.
 pub(super) fn add_rule(keys: &mut CounterKeys, limit_id: LimitId, rule: &Rule, entries: &[Entry<'_>]) -> KeyLocation {
@@ -24,9 +24,14 @@ pub(super) fn add_rule(keys: &mut CounterKeys, limit_id: LimitId, rule: &Rule, e
 }
 
 /// Adds the key of a counter of a request override: counted by domain, window and entries.
-pub(super) fn add_override(keys: &mut CounterKeys, domain: &str, window: Nanos, entries: &[Entry<'_>]) -> KeyLocation {
+pub(super) fn add_override(
+    keys: &mut CounterKeys,
+    domain: &str,
+    window: OverrideWindow,
+    entries: &[Entry<'_>],
+) -> KeyLocation {
     keys.add(LimitId::OVERRIDE, |mut key| {
-        key.push_number(window.as_ns());
+        key.push_number(window.number());
         push_all(key, domain, entries);
     })
 }
@@ -95,8 +100,8 @@ pub enum DecodedLimit<'k> {
     Override {
         /// The domain.
         domain: KeyPart<'k>,
-        /// The window's length.
-        window: Nanos,
+        /// Its windows.
+        window: OverrideWindow,
     },
 }
 
@@ -137,7 +142,7 @@ fn decode_rule<'k>(limit: &'k LimitDescription, mut parts: KeyReader<'k>) -> Opt
 }
 
 fn decode_override(mut parts: KeyReader<'_>) -> Option<DecodedKey<'_>> {
-    let window = Nanos::from_ns(parts.number()?);
+    let window = OverrideWindow::from_number(parts.number()?);
     let domain = parts.part()?;
     let mut entries = Vec::new();
     while !parts.is_empty() {

@@ -26,6 +26,7 @@ mod in_force;
 mod keys;
 mod outcome;
 mod overlay;
+mod override_window;
 mod plan;
 mod record;
 mod requests;

@@ -6,11 +6,12 @@ use super::check::{Check, Descriptor, Override};
 use super::decision::CurrentLimit;
 use super::in_force::InForce;
 use super::keys;
+use super::override_window::OverrideWindow;
 use super::plan::Plan;
-use crate::engine::{Algorithm, CountDenied, Limit, Queue, QueueMode, Starts};
+use crate::engine::{Algorithm, Limit, Queue, QueueMode};
 use crate::rules::{Domain, Entry, Rule, RuleLimit, Switches};
 use crate::store::{CounterKeys, KeyLocation};
-use crate::units::Nanos;
+use crate::units::{Nanos, Timestamp};
 
 /// The limits of one descriptor.
 #[derive(Debug)]
@@ -100,12 +101,21 @@ impl<'v> Limited<'v> {
         }
     }
 
-    /// The limit in the form of statuses.
-    pub(super) fn current(&self) -> CurrentLimit<'v> {
-        match &self.source {
+    /// The limit in the form of statuses, with the length of the window at `now`.
+    pub(super) fn current(&self, now: Timestamp) -> CurrentLimit<'v> {
+        let current = match &self.source {
             Source::Rule(limit) | Source::WithDeadline(limit, _) => (*limit).into(),
             Source::Request(request) => request.1,
+        };
+        match self.limit().calendar() {
+            None => current,
+            Some(calendar) => CurrentLimit { length: calendar.window_at(now).length(), ..current },
         }
+    }
+
+    /// The limit's name; empty when it has none.
+    fn name(&self) -> &'v str {
+        self.rule_limit().map_or("", |limit| &limit.name)
     }
 }
 
@@ -129,7 +139,7 @@ impl<'v> Resolver<'v> {
         let entries = &descriptor.entries;
         if let Some(limit) = descriptor.limit
             && let Switches { enabled: None | Some(true), shadow_mode } = plan.switches(domain, entries)
-            && let Some(limited) = override_limit(domain, limit, entries, keys)
+            && let Some(limited) = override_limit(domain, plan.rules().has_calendar_months(), limit, entries, keys)
         {
             return Resolved::Override(limited, shadow_mode);
         }
@@ -172,15 +182,17 @@ impl<'v> Source<'v> {
     }
 }
 
-/// A request override: a clock-aligned fixed window, counted by domain, window and entries.
+/// A request override: an aligned fixed window, counted by domain, window and entries.
 fn override_limit<'v>(
     domain: &Domain,
+    calendar_months: bool,
     limit: Override,
     entries: &[Entry<'_>],
     keys: &mut CounterKeys,
 ) -> Option<Limited<'v>> {
     let period = limit.period?;
-    let key = keys::add_override(keys, &domain.name, period.length, entries);
+    let window = OverrideWindow::new(&period, calendar_months);
+    let key = keys::add_override(keys, &domain.name, window, entries);
     let current = CurrentLimit {
         requests_per_unit: limit.requests_per_unit,
         unit: period.unit,
@@ -188,13 +200,7 @@ fn override_limit<'v>(
         length: period.length,
         name: "",
     };
-    let limit = Limit {
-        max: limit.requests_per_unit,
-        window: period.length,
-        algorithm: Algorithm::FixedWindow { starts: Starts::Clock },
-        ban: None,
-        count_denied: CountDenied::Alone,
-    };
+    let limit = window.limit(limit.requests_per_unit);
     Some(Limited { source: Source::Request(Box::new((limit, current))), key })
 }
 
@@ -213,7 +219,7 @@ fn drop_replaced(resolved: &mut [Resolved<'_>]) {
     for one in resolved {
         if let Resolved::Rule(_, limits) = one {
             limits.retain(|limited| {
-                let name = limited.current().name;
+                let name = limited.name();
                 name.is_empty() || names.binary_search(&name).is_err()
             });
             if limits.is_empty() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counters::BadRequest;
 use super::{Action, Author, Operations};
 use crate::config::{CandidateError, CandidateRules, CandidateState};
-use crate::limiter::Comparison;
+use crate::limiter::{Comparison, View};
 use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::units::Timestamp;
 

@@ -36,6 +36,7 @@ struct Draft {
     /// The file that is being added.
     file: Arc<str>,
     counts_no_denied: bool,
+    has_calendar_months: bool,
     charge: Option<Charge>,
     response: Option<Response>,
     alerts: Vec<Alert>,
@@ -73,7 +74,8 @@ impl Builder {
             None => &mut aside,
         };
         draft.file = report.file().into();
-        draft.counts_no_denied = self.options.count_no_denied;
+        (draft.counts_no_denied, draft.has_calendar_months) =
+            (self.options.count_no_denied, self.options.calendar_months);
         draft.set_keys(&spec, report);
         self.named.extend(draft.add_alerts(std::mem::take(&mut spec.alerts), &name, report));
         let line = spec.domain.line().unwrap_or(1);
@@ -123,7 +125,7 @@ impl Builder {
             sharing: draft.sharing,
             tree: draft.tree,
         });
-        RuleSet::new(domains.collect(), self.rules, warnings)
+        RuleSet::new(domains.collect(), self.rules, warnings).with_calendar_months(self.options.calendar_months)
     }
 
     /// The draft of a file's domain.
@@ -237,6 +239,7 @@ impl Draft {
         };
         for limit in descriptor.rate_limit.iter_mut().chain(several) {
             limit.counts_no_denied = self.counts_no_denied;
+            limit.has_calendar_months = self.has_calendar_months;
         }
         let below = std::mem::take(&mut descriptor.descriptors);
         self.note_replaced(&descriptor, report);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Charge, Domain, Level, Rule, RuleLimit, RuleSet, Sharing};
+use super::{Charge, Domain, Level, Period, Rule, RuleLimit, RuleSet, Sharing};
 use crate::engine::{Algorithm, Ban, BanWhen, CountDenied, Queue, QueueMode, Starts};
 
 /// The difference between two configurations.
@@ -148,7 +148,7 @@ fn rule_values(rule: &Rule) -> Vec<Value> {
 fn limit_values(limit: &RuleLimit) -> Vec<Value> {
     let (mut starts, mut burst, mut queue) = (NONE.to_owned(), NONE.to_owned(), NONE.to_owned());
     let algorithm = match limit.limit.algorithm {
-        Algorithm::FixedWindow { starts: Starts::Clock } => "fixed_window",
+        Algorithm::FixedWindow { starts: Starts::Clock | Starts::Calendar(_) } => "fixed_window",
         Algorithm::FixedWindow { starts: Starts::FirstRequest } => {
             "first_request".clone_into(&mut starts);
             "fixed_window"
@@ -163,7 +163,7 @@ fn limit_values(limit: &RuleLimit) -> Vec<Value> {
     };
     vec![
         ("requests_per_unit", limit.requests_per_unit.to_string()),
-        ("period", limit.period.length.to_string()),
+        ("period", period_text(&limit.period)),
         ("algorithm", algorithm.to_owned()),
         ("starts", starts),
         ("burst", burst),
@@ -174,6 +174,10 @@ fn limit_values(limit: &RuleLimit) -> Vec<Value> {
         ("sharing", sharing_text(&limit.sharing)),
         ("name", if limit.name.is_empty() { NONE.to_owned() } else { limit.name.clone() }),
     ]
+}
+
+fn period_text(period: &Period) -> String {
+    period.calendar.map_or_else(|| period.length.to_string(), ToString::to_string)
 }
 
 /// `sharing` as it is written: a word, or a map.
@@ -237,7 +241,8 @@ fn summary(rule: &Rule) -> String {
     if rule.limits.is_empty() {
         return "unlimited".to_owned();
     }
-    let limits = rule.limits.iter().map(|limit| format!("{} per {}", limit.requests_per_unit, limit.period.length));
+    let limits =
+        rule.limits.iter().map(|limit| format!("{} per {}", limit.requests_per_unit, period_text(&limit.period)));
     limits.collect::<Vec<_>>().join(" and ")
 }
 

@@ -2,8 +2,10 @@
 
 use super::field::{Field, Requests};
 use super::limit_spec::{Kin, LimitSpec};
+use super::period::PeriodSpec;
 use super::report::Report;
 use super::{Period, RuleLimit, SharingMode, Unit, hint};
+use crate::calendar::Calendar;
 use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Queue, QueueMode, Starts};
 
 /// The largest limit of a `sliding_log`: a counter keeps 16 bytes for every hit, so 1 MiB at most.
@@ -54,7 +56,7 @@ impl LimitSpec {
         let limit = Limit {
             max,
             window: period.length,
-            algorithm: with_burst(algorithm, self.burst.given().copied().unwrap_or(max)),
+            algorithm: following(with_burst(algorithm, self.burst.given().copied().unwrap_or(max)), &period),
             ban: self.ban.given().copied(),
             count_denied: self.counts_denied(algorithm),
         };
@@ -96,14 +98,25 @@ impl LimitSpec {
         if self.unit.is_invalid() || self.period.is_invalid() || self.unlimited.is_invalid() {
             return None;
         }
-        if let Some(&length) = self.period.given() {
-            return Some(Period::from_length(length));
+        if let Some(spec) = self.period.given() {
+            return Some(spec.period());
         }
         let negative = self.requests.given() == Some(&Requests::Unlimited);
         if unit.is_none() && !(negative && text.is_empty()) {
             report.error(line, hint::no_unit(text));
         }
-        unit.map(|unit| Period::from_units(unit, 1))
+        unit.map(|unit| match unit {
+            Unit::Month if self.has_calendar_months && self.is_as_in_the_reference() => {
+                Period::from_calendar(Calendar::utc_months())
+            }
+            unit => Period::from_units(unit, 1),
+        })
+    }
+
+    /// Whether it has fixed windows that begin by the clock, the only ones of the reference.
+    fn is_as_in_the_reference(&self) -> bool {
+        let is_fixed = self.algorithm.given().is_none_or(|kin| *kin == Kin::FixedWindow);
+        is_fixed && self.starts.given() != Some(&Starts::FirstRequest)
     }
 
     /// The algorithm. Keys of other algorithms are reported.
@@ -128,6 +141,7 @@ impl LimitSpec {
             }
         }
         self.reject_early_ban(kin, report);
+        self.reject_calendar(kin, report);
         Some(match kin {
             Kin::FixedWindow => {
                 Algorithm::FixedWindow { starts: self.starts.given().copied().unwrap_or(Starts::Clock) }
@@ -139,6 +153,21 @@ impl LimitSpec {
                 Algorithm::TokenBucket { burst: 1, queue: self.queue.given().copied().unwrap_or(none) }
             }
         })
+    }
+
+    /// Windows of a calendar differ in length, and begin when the calendar says.
+    fn reject_calendar(&self, kin: Kin, report: &mut Report<'_>) {
+        let Field::Given(PeriodSpec::Calendar(_), line) = &self.period else { return };
+        if kin != Kin::FixedWindow {
+            let name = kin.name();
+            report.error(
+                *line,
+                format!("a calendar belongs to algorithm fixed_window, but this limit has {name}: give 'period' a length such as 30d, or remove 'algorithm'"),
+            );
+        } else if self.starts.given() == Some(&Starts::FirstRequest) {
+            let line = self.starts.line().unwrap_or(*line);
+            report.error(line, "windows of a calendar begin with its days, not with a request: give 'period' a length such as 30d, or remove 'starts'");
+        }
     }
 
     fn reject_early_ban(&self, kin: Kin, report: &mut Report<'_>) {
@@ -231,6 +260,16 @@ impl LimitSpec {
 
 /// The only algorithm of the reference, in which the hits of a denied check count.
 const AS_THE_REFERENCE: Algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
+
+/// Has windows follow the calendar of a period, if it has one.
+fn following(algorithm: Algorithm, period: &Period) -> Algorithm {
+    match (algorithm, period.calendar) {
+        (Algorithm::FixedWindow { .. }, Some(calendar)) => {
+            Algorithm::FixedWindow { starts: Starts::Calendar(calendar) }
+        }
+        (algorithm, _) => algorithm,
+    }
+}
 
 /// Sets the size of a token bucket, at least one token; other algorithms have no bucket.
 fn with_burst(algorithm: Algorithm, size: u32) -> Algorithm {

@@ -1,12 +1,13 @@
 //! A `rate_limit` block as written in the file.
 
+use super::calendar_period;
 use super::field::{self, Field, Requests};
 use super::own;
+use super::period::PeriodSpec;
 use super::report::Report;
 use super::sharing::{self, Sharing};
 use super::yaml::{Kind, Node, Pair};
 use crate::engine::{Ban, BanWhen, Queue, QueueMode, Starts};
-use crate::units::Nanos;
 
 /// A `rate_limit` block, key by key.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +15,7 @@ pub(super) struct LimitSpec {
     /// The line to report for the block as a whole.
     pub(super) line: usize,
     pub(super) unit: Field<String>,
-    pub(super) period: Field<Nanos>,
+    pub(super) period: Field<PeriodSpec>,
     pub(super) requests: Field<Requests>,
     pub(super) unlimited: Field<bool>,
     pub(super) name: Field<String>,
@@ -27,6 +28,8 @@ pub(super) struct LimitSpec {
     pub(super) count_denied: Field<bool>,
     pub(super) enabled: Field<bool>,
     pub(super) sharing: Field<Sharing>,
+    /// `unit: month` is a month of the calendar.
+    pub(super) has_calendar_months: bool,
     /// Without `count_denied`, the hits of denied checks never count.
     pub(super) counts_no_denied: bool,
 }
@@ -80,7 +83,7 @@ impl LimitSpec {
             "unlimited" => self.unlimited = field::flag(value, report),
             "name" => self.name = field::text(value, report),
             "replaces" => self.replaces = replaces(value, report),
-            "period" => self.period = own::length(value, key, report),
+            "period" => self.period = calendar_period::read(value, report),
             "algorithm" => self.algorithm = own::word(value, key, &ALGORITHMS, report),
             "starts" => self.starts = own::word(value, key, &STARTS, report),
             "burst" => self.burst = own::whole(value, key, 1, report),

@@ -11,6 +11,7 @@
 mod alerts;
 mod applicable;
 mod build;
+mod calendar_period;
 mod changes;
 mod counter_entries;
 mod duration;
@@ -93,6 +94,8 @@ pub struct LoadOptions {
     pub count_no_denied: bool,
     /// So many replicas share counters on a cluster, which keeps some limits from being charged all or nothing.
     pub cluster_replicas: Option<u32>,
+    /// A month of `unit`, and of a request override, is one of the calendar (of UTC), in place of 30 days.
+    pub calendar_months: bool,
 }
 
 /// One error of the configuration.

@@ -269,6 +269,9 @@ mod tests {
             ["o:10: inactive: no rule of a domain that matches 'gw/one' has a path that matches 'none'"],
             "{found:?}"
         );
+        let calendar =
+            "overlay:\n- domain: gw/*\n  rules: [{rate_limit: {period: {calendar: day, timezone: Asia/Tokyo}}}]";
+        assert_eq!(laid(calendar)[0], "gw/one.route_a.user: 5 per calendar day (Asia/Tokyo)");
         let overlay = OverlayFile::read(&file("o", "overlay: [{domain: '*', response: {headers: [ietf]}}]")).unwrap();
         let rules = load_over(&[file("r", RULES)], LoadOptions::default(), Some(&overlay)).unwrap();
         assert_eq!(rules.domain("gw/one").unwrap().response.headers.len(), 1);
@@ -299,6 +302,10 @@ mod tests {
             ),
             ("overlay:\n- domain: x\n  rules: [{rate_limit: {perod: 3s}}]", "o:3: config error, unknown key 'perod'"),
             ("overlay:\n- domain: x\n  rules: [{rate_limit: {period: soon}}]", "o:3: 'period'"),
+            (
+                "overlay:\n- domain: x\n  rules: [{rate_limit: {period: {calendar: day, timezone: Tokio}}}]",
+                "o:3: 'timezone'",
+            ),
             ("overlay: [", "o:1: yaml: line 1"),
         ] {
             let errors = OverlayFile::read(&file("o", text)).unwrap_err();

@@ -1,8 +1,11 @@
 //! The length of a limit's window, and its unit in the protocol.
 
+use super::duration;
+use crate::calendar::{Calendar, CalendarUnit};
 use crate::units::Nanos;
 
-/// A unit of time of `rate_limit.unit`; months have 30 days and years 365, as in the reference.
+/// A unit of time of `rate_limit.unit`; months have 30 days and years 365, as in the reference. With `--calendar-months` it has those of
+/// the calendar, see [`LoadOptions`](super::LoadOptions).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
     /// 1 s
@@ -60,19 +63,64 @@ impl Unit {
 /// The length of a window, with its unit in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Period {
-    /// The length, never zero.
+    /// The length, never zero. Of a calendar the usual one.
     pub length: Nanos,
     /// The unit of which `length` is a whole multiple; `None` if there is none.
     pub unit: Option<Unit>,
     /// `length` in units; 1 if there is no unit.
     pub multiplier: u32,
+    /// The calendar that windows follow; `None`: all have the same length.
+    pub calendar: Option<&'static Calendar>,
+}
+
+/// `period` as written.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PeriodSpec {
+    /// `30s`
+    Length(Nanos),
+    /// `{calendar: month, timezone: Europe/Berlin}`
+    Calendar(&'static Calendar),
+}
+
+impl PeriodSpec {
+    /// The period.
+    pub(super) fn period(self) -> Period {
+        match self {
+            Self::Length(length) => Period::from_length(length),
+            Self::Calendar(calendar) => Period::from_calendar(calendar),
+        }
+    }
+
+    /// As a configuration has it.
+    pub(super) fn written(self) -> String {
+        match self {
+            Self::Length(length) => duration::written(length),
+            Self::Calendar(calendar) => calendar.written(),
+        }
+    }
 }
 
 impl Period {
     /// A number of units, saturating at the longest length.
     pub fn from_units(unit: Unit, multiplier: u32) -> Self {
         let length = Nanos::from_ns(unit.length().as_ns().saturating_mul(multiplier.into()));
-        Self { length, unit: Some(unit), multiplier }
+        Self { length, unit: Some(unit), multiplier, calendar: None }
+    }
+
+    /// Windows of a calendar, in the protocol one of its units.
+    pub fn from_calendar(calendar: &'static Calendar) -> Self {
+        let unit = match calendar.unit() {
+            CalendarUnit::Day => Unit::Day,
+            CalendarUnit::Week => Unit::Week,
+            CalendarUnit::Month => Unit::Month,
+            CalendarUnit::Year => Unit::Year,
+        };
+        Self { calendar: Some(calendar), ..Self::from_units(unit, 1) }
+    }
+
+    /// Whether windows are months of the calendar of UTC.
+    pub fn is_month_of_utc(&self) -> bool {
+        self.calendar == Some(Calendar::utc_months())
     }
 
     /// A length in the largest of second, minute, hour, day and week that divides it: 90 s is 90 seconds, 120 s is 2 minutes.
@@ -85,8 +133,8 @@ impl Period {
             is_whole.then(|| u32::try_from(count).ok().map(|count| (unit, count))).flatten()
         });
         match whole {
-            Some((unit, multiplier)) => Self { length, unit: Some(unit), multiplier },
-            None => Self { length, unit: None, multiplier: 1 },
+            Some((unit, multiplier)) => Self { length, unit: Some(unit), multiplier, calendar: None },
+            None => Self { length, unit: None, multiplier: 1, calendar: None },
         }
     }
 }
@@ -111,7 +159,7 @@ mod tests {
             (1_500, None, 1),
         ] {
             let length = Nanos::from_ns(ms * 1_000_000);
-            assert_eq!(Period::from_length(length), Period { length, unit, multiplier }, "{length}");
+            assert_eq!(Period::from_length(length), Period { length, unit, multiplier, calendar: None }, "{length}");
         }
     }
 }

@@ -28,13 +28,25 @@ pub struct RuleSet {
     by_name: HashMap<String, usize, ahash::RandomState>,
     rules: Vec<Rule>,
     warnings: Vec<ConfigError>,
+    /// A month of a request override is one of the calendar.
+    calendar_months: bool,
 }
 
 impl RuleSet {
     /// A set of these domains and rules. The names must be unique, and each rule's index must be its position.
     pub(super) fn new(domains: Vec<Domain>, rules: Vec<Rule>, warnings: Vec<ConfigError>) -> Self {
         let by_name = domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
-        Self { domains, by_name, rules, warnings }
+        Self { domains, by_name, rules, warnings, calendar_months: false }
+    }
+
+    /// The same, with months of request overrides by the calendar or of 30 days.
+    pub(super) fn with_calendar_months(self, calendar_months: bool) -> Self {
+        Self { calendar_months, ..self }
+    }
+
+    /// Whether a month of a request override is one of the calendar, in place of 30 days.
+    pub fn has_calendar_months(&self) -> bool {
+        self.calendar_months
     }
 
     /// The domain of that name. Cost: one hash look-up, or one comparison if there is only one domain.

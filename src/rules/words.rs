@@ -52,7 +52,9 @@ impl RuleLimit {
         let plural = if self.requests_per_unit == 1 { "" } else { "s" };
         let requests = format!("{} request{plural}", self.requests_per_unit);
         let mut text = match self.limit.algorithm {
-            Algorithm::FixedWindow { starts: Starts::Clock } => format!("{requests} per {length}"),
+            Algorithm::FixedWindow { starts: Starts::Clock | Starts::Calendar(_) } => {
+                format!("{requests} per {length}")
+            }
             Algorithm::FixedWindow { starts: Starts::FirstRequest } => {
                 format!("{requests} per {length}, which begins with the first request")
             }
@@ -78,18 +80,19 @@ impl RuleLimit {
     }
 }
 
-/// A period in words: `minute`, or `30s`.
+/// A period in words: `minute`, `30s`, or `calendar month (Europe/Berlin)`.
 fn period(period: &Period) -> String {
-    match period.unit {
-        Some(unit) if period.multiplier == 1 => unit.name().to_ascii_lowercase(),
-        _ => period.length.to_string(),
+    match (period.calendar, period.unit) {
+        (Some(calendar), _) => calendar.to_string(),
+        (None, Some(unit)) if period.multiplier == 1 => unit.name().to_ascii_lowercase(),
+        (None, _) => period.length.to_string(),
     }
 }
 
 /// The algorithm, unless it is the default.
 fn algorithm(limit: &Limit) -> Option<String> {
     match limit.algorithm {
-        Algorithm::FixedWindow { starts: Starts::Clock } => None,
+        Algorithm::FixedWindow { starts: Starts::Clock | Starts::Calendar(_) } => None,
         Algorithm::FixedWindow { starts: Starts::FirstRequest } => Some("from the first request".to_owned()),
         Algorithm::SlidingWindow => Some("sliding_window".to_owned()),
         Algorithm::SlidingLog => Some("sliding_log".to_owned()),
@@ -166,7 +169,7 @@ mod tests {
                 name: String::new(),
                 enabled: true,
                 requests_per_unit: 10,
-                period: Period { length, unit, multiplier },
+                period: Period { length, unit, multiplier, calendar: None },
                 limit: Limit { max: 10, window: length, algorithm, ban, count_denied: CountDenied::Alone },
                 sharing: crate::rules::Sharing::default(),
             };

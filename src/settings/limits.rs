@@ -49,6 +49,12 @@ pub(crate) struct LimitSettings {
     #[arg(long, env = "TIDEGATE_COUNT_NO_DENIED", value_parser = BoolishValueParser::new())]
     pub count_no_denied: bool,
 
+    /// Take `unit: month` for a month of the calendar, in UTC, in place of 30 days
+    ///
+    /// In fixed windows that begin by the clock, and in limits that requests carry; as USE_CALENDAR_MONTH_RATE_LIMIT of envoyproxy/ratelimit. For other units and time zones see `period` in the rules.
+    #[arg(long, env = "TIDEGATE_CALENDAR_MONTHS", value_parser = BoolishValueParser::new())]
+    pub calendar_months: bool,
+
     /// Whether operators can change settings at run time
     ///
     /// read-only refuses `tidegate settings set` and `unset`, where every change has to go through the configuration (GitOps).

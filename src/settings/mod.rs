@@ -123,6 +123,7 @@ impl Settings {
             merge_domains: self.merge_domains,
             count_no_denied: self.limits.count_no_denied,
             cluster_replicas: is_cluster.then(|| self.store.store_replicas.unwrap_or(1)),
+            calendar_months: self.limits.calendar_months,
         }
     }
 }

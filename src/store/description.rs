@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::calendar::{Calendar, day_name};
 use crate::engine::{Algorithm, Limit, Starts};
 use crate::units::Nanos;
 
@@ -53,7 +54,7 @@ pub enum LimitKind {
     FixedWindow {
         /// When windows begin.
         starts: Starts,
-        /// Their length.
+        /// Their length; of a calendar the usual one.
         window: Nanos,
     },
     /// Two adjacent windows of this length.
@@ -103,6 +104,7 @@ impl LimitDescription {
 
     pub(super) fn digest(&self) -> Digest {
         let (tag, window) = match self.kind {
+            LimitKind::FixedWindow { starts: Starts::Calendar(calendar), .. } => return self.calendar_digest(calendar),
             LimitKind::FixedWindow { starts: Starts::Clock, window } => (1, window),
             LimitKind::FixedWindow { starts: Starts::FirstRequest, window } => (2, window),
             LimitKind::SlidingWindow(window) => (3, window),
@@ -113,6 +115,18 @@ impl LimitDescription {
         encoding.rule(&self.rule);
         encoding.byte(tag);
         encoding.number(window.as_ns());
+        encoding.number(self.ordinal.into());
+        encoding.finish()
+    }
+
+    /// Of a calendar, the names that identify it are in place of a length.
+    fn calendar_digest(&self, calendar: &Calendar) -> Digest {
+        let mut encoding = Encoding::new(LIMIT);
+        encoding.rule(&self.rule);
+        encoding.byte(6);
+        encoding.text(calendar.unit().name());
+        encoding.text(day_name(calendar.first_day()));
+        encoding.text(calendar.zone());
         encoding.number(self.ordinal.into());
         encoding.finish()
     }

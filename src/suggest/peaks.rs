@@ -1,7 +1,7 @@
 //! How much the counters of a limit were used at most.
 
 use super::CounterRequests;
-use crate::engine::{Algorithm, Limit, Op, Starts};
+use crate::engine::{Limit, Op};
 use crate::units::{Nanos, Timestamp};
 
 /// The peaks of the counters of one limit: of each, the most hits in one window.
@@ -44,9 +44,9 @@ impl Peaks {
 
     /// The peaks of requests in the windows of a limit: aligned ones if its windows are, otherwise any of that length.
     pub fn of_requests(limit: &Limit, counters: &[CounterRequests]) -> Self {
-        let is_aligned = limit.algorithm == Algorithm::FixedWindow { starts: Starts::Clock };
-        let peak = |counter: &CounterRequests| {
-            if is_aligned { aligned(limit.window, counter) } else { trailing(limit.window, counter) }
+        let peak = |counter: &CounterRequests| match limit.aligned_end(Timestamp::EPOCH) {
+            Some(_) => aligned(limit, counter),
+            None => trailing(limit.window, counter),
         };
         Self::new(counters.iter().map(|counter| (peak(counter), counter.entries.as_slice())))
     }
@@ -59,14 +59,13 @@ fn charges(counter: &CounterRequests) -> impl Iterator<Item = (Timestamp, u64)> 
     })
 }
 
-/// The most hits between two whole multiples of `window`.
-fn aligned(window: Nanos, counter: &CounterRequests) -> u64 {
-    let length = window.as_ns().max(1);
-    let (mut peak, mut current, mut sum) = (0, 0, 0_u64);
+/// The most hits in one of the windows that all counters have.
+fn aligned(limit: &Limit, counter: &CounterRequests) -> u64 {
+    let (mut peak, mut current, mut sum) = (0, None, 0_u64);
     for (at, hits) in charges(counter) {
-        let number = at.as_ns() / length;
-        if number != current {
-            (current, sum) = (number, 0);
+        let end = limit.aligned_end(at);
+        if end != current {
+            (current, sum) = (end, 0);
         }
         sum = sum.saturating_add(hits);
         peak = peak.max(sum);
@@ -91,6 +90,7 @@ fn trailing(window: Nanos, counter: &CounterRequests) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Algorithm, CountDenied, Starts};
     use crate::suggest::Request;
 
     fn counter(hits: &[(u64, u64)]) -> CounterRequests {
@@ -114,7 +114,9 @@ mod tests {
             (&[(0, 1), (500, 1), (1_000, 1), (1_200, 1)], 2, 3),
         ] {
             let counter = counter(hits);
-            assert_eq!(aligned(second, &counter), expected_aligned, "{hits:?}");
+            let algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
+            let limit = Limit { max: 1, window: second, algorithm, ban: None, count_denied: CountDenied::Never };
+            assert_eq!(aligned(&limit, &counter), expected_aligned, "{hits:?}");
             assert_eq!(trailing(second, &counter), expected_trailing, "{hits:?}");
         }
     }

@@ -168,7 +168,7 @@ fn block(limit: &RuleLimit, number: Option<u32>) -> Vec<String> {
     let max = number.unwrap_or(limit.requests_per_unit);
     pairs.extend([period(limit.period), format!("requests_per_unit: {max}")]);
     match limit.limit.algorithm {
-        Algorithm::FixedWindow { starts: Starts::Clock } => {}
+        Algorithm::FixedWindow { starts: Starts::Clock | Starts::Calendar(_) } => {}
         Algorithm::FixedWindow { starts: Starts::FirstRequest } => pairs.push("starts: first_request".to_owned()),
         Algorithm::SlidingWindow => pairs.push("algorithm: sliding_window".to_owned()),
         Algorithm::SlidingLog => pairs.push("algorithm: sliding_log".to_owned()),
@@ -187,7 +187,7 @@ fn block(limit: &RuleLimit, number: Option<u32>) -> Vec<String> {
         let when = if ban.when == BanWhen::Reached { "reached" } else { "exceeded" };
         pairs.push(format!("ban: {{for: {}, when: {when}}}", length(ban.length)));
     }
-    let usual = limit.limit.algorithm == Algorithm::FixedWindow { starts: Starts::Clock };
+    let usual = matches!(limit.limit.algorithm, Algorithm::FixedWindow { starts } if starts.is_aligned());
     match limit.limit.count_denied {
         CountDenied::Always => pairs.push("count_denied: true".to_owned()),
         CountDenied::Never if usual => pairs.push("count_denied: false".to_owned()),
@@ -200,9 +200,10 @@ fn block(limit: &RuleLimit, number: Option<u32>) -> Vec<String> {
 }
 
 fn period(period: Period) -> String {
-    match period.unit {
-        Some(unit) if period.multiplier == 1 => format!("unit: {}", unit.name().to_lowercase()),
-        _ => format!("period: {}", length(period.length)),
+    match (period.calendar, period.unit) {
+        (Some(calendar), _) => format!("period: {}", calendar.written()),
+        (None, Some(unit)) if period.multiplier == 1 => format!("unit: {}", unit.name().to_lowercase()),
+        (None, _) => format!("period: {}", length(period.length)),
     }
 }
 

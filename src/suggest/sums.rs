@@ -14,7 +14,9 @@
 use super::report::Suggested;
 use super::search::{SHARES, boundary};
 use super::{largest, with_max};
+use crate::calendar::Calendar;
 use crate::engine::{Algorithm, BanWhen, CountDenied, Limit, Starts};
+use crate::units::Nanos;
 
 /// What one counter used in one bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -128,6 +130,9 @@ pub(super) fn denials(limit: &Limit, of: &SumsOf, of_one_hit: bool) -> Denials {
 impl Reach {
     fn new(limit: &Limit, bucket_ns: u64) -> Self {
         let (window, bucket) = (limit.window.as_ns().max(1), bucket_ns.max(1));
+        if let Some(calendar) = limit.calendar() {
+            return Self::of_calendar(calendar, bucket);
+        }
         let buckets = window.div_ceil(bucket);
         let (windows_are_buckets, buckets_are_windows) = (window.is_multiple_of(bucket), bucket.is_multiple_of(window));
         let nested = windows_are_buckets || buckets_are_windows;
@@ -151,6 +156,15 @@ impl Reach {
                 Self { run: buckets + 1, run_aligned: 0, span: buckets, windows: within + 1 }
             }
         }
+    }
+
+    /// Windows of a calendar differ in length, and their edges may be within a bucket. A denied request looks back on one of the longest;
+    /// a span of the usual length touches three at most, as one of 30 days does around February.
+    fn of_calendar(calendar: &Calendar, bucket: u64) -> Self {
+        let buckets = |window: Nanos| window.as_ns().div_ceil(bucket);
+        let span = buckets(calendar.unit().usual_length());
+        let windows = (span * bucket).div_ceil(calendar.unit().usual_length().as_ns()) + 2;
+        Self { run: buckets(calendar.unit().longest()) + 1, run_aligned: 0, span, windows }
     }
 
     /// The first bucket of the run that ends with `bucket`.

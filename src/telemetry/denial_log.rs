@@ -73,7 +73,7 @@ fn write(denial: &Denial, left_out: u64) {
         descriptors = descriptors(denial),
         hits = limit.hits,
         limit = limit.requests_per_unit,
-        period = %limit.period,
+        period = period(limit),
         reason = limit.reason.name(),
         retry_after_ms = limit.retry_after.as_millis_ceil(),
         also_denied = others(denial),
@@ -102,13 +102,19 @@ fn descriptors(denial: &Denial) -> String {
 /// `api.tenant 1000/1m over_limit 8815ms; ...`: the other limits that denied the check, without the governing one.
 fn others(denial: &Denial) -> Option<String> {
     let other = |limit: &DeniedLimit| {
-        let DeniedLimit { rule, requests_per_unit, period, reason, retry_after, .. } = limit;
+        let DeniedLimit { rule, requests_per_unit, reason, retry_after, .. } = limit;
         let (rule, reason, wait) = (sanitize(rule), reason.name(), retry_after.as_millis_ceil());
+        let period = period(limit);
         format!("{rule} {requests_per_unit}/{period} {reason} {wait}ms")
     };
     let mut shown: Vec<_> = denial.others.iter().map(other).collect();
     shown.extend((denial.limits_omitted > 0).then(|| format!("… {} more limits", denial.limits_omitted)));
     (!shown.is_empty()).then(|| shown.join("; "))
+}
+
+/// `1m`, or `calendar month (Europe/Berlin)`.
+fn period(limit: &DeniedLimit) -> String {
+    limit.calendar.map_or_else(|| limit.period.to_string(), ToString::to_string)
 }
 
 /// Bounds on the number of lines.

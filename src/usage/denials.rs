@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::calendar::Calendar;
 use crate::engine::Reason;
 use crate::units::{Nanos, Timestamp};
 
@@ -56,6 +57,8 @@ pub struct DeniedLimit {
     pub requests_per_unit: u32,
     /// The length of its window.
     pub period: Nanos,
+    /// The calendar that its windows follow; then the period is the length of the present one.
+    pub calendar: Option<&'static Calendar>,
     /// The reason.
     pub reason: Reason,
     /// The time until it admits the same hits.
@@ -216,6 +219,7 @@ pub(crate) fn limit_for_tests(rule: &str) -> DeniedLimit {
         hits: 1,
         requests_per_unit: 1,
         period: Nanos::SECOND,
+        calendar: None,
         reason: Reason::OverLimit,
         retry_after: Nanos::SECOND,
     }

@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 36] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -120,19 +120,21 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
     // The same decisions on a virtual clock: no front end, no process.
     ("simulate", &["api", "limiter", "rules", "sanitize", "units", "usage"]),
     // Limits that fit what came: no clock, no file.
-    ("suggest", &["engine", "limiter", "rules", "sanitize", "units"]),
+    ("suggest", &["calendar", "engine", "limiter", "rules", "sanitize", "units"]),
     // A client of any server: of the API it takes only the messages.
     ("bench", &["api", "http2", "net", "runtime", "sanitize", "units"]),
     ("api", &["engine", "limiter", "rules", "units", "usage"]),
-    ("limiter", &["engine", "engine_link", "rules", "store", "units", "usage"]),
-    ("store", &["engine", "runtime", "units"]),
-    ("usage", &["engine", "units"]),
-    ("rules", &["engine", "sanitize", "units"]),
+    ("limiter", &["calendar", "engine", "engine_link", "rules", "store", "units", "usage"]),
+    ("store", &["calendar", "engine", "runtime", "units"]),
+    ("usage", &["calendar", "engine", "units"]),
+    ("rules", &["calendar", "engine", "sanitize", "units"]),
     // Who asks the engine of shared counters, and when.
     ("sharing", &["engine", "engine_link", "runtime", "store", "units"]),
     // The engine of shared counters, and its protocol.
     ("engine_link", &["engine", "net", "store", "units"]),
-    ("engine", &["units"]),
+    ("engine", &["calendar", "units"]),
+    // Windows of a time zone, by the database that is compiled in.
+    ("calendar", &["units"]),
     ("net", &["http2", "runtime"]),
     ("http2", &[]),
     ("runtime", &["units"]),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed test")]
 
 mod alerts;
+mod calendar;
 mod find;
 mod keys;
 mod reject;

@@ -1,6 +1,9 @@
 //! Fixed windows: every unit's length, edges and reset; periods; windows that the first request opens.
 
-use crate::scene::{check, domain};
+use tidegate::rules::{LoadOptions, SourceFile, load};
+use tidegate::units::Timestamp;
+
+use crate::scene::{Scene, check, domain};
 
 const UNITS: [(&str, u64); 7] = [
     ("second", 1),
@@ -125,5 +128,111 @@ fn denied_hits_count_where_the_rule_says_so() {
          0 | d +2 | clock_admitted=v => OK | OK d.clock_admitted 10/hour 0 3600s
          0 | d +2 | first=v          => OK | OK d.first 10/hour 0 3600s
          0 | d +2 | first_all=v      => OVER_LIMIT",
+    );
+}
+
+/// Rules with windows of a calendar.
+const CALENDARS: &str = "
+- {key: day, rate_limit: {period: {calendar: day, timezone: Europe/Berlin}, requests_per_unit: 9}}
+- {key: week, rate_limit: {period: {calendar: week, timezone: America/New_York, first_day: sunday}, requests_per_unit: 9}}
+- {key: month, rate_limit: {period: {calendar: month, timezone: Europe/Berlin}, requests_per_unit: 2}}
+- {key: year, rate_limit: {period: {calendar: year}, requests_per_unit: 9}}
+- {key: banned, rate_limit: {period: {calendar: day, timezone: Europe/Berlin}, requests_per_unit: 2, ban: 6h}}
+- key: both
+  rate_limits:
+  - {period: {calendar: day, timezone: Europe/Berlin}, requests_per_unit: 2}
+  - {period: {calendar: month, timezone: Europe/Berlin}, requests_per_unit: 3}";
+
+#[test]
+fn windows_follow_the_calendar_of_a_time_zone() {
+    check(
+        &domain(CALENDARS),
+        "# Clocks are set forward on 29 March: that day has 23 hours, and the month an hour less than 31 days.
+         2026-02-28T23:00:00Z | d | month=v => OK         | OK d.month 2/month 1 2674800s
+         2026-03-28T22:59:59Z | d | day=v   => OK         | OK d.day 9/day 8 1s
+         2026-03-28T23:00:00Z | d | day=v   => OK         | OK d.day 9/day 8 82800s
+         2026-03-29T21:59:59Z | d | day=v   => OK         | OK d.day 9/day 7 1s
+         2026-03-29T22:00:00Z | d | day=v   => OK         | OK d.day 9/day 8 86400s
+         2026-03-31T21:59:58Z | d | month=v => OK         | OK d.month 2/month 0 2s
+         2026-03-31T21:59:59Z | d | month=v => OVER_LIMIT | OVER_LIMIT d.month 2/month 0 1s
+         2026-03-31T22:00:00Z | d | month=v => OK         | OK d.month 2/month 1 2592000s
+         # And back on 25 October.
+         2026-10-24T22:00:00Z | d | day=v   => OK         | OK d.day 9/day 8 90000s
+         2026-10-25T22:59:59Z | d | day=v   => OK         | OK d.day 9/day 7 1s
+         2026-11-01T03:59:59Z | d | week=v  => OK         | OK d.week 9/week 8 1s
+         2026-11-01T04:00:00Z | d | week=v  => OK         | OK d.week 9/week 8 608400s
+         2027-12-31T23:59:59Z | d | year=v  => OK         | OK d.year 9/year 8 1s
+         # A leap year.
+         2028-01-01T00:00:00Z | d | year=v  => OK         | OK d.year 9/year 8 31622400s",
+    );
+}
+
+#[test]
+fn looks_refunds_and_bans_in_windows_of_a_calendar() {
+    check(
+        &domain(CALENDARS),
+        "2026-10-25T20:00:00Z | d | month=v +0      => OK         | OK d.month 2/month 2 529200s
+         2026-10-25T20:00:00Z | d | month=v refund  => OK         | OK d.month 2/month 2 529200s
+         2026-10-25T20:00:00Z | d | month=v +3      => OVER_LIMIT | OVER_LIMIT d.month 2/month 0 529200s
+         # Hits of denied checks count by default, as in other windows by the clock.
+         2026-10-25T20:00:00Z | d | month=v +0      => OVER_LIMIT | OVER_LIMIT d.month 2/month 0 529200s
+         2026-10-25T20:00:00Z | d | month=v +2 refund => OK       | OK d.month 2/month 1 529200s
+         # A ban outlives the day, and then the counter is fresh, in the window of that instant.
+         2026-10-25T20:00:00Z | d | banned=v        => OK         | OK d.banned 2/day 1 10800s
+         2026-10-25T20:00:01Z | d | banned=v        => OK         | OK d.banned 2/day 0 21600s
+         2026-10-25T23:00:01Z | d | banned=v        => OVER_LIMIT | OVER_LIMIT d.banned 2/day 0 10800s
+         2026-10-26T02:00:01Z | d | banned=v        => OK         | OK d.banned 2/day 1 75599s",
+    );
+}
+
+#[test]
+fn several_limits_of_calendars_are_charged_all_or_nothing() {
+    check(
+        &domain(CALENDARS),
+        "2026-10-30T12:00:00Z x2 | d | both=v => OK
+         2026-10-30T12:00:00Z    | d | both=v => OVER_LIMIT | OVER_LIMIT d.both 2/day 0 39600s
+         2026-10-31T12:00:00Z    | d | both=v => OK         | OK d.both 3/month 0 39600s
+         2026-10-31T12:00:00Z    | d | both=v => OVER_LIMIT | OVER_LIMIT d.both 3/month 0 39600s
+         2026-10-31T23:00:00Z    | d | both=v => OK         | OK d.both 2/day 1 86400s",
+    );
+}
+
+/// A clock that steps back over the edge of a window stays in the window that has begun.
+#[test]
+fn a_clock_that_steps_back_over_the_edge_of_a_month() {
+    check(
+        &domain(CALENDARS),
+        "2026-10-31T22:59:59Z x2 | d | month=v => OK
+         2026-10-31T23:00:00Z x2 | d | month=v => OK
+         2026-10-31T22:59:59Z    | d | month=v => OVER_LIMIT | OVER_LIMIT d.month 2/month 0 2592001s",
+    );
+}
+
+#[test]
+fn months_of_units_and_overrides_are_those_of_the_calendar_if_asked_for() {
+    let rules = "
+- {key: month, rate_limit: {unit: month, requests_per_unit: 9}}
+- {key: first, rate_limit: {unit: month, requests_per_unit: 9, starts: first_request}}
+- {key: bucket, rate_limit: {unit: month, requests_per_unit: 30, algorithm: token_bucket}}
+- {key: year, rate_limit: {unit: year, requests_per_unit: 9}}";
+    let scene = Scene::new(&domain(rules));
+    let file = SourceFile { name: "rules.yaml".into(), text: domain(rules).into() };
+    let options = LoadOptions { calendar_months: true, ..LoadOptions::default() };
+    scene.limiter().replace_rules(Timestamp::EPOCH, load(&[file], options).unwrap());
+    scene.run(
+        "2024-01-01T00:00:00Z | d | month=v => OK | OK d.month 9/month 8 2678400s
+         2024-01-31T23:59:59Z | d | month=v => OK | OK d.month 9/month 7 1s
+         2024-02-01T00:00:00Z | d | month=v => OK | OK d.month 9/month 8 2505600s
+         # Others keep their 30 and 365 days.
+         2024-02-01T00:00:00Z | d | first=v => OK | OK d.first 9/month 8 2592000s
+         2024-02-01T00:00:00Z | d | bucket=v => OK | OK d.bucket 30/month 29 86400s
+         2024-02-01T00:00:00Z | d | year=v => OK | OK d.year 9/year 8 27734400s
+         # Requests that carry their limit.
+         2024-02-01T00:00:00Z | d | x=v limit=2/month => OK | OK - 2/month 1 2505600s
+         2024-02-29T23:59:59Z | d | x=v limit=2/month => OK | OK - 2/month 0 1s
+         2024-02-29T23:59:59Z | d | x=v limit=2/month => OVER_LIMIT | OVER_LIMIT - 2/month 0 1s
+         2024-03-01T00:00:00Z | d | x=v limit=2/month => OK | OK - 2/month 1 2678400s
+         2024-03-01T00:00:00Z | d | x=v limit=2/3month => OK | OK - 2/3month 1 1468800s
+         2024-03-01T00:00:00Z | d | x=v limit=2/30day => OK | OK - 2/30day 1 1468800s",
     );
 }

@@ -11,6 +11,7 @@ mod agree;
 mod alerts;
 mod ask;
 mod bench;
+mod calendar;
 mod check;
 mod client_access;
 mod compressed;

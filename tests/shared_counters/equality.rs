@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng};
+use tidegate::calendar::{Calendar, CalendarUnit, Weekday};
 use tidegate::engine::{Algorithm, Ban, BanWhen, CountDenied, Limit, Op, Outcome, Queue, QueueMode, Starts};
 use tidegate::engine_link::{
     CheckOutcome, Connection, ExactBatch, KeyPrefix, LinkError, Login, NodeAddress, PlainBatch, Remedy, SharedCharge,
@@ -98,11 +99,12 @@ fn any_limit(random: &mut SmallRng) -> Limit {
     };
     let mut max = random.random_range(0..12);
     let window = Nanos::from_ns(window_us * 1_000);
-    let algorithm = match random.random_range(0..5) {
+    let algorithm = match random.random_range(0..6) {
         0 => Algorithm::FixedWindow { starts: Starts::Clock },
         1 => Algorithm::FixedWindow { starts: Starts::FirstRequest },
         2 => Algorithm::SlidingWindow,
         3 => Algorithm::SlidingLog,
+        4 => Algorithm::FixedWindow { starts: Starts::Calendar(any_calendar(random)) },
         _ => {
             if random.random_range(0..4) == 0 {
                 max = 3_000_000_000 + random.random_range(0..1_000);
@@ -126,7 +128,16 @@ fn any_limit(random: &mut SmallRng) -> Limit {
         length: Nanos::from_ns((10_000 + random.random_range(0..window_us * 2)) * 1_000),
         when: if is_bucket || random.random_range(0..2) == 0 { BanWhen::Exceeded } else { BanWhen::Reached },
     });
-    Limit { max, window, algorithm, ban, count_denied }
+    let limit = Limit { max, window, algorithm, ban, count_denied };
+    let window = limit.calendar().map_or(window, |calendar| calendar.unit().usual_length());
+    Limit { window, ..limit }
+}
+
+/// Days and months, of zones that set their clocks.
+pub(crate) fn any_calendar(random: &mut SmallRng) -> &'static Calendar {
+    let unit = [CalendarUnit::Day, CalendarUnit::Month][random.random_range(0..2)];
+    let zone = ["Europe/Berlin", "Africa/Cairo", "UTC"][random.random_range(0..3)];
+    Calendar::of(unit, zone, Weekday::Monday).unwrap()
 }
 
 /// What the store in memory decides.
@@ -194,8 +205,14 @@ async fn plain_windows_decide_as_the_engine_in_memory() {
         let link = Link::open(&engine).await;
         for seed in 0..TRACES {
             let mut random = SmallRng::seed_from_u64(seed);
-            let (algorithm, count_denied) = (Algorithm::FixedWindow { starts: Starts::Clock }, CountDenied::Alone);
-            let window = Nanos::from_ns(random.random_range(10_000..7_000_000) * 1_000);
+            let count_denied = CountDenied::Alone;
+            let (starts, window) = if random.random_range(0..3) == 0 {
+                let calendar = any_calendar(&mut random);
+                (Starts::Calendar(calendar), calendar.unit().usual_length())
+            } else {
+                (Starts::Clock, Nanos::from_ns(random.random_range(10_000..7_000_000) * 1_000))
+            };
+            let algorithm = Algorithm::FixedWindow { starts };
             let limit = Limit { max: random.random_range(0..12), window, algorithm, ban: None, count_denied };
             let (memory, limits, keys) = (Memory::new(1 << 20, WhenFull::Deny), [limit; 3], keys(&seed.to_be_bytes()));
             let (mut micros, mut known) = (2_000_000_000_000_000 + seed, None);

@@ -12,7 +12,7 @@ use tidegate::store::lease::{Answer, Ask, Attempt, Central, Charging, Lease, Lin
 use tidegate::units::{Nanos, Timestamp};
 
 use crate::engines::{Engine, Kind};
-use crate::equality::keys;
+use crate::equality::{any_calendar, keys};
 
 async fn open(engine: &Engine) -> Connection {
     Connection::open(&NodeAddress::Tcp(engine.address()), &Login::default(), WITHIN).await.unwrap()
@@ -59,9 +59,13 @@ impl Trace {
         let random = &mut self.random;
         let few = |random: &mut SmallRng| if random.random_range(0..3) == 0 { random.random_range(0..9) } else { 0 };
         let waiting = [0, 1, random.random_range(0..5), random.random_range(0..200)][random.random_range(0..4)];
-        let end = (self.now_us / terms.window_us() + 1) * terms.window_us();
+        let now = Timestamp::from_ns(self.now_us * 1_000);
+        let end = terms.limit().aligned_end(now).map_or(0, |end| end.as_ns() / 1_000);
         let window = match (terms.shape(), random.random_range(0..8)) {
-            (LeaseShape::ClockWindow, 0) => end - terms.window_us(),
+            (LeaseShape::ClockWindow, 0) => match terms.limit().calendar() {
+                Some(calendar) => calendar.window_at(now).begin.as_ns() / 1_000,
+                None => end - terms.window_us(),
+            },
             (LeaseShape::ClockWindow, _) => end,
             (_, 0) => 0,
             // Of an earlier answer, usually the last one.
@@ -95,9 +99,10 @@ fn any_terms(random: &mut SmallRng) -> Terms {
     };
     let mut max = [random.random_range(0..12), random.random_range(500..9_000)][random.random_range(0..2)];
     let replicas = random.random_range(1..4);
-    let algorithm = match random.random_range(0..5) {
+    let algorithm = match random.random_range(0..6) {
         0 => Algorithm::FixedWindow { starts: Starts::Clock },
         1 => Algorithm::FixedWindow { starts: Starts::FirstRequest },
+        3 => Algorithm::FixedWindow { starts: Starts::Calendar(any_calendar(random)) },
         2 => Algorithm::SlidingWindow,
         _ => {
             if random.random_range(0..4) == 0 {

@@ -31,7 +31,7 @@ struct Limit {
 }
 
 /// Windows of a year begin no second time while the test runs; those of `short` do, every other second.
-const LIMITS: [Limit; 12] = [
+const LIMITS: [Limit; 14] = [
     Limit { key: "leased_window", weight: 1, rule: "unit: year, requests_per_unit: LIMIT" },
     Limit { key: "leased_first", weight: 1, rule: "unit: year, requests_per_unit: LIMIT, starts: first_request" },
     Limit { key: "leased_sliding", weight: 1, rule: "unit: year, requests_per_unit: LIMIT, algorithm: sliding_window" },
@@ -60,6 +60,16 @@ const LIMITS: [Limit; 12] = [
         rule: "sharing: exact, unit: year, requests_per_unit: LIMIT, algorithm: sliding_log",
     },
     Limit { key: "exact_ban", weight: 1, rule: "sharing: exact, unit: year, requests_per_unit: LIMIT, ban: 30d" },
+    Limit {
+        key: "leased_calendar",
+        weight: 1,
+        rule: "period: {calendar: year, timezone: Pacific/Kiritimati}, requests_per_unit: LIMIT",
+    },
+    Limit {
+        key: "exact_calendar",
+        weight: 1,
+        rule: "sharing: exact, period: {calendar: year, timezone: Asia/Tokyo}, requests_per_unit: LIMIT, ban: 30d",
+    },
     Limit { key: "exact_short", weight: 1, rule: "sharing: exact, period: 2s, requests_per_unit: LIMIT" },
 ];
 

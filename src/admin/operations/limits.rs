@@ -101,6 +101,7 @@ fn write(applicable: &ApplicableLimit<'_>) -> proto::ApplicableLimit {
         ban: limit.limit.ban.map(|ban| length(ban.length)),
         banned_until: applicable.banned_until.map(time),
         name: limit.name.clone(),
+        calendar: limit.period.calendar.map(ToString::to_string).unwrap_or_default(),
         ..about
     }
 }

@@ -58,6 +58,7 @@ pub(super) fn counter(view: CounterView) -> proto::Counter {
         denied: view.denied,
         set: view.is_set,
         queued: view.queued,
+        calendar: view.calendar,
     }
 }
 

@@ -36,6 +36,9 @@ struct LimitRow {
     /// A setting applies to the rule.
     #[serde(skip_serializing_if = "is_false")]
     set: bool,
+    /// The calendar that windows follow, in words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    calendar: String,
 }
 
 #[derive(Serialize)]
@@ -105,12 +108,12 @@ fn rule<'c>(row: &'c RuleCounts, limits: &LimitsInForce) -> RuleRow<'c> {
 }
 
 fn limit(limit: &LimitInForce) -> LimitRow {
-    let LimitInForce { requests_per_unit, period, enabled, shadow_mode, set } = *limit;
+    let LimitInForce { requests_per_unit, period, enabled, shadow_mode, set, ref calendar } = *limit;
     let part = |part: i64| u64::try_from(part).unwrap_or(0);
     let period_ms = period.map_or(0, |period| {
         part(period.seconds).saturating_mul(1_000).saturating_add(part(i64::from(period.nanos)) / 1_000_000)
     });
-    LimitRow { requests_per_unit, period_ms, enabled, shadow_mode, set }
+    LimitRow { requests_per_unit, period_ms, enabled, shadow_mode, set, calendar: calendar.clone() }
 }
 
 fn counter(row: &CounterCounts) -> CounterRow<'_> {

@@ -91,6 +91,11 @@ pub(super) fn period(length: &Duration) -> String {
     unit.map_or_else(|| self::length(length), |unit| unit.name().to_ascii_lowercase())
 }
 
+/// The same; of a calendar, what it is in words.
+pub(super) fn period_of(length: Option<&Duration>, calendar: &str) -> String {
+    if calendar.is_empty() { length.map(period).unwrap_or_default() } else { calendar.to_owned() }
+}
+
 /// The two largest units of a length.
 fn rough(length: Nanos) -> String {
     length.to_string().split(' ').take(2).collect::<Vec<_>>().join(" ")

@@ -88,6 +88,7 @@ fn rule(&Case { rule, entries, is_set }: &Case<'_>) -> Value {
                 "name": each.name,
                 "requests_per_unit": each.requests_per_unit,
                 "period_ms": each.period.length.as_millis_ceil(),
+                "calendar": each.period.calendar.map(ToString::to_string),
                 "enabled": each.enabled,
                 "sharing": sharing(rule, each),
                 "text": each.words(),

@@ -25,6 +25,7 @@ fn args(paths: Vec<PathBuf>) -> CheckArgs {
     CheckArgs {
         paths: ConfigPaths(paths),
         merge_domains: false,
+        calendar_months: false,
         strict: false,
         data_dir: None,
         json: false,
@@ -109,6 +110,7 @@ fn json_for_programs() {
             "name": "",
             "requests_per_unit": 1,
             "period_ms": 86_400_000,
+            "calendar": null,
             "enabled": true,
             "sharing": {"mode": "leased", "why_not_leased": null, "when_down": null, "slot": null},
             "text": "1 per day",

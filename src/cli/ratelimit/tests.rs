@@ -48,6 +48,7 @@ fn variables_are_flags_that_clap_takes() {
         ("SHADOW_MODE=1 QUOTA_MODE=t", "--shadow-mode --quota-mode"),
         ("RESPONSE_DYNAMIC_METADATA=true MERGE_DOMAIN_CONFIG=True", "--merge-domains --dynamic-metadata"),
         ("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT=true", "--count-no-denied"),
+        ("USE_CALENDAR_MONTH_RATE_LIMIT=true", "--calendar-months"),
         ("NEAR_LIMIT_RATIO=0.9", "--near-limit-ratio=0.9"),
         ("LIMIT_RESPONSE_HEADERS_ENABLED=true", "--headers=draft-03"),
         (

@@ -266,6 +266,7 @@ impl Translation {
         self.truth("quota-mode", "QUOTA_MODE")?;
         self.truth("dynamic-metadata", "RESPONSE_DYNAMIC_METADATA")?;
         self.truth("count-no-denied", "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT")?;
+        self.truth("calendar-months", "USE_CALENDAR_MONTH_RATE_LIMIT")?;
         self.same("near-limit-ratio", "NEAR_LIMIT_RATIO");
         if !self.environment.truth("LIMIT_RESPONSE_HEADERS_ENABLED")? {
             return Ok(());

@@ -148,7 +148,13 @@ end
 
 step[2] = function(c, kind, state, hits, deny, commit)
   local ends, count = now + c.window, 0
-  if c.aligned then ends = now - math.fmod(now, c.window) + c.window end
+  if c.aligned then
+    ends = now - math.fmod(now, c.window) + c.window
+  elseif c.ends > 1 then
+    -- A calendar's window, or the next one if that has ended by now.
+    ends = c.ends
+    if ends <= now then ends = c.hold end
+  end
   if kind == 1 then ends, count = state[1], state[2] end
   local admitted, kept = fixed(c, count, kind == 1, hits, deny, commit)
   if kept then store(c, text(ends) .. ' ' .. text(kept), ends) end

@@ -30,11 +30,13 @@ struct Node {
 }
 
 /// Limits that all differ, except for two of one kind, and that no check here exceeds.
-const LIMITS: [&str; 9] = [
+const LIMITS: [&str; 11] = [
     r#"{"requests_per_unit": 1000, "unit": "hour"}"#,
     r#"{"requests_per_unit": 2000, "unit": "hour"}"#,
     r#"{"requests_per_unit": 1000, "unit": "day"}"#,
     r#"{"requests_per_unit": 1000, "period": "90m", "starts": "first_request"}"#,
+    r#"{"requests_per_unit": 1000, "period": {"calendar": "month", "timezone": "Europe/Berlin"}}"#,
+    r#"{"requests_per_unit": 1000, "period": {"calendar": "week", "first_day": "sunday"}}"#,
     r#"{"requests_per_unit": 1000, "unit": "hour", "algorithm": "sliding_window"}"#,
     r#"{"requests_per_unit": 1000, "unit": "hour", "algorithm": "sliding_log"}"#,
     r#"{"requests_per_unit": 1000, "unit": "hour", "algorithm": "token_bucket"}"#,
@@ -175,7 +177,7 @@ fn expected(rules: &RuleSet, walk: &Walk, entries: &[(String, String)]) -> Vec<P
     let domain = DOMAINS[walk.domain];
     if let Some(unit) = walk.limit {
         let entries = entries.iter().map(|(key, value)| (text(key), text(value))).collect();
-        return vec![(format!("override {domain} {:?}", unit.length()), entries)];
+        return vec![(format!("override {domain} {:?}", OverrideWindow::Length(unit.length())), entries)];
     }
     let check = check(walk, entries);
     let found = rules.domain(domain).unwrap().find(rules.rules(), &check.descriptors[0].entries);
@@ -227,7 +229,7 @@ fn encoded_again(limits: &LimitTable, decoded: &DecodedKey<'_>) -> Vec<u8> {
         }
         DecodedLimit::Override { domain, window } => {
             key.extend([0; 4]);
-            key.extend(window.as_ns().to_le_bytes());
+            key.extend(window.number().to_le_bytes());
             add(&mut key, domain);
             decoded.entries.iter().flat_map(|(key, value)| [key, value]).for_each(|part| add(&mut key, part));
         }

@@ -3,7 +3,7 @@
 use smallvec::{SmallVec, smallvec};
 
 use super::exact::{name, peek};
-use crate::engine::{Algorithm, CountDenied, Limit, Op, Starts};
+use crate::engine::{CountDenied, Limit, Op};
 use crate::engine_link::{KeyedCharge, SharedCheck};
 use crate::limiter::in_force::InForce;
 use crate::limiter::keys::{DecodedLimit, decode};
@@ -49,9 +49,7 @@ fn in_force<'v>(view: &'v View<'_>, limits: &LimitTable, key: &[u8]) -> Option<(
     if let DecodedLimit::Override { window, domain } = decoded.limit {
         let domain = std::str::from_utf8(domain.as_bytes()).ok().and_then(|name| plan.domain(name));
         let slot = domain.and_then(|domain| domain.sharing.as_ref()?.slot.as_deref());
-        let algorithm = Algorithm::FixedWindow { starts: Starts::Clock };
-        let limit = Limit { max: u32::MAX, window, algorithm, ban: None, count_denied: CountDenied::Alone };
-        return Some((Fingerprint::OVERRIDE, slot, limit));
+        return Some((Fingerprint::OVERRIDE, slot, window.limit(u32::MAX)));
     }
     let counter = plan.limit_of_counter(limit_id, &decoded)?;
     let InForce { rule, attached, .. } = counter.in_force;

@@ -50,7 +50,7 @@ impl LimitSpec {
         match name {
             SettingName::RequestsPerUnit => (requests, self.unlimited.line().or(self.requests.line())),
             SettingName::Period => match (&self.period, &self.unit) {
-                (Field::Given(length, line), _) => (duration::written(*length), Some(*line)),
+                (Field::Given(period, line), _) => (period.written(), Some(*line)),
                 (_, Field::Given(unit, line)) => (unit.to_lowercase(), Some(*line)),
                 _ => (NONE.to_owned(), None),
             },

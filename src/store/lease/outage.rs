@@ -67,7 +67,9 @@ impl Outage {
         };
         match terms.shape {
             LeaseShape::FirstRequestWindow => fixed(Starts::FirstRequest),
-            LeaseShape::ClockWindow | LeaseShape::SlidingWindow => fixed(Starts::Clock),
+            LeaseShape::ClockWindow | LeaseShape::SlidingWindow => {
+                fixed(terms.limit.calendar().map_or(Starts::Clock, Starts::Calendar))
+            }
             LeaseShape::Bucket => {
                 let burst = u32::try_from(terms.burst() / replicas).unwrap_or(u32::MAX).max(1);
                 let algorithm = Algorithm::TokenBucket { burst, queue: Queue { size: 0, mode: QueueMode::Hold } };

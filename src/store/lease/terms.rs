@@ -20,7 +20,9 @@ impl Terms {
     /// The limit is not lent.
     pub fn new(limit: &Limit, replicas: u32) -> Result<Self, WhyExact> {
         let shape = limit.lease_shape(replicas)?;
-        let window = Nanos::from_ns((limit.window.as_ns() / 1_000).max(1) * 1_000);
+        // No window of a calendar is longer than this one.
+        let window = limit.calendar().map_or(limit.window, |calendar| calendar.unit().longest());
+        let window = Nanos::from_ns((window.as_ns() / 1_000).max(1) * 1_000);
         Ok(Self { limit: Limit { window, ..*limit }, shape, replicas: replicas.max(1), lends: true })
     }
 
@@ -115,10 +117,12 @@ impl Terms {
         Nanos::from_ns((self.limit.window.as_ns() / 10).clamp(SHORTEST.as_ns(), LONGEST_PAUSE.as_ns()))
     }
 
-    /// The end of the clock window at an instant of the engine's clock.
+    /// The end of the aligned window at an instant of the engine's clock.
     pub(super) fn clock_end(&self, engine: Timestamp) -> Timestamp {
         let length = self.limit.window;
-        engine.minus(Nanos::from_ns(engine.as_ns() % length.as_ns().max(1))).plus(length)
+        let by_length = || engine.minus(Nanos::from_ns(engine.as_ns() % length.as_ns().max(1))).plus(length);
+        // A sliding window has aligned ones, too.
+        self.limit.aligned_end(engine).unwrap_or_else(by_length)
     }
 }
 

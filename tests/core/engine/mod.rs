@@ -7,6 +7,7 @@ mod rates;
 mod refunds;
 
 use proptest::prelude::*;
+use tidegate::calendar::{Calendar, CalendarUnit, Weekday};
 use tidegate::engine::{
     self, Algorithm, Ban, BanWhen, Cell, CountDenied, Limit, Log, Op, Outcome, Queue, QueueMode, Starts,
 };
@@ -61,10 +62,17 @@ fn any_algorithm() -> impl Strategy<Value = Algorithm> {
     prop_oneof![
         Just(CLOCK),
         Just(FIRST),
+        Just(CalendarUnit::Day).prop_map(berlin),
+        Just(CalendarUnit::Month).prop_map(berlin),
         Just(Algorithm::SlidingWindow),
         Just(Algorithm::SlidingLog),
         (1_u32..12, 0_u32..6).prop_map(|(burst, queue)| bucket(burst, queue)),
     ]
+}
+
+fn berlin(unit: CalendarUnit) -> Algorithm {
+    let calendar = Calendar::of(unit, "Europe/Berlin", Weekday::Monday).unwrap();
+    Algorithm::FixedWindow { starts: Starts::Calendar(calendar) }
 }
 
 fn any_ban(window: u64) -> impl Strategy<Value = Option<Ban>> {
@@ -88,7 +96,9 @@ fn any_limit() -> impl Strategy<Value = Limit> {
                     (Algorithm::TokenBucket { .. }, Some(ban)) => Some(Ban { when: BanWhen::Exceeded, ..ban }),
                     (_, ban) => ban,
                 };
-                Limit { max, window: Nanos::from_ns(window_ns), algorithm, ban, count_denied }
+                let limit = Limit { max, window: Nanos::from_ns(window_ns), algorithm, ban, count_denied };
+                let window = limit.calendar().map_or(limit.window, |calendar| calendar.unit().usual_length());
+                Limit { window, ..limit }
             })
         },
     )

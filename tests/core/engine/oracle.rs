@@ -1,5 +1,6 @@
 //! Oracles that keep every event and decide by the definition.
 
+use tidegate::calendar::{Calendar, CalendarUnit};
 use tidegate::engine::{Algorithm, BanWhen, CountDenied, Limit, Starts};
 
 use super::{Counter, any_limit, any_script, instants};
@@ -56,6 +57,9 @@ impl Oracle<'_> {
             Algorithm::FixedWindow { starts: Starts::Clock } => {
                 self.sum(|at| at / self.length() == now / self.length()) + u128::from(hits) <= max
             }
+            Algorithm::FixedWindow { starts: Starts::Calendar(calendar) } => {
+                self.sum(|at| shown(calendar, at) == shown(calendar, now)) + u128::from(hits) <= max
+            }
             Algorithm::FixedWindow { starts: Starts::FirstRequest } => {
                 let opened = self.opened.filter(|at| now < at + self.length());
                 self.sum(|at| opened.is_some_and(|opened| at >= opened)) + u128::from(hits) <= max
@@ -103,6 +107,13 @@ impl Oracle<'_> {
     fn length(&self) -> u64 {
         self.limit.window.as_ns()
     }
+}
+
+/// What a calendar of Berlin shows, where clocks are never set at midnight.
+fn shown(calendar: &Calendar, at: u64) -> jiff::civil::Date {
+    let zone = jiff::tz::TimeZoneDatabase::bundled().get(calendar.zone()).unwrap();
+    let day = zone.to_datetime(jiff::Timestamp::from_nanosecond(at.into()).unwrap()).date();
+    if calendar.unit() == CalendarUnit::Month { day.first_of_month() } else { day }
 }
 
 /// Marks the hits of a denied charge of a bucket.

@@ -73,7 +73,8 @@ export function limits(rows) {
   return rows.map((limit) => {
     const notes = [limit.enabled ? "" : "off", limit.shadow_mode ? "shadow mode" : "", limit.set ? "setting" : ""];
     const shown = notes.filter((note) => note !== "");
-    const words = `${whole(limit.requests_per_unit)} per ${period(limit.period_ms)}`;
+    const per = limit.calendar ? plain(limit.calendar) : period(limit.period_ms);
+    const words = `${whole(limit.requests_per_unit)} per ${per}`;
     return shown.length > 0 ? `${words} (${shown.join(", ")})` : words;
   }).join(", ");
 }

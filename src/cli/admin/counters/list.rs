@@ -147,6 +147,7 @@ fn cells(counter: &Counter) -> [String; 6] {
 /// `10 per 1m`; `-` for request overrides, whose requests carry their limit.
 fn limit(counter: &Counter) -> String {
     match &counter.period {
+        Some(_) if !counter.calendar.is_empty() => format!("{} per {}", counter.limit, counter.calendar),
         Some(period) => format!("{} per {}", counter.limit, length(period)),
         None => "-".to_owned(),
     }

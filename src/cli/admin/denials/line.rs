@@ -5,7 +5,7 @@ use prost_types::{Duration, Timestamp as WireTime};
 use crate::api::proto::tidegate::v1::Denial;
 use crate::api::proto::tidegate::v1::denial::{Descriptor, Limit, Reason};
 use crate::cli::admin::render::entries;
-use crate::cli::admin::time::{instant, instant_ms, length, period};
+use crate::cli::admin::time::{instant, instant_ms, length, period_of};
 use crate::sanitize::sanitize_within;
 
 /// `2026-11-27T14:00:00.120Z  user=ann; tenant=t  over limit 3 per minute of api.user (domain api) until 2026-11-27T14:01:00Z (60s)`.
@@ -33,7 +33,7 @@ fn who(denial: &Denial) -> String {
 /// Which limit denied, and why: `over limit 3 per minute of api.user`.
 fn what(limit: &Limit) -> String {
     let of_limit = || {
-        let period = limit.period.as_ref().map(period).unwrap_or_default();
+        let period = period_of(limit.period.as_ref(), &limit.calendar);
         format!("{} per {period}", limit.requests_per_unit)
     };
     let reason = match limit.reason() {
@@ -78,6 +78,7 @@ mod tests {
             period: Some(Duration { seconds: 60, nanos: 0 }),
             reason: reason.into(),
             retry_after: Some(Duration { seconds: wait.0, nanos: wait.1 }),
+            calendar: String::new(),
         }
     }
 

@@ -244,7 +244,7 @@ fn report_of(limit: &Limit, of: &RuleSums) -> LimitReport {
         );
     }
     let per_window = (limit.window.as_ns() / of.sums.bucket_ns.max(1)).max(1);
-    let is_whole = limit.window.as_ns().is_multiple_of(of.sums.bucket_ns.max(1));
+    let is_whole = limit.calendar().is_none() && limit.window.as_ns().is_multiple_of(of.sums.bucket_ns.max(1));
     let buckets = if is_whole { per_window } else { 1 };
     let peak = |counter: &CounterSums| {
         let windows = counter.sums.chunk_by(|one, other| one.bucket / buckets == other.bucket / buckets);

@@ -31,6 +31,10 @@ pub(in crate::cli) struct Suggest {
     #[arg(long, env = "TIDEGATE_MERGE_DOMAINS", value_parser = BoolishValueParser::new())]
     merge_domains: bool,
 
+    /// Take `unit: month` for a month of the calendar, as `serve --calendar-months`
+    #[arg(long, env = "TIDEGATE_CALENDAR_MONTHS", value_parser = BoolishValueParser::new())]
+    calendar_months: bool,
+
     /// File with a trace, as `record` writes it: the numbers are exact
     #[arg(long, value_name = "FILE", requires = "paths", conflicts_with_all = ["data_dir", "since", "resolution"])]
     trace: Option<PathBuf>,
@@ -100,7 +104,8 @@ impl Suggest {
         if self.paths.is_empty() {
             return Ok(None);
         }
-        let options = LoadOptions { merge_domains: self.merge_domains, ..LoadOptions::default() };
+        let Self { merge_domains, calendar_months, .. } = *self;
+        let options = LoadOptions { merge_domains, calendar_months, ..LoadOptions::default() };
         let mut all = Files::default();
         for path in &self.paths {
             let read = Source::open(path, options).read().map_err(|error| Failure::NoAnswer(error.to_string()))?;

@@ -93,7 +93,7 @@ fn report(rule: &Rule, limit: Option<&RuleLimit>, traffic: &Traffic<'_>, span_s:
     let basis = Basis { requests: count, span_s, window_s: engine_limit.window.as_secs_ceil(), ..Basis::default() };
     Some(LimitReport {
         now: limit.map(RuleLimit::words).unwrap_or_default(),
-        peak_window: engine_limit.window.to_string(),
+        peak_window: engine_limit.calendar().map_or_else(|| engine_limit.window.to_string(), ToString::to_string),
         peaks: Peaks::of_requests(&engine_limit, &requests.counters),
         suggested: suggested.map(|number| number.map(Suggested::exactly)),
         basis,

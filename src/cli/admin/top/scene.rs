@@ -70,7 +70,7 @@ fn rule(domain: &str, path: &str, checks: u64, denied: u64, limit: LimitInForce)
 
 fn limit(requests_per_unit: u32, seconds: i64) -> LimitInForce {
     let period = Some(Duration { seconds, nanos: 0 });
-    LimitInForce { requests_per_unit, period, enabled: true, shadow_mode: false, set: false }
+    LimitInForce { requests_per_unit, period, enabled: true, ..LimitInForce::default() }
 }
 
 fn key(domain: &str, rule: &str, key: &str, value: &str, checks: u64, denied: u64) -> CounterUsage {

@@ -10,7 +10,8 @@ pub(super) fn entry_text(Entry { key, value }: &Entry) -> String {
 
 /// A limit: `10/1m`, `2d` without a number of the period's unit is `10/2days`.
 pub(super) fn limit_text(limit: &LimitInForce) -> String {
-    let period = limit.period.as_ref().map(length).unwrap_or_default();
+    let period = || limit.period.as_ref().map(length).unwrap_or_default();
+    let period = if limit.calendar.is_empty() { period() } else { limit.calendar.clone() };
     format!("{}/{period}", limit.requests_per_unit)
 }
 
@@ -73,14 +74,15 @@ mod tests {
             requests_per_unit,
             period: Some(Duration { seconds, nanos: 0 }),
             enabled: true,
-            shadow_mode: false,
-            set: false,
+            ..LimitInForce::default()
         };
+        let calendar = || "calendar month (UTC)".to_owned();
         let off = LimitInForce { enabled: false, set: true, ..limit(3, 3_600) };
         let cases = [
             (vec![], "unlimited", ""),
+            (vec![LimitInForce { calendar: calendar(), ..limit(5, 9) }], "5/calendar month (UTC)", ""),
             (vec![limit(10, 60)], "10/1m", ""),
-            (vec![limit(10, 60), off], "10/1m +1", "set"),
+            (vec![limit(10, 60), off.clone()], "10/1m +1", "set"),
             (vec![off], "3/1h", "off set"),
             (vec![LimitInForce { shadow_mode: true, ..limit(1, 1) }], "1/1s", "shadow"),
         ];

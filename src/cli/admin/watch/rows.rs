@@ -4,7 +4,7 @@ use crate::api::proto::tidegate::v1::{
     CounterUsage, DenialCounts, LimitInForce, RequestUsage, RuleUsage, UsageCounts, UsageReport,
 };
 use crate::cli::admin::render::entries;
-use crate::cli::admin::time::period;
+use crate::cli::admin::time::period_of;
 
 /// What a row counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +101,7 @@ fn of_rule(RuleUsage { domain, rule, counts, limits }: &RuleUsage) -> Row {
 /// `3/minute`, or `3/minute +1` if there is one more.
 fn limit(limits: &[LimitInForce]) -> String {
     let Some(first) = limits.first() else { return String::new() };
-    let period = first.period.as_ref().map(period).unwrap_or_default();
+    let period = period_of(first.period.as_ref(), &first.calendar);
     let more = if limits.len() > 1 { format!(" +{}", limits.len() - 1) } else { String::new() };
     format!("{}/{period}{more}", first.requests_per_unit)
 }

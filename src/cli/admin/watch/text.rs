@@ -176,7 +176,7 @@ mod tests {
             domain: "api".into(),
             rule: (*name).into(),
             counts: rule_counts(*requests, *denied),
-            limits: vec![limit],
+            limits: vec![limit.clone()],
         };
         UsageReport {
             instance: Some(ServerInstance { id: "i".into(), started: time(1_795_665_600) }),

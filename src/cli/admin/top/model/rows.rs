@@ -253,7 +253,11 @@ fn denied_check(denial: &Denial) -> Row<'_> {
 
 /// `10/1m`; of a request override, whose requests have their own limit, `-`.
 fn limit_of(counter: &Counter) -> String {
-    counter.period.as_ref().map_or_else(|| "-".to_owned(), |period| format!("{}/{}", counter.limit, length(period)))
+    match &counter.period {
+        None => "-".to_owned(),
+        Some(_) if !counter.calendar.is_empty() => format!("{}/{}", counter.limit, counter.calendar),
+        Some(period) => format!("{}/{}", counter.limit, length(period)),
+    }
 }
 
 fn note_fullest<'c>(fullest: &mut HashMap<&'c str, f64>, name: &'c str, counter: &Counter) {
