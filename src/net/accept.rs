@@ -65,7 +65,8 @@ impl Acceptor {
         let giving_turns = tokio::spawn(probation.clone().give_turns());
         let begin = |(peer, permit): (Peer, Permit)| {
             let (slot, alive) = (Arc::clone(permit.slot()), alive.clone());
-            let running = probation.clone().run(connection(peer, Arc::clone(&slot)), Arc::clone(&slot));
+            // Boxed, as a future that is handed on as it is takes its room again in each that has it.
+            let running = probation.clone().run(Box::pin(connection(peer, Arc::clone(&slot))), Arc::clone(&slot));
             let task = tokio::spawn(async move {
                 running.await;
                 drop((permit, alive));

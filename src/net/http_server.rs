@@ -77,8 +77,8 @@ impl Server {
                         match tls {
                             None => connection(stream, router, slot, phases).await,
                             Some(tls) => {
-                                if let Some(stream) = tls.accept(stream, &mut phases).await {
-                                    connection(stream, router, slot, phases).await;
+                                if let Some(stream) = Box::pin(tls.accept(stream, &mut phases)).await {
+                                    Box::pin(connection(stream, router, slot, phases)).await;
                                 }
                             }
                         }
@@ -96,8 +96,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let ended = match open_while_serving(stream, &mut phases).await {
-        Ok((Protocol::Http1, stream)) => http1_connection(stream, router, slot, phases).await,
-        Ok((Protocol::Http2, stream)) => http2_connection(stream, router, slot, phases).await,
+        // Boxed: a connection without a first byte has no room for either.
+        Ok((Protocol::Http1, stream)) => Box::pin(http1_connection(stream, router, slot, phases)).await,
+        Ok((Protocol::Http2, stream)) => Box::pin(http2_connection(stream, router, slot, phases)).await,
         Err(error) => return tracing::debug!(%error, "connection closed"),
     };
     if let Err(error) = ended {

@@ -107,18 +107,18 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
             Some(clients) => services.of(Caller::new(clients, names())),
             None => services,
         };
+        // TLS is boxed, or every connection would have room for it.
         async move {
             match peer {
                 Peer::Tcp(stream) => match tls {
                     None => serve(stream, services_of(&nameless), slot, phases, age).await,
                     Some(tls) => {
-                        if let Some(stream) = tls.accept(stream, &mut phases).await {
-                            let services = services_of(&|| {
-                                let PeerNames { uris, dns } = PeerNames::of(&stream);
-                                ClientNames { uris, dns }
-                            });
-                            serve(stream, services, slot, phases, age).await;
-                        }
+                        let Some(stream) = Box::pin(tls.accept(stream, &mut phases)).await else { return };
+                        let services = services_of(&|| {
+                            let PeerNames { uris, dns } = PeerNames::of(&stream);
+                            ClientNames { uris, dns }
+                        });
+                        Box::pin(serve(stream, services, slot, phases, age)).await;
                     }
                 },
                 Peer::Unix(stream) => serve(stream, services_of(&nameless), slot, phases, age).await,
@@ -139,7 +139,9 @@ where
         Err(error) => return tracing::debug!(%error, "connection closed"),
     };
     let stream = Metered::http2(stream, Arc::clone(&slot));
-    if let Err(error) = connection::serve(stream, services, Arc::clone(&slot), phases, age.map(Age::new)).await {
+    // A connection without a first byte has no room for HTTP/2.
+    let serving = Box::pin(connection::serve(stream, services, Arc::clone(&slot), phases, age.map(Age::new)));
+    if let Err(error) = serving.await {
         if is_flood(&error) {
             slot.count(Closed::Flood);
         }

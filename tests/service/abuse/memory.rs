@@ -117,6 +117,20 @@ fn half_open_and_silent_connections_cost_little() {
     drop((silent, half));
 }
 
+/// Connections on which nothing was sent have no room for HTTP/2 or TLS yet.
+#[test]
+fn two_thousand_silent_connections_take_less_than_8_kib_each() {
+    let watched = Watched::start();
+    let silent: Vec<_> = (0..2_000).map(|_| TcpStream::connect(&watched.server.grpc).unwrap()).collect();
+    wait_for("all to be accepted", PROCESSED_WITHIN, || {
+        let (_, metrics) = watched.server.http("GET", "/metrics", b"");
+        let open = metrics.lines().find_map(|line| line.strip_prefix("tidegate_connections "));
+        (open?.parse::<u64>().ok()? > 2_000).then_some(())
+    });
+    watched.stop_within(16 << 20);
+    drop(silent);
+}
+
 /// A server with one worker, legitimate clients, and its memory at the start.
 struct Watched {
     server: TestServer,
