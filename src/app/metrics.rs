@@ -26,7 +26,7 @@ use crate::state::StateStatus;
 use crate::store::WhenFull;
 use crate::telemetry::{
     AlertValues, ConfigValues, ConnectionValues, CounterValues, DecisionTimes, EntryRequests, HistoryValues,
-    LimitValue, ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues, XdsValues,
+    LimitValue, ObservingValues, RuleSeries, Snapshot, StateValues, StatsdStatus, SweepValues, TlsValues, XdsValues,
 };
 use crate::usage::{RequestCounts, SeriesUsage};
 use crate::xds::XdsStatus;
@@ -56,6 +56,8 @@ pub(super) struct Sources {
     pub(super) times: Arc<DecisionTimes>,
     pub(super) recordings: Arc<Recordings>,
     pub(super) alerts: Arc<alerts::DeliveryCounts>,
+    /// How pushing to a statsd goes, if that is done.
+    pub(super) statsd: Option<Arc<StatsdStatus>>,
     /// Denials that were dropped before the denial log could process them.
     pub(super) log_lost: Arc<AtomicU64>,
 }
@@ -93,6 +95,7 @@ impl Sources {
             decisions: self.times.times(),
             denials_dropped: vec![("log", self.log_lost.load(Ordering::Relaxed)), ("alerts", self.alerts.lost())],
             alerts: AlertValues { fired: self.alerts.fired(), deliveries: self.alerts.deliveries().to_vec() },
+            statsd: self.statsd.as_ref().map(|statsd| statsd.values()),
             resident_bytes: resident_bytes(),
             tls: self.tls.all().iter().map(tls_values).collect(),
             tls_on_plain_ports: net::tls_on_plain_ports(),

@@ -10,6 +10,7 @@ mod ports;
 mod process;
 mod recording;
 mod rule_source;
+mod statsd;
 mod stop;
 mod store;
 mod stored_history;
@@ -187,7 +188,8 @@ impl App {
             process.instance.clone(),
         )?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
-        let sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
+        let mut sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
+        let statsd = statsd::start(settings, &mut sources)?;
         let telemetry = start_telemetry(&sources, &settings.reference.otel)?;
         let shown = sources.clone();
         let metrics = Arc::new(MetricsText::new(rendering(sources, settings.listen.metrics_label.clone())));
@@ -243,6 +245,7 @@ impl App {
             _tls: tls.watch()?,
             _alerts: alerts,
             _denial_logger: denial_logger,
+            _statsd: statsd,
         };
 
         process.rules.log(loaded.as_ref());

@@ -157,6 +157,7 @@ impl Process {
             times: Arc::clone(&self.times),
             recordings: Arc::clone(&self.recordings),
             alerts: Arc::clone(alerts.counts()),
+            statsd: None,
             log_lost: Arc::clone(denial_logger.lost()),
         }
     }

@@ -17,6 +17,7 @@ use crate::runtime::threads::Worker;
 use crate::settings::ListenSettings;
 use crate::sharing::SharedStore;
 use crate::state::State;
+use crate::telemetry::Statsd;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::Otlp;
 
@@ -41,6 +42,8 @@ pub(super) struct Threads {
     pub(super) _data_dir: Option<DataDir>,
     pub(super) _alerts: Alerts,
     pub(super) _denial_logger: DenialLogger,
+    /// Last: the directory is free by then, so that a process that takes the place of this one does not wait for a statsd.
+    pub(super) _statsd: Option<Statsd>,
 }
 
 /// What runs until it is stopped.

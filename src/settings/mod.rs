@@ -12,6 +12,7 @@ mod limits;
 mod listen;
 mod logging;
 mod secret;
+mod statsd;
 mod store;
 mod tls;
 mod usage;
@@ -32,6 +33,7 @@ pub(crate) use limits::{HeaderNames, LimitSettings, SettingsMode, WhenFull};
 pub(crate) use listen::ListenSettings;
 pub(crate) use logging::{LogFormat, LogSettings};
 pub(crate) use secret::Secret;
+pub(crate) use statsd::{StatsdFormat, StatsdProtocol, StatsdRename, StatsdSettings, StatsdUrl};
 pub(crate) use store::{StoreSettings, WhenDown};
 pub(crate) use tls::TlsSettings;
 pub(crate) use usage::{DenialLog, UsageSettings};
@@ -88,6 +90,10 @@ pub(crate) struct Settings {
     #[command(flatten)]
     pub usage: UsageSettings,
 
+    /// A statsd that statistics are pushed to.
+    #[command(flatten)]
+    pub statsd: StatsdSettings,
+
     /// Default receivers of alerts.
     #[command(flatten)]
     pub alerts: AlertSettings,
@@ -104,6 +110,10 @@ pub(crate) struct ReferenceSettings {
     pub any_file_name: bool,
     /// Variables `OTEL_*` in place of those of the environment; without a value: not set.
     pub otel: Vec<(&'static str, Option<String>)>,
+    /// Tags for statsd, with names that need not be names of labels.
+    pub statsd_tags: Option<Vec<(String, String)>>,
+    /// Other names for DogStatsD.
+    pub statsd_renames: Vec<StatsdRename>,
 }
 
 impl Settings {

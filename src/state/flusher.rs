@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::files::{Files, Kind, Name, UNFINISHED};
 use super::format::Writer;
 use super::read::Restored;
-use super::record::{self, Fingerprints};
+use super::record::{self, BlockLimits, Fingerprints};
 use crate::limiter::Limiter;
 use crate::store::{StateRef, TakingRoom};
 use crate::units::{Nanos, Timestamp};
@@ -215,12 +215,12 @@ impl<F: Files> Flusher<F> {
         let Some(journal) = &mut self.journal else { return Ok(Flushed::default()) };
         let (store, until) = (self.limiter.store(), now.plus(self.horizon));
         let (before, mut counters) = (journal.bytes(), 0);
-        let (records, mut limits) = (&mut self.records, Fingerprints::new(&self.limiter));
+        let (records, mut fingerprints) = (&mut self.records, Fingerprints::new(&self.limiter));
         // What a failed flush has left is in the next snapshot.
         records.clear();
         for step in 0..store.export_steps() {
             store.take_changed(step, now, until, &mut self.taking, |key, state| {
-                counters += records.add(&mut limits, key, state);
+                counters += records.add(&mut fingerprints, key, state);
             });
             if records.bytes.len() >= BLOCK_BYTES {
                 records.write(journal, now)?;
@@ -241,9 +241,9 @@ impl<W: io::Write> Snapshot<W> {
     /// Writes the counters of the next step. Returns whether it was the last one.
     fn step(&mut self, limiter: &Limiter, now: Timestamp) -> io::Result<bool> {
         let store = limiter.store();
-        let (mut records, mut limits) = (Records::default(), Fingerprints::new(limiter));
+        let (mut records, mut fingerprints) = (Records::default(), Fingerprints::new(limiter));
         store.write_step(self.next, now, |key, state| {
-            records.add(&mut limits, key, state);
+            records.add(&mut fingerprints, key, state);
         });
         records.write(&mut self.writer, now)?;
         self.next += 1;
@@ -256,17 +256,20 @@ impl<W: io::Write> Snapshot<W> {
 struct Records {
     bytes: Vec<u8>,
     count: u32,
-    /// Where the bytes can be divided: with the number of records before it.
+    /// Where the bytes are divided into blocks: with the number of records before it.
     cuts: Vec<(usize, u32)>,
+    /// Of the last of these blocks.
+    limits: BlockLimits,
 }
 
 impl Records {
     /// Adds that of a counter. Returns how many were added.
-    fn add(&mut self, limits: &mut Fingerprints<'_>, key: &[u8], state: StateRef<'_>) -> u64 {
-        let is_added = record::push(&mut self.bytes, limits, key, state);
+    fn add(&mut self, fingerprints: &mut Fingerprints<'_>, key: &[u8], state: StateRef<'_>) -> u64 {
+        let is_added = record::push(&mut self.bytes, &mut self.limits, fingerprints, key, state);
         self.count += u32::from(is_added);
         if self.bytes.len() - self.cuts.last().map_or(0, |(at, _)| *at) >= BLOCK_BYTES {
             self.cuts.push((self.bytes.len(), self.count));
+            self.limits.clear();
         }
         is_added.into()
     }
@@ -274,6 +277,7 @@ impl Records {
     fn clear(&mut self) {
         self.bytes.clear();
         self.cuts.clear();
+        self.limits.clear();
         self.count = 0;
     }
 

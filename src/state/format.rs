@@ -17,7 +17,7 @@ use crate::units::Timestamp;
 /// Begins each file.
 const MAGIC: &[u8; 8] = b"TGCOUNTS";
 /// The version of the format. Change it with any change of the files or of a record.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// The largest block that is read: one that claims more is damaged.
 const MAX_BLOCK_BYTES: usize = 4 << 20;
 const FILE_HEAD: usize = 24;

@@ -94,9 +94,9 @@ impl Reading<'_> {
     fn blocks<R: std::io::Read>(&mut self, mut reader: Reader<R>) -> Result<(), FormatError> {
         let limits = self.limiter.limits();
         while let Some(Block { records, count, at }) = reader.block()? {
-            let mut records = &records[..];
+            let (mut records, mut block) = (&records[..], record::ReadLimits::new());
             for _ in 0..count {
-                let record = record::take(&mut records, &limits).ok_or(FormatError::Damaged)?;
+                let record = record::take(&mut records, &mut block, &limits).ok_or(FormatError::Damaged)?;
                 let kept = record.key.map(|key| self.limiter.store().restore(self.now, &key, record.state));
                 match kept {
                     Some(Kept::Added) => self.restored.counters += 1,

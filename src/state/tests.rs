@@ -93,6 +93,26 @@ fn every_counter_goes_on_where_it_was() {
     }
 }
 
+/// More counters than a block of a journal has, of limits in turns, that are written by one flush.
+#[test]
+fn counters_of_many_blocks_go_on_where_they_were() {
+    let (files, before) = (Model::default(), limiter(RULES));
+    let mut flusher = flusher(&files, &before, &Restored::default());
+    let value = |n: u64| format!("value-{n}");
+    for n in 0..9_000 {
+        left(&before, NOW, KEYS[(n % 7) as usize], &value(n), 1 + n % 80);
+    }
+    let flushed = flusher.flush(NOW, || false, || {}).unwrap();
+    assert!(flushed.counters > 9_000 && flushed.bytes > 256 << 10, "one list has two counters: {flushed:?}");
+    let after = limiter(RULES);
+    let restored = restore(&files, &after, NOW);
+    assert_eq!((restored.counters, restored.dropped, &*restored.damage), (flushed.counters, 0, &[][..]));
+    for n in 0..9_000 {
+        let key = KEYS[(n % 7) as usize];
+        assert_eq!(left(&after, NOW, key, &value(n), 0), left(&before, NOW, key, &value(n), 0), "{key}, {n}");
+    }
+}
+
 /// Rules that changed meanwhile follow the rules of a reload: another number keeps the count, a removed rule's counters go.
 #[test]
 fn changed_rules_find_their_counters() {
@@ -335,7 +355,7 @@ fn a_foreign_file_and_one_of_a_later_version_are_set_aside() {
     };
     for (bytes, expected) in [
         (b"SQLite format 3 and then more than enough bytes".to_vec(), "it is not a file of counters"),
-        (later, "version 9 of the format, but this program supports 2"),
+        (later, "version 9 of the format, but this program supports 3"),
     ] {
         for name in ["counters.3.snapshot", "counters.3.journal"] {
             let dir = tempfile::tempdir().unwrap();

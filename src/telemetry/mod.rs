@@ -1,7 +1,8 @@
-//! Observability: the table of metrics, a snapshot of their values, the two ways to export it, and the log.
+//! Observability: the table of metrics, a snapshot of their values, the ways to export it, and the log.
 //!
 //! ```text
 //! limiter's atomics --> Snapshot --> prometheus: text for /metrics
+//!                               |--> statsd: pushed to one, when its address is set
 //!                               '--> otlp: pushed to a collector, with sampled spans, when an endpoint is set
 //! ```
 //! Nothing here runs on the decision path, except the choice which checks are traced and which are timed.
@@ -16,6 +17,8 @@ pub mod otlp;
 pub mod prometheus;
 mod snapshot;
 mod stats;
+mod statsd;
+mod statsd_values;
 mod store_series;
 mod store_values;
 mod xds_series;
@@ -27,5 +30,7 @@ pub use snapshot::{
     ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
 };
 pub use stats::stats_text;
+pub(crate) use statsd::{Statsd, StatsdStatus, StatsdTarget};
+pub use statsd_values::StatsdValues;
 pub use store_values::{StoreNodeValues, StoreValues};
 pub use xds_values::XdsValues;

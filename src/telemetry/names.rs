@@ -3,6 +3,7 @@
 //! The names that begin with `ratelimit_service_` are those of envoyproxy/ratelimit's Prometheus mapping, so that its
 //! dashboards and alerts keep working; the others are Tidegate's own.
 
+mod statsd;
 mod store;
 mod xds;
 
@@ -13,12 +14,15 @@ use super::snapshot::{Snapshot, float, seconds, visit_by};
 use crate::usage::Measure;
 
 /// Every metric, in the order in which they are shown.
-pub const METRICS: &[Metric] = &joined::<WITH_STORE, { xds::METRICS.len() }, ALL>(
-    joined::<PROCESS_ALONE, { store::METRICS.len() }, WITH_STORE>(PROCESS, store::METRICS),
-    xds::METRICS,
+pub const METRICS: &[Metric] = &joined::<WITH_XDS, { statsd::METRICS.len() }, ALL>(
+    joined::<WITH_STORE, { xds::METRICS.len() }, WITH_XDS>(
+        joined::<PROCESS_ALONE, { store::METRICS.len() }, WITH_STORE>(PROCESS, store::METRICS),
+        xds::METRICS,
+    ),
+    statsd::METRICS,
 );
 
-/// The metrics of the process with neither a store of shared counters nor a control plane.
+/// The metrics of the process with neither a store of shared counters, nor a control plane, nor a statsd.
 const PROCESS: [Metric; PROCESS_ALONE] = [
     counter(
         "ratelimit_service_rate_limit_total_hits",
@@ -439,9 +443,12 @@ const PROCESS: [Metric; PROCESS_ALONE] = [
     ),
 ];
 
+/// How the names of those begin that no other program has.
+pub(super) const OWN: &str = "tidegate_";
 /// The number of metrics.
-const ALL: usize = 98;
-const WITH_STORE: usize = ALL - xds::METRICS.len();
+const ALL: usize = 100;
+const WITH_XDS: usize = ALL - statsd::METRICS.len();
+const WITH_STORE: usize = WITH_XDS - xds::METRICS.len();
 const PROCESS_ALONE: usize = WITH_STORE - store::METRICS.len();
 
 /// Both lists.

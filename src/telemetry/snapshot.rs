@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Times;
 use super::labels::{self, sanitized};
+use super::statsd_values::StatsdValues;
 use super::store_values::StoreValues;
 use super::xds_values::XdsValues;
 use crate::config::ReloadStatus;
@@ -80,6 +81,8 @@ pub struct Snapshot {
     pub tokens_outdated: bool,
     /// Whether the file of clients cannot be used since its last change.
     pub clients_outdated: bool,
+    /// The statsd that is pushed to; `None`: none is.
+    pub statsd: Option<StatsdValues>,
     /// The memory of the process; `None` if the system does not report it.
     pub resident_bytes: Option<u64>,
 }

@@ -9,6 +9,16 @@ use crate::usage::Measure;
 
 /// `NAME: VALUE` in the order of names.
 pub fn stats_text(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    for (name, value) in statistics(snapshot) {
+        // Writing to a String does not fail.
+        let _written = writeln!(text, "{name}: {value}");
+    }
+    text
+}
+
+/// Each counter of the reference service with its name.
+pub(super) fn statistics(snapshot: &Snapshot) -> BTreeMap<String, u64> {
     let mut stats = BTreeMap::new();
     for RuleSeries { domain, rule, totals, .. } in &snapshot.rules {
         let path = rule.strip_prefix(domain).and_then(|path| path.strip_prefix('.')).unwrap_or(rule);
@@ -30,12 +40,7 @@ pub fn stats_text(snapshot: &Snapshot) -> String {
     for (method, count) in &snapshot.requests {
         stats.insert(format!("ratelimit_server.{method}.total_requests"), *count);
     }
-    let mut text = String::new();
-    for (name, value) in stats {
-        // Writing to a String does not fail.
-        let _written = writeln!(text, "{name}: {value}");
-    }
-    text
+    stats
 }
 
 const OF_RULES: [(&str, Measure); 5] = [

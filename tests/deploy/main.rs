@@ -21,6 +21,7 @@ mod documents;
 mod engines;
 mod failures;
 mod host;
+#[path = "../hosts/mod.rs"]
 mod hosts;
 mod instead;
 mod istio;

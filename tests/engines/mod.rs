@@ -70,7 +70,7 @@ impl Kind {
 }
 
 /// Reports on the real standard error, past the test's capture.
-fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     let test = thread::current().name().unwrap_or_default().to_owned();
     let _ = std::io::stderr().write_all(format!("SKIPPED: {test}: {why}\n").as_bytes());
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::Kind;
 use crate::server::{send_signal, wait_for};
 
-/// A running engine without persistence, killed when dropped.
+/// A running engine, killed when dropped. It keeps nothing over a restart, unless its arguments have `--appendonly`.
 pub(crate) struct Engine {
     kind: Kind,
     arguments: Vec<String>,
@@ -87,6 +87,13 @@ impl Engine {
     /// Kills it, and starts an empty one on the same port.
     pub(crate) fn restart_empty(&mut self) {
         self.kill();
+        let _none = fs::remove_dir_all(self.dir.path().join("appendonlydir"));
+        self.restart();
+    }
+
+    /// Kills it, and starts it on the same port with what it keeps.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
         wait_for("the engine on its former port", STARTUP, || {
             self.process = spawn(self.kind, &self.dir, self.port, &self.arguments);
             answers(&mut self.process, self.port).then_some(())
@@ -130,7 +137,7 @@ fn spawn(kind: Kind, dir: &TempDir, port: u16, arguments: &[String]) -> Child {
         _ => (None, arguments),
     };
     command.args(file).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]).args(others);
-    if file.is_none() {
+    if file.is_none() && !arguments.iter().any(|argument| argument == "--appendonly") {
         command.args(["--save", "", "--appendonly", "no"]);
     }
     command.current_dir(dir.path()).stdin(Stdio::null());

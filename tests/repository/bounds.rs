@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 175] = [
+const BOUNDS: [(&str, &str, &str); 178] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -89,6 +89,9 @@ const BOUNDS: [(&str, &str, &str); 175] = [
     ("sets in a row before one a second is read", "xds/backoff.rs", "IN_A_ROW"),
     ("the file with the last set, in bytes", "xds/kept.rs", "MAX_FILE_BYTES"),
     ("the file of an overlay, in bytes", "xds/overlay.rs", "MAX_BYTES"),
+    ("counters that a statsd is sent, whose names are kept", "telemetry/statsd/mod.rs", "MAX_COUNTERS"),
+    ("a line for statsd, in bytes", "telemetry/statsd/format.rs", "MAX_LINE_BYTES"),
+    ("addresses of a statsd's name that are tried", "telemetry/statsd/transport.rs", "MAX_ADDRESSES"),
     ("TLS handshakes of a port at the same time", "net/tls/server.rs", "MAX_HANDSHAKES"),
     ("requests of a connection to the store without a reply", "engine_link/connection.rs", "MAX_UNDER_WAY"),
     ("keys of a request to the store", "engine_link/exact.rs", "MAX_KEYS"),

@@ -200,7 +200,8 @@ fn scrape() -> String {
     // A store that is not there has every metric of one, and limits are counted here.
     let port = ReservedPort::new();
     let store = format!("redis://127.0.0.1:{}", port.port);
-    let flags = ["--grpc-tls-cert", &cert, "--grpc-tls-key", &key_file, "--store", &store];
+    let tls = ["--grpc-tls-cert", &cert, "--grpc-tls-key", &key_file];
+    let flags = [&tls[..], &["--store", &store, "--statsd", "udp://127.0.0.1:9"]].concat();
     let server = TestServer::start_file(&config, &flags);
     server.log_until("the store is down");
     for domain in ["api", "api", "unknown"] {

@@ -51,6 +51,7 @@ mod shipped;
 mod simulate;
 mod small_disk;
 mod start;
+mod statsd;
 mod storm;
 mod suggest;
 mod sums;

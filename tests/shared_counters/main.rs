@@ -7,6 +7,10 @@ mod changes;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod engines;
 mod equality;
+mod faults;
+#[path = "../hosts/mod.rs"]
+#[allow(dead_code, reason = "the tests of what is deployed use all of it")]
+mod hosts;
 mod lease;
 mod leases;
 mod node;
@@ -20,3 +24,4 @@ mod set_up;
 mod store_check;
 mod topologies;
 mod variables;
+mod windows;

@@ -21,6 +21,7 @@ use tonic::transport::Channel;
 use crate::engines::{Engine, Kind};
 use crate::replicas::check;
 use crate::server::{Stopwatch, TestServer, eventually};
+use crate::windows::{Windows, fitting};
 
 /// A limit, and how often it is picked.
 struct Limit {
@@ -118,16 +119,13 @@ async fn no_counter_admits_more_than_its_limit_whatever_happens() {
     }
     let used_up = seen.check(size);
     eprintln!(
-        "{kind:?}: {} checks in {:.0?}: {} admitted, {used_up} windows used up, {} of no certain window, {} lost",
+        "{kind:?}: {} checks in {:.0?}: {} admitted, {used_up} windows used up, {} lost",
         size.checks,
         clock.elapsed(),
-        seen.admitted.values().sum::<u32>(),
-        seen.unclear,
+        seen.admitted.values().map(Windows::all).sum::<u32>(),
         seen.lost,
     );
     assert!(used_up >= size.used_up, "only {used_up} windows were used up");
-    let short: u32 = seen.admitted.iter().filter(|((_, end), _)| *end > 0).map(|(_, count)| count).sum();
-    assert!(u64::from(short) > seen.unclear, "{} of no certain window, and only {short} of one", seen.unclear);
 }
 
 /// Silences the engine now and then, and kills a server in the middle.
@@ -211,10 +209,8 @@ type Counter = (usize, usize);
 /// What was answered.
 #[derive(Default)]
 struct Seen {
-    /// Admitted checks by counter and the end of the window; 0: of a window that is longer than the test.
-    admitted: BTreeMap<(Counter, i64), u32>,
-    /// Admitted checks which may be of one window or the next: they are left out.
-    unclear: u64,
+    /// Admitted checks by counter. Windows that are longer than the test end at 0.
+    admitted: BTreeMap<Counter, Windows>,
     /// Checks without an answer.
     lost: u64,
 }
@@ -225,18 +221,15 @@ impl Seen {
             return;
         }
         let is_short = LIMITS[counter.0].rule.contains("period");
-        let window = if is_short { end_of_window(before_ms, after_ms) } else { Some(0) };
-        match window {
-            Some(end) => *self.admitted.entry((counter, end)).or_default() += 1,
-            None => self.unclear += 1,
-        }
+        let reset = answer.statuses[0].duration_until_reset.map_or(0, |reset| reset.seconds);
+        let windows = if is_short { fitting(reset, (before_ms, after_ms), WINDOW_MS, CLOCKS_MS) } else { (0, 0) };
+        self.admitted.entry(counter).or_default().add(windows, 1);
     }
 
     fn add(&mut self, other: Self) {
-        for (window, count) in other.admitted {
-            *self.admitted.entry(window).or_default() += count;
+        for (counter, windows) in other.admitted {
+            self.admitted.entry(counter).or_default().merge(&windows);
         }
-        self.unclear += other.unclear;
         self.lost += other.lost;
     }
 
@@ -244,21 +237,15 @@ impl Seen {
     #[track_caller]
     fn check(&self, size: Size) -> usize {
         let mut used_up = 0;
-        for (((limit, value), end), admitted) in &self.admitted {
+        for ((limit, value), windows) in &self.admitted {
             let limit = &LIMITS[*limit];
             let most = size.of(limit);
-            assert!(*admitted <= most, "{} of a limit of {most}: {} v{value}, window {end}", admitted, limit.key);
-            used_up += usize::from(*admitted >= most - most / 10);
+            let excess = windows.excess(WINDOW_MS, |_| most);
+            assert!(excess.is_none(), "{} v{value}: {excess:?}", limit.key);
+            used_up += windows.certain().filter(|(_, admitted)| *admitted >= most - most / 10).count();
         }
         used_up
     }
-}
-
-/// The end of the window of two seconds that a check certainly was in: one that comes in one window and is answered in the next may have been
-/// charged in either, whatever the answer says is left.
-fn end_of_window(before_ms: i64, after_ms: i64) -> Option<i64> {
-    let [first, last] = [before_ms - CLOCKS_MS, after_ms + CLOCKS_MS].map(|ms| ms.div_euclid(WINDOW_MS));
-    (first == last).then_some((first + 1) * WINDOW_MS)
 }
 
 fn now_ms() -> i64 {

@@ -1,7 +1,8 @@
 //! The container contracts of public manifests, to the letter: the program's name, the arguments, the variables, the mounts and the default ports.
 //!
 //! Default ports are those of the machine, so each contract runs in a network of its own (`unshare`), where this program runs again with the test
-//! [`inside`]. Where the system does not allow that, the tests say SKIPPED and pass. Other than in a cluster, the user is not 65534.
+//! [`inside`]. The process is the user 65534 without any capability, as Envoy Gateway's Deployment has it, and cannot write to its root. Where the
+//! system does not allow that, the tests say SKIPPED and pass.
 
 use std::env;
 use std::io::Write;
@@ -240,6 +241,7 @@ impl Contract {
         fs::write(root.join("etc/hosts"), format!("127.0.0.1 localhost {}\n", self.hosts)).unwrap();
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-euc", IN_ITS_ROOT, "sh"]);
+        command.arg(env::var("AS_NOBODY").unwrap());
         command
             .arg(&root)
             .arg(binary())
@@ -247,13 +249,18 @@ impl Contract {
             .arg("/bin/ratelimit")
             .args(self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        TestServer::spawn(dir, command)
+        let server = TestServer::spawn(dir, command);
+        let log = server.log();
+        assert!(log.iter().any(|line| line == "as 65534:65534 with 0000000000000000"), "{log:?}");
+        assert!(log.iter().any(|line| line.ends_with("/written': Read-only file system")), "{log:?}");
+        server
     }
 }
 
-/// `$1` becomes the root, with the libraries of this machine, and cannot be written; the program `$2` is `/bin/ratelimit` in it.
+/// `$1` becomes the user 65534; `$2` becomes the root, with the libraries of this machine, and cannot be written; the program `$3` is `/bin/ratelimit` in
+/// it. The process first says who it is, and tries to write.
 const IN_ITS_ROOT: &str = r#"
-root=$1 program=$2; shift 2
+as_nobody=$1 root=$2 program=$3; shift 3
 mount --bind "$root" "$root"
 mkdir -p "$root/bin" "$root/proc"
 : > "$root/bin/ratelimit"
@@ -263,7 +270,15 @@ for dir in /usr /lib /lib64; do
     if [ -d "$dir" ]; then mkdir -p "$root$dir"; mount --rbind "$dir" "$root$dir"; fi
 done
 mount -o remount,bind,ro "$root"
-exec chroot "$root" /usr/bin/env -i "$@"
+cd "$root"
+pivot_root . .
+umount -l .
+cd /
+exec $as_nobody setpriv --no-new-privs --inh-caps=-all --bounding-set=-all /usr/bin/sh -uc '
+    echo "as $(/usr/bin/id -u):$(/usr/bin/id -g) with $(/usr/bin/sed -n "s/^CapEff:\s*//p" /proc/self/status)" >&2
+    /usr/bin/touch /written
+    exec /usr/bin/env -i "$@"
+' sh "$@"
 "#;
 
 /// `config.yaml -> ..data/config.yaml`, `..data -> ..2026`.
@@ -277,22 +292,15 @@ fn link_as_kubelet(dir: &Path) {
     symlink("..2026", dir.join("..data")).unwrap();
 }
 
-/// Runs [`inside`] with this contract, as root of a user namespace, with a network of its own.
+/// Runs [`inside`] with this contract, as root with a network of its own.
 fn in_a_network_of_its_own(contract: &str) {
     let test = thread::current().name().unwrap_or_default().to_owned();
-    let unshare = |command: &mut Command| {
-        command.args(["--map-root-user", "--net", "--mount", "--propagation", "private", "sh", "-euc"]);
-    };
-    let mut tried = Command::new("unshare");
-    unshare(&mut tried);
-    let tried = tried.args(["ip link set lo up; mount --bind /tmp /tmp"]).output();
-    if !tried.as_ref().is_ok_and(|output| output.status.success()) {
-        let why = format!("SKIPPED: {test}: no network namespace can be made here: {tried:?}\n");
+    let Some((flags, as_nobody)) = WAYS.into_iter().find(|(flags, as_nobody)| is_possible(flags, as_nobody)) else {
+        let why = format!("SKIPPED: {test}: no namespaces of networks, mounts and users can be made here\n");
         let _closed = std::io::stderr().write_all(why.as_bytes());
         return;
-    }
-    let mut again = Command::new("unshare");
-    unshare(&mut again);
+    };
+    let mut again = unshare(flags);
     let hosts = "127.0.0.1 localhost envoy-ratelimit.envoy-gateway-system\n";
     let hosts_file = tempfile::NamedTempFile::new().unwrap();
     fs::write(hosts_file.path(), hosts).unwrap();
@@ -301,8 +309,27 @@ fn in_a_network_of_its_own(contract: &str) {
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
         again.env_remove(name);
     }
-    let output = again.env("CONTRACT", contract).output().unwrap();
+    let output = again.env("CONTRACT", contract).env("AS_NOBODY", as_nobody).output().unwrap();
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{contract}:\n{}{}", lossy(&output.stdout), lossy(&output.stderr));
     assert!(lossy(&output.stdout).contains("1 passed"), "{}", lossy(&output.stdout));
+}
+
+/// How root is had, and how the process becomes the user 65534: root as it is, or that of a namespace of users, in which only one user can be another.
+const WAYS: [(&[&str], &str); 2] = [
+    (&[], "setpriv --reuid=65534 --regid=65534 --clear-groups"),
+    (&["--map-root-user"], "unshare --user --map-user=65534 --map-group=65534"),
+];
+
+fn unshare(flags: &[&str]) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(flags).args(["--net", "--mount", "--propagation", "private", "sh", "-euc"]);
+    command
+}
+
+fn is_possible(flags: &[&str], as_nobody: &str) -> bool {
+    let mut tried = unshare(flags);
+    let output =
+        tried.arg(format!("ip link set lo up; mount --bind /tmp /tmp; {as_nobody} setpriv --no-new-privs true"));
+    output.output().is_ok_and(|output| output.status.success())
 }

@@ -13,6 +13,7 @@ mod arguments;
 mod duration;
 mod environment;
 mod files;
+mod statsd;
 mod store;
 mod tracing_variables;
 mod translation;

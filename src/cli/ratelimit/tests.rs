@@ -59,6 +59,21 @@ fn variables_are_flags_that_clap_takes() {
             "USE_PROMETHEUS=true PROMETHEUS_ADDR=127.0.0.1:19001 PROMETHEUS_PATH=/m",
             "--metrics-addr=127.0.0.1:19001 --metrics-path=/m",
         ),
+        ("EXTRA_TAGS=git-commit:1.2,__x:y,9:z", "--metrics-label=git_commit=1.2,x=y,_9=z"),
+        ("USE_STATSD=true", "--statsd=tcp://localhost:8125"),
+        (
+            "USE_STATSD=true STATSD_HOST=statsd STATSD_PORT=9125 STATSD_PROTOCOL=udp STATS_FLUSH_INTERVAL=1m",
+            "--statsd=udp://statsd:9125 --statsd-interval=60000000000ns",
+        ),
+        // Set by Kubernetes for a Service called statsd.
+        (
+            "USE_STATSD=true STATSD_HOST=::1 STATSD_PORT=tcp://10.0.0.7:8125 STATS_FLUSH_INTERVAL=1ms",
+            "--statsd=tcp://[::1]:8125 --statsd-interval=100000000ns",
+        ),
+        (
+            "USE_STATSD=false USE_DOG_STATSD=true STATSD_HOST=agent STATSD_PROTOCOL=tcp",
+            "--statsd=udp://agent:8125 --statsd-format=dogstatsd",
+        ),
         ("HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED=true", "--domain-required"),
         ("TIDEGATE_STORE=variables REDIS_URL=redis:6379 REDIS_AUTH=secret", "--store=redis://:secret@redis:6379"),
     ] {
@@ -102,6 +117,27 @@ fn what_means_nothing_is_an_error() {
         (&format!("{root} GRPC_SERVER_USE_TLS=true"), "GRPC_SERVER_TLS_CERT is not set"),
         (&format!("{root} TRACING_ENABLED=true TRACING_EXPORTER_PROTOCOL=udp"), "TRACING_EXPORTER_PROTOCOL=udp"),
         (&format!("{root} USE_PROMETHEUS=true PROMETHEUS_ADDR=x"), "PROMETHEUS_ADDR=x: expected HOST:PORT"),
+        (&format!("{root} USE_STATSD=true USE_DOG_STATSD=true"), "USE_STATSD and USE_DOG_STATSD are both true"),
+        (&format!("{root} USE_STATSD=true STATSD_PORT=x"), "STATSD_PORT=x: expected the number of a port"),
+        (&format!("{root} USE_STATSD=true STATSD_PROTOCOL=unix"), "STATSD_PROTOCOL=unix: expected tcp or udp"),
+        (&format!("{root} USE_STATSD=true STATS_FLUSH_INTERVAL=10"), "STATS_FLUSH_INTERVAL=10: expected a duration"),
+        (
+            &format!("{root} USE_DOG_STATSD=true USE_DOG_STATSD_MOGRIFIERS=HITS"),
+            "DOG_STATSD_MOGRIFIER_HITS_PATTERN is not set, and USE_DOG_STATSD_MOGRIFIERS names HITS",
+        ),
+        (
+            &format!(
+                "{root} USE_DOG_STATSD=true USE_DOG_STATSD_MOGRIFIERS=A DOG_STATSD_MOGRIFIER_A_PATTERN=( DOG_STATSD_MOGRIFIER_A_NAME=n"
+            ),
+            "DOG_STATSD_MOGRIFIER_A_PATTERN: regex parse error",
+        ),
+        (
+            &format!(
+                "{root} USE_DOG_STATSD=true USE_DOG_STATSD_MOGRIFIERS=A DOG_STATSD_MOGRIFIER_A_PATTERN=x DOG_STATSD_MOGRIFIER_A_NAME=n \
+                 DOG_STATSD_MOGRIFIER_A_TAGS=k"
+            ),
+            "DOG_STATSD_MOGRIFIER_A_TAGS: expected TAG:VALUE",
+        ),
     ] {
         let error = flags(variables).unwrap_err();
         assert!(error.starts_with(expected), "{variables}: {error}");
@@ -130,21 +166,43 @@ fn notes_name_variables_without_secrets_and_leave_out_those_of_others() {
                      REDIS_SOCKET_TYPE=tcp USE_STATSD=true STATSD_HOST=s GRPC_PORT=tcp://10.0.0.1:8081 PATH=/bin LOG_LEVEL=debug \
                      GRPC_SERVER_TLS_CA_CERT=/certs/ca.crt USE_REDIS=true";
     let Prepared { notes, reference, .. } = prepared(&["ratelimit"], variables).unwrap();
-    assert_eq!(notes.honoured, ["LOG_LEVEL=debug", "RUNTIME_ROOT=/data", "RUNTIME_SUBDIRECTORY=r"]);
+    let honoured =
+        ["LOG_LEVEL=debug", "RUNTIME_ROOT=/data", "RUNTIME_SUBDIRECTORY=r", "STATSD_HOST=s", "USE_STATSD=true"];
+    assert_eq!(notes.honoured, honoured);
     let ignored: Vec<_> = notes.ignored.iter().map(|note| note.split(' ').next().unwrap()).collect();
-    let expected = [
-        "GRPC_PORT",
-        "GRPC_SERVER_TLS_CA_CERT",
-        "REDIS_AUTH",
-        "REDIS_SOCKET_TYPE",
-        "REDIS_URL",
-        "STATSD_HOST",
-        "USE_STATSD",
-    ];
+    let expected = ["GRPC_PORT", "GRPC_SERVER_TLS_CA_CERT", "REDIS_AUTH", "REDIS_SOCKET_TYPE", "REDIS_URL"];
     assert_eq!(ignored, expected);
-    assert_eq!(notes.warnings.len(), 2, "statsd and Redis: {notes:?}");
+    assert_eq!(notes.warnings.len(), 1, "Redis: {notes:?}");
     assert!(!format!("{notes:?}").contains("hunter2"));
     assert!(reference.any_file_name);
+}
+
+#[test]
+fn statsd_has_the_tags_and_the_names_of_the_variables() {
+    let variables = "RUNTIME_SUBDIRECTORY=r USE_DOG_STATSD=true EXTRA_TAGS=git-commit:1.2 USE_DOG_STATSD_MOGRIFIERS=HITS \
+                     DOG_STATSD_MOGRIFIER_HITS_PATTERN=^a\\.(.*)$ DOG_STATSD_MOGRIFIER_HITS_NAME=b DOG_STATSD_MOGRIFIER_HITS_TAGS=k:$1 \
+                     DOG_STATSD_MOGRIFIER_OTHER_NAME=c";
+    let Prepared { reference, notes, .. } = prepared(&["ratelimit"], variables).unwrap();
+    assert_eq!(reference.statsd_tags, Some(vec![("git-commit".to_owned(), "1.2".to_owned())]));
+    let [rename] = &reference.statsd_renames[..] else { panic!("{reference:?}") };
+    assert_eq!(rename.of("a.x"), Some(("b".to_owned(), vec![("k".to_owned(), "x".to_owned())])));
+    for name in ["USE_DOG_STATSD=true", "USE_DOG_STATSD_MOGRIFIERS=HITS", "DOG_STATSD_MOGRIFIER_HITS_TAGS=k:$1"] {
+        assert!(notes.honoured.iter().any(|known| known == name), "{name} in {notes:?}");
+    }
+    assert!(notes.ignored.iter().any(|note| note.starts_with("DOG_STATSD_MOGRIFIER_OTHER_NAME (")), "{notes:?}");
+
+    let off = "RUNTIME_SUBDIRECTORY=r STATSD_HOST=s STATSD_PORT=tcp://10.0.0.7:8125 USE_DOG_STATSD_MOGRIFIERS=HITS";
+    let Prepared { arguments, notes, .. } = prepared(&["ratelimit"], off).unwrap();
+    assert!(arguments.iter().all(|argument| !argument.to_string_lossy().contains("statsd")), "{arguments:?}");
+    assert!(notes.warnings.iter().any(|warning| warning.starts_with("STATSD_HOST is set")), "{notes:?}");
+    for variables in ["DISABLE_STATS=true USE_STATSD=true", "USE_STATSD=false STATSD_HOST=s"] {
+        let prepared = prepared(&["ratelimit"], &format!("RUNTIME_SUBDIRECTORY=r {variables}")).unwrap();
+        assert!(
+            prepared.arguments.iter().all(|argument| !argument.to_string_lossy().contains("statsd")),
+            "{variables}"
+        );
+        assert!(prepared.notes.warnings.is_empty(), "{:?}", prepared.notes);
+    }
 }
 
 #[test]

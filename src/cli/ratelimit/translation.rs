@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::environment::Environment;
-use super::{Notes, duration, files, store, tracing_variables};
+use super::{Notes, duration, files, statsd, store, tracing_variables};
 use crate::sanitize::sanitize;
 use crate::settings::ReferenceSettings;
 
@@ -24,6 +24,8 @@ pub(super) struct Translation {
     pub(super) notes: Notes,
     /// Variables that have an effect.
     used: BTreeSet<&'static str>,
+    /// Variables with names of the operator's that have one, too.
+    also_used: BTreeSet<String>,
     /// Variables that have none, because another setting has precedence.
     overruled: BTreeSet<&'static str>,
 }
@@ -41,6 +43,7 @@ impl Translation {
             reference: ReferenceSettings::default(),
             notes: Notes::default(),
             used: BTreeSet::new(),
+            also_used: BTreeSet::new(),
             overruled: BTreeSet::new(),
         }
     }
@@ -56,6 +59,7 @@ impl Translation {
         self.rules()?;
         self.answers()?;
         self.metrics()?;
+        self.statsd()?;
         self.store()?;
         self.reference.otel = tracing_variables::otel(&self.environment)?;
         if self.environment.truth("TRACING_ENABLED")? {
@@ -277,14 +281,8 @@ impl Translation {
 
     fn metrics(&mut self) -> Result<(), String> {
         if let Some(tags) = self.environment.get("EXTRA_TAGS") {
-            let tags: Vec<_> = tags.split(',').filter(|tag| !tag.is_empty()).map(pair).collect();
+            let tags: Vec<_> = tags.split(',').filter(|tag| !tag.is_empty()).map(label).collect();
             self.flag("metrics-label", &["EXTRA_TAGS"], &tags.join(","));
-        }
-        let statsd = self.environment.get("USE_STATSD").is_some() && self.environment.truth("USE_STATSD")?;
-        if statsd {
-            self.notes.warnings.push(
-                "USE_STATSD=true, and there is no statsd: scrape /metrics (Prometheus), or push by OTLP".to_owned(),
-            );
         }
         if !self.environment.truth("USE_PROMETHEUS")? {
             return Ok(());
@@ -297,6 +295,35 @@ impl Translation {
         let address = format!("{}:{port}", host(at));
         self.flag("metrics-addr", &["USE_PROMETHEUS", "PROMETHEUS_ADDR"], &address);
         self.same("metrics-path", "PROMETHEUS_PATH");
+        Ok(())
+    }
+
+    fn statsd(&mut self) -> Result<(), String> {
+        if self.is_given("statsd") {
+            self.overruled.extend(["USE_STATSD", "USE_DOG_STATSD", "STATSD_HOST", "STATSD_PORT", "STATSD_PROTOCOL"]);
+            return Ok(());
+        }
+        let is_on = self.environment.truth("USE_STATSD")? || self.environment.truth("USE_DOG_STATSD")?;
+        let port = self.environment.get("STATSD_PORT").map(str::to_owned).filter(|_| is_on);
+        let port = port.filter(|value| !self.is_of_kubernetes("STATSD_PORT", value));
+        let host = host(self.environment.get("STATSD_HOST").unwrap_or("localhost"));
+        let found = statsd::read(&self.environment, &host, port.as_deref().unwrap_or("8125"))?;
+        let Some(statsd::Found { flags, tags, renames, names }) = found else {
+            let switches = ["USE_STATSD", "USE_DOG_STATSD", "DISABLE_STATS"].into_iter();
+            self.used.extend(switches.filter(|name| self.environment.set(name).is_some()));
+            if self.environment.get("STATSD_HOST").is_some() && self.environment.set("USE_STATSD").is_none() {
+                let warning =
+                    "STATSD_HOST is set, and nothing is pushed there without USE_STATSD=true or USE_DOG_STATSD=true";
+                self.notes.warnings.push(warning.to_owned());
+            }
+            return Ok(());
+        };
+        for (flag, names, value) in flags {
+            let names: Vec<_> = names.iter().copied().filter(|name| *name != "STATSD_PORT" || port.is_some()).collect();
+            self.flag(flag, &names, &value);
+        }
+        (self.reference.statsd_tags, self.reference.statsd_renames) = (tags, renames);
+        self.also_used.extend(names);
         Ok(())
     }
 
@@ -322,10 +349,10 @@ impl Translation {
 
     /// Lists what is honoured and what is not.
     fn list(&mut self) {
-        let Self { environment, notes, used, overruled, .. } = self;
+        let Self { environment, notes, used, also_used, overruled, .. } = self;
         for name in environment.names() {
             let value = environment.set(name).unwrap_or_default();
-            if used.contains(name) {
+            if used.contains(name) || also_used.contains(name) {
                 let shown = if is_secret(name) { "...".to_owned() } else { sanitize(value) };
                 notes.honoured.push(format!("{name}={shown}"));
             } else if overruled.contains(name) {
@@ -355,6 +382,16 @@ fn pair(text: &str) -> String {
     }
 }
 
+/// The same with a name that a label can have: EXTRA_TAGS may have others.
+fn label(text: &str) -> String {
+    let tag = pair(text);
+    let (name, value) = tag.split_once('=').unwrap_or((&tag, ""));
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    let name = name.trim_start_matches('_');
+    let first = if name.starts_with(|c: char| c.is_ascii_alphabetic()) { "" } else { "_" };
+    format!("{first}{name}={value}")
+}
+
 fn is_secret(name: &str) -> bool {
     ["_AUTH", "_URL", "_HEADERS"].iter().any(|end| name.ends_with(end))
 }
@@ -367,20 +404,18 @@ fn why_ignored(name: &str) -> Option<&'static str> {
 }
 
 /// Without a reason: there is nothing to say, because what they ask for is always so.
-const IGNORED: [(&str, &str); 32] = [
+const IGNORED: [(&str, &str); 30] = [
     ("RUNTIME_IGNOREDOTFILES", ""),
     ("RUNTIME_WATCH_ROOT", ""),
     ("CONFIG_GRPC_XDS_SERVER_CONNECT_RETRY_INTERVAL", "it has no effect there either"),
     ("GRPC_SERVER_TLS_CA_CERT", "it is not read there either; GRPC_CLIENT_TLS_CACERT demands client certificates"),
     ("XDS_CLIENT_BACKOFF_RANDOM_FACTOR", "the whole pause is random"),
     ("XDS_CLIENT_BACKOFF_JITTER", "the whole pause is random"),
-    ("USE_STATSD", "there is no statsd"),
-    ("STATSD_HOST", "there is no statsd"),
-    ("STATSD_PORT", "there is no statsd"),
-    ("USE_DOG_STATSD", "there is no statsd"),
-    ("USE_DOG_STATSD_MOGRIFIERS", "there is no statsd"),
-    ("STATS_FLUSH_INTERVAL", "there is no statsd"),
-    ("DISABLE_STATS", "metrics cost nothing that is not read"),
+    ("STATSD_HOST", "neither USE_STATSD nor USE_DOG_STATSD is true"),
+    ("STATSD_PORT", "neither USE_STATSD nor USE_DOG_STATSD is true"),
+    ("STATSD_PROTOCOL", "neither USE_STATSD nor USE_DOG_STATSD is true"),
+    ("USE_DOG_STATSD_MOGRIFIERS", "USE_DOG_STATSD is not true"),
+    ("STATS_FLUSH_INTERVAL", "neither USE_STATSD nor USE_DOG_STATSD is true"),
     ("USE_PROMETHEUS", "/metrics is at the HTTP port"),
     ("PROMETHEUS_ADDR", "USE_PROMETHEUS is not true"),
     ("PROMETHEUS_PATH", "USE_PROMETHEUS is not true"),
@@ -402,7 +437,8 @@ const IGNORED: [(&str, &str); 32] = [
     ("GRPC_CLIENT_TLS_SAN", "GRPC_SERVER_USE_TLS is not true, or there is no GRPC_CLIENT_TLS_CACERT"),
 ];
 
-const PREFIXES: [(&str, &str); 5] = [
+const PREFIXES: [(&str, &str); 6] = [
+    ("DOG_STATSD_MOGRIFIER_", "USE_DOG_STATSD is not true, or USE_DOG_STATSD_MOGRIFIERS does not name it"),
     ("REDIS_", "counters are in this process"),
     ("MEMCACHE_", "counters are in this process"),
     ("CONFIG_GRPC_XDS_", "CONFIG_TYPE is not GRPC_XDS_SOTW, or it is for TLS"),

@@ -1,7 +1,10 @@
 //! The lease of one counter in one replica.
 
 mod back;
+mod past;
 mod requests;
+
+use past::Past;
 
 use super::outage::Outage;
 use super::rate::{Pace, Rate};
@@ -19,6 +22,8 @@ pub struct Lease {
     held: u64,
     /// Hits that were granted to checks that wait, and to nobody else.
     due: u64,
+    /// The same of a window that has ended since.
+    past: Past,
     /// By the clock of this replica; [`Timestamp::EPOCH`]: nothing is known of a window.
     ends: Timestamp,
     /// The engine's name of the window.
@@ -42,9 +47,10 @@ pub struct Lease {
     /// Hits of checks that wait for the next request, and the fewest that any of them has use for.
     waiting: u64,
     least: u64,
-    /// The number of the next request, and of the last one that has ended.
+    /// The number of the next request, of the last one that has ended, and of the last one that was answered.
     number: u32,
     ended: u32,
+    answered: u32,
     is_under_way: bool,
     /// What the next request has to say.
     news: News,
@@ -76,6 +82,7 @@ impl Default for Lease {
         Self {
             held: 0,
             due: 0,
+            past: Past::default(),
             ends: Timestamp::EPOCH,
             window: 0,
             left: 0,
@@ -91,6 +98,7 @@ impl Default for Lease {
             least: 0,
             number: 1,
             ended: 0,
+            answered: 0,
             is_under_way: false,
             news: News::default(),
             spent: 0,
@@ -138,6 +146,11 @@ impl Lease {
     pub fn spend(&mut self, terms: &Terms, hits: u64, now: Now, link: Link, attempt: Attempt) {
         self.leave(hits, attempt);
         if hits <= self.at_hand(attempt) {
+            if self.past.has(attempt) {
+                // They are not refunded: their window has ended.
+                self.past.due -= hits;
+                return;
+            }
             let is_answered = matches!(attempt, Attempt::Waiting(number) if self.has_ended(number));
             let from_due = if is_answered { self.due.min(hits) } else { 0 };
             self.due -= from_due;
@@ -181,7 +194,11 @@ impl Lease {
 
     /// Counts `hits` of a check that is denied, for a limit that counts them: what is in hand goes to them first, so that nobody else
     /// spends it. `is_over`: this counter denies it.
-    pub(super) fn count_denied(&mut self, terms: &Terms, hits: u64, now: Now, is_over: bool) {
+    pub(super) fn count_denied(&mut self, terms: &Terms, hits: u64, now: Now, attempt: Attempt, is_over: bool) {
+        if self.past.has(attempt) {
+            self.past.due -= self.past.due.min(hits);
+            return;
+        }
         self.is_over |= is_over;
         let from_due = self.due.min(hits);
         let from_held = self.held.min(hits - from_due);
@@ -215,14 +232,21 @@ impl Lease {
         self.held.saturating_add(u64::try_from(self.left).unwrap_or(0)).min(full)
     }
 
-    /// The outcome to report of a check, after it was charged or denied.
-    pub fn outcome(&self, terms: &Terms, hits: u64, now: Now, is_admitted: bool) -> Outcome {
-        let remaining = self.remaining(terms, now);
+    /// The outcome to report of a check, after it was charged or denied: that of the window in which it was.
+    pub fn outcome(&self, terms: &Terms, hits: u64, now: Now, attempt: Attempt, is_admitted: bool) -> Outcome {
+        let is_past = self.past.has(attempt);
+        let remaining = if is_past { self.past.remaining(terms) } else { self.remaining(terms, now) };
         let used = terms.limit.capacity() - remaining;
         let verdict = if is_admitted { Verdict::ADMITTED } else { Verdict::Denied(Reason::OverLimit) };
         let (before, after) =
             if is_admitted { (used.saturating_sub(hits), used) } else { (used, used.saturating_add(hits)) };
-        let reset = if is_admitted { self.regains(terms, now, used) } else { self.reset(terms, now) };
+        let reset = if is_past {
+            AT_ONCE
+        } else if is_admitted {
+            self.regains(terms, now, used)
+        } else {
+            self.reset(terms, now)
+        };
         Outcome { verdict, before, after, remaining, reset }
     }
 
@@ -287,6 +311,7 @@ impl Lease {
     /// Hits that a check may spend which is so far.
     pub(in crate::store) fn at_hand(&self, attempt: Attempt) -> u64 {
         match attempt {
+            Attempt::Waiting(_) if self.past.has(attempt) => self.past.due,
             Attempt::Waiting(number) if self.has_ended(number) => self.held.saturating_add(self.due),
             _ => self.held,
         }
@@ -332,14 +357,20 @@ impl Lease {
             LeaseShape::SlidingWindow => self.news.returned += self.held,
             LeaseShape::Bucket => (self.news.reported, self.news.returned) = (0, 0),
             LeaseShape::ClockWindow => self.news.returned = 0,
-            LeaseShape::FirstRequestWindow => (self.news.returned, self.window) = (0, 0),
+            LeaseShape::FirstRequestWindow => self.news.returned = 0,
         }
         self.lapsed += self.held;
         self.held = 0;
         self.ends = Timestamp::EPOCH;
+        if terms.shape != LeaseShape::Bucket {
+            self.end_window();
+        }
         (self.spent, self.left, self.is_over, self.is_silent) = (0, 0, false, false);
         if terms.shape != LeaseShape::Bucket {
             self.shut_until = Timestamp::EPOCH;
+        }
+        if terms.shape == LeaseShape::FirstRequestWindow {
+            self.window = 0;
         }
     }
 
@@ -366,7 +397,7 @@ impl Lease {
     fn reset(&self, terms: &Terms, now: Now) -> Nanos {
         let at = self.more_at.max(self.shut_until);
         match terms.shape {
-            LeaseShape::ClockWindow => terms.clock_end(now.engine).since(now.engine),
+            LeaseShape::ClockWindow => self.until_clock_end(terms, now),
             LeaseShape::FirstRequestWindow if now.local < self.ends => self.ends.since(now.local),
             _ if at > now.local => at.since(now.local),
             _ => terms.limit.window,
@@ -380,12 +411,26 @@ impl Lease {
                 let ns = u128::from(used) * u128::from(terms.limit.window.as_ns()) / u128::from(terms.limit.max.max(1));
                 Nanos::from_ns(u64::try_from(ns).unwrap_or(u64::MAX))
             }
-            LeaseShape::ClockWindow | LeaseShape::SlidingWindow => terms.clock_end(now.engine).since(now.engine),
+            LeaseShape::ClockWindow | LeaseShape::SlidingWindow => self.until_clock_end(terms, now),
             LeaseShape::FirstRequestWindow if used == 0 => Nanos::ZERO,
             LeaseShape::FirstRequestWindow => self.ends.since(now.local),
         }
     }
+
+    /// The time until the end of the window in which hits are spent. What is known of the engine's clock may be a little wrong, so that it
+    /// shows another window than the one that hits were granted for.
+    fn until_clock_end(&self, terms: &Terms, now: Now) -> Nanos {
+        let length = terms.limit.window;
+        if now.local >= self.ends || self.window == 0 {
+            return terms.clock_end(now.engine).since(now.engine);
+        }
+        let named = Timestamp::from_ns(self.window.saturating_mul(1_000));
+        let end = if terms.shape == LeaseShape::SlidingWindow { named.plus(length) } else { named };
+        end.since(now.engine).clamp(AT_ONCE, length)
+    }
 }
 
+/// Until the end of a window that has ended.
+const AT_ONCE: Nanos = Nanos::from_ns(1);
 /// Hits that are charged at once after an outage: whole numbers of scripts are exact up to 2^53.
 const MAX_CHARGED: u64 = 1 << 50;

@@ -136,7 +136,8 @@ impl Slot<'_> {
             // With one hit of a check that asked, nothing was left, and nothing changes.
             let is_charged = status == Status::Missing || (self.attempt != Attempt::First && self.hits > 1);
             let charged = if is_charged { self.hits } else { 0 };
-            self.lease.count_denied(self.terms, charged, now, status != Status::Missing && self.hits > 0);
+            let is_over = status != Status::Missing && self.hits > 0;
+            self.lease.count_denied(self.terms, charged, now, self.attempt, is_over);
         }
     }
 }

@@ -191,6 +191,8 @@ impl LeaseCell {
     /// Has these terms from now on. With those of another limit, what is in hand goes back.
     fn follow(&mut self, terms: &Terms, now: Now) {
         if self.terms.limit() != terms.limit() {
+            // Checks to which something was granted begin again.
+            self.lease.settle(&self.terms, now);
             self.lease.drain(&self.terms, now);
             self.epoch = self.epoch.wrapping_add(1);
         }

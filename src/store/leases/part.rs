@@ -134,7 +134,7 @@ impl<H: Host> Charger<'_, H> {
     pub(super) fn without_lease(self, part: &mut LeasePart<'_>) -> Charging {
         if part.is_refund() || part.hits() == 0 {
             count(&self.leases.counts.refunds_dropped, part.hits());
-            part.outcome = Lease::new().outcome(&part.terms, 0, self.now, true);
+            part.outcome = Lease::new().outcome(&part.terms, 0, self.now, Attempt::First, true);
             return Charging::Charged;
         }
         part.outcome = self.host.exhausted(part.terms.limit(), part.op);
@@ -144,7 +144,7 @@ impl<H: Host> Charger<'_, H> {
     pub(super) fn refund(self, cell: &mut LeaseCell, part: &mut LeasePart<'_>) {
         let dropped = cell.lease.refund(&part.terms, part.hits(), self.now);
         count(&self.leases.counts.refunds_dropped, dropped);
-        part.outcome = cell.lease.outcome(&part.terms, 0, self.now, true);
+        part.outcome = cell.lease.outcome(&part.terms, 0, self.now, Attempt::First, true);
     }
 }
 
@@ -176,10 +176,10 @@ impl LeaseCell {
         let hits = part.hits();
         part.is_spent = is_spent && hits > 0;
         part.outcome = match status {
-            _ if is_spent => lease.outcome(&part.terms, hits, now, true),
+            _ if is_spent => lease.outcome(&part.terms, hits, now, attempt, true),
             Status::Denied(Denial::StoreDown) => store_down(hits),
-            Status::Denied(Denial::NothingLeft) => lease.outcome(&part.terms, hits, now, false),
-            Status::Enough | Status::Missing => lease.outcome(&part.terms, 0, now, true),
+            Status::Denied(Denial::NothingLeft) => lease.outcome(&part.terms, hits, now, attempt, false),
+            Status::Enough | Status::Missing => lease.outcome(&part.terms, 0, now, attempt, true),
         };
         part.is_called = !self.is_called && lease.wish(&part.terms, now) == Wish::Soon;
         self.is_called |= part.is_called;

@@ -8,11 +8,13 @@
     reason = "rates and percentages of counts far below 2^53"
 )]
 
+mod edges;
 mod fleet;
 mod hoard;
 mod joint;
 mod ledger;
 mod slow;
+mod small;
 mod table;
 mod traffic;
 

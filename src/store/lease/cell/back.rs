@@ -36,10 +36,9 @@ impl Lease {
         let unspent = std::mem::take(&mut self.due);
         match terms.shape {
             LeaseShape::Bucket => self.news.refunded = self.news.refunded.saturating_add(unspent),
-            _ if now.local < self.ends => self.held += unspent,
-            LeaseShape::SlidingWindow => self.news.returned += unspent,
-            LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => self.lapsed += unspent,
+            _ => self.held += unspent,
         }
+        self.settle_past(terms);
         if !terms.lends {
             self.give_back(self.held);
         }

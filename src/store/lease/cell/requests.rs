@@ -49,6 +49,7 @@ impl Lease {
         let is_bucket = terms.shape == LeaseShape::Bucket;
         if answer.window != self.window || self.ends == Timestamp::EPOCH {
             if !is_bucket {
+                self.end_window();
                 // What is held is of a window that has ended.
                 self.lapsed += std::mem::take(&mut self.held);
                 self.news.returned = 0;
@@ -64,7 +65,7 @@ impl Lease {
         self.ends = if is_bucket { ends } else { self.ends.max(ends) };
         self.due = self.due.saturating_add(answer.at_once);
         self.held = self.held.saturating_add(answer.lease);
-        self.left = answer.left;
+        (self.left, self.answered) = (answer.left, ask.number);
         self.is_over |= answer.left < 0;
         if ask.waiting > 0 || ask.rate_millis > 0 {
             self.last = (answer.at_once + answer.lease).max(1);

@@ -21,14 +21,19 @@ use crate::server::Stopwatch;
 pub(crate) struct Network {
     /// The namespace of the bridge, and of the other ends of the cables.
     bridge: String,
-    hosts: Vec<(&'static str, String)>,
+    hosts: Hosts,
 }
+
+/// The namespaces of hosts, by their names.
+#[derive(Clone)]
+pub(crate) struct Hosts(Vec<(&'static str, String)>);
 
 impl Network {
     /// Hosts by their names, or why there are none.
     pub(crate) fn lay(names: &[&'static str]) -> Result<Self, String> {
-        let space = |name: &str| format!("tidegate-{}-{name}", process::id());
-        let mut network = Self { bridge: space("bridge"), hosts: Vec::new() };
+        let number = NETWORKS.fetch_add(1, Ordering::Relaxed);
+        let space = |name: &str| format!("tidegate-{}-{number}-{name}", process::id());
+        let mut network = Self { bridge: space("bridge"), hosts: Hosts(Vec::new()) };
         let bridge = network.bridge.clone();
         ip(&["netns", "add", &bridge])?;
         ip(&["-n", &bridge, "link", "add", "bridge", "type", "bridge"])?;
@@ -36,7 +41,7 @@ impl Network {
         for name in names {
             let host = space(name);
             ip(&["netns", "add", &host])?;
-            network.hosts.push((name, host.clone()));
+            network.hosts.0.push((name, host.clone()));
             ip(&["-n", &bridge, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", &host])?;
             ip(&["-n", &bridge, "link", "set", name, "master", "bridge", "up"])?;
             ip(&["-n", &host, "address", "add", &format!("{}/24", network.address(name)), "dev", "eth0"])?;
@@ -48,22 +53,19 @@ impl Network {
 
     /// The address of a host.
     pub(crate) fn address(&self, name: &str) -> Ipv4Addr {
-        let place = self.hosts.iter().position(|(host, _)| *host == name).unwrap();
+        let place = self.hosts.0.iter().position(|(host, _)| *host == name).unwrap();
         // Of the block for benchmarks between networks, RFC 2544.
         Ipv4Addr::new(198, 18, 0, u8::try_from(place + 1).unwrap())
     }
 
     /// What `run` opens and starts is on this host.
     pub(crate) fn on<T: Send>(&self, name: &str, run: impl FnOnce() -> T + Send) -> T {
-        let (_, space) = self.hosts.iter().find(|(host, _)| *host == name).unwrap();
-        thread::scope(|scope| {
-            let moved = scope.spawn(|| {
-                let file = File::open(format!("/run/netns/{space}")).unwrap();
-                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-                run()
-            });
-            moved.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure))
-        })
+        self.hosts.on(name, run)
+    }
+
+    /// What runs things on hosts while their cables are pulled.
+    pub(crate) fn hosts(&self) -> Hosts {
+        self.hosts.clone()
     }
 
     /// Pulls the cable of a host: what it sends and is sent is lost, and nobody is informed.
@@ -77,14 +79,32 @@ impl Network {
     }
 }
 
+impl Hosts {
+    /// What `run` opens and starts is on this host.
+    pub(crate) fn on<T: Send>(&self, name: &str, run: impl FnOnce() -> T + Send) -> T {
+        let (_, space) = self.0.iter().find(|(host, _)| *host == name).unwrap();
+        thread::scope(|scope| {
+            let moved = scope.spawn(|| {
+                let file = File::open(format!("/run/netns/{space}")).unwrap();
+                move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                run()
+            });
+            moved.join().unwrap_or_else(|failure| std::panic::resume_unwind(failure))
+        })
+    }
+}
+
 impl Drop for Network {
     fn drop(&mut self) {
-        for (_, space) in &self.hosts {
+        for (_, space) in &self.hosts.0 {
             let _gone = ip(&["netns", "delete", space]);
         }
         let _gone = ip(&["netns", "delete", &self.bridge]);
     }
 }
+
+/// How many networks this process has laid.
+static NETWORKS: AtomicU64 = AtomicU64::new(0);
 
 fn ip(args: &[&str]) -> Result<(), String> {
     let output = Command::new("ip").args(args).output().map_err(|error| format!("ip does not run: {error}"))?;
