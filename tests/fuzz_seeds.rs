@@ -12,6 +12,8 @@ mod access_file;
 mod certificates;
 #[path = "../fuzz/bodies/check_decision.rs"]
 mod check_decision;
+#[path = "../fuzz/bodies/http2_frames.rs"]
+mod http2_frames;
 #[path = "../fuzz/bodies/rules_yaml.rs"]
 mod rules_yaml;
 #[path = "../fuzz/bodies/token_file.rs"]
@@ -54,4 +56,9 @@ fn access_file() {
 #[test]
 fn certificates() {
     replay("certificates", certificates::run);
+}
+
+#[test]
+fn http2_frames() {
+    replay("http2_frames", http2_frames::run);
 }

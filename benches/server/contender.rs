@@ -20,6 +20,8 @@ use crate::no_op::{self, Build};
 pub(crate) enum Kind {
     /// `tidegate serve`.
     Tidegate,
+    /// `tidegate serve --http2 lean`.
+    Lean,
     /// A server that decides nothing.
     NoOp(Build),
 }
@@ -28,6 +30,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Tidegate => "tidegate",
+            Self::Lean => "lean",
             Self::NoOp(Build::Tonic) => "tonic",
             Self::NoOp(Build::Hyper) => "hyper",
             Self::NoOp(Build::H2) => "h2",
@@ -39,7 +42,11 @@ impl FromStr for Kind {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        if name == "tidegate" { Ok(Self::Tidegate) } else { Build::from_str(name, false).map(Self::NoOp) }
+        match name {
+            "tidegate" => Ok(Self::Tidegate),
+            "lean" => Ok(Self::Lean),
+            _ => Build::from_str(name, false).map(Self::NoOp),
+        }
     }
 }
 
@@ -63,6 +70,11 @@ impl Server {
         let workers = on.len().to_string();
         let mut command = match kind {
             Kind::Tidegate => tidegate(on, &dir, &workers, load, history),
+            Kind::Lean => {
+                let mut command = tidegate(on, &dir, &workers, load, history);
+                command.args(["--http2", "lean"]);
+                command
+            }
             Kind::NoOp(build) => {
                 let mut command = cores::on(on, std::env::current_exe().unwrap());
                 command.args([no_op::ROLE, build.to_possible_value().unwrap().get_name(), &workers]);
@@ -72,7 +84,7 @@ impl Server {
         };
         let mut child = command.stdin(Stdio::null()).spawn().unwrap();
         let [grpc, http, admin] = match kind {
-            Kind::Tidegate => listening(child.stderr.take().unwrap()),
+            Kind::Tidegate | Kind::Lean => listening(child.stderr.take().unwrap()),
             Kind::NoOp(_) => {
                 let mut line = String::new();
                 BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -218,8 +218,17 @@ impl App {
         let (connection_limit, clients, ready) = (limits.grpc, access.clients, process.ready(settings));
         let (other_calls, tls_of_workers) = (OtherCalls::default(), tls.of("grpc"));
         let age = settings.listen.max_connection_age.map(|age| (age, settings.listen.max_connection_age_grace));
-        let context =
-            Context { service, connection_limit, partial, other_calls, tls: tls_of_workers, ready, clients, age };
+        let context = Context {
+            service,
+            connection_limit,
+            partial,
+            other_calls,
+            tls: tls_of_workers,
+            ready,
+            clients,
+            age,
+            front_end: settings.listen.http2,
+        };
         let workers = Workers::start(sockets, &context)?;
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {

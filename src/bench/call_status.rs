@@ -3,7 +3,7 @@
 //! A server sends the same two blocks with nearly every answer, and without a dynamic table equal blocks have equal meanings.
 //! Comparing a block with earlier ones costs a fraction of decoding it.
 
-use crate::http2::hpack::Decoder;
+use crate::http2::hpack::StatusDecoder;
 use crate::sanitize::sanitize_within;
 
 /// The status of a call in a header block.
@@ -20,7 +20,7 @@ pub(in crate::bench) struct CallStatus {
 /// A cache of the latest blocks.
 #[derive(Clone, Debug)]
 pub(in crate::bench) struct CallStatuses {
-    decoder: Decoder,
+    decoder: StatusDecoder,
     known: Vec<(Box<[u8]>, CallStatus)>,
     /// The next one to replace.
     oldest: usize,
@@ -28,7 +28,7 @@ pub(in crate::bench) struct CallStatuses {
 
 impl CallStatuses {
     pub(in crate::bench) fn new() -> Self {
-        Self { decoder: Decoder::new(), known: Vec::with_capacity(REMEMBERED), oldest: 0 }
+        Self { decoder: StatusDecoder::new(), known: Vec::with_capacity(REMEMBERED), oldest: 0 }
     }
 
     /// The status in `block`.

@@ -64,6 +64,7 @@ pub(crate) const MAX_WINDOW: i64 = 0x7fff_ffff;
 
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY_FRAME: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PUSH_PROMISE: u8 = 5;
@@ -88,9 +89,22 @@ pub(crate) const SETTINGS_ENABLE_PUSH: u16 = 2;
 pub(crate) const SETTINGS_MAX_CONCURRENT_STREAMS: u16 = 3;
 pub(crate) const SETTINGS_INITIAL_WINDOW_SIZE: u16 = 4;
 pub(crate) const SETTINGS_MAX_FRAME_SIZE: u16 = 5;
+pub(crate) const SETTINGS_MAX_HEADER_LIST_SIZE: u16 = 6;
+pub(crate) const SETTINGS_ENABLE_CONNECT_PROTOCOL: u16 = 8;
+
+/// Error codes (section 7).
+pub(crate) const NO_ERROR: u32 = 0;
+pub(crate) const PROTOCOL_ERROR: u32 = 1;
+pub(crate) const FLOW_CONTROL_ERROR: u32 = 3;
+pub(crate) const STREAM_CLOSED: u32 = 5;
+pub(crate) const FRAME_SIZE_ERROR: u32 = 6;
+/// The stream was not processed at all, and may be opened again.
+pub(crate) const REJECTED_STREAM: u32 = 7;
 
 /// The stream is no longer of interest.
 pub(crate) const CANCEL: u32 = 8;
+pub(crate) const COMPRESSION_ERROR: u32 = 9;
+pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 
 #[cfg(test)]
 mod tests {

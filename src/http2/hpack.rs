@@ -1,94 +1,20 @@
-//! Header blocks (RFC 7541). Blocks that are read have no dynamic table, because our SETTINGS do not allow one.
+//! Header blocks (RFC 7541): integers, strings and fields.
 //!
 //! This is our own code, because the available crates (`hpack` and its forks) build the Huffman table again for every string:
-//! with a server whose headers differ each time, that would be most of the generator's cost.
+//! with a peer whose headers differ each time, that would be most of the cost.
 
-use super::huffman::Huffman;
+mod decoder;
+#[cfg(feature = "bench")]
+mod meaning;
+mod table;
 
-/// Reads the three headers about the status of a call from header blocks; everything else is validated and ignored.
-#[derive(Clone, Debug)]
-pub(crate) struct Decoder {
-    huffman: Huffman,
-    name: Vec<u8>,
-    value: Vec<u8>,
-}
+pub(crate) use decoder::{Decoder, FieldSink, field_bytes};
+#[cfg(feature = "bench")]
+pub(crate) use meaning::StatusDecoder;
 
-/// The headers of a block that are read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Meaning {
-    /// `:status`.
-    pub(crate) status: Option<u16>,
-    /// `grpc-status`; [`u16::MAX`] if it is not a number.
-    pub(crate) grpc: Option<u16>,
-    /// `grpc-message`, not decoded.
-    pub(crate) message: Vec<u8>,
-}
+use table::ENTRY_BYTES;
 
-impl Decoder {
-    pub(crate) fn new() -> Self {
-        Self { huffman: Huffman::new(), name: Vec::new(), value: Vec::new() }
-    }
-
-    /// Reads a whole block.
-    ///
-    /// # Errors
-    /// It is not a header block, or needs a dynamic table.
-    pub(crate) fn read(&mut self, block: &[u8]) -> Result<Meaning, &'static str> {
-        let (mut meaning, mut rest) = (Meaning::default(), block);
-        while let Some(first) = rest.first().copied() {
-            if first & 0x80 != 0 {
-                let index = integer(&mut rest, 7)?;
-                known(index)?;
-                if let Some(status) = index.checked_sub(STATUS).and_then(|at| STATUSES.get(at)) {
-                    meaning.status = Some(*status);
-                }
-            } else if first & 0xe0 == 0x20 {
-                if integer(&mut rest, 5)? != 0 {
-                    return Err("a header block makes its table larger than allowed");
-                }
-            } else {
-                self.literal(if first & 0x40 != 0 { 6 } else { 4 }, &mut rest, &mut meaning)?;
-            }
-        }
-        Ok(meaning)
-    }
-
-    fn literal(&mut self, prefix: u8, rest: &mut &[u8], meaning: &mut Meaning) -> Result<(), &'static str> {
-        let index = integer(rest, prefix)?;
-        self.name.clear();
-        if index == 0 {
-            self.huffman.string(rest, &mut self.name)?;
-        } else {
-            known(index)?;
-            if (STATUS..STATUS + STATUSES.len()).contains(&index) {
-                self.name.extend_from_slice(b":status");
-            }
-        }
-        self.value.clear();
-        self.huffman.string(rest, &mut self.value)?;
-        match self.name.as_slice() {
-            b":status" => meaning.status = number(&self.value),
-            b"grpc-status" => meaning.grpc = Some(number(&self.value).unwrap_or(u16::MAX)),
-            b"grpc-message" => meaning.message.clone_from(&self.value),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl Huffman {
-    fn string(&self, rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
-        let encoded = rest.first().is_some_and(|first| first & 0x80 != 0);
-        let length = integer(rest, 7)?;
-        let (text, after) = rest.split_at_checked(length).ok_or(TRUNCATED)?;
-        *rest = after;
-        if encoded {
-            return self.decode(text, out);
-        }
-        out.extend_from_slice(text);
-        Ok(())
-    }
-}
+use super::huffman;
 
 /// Appends a header that is in one of the tables.
 pub(crate) fn put_indexed(out: &mut Vec<u8>, index: usize) {
@@ -105,9 +31,25 @@ pub(crate) fn put_literal(out: &mut Vec<u8>, remember: bool, index: Option<usize
     put_string(out, value);
 }
 
+/// Appends a header in full, which is not added to the peer's table.
+pub(crate) fn put_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.push(0);
+    put_bytes(out, name);
+    put_bytes(out, value);
+}
+
+/// Appends a change of the size of the peer's table, which has to precede all headers of a block.
+pub(crate) fn put_table_size(out: &mut Vec<u8>, size: usize) {
+    put_integer(out, 0x20, 5, size);
+}
+
 fn put_string(out: &mut Vec<u8>, text: &str) {
+    put_bytes(out, text.as_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, text: &[u8]) {
     put_integer(out, 0, 7, text.len());
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
 }
 
 /// Appends an integer after the bits of `first` that are not a part of its prefix (section 5.1).
@@ -145,71 +87,22 @@ fn integer(rest: &mut &[u8], prefix: u8) -> Result<usize, &'static str> {
     Ok(value)
 }
 
-fn known(index: usize) -> Result<(), &'static str> {
-    if (1..=STATIC_ENTRIES).contains(&index) {
-        Ok(())
-    } else {
-        Err("a header block uses a table that it must not have")
-    }
-}
-
-fn number(text: &[u8]) -> Option<u16> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 /// The number of entries in the static table; a dynamic one follows it.
 pub(crate) const STATIC_ENTRIES: usize = 61;
 /// At the beginning of a block: sets the size of the dynamic table to 0.
 pub(crate) const EMPTY_TABLE: u8 = 0x20;
-/// The first index of `:status` in the static table, and its values there.
-const STATUS: usize = 8;
-const STATUSES: [u16; 7] = [200, 204, 206, 304, 400, 404, 500];
-const TRUNCATED: &str = "a header block ends too early";
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(block: &[u8]) -> Result<Meaning, &'static str> {
-        Decoder::new().read(block)
+/// Takes the string at the beginning of `rest`: as it is there, or decoded into `decoded`, which is empty.
+fn string<'o, 'b: 'o>(rest: &mut &'b [u8], decoded: &'o mut Vec<u8>) -> Result<&'o [u8], &'static str> {
+    let is_encoded = rest.first().is_some_and(|first| first & 0x80 != 0);
+    let length = integer(rest, 7)?;
+    let (text, after) = rest.split_at_checked(length).ok_or(TRUNCATED)?;
+    *rest = after;
+    if !is_encoded {
+        return Ok(text);
     }
-
-    #[test]
-    fn every_form_of_a_header_is_read() {
-        let meaning = |status, grpc, message: &str| Meaning { status, grpc, message: message.into() };
-        let mut long = Vec::new();
-        put_literal(&mut long, false, None, "other", &"x".repeat(1_000));
-        put_literal(&mut long, true, None, "grpc-message", &"y".repeat(300));
-        let cases: [(&[u8], Meaning); 8] = [
-            (&[], meaning(None, None, "")),
-            (&[0x88], meaning(Some(200), None, "")),
-            (&[0x20, 0x8e], meaning(Some(500), None, "")),
-            (b"\x08\x03503", meaning(Some(503), None, "")),
-            (b"\x48\x03302", meaning(Some(302), None, "")),
-            (b"\x00\x0bgrpc-status\x0212\x10\x0cgrpc-message\x02no", meaning(None, Some(12), "no")),
-            (b"\x40\x0bgrpc-status\x01x", meaning(None, Some(u16::MAX), "")),
-            (&long, meaning(None, None, &"y".repeat(300))),
-        ];
-        for (block, expected) in cases {
-            assert_eq!(read(block), Ok(expected), "{block:?}");
-        }
-    }
-
-    #[test]
-    fn a_bad_block_is_an_error() {
-        let cases: [&[u8]; 9] = [
-            &[0x80],
-            &[0xbe],
-            &[0x3f, 0xe1, 0x1f],
-            &[0x00],
-            &[0x00, 0x05, b'x'],
-            &[0x00, 0x01, b'x', 0x82, 0x00, 0x00],
-            &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
-            &[0x7f, 0x00],
-            &[0x0f, 0xff, 0xff, 0xff, 0x7f, 0x00],
-        ];
-        for block in cases {
-            assert!(read(block).is_err(), "{block:?}");
-        }
-    }
+    huffman::decode(text, decoded)?;
+    Ok(decoded)
 }
+
+const TRUNCATED: &str = "a header block ends too early";

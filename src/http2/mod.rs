@@ -1,9 +1,9 @@
-//! The parts of HTTP/2 (RFC 9113) and HPACK (RFC 7541) that a client of one method needs, as pure functions on bytes. The server looks at
-//! frames, too.
+//! HTTP/2 (RFC 9113) and HPACK (RFC 7541) as pure functions on bytes: frames and header blocks, which the load generator and the server share,
+//! and the server's side of a connection.
 
 #[cfg_attr(not(feature = "bench"), allow(dead_code, reason = "the load generator uses all of it"))]
 pub(crate) mod frame;
-#[cfg(feature = "bench")]
+#[cfg_attr(not(feature = "bench"), allow(dead_code, reason = "the load generator uses all of it"))]
 pub(crate) mod hpack;
-#[cfg(feature = "bench")]
 pub(crate) mod huffman;
+pub(crate) mod server;

@@ -21,7 +21,7 @@ pub(crate) use address::Address;
 pub(crate) use bind::{BindError, Bound, Socket, bind};
 pub(crate) use closed::Closed;
 pub(crate) use http_server::{PeerAddress, Server};
-pub(crate) use http2::{PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder, is_flood};
+pub(crate) use http2::{FrontEnd, PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder, is_flood, lean_limits};
 pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
 pub(crate) use metered::Metered;
 pub(crate) use opening::{Opened, Protocol, open_while_serving, tls_on_plain_ports};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use h2::server::{Connection, SendResponse};
-use h2::{Reason, RecvStream};
+use h2::{PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -69,7 +69,7 @@ struct Serving<S> {
     services: Services,
     tasks: Tasks,
     slot: Arc<Slot>,
-    keepalive: Keepalive,
+    keepalive: Keepalive<PingPong>,
     /// Ends the connection at an age; `None`: nothing does.
     age: Option<Age>,
     /// Waits for the process to stop; `None` afterwards.
@@ -203,8 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     }
 }
 
-/// What the `h2` crate keeps of a stream whose answer is not sent: its state, two blocks of headers and the message.
-const STREAM_BYTES: usize = 2 << 10;
+/// What the `h2` crate keeps of a stream whose answer is not sent: its state, two blocks of headers and the message. Our own connection keeps a
+/// quarter of it, and counts as much, so that a peer may leave as many answers unread.
+pub(super) const STREAM_BYTES: usize = 2 << 10;
 
 /// More than one read contains of small checks; with more, the first one would wait for long.
 const MAX_BATCH: usize = 256;

@@ -8,11 +8,30 @@ use tokio::time::{Sleep, sleep};
 
 use crate::net::{PING_INTERVAL, PING_TIMEOUT};
 
+/// The pings of a connection.
+pub(super) trait Pings {
+    /// Sends one. `false`: it cannot be sent.
+    fn ask(&mut self) -> bool;
+
+    /// Whether the one that was sent has been answered.
+    fn has_answered(&mut self, cx: &mut Context<'_>) -> bool;
+}
+
+impl Pings for PingPong {
+    fn ask(&mut self) -> bool {
+        self.send_ping(Ping::opaque()).is_ok()
+    }
+
+    fn has_answered(&mut self, cx: &mut Context<'_>) -> bool {
+        self.poll_pong(cx).is_ready()
+    }
+}
+
 /// The keepalive of one connection.
 ///
 /// Cost: polling a timer. It is set again only when it fires, so the time between two pings is up to twice the interval.
-pub(super) struct Keepalive {
-    pings: Option<PingPong>,
+pub(super) struct Keepalive<P> {
+    pings: Option<P>,
     timer: Pin<Box<Sleep>>,
     /// Whether the peer has sent anything since the timer was set.
     heard: bool,
@@ -20,9 +39,9 @@ pub(super) struct Keepalive {
     asked: bool,
 }
 
-impl Keepalive {
+impl<P: Pings> Keepalive<P> {
     /// The keepalive of a new connection, with its `pings`.
-    pub(super) fn new(pings: Option<PingPong>) -> Self {
+    pub(super) fn new(pings: Option<P>) -> Self {
         Self { pings, timer: Box::pin(sleep(PING_INTERVAL)), heard: false, asked: false }
     }
 
@@ -35,7 +54,7 @@ impl Keepalive {
     pub(super) fn poll_lost(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(pings) = &mut self.pings else { return Poll::Pending };
         loop {
-            if self.asked && pings.poll_pong(cx).is_ready() {
+            if self.asked && pings.has_answered(cx) {
                 self.heard = true;
             }
             ready!(self.timer.as_mut().poll(cx));
@@ -43,7 +62,7 @@ impl Keepalive {
                 return Poll::Ready(());
             }
             // If a ping cannot be sent, the connection is ending, which polling it will show.
-            self.asked = !self.heard && pings.send_ping(Ping::opaque()).is_ok();
+            self.asked = !self.heard && pings.ask();
             self.heard = false;
             let next = if self.asked { PING_TIMEOUT } else { PING_INTERVAL };
             self.timer.set(sleep(next));

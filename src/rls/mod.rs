@@ -1,7 +1,7 @@
 //! The gRPC data plane: worker threads, one per core, and their connections.
 //!
-//! Each worker is a thread with a current-thread runtime, its own listener (SO_REUSEPORT), and its own HTTP/2 connections on
-//! the `h2` crate: no router, no layer and no other thread between the socket and the decision. A worker that read several
+//! Each worker is a thread with a current-thread runtime, its own listener (SO_REUSEPORT), and its own HTTP/2 connections, on
+//! the `h2` crate or, with `--http2 lean`, on `http2::server`: no router, no layer and no other thread between the socket and the decision. A worker that read several
 //! checks at once answers them in one write.
 //!
 //! A panic in a handler ends the process in a release build (`panic = "abort"`), so that it does not continue with an
@@ -14,6 +14,8 @@ mod checks;
 mod compressed;
 mod connection;
 mod keepalive;
+mod lean;
+mod responder;
 mod services;
 mod stream;
 mod tasks;

@@ -1,15 +1,19 @@
 //! The services of one worker.
 
-use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use h2::server::SendResponse;
+use http::header::{ALLOW, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt, Full};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
+use tonic::body::Body;
 use tonic::codegen::Service as _;
 use tonic::service::Routes;
 
@@ -17,15 +21,15 @@ use super::arriving::arrived;
 use super::call::call;
 use super::checks::{self, Checks, batch};
 use super::compressed::{gathered, names_encoding};
-use super::stream::{Payload, Pieces, Whole, respond};
+use super::responder::{Prepared, Responder, send_error};
+use super::stream::{Payload, Pieces, Whole};
 use super::tasks::Tasks;
 use crate::access::Caller;
-use crate::api::rls::ResponseFrame;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
-use crate::grpc::{ACCEPTED_ENCODING, Ready, common_services, end_with, put_status};
+use crate::grpc::{ACCEPTED_ENCODING, Ready, common_services, end_with};
 use crate::limiter::WorkerSlot;
 use crate::net::{PartialBytes, Slot};
-use crate::service::{Answer, Batch, Service};
+use crate::service::{Answer, Batch, Call, Service};
 
 /// The services that a worker offers on each of its connections. Cheap to clone.
 #[derive(Clone)]
@@ -102,6 +106,11 @@ impl Services {
         batch(&self.service, self.caller.as_deref())
     }
 
+    /// The service that decides.
+    pub(super) fn service(&self) -> &Service {
+        &self.service
+    }
+
     /// Decides a check whose request arrived in one piece. Returns the length of the answer; 0 if there is none yet, or no message in it.
     pub(super) fn check(
         &self,
@@ -115,34 +124,51 @@ impl Services {
             self.check_later(tasks, Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
             return 0;
         };
-        match batch.answer(call(&self.service, &head.headers), message) {
-            Ok(Answer::Reply(reply)) if reply.delay.is_zero() => return self.prepared.send(&mut respond, reply.frame),
-            Err(error) => send_error(&mut respond, &checks::status(&error, self.caller.as_deref())),
-            Ok(answer) => {
-                let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
-                tasks.spawn(async move {
-                    let settled = tokio::select! {
-                        settled = checks::settle(&service, answer) => settled,
-                        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return false,
-                    };
-                    match settled {
-                        Ok(frame) => prepared.send(&mut respond, frame) > 0,
-                        Err(status) => {
-                            send_error(&mut respond, &status);
-                            false
-                        }
-                    }
-                });
+        match self.decide(batch, call(&self.service, &head.headers), message) {
+            Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
+                return self.prepared.send(&mut respond, reply.frame);
             }
+            Err(status) => send_error(&mut respond, &status),
+            Ok(answer) => self.settle_later(tasks, answer, respond),
         }
         0
     }
 
+    /// Decides a check, unless it has to ask the store first.
+    ///
+    /// # Errors
+    /// The status of a request that was not decided.
+    pub(super) fn decide(&self, batch: &Batch<'_>, call: Call<'_>, message: &[u8]) -> Result<Answer, Status> {
+        batch.answer(call, message).map_err(|error| checks::status(&error, self.caller.as_deref()))
+    }
+
+    /// Answers a check when its answer is due.
+    pub(super) fn settle_later(&self, tasks: &Tasks, answer: Answer, mut respond: impl Responder) {
+        let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
+        tasks.spawn(async move {
+            let settled = tokio::select! {
+                settled = checks::settle(&service, answer) => settled,
+                () = std::future::poll_fn(|cx| respond.poll_gone(cx)) => return false,
+            };
+            match settled {
+                Ok(frame) => respond.send(&prepared, frame) > 0,
+                Err(status) => {
+                    respond.send_error(&status);
+                    false
+                }
+            }
+        });
+    }
+
     /// Decides a check when its request has arrived.
-    pub(super) fn check_later(&self, tasks: &Tasks, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+    pub(super) fn check_later<B>(&self, tasks: &Tasks, request: Request<B>, mut response: impl Responder)
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let request = match self.partial.bound_request(request) {
             Ok(request) => request,
-            Err(status) => return send_error(&mut response, &status),
+            Err(status) => return response.send_error(&status),
         };
         let mut checks = RateLimitServiceServer::new(Checks::new(&self.service, self.caller.as_ref()))
             .accept_compressed(ACCEPTED_ENCODING)
@@ -161,15 +187,39 @@ impl Services {
             };
             answer.await.unwrap_or_else(|never| match never {})
         };
-        tasks.spawn(respond(answer, response, Some(ANSWER_TIMEOUT)));
+        tasks.spawn(response.respond(answer, Some(ANSWER_TIMEOUT)));
+    }
+
+    /// Answers a request that is no call of gRPC, when it is complete.
+    pub(super) fn no_call<B>(&self, tasks: &Tasks, request: Request<B>, mut response: impl Responder)
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Send,
+    {
+        let headers = match self.partial.headers(request.headers()) {
+            Ok(headers) => headers,
+            Err(status) => return response.send_error(&status),
+        };
+        let answer = async move {
+            let method = request.method().clone();
+            let mut body = request.into_body();
+            let arrived = timeout(REQUEST_TIMEOUT, async { while let Some(Ok(_)) = body.frame().await {} }).await;
+            drop(headers);
+            if arrived.is_err() { late().into_http() } else { not_grpc(&method) }
+        };
+        tasks.spawn(response.respond(answer, Some(ANSWER_TIMEOUT)));
     }
 
     /// Serves a call of any other service.
-    pub(super) fn other(&self, tasks: &Tasks, request: Request<Pieces>, mut response: SendResponse<Payload>) {
+    pub(super) fn other<B>(&self, tasks: &Tasks, request: Request<B>, mut response: impl Responder)
+    where
+        B: HttpBody<Data = Bytes> + Unpin + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let begun = self.calls.begin(request.uri().path());
         let (call, headers) = match begun.and_then(|call| Ok((call, self.partial.headers(request.headers())?))) {
             Ok(begun) => begun,
-            Err(status) => return send_error(&mut response, &status),
+            Err(status) => return response.send_error(&status),
         };
         let (mut other, phases) = (self.other.clone(), self.service.phases.clone());
         let answer = async move {
@@ -182,48 +232,25 @@ impl Services {
             end_with(&phases, answer)
         };
         tasks.spawn(async move {
-            let answered = respond(answer, response, None).await;
+            let answered = response.respond(answer, None).await;
             drop(call);
             answered
         });
     }
 }
 
-/// The headers and trailers of every answer, created once.
-struct Prepared {
-    headers: HeaderMap,
-    trailers: HeaderMap,
-}
-
-impl Default for Prepared {
-    fn default() -> Self {
-        let headers = [(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"))];
-        let trailers = [(HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"))];
-        Self { headers: HeaderMap::from_iter(headers), trailers: HeaderMap::from_iter(trailers) }
+/// The answer to what is no call: the method or the type of the content is wrong.
+fn not_grpc(method: &Method) -> Response<Body> {
+    let text = if method == Method::HEAD { "" } else { "this port serves gRPC\n" };
+    let mut response = Response::new(Body::new(Full::new(Bytes::from_static(text.as_bytes()))));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if method == Method::POST {
+        *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    } else {
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     }
-}
-
-impl Prepared {
-    /// Passes an answer to the connection, and returns its length; 0 if the caller has gone away.
-    fn send(&self, respond: &mut SendResponse<Payload>, frame: ResponseFrame) -> usize {
-        let mut response = Response::new(());
-        response.headers_mut().clone_from(&self.headers);
-        let Ok(mut stream) = respond.send_response(response, false) else { return 0 };
-        let framed = frame.into_framed();
-        let length = framed.len();
-        let answer = Payload::Answer(Cursor::new(framed));
-        let sent = stream.send_data(answer, false).and_then(|()| stream.send_trailers(self.trailers.clone()));
-        if sent.is_ok() { length } else { 0 }
-    }
-}
-
-/// Ends the stream with a status and no message. An error means that the caller has gone away.
-fn send_error(respond: &mut SendResponse<Payload>, status: &Status) {
-    let mut response = Response::new(());
-    let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    put_status(headers, status);
-    let _gone = respond.send_response(response, true);
+    response
 }
 
 fn late() -> Status {
@@ -243,4 +270,5 @@ const MAX_WATCHES: usize = 1_024;
 const MAX_OTHER_CALLS: usize = 256;
 
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
-const CHECK: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+/// The path of checks.
+pub(super) const CHECK: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";

@@ -7,18 +7,19 @@ use std::task::Poll;
 use std::time::Duration;
 use std::{io, thread};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::age::Age;
-use super::connection;
 use super::services::{OtherCalls, Services};
+use super::{connection, lean};
 use crate::access::{Caller, ClientFile, ClientNames};
 use crate::grpc::Ready;
 use crate::limiter::WorkerSlot;
 use crate::net::{
-    Acceptor, Closed, ConnectionLimit, Metered, PartialBytes, Peer, PeerNames, Protocol, Slot, Socket, TlsServer,
-    is_flood, open_while_serving,
+    Acceptor, Closed, ConnectionLimit, FrontEnd, Metered, PartialBytes, Peer, PeerNames, Protocol, Slot, Socket,
+    TlsServer, is_flood, open_while_serving,
 };
 use crate::runtime::lifecycle::Phases;
 use crate::service::Service;
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub clients: Option<Arc<ClientFile>>,
     /// After how long a connection is ended, and how long it may go on then; `None`: never.
     pub age: Option<(Duration, Duration)>,
+    /// The implementation of HTTP/2.
+    pub front_end: FrontEnd,
 }
 
 /// The running workers.
@@ -100,7 +103,7 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
     let services = Services::new(&context.service, worker, partial, calls, &context.ready);
     let connection = |peer, slot: Arc<Slot>| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
-        let (clients, age) = (context.clients.clone(), context.age);
+        let (clients, terms) = (context.clients.clone(), (context.age, context.front_end));
         // A client without a certificate has no name, so it may check no domain if there is a file.
         let nameless = ClientNames::default;
         let services_of = move |names: &dyn Fn() -> ClientNames| match clients {
@@ -111,17 +114,17 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
         async move {
             match peer {
                 Peer::Tcp(stream) => match tls {
-                    None => serve(stream, services_of(&nameless), slot, phases, age).await,
+                    None => serve(stream, services_of(&nameless), slot, phases, terms).await,
                     Some(tls) => {
                         let Some(stream) = Box::pin(tls.accept(stream, &mut phases)).await else { return };
                         let services = services_of(&|| {
                             let PeerNames { uris, dns } = PeerNames::of(&stream);
                             ClientNames { uris, dns }
                         });
-                        Box::pin(serve(stream, services, slot, phases, age)).await;
+                        Box::pin(serve(stream, services, slot, phases, terms)).await;
                     }
                 },
-                Peer::Unix(stream) => serve(stream, services_of(&nameless), slot, phases, age).await,
+                Peer::Unix(stream) => serve(stream, services_of(&nameless), slot, phases, terms).await,
             }
         }
     };
@@ -129,22 +132,52 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
 }
 
 /// Serves one connection until it ends.
-async fn serve<S>(stream: S, services: Services, slot: Arc<Slot>, mut phases: Phases, age: Option<(Duration, Duration)>)
-where
+async fn serve<S>(
+    stream: S,
+    services: Services,
+    slot: Arc<Slot>,
+    mut phases: Phases,
+    (age, front_end): (Option<(Duration, Duration)>, FrontEnd),
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let stream = match open_while_serving(stream, &mut phases).await {
         Ok((Protocol::Http2, stream)) => stream,
-        Ok((Protocol::Http1, _)) => return tracing::debug!("connection closed: not HTTP/2"),
+        Ok((Protocol::Http1, stream)) => {
+            Box::pin(close(stream)).await;
+            return tracing::debug!("connection closed: not HTTP/2");
+        }
         Err(error) => return tracing::debug!(%error, "connection closed"),
     };
-    let stream = Metered::http2(stream, Arc::clone(&slot));
-    // A connection without a first byte has no room for HTTP/2.
-    let serving = Box::pin(connection::serve(stream, services, Arc::clone(&slot), phases, age.map(Age::new)));
-    if let Err(error) = serving.await {
-        if is_flood(&error) {
-            slot.count(Closed::Flood);
+    let (stream, age) = (Metered::http2(stream, Arc::clone(&slot)), age.map(Age::new));
+    // Boxed: a connection without a first byte has no room for HTTP/2.
+    match front_end {
+        FrontEnd::Lean => {
+            if let Err(error) = Box::pin(lean::serve(stream, services, Arc::clone(&slot), phases, age)).await {
+                note_end(&error, error.is_flood(), &slot);
+            }
         }
-        tracing::debug!(error = &error as &dyn std::error::Error, "connection ended");
+        FrontEnd::H2 => {
+            if let Err(error) = Box::pin(connection::serve(stream, services, Arc::clone(&slot), phases, age)).await {
+                note_end(&error, is_flood(&error), &slot);
+            }
+        }
     }
+}
+
+/// Closes a connection of another protocol. What has arrived is read first, because otherwise the peer would see a reset.
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let mut rest = [0; 1 << 10];
+    // The bytes that were looked at, and what came with them.
+    for _ in 0..2 {
+        let Ok(Ok(1..)) = timeout(Duration::ZERO, stream.read(&mut rest)).await else { break };
+    }
+    let _gone = timeout(Duration::ZERO, stream.shutdown()).await;
+}
+
+fn note_end(error: &(dyn std::error::Error + 'static), is_flood: bool, slot: &Slot) {
+    if is_flood {
+        slot.count(Closed::Flood);
+    }
+    tracing::debug!(error, "connection ended");
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 
 use super::duration;
-use crate::net::Address;
+use crate::net::{Address, FrontEnd};
 
 /// Addresses, worker threads and shutdown.
 #[derive(Args, Clone, Debug)]
@@ -46,6 +46,12 @@ pub(crate) struct ListenSettings {
     /// Everybody who reaches it sees the rules. If it cannot be bound, the service runs without it.
     #[arg(long, env = "TIDEGATE_DEBUG_ADDR", value_name = "HOST:PORT")]
     pub debug_addr: Option<Address>,
+
+    /// The implementation of HTTP/2 on the gRPC port
+    ///
+    /// Both have the same bounds and give the same answers; lean costs less for each check.
+    #[arg(long, env = "TIDEGATE_HTTP2", value_name = "FRONT_END", default_value = "h2", value_enum)]
+    pub http2: FrontEnd,
 
     /// End connections to the gRPC port after about that time (GOAWAY), so that clients spread over new replicas [default: never]
     #[arg(long, env = "TIDEGATE_MAX_CONNECTION_AGE", value_name = "DURATION", value_parser = duration)]

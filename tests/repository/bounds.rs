@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 173] = [
+const BOUNDS: [(&str, &str, &str); 178] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -53,6 +53,15 @@ const BOUNDS: [(&str, &str, &str); 173] = [
     ("headers of a request on the gRPC port, and over HTTP/1", "net/http2.rs", "MAX_HEADER_BYTES"),
     ("headers of a request over HTTP/2 on the other ports", "net/http2.rs", "MAX_PAGE_HEADER_BYTES"),
     ("checks decided in one batch", "rls/connection.rs", "MAX_BATCH"),
+    ("bytes to send before nothing more is read, with `--http2 lean`", "http2/server.rs", "MAX_OUT_BYTES"),
+    ("streams that were reset and are remembered", "http2/server/streams.rs", "MAX_RESET"),
+    ("streams that are gone and wait for a window", "http2/server/send.rs", "MAX_GONE"),
+    (
+        "headers of a request that are remembered for the next one, in bytes",
+        "http2/server/request.rs",
+        "MAX_KNOWN_BYTES",
+    ),
+    ("bytes of a long answer that are sent before others have their turn", "rls/lean/wire.rs", "MAX_PIECE_BYTES"),
     ("delayed replies of the process", "service/delayed.rs", "MAX_DELAYED"),
     ("a value inside a counter's key; longer ones are replaced by their SHA-256", "store/key.rs", "MAX_PART_BYTES"),
     ("removed limits that keep their ids", "store/limit_id.rs", "MAX_REMOVED"),

@@ -63,7 +63,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 36] = [
             "xds",
         ],
     ),
-    ("rls", &["access", "api", "grpc", "limiter", "net", "runtime", "service", "telemetry", "units"]),
+    ("rls", &["access", "api", "grpc", "http2", "limiter", "net", "runtime", "service", "telemetry", "units"]),
     // The admin port speaks plain HTTP and gRPC.
     (
         "admin",
@@ -90,7 +90,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 36] = [
             "xds",
         ],
     ),
-    ("fuzzed", &["access", "net"]),
+    ("fuzzed", &["access", "http2", "net"]),
     // Who may do what; no request, no port.
     ("access", &["engine", "rules", "runtime", "sanitize", "store", "units"]),
     // Counters over a restart.

@@ -260,6 +260,10 @@ pub(crate) fn command(config: &str, flags: &[&str]) -> Command {
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDEGATE_")) {
         command.env_remove(name);
     }
+    // The same tests on the other front end.
+    if let Some(front_end) = env::var_os("TEST_HTTP2") {
+        command.env("TIDEGATE_HTTP2", front_end);
+    }
     command.args(["serve", "--config", config]);
     for flag in ["--grpc-addr", "--http-addr", "--admin-addr"] {
         if !flags.contains(&flag) {

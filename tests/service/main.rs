@@ -21,6 +21,7 @@ mod drain;
 mod examples;
 mod frames;
 mod grpcurl;
+mod h2spec;
 mod hand_over;
 mod health;
 mod history;

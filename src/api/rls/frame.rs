@@ -33,6 +33,11 @@ impl ResponseFrame {
         self.0.get(PREFIX_BYTES..).unwrap_or_default()
     }
 
+    /// The message with its prefix, as it is sent.
+    pub(crate) fn framed(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The message with its prefix: not compressed, and its length.
     pub fn into_framed(self) -> Vec<u8> {
         self.0

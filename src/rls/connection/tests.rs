@@ -15,9 +15,9 @@ use crate::api::proto::envoy::extensions::common::ratelimit::v3::{RateLimitDescr
 use crate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use crate::api::proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use crate::limiter::{Limiter, Settings, WorkerSlot};
-use crate::net::PartialBytes;
+use crate::net::{FrontEnd, PartialBytes};
 use crate::recording::Recordings;
-use crate::rls::OtherCalls;
+use crate::rls::{OtherCalls, lean};
 use crate::rules::{LoadOptions, SourceFile, load};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::{Lifecycle, Phase};
@@ -47,6 +47,26 @@ impl AsyncWrite for Counted {
         Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
+
+/// Serves a connection, whichever front end does.
+async fn serve<S>(
+    front_end: FrontEnd,
+    stream: S,
+    services: Services,
+    slot: Arc<Slot>,
+    phases: Phases,
+    age: Option<Age>,
+) -> Result<(), String>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match front_end {
+        FrontEnd::H2 => super::serve(stream, services, slot, phases, age).await.map_err(|error| error.to_string()),
+        FrontEnd::Lean => lean::serve(stream, services, slot, phases, age).await.map_err(|error| error.to_string()),
+    }
+}
+
+const BOTH: [FrontEnd; 2] = [FrontEnd::H2, FrontEnd::Lean];
 
 /// A worker's services, with ten a day for each user.
 fn services(lifecycle: &Lifecycle) -> Services {
@@ -81,6 +101,11 @@ fn call() -> Request<()> {
     Request::post("http://tidegate/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit").body(()).unwrap()
 }
 
+fn watch() -> Request<()> {
+    let watch = Request::post("http://tidegate/grpc.health.v1.Health/Watch");
+    watch.header("content-type", "application/grpc").body(()).unwrap()
+}
+
 /// The overall code of an answer whose call has succeeded.
 async fn code(answer: ResponseFuture) -> Code {
     let mut body = answer.await.unwrap().into_body();
@@ -91,9 +116,16 @@ async fn code(answer: ResponseFuture) -> Code {
 
 #[tokio::test]
 async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order() {
+    for front_end in BOTH {
+        checks_that_came_together_are_answered_in_one_write_and_in_their_order_on(front_end).await;
+    }
+}
+
+async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order_on(front_end: FrontEnd) {
     let (lifecycle, writes) = (Lifecycle::default(), Arc::new(AtomicUsize::new(0)));
     let (theirs, ours) = tokio::io::duplex(64 << 10);
     let served = tokio::spawn(serve(
+        front_end,
         Counted(ours, Arc::clone(&writes)),
         services(&lifecycle),
         Slot::alone(),
@@ -127,9 +159,15 @@ async fn checks_that_came_together_are_answered_in_one_write_and_in_their_order(
 
 #[tokio::test]
 async fn a_check_in_pieces_is_decided_when_it_is_complete() {
+    for front_end in BOTH {
+        a_check_in_pieces_is_decided_when_it_is_complete_on(front_end).await;
+    }
+}
+
+async fn a_check_in_pieces_is_decided_when_it_is_complete_on(front_end: FrontEnd) {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
+    tokio::spawn(serve(front_end, ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     for cut in [1, 5, 9, check().len() - 1] {
@@ -154,9 +192,15 @@ async fn a_check_in_pieces_is_decided_when_it_is_complete() {
 /// The encoding in the headers does not matter for a message that is not compressed, however it arrives.
 #[tokio::test]
 async fn a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces() {
+    for front_end in BOTH {
+        a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces_on(front_end).await;
+    }
+}
+
+async fn a_check_whose_headers_name_an_encoding_is_decided_whole_and_in_pieces_on(front_end: FrontEnd) {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
+    tokio::spawn(serve(front_end, ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -197,6 +241,12 @@ async fn rejected(answer: ResponseFuture) -> String {
 /// exist.
 #[tokio::test]
 async fn a_client_checks_its_own_domains_only() {
+    for front_end in BOTH {
+        a_client_checks_its_own_domains_only_on(front_end).await;
+    }
+}
+
+async fn a_client_checks_its_own_domains_only_on(front_end: FrontEnd) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("access.yaml");
     let allow =
@@ -210,7 +260,7 @@ async fn a_client_checks_its_own_domains_only() {
         file.refresh();
         let (theirs, ours) = tokio::io::duplex(64 << 10);
         let of_client = services(&lifecycle).of(Caller::new(Arc::clone(&file), names(name)));
-        tokio::spawn(serve(ours, of_client, Slot::alone(), lifecycle.phases(), None));
+        tokio::spawn(serve(front_end, ours, of_client, Slot::alone(), lifecycle.phases(), None));
         let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
         tokio::spawn(connection);
         for (is_allowed, domain) in steps.into_iter().zip(["api", "other", "\"*\""]) {
@@ -239,10 +289,16 @@ async fn a_client_checks_its_own_domains_only() {
 /// A stream that is never completed does not stay, whatever it is for.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_arrive_ends_after_some_seconds() {
+    for front_end in BOTH {
+        a_request_that_does_not_arrive_ends_after_some_seconds_on(front_end).await;
+    }
+}
+
+async fn a_request_that_does_not_arrive_ends_after_some_seconds_on(front_end: FrontEnd) {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
     let all = services(&lifecycle);
-    tokio::spawn(serve(ours, all.clone(), Slot::alone(), lifecycle.phases(), None));
+    tokio::spawn(serve(front_end, ours, all.clone(), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) = h2::client::handshake(theirs).await.unwrap();
     tokio::spawn(connection);
     for (path, encoding, sent) in [
@@ -252,15 +308,16 @@ async fn a_request_that_does_not_arrive_ends_after_some_seconds() {
         ("/grpc.health.v1.Health/Check", "identity", &[0]),
         ("/grpc.health.v1.Health/Watch", "identity", &[]),
     ] {
-        let request = Request::post(format!("http://tidegate{path}")).header("grpc-encoding", encoding);
+        let request = Request::post(format!("http://tidegate{path}"))
+            .header("content-type", "application/grpc")
+            .header("grpc-encoding", encoding);
         let (answer, mut body) = client.send_request(request.body(()).unwrap(), false).unwrap();
         body.send_data(Bytes::copy_from_slice(sent), false).unwrap();
         let answer = tokio::time::timeout(std::time::Duration::from_secs(11), answer).await.expect(path).unwrap();
         assert_eq!(answer.headers().get("grpc-status").unwrap(), "4", "{path}, {encoding}");
     }
     // The limit is on requests: the answer of a call that is complete may take as long as it likes.
-    let watch = Request::post("http://tidegate/grpc.health.v1.Health/Watch").body(()).unwrap();
-    let (answer, mut body) = client.send_request(watch, false).unwrap();
+    let (answer, mut body) = client.send_request(watch(), false).unwrap();
     body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
     let mut changes = answer.await.unwrap().into_body();
     changes.data().await.unwrap().unwrap();
@@ -270,17 +327,22 @@ async fn a_request_that_does_not_arrive_ends_after_some_seconds() {
 
 #[tokio::test]
 async fn long_calls_are_few_and_checks_go_on() {
+    for front_end in BOTH {
+        long_calls_are_few_and_checks_go_on_on(front_end).await;
+    }
+}
+
+async fn long_calls_are_few_and_checks_go_on_on(front_end: FrontEnd) {
     let lifecycle = Lifecycle::default();
     let (theirs, ours) = tokio::io::duplex(64 << 10);
-    tokio::spawn(serve(ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
+    tokio::spawn(serve(front_end, ours, services(&lifecycle), Slot::alone(), lifecycle.phases(), None));
     let (mut client, connection) =
         h2::client::Builder::new().initial_max_send_streams(4_000).handshake::<_, Bytes>(theirs).await.unwrap();
     tokio::spawn(connection);
     let (mut open, mut rejected) = (Vec::new(), 0);
     for _ in 0..1_100 {
         client = client.ready().await.unwrap();
-        let watch = Request::post("http://tidegate/grpc.health.v1.Health/Watch").body(()).unwrap();
-        let (answer, mut body) = client.send_request(watch, false).unwrap();
+        let (answer, mut body) = client.send_request(watch(), false).unwrap();
         body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
         let answer = answer.await.unwrap();
         if let Some(status) = answer.headers().get("grpc-status") {
@@ -301,8 +363,7 @@ async fn long_calls_are_few_and_checks_go_on() {
     // The streams are reset, and there is room again.
     for _ in 0..100 {
         client = client.ready().await.unwrap();
-        let watch = Request::post("http://tidegate/grpc.health.v1.Health/Watch").body(()).unwrap();
-        let (answer, mut body) = client.send_request(watch, false).unwrap();
+        let (answer, mut body) = client.send_request(watch(), false).unwrap();
         body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
         if answer.await.unwrap().headers().get("grpc-status").is_none() {
             return;

@@ -1,0 +1,270 @@
+//! One connection of a worker, on our own HTTP/2: all checks that have arrived are decided, then the answers are sent in one write.
+//!
+//! A check whose request arrived with one read is decided from the bytes that were read, and its answer is encoded among the bytes to send. Everything
+//! else is served as by `rls::connection`: by tonic's services, in one of the connection's tasks. Bounds, turns and timeouts are the same.
+
+mod head;
+mod reading;
+mod wire;
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::reading::{Progress, Reading};
+use self::wire::Wire;
+use super::age::{Age, Due};
+use super::connection::STREAM_BYTES;
+use super::keepalive::Keepalive;
+use super::services::Services;
+use super::tasks::Tasks;
+use crate::http2::frame::ENHANCE_YOUR_CALM;
+use crate::http2::server::Violation;
+use crate::net::{FEW_STREAMS, Slot, Turn, lean_limits};
+use crate::runtime::disposal::dispose;
+use crate::runtime::lifecycle::Phases;
+
+/// Why a connection has ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ended {
+    /// The peer has violated the protocol.
+    #[error(transparent)]
+    Violation(#[from] Violation),
+    /// The socket has failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Ended {
+    /// Whether that is because of how much the peer sent.
+    pub(super) fn is_flood(&self) -> bool {
+        matches!(self, Self::Violation(violation) if violation.code == ENHANCE_YOUR_CALM)
+    }
+}
+
+/// Serves one HTTP/2 connection until it ends.
+///
+/// # Errors
+/// The peer violates the protocol or sends nothing for too long, or the socket fails.
+pub(super) async fn serve<S>(
+    stream: S,
+    services: Services,
+    slot: Arc<Slot>,
+    mut phases: Phases,
+    age: Option<Age>,
+) -> Result<(), Ended>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let services = services.of_connection(Arc::clone(&slot));
+    let wire = Wire::new(lean_limits());
+    let keepalive = Keepalive::new(Some(wire.clone()));
+    let stopping: Stopping = Box::pin(async move { phases.stopping().await });
+    let mut serving = Serving {
+        stream,
+        wire,
+        rest: Vec::new(),
+        services,
+        tasks: Tasks::default(),
+        slot,
+        keepalive,
+        age,
+        stopping: Some(stopping),
+        violation: None,
+        is_unflushed: false,
+    };
+    let ended = (&mut serving).await;
+    let open = serving.wire.lock().connection.open_count();
+    if open > FEW_STREAMS || serving.tasks.len() > FEW_STREAMS {
+        dispose(serving);
+    }
+    ended
+}
+
+type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The state of a connection.
+struct Serving<S> {
+    stream: S,
+    wire: Wire,
+    /// The beginning of a frame whose end has not arrived: one frame at most.
+    rest: Vec<u8>,
+    services: Services,
+    tasks: Tasks,
+    slot: Arc<Slot>,
+    keepalive: Keepalive<Wire>,
+    /// Ends the connection at an age; `None`: nothing does.
+    age: Option<Age>,
+    /// Waits for the process to stop; `None` afterwards.
+    stopping: Option<Stopping>,
+    /// What the peer did, once the connection is to end for it.
+    violation: Option<Violation>,
+    /// Bytes were written that may not be in the socket yet.
+    is_unflushed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
+    type Output = Result<(), Ended>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut **self.get_mut();
+        this.wire.lock().driven_by(cx);
+        if this.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(cx).is_ready()) {
+            this.stopping = None;
+            this.wire.lock().connection.shut_down();
+        }
+        if let Some(Poll::Ready(due)) = this.age.as_mut().map(|age| age.poll_due(cx)) {
+            match due {
+                Due::Goodbye => this.wire.lock().connection.shut_down(),
+                Due::End => return Poll::Ready(Ok(())),
+            }
+        }
+        match this.slot.begin_turn(cx.waker()) {
+            Turn::Serve => {}
+            Turn::SayGoodbye => this.say_goodbye(),
+            Turn::GiveUp => return Poll::Ready(Ok(())),
+        }
+        let mut answered = false;
+        loop {
+            if this.poll_write(cx)?.is_ready() && this.wire.lock().connection.is_over() {
+                std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                return Poll::Ready(this.violation.take().map_or(Ok(()), |violation| Err(violation.into())));
+            }
+            match this.poll_read(cx)? {
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Ready(Some(progress)) => {
+                    if progress.heard {
+                        this.keepalive.heard();
+                        this.slot.heard();
+                    }
+                    answered |= progress.answered;
+                    continue;
+                }
+                Poll::Pending => {}
+            }
+            let progress = this.tasks.advance(cx);
+            answered |= progress.answered;
+            if progress.more {
+                // The others first.
+                cx.waker().wake_by_ref();
+            }
+            if progress.more || !progress.ended {
+                break;
+            }
+        }
+        // The peer has disappeared: dropping the connection closes it.
+        if this.keepalive.poll_lost(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        // What the tasks have written, and a ping.
+        let is_written = this.poll_write(cx)?.is_ready();
+        if is_written && this.wire.lock().connection.is_over() {
+            cx.waker().wake_by_ref();
+        }
+        if this.count_streams() == 0 && answered {
+            this.slot.earn();
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
+    /// Writes what there is to be sent; pending while the socket does not take all of it.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let mut shared = self.wire.lock();
+        let was_clogged = shared.connection.is_clogged();
+        while !shared.connection.pending().is_empty() {
+            let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(cx, shared.connection.pending()) else {
+                return Ok(Poll::Pending);
+            };
+            let written = written?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.is_unflushed = true;
+            shared.connection.sent(written);
+            if shared.connection.pending().is_empty() && shared.connection.flush() {
+                shared.wake_writers();
+            }
+        }
+        if was_clogged {
+            shared.wake_writers();
+        }
+        drop(shared);
+        if self.is_unflushed {
+            let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx) else { return Ok(Poll::Pending) };
+            flushed?;
+            self.is_unflushed = false;
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Reads once, and does what was asked; `None`: the peer has closed the connection. Pending too while the peer does not read: it is not
+    /// read from then.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<Option<Progress>>> {
+        {
+            let shared = self.wire.lock();
+            if self.violation.is_some() || shared.connection.is_clogged() {
+                return Ok(Poll::Pending);
+            }
+        }
+        let mut buffer = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
+        let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else {
+            return Ok(Poll::Pending);
+        };
+        read?;
+        if buffer.filled().is_empty() {
+            return Ok(Poll::Ready(None));
+        }
+        let mut rest = std::mem::take(&mut self.rest);
+        let reading = Reading::new(&self.wire, &self.services, &self.tasks);
+        let progress = if rest.is_empty() {
+            let (progress, left) = reading.take(buffer.filled());
+            rest.extend_from_slice(left);
+            progress
+        } else {
+            rest.extend_from_slice(buffer.filled());
+            let (progress, left) = reading.take(&rest);
+            let taken = rest.len() - left.len();
+            rest.drain(..taken);
+            progress
+        };
+        self.violation = self.violation.or(progress.violation);
+        if rest.is_empty() {
+            rest.shrink_to(KEPT_BYTES);
+        }
+        self.rest = rest;
+        Ok(Poll::Ready(Some(progress)))
+    }
+
+    /// Tells the peer that the connection ends.
+    fn say_goodbye(&mut self) {
+        let mut shared = self.wire.lock();
+        if self.slot.is_hostile() {
+            shared.connection.fail(ENHANCE_YOUR_CALM);
+        } else {
+            shared.connection.shut_down();
+        }
+    }
+
+    /// Counts what is open, and returns the number of answers that wait because the peer does not read them.
+    fn count_streams(&mut self) -> usize {
+        let shared = self.wire.lock();
+        self.slot.set_open(shared.connection.open_count());
+        let (bytes, answers) = shared.connection.unsent();
+        let pending = shared.connection.pending().len();
+        self.slot.set_unread(bytes.saturating_add(answers.saturating_mul(STREAM_BYTES)).saturating_add(pending));
+        answers.saturating_add(usize::from(pending > 0))
+    }
+}
+
+/// The bytes that are read at once: those of a turn.
+const READ_BYTES: usize = 16 << 10;
+
+/// The capacity for an incomplete frame that a connection keeps.
+const KEPT_BYTES: usize = 1 << 10;

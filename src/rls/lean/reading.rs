@@ -1,0 +1,136 @@
+//! What is done with the frames of one read.
+
+use std::sync::Arc;
+
+use super::head::CallHead;
+use super::wire::{Exchange, Shared, Wire, send_status};
+use crate::api::rls::sole_message;
+use crate::http2::frame::PROTOCOL_ERROR;
+use crate::http2::server::{Event, Violation};
+use crate::rls::services::Services;
+use crate::rls::tasks::Tasks;
+use crate::service::{Answer, Batch};
+
+/// One read: its checks are decided at one instant, by one configuration.
+pub(super) struct Reading<'s> {
+    wire: &'s Wire,
+    services: &'s Services,
+    tasks: &'s Tasks,
+    /// Begins with the first check.
+    batch: Option<Batch<'s>>,
+    /// Streams that were opened, and are not answered.
+    opened: Vec<u32>,
+    progress: Progress,
+}
+
+/// What has come of a read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Requests have arrived.
+    pub(super) heard: bool,
+    /// There were answers that could be sent.
+    pub(super) answered: bool,
+    /// What the peer did, if the connection has to end for it.
+    pub(super) violation: Option<Violation>,
+}
+
+impl<'s> Reading<'s> {
+    pub(super) fn new(wire: &'s Wire, services: &'s Services, tasks: &'s Tasks) -> Self {
+        Self { wire, services, tasks, batch: None, opened: Vec::new(), progress: Progress::default() }
+    }
+
+    /// Does what these frames ask for. Returns the bytes of the frame that is incomplete.
+    pub(super) fn take(mut self, mut input: &[u8]) -> (Progress, &[u8]) {
+        let mut shared = self.wire.lock();
+        loop {
+            match shared.connection.next(&mut input) {
+                Ok(Some(event)) => self.event(&mut shared, event),
+                Ok(None) => break,
+                Err(violation) => {
+                    self.progress.violation = Some(violation);
+                    break;
+                }
+            }
+        }
+        if shared.connection.flush() {
+            shared.wake_writers();
+        }
+        drop(shared);
+        // Sends what was asked of the store.
+        self.batch = None;
+        for id in std::mem::take(&mut self.opened) {
+            self.hand_on(id);
+        }
+        (self.progress, input)
+    }
+
+    fn event(&mut self, shared: &mut Shared, event: Event<'_, CallHead, Exchange>) {
+        match event {
+            Event::Request { id, head, is_whole } => {
+                self.progress.heard = true;
+                self.opened.push(id);
+                if let Some(exchange) = shared.connection.state(id) {
+                    exchange.head = Some(head);
+                    exchange.is_whole = is_whole;
+                }
+            }
+            Event::Data { id, payload, is_last } => {
+                if is_last && let Some(head) = self.whole_check(shared, id, payload) {
+                    return self.check(shared, id, &head, payload);
+                }
+                shared.arrived(id, payload, is_last);
+            }
+            Event::Gone { state } => state.end(),
+        }
+    }
+
+    /// The headers of a check whose whole request is this payload, or came before an end in its own frame.
+    fn whole_check(&self, shared: &mut Shared, id: u32, payload: &[u8]) -> Option<Arc<CallHead>> {
+        let exchange = shared.connection.state(id)?;
+        let body = match exchange.pieces.front() {
+            None => payload,
+            Some(piece) if exchange.pieces.len() == 1 && payload.is_empty() => piece,
+            Some(_) => return None,
+        };
+        let is_whole = exchange.head.as_ref().is_some_and(|head| head.is_check()) && sole_message(body).is_some();
+        if is_whole { exchange.head.take() } else { None }
+    }
+
+    fn check(&mut self, shared: &mut Shared, id: u32, head: &CallHead, payload: &[u8]) {
+        let piece = if payload.is_empty() {
+            shared.connection.state(id).and_then(|exchange| exchange.pieces.pop_front())
+        } else {
+            None
+        };
+        let message = sole_message(piece.as_deref().unwrap_or(payload)).unwrap_or_default();
+        if self.opened.last() == Some(&id) {
+            self.opened.pop();
+        }
+        let services = self.services;
+        let batch = self.batch.get_or_insert_with(|| services.batch());
+        match services.decide(batch, head.call(services.service()), message) {
+            Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
+                self.progress.answered |= shared.connection.answer(id, reply.frame.framed());
+            }
+            Ok(answer) => services.settle_later(self.tasks, answer, self.wire.answer(id)),
+            Err(status) => send_status(shared, id, &status),
+        }
+    }
+
+    /// Hands a request to tonic's services that is not an answered check.
+    fn hand_on(&self, id: u32) {
+        let head = self.wire.lock().connection.state(id).and_then(|exchange| exchange.head.take());
+        let Some(head) = head else { return };
+        let Some(request) = head.request(self.wire.body(id)) else {
+            return self.wire.lock().connection.abandon(id, PROTOCOL_ERROR);
+        };
+        let answer = self.wire.answer(id);
+        if head.is_check() {
+            self.services.check_later(self.tasks, request, answer);
+        } else if !head.is_grpc() {
+            self.services.no_call(self.tasks, request, answer);
+        } else {
+            self.services.other(self.tasks, request, answer);
+        }
+    }
+}
