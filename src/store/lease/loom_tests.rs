@@ -26,15 +26,7 @@ fn now(ms: u64) -> Now {
 impl World {
     /// A counter of which one hit is in hand.
     fn with_a_lease() -> Arc<Self> {
-        let limit = Limit {
-            max: ALLOWED,
-            window: Nanos::from_secs(60),
-            algorithm: Algorithm::FixedWindow { starts: Starts::FirstRequest },
-            ban: None,
-            count_denied: CountDenied::Never,
-        };
-        let terms = Terms::new(&limit, 2).unwrap();
-        let world = Self { lease: Mutex::new(Lease::new()), central: Mutex::new(Central::new()), terms };
+        let world = Self::with_nothing(Starts::FirstRequest);
         assert!(matches!(world.check(Attempt::First, 0), Outcome::Waits(_)));
         let ask = world.ask(0).unwrap();
         let answer = world.grant(&ask, 0);
@@ -42,6 +34,18 @@ impl World {
         world.settle(0);
         assert_eq!(world.lease.lock().unwrap().held(), 1);
         Arc::new(world)
+    }
+
+    fn with_nothing(starts: Starts) -> Self {
+        let limit = Limit {
+            max: ALLOWED,
+            window: Nanos::from_secs(60),
+            algorithm: Algorithm::FixedWindow { starts },
+            ban: None,
+            count_denied: CountDenied::Never,
+        };
+        let terms = Terms::new(&limit, 2).unwrap();
+        Self { lease: Mutex::new(Lease::new()), central: Mutex::new(Central::new()), terms }
     }
 
     fn check(&self, attempt: Attempt, ms: u64) -> Outcome {
@@ -86,7 +90,8 @@ impl World {
 
     /// What the engine would still grant, and what is in hand.
     fn left(&self, ms: u64) -> u64 {
-        let look = Ask { waiting: u64::from(ALLOWED), least: 1, ..Ask::default() };
+        let (length, at) = (self.terms.window_us(), now(ms).engine.as_ns() / 1_000);
+        let look = Ask { waiting: u64::from(ALLOWED), least: 1, window: (at / length + 1) * length, ..Ask::default() };
         let central = self.grant(&look, ms).at_once;
         let mut lease = self.lease.lock().unwrap();
         lease.settle(&self.terms, now(ms));
@@ -162,5 +167,26 @@ fn a_lost_request_and_the_end_of_a_lease_lose_hits_and_give_none() {
         world.lease.lock().unwrap().tick(&world.terms, now(61_000));
         assert_eq!(world.lease.lock().unwrap().held(), 0);
         assert_eq!(world.left(61_000), u64::from(ALLOWED));
+    });
+}
+
+#[test]
+fn a_refund_gives_back_what_was_spent_in_its_window_and_no_more() {
+    loom::model(|| {
+        let world = World::with_a_lease();
+        let other = Arc::clone(&world);
+        let refund = thread::spawn(move || other.lease.lock().unwrap().refund(&other.terms, 1, now(1)));
+        let admitted = world.serve(1);
+        let dropped = refund.join().unwrap();
+        // The next request says what goes back.
+        if let Some(ask) = world.ask(1) {
+            let answer = world.grant(&ask, 1);
+            world.answered(&ask, &answer, 1);
+        }
+        assert_eq!(
+            admitted + world.left(1),
+            u64::from(ALLOWED) + (1 - dropped),
+            "one is spent twice only if it was given back"
+        );
     });
 }
