@@ -99,7 +99,7 @@ async fn an_engine_that_refuses_is_down_and_the_limit_goes_on_where_it_was() {
             taken[0] += until_used_up(&channel, "leased").await;
             taken[1] += until_used_up(&channel, "exact").await;
             assert_eq!(taken[1], 1_000, "{kind:?}: {error}");
-            // What a request had said that was refused may be lost, but is never granted twice.
+            // What a request had said that failed may be lost, but is never granted twice.
             assert!((980..=1_000).contains(&taken[0]), "{kind:?}: {error}: {taken:?}");
         }
     }

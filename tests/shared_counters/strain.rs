@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::changes::Load;
 use crate::engines::{Cluster, Engine, Kind};
 use crate::replicas::{admitted, replica};
-use crate::server::{Stopwatch, TestServer, eventually, eventually_async};
+use crate::server::{Stopwatch, TestServer, eventually, eventually_async, rules_in};
 
 const BUSY: &str = "domain: api
 descriptors: [{key: key, rate_limit: {unit: year, requests_per_unit: 1000000, sharing: {when_down: deny}}}]
@@ -76,6 +77,38 @@ async fn five_silent_seconds_cost_no_memory_and_no_check_that_has_a_lease() {
     assert!(more < 16 << 20, "{more} bytes more");
     assert!(silent.0 > 100, "{silent:?}: a lease lasts for some seconds");
     eventually("the engine is back", || server.http("GET", "/readyz", b"").1.contains("store: up"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_of_a_rule_that_goes_away_under_load_go_back() {
+    for kind in Kind::installed() {
+        let engine = Engine::start(kind);
+        let servers = [replica(BUSY, &engine.url(), &[]), replica(BUSY, &engine.url(), &[])];
+        let load = Load::on(&servers).await;
+        let granted = || {
+            let keys: Vec<String> = engine.run(&["KEYS", "tg1:*:*"]);
+            keys.first().map_or(0, |key| engine.run::<u64>(&["GET", key]))
+        };
+        tokio::task::block_in_place(|| eventually("some checks", || granted() > 1_000));
+        let other = "domain: api\ndescriptors: [{key: other, rate_limit: {unit: year, requests_per_unit: 10}}]\n";
+        for server in &servers {
+            rules_in(&server.dir, other);
+            let generation = || server.metric("tidegate_config_generation");
+            let before = generation();
+            server.signal("HUP");
+            tokio::task::block_in_place(|| eventually("the reload", || generation() > before));
+        }
+        // What no rule limits is admitted, and asks nobody.
+        load.end().await;
+        let spent = || {
+            let series = "ratelimit_service_rate_limit_within_limit{domain=\"api\",rule=\"api.key\",key1=\"key\"}";
+            servers.iter().map(|server| server.metric(series)).sum::<u64>()
+        };
+        eventually("leases that are back", || granted() == spent());
+        let before = spent();
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!((granted(), spent()), (before, before), "{kind:?}: nothing is asked for any more");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

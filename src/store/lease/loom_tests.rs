@@ -26,15 +26,7 @@ fn now(ms: u64) -> Now {
 impl World {
     /// A counter of which one hit is in hand.
     fn with_a_lease() -> Arc<Self> {
-        let limit = Limit {
-            max: ALLOWED,
-            window: Nanos::from_secs(60),
-            algorithm: Algorithm::FixedWindow { starts: Starts::FirstRequest },
-            ban: None,
-            count_denied: CountDenied::Never,
-        };
-        let terms = Terms::new(&limit, 2).unwrap();
-        let world = Self { lease: Mutex::new(Lease::new()), central: Mutex::new(Central::new()), terms };
+        let world = Self::with_nothing(Starts::FirstRequest);
         assert!(matches!(world.check(Attempt::First, 0), Outcome::Waits(_)));
         let ask = world.ask(0).unwrap();
         let answer = world.grant(&ask, 0);
@@ -44,13 +36,30 @@ impl World {
         Arc::new(world)
     }
 
+    fn with_nothing(starts: Starts) -> Self {
+        let limit = Limit {
+            max: ALLOWED,
+            window: Nanos::from_secs(60),
+            algorithm: Algorithm::FixedWindow { starts },
+            ban: None,
+            count_denied: CountDenied::Never,
+        };
+        let terms = Terms::new(&limit, 2).unwrap();
+        Self { lease: Mutex::new(Lease::new()), central: Mutex::new(Central::new()), terms }
+    }
+
     fn check(&self, attempt: Attempt, ms: u64) -> Outcome {
         let mut lease = self.lease.lock().unwrap();
         let mut slots = [Slot { lease: &mut lease, terms: &self.terms, hits: 1, link: Link::Up, attempt }];
-        match charge(&mut slots, now(ms)) {
+        let charging = charge(&mut slots, now(ms));
+        let attempt = slots[0].attempt;
+        match charging {
+            Charging::Charged if lease.outcome(&self.terms, 1, now(ms), attempt, true).reset == Nanos::from_ns(1) => {
+                Outcome::AdmittedBefore
+            }
             Charging::Charged => Outcome::Admitted,
             Charging::Denied { .. } => Outcome::Denied,
-            Charging::Missing => Outcome::Waits(slots[0].attempt),
+            Charging::Missing => Outcome::Waits(attempt),
         }
     }
 
@@ -86,7 +95,8 @@ impl World {
 
     /// What the engine would still grant, and what is in hand.
     fn left(&self, ms: u64) -> u64 {
-        let look = Ask { waiting: u64::from(ALLOWED), least: 1, ..Ask::default() };
+        let (length, at) = (self.terms.window_us(), now(ms).engine.as_ns() / 1_000);
+        let look = Ask { waiting: u64::from(ALLOWED), least: 1, window: (at / length + 1) * length, ..Ask::default() };
         let central = self.grant(&look, ms).at_once;
         let mut lease = self.lease.lock().unwrap();
         lease.settle(&self.terms, now(ms));
@@ -97,6 +107,8 @@ impl World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Admitted,
+    /// By a hit of a window that has ended.
+    AdmittedBefore,
     Denied,
     Waits(Attempt),
 }
@@ -162,5 +174,54 @@ fn a_lost_request_and_the_end_of_a_lease_lose_hits_and_give_none() {
         world.lease.lock().unwrap().tick(&world.terms, now(61_000));
         assert_eq!(world.lease.lock().unwrap().held(), 0);
         assert_eq!(world.left(61_000), u64::from(ALLOWED));
+    });
+}
+
+/// Just before and after the end of a window by the clock.
+const BEFORE: u64 = 39_990;
+const AFTER: u64 = 40_010;
+
+#[test]
+fn what_is_granted_in_a_window_is_never_spent_in_the_next() {
+    for is_gone in [false, true] {
+        loom::model(move || {
+            let world = Arc::new(World::with_nothing(Starts::Clock));
+            let other = Arc::clone(&world);
+            // A check asks in one window and hears of it in the next; its caller may have gone by then.
+            let late = thread::spawn(move || {
+                let Outcome::Waits(attempt) = other.check(Attempt::First, BEFORE) else { return 0 };
+                let Some(ask) = other.ask(BEFORE) else { return 0 };
+                let answer = other.grant(&ask, BEFORE);
+                other.answered(&ask, &answer, AFTER);
+                u64::from(!is_gone && other.check(attempt, AFTER) == Outcome::AdmittedBefore)
+            });
+            let here = world.serve(AFTER) + world.serve(AFTER);
+            let there = late.join().unwrap();
+            assert!(there <= 1);
+            // A check may have been granted a hit of the window before, by the request of the other one. It may also be left waiting for that,
+            // which a server decides with the next answer.
+            assert!(here + world.left(AFTER) <= u64::from(ALLOWED), "{here} admitted here, {there} there");
+        });
+    }
+}
+
+#[test]
+fn a_refund_gives_back_what_was_spent_in_its_window_and_no_more() {
+    loom::model(|| {
+        let world = World::with_a_lease();
+        let other = Arc::clone(&world);
+        let refund = thread::spawn(move || other.lease.lock().unwrap().refund(&other.terms, 1, now(1)));
+        let admitted = world.serve(1);
+        let dropped = refund.join().unwrap();
+        // The next request says what goes back.
+        if let Some(ask) = world.ask(1) {
+            let answer = world.grant(&ask, 1);
+            world.answered(&ask, &answer, 1);
+        }
+        assert_eq!(
+            admitted + world.left(1),
+            u64::from(ALLOWED) + (1 - dropped),
+            "one is spent twice only if it was given back"
+        );
     });
 }

@@ -1,4 +1,4 @@
-//! Checks that ask in one window and are answered in the next: they are charged in the first, are told so, and give nothing to the next.
+//! Checks that ask in one window and are answered in the next: they are charged in the first, their answers say so, and they give nothing to the next.
 
 use tidegate::engine::{Algorithm, Outcome};
 use tidegate::store::lease::{Attempt, Central, Charging, Lease, Link, Now, Slot, Terms, charge};

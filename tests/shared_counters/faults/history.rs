@@ -72,7 +72,7 @@ impl Plan<'_> {
             let value = if self.limits[limit].is_short { "v".to_owned() } else { format!("e{epoch}") };
             let mut request = check(&[(&self.limits[limit].key, &value)]);
             request.hits_addend = hits;
-            let called = tokio::time::timeout(PATIENCE, service.should_rate_limit(request)).await;
+            let called = tokio::time::timeout(ANSWER_WITHIN, service.should_rate_limit(request)).await;
             let (answer, reset_s) = match called {
                 Ok(Ok(reply)) => {
                     let reply = reply.into_inner();
@@ -118,4 +118,4 @@ const CLIENTS: u64 = 8;
 /// For so long the same limits are checked, with the same values.
 pub(super) const EPOCH_MS: i64 = 2_500;
 /// How long a client waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);

@@ -119,14 +119,14 @@ impl Nemesis<'_> {
             Fault::Failover(number) => {
                 let at = self.master(number)?;
                 // One of a cluster waits until everything is on the other node; sentinels promote it as it is.
-                let (is_told, loses) = if self.world.topology == Topology::Sentinels {
+                let (is_asked, loses) = if self.world.topology == Topology::Sentinels {
                     (self.world.promote(), true)
                 } else {
                     let heir = self.world.heir(at)?;
                     (self.world.ask::<()>(heir, &["CLUSTER", "FAILOVER"]).is_ok(), false)
                 };
                 thread::sleep(lasts);
-                is_told.then(|| (format!("the replica of master {} takes over", self.world.host(at)), loses))
+                is_asked.then(|| (format!("the replica of master {} takes over", self.world.host(at)), loses))
             }
             Fault::Reload => {
                 self.reload(2);
@@ -195,7 +195,7 @@ fn counts(server: &crate::server::TestServer) -> [u64; 3] {
     })
 }
 
-/// The times between two samples in which a replica answered without the engine, or may have before it ended. One that starts anew counts
+/// The times between two samples in which a replica answered without the engine, or may have before it ended. One that starts again counts
 /// from 0.
 pub(super) fn without_engine(samples: &[Sample], done: &[Done], answer: WhenDown) -> Vec<(i64, i64)> {
     let place = WhenDown::ALL.iter().position(|known| *known == answer).unwrap();

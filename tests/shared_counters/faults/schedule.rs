@@ -31,7 +31,7 @@ pub(super) enum Fault {
     KillMaster(usize),
     PauseMaster(usize),
     CutMaster(usize),
-    /// Its replica is told to take over.
+    /// Its replica has to take over.
     Failover(usize),
     /// All limits are halved for some time.
     Reload,

@@ -48,7 +48,7 @@ impl Lease {
         };
     }
 
-    /// No check waits for it any more. Of a sliding window it goes back as long as the engine can tell of which window it is.
+    /// No check waits for it any more. Of a sliding window it goes back as long as the engine knows of which window it is.
     pub(super) fn settle_past(&mut self, terms: &Terms) {
         let Past { due, window, .. } = std::mem::take(&mut self.past);
         if terms.shape == LeaseShape::SlidingWindow && window == self.window {
