@@ -174,7 +174,8 @@ impl App {
         let mut in_force = settings.clone();
         let (data_dir, inherited) = acquire(&mut in_force, from_systemd)?;
         let settings = &in_force;
-        let (mut process, loaded, recorder) = Process::load(settings, data_dir.as_ref())?;
+        let connections_wait = inherited.count(Port::Grpc) > 0;
+        let (mut process, loaded, recorder) = Process::load(settings, data_dir.as_ref(), connections_wait)?;
         let ports = Ports::bind(&settings.listen, inherited)?;
         let copies = if data_dir.is_some() { ports.copies()? } else { Vec::new() };
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
@@ -233,7 +234,7 @@ impl App {
         let offer = data_dir.as_ref().and_then(|dir| offer(dir, copies, settings.listen.shutdown_deadline, &process));
         let threads = Threads {
             _recording: recording::start(&settings.usage, &process)?,
-            _watch: process.rules.start(process.lifecycle.phases())?,
+            _watch: process.follow_rules()?,
             _sweeper: maintenance::start(
                 Arc::clone(&process.limiter),
                 Arc::clone(&process.clock),

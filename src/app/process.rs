@@ -1,15 +1,17 @@
 //! What all ports share.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use tokio::runtime::Handle;
 
 use super::access::Access;
 use super::metrics::Sources;
 use super::ports::PortLimits;
-use super::rule_source::RuleSource;
+use super::rule_source::{Following, RuleSource};
 use super::tls::Tls;
 use super::{AppError, in_force, store as shared_store};
 use crate::admin::{Admin, Dashboard, DelayedCount, Guard, Observers, Queries, Usage, admin_router};
@@ -48,6 +50,8 @@ pub(super) struct Process {
     pub(super) config: Arc<Publisher>,
     /// Where the rules come from.
     pub(super) rules: RuleSource,
+    /// What follows their changes, if that has begun already.
+    following: Option<Following>,
     pub(super) operations: Arc<Operations>,
     pub(super) history: Arc<History>,
     pub(super) lifecycle: Lifecycle,
@@ -69,6 +73,7 @@ impl Process {
     pub(super) fn load(
         settings: &Settings,
         data_dir: Option<&DataDir>,
+        connections_wait: bool,
     ) -> Result<(Self, Option<Loaded>, Recorder), AppError> {
         let (clock, url) = (Arc::new(Clock::start()), shared_store::url(&settings.store)?);
         let limiter = limiter_settings(settings);
@@ -86,6 +91,10 @@ impl Process {
         let kept = data_dir.map(DataDir::path);
         let rules = RuleSource::new(settings, options, Arc::clone(&clock), Arc::clone(&config), kept)?;
         let loaded = rules.load()?;
+        let lifecycle = Lifecycle::default();
+        // Before the counters are read: those of rules that are not there are dropped.
+        let has_rules = settings.xds.start_without_rules || limiter.view().is_some();
+        let following = (connections_wait && !has_rules).then(|| wait_for_rules(&rules, &lifecycle)).transpose()?;
         let flush = settings.usage.state_flush;
         let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
@@ -95,7 +104,7 @@ impl Process {
         let counted = Arc::clone(&limiter);
         let read = Box::new(move || history::readings(counted.usage()));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
-        let (lifecycle, delayed, observers) = (Lifecycle::default(), DelayedReplies::default(), Observers::default());
+        let (delayed, observers) = (DelayedReplies::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
         let recordings = Arc::new(Recordings::new(slots(settings)));
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
@@ -111,6 +120,7 @@ impl Process {
             clock,
             config,
             rules,
+            following,
             operations,
             history,
             lifecycle,
@@ -233,6 +243,14 @@ impl Process {
         if settings.xds.domain_required { Ready::when(has_domain) } else { Ready::default() }
     }
 
+    /// Follows changes of the rules from now on, until what is returned is dropped. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn follow_rules(&mut self) -> io::Result<Following> {
+        self.following.take().map_or_else(|| self.rules.start(self.lifecycle.phases()), Ok)
+    }
+
     /// Health is SERVING from now on, unless rules have to come first.
     pub(super) fn serve_if_ready(&self, settings: &Settings) {
         if settings.xds.start_without_rules || self.limiter.view().is_some() {
@@ -267,6 +285,17 @@ pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
     Ok(())
+}
+
+/// Follows the rules, and waits for the first ones of the control plane: connections wait in sockets that another process had, and their checks would
+/// be UNAVAILABLE. Needs a tokio runtime with several threads.
+fn wait_for_rules(rules: &RuleSource, lifecycle: &Lifecycle) -> io::Result<Following> {
+    let following = rules.start(lifecycle.phases())?;
+    let arrived = async { tokio::time::timeout(FIRST_RULES, rules.in_force()).await };
+    if tokio::task::block_in_place(|| Handle::current().block_on(arrived)).is_err() {
+        tracing::warn!("no rules from the control plane within {FIRST_RULES:?}; connections are accepted without them");
+    }
+    Ok(following)
 }
 
 /// Reads the counters of the last run, and logs how that went.
@@ -322,5 +351,7 @@ fn history_settings(settings: &Settings, data_dir: Option<&DataDir>) -> history:
     history::Settings { path, flush: settings.usage.history_flush, max_bytes: settings.usage.history_max_bytes.0 }
 }
 
+/// How long connections wait for rules when another process had some: a control plane answers at once.
+const FIRST_RULES: Duration = Duration::from_secs(5);
 /// What is spent while the store is down may take this share of the memory budget, in addition to it.
 const OUTAGE_SHARE: usize = 4;

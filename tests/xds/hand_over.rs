@@ -94,3 +94,22 @@ async fn while_the_control_plane_is_silent() {
     hand_over(server, &plane, &data, || {}).await;
     tokio::task::block_in_place(|| drop(plane));
 }
+
+/// The new process has nothing to begin with: connections wait until it has a set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_set_that_the_old_process_kept() {
+    let data = tempfile::tempdir().unwrap();
+    let (plane, server) = tokio::task::block_in_place(|| {
+        let plane = ControlPlane::start(Set::new("1", RULES));
+        let server = first(&plane, &data);
+        (plane, server)
+    });
+    std::fs::write(data.path().join("xds.set"), "of another version\n").unwrap();
+    plane.behave(Behaviour { silent: true, ..Behaviour::default() });
+    hand_over(server, &plane, &data, || {
+        plane.behave(Behaviour::default());
+        plane.push(Set::new("2", RULES));
+    })
+    .await;
+    tokio::task::block_in_place(|| drop(plane));
+}
