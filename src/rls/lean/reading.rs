@@ -1,7 +1,5 @@
 //! What is done with the frames of one read.
 
-use std::sync::Arc;
-
 use super::head::CallHead;
 use super::wire::{Exchange, Shared, Wire, send_status};
 use crate::api::rls::sole_message;
@@ -75,8 +73,8 @@ impl<'s> Reading<'s> {
                 }
             }
             Event::Data { id, payload, is_last } => {
-                if is_last && let Some(head) = self.whole_check(shared, id, payload) {
-                    return self.check(shared, id, &head, payload);
+                if is_last && self.whole_check(shared, id, payload) {
+                    return;
                 }
                 shared.arrived(id, payload, is_last);
             }
@@ -84,25 +82,29 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// The headers of a check whose whole request is this payload, or came before an end in its own frame.
-    fn whole_check(&self, shared: &mut Shared, id: u32, payload: &[u8]) -> Option<Arc<CallHead>> {
-        let exchange = shared.connection.state(id)?;
-        let body = match exchange.pieces.front() {
-            None => payload,
-            Some(piece) if exchange.pieces.len() == 1 && payload.is_empty() => piece,
-            Some(_) => return None,
-        };
-        let is_whole = exchange.head.as_ref().is_some_and(|head| head.is_check()) && sole_message(body).is_some();
-        if is_whole { exchange.head.take() } else { None }
+    /// Decides a check that has not been handed on, and whose request ends with this payload.
+    fn whole_check(&mut self, shared: &mut Shared, id: u32, payload: &[u8]) -> bool {
+        let Some(exchange) = shared.connection.state(id) else { return false };
+        let Some(head) = exchange.head.take_if(|head| head.is_check()) else { return false };
+        if exchange.body.is_empty()
+            && let Some(message) = sole_message(payload)
+        {
+            self.check(shared, id, &head, message);
+            return true;
+        }
+        let mut body = std::mem::take(&mut exchange.body);
+        body.extend_from_slice(payload);
+        if let Some(message) = sole_message(&body) {
+            self.check(shared, id, &head, message);
+            return true;
+        }
+        // It is compressed, or not one message.
+        body.truncate(body.len() - payload.len());
+        (exchange.body, exchange.head) = (body, Some(head));
+        false
     }
 
-    fn check(&mut self, shared: &mut Shared, id: u32, head: &CallHead, payload: &[u8]) {
-        let piece = if payload.is_empty() {
-            shared.connection.state(id).and_then(|exchange| exchange.pieces.pop_front())
-        } else {
-            None
-        };
-        let message = sole_message(piece.as_deref().unwrap_or(payload)).unwrap_or_default();
+    fn check(&mut self, shared: &mut Shared, id: u32, head: &CallHead, message: &[u8]) {
         if self.opened.last() == Some(&id) {
             self.opened.pop();
         }

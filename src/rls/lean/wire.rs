@@ -1,13 +1,12 @@
 //! A connection that its tasks share with what drives it, and its streams as tonic's services see them: request bodies and where answers go.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response};
 use http_body::{Body as HttpBody, Frame};
 use parking_lot::{Mutex, MutexGuard};
@@ -31,6 +30,8 @@ pub(super) struct Shared {
     pub(super) connection: Connection<CallHead, Exchange>,
     /// What drives the connection.
     driver: Option<Waker>,
+    /// Whether any stream waits for room: most only wait for their end.
+    has_waiting: bool,
 }
 
 /// What is known of one open stream.
@@ -38,21 +39,23 @@ pub(super) struct Shared {
 pub(super) struct Exchange {
     /// The headers, until the request is answered or handed on.
     pub(super) head: Option<Arc<CallHead>>,
-    /// Parts of the body that were not read.
-    pub(super) pieces: VecDeque<Bytes>,
+    /// What has arrived of the body and was not read: one buffer, because a client may send byte by byte.
+    pub(super) body: BytesMut,
     /// Whether the request is complete.
     pub(super) is_whole: bool,
     /// Nobody reads the body any more.
     is_unread: bool,
     /// Who waits for the body.
     reader: Option<Waker>,
-    /// Who waits for the window, or the end of the stream.
+    /// Who waits for room to send, or the end of the stream.
     writer: Option<Waker>,
+    /// Whether it waits for room.
+    wants_room: bool,
 }
 
 impl Wire {
     pub(super) fn new(limits: Limits) -> Self {
-        Self(Arc::new(Mutex::new(Shared { connection: Connection::new(limits), driver: None })))
+        Self(Arc::new(Mutex::new(Shared { connection: Connection::new(limits), driver: None, has_waiting: false })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -83,8 +86,8 @@ impl Shared {
         let Some(exchange) = self.connection.state(id) else { return };
         exchange.is_whole |= is_last;
         let is_unread = exchange.is_unread;
-        if !payload.is_empty() && !is_unread {
-            exchange.pieces.push_back(Bytes::copy_from_slice(payload));
+        if !is_unread {
+            exchange.body.extend_from_slice(payload);
         }
         exchange.reader.take().into_iter().for_each(Waker::wake);
         if is_unread {
@@ -94,12 +97,19 @@ impl Shared {
 
     /// Lets those go on who wait for windows or for room.
     pub(super) fn wake_writers(&mut self) {
-        self.connection.states().filter_map(|exchange| exchange.writer.take()).for_each(Waker::wake);
+        if std::mem::take(&mut self.has_waiting) {
+            let waiting = self.connection.states().filter_map(|exchange| {
+                if std::mem::take(&mut exchange.wants_room) { exchange.writer.take() } else { None }
+            });
+            waiting.for_each(Waker::wake);
+        }
     }
 
-    fn wait_as_writer(&mut self, id: u32, cx: &Context<'_>) -> Poll<()> {
+    fn wait_as_writer(&mut self, id: u32, cx: &Context<'_>, wants_room: bool) -> Poll<()> {
         let Some(exchange) = self.connection.state(id) else { return Poll::Ready(()) };
         exchange.writer = Some(cx.waker().clone());
+        exchange.wants_room |= wants_room;
+        self.has_waiting |= wants_room;
         Poll::Pending
     }
 
@@ -150,13 +160,14 @@ impl HttpBody for Incoming {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Reset>>> {
         let mut shared = self.wire.lock();
         let Some(exchange) = shared.connection.state(self.id) else { return Poll::Ready(Some(Err(Reset))) };
-        let Some(piece) = exchange.pieces.pop_front() else {
+        if exchange.body.is_empty() {
             if exchange.is_whole {
                 return Poll::Ready(None);
             }
             exchange.reader = Some(cx.waker().clone());
             return Poll::Pending;
-        };
+        }
+        let piece = std::mem::take(&mut exchange.body).freeze();
         shared.connection.release(self.id, piece.len());
         shared.wake_driver();
         Poll::Ready(Some(Ok(Frame::data(piece))))
@@ -164,7 +175,7 @@ impl HttpBody for Incoming {
 
     fn is_end_stream(&self) -> bool {
         let mut shared = self.wire.lock();
-        shared.connection.state(self.id).is_some_and(|exchange| exchange.is_whole && exchange.pieces.is_empty())
+        shared.connection.state(self.id).is_some_and(|exchange| exchange.is_whole && exchange.body.is_empty())
     }
 }
 
@@ -173,8 +184,8 @@ impl Drop for Incoming {
         let mut shared = self.wire.lock();
         let Some(exchange) = shared.connection.state(self.id) else { return };
         exchange.is_unread = true;
-        let pieces = std::mem::take(&mut exchange.pieces);
-        pieces.iter().for_each(|piece| shared.connection.release(self.id, piece.len()));
+        let body = std::mem::take(&mut exchange.body);
+        shared.connection.release(self.id, body.len());
         shared.wake_driver();
     }
 }
@@ -197,7 +208,7 @@ impl Responder for Answer {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.wire.lock().wait_as_writer(self.id, cx)
+        self.wire.lock().wait_as_writer(self.id, cx, false)
     }
 
     async fn respond(
@@ -261,7 +272,7 @@ impl Answer {
         if sent > 0 {
             return Poll::Ready(Some(sent));
         }
-        shared.wait_as_writer(self.id, cx).map(|()| None)
+        shared.wait_as_writer(self.id, cx, true).map(|()| None)
     }
 }
 
