@@ -6,7 +6,8 @@
 //! ```text
 //! AdminService --> Operations --> config::Publisher   settings, promotion
 //!                      |--------> limiter             counters, explanations, candidate
-//!                      '--------> AuditLog, Journal   who changed what; what survives a restart
+//!                      |--------> AuditLog, Journal   who changed what; what survives a restart
+//!                      '--------> Shared              what other replicas have to know, and what they changed
 //! ```
 
 mod audit;
@@ -16,6 +17,7 @@ mod explain;
 mod journal;
 mod recording;
 mod settings;
+mod shared;
 
 use std::sync::Arc;
 
@@ -26,6 +28,7 @@ pub(crate) use counters::BadRequest;
 pub(crate) use explain::how;
 pub(crate) use journal::{Journal, JournalError};
 pub(crate) use settings::Changed;
+pub(crate) use shared::{Shared, SharedStatus};
 
 use crate::config::Publisher;
 use crate::limiter::Limiter;
@@ -44,6 +47,8 @@ pub(crate) struct Operations {
     /// `None`: nothing survives a restart.
     journal: Option<Journal>,
     read_only: bool,
+    /// `None`: what is changed here is for this process alone.
+    shared: Option<Shared>,
 }
 
 /// What an operator wants to be known about a change.
@@ -90,7 +95,14 @@ impl Operations {
         for entry in journal.iter().flat_map(Journal::audit) {
             audit.record(entry);
         }
-        Self { publisher, limiter, clock, audit, journal, read_only }
+        Self { publisher, limiter, clock, audit, journal, read_only, shared: None }
+    }
+
+    /// The same, with changes that replicas share.
+    pub(crate) fn with_shared(self, shared: Option<Shared>) -> Self {
+        let operations = Self { shared, ..self };
+        operations.begin_sharing();
+        operations
     }
 
     /// The audit log.

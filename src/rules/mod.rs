@@ -72,6 +72,7 @@ pub use walk::{Ended, Shown, Step};
 use std::collections::HashMap;
 
 use build::Builder;
+use sha2::{Digest as _, Sha256};
 use report::Report;
 use spec::FileSpec;
 
@@ -153,7 +154,17 @@ pub fn load_over(
         warnings.sort_by_key(|warning| (place.get(&*warning.file).copied(), warning.line));
     }
     warnings.extend(used.into_iter().flat_map(|(overlay, used)| overlay.inactive(&used)));
-    Ok(builder.finish(warnings))
+    Ok(builder.finish(warnings).with_source(digest(files)))
+}
+
+/// A digest of the contents, in their order.
+fn digest(files: &[SourceFile]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for SourceFile { text, .. } in files {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().into()
 }
 
 /// Reads one file, as far as possible.

@@ -27,5 +27,5 @@ pub use snapshot::{
     ObservingValues, RuleSeries, Snapshot, StateValues, SweepValues, TlsValues,
 };
 pub use stats::stats_text;
-pub use store_values::{StoreNodeValues, StoreValues};
+pub use store_values::{StoreChangesValues, StoreNodeValues, StoreValues};
 pub use xds_values::XdsValues;

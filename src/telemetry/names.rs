@@ -440,7 +440,7 @@ const PROCESS: [Metric; PROCESS_ALONE] = [
 ];
 
 /// The number of metrics.
-const ALL: usize = 98;
+const ALL: usize = 104;
 const WITH_STORE: usize = ALL - xds::METRICS.len();
 const PROCESS_ALONE: usize = WITH_STORE - store::METRICS.len();
 

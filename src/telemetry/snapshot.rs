@@ -370,7 +370,8 @@ fn visit_domains(counts: &[(String, u64)], emit: Emit<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::names::{METRICS, Metric};
-    use super::super::store_values::StoreNodeValues;
+    use super::super::store_values::{StoreChangesValues, StoreNodeValues};
+    use crate::units::Timestamp;
     use super::*;
 
     fn metric(name: &str) -> &'static Metric {
@@ -443,6 +444,11 @@ mod tests {
                 }],
                 key_operations: vec![("exact", 1)],
                 down: vec![("d".into(), "local", 1)],
+                changes: StoreChangesValues {
+                    synchronized_ago: Some(Nanos::SECOND),
+                    latest: Some(Timestamp::EPOCH),
+                    ..StoreChangesValues::default()
+                },
                 ..StoreValues::default()
             }),
             ..Snapshot::default()

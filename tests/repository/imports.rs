@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 36] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -96,7 +96,10 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
     // Counters over a restart.
     ("state", &["engine", "limiter", "runtime", "store", "units"]),
     // What operators change; asked by the admin port.
-    ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
+    (
+        "operations",
+        &["config", "history", "ledger", "limiter", "rules", "runtime", "sanitize", "sharing", "store", "units"],
+    ),
     (
         "http",
         &[
@@ -129,7 +132,9 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 35] = [
     ("usage", &["engine", "units"]),
     ("rules", &["engine", "sanitize", "units"]),
     // Who asks the engine of shared counters, and when.
-    ("sharing", &["engine", "engine_link", "runtime", "store", "units"]),
+    ("sharing", &["engine", "engine_link", "ledger", "runtime", "store", "units"]),
+    // What operators changed, as replicas share it.
+    ("ledger", &["units"]),
     // The engine of shared counters, and its protocol.
     ("engine_link", &["engine", "net", "store", "units"]),
     ("engine", &["units"]),

@@ -11,6 +11,7 @@ mod lease;
 mod leases;
 mod node;
 mod outage;
+mod operators;
 mod over_admission;
 mod replicas;
 #[path = "../server/mod.rs"]
