@@ -20,6 +20,6 @@ pub(crate) use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, W
 pub(crate) use publish::{Loaded, Publisher, ReloadStatus, RulesInForce};
 pub(crate) use reload::{LoadError, Reloader, warnings};
 pub(crate) use settings::{
-    AdoptedSetting, EffectiveValue, MAX_LENGTH, SetOutcome, Setting, SettingChange, SettingError, SettingsBook, ValueSource,
-    check_reason,
+    AdoptedSetting, EffectiveValue, MAX_LENGTH, SetOutcome, Setting, SettingChange, SettingError, SettingsBook,
+    ValueSource, check_reason,
 };

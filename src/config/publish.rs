@@ -106,7 +106,14 @@ impl Publisher {
         apply: impl FnMut(RulesInForce<'_>, Option<RulesInForce<'_>>) + Send + 'static,
     ) -> Self {
         let next_expiry_ns = AtomicU64::new(expiry_ns(&settings));
-        let state = State { apply: Box::new(apply), rules: None, settings, candidate: CandidateState::default(), under_promotion: None, files: 0 };
+        let state = State {
+            apply: Box::new(apply),
+            rules: None,
+            settings,
+            candidate: CandidateState::default(),
+            under_promotion: None,
+            files: 0,
+        };
         Self { status: ArcSwap::default(), state: Mutex::new(state), next_expiry_ns }
     }
 

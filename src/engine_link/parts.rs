@@ -271,7 +271,9 @@ mod tests {
             let read = read_reply(&Value::Array(vec![table]), 2, 0).unwrap();
             assert_eq!((read.versions, read.foreign), (vec![PartVersion::NONE; 2], expected));
         }
-        for odd in [Value::Nil, Value::Array(Vec::new()), Value::Array(vec![nothing]), Value::Array(vec![Value::Nil; 2])] {
+        for odd in
+            [Value::Nil, Value::Array(Vec::new()), Value::Array(vec![nothing]), Value::Array(vec![Value::Nil; 2])]
+        {
             assert_eq!(read_reply(&odd, 2, 1), None, "{odd:?}");
         }
     }

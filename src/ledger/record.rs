@@ -57,7 +57,15 @@ impl Record {
         let kept = keep.map(|keep| format!(r#","keep":{keep}"#)).unwrap_or_default();
         let value = is.as_deref().unwrap_or("null");
         let text = format!(r#"{{"id":{id},"at":{at},"by":{by_text}{kept},"note":{note},"is":{value}}}"#);
-        Self { id, at, by: by.to_owned(), keep, note: note.into(), is: is.map(String::into_boxed_str), text: text.into() }
+        Self {
+            id,
+            at,
+            by: by.to_owned(),
+            keep,
+            note: note.into(),
+            is: is.map(String::into_boxed_str),
+            text: text.into(),
+        }
     }
 
     /// Reads a record; `None`: it is none, or beyond the bounds.

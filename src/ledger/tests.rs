@@ -13,7 +13,12 @@ fn at(us: u64) -> Timestamp {
 }
 
 fn change(id: &str, is: Option<&str>, keep: Option<u64>) -> Change {
-    Change { id: format!(r#"["setting","{id}"]"#), is: is.map(|is| format!("{is:?}")), note: "{}".to_owned(), keep: keep.map(at) }
+    Change {
+        id: format!(r#"["setting","{id}"]"#),
+        is: is.map(|is| format!("{is:?}")),
+        note: "{}".to_owned(),
+        keep: keep.map(at),
+    }
 }
 
 /// What the engine has of each part, and replicas that look at it when they please.
@@ -57,13 +62,30 @@ impl World {
 /// What happens in a run.
 #[derive(Clone, Debug)]
 enum Event {
-    Change { replica: usize, id: u8, value: Option<u8>, keep: Option<u64>, skew: u64 },
-    Synchronize { replica: usize, id: u8, is_interrupted: bool },
+    Change {
+        replica: usize,
+        id: u8,
+        value: Option<u8>,
+        keep: Option<u64>,
+        skew: u64,
+    },
+    Synchronize {
+        replica: usize,
+        id: u8,
+        is_interrupted: bool,
+    },
     /// The engine forgets all of a part, or goes back to what it had.
-    Forget { id: u8 },
+    Forget {
+        id: u8,
+    },
     /// A replica starts again, with what it knew or without it.
-    Restart { replica: usize, keeps: bool },
-    Pass { us: u64 },
+    Restart {
+        replica: usize,
+        keeps: bool,
+    },
+    Pass {
+        us: u64,
+    },
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -173,7 +195,9 @@ fn a_later_form_is_left_alone_and_garbage_is_replaced() {
     let part = part_of(&id.id);
     ledger.record(id, "here", at(0)).unwrap();
     assert_eq!(ledger.merge(part, Some(r#"{"format":2,"other":[]}"#), at(1)), Err(PartError::Later));
-    for garbage in ["", "\0", "[]", r#"{"format":1}"#, r#"{"format":-1,"records":[]}"#, "{\"format\":1,\"records\":[1,{}]}"] {
+    for garbage in
+        ["", "\0", "[]", r#"{"format":1}"#, r#"{"format":-1,"records":[]}"#, "{\"format\":1,\"records\":[1,{}]}"]
+    {
         let merged = ledger.merge(part, Some(garbage), at(1)).unwrap();
         assert!(merged.unreadable > 0 && merged.write.is_some() && merged.changed.is_empty(), "{garbage}");
     }

@@ -108,7 +108,14 @@ impl Operations {
         Ok(CandidateReport { state, comparison, in_force })
     }
 
-    pub(super) fn audit_candidate(&self, time: Timestamp, action: Action, files: &[String], new: &str, author: &Author) {
+    pub(super) fn audit_candidate(
+        &self,
+        time: Timestamp,
+        action: Action,
+        files: &[String],
+        new: &str,
+        author: &Author,
+    ) {
         // The candidate itself is not stored, so a line that is missing is no reason to warn.
         let _warning = self.record(author.entry_of(time, action, format!("candidate {}", files.join(" ")), ("", new)));
     }

@@ -36,8 +36,12 @@ impl Operations {
         };
         let SetOutcome { setting, before, replaced, off } = self.publisher.set((now, set_at), change, keep)?;
         let unshared = self.share_set(&setting);
-        let warnings =
-            [warning, unshared, replaced.and_then(|former| ended_early(&former, &setting)), off.map(|off| has_no_effect(&off))];
+        let warnings = [
+            warning,
+            unshared,
+            replaced.and_then(|former| ended_early(&former, &setting)),
+            off.map(|off| has_no_effect(&off)),
+        ];
         let warnings: Vec<String> = warnings.into_iter().flatten().collect();
         let warning = (!warnings.is_empty()).then(|| warnings.join("\n"));
         Ok(Changed { setting, value: before, warning })

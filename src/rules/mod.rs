@@ -72,8 +72,8 @@ pub use walk::{Ended, Shown, Step};
 use std::collections::HashMap;
 
 use build::Builder;
-use sha2::{Digest as _, Sha256};
 use report::Report;
+use sha2::{Digest as _, Sha256};
 use spec::FileSpec;
 
 /// One configuration file: its name as errors show it, and its text.

@@ -28,7 +28,7 @@ pub trait Changes: Send + Sync + 'static {
     /// It cannot be merged, and is not to be written; why, in words.
     fn merge(&self, part: usize, theirs: Option<&str>, is_first: bool) -> Result<Merged, String>;
 
-    /// All that others changed has been merged once. Called after each round that succeeded.
+    /// All that others changed and that can be merged has been merged. Called after each such round.
     fn synchronized(&self, is_first: bool);
 
     /// Whether anything is known of a part.
@@ -110,11 +110,6 @@ impl SharedChanges {
         timeout(within, state.wait_for(|state| state.shared >= made)).await.is_ok()
     }
 
-    /// Whether all that the engine has was merged once.
-    pub fn has_synchronized(&self) -> bool {
-        self.state.borrow().synchronized.is_some()
-    }
-
     /// Whether that was tried on an engine that answers: it may be impossible, for instance because a right is missing, which is logged.
     pub fn has_tried(&self) -> bool {
         self.has_tried.load(Ordering::Relaxed)
@@ -149,6 +144,10 @@ struct Sharer {
     /// Of each part what was last read or written, and how often it had been changed here then; `None`: it has not been read.
     known: Vec<Option<(PartVersion, u64)>>,
     rounds: usize,
+    /// Every part that can be merged was merged once.
+    has_begun: bool,
+    /// Why a part was not merged in this round.
+    unmerged: Option<String>,
 }
 
 /// Why a round did not end.
@@ -164,7 +163,7 @@ enum Failure {
 impl Sharer {
     fn new(store: Arc<SharedStore>, changes: Arc<dyn Changes>) -> Self {
         let parts = Parts::new(&store.settings.prefix, PARTS, most_bytes);
-        Self { store, changes, parts, known: vec![None; PARTS], rounds: 0 }
+        Self { store, changes, parts, known: vec![None; PARTS], rounds: 0, has_begun: false, unmerged: None }
     }
 
     async fn run(&mut self) {
@@ -173,11 +172,16 @@ impl Sharer {
             let made = shared.made.load(Ordering::SeqCst);
             match self.round().await {
                 Ok(()) => {
-                    let is_first = !shared.has_synchronized();
-                    let changes = Arc::clone(&self.changes);
+                    let (changes, is_first) =
+                        (Arc::clone(&self.changes), !std::mem::replace(&mut self.has_begun, true));
                     let told = tokio::task::spawn_blocking(move || changes.synchronized(is_first));
                     // A panic there is in the log, and this goes on.
                     let _told = told.await;
+                    if let Some(why) = self.unmerged.take() {
+                        self.failed(&shared, Failure::Merge(why));
+                        self.rest(&shared).await;
+                        continue;
+                    }
                     let synchronized = Some(self.store.clock.now());
                     shared.has_tried.store(true, Ordering::Relaxed);
                     shared.state.send_replace(ChangesState { shared: made, synchronized });
@@ -187,10 +191,15 @@ impl Sharer {
                 }
                 Err(failure) => self.failed(&shared, failure),
             }
-            tokio::select! {
-                () = sleep(STEP) => {}
-                () = shared.wake.notified() => {}
-            }
+            self.rest(&shared).await;
+        }
+    }
+
+    /// Until the next round is due.
+    async fn rest(&self, shared: &SharedChanges) {
+        tokio::select! {
+            () = sleep(STEP) => {}
+            () = shared.wake.notified() => {}
         }
     }
 
@@ -216,6 +225,7 @@ impl Sharer {
     /// Reads what others have written, and writes what they lack.
     async fn round(&mut self) -> Result<(), Failure> {
         self.rounds = self.rounds.wrapping_add(1);
+        self.unmerged = None;
         let node = self.node().ok_or(Failure::Down)?;
         // The engine may forget a part, which no version shows.
         let looked_at = (self.rounds / ROUNDS_FOR_A_LOOK) % PARTS;
@@ -235,7 +245,8 @@ impl Sharer {
         while let Some(part) = due.first().copied() {
             // Long texts come alone.
             let most = if part == RULES_PART { 1 } else { PARTS_AT_ONCE };
-            let now: Vec<usize> = due.iter().copied().take(most).filter(|due| (*due == RULES_PART) == (most == 1)).collect();
+            let now: Vec<usize> =
+                due.iter().copied().take(most).filter(|due| (*due == RULES_PART) == (most == 1)).collect();
             due.drain(..now.len());
             self.synchronize(&node, now).await?;
         }
@@ -276,10 +287,18 @@ impl Sharer {
     ) -> Result<bool, Failure> {
         let changed = self.changed(part);
         let changes = Arc::clone(&self.changes);
-        let is_first = !self.store.changes().has_synchronized();
+        let is_first = !self.has_begun;
         let merging = tokio::task::spawn_blocking(move || changes.merge(part, text.as_deref(), is_first));
-        let merged = merging.await.map_err(|_| Failure::Merge("a change cannot be put in force; see the log".to_owned()))?;
-        let Merged { changed: adopted, write, unreadable } = merged.map_err(Failure::Merge)?;
+        let merged =
+            merging.await.map_err(|_| Failure::Merge("a change cannot be put in force; see the log".to_owned()))?;
+        let Merged { changed: adopted, write, unreadable } = match merged {
+            Ok(merged) => merged,
+            Err(why) => {
+                // The others can be.
+                self.unmerged = Some(why);
+                return Ok(true);
+            }
+        };
         let shared = self.store.changes();
         shared.adopted.fetch_add(adopted.len() as u64, Ordering::Relaxed);
         shared.unreadable.fetch_add(unreadable as u64, Ordering::Relaxed);

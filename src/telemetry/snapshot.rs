@@ -371,8 +371,8 @@ fn visit_domains(counts: &[(String, u64)], emit: Emit<'_>) {
 mod tests {
     use super::super::names::{METRICS, Metric};
     use super::super::store_values::{StoreChangesValues, StoreNodeValues};
-    use crate::units::Timestamp;
     use super::*;
+    use crate::units::Timestamp;
 
     fn metric(name: &str) -> &'static Metric {
         METRICS.iter().find(|metric| metric.name == name).unwrap()

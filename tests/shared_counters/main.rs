@@ -10,8 +10,8 @@ mod equality;
 mod lease;
 mod leases;
 mod node;
-mod outage;
 mod operators;
+mod outage;
 mod over_admission;
 mod replicas;
 #[path = "../server/mod.rs"]

@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 
 use crate::engines::{Cluster, Engine, Kind};
 use crate::replicas::{ask, replica};
-use crate::server::{TestServer, eventually, run, rules_in, wait_for};
+use crate::server::{TestServer, eventually, rules_in, run, wait_for};
 
 const RULES: &str = "domain: api
 descriptors:
@@ -41,11 +41,14 @@ fn settings(server: &TestServer) -> Vec<String> {
     let listed: Value = serde_json::from_str(&stdout).unwrap();
     let none = Vec::new();
     let all = listed["settings"].as_array().unwrap_or(&none);
-    all.iter().map(|setting| format!("{} {} {} {}", setting["scope"], setting["name"], setting["value"], setting["setAt"])).collect()
+    all.iter()
+        .map(|setting| format!("{} {} {} {}", setting["scope"], setting["name"], setting["value"], setting["setAt"]))
+        .collect()
 }
 
 fn value_of(server: &TestServer) -> String {
-    let (code, stdout, stderr) = operate(server, &["settings", "get", "--rule", "api.user", "requests_per_unit", "--json"]);
+    let (code, stdout, stderr) =
+        operate(server, &["settings", "get", "--rule", "api.user", "requests_per_unit", "--json"]);
     assert_eq!(code, Some(0), "{stderr}");
     serde_json::from_str::<Value>(&stdout).unwrap()["value"].as_str().unwrap().to_owned()
 }
@@ -135,7 +138,10 @@ async fn a_ban_denies_on_all_replicas_until_it_is_lifted_or_ends() {
         for key in ["user", "own", "each"] {
             let (rule, entry) = (format!("api.{key}"), format!("{key}=x"));
             let of_counter = ["--rule", &rule, "--entry", &entry];
-            change(&servers[0], &[&["counters", "ban"], &of_counter[..], &["--for", "1h", "--reason", "abuse"]].concat());
+            change(
+                &servers[0],
+                &[&["counters", "ban"], &of_counter[..], &["--for", "1h", "--reason", "abuse"]].concat(),
+            );
             soon("the ban", || is_banned(&servers[1], key));
             assert!(is_denied(key).await, "{kind:?}: {key}");
             // Lifted where it was not set.
@@ -254,7 +260,16 @@ fn changes_at_the_same_time_end_equal_on_all_replicas() {
                             let value = (10 + round * 100 + step * 10 + at).to_string();
                             let entry = format!("user=u{step}");
                             operate(server, &["settings", "set", "--rule", "api.user", "requests_per_unit", &value]);
-                            let one = ["settings", "set", "--rule", "api.user", "--entry", &entry, "requests_per_unit", &value];
+                            let one = [
+                                "settings",
+                                "set",
+                                "--rule",
+                                "api.user",
+                                "--entry",
+                                &entry,
+                                "requests_per_unit",
+                                &value,
+                            ];
                             operate(server, &one);
                         }
                     });
@@ -308,7 +323,9 @@ fn rules_that_a_replica_does_not_have_are_no_error() {
     // Until it has the rules.
     rules_in(&servers[1].dir, RULES);
     servers[1].signal("HUP");
-    soon("the setting", || servers[1].log().iter().any(|line| line.contains("rules changed")) && value_of(&servers[1]) == "7");
+    soon("the setting", || {
+        servers[1].log().iter().any(|line| line.contains("rules changed")) && value_of(&servers[1]) == "7"
+    });
     soon("the ban", || is_banned(&servers[1], "own"));
     let (code, _, stderr) = operate(&servers[1], &["settings", "unset", "--rule", "api.user", "requests_per_unit"]);
     assert!(code == Some(1) && stderr.contains("read-only"), "{stderr}");
@@ -353,7 +370,10 @@ fn a_promotion_is_in_force_on_all_replicas_until_the_configuration_changes() {
         servers[1].signal("HUP");
         soon("the changed file", || promoted(&servers[1]) == "44");
         thread::sleep(Duration::from_millis(600));
-        assert_eq!((promoted(&servers[0]), promoted(&servers[1]), promoted(&servers[2])), ("33".into(), "44".into(), "33".into()));
+        assert_eq!(
+            (promoted(&servers[0]), promoted(&servers[1]), promoted(&servers[2])),
+            ("33".into(), "44".into(), "33".into())
+        );
         // Loading what has not changed undoes it for all.
         servers[0].signal("HUP");
         soon("the rules of the files", || promoted(&servers[0]) == "5" && promoted(&servers[2]) == "5");

@@ -76,10 +76,9 @@ impl Admin {
     ) -> Result<Response<T>, Status> {
         let mut answer = self.run(request).await?;
         let warning = answer.get_mut().warning();
-        if warning.is_empty()
-            && let Some(unshared) = self.operations.until_shared().await
-        {
-            *warning = unshared;
+        if let Some(unshared) = self.operations.until_shared().await {
+            let lines = [std::mem::take(warning), unshared];
+            *warning = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
         }
         Ok(answer)
     }

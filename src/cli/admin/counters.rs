@@ -150,7 +150,10 @@ mod tests {
             ..BanCounterRequest::default()
         };
         let now = Timestamp::from_ns(1_795_665_600_000_000_000);
-        let until = |seconds| BanCounterResponse { until: Some(prost_types::Timestamp { seconds, nanos: 0 }), ..Default::default() };
+        let until = |seconds| BanCounterResponse {
+            until: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+            ..Default::default()
+        };
         let cases = [
             (until(1_795_666_200), r"banned user=mallory\u{7} of rule api.user until 2026-11-26T04:10:00Z (in 10m)"),
             (BanCounterResponse::default(), r"banned user=mallory\u{7} of rule api.user"),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    AdoptedSetting, EffectiveValue, MAX_ADOPTED, MAX_LENGTH, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource, check_reason,
+    AdoptedSetting, EffectiveValue, MAX_ADOPTED, MAX_LENGTH, MAX_SETTINGS, Setting, SettingChange, SettingError,
+    ValueSource, check_reason,
 };
 use crate::rules::{Assignment, ConfiguredValue, Entry, Overlay, RuleSet, Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;

@@ -131,7 +131,7 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), String> {
 /// Settings at the same time. With names of usual length they take some megabytes.
 pub(crate) const MAX_SETTINGS: usize = 10_000;
 /// The same with those that were set on other replicas at the same time, or while they could not be heard of.
-const MAX_ADOPTED: usize = 2 * MAX_SETTINGS;
+const MAX_ADOPTED: usize = 20_000;
 /// The reason of a setting, in bytes: a sentence or a link.
 const MAX_REASON_BYTES: usize = 500;
 /// The longest time for which something can be set or banned.

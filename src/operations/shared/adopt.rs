@@ -216,7 +216,9 @@ impl Operations {
             Err(errors) => {
                 let first = errors.first().map(ToString::to_string).unwrap_or_default();
                 tracing::error!(
-                    errors = errors.len(), first = sanitize(&first), from = author.principal,
+                    errors = errors.len(),
+                    first = sanitize(&first),
+                    from = author.principal,
                     "rules that were promoted on another replica do not load here: those in force stay"
                 );
                 return;
@@ -239,7 +241,8 @@ impl Operations {
         let is_same = |record: &Record| record.is().is_some() && Some(record.at()) == promoted;
         if record.is_some_and(|record| is_same(&record) && self.is_of_these_rules(&record)) {
             let at = shared.engine_time(self.clock.now());
-            let author = Author { principal: "tidegate".to_owned(), reason: "the configuration was loaded again".to_owned() };
+            let author =
+                Author { principal: "tidegate".to_owned(), reason: "the configuration was loaded again".to_owned() };
             let (id, keep) = (Subject::Rules.id(), Some(at.plus(REMEMBERED)));
             // It is small: there is room.
             let _warning = shared.record(self, Change { id, is: None, note: shared.note(&author), keep }, at);

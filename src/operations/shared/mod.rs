@@ -81,9 +81,13 @@ impl Shared {
     fn record(&self, operations: &Operations, change: Change, at: Timestamp) -> Option<String> {
         let record = match self.ledger.lock().record(change, &self.id, at) {
             Ok(record) => record,
-            Err(full) => return Some(format!("it is in force on this replica only: others cannot get it, because {full}")),
+            Err(full) => {
+                return Some(format!("it is in force on this replica only: others cannot get it, because {full}"));
+            }
         };
-        if let Some(Err(error)) = operations.journal.as_ref().map(|journal| journal.adopt(&[record.clone()], &[], &[], &[])) {
+        if let Some(Err(error)) =
+            operations.journal.as_ref().map(|journal| journal.adopt(&[record.clone()], &[], &[], &[]))
+        {
             super::warn(&error);
         }
         self.store.changes().note(part_of(record.id()));
@@ -155,7 +159,13 @@ impl Operations {
     }
 
     /// Others are to remove a setting that was removed here.
-    pub(super) fn share_unset(&self, scope: &Scope, name: SettingName, author: &Author, now: Timestamp) -> Option<String> {
+    pub(super) fn share_unset(
+        &self,
+        scope: &Scope,
+        name: SettingName,
+        author: &Author,
+        now: Timestamp,
+    ) -> Option<String> {
         let id = setting_id(scope, name);
         let Some(shared) = &self.shared else { return self.shares_nothing(&id) };
         let at = shared.engine_time(now);
@@ -200,14 +210,20 @@ impl Operations {
         };
         let meant = shared.bans(now).into_iter().filter(|(scope, _)| is_meant(scope));
         let lift = |(scope, until): (Scope, Timestamp)| {
-            let change = Change { id: Subject::Ban(scope).id(), is: None, note: shared.note(author), keep: Some(until) };
+            let change =
+                Change { id: Subject::Ban(scope).id(), is: None, note: shared.note(author), keep: Some(until) };
             shared.record(self, change, now)
         };
         meant.filter_map(lift).last()
     }
 
     /// Others are to put the candidate in force that was promoted here.
-    pub(super) fn share_promotion(&self, candidate: &CandidateRules, author: &Author, now: Timestamp) -> Option<String> {
+    pub(super) fn share_promotion(
+        &self,
+        candidate: &CandidateRules,
+        author: &Author,
+        now: Timestamp,
+    ) -> Option<String> {
         let shared = self.shared.as_ref()?;
         let base = self.publisher.source()?;
         let at = shared.engine_time(now);

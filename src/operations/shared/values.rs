@@ -207,7 +207,15 @@ mod tests {
         ] {
             assert_eq!((&*subject.id(), Subject::read(id)), (id, Some(subject)));
         }
-        for odd in ["", "[]", "[1]", "[\"x\"]", "[\"ban\"]", "[\"ban\",\"r\",{\"\":\"\"}]", r#"["setting","rule","r",{},0,"no"]"#] {
+        for odd in [
+            "",
+            "[]",
+            "[1]",
+            "[\"x\"]",
+            "[\"ban\"]",
+            "[\"ban\",\"r\",{\"\":\"\"}]",
+            r#"["setting","rule","r",{},0,"no"]"#,
+        ] {
             assert_eq!(Subject::read(odd), None, "{odd}");
         }
     }

@@ -75,7 +75,10 @@ domain api tenant=acme  enabled            false  until unset
 
 #[test]
 fn how_settings_are_shared() {
-    let wire = |at: Timestamp| prost_types::Timestamp { seconds: i64::try_from(at.as_ns() / 1_000_000_000).unwrap(), nanos: 0 };
+    let wire = |at: Timestamp| prost_types::Timestamp {
+        seconds: i64::try_from(at.as_ns() / 1_000_000_000).unwrap(),
+        nanos: 0,
+    };
     let shared = |replicas, ago_s, pending| SharedChanges {
         replicas,
         synchronized_at: Some(wire(NOW.minus(Nanos::from_secs(ago_s)))),
@@ -83,11 +86,17 @@ fn how_settings_are_shared() {
         latest: None,
     };
     for (shared, expected) in [
-        (SharedChanges::default(), "not shared yet: the store of shared counters has not answered since the server started"),
+        (
+            SharedChanges::default(),
+            "not shared yet: the store of shared counters has not answered since the server started",
+        ),
         (shared(1, 0, 0), "shared with 0 other replicas"),
         (shared(3, 1, 0), "shared with 2 other replicas"),
         (shared(2, 1, 1), "1 change not shared with 1 other replica yet: the store does not have them"),
-        (shared(2, 60, 0), "shared with 1 other replica, but not since 2026-11-26T03:59:00Z: what was changed there later is unknown"),
+        (
+            shared(2, 60, 0),
+            "shared with 1 other replica, but not since 2026-11-26T03:59:00Z: what was changed there later is unknown",
+        ),
     ] {
         assert_eq!(how_shared(&shared, NOW), expected);
     }
