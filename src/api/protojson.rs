@@ -74,6 +74,9 @@ mod tests {
                 (found, expected) => panic!("{name}: {found:?}, expected {expected:?}"),
             }
         }
-        assert_eq!(to_complete_json("tidegate.v1.ResetCountersResponse", &[]).unwrap(), r#"{"reset":"0"}"#);
+        assert_eq!(
+            to_complete_json("tidegate.v1.ResetCountersResponse", &[]).unwrap(),
+            r#"{"reset":"0","warning":""}"#
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! What operators changed at run time, as replicas share it: a map from what was changed to its latest change.
 //!
-//! PURE. Each change is a [`Record`]; of two records about the same thing the later one counts, whoever has which of them, and however often and
+//! PURE. Each change is a [`Record`]; of two records about the same thing the later one counts, wherever they are, and however often and
 //! in whatever order they are merged. So replicas that have heard of the same changes have the same ledger: it is a last-writer-wins map
 //! (Shapiro et al., "A comprehensive study of Convergent and Commutative Replicated Data Types", 2011, section 3.2). The time of a change is that
 //! of the engine of shared counters, and later than all that was known of the same thing where it was made.

@@ -16,8 +16,8 @@ mod counters;
 mod explain;
 mod journal;
 mod recording;
+mod replicas;
 mod settings;
-mod shared;
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ pub(crate) use candidate::{CandidateFailure, CandidateReport};
 pub(crate) use counters::BadRequest;
 pub(crate) use explain::how;
 pub(crate) use journal::{Journal, JournalError};
+pub(crate) use replicas::{Shared, SharedStatus};
 pub(crate) use settings::Changed;
-pub(crate) use shared::{Shared, SharedStatus};
 
 use crate::config::Publisher;
 use crate::limiter::Limiter;

@@ -174,9 +174,9 @@ impl Sharer {
                 Ok(()) => {
                     let (changes, is_first) =
                         (Arc::clone(&self.changes), !std::mem::replace(&mut self.has_begun, true));
-                    let told = tokio::task::spawn_blocking(move || changes.synchronized(is_first));
+                    let done = tokio::task::spawn_blocking(move || changes.synchronized(is_first));
                     // A panic there is in the log, and this goes on.
-                    let _told = told.await;
+                    let _done = done.await;
                     if let Some(why) = self.unmerged.take() {
                         self.failed(&shared, Failure::Merge(why));
                         self.rest(&shared).await;
@@ -277,7 +277,7 @@ impl Sharer {
         Err(Failure::Contended)
     }
 
-    /// Merges one part, and writes it if that is needed. False: somebody else has written it.
+    /// Merges one part, and writes it if that is needed. False: another replica has written it.
     async fn merge(
         &mut self,
         node: &Arc<Node>,

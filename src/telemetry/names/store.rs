@@ -119,15 +119,15 @@ pub(super) const METRICS: [Metric; 23] = [
     gauge(
         "tidegate_store_changes_age_seconds",
         "s",
-        "Since changes by operators were last exchanged with the store; no series before the first time.",
-        Read::Series(|s, emit| s.visit_changes(|changes| changes.synchronized_ago.map(seconds), emit)),
+        "Since changes by operators were last exchanged with the store; 0 before the first time.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(changes.synchronized_ago.map_or(0.0, seconds)), emit)),
     ),
     gauge(
         "tidegate_store_changes_latest_timestamp_seconds",
         "s",
         "When the latest change by an operator was made that is known here, by the clock of the store, in seconds since the epoch: the same on replicas \
-         that know the same changes; no series without one.",
-        Read::Series(|s, emit| s.visit_changes(|changes| changes.latest.map(seconds_of), emit)),
+         that know the same changes; 0 without one.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(changes.latest.map_or(0.0, seconds_of)), emit)),
     ),
     counter(
         "tidegate_store_changes_adopted_total",
