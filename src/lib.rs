@@ -30,6 +30,9 @@ pub mod rules;
 pub(crate) mod sanitize;
 pub mod units;
 
+// PURE: what operators changed, as replicas share it.
+pub mod ledger;
+
 // What feeds the limiter, and what follows from what it counts.
 pub(crate) mod alerts;
 pub(crate) mod config;

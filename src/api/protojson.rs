@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn messages() {
         let until = Some(prost_types::Timestamp { seconds: 60, nanos: 0 });
-        let reset = ResetCountersResponse { reset: u64::MAX }.encode_to_vec();
+        let reset = ResetCountersResponse { reset: u64::MAX, ..Default::default() }.encode_to_vec();
         let running = CandidateStatus { state: 2, ..CandidateStatus::default() }.encode_to_vec();
         let cases = [
             ("tidegate.v1.ResetCountersResponse", reset.clone(), Ok(r#"{"reset":"18446744073709551615"}"#)),
@@ -61,7 +61,7 @@ mod tests {
             ("tidegate.v1.CandidateStatus", running, Ok(r#"{"state":"RUNNING"}"#)),
             (
                 "tidegate.v1.BanCounterResponse",
-                BanCounterResponse { until }.encode_to_vec(),
+                BanCounterResponse { until, ..Default::default() }.encode_to_vec(),
                 Ok(r#"{"until":"1970-01-01T00:01:00Z"}"#),
             ),
             ("tidegate.v1.Nothing", reset, Err("no message tidegate.v1.Nothing")),
@@ -74,6 +74,9 @@ mod tests {
                 (found, expected) => panic!("{name}: {found:?}, expected {expected:?}"),
             }
         }
-        assert_eq!(to_complete_json("tidegate.v1.ResetCountersResponse", &[]).unwrap(), r#"{"reset":"0"}"#);
+        assert_eq!(
+            to_complete_json("tidegate.v1.ResetCountersResponse", &[]).unwrap(),
+            r#"{"reset":"0","warning":""}"#
+        );
     }
 }

@@ -183,14 +183,14 @@ pub fn encode_body(body: &Selection, limits: &LimitsInForce) -> Bytes {
 
 /// Writes a report with the sums that [`encode_body`] encoded.
 pub fn report(
-    instance: &v1::ServerInstance,
+    instance: v1::ServerInstance,
     place: ReportPosition,
     resumed: bool,
     at: Timestamp,
     body: Bytes,
 ) -> EncodedReport {
     let own = v1::UsageReport {
-        instance: Some(instance.clone()),
+        instance: Some(instance),
         sequence: place.sequence,
         time: Some(time(at)),
         num_reports_merged: place.merged,

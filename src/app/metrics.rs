@@ -86,7 +86,10 @@ impl Sources {
             clock_ahead: self.clock.ahead(),
             history: self.history(),
             state: self.state(),
-            store: self.store.as_ref().map(|store| store_values(store, &self.limiter)),
+            store: self
+                .store
+                .as_ref()
+                .map(|store| store_values(store, &self.limiter, &self.operations, self.clock.now())),
             limits: self.limits(),
             lifted: self.lifted(),
             shadow_mode: self.limiter.view().is_some_and(|view| view.in_global_shadow()),

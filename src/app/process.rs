@@ -25,7 +25,7 @@ use crate::history::{self, DataDir, History, Recorder};
 use crate::http::{JsonChecks, MetricsText, Probes, public_router};
 use crate::limiter::{self, Limiter, Sharing, View, WorkerSlot};
 use crate::net::PartialBytes;
-use crate::operations::{Journal, Operations};
+use crate::operations::{Journal, Operations, Shared};
 use crate::recording::Recordings;
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::{Lifecycle, Phase};
@@ -99,20 +99,22 @@ impl Process {
         let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
         let (changed, counted) = (Arc::clone(&config), Arc::clone(&limiter));
-        let operations = Operations::new(changed, counted, Arc::clone(&clock), journal, read_only);
-        let operations = Arc::new(operations.with_load_options(options));
-        let counted = Arc::clone(&limiter);
-        let read = Box::new(move || history::readings(counted.usage()));
-        let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
-        let (delayed, observers) = (DelayedReplies::default(), Observers::default());
-        let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
-        let recordings = Arc::new(Recordings::new(slots(settings)));
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
         let id = format!("{:016x}", ahash::RandomState::new().hash_one(clock.now()));
         let instance = Instance::here(id);
         let leases = limiter.sharing().map(Sharing::leases);
         let store = url.zip(leases);
         let store = store.map(|(url, leases)| shared_store::store(&settings.store, url, &instance.id, &clock, leases));
+        let shared = |store| Shared::new(store, instance.id.clone(), instance.host.clone());
+        let shared = store.clone().map(shared);
+        let operations = Operations::new(changed, counted, Arc::clone(&clock), journal, read_only);
+        let operations = Arc::new(operations.with_load_options(options).with_shared(shared));
+        let counted = Arc::clone(&limiter);
+        let read = Box::new(move || history::readings(counted.usage()));
+        let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
+        let (delayed, observers) = (DelayedReplies::default(), Observers::default());
+        let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));
+        let recordings = Arc::new(Recordings::new(slots(settings)));
         let process = Self {
             state,
             limiter,
@@ -264,6 +266,7 @@ impl Process {
     pub(super) fn keep_store(&self) {
         if let Some(store) = &self.store {
             shared_store::keep(store, &self.limiter, self.lifecycle.phases());
+            shared_store::share_changes(store, &self.operations, self.lifecycle.phases());
         }
     }
 

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use crate::engine_link::{Node, NodeCounts, RequestKind, RequestTimes, SharedCheck, StoreUrl, Tls, UrlError};
 use crate::limiter::{self, Limiter, Sharing};
 use crate::net::ClientFiles;
+use crate::operations::Operations;
 use crate::rules::{Rule, RuleSet, Shared};
 use crate::runtime::clock::Clock;
 use crate::runtime::lifecycle::Phases;
 use crate::sanitize::sanitize;
 use crate::settings::{StoreSettings, WhenDown};
-use crate::sharing::{self, Hearing, SharedStore};
+use crate::sharing::{self, Changes, ChangesCounts, Hearing, SharedStore};
 use crate::store::Leases;
-use crate::telemetry::{StoreNodeValues, StoreValues, Times};
+use crate::telemetry::{StoreChangesValues, StoreNodeValues, StoreValues, Times};
 use crate::units::Timestamp;
 
 /// Why the store cannot be used. That it does not answer is no reason.
@@ -95,6 +96,12 @@ pub(super) fn keep(store: &Arc<SharedStore>, limiter: &Arc<Limiter>, phases: Pha
     tokio::spawn(sharing::keep(Arc::clone(store), phases, Heard(Arc::clone(limiter))));
 }
 
+/// Shares what operators change until the process closes. Needs a tokio runtime.
+pub(super) fn share_changes(store: &Arc<SharedStore>, operations: &Arc<Operations>, phases: Phases) {
+    let changes: Arc<dyn Changes> = Arc::<Operations>::clone(operations);
+    tokio::spawn(sharing::share_changes(Arc::clone(store), changes, phases));
+}
+
 /// Says how many limits are shared in which way, and which are not leased although their rules do not say so.
 fn log_sharing(limiter: &Limiter, replicas: u32) {
     let Some(view) = limiter.view() else { return };
@@ -138,7 +145,12 @@ impl Hearing for Heard {
 }
 
 /// The store, as metrics show it.
-pub(super) fn store_values(store: &SharedStore, limiter: &Limiter) -> StoreValues {
+pub(super) fn store_values(
+    store: &SharedStore,
+    limiter: &Limiter,
+    operations: &Operations,
+    now: Timestamp,
+) -> StoreValues {
     let (counts, hits) = (store.counts(), store.leases().hits());
     let (exact, leased) = counts.key_operations();
     StoreValues {
@@ -154,7 +166,15 @@ pub(super) fn store_values(store: &SharedStore, limiter: &Limiter) -> StoreValue
         may_evict: counts.may_evict(),
         evicted: counts.evicted(),
         replicas: counts.replicas(),
+        changes: changes_values(store, operations, now),
     }
+}
+
+fn changes_values(store: &SharedStore, operations: &Operations, now: Timestamp) -> StoreChangesValues {
+    let ChangesCounts { pending, failures, adopted, unreadable, synchronized } = store.changes().counts();
+    let synchronized_ago = synchronized.map(|at| now.since(at));
+    let latest = operations.shared_status().and_then(|status| status.latest);
+    StoreChangesValues { pending, failures, adopted, unreadable, synchronized_ago, latest }
 }
 
 fn node_values(node: &Node) -> StoreNodeValues {

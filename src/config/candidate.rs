@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::rules::RuleSet;
+use crate::rules::{RuleSet, SourceFile};
 use crate::units::Timestamp;
 
 /// The candidates of a process.
@@ -21,8 +21,19 @@ pub(crate) struct CandidateRules {
     pub(crate) files: Vec<String>,
     /// The rules.
     pub(crate) rules: Arc<RuleSet>,
+    /// What they were read from.
+    pub(crate) source: Arc<CandidateSource>,
     /// When it was started, or promoted.
     pub(crate) since: Timestamp,
+}
+
+/// What the rules of a candidate are read from, for replicas that are to have them too.
+#[derive(Debug)]
+pub(crate) struct CandidateSource {
+    /// The files.
+    pub(crate) files: Vec<SourceFile>,
+    /// Several files may define parts of one domain.
+    pub(crate) merge_domains: bool,
 }
 
 /// Why a candidate was not changed.

@@ -15,11 +15,11 @@ mod publish;
 mod reload;
 mod settings;
 
-pub(crate) use candidate::{CandidateError, CandidateRules, CandidateState};
+pub(crate) use candidate::{CandidateError, CandidateRules, CandidateSource, CandidateState};
 pub(crate) use files::{ContentHash, Files, MAX_BYTES, Pace, ReadError, Source, Watch};
 pub(crate) use publish::{Loaded, Publisher, ReloadStatus, RulesInForce};
 pub(crate) use reload::{LoadError, Reloader, warnings};
 pub(crate) use settings::{
-    EffectiveValue, MAX_LENGTH, SetOutcome, Setting, SettingChange, SettingError, SettingsBook, ValueSource,
-    check_reason,
+    AdoptedSetting, EffectiveValue, MAX_LENGTH, SetOutcome, Setting, SettingChange, SettingError, SettingsBook,
+    ValueSource, check_reason,
 };

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::candidate::{CandidateError, CandidateRules, CandidateState};
-use super::settings::{EffectiveValue, SetOutcome, Setting, SettingChange, SettingError, SettingsBook};
+use super::settings::{AdoptedSetting, EffectiveValue, SetOutcome, Setting, SettingChange, SettingError, SettingsBook};
 use crate::rules::{LiftedCounts, Overlay, RuleSet, Scope, SettingName};
 use crate::units::Timestamp;
 
@@ -28,6 +28,10 @@ struct State {
     rules: Option<Arc<RuleSet>>,
     settings: SettingsBook,
     candidate: CandidateState,
+    /// The rules of the source, while those of a promoted candidate are in force.
+    under_promotion: Option<(usize, Arc<RuleSet>)>,
+    /// The number of files of the rules in force.
+    files: usize,
 }
 
 /// Rules with the settings over them.
@@ -102,7 +106,14 @@ impl Publisher {
         apply: impl FnMut(RulesInForce<'_>, Option<RulesInForce<'_>>) + Send + 'static,
     ) -> Self {
         let next_expiry_ns = AtomicU64::new(expiry_ns(&settings));
-        let state = State { apply: Box::new(apply), rules: None, settings, candidate: CandidateState::default() };
+        let state = State {
+            apply: Box::new(apply),
+            rules: None,
+            settings,
+            candidate: CandidateState::default(),
+            under_promotion: None,
+            files: 0,
+        };
         Self { status: ArcSwap::default(), state: Mutex::new(state), next_expiry_ns }
     }
 
@@ -114,7 +125,7 @@ impl Publisher {
     /// Puts the rules of that many files in force, and the settings over them.
     pub(crate) fn publish(&self, files: usize, rules: RuleSet) -> Loaded {
         let mut state = self.state.lock();
-        state.candidate.promoted = None;
+        (state.candidate.promoted, state.under_promotion) = (None, None);
         let loaded = self.replace(&mut state, files, Arc::new(rules));
         let before = self.status.load();
         self.status.store(Arc::new(ReloadStatus {
@@ -137,7 +148,7 @@ impl Publisher {
             lifted: rules.lifted_counts(state.settings.overlay()),
             settings: state.settings.list().count(),
         };
-        state.rules = Some(rules);
+        (state.rules, state.files) = (Some(rules), files);
         state.apply();
         loaded
     }
@@ -151,14 +162,14 @@ impl Publisher {
         self.status.store(Arc::new(status));
     }
 
-    /// Sets a value, which takes effect between two checks. `keep` is called with the setting before anything else can change.
+    /// Sets a value, which takes effect between two checks, and counts as set at `set_at`. `keep` is called with the setting before anything else can change.
     /// Returns what came of it.
     ///
     /// # Errors
     /// The setting would have no effect, or there are too many. Then nothing has changed.
     pub(crate) fn set(
         &self,
-        now: Timestamp,
+        (now, set_at): (Timestamp, Timestamp),
         change: SettingChange,
         keep: impl FnOnce(&Setting, &str),
     ) -> Result<SetOutcome, SettingError> {
@@ -166,7 +177,7 @@ impl Publisher {
         let rules = state.rules.clone().ok_or(SettingError::NoRules)?;
         let before = state.settings.effective(&rules, &change.scope, change.name)?.value;
         let replaced = state.settings.get(&change.scope, change.name).cloned();
-        let setting = state.settings.set(&rules, now, change)?;
+        let setting = state.settings.set(&rules, now, set_at, change)?;
         state.apply();
         self.note_expiry(&state);
         keep(&setting, &before);
@@ -194,6 +205,32 @@ impl Publisher {
         let value = state.settings.effective(&rules, scope, name).map(|now| now.value).unwrap_or_default();
         keep(&setting, &value);
         Ok((setting, value))
+    }
+
+    /// Sets and removes what other replicas have set and removed, between two checks. Each value that is effective afterwards is given to
+    /// `keep`, before anything else can change, with the one before; empty: there is none.
+    pub(crate) fn adopt(&self, changes: Vec<AdoptedSetting>, keep: impl FnOnce(Vec<(AdoptedSetting, String, String)>)) {
+        let mut state = self.state.lock();
+        let rules = state.rules.clone();
+        let effective = |state: &State, change: &AdoptedSetting| {
+            let (scope, name) = match change {
+                AdoptedSetting::Set(setting) => (&setting.scope, setting.name),
+                AdoptedSetting::Unset(scope, name) => (scope, *name),
+            };
+            let rules = rules.as_ref()?;
+            state.settings.effective(rules, scope, name).ok().map(|now| now.value)
+        };
+        let before: Vec<_> = changes.iter().map(|change| effective(&state, change).unwrap_or_default()).collect();
+        state.settings.adopt(rules.as_deref(), changes.clone());
+        state.apply();
+        self.note_expiry(&state);
+        let after = changes.iter().map(|change| effective(&state, change).unwrap_or_default()).collect::<Vec<_>>();
+        keep(changes.into_iter().zip(before).zip(after).map(|((change, old), new)| (change, old, new)).collect());
+    }
+
+    /// Settings have the order of their times from now on, as replicas that share them need it.
+    pub(crate) fn order_settings_by_time(&self) {
+        self.state.lock().settings.order_by_time();
     }
 
     /// Removes the settings that have expired. `keep` is called with them, each with the value that is effective now, before
@@ -261,12 +298,45 @@ impl Publisher {
         let candidate = state.candidate.running.take().ok_or(CandidateError::NotRunning)?;
         let candidate = CandidateRules { since: now, ..candidate };
         state.settings.lay_over_candidate(None);
-        state.candidate.promoted = Some(candidate.clone());
-        let loaded = self.replace(&mut state, candidate.files.len(), Arc::clone(&candidate.rules));
-        // Nothing was loaded: what is wrong with the source still is.
+        Ok((self.promote(&mut state, candidate.clone()), candidate))
+    }
+
+    /// Puts the candidate of another replica in force. One that runs here goes on.
+    pub(crate) fn promote_rules(&self, candidate: CandidateRules) -> Loaded {
+        self.promote(&mut self.state.lock(), candidate)
+    }
+
+    /// Puts the rules of the source in force again, in place of those of a promoted candidate; `None`: they are.
+    pub(crate) fn withdraw_promotion(&self) -> Option<Loaded> {
+        let mut state = self.state.lock();
+        let (files, rules) = state.under_promotion.take()?;
+        state.candidate.promoted = None;
+        let loaded = self.replace(&mut state, files, rules);
+        self.count_generation(loaded);
+        Some(loaded)
+    }
+
+    /// What the rules of the source were read from ([`RuleSet::source`]); `None`: there are none.
+    pub(crate) fn source(&self) -> Option<[u8; 32]> {
+        let state = self.state.lock();
+        state.under_promotion.as_ref().map(|(_, rules)| rules).or(state.rules.as_ref()).map(|rules| *rules.source())
+    }
+
+    fn promote(&self, state: &mut State, candidate: CandidateRules) -> Loaded {
+        if state.under_promotion.is_none() {
+            state.under_promotion = state.rules.clone().map(|rules| (state.files, rules));
+        }
+        let (files, rules) = (candidate.files.len(), Arc::clone(&candidate.rules));
+        state.candidate.promoted = Some(candidate);
+        let loaded = self.replace(state, files, rules);
+        self.count_generation(loaded);
+        loaded
+    }
+
+    /// Nothing was loaded: what is wrong with the source still is.
+    fn count_generation(&self, loaded: Loaded) {
         let status = ReloadStatus { generation: loaded.generation, ..ReloadStatus::clone(&self.status.load()) };
         self.status.store(Arc::new(status));
-        Ok((loaded, candidate))
     }
 
     /// Ends the candidate. `last` is called while it still runs.

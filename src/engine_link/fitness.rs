@@ -5,12 +5,13 @@ use std::time::Duration;
 use redis::Cmd;
 
 use super::connection::{Connection, Login, NodeAddress};
-use super::error::LinkError;
+use super::engine_clock::clock_offset_ns;
+use super::error::{LinkError, Remedy};
 use super::exact::{ExactBatch, SharedCharge};
 use super::facts::{Facts, RIGHTS};
 use super::key::{KeyPrefix, SharedKey};
-use super::engine_clock::clock_offset_ns;
 use super::node::engine_time;
+use super::parts;
 use crate::engine::{Algorithm, CountDenied, Limit, Op};
 use crate::store::Fingerprint;
 use crate::units::{Nanos, Timestamp};
@@ -162,6 +163,7 @@ impl Fitness {
                 Err(error) => self.right_missing(what, &error),
             }
         }
+        self.try_changes(connection, prefix, within, now).await;
         let at = now.plus(Nanos::SECOND).as_ns() / 1_000_000;
         let bucket = bucket.as_str();
         let on_key = |name: &str, arguments: &[&str]| -> Cmd {
@@ -173,6 +175,16 @@ impl Fitness {
         for (name, arguments) in [("INCRBY", &["1"][..]), ("GET", &[]), ("PEXPIREAT", &[&at])] {
             if let Err(error) = connection.ask(on_key(name, arguments), within).await {
                 self.right_missing(name, &error);
+            }
+        }
+    }
+
+    /// Uses what shares the changes of operators. Their keys are in one slot, perhaps that of another node.
+    async fn try_changes(&mut self, connection: &Connection, prefix: &KeyPrefix, within: Duration, now: Timestamp) {
+        for (what, command) in parts::trials(prefix, now.plus(Nanos::SECOND)) {
+            match connection.ask(command, within).await {
+                Err(error) if error.remedy() != Remedy::FollowTopology => self.right_missing(what, &error),
+                _ => {}
             }
         }
     }

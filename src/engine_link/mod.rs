@@ -3,7 +3,7 @@
 //! [`StoreUrl`] says where it is, [`masters`] which nodes take writes. A [`Node`] is one of them, for the whole process: its
 //! [`Breaker`] keeps checks from waiting for a node that does not answer. A [`Link`] is one worker's [`Connection`] to it. A
 //! [`ChargeRequest`] has what many checks ask: charges by one script ([`ExactBatch`]) or by INCRBY ([`PlainBatch`]), and leases of
-//! counters by another script ([`LeaseBatch`]). [`Facts`] are what a node reports of itself.
+//! counters by another script ([`LeaseBatch`]). [`Parts`] have what operators changed. [`Facts`] are what a node reports of itself.
 //!
 //! A request is sent once. What is sent again, and only that: a request that was certainly not executed ([`LinkError::remedy`]).
 
@@ -21,6 +21,7 @@ mod link;
 mod masters;
 mod node;
 mod node_counts;
+mod parts;
 mod plain;
 mod request;
 mod slot;
@@ -39,6 +40,7 @@ pub use link::Link;
 pub use masters::{Masters, masters};
 pub use node::Node;
 pub use node_counts::{NodeCounts, RequestKind, RequestTimes};
+pub use parts::{PART_EXPIRY, PartVersion, Parts, ReadParts};
 pub use plain::PlainBatch;
 pub use request::{ChargeRequest, KeyedCharge, RequestForm, RequestOutcomes, SharedCheck};
 pub use slot::{SLOTS, slot_of};

@@ -11,7 +11,7 @@ use crate::units::Nanos;
 /// The counts of one node since the process started.
 #[derive(Debug, Default)]
 pub struct NodeCounts {
-    requests: [AtomicU64; 3],
+    requests: [AtomicU64; 4],
     errors: Mutex<BTreeMap<&'static str, u64>>,
     opened: AtomicU64,
     /// Requests that took at most the bound and more than the one before; the last has no bound.
@@ -28,6 +28,8 @@ pub enum RequestKind {
     Script,
     /// A probe, or the poll of a node that is up.
     Probe,
+    /// What operators changed, read or written.
+    Changes,
 }
 
 /// How long requests took.
@@ -43,7 +45,7 @@ pub struct RequestTimes {
 
 impl RequestKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Charge, Self::Script, Self::Probe];
+    pub const ALL: [Self; 4] = [Self::Charge, Self::Script, Self::Probe, Self::Changes];
 
     /// The name in metrics.
     pub const fn name(self) -> &'static str {
@@ -51,6 +53,7 @@ impl RequestKind {
             Self::Charge => "charge",
             Self::Script => "script",
             Self::Probe => "probe",
+            Self::Changes => "changes",
         }
     }
 }

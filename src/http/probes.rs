@@ -57,7 +57,8 @@ pub(super) async fn livez() -> &'static str {
 /// 200 when serving, else 503; in both cases with the state of the configuration and the history.
 pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String) {
     let phase = probes.phases.now();
-    let is_waiting = probes.store_required && probes.store.as_ref().is_some_and(|store| !store.has_connected());
+    let is_waiting = probes.store_required
+        && probes.store.as_ref().is_some_and(|store| !store.has_connected() || !store.changes().has_tried());
     let is_ready = phase == Phase::Serving && !is_waiting && probes.ready.is_so();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let config = probes.config.status();
@@ -74,6 +75,12 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     if let Some(store) = &probes.store {
         // Writing to a String does not fail.
         let _written = writeln!(text, "store: {}", if store.is_up() { "up" } else { "down" });
+        let pending = store.changes().counts().pending;
+        if pending > 0 {
+            // Writing to a String does not fail.
+            let _written =
+                writeln!(text, "store: {pending} changes by operators are not shared with other replicas yet");
+        }
     }
     if let Some(xds) = &probes.xds {
         write_xds(&mut text, xds);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::counters::BadRequest;
 use super::{Action, Author, Operations};
-use crate::config::{CandidateError, CandidateRules, CandidateState};
-use crate::limiter::{Comparison, View};
+use crate::config::{CandidateError, CandidateRules, CandidateSource, CandidateState};
+use crate::limiter::Comparison;
 use crate::rules::{ConfigError, LoadOptions, RuleSet, SourceFile};
 use crate::units::Timestamp;
 
@@ -39,16 +39,17 @@ impl Operations {
     /// The files have errors, or a candidate runs.
     pub(crate) fn start_candidate(
         &self,
-        files: &[SourceFile],
+        files: Vec<SourceFile>,
         options: LoadOptions,
         author: &Author,
     ) -> Result<CandidateReport, CandidateFailure> {
         let options = LoadOptions { merge_domains: options.merge_domains, ..self.load_options };
-        let rules = crate::rules::load(files, options).map_err(|errors| BadRequest(listed(&errors)))?;
+        let rules = crate::rules::load(&files, options).map_err(|errors| BadRequest(listed(&errors)))?;
         let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
         let now = self.clock.now();
         let count = rules.rules().len();
-        let candidate = CandidateRules { files: names, rules: Arc::new(rules), since: now };
+        let source = Arc::new(CandidateSource { files, merge_domains: options.merge_domains });
+        let candidate = CandidateRules { files: names, rules: Arc::new(rules), source, since: now };
         let first = || self.limiter.candidate().map(|running| running.comparison());
         let comparison = self.publisher.start_candidate(candidate.clone(), first)?;
         self.audit_candidate(
@@ -73,18 +74,24 @@ impl Operations {
         CandidateReport { state, comparison, in_force }
     }
 
-    /// Puts the candidate in force, in memory.
+    /// Puts the candidate in force, in memory. Returns what the operator should know, too.
     ///
     /// # Errors
     /// None runs.
-    pub(crate) fn promote_candidate(&self, author: &Author) -> Result<CandidateReport, CandidateFailure> {
+    pub(crate) fn promote_candidate(
+        &self,
+        author: &Author,
+    ) -> Result<(CandidateReport, Option<String>), CandidateFailure> {
+        let mut changing = self.changing();
         let now = self.clock.now();
         let (loaded, candidate) = self.publisher.promote_candidate(now)?;
         let new = format!("configuration {} in force", loaded.generation);
         self.audit_candidate(now, Action::CandidatePromote, &candidate.files, &new, author);
+        let warning = self.share_promotion(&candidate, author, now);
+        self.has_promoted(changing.as_mut());
         let in_force = Some(Arc::clone(&candidate.rules));
         let state = CandidateState { running: None, promoted: Some(candidate) };
-        Ok(CandidateReport { state, comparison: None, in_force })
+        Ok((CandidateReport { state, comparison: None, in_force }, warning))
     }
 
     /// Ends the candidate, and returns its last comparison.
@@ -103,7 +110,14 @@ impl Operations {
         Ok(CandidateReport { state, comparison, in_force })
     }
 
-    fn audit_candidate(&self, time: Timestamp, action: Action, files: &[String], new: &str, author: &Author) {
+    pub(super) fn audit_candidate(
+        &self,
+        time: Timestamp,
+        action: Action,
+        files: &[String],
+        new: &str,
+        author: &Author,
+    ) {
         // The candidate itself is not stored, so a line that is missing is no reason to warn.
         let _warning = self.record(author.entry_of(time, action, format!("candidate {}", files.join(" ")), ("", new)));
     }

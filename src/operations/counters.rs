@@ -29,7 +29,7 @@ impl Operations {
     }
 
     /// Makes the counters of a rule fresh, and lifts their bans; those of `entries` only, and those that are banned only, if
-    /// wanted. Returns how many.
+    /// wanted. Returns how many, and what the operator should know.
     ///
     /// # Errors
     /// There is no such rule, or none with these entries.
@@ -39,16 +39,17 @@ impl Operations {
         entries: &[(String, String)],
         only_banned: bool,
         author: &Author,
-    ) -> Result<u64, BadRequest> {
+    ) -> Result<(u64, Option<String>), BadRequest> {
         self.rule_with(path, entries, author)?;
+        let _changing = self.changing();
         let now = self.clock.now();
         let count = self.limiter.reset_counters(now, path, entries, only_banned);
         let action = if only_banned { Action::Unban } else { Action::Reset };
         self.audit_counters(now, action, (path, entries), &counted(count), author);
-        Ok(count)
+        Ok((count, self.share_unban(path, entries, author, now)))
     }
 
-    /// Bans the counter that the entries name. Returns the end of the ban.
+    /// Bans the counter that the entries name. Returns the end of the ban, and what the operator should know.
     ///
     /// # Errors
     /// There is no such counter, the time is out of range, or there is no memory for a new counter.
@@ -58,7 +59,7 @@ impl Operations {
         entries: &[(String, String)],
         length: Nanos,
         author: &Author,
-    ) -> Result<Timestamp, BadRequest> {
+    ) -> Result<(Timestamp, Option<String>), BadRequest> {
         if length.is_zero() || length > MAX_LENGTH {
             return Err(BadRequest("a ban lasts from 1 ns to 366 days".to_owned()));
         }
@@ -72,11 +73,12 @@ impl Operations {
                 })
             })
             .map_err(BadRequest)?;
+        let _changing = self.changing();
         let now = self.clock.now();
         let until = now.plus(length);
         self.limiter.ban_counter(path, entries, until).map_err(BadRequest)?;
         self.audit_counters(now, Action::Ban, (path, entries), &format!("banned for {length}"), author);
-        Ok(until)
+        Ok((until, self.share_ban(path, entries, until, author, now)))
     }
 
     /// Checks that a rule exists, and that its counters may have these entries.
@@ -99,7 +101,7 @@ impl Operations {
         })
     }
 
-    fn audit_counters(
+    pub(super) fn audit_counters(
         &self,
         time: Timestamp,
         action: Action,
@@ -113,7 +115,7 @@ impl Operations {
     }
 }
 
-fn counted(count: u64) -> String {
+pub(super) fn counted(count: u64) -> String {
     format!("{count} counter{}", if count == 1 { "" } else { "s" })
 }
 

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, Row, params};
 use super::audit::{Action, AuditEntry, MAX_AUDIT};
 use crate::config::{Setting, SettingsBook};
 use crate::history::{is_corrupt, rename_database};
+use crate::ledger::Record;
 use crate::rules::{Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;
 
@@ -102,24 +103,7 @@ impl Journal {
 
     /// Stores a setting.
     pub(super) fn save(&self, setting: &Setting) -> Result<(), JournalError> {
-        let (kind, target) = target_columns(&setting.scope.target);
-        let until = setting.until.map(nanoseconds);
-        self.connection.lock().execute(
-            "INSERT OR REPLACE INTO setting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            params![
-                kind,
-                target,
-                entries_column(&setting.scope),
-                setting.scope.limit,
-                setting.name.name(),
-                setting.value,
-                setting.principal,
-                nanoseconds(setting.set_at),
-                setting.reason,
-                until
-            ],
-        )?;
-        Ok(())
+        Ok(save(&self.connection.lock(), setting)?)
     }
 
     /// Removes stored settings and adds the changes, all or none.
@@ -133,10 +117,87 @@ impl Journal {
         Ok(transaction.commit()?)
     }
 
+    /// Stores records of the ledger, with the settings that they set or remove and the changes, all or none.
+    pub(super) fn adopt(
+        &self,
+        records: &[Record],
+        set: &[&Setting],
+        removed: &[(&Scope, SettingName)],
+        changes: &[AuditEntry],
+    ) -> Result<(), JournalError> {
+        let mut connection = self.connection.lock();
+        let transaction = connection.transaction()?;
+        for record in records {
+            keep_record(&transaction, record)?;
+        }
+        for setting in set {
+            save(&transaction, setting)?;
+        }
+        for (scope, name) in removed {
+            remove(&transaction, scope, *name)?;
+        }
+        for change in changes {
+            append(&transaction, change)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// The stored records of the ledger. What cannot be read is left out.
+    pub(super) fn records(&self) -> Result<Vec<Record>, JournalError> {
+        let connection = self.connection.lock();
+        let mut statement = connection.prepare("SELECT record FROM shared")?;
+        let texts = statement.query_map((), |row| row.get::<_, String>(0))?;
+        Ok(texts.filter_map(|text| Record::read(&text.ok()?)).collect())
+    }
+
+    /// Stores these records in place of all others.
+    pub(super) fn keep_records<'r>(&self, records: impl Iterator<Item = &'r Record>) -> Result<(), JournalError> {
+        let mut connection = self.connection.lock();
+        let transaction = connection.transaction()?;
+        transaction.execute("DELETE FROM shared", ())?;
+        for record in records {
+            keep_record(&transaction, record)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    /// Removes the record about a thing: it was changed by a process that shares nothing.
+    pub(super) fn forget_record(&self, id: &str) -> Result<(), JournalError> {
+        self.connection.lock().execute("DELETE FROM shared WHERE id = ?1", [id])?;
+        Ok(())
+    }
+
     /// Adds a change, and drops the oldest beyond the bound.
     pub(super) fn append(&self, entry: &AuditEntry) -> Result<(), JournalError> {
         Ok(append(&self.connection.lock(), entry)?)
     }
+}
+
+fn save(connection: &Connection, setting: &Setting) -> Result<(), rusqlite::Error> {
+    let (kind, target) = target_columns(&setting.scope.target);
+    let until = setting.until.map(nanoseconds);
+    connection.execute(
+        "INSERT OR REPLACE INTO setting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            kind,
+            target,
+            entries_column(&setting.scope),
+            setting.scope.limit,
+            setting.name.name(),
+            setting.value,
+            setting.principal,
+            nanoseconds(setting.set_at),
+            setting.reason,
+            until
+        ],
+    )?;
+    Ok(())
+}
+
+fn keep_record(connection: &Connection, record: &Record) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT OR REPLACE INTO shared VALUES (?1, ?2)";
+    connection.prepare(sql)?.execute([record.id(), record.text()])?;
+    Ok(())
 }
 
 fn remove(connection: &Connection, scope: &Scope, name: SettingName) -> Result<(), rusqlite::Error> {
@@ -305,4 +366,5 @@ const TABLES: &str = "
         time INTEGER NOT NULL, principal TEXT NOT NULL, action TEXT NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL,
         old TEXT NOT NULL, new TEXT NOT NULL, reason TEXT NOT NULL, applies_to TEXT
     );
+    CREATE TABLE IF NOT EXISTS shared (id TEXT PRIMARY KEY, record TEXT NOT NULL);
 ";

@@ -6,7 +6,8 @@
 //! ```text
 //! AdminService --> Operations --> config::Publisher   settings, promotion
 //!                      |--------> limiter             counters, explanations, candidate
-//!                      '--------> AuditLog, Journal   who changed what; what survives a restart
+//!                      |--------> AuditLog, Journal   who changed what; what survives a restart
+//!                      '--------> Shared              what other replicas have to know, and what they changed
 //! ```
 
 mod audit;
@@ -15,6 +16,7 @@ mod counters;
 mod explain;
 mod journal;
 mod recording;
+mod replicas;
 mod settings;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub(crate) use candidate::{CandidateFailure, CandidateReport};
 pub(crate) use counters::BadRequest;
 pub(crate) use explain::how;
 pub(crate) use journal::{Journal, JournalError};
+pub(crate) use replicas::{Shared, SharedStatus};
 pub(crate) use settings::Changed;
 
 use crate::config::Publisher;
@@ -46,6 +49,8 @@ pub(crate) struct Operations {
     read_only: bool,
     /// How the rules of the process are loaded.
     load_options: LoadOptions,
+    /// `None`: what is changed here is for this process alone.
+    shared: Option<Shared>,
 }
 
 /// What an operator wants to be known about a change.
@@ -92,13 +97,29 @@ impl Operations {
         for entry in journal.iter().flat_map(Journal::audit) {
             audit.record(entry);
         }
-        Self { publisher, limiter, clock, audit, journal, read_only, load_options: LoadOptions::default() }
+        Self {
+            publisher,
+            limiter,
+            clock,
+            audit,
+            journal,
+            read_only,
+            load_options: LoadOptions::default(),
+            shared: None,
+        }
     }
 
     /// Loads candidates as the rules of the process are loaded.
     #[must_use]
     pub(crate) fn with_load_options(self, load_options: LoadOptions) -> Self {
         Self { load_options, ..self }
+    }
+
+    /// The same, with changes that replicas share.
+    pub(crate) fn with_shared(self, shared: Option<Shared>) -> Self {
+        let operations = Self { shared, ..self };
+        operations.begin_sharing();
+        operations
     }
 
     /// The audit log.

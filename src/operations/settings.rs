@@ -22,7 +22,9 @@ impl Operations {
     /// Settings are read-only, the setting would have no effect, or there are too many. Then nothing has changed.
     pub(crate) fn set(&self, change: SettingChange) -> Result<Changed, SettingError> {
         self.writable()?;
+        let _changing = self.changing();
         let now = self.clock.now();
+        let set_at = self.set_time(&change.scope, change.name, now);
         let mut warning = None;
         let keep = |setting: &Setting, old: &str| {
             let stored = self.journal.as_ref().map_or(Ok(()), |journal| journal.save(setting));
@@ -32,9 +34,14 @@ impl Operations {
                 self.record(entry(now, Action::Set, &author, &setting.scope, setting.name, (old, &setting.value)));
             warning = warning.take().or(audited);
         };
-        let SetOutcome { setting, before, replaced, off } = self.publisher.set(now, change, keep)?;
-        let warnings =
-            [warning, replaced.and_then(|former| ended_early(&former, &setting)), off.map(|off| has_no_effect(&off))];
+        let SetOutcome { setting, before, replaced, off } = self.publisher.set((now, set_at), change, keep)?;
+        let unshared = self.share_set(&setting);
+        let warnings = [
+            warning,
+            unshared,
+            replaced.and_then(|former| ended_early(&former, &setting)),
+            off.map(|off| has_no_effect(&off)),
+        ];
         let warnings: Vec<String> = warnings.into_iter().flatten().collect();
         let warning = (!warnings.is_empty()).then(|| warnings.join("\n"));
         Ok(Changed { setting, value: before, warning })
@@ -55,12 +62,14 @@ impl Operations {
     pub(crate) fn unset(&self, scope: &Scope, name: SettingName, author: &Author) -> Result<Changed, SettingError> {
         self.writable()?;
         check_reason(&author.reason).map_err(SettingError::Invalid)?;
+        let _changing = self.changing();
         let now = self.clock.now();
         let mut warning = None;
         let (setting, value) = self.publisher.unset(scope, name, |setting, value| {
             let change = entry(now, Action::Unset, author, scope, name, (&setting.value, value));
             warning = self.forget(vec![(setting.clone(), change)]);
         })?;
+        let warning = warning.or(self.share_unset(scope, name, author, now));
         Ok(Changed { setting, value, warning })
     }
 
@@ -109,7 +118,7 @@ fn instant(at: Timestamp) -> String {
     jiff::Timestamp::from_second(second).map_or_else(|_| format!("@{second}"), |at| at.to_string())
 }
 
-fn entry(
+pub(super) fn entry(
     time: Timestamp,
     action: Action,
     author: &Author,

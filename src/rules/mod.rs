@@ -74,6 +74,7 @@ use std::collections::HashMap;
 
 use build::Builder;
 use report::Report;
+use sha2::{Digest as _, Sha256};
 use spec::FileSpec;
 
 /// One configuration file: its name as errors show it, and its text.
@@ -158,9 +159,19 @@ pub fn load_over(
         warnings.sort_by_key(|warning| (place.get(&*warning.file).copied(), warning.line));
     }
     warnings.extend(used.into_iter().flat_map(|(overlay, used)| overlay.inactive(&used)));
-    let rules = builder.finish(warnings);
+    let rules = builder.finish(warnings).with_source(digest(files));
     let errors = options.cluster_replicas.map(|replicas| rules.sharing_errors(true, replicas)).unwrap_or_default();
     if errors.is_empty() { Ok(rules) } else { Err(errors) }
+}
+
+/// A digest of the contents, in their order.
+fn digest(files: &[SourceFile]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for SourceFile { text, .. } in files {
+        hash.update(text.len().to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().into()
 }
 
 /// Reads one file, as far as possible.

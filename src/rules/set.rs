@@ -30,13 +30,14 @@ pub struct RuleSet {
     warnings: Vec<ConfigError>,
     /// A month of a request override is one of the calendar.
     calendar_months: bool,
+    source: [u8; 32],
 }
 
 impl RuleSet {
     /// A set of these domains and rules. The names must be unique, and each rule's index must be its position.
     pub(super) fn new(domains: Vec<Domain>, rules: Vec<Rule>, warnings: Vec<ConfigError>) -> Self {
         let by_name = domains.iter().enumerate().map(|(at, domain)| (domain.name.clone(), at)).collect();
-        Self { domains, by_name, rules, warnings, calendar_months: false }
+        Self { domains, by_name, rules, warnings, calendar_months: false, source: [0; 32] }
     }
 
     /// The same, with months of request overrides by the calendar or of 30 days.
@@ -47,6 +48,16 @@ impl RuleSet {
     /// Whether a month of a request override is one of the calendar, in place of 30 days.
     pub fn has_calendar_months(&self) -> bool {
         self.calendar_months
+    }
+
+    /// The same, with what tells its source from others.
+    pub(super) fn with_source(self, source: [u8; 32]) -> Self {
+        Self { source, ..self }
+    }
+
+    /// A digest of what it was read from, without the names of files: equal in each process with the same rules.
+    pub fn source(&self) -> &[u8; 32] {
+        &self.source
     }
 
     /// The domain of that name. Cost: one hash look-up, or one comparison if there is only one domain.

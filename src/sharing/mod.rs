@@ -10,6 +10,7 @@
 
 mod apart;
 mod asker;
+mod changes;
 mod counts;
 mod keeper;
 mod leasing;
@@ -27,6 +28,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
 pub use asker::{Asker, KeptMessage};
+pub use changes::{Changes, ChangesCounts, ChangesState, SharedChanges, share_changes};
 pub use counts::StoreCounts;
 pub use keeper::{Hearing, keep};
 pub use queue::{NotAsked, StoreAnswer};
@@ -69,6 +71,8 @@ pub struct SharedStore {
     /// All leases are to go back.
     drain: Notify,
     counts: StoreCounts,
+    /// How sharing goes what operators change.
+    changes: Arc<SharedChanges>,
 }
 
 /// The state of reading the topology.
@@ -94,6 +98,7 @@ impl SharedStore {
             leases,
             drain: Notify::new(),
             counts,
+            changes: Arc::default(),
         }
     }
 
@@ -141,6 +146,11 @@ impl SharedStore {
     /// What is counted besides the nodes.
     pub fn counts(&self) -> &StoreCounts {
         &self.counts
+    }
+
+    /// How sharing goes what operators change.
+    pub fn changes(&self) -> &Arc<SharedChanges> {
+        &self.changes
     }
 
     /// Has the topology read again.

@@ -32,5 +32,5 @@ pub use snapshot::{
 pub use stats::stats_text;
 pub(crate) use statsd::{Statsd, StatsdStatus, StatsdTarget};
 pub use statsd_values::StatsdValues;
-pub use store_values::{StoreNodeValues, StoreValues};
+pub use store_values::{StoreChangesValues, StoreNodeValues, StoreValues};
 pub use xds_values::XdsValues;

@@ -373,8 +373,9 @@ fn visit_domains(counts: &[(String, u64)], emit: Emit<'_>) {
 #[cfg(test)]
 mod tests {
     use super::super::names::{METRICS, Metric};
-    use super::super::store_values::StoreNodeValues;
+    use super::super::store_values::{StoreChangesValues, StoreNodeValues};
     use super::*;
+    use crate::units::Timestamp;
 
     fn metric(name: &str) -> &'static Metric {
         METRICS.iter().find(|metric| metric.name == name).unwrap()
@@ -446,6 +447,11 @@ mod tests {
                 }],
                 key_operations: vec![("exact", 1)],
                 down: vec![("d".into(), "local", 1)],
+                changes: StoreChangesValues {
+                    synchronized_ago: Some(Nanos::SECOND),
+                    latest: Some(Timestamp::EPOCH),
+                    ..StoreChangesValues::default()
+                },
                 ..StoreValues::default()
             }),
             ..Snapshot::default()

@@ -1,7 +1,7 @@
 //! The series of the store of shared counters.
 
 use super::snapshot::{Emit, Snapshot, float, seconds};
-use super::store_values::{StoreNodeValues, StoreValues};
+use super::store_values::{StoreChangesValues, StoreNodeValues, StoreValues};
 use super::{Times, labels};
 use crate::units::Nanos;
 
@@ -42,6 +42,13 @@ impl Snapshot {
     pub(super) fn visit_store_modes(&self, emit: Emit<'_>) {
         for (mode, count) in self.store.iter().flat_map(|store| &store.key_operations) {
             emit(&[(labels::MODE, mode)], float(*count));
+        }
+    }
+
+    /// A value of what operators change, if it is there.
+    pub(super) fn visit_changes(&self, value: impl Fn(&StoreChangesValues) -> Option<f64>, emit: Emit<'_>) {
+        if let Some(value) = self.store.as_ref().and_then(|store| value(&store.changes)) {
+            emit(&[], value);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The store of shared counters in a snapshot of the metrics.
 
 use super::Times;
+use crate::units::{Nanos, Timestamp};
 
 /// The store of shared counters.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,25 @@ pub struct StoreValues {
     pub evicted: u64,
     /// The replicas that were last heard of.
     pub replicas: u32,
+    /// What operators change, as it is shared.
+    pub changes: StoreChangesValues,
+}
+
+/// What operators change, as it is shared over the store.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StoreChangesValues {
+    /// Changes of this replica that the store does not have.
+    pub pending: u64,
+    /// Times that exchanging them failed.
+    pub failures: u64,
+    /// Changes of other replicas that were taken over.
+    pub adopted: u64,
+    /// What is on the store and cannot be read.
+    pub unreadable: u64,
+    /// How long ago they were last exchanged; `None`: never yet.
+    pub synchronized_ago: Option<Nanos>,
+    /// When the latest change was made, by the clock of the store; `None`: there is none.
+    pub latest: Option<Timestamp>,
 }
 
 /// One node of the store.

@@ -193,6 +193,14 @@ const BOUNDS: [(&str, &str, &str); 178] = [
     ("series of a metric over OTLP", "telemetry/otlp/mod.rs", "MAX_SERIES"),
     ("answers that `bench` reads", "bench/session.rs", "MAX_ANSWER"),
     ("the files of a candidate", "cli/admin/candidate.rs", "MAX_BYTES"),
+    ("settings, those included that other replicas set at the same time", "config/settings/mod.rs", "MAX_ADOPTED"),
+    ("shared changes by operators of one part, of which there are 65", "ledger/part.rs", "MAX_LIVE"),
+    ("removals that are remembered in such a part", "ledger/part.rs", "MAX_DEAD"),
+    ("bytes of such a part", "ledger/mod.rs", "MAX_PART_BYTES"),
+    ("bytes of the part with promoted rules", "ledger/mod.rs", "MAX_RULES_BYTES"),
+    ("what a shared change applies to, in bytes", "ledger/record.rs", "MAX_ID_BYTES"),
+    ("the value of a shared setting, in bytes", "operations/replicas/mod.rs", "MAX_VALUE_BYTES"),
+    ("the name or reason of a change on another replica, in bytes", "operations/replicas/values.rs", "MAX_TEXT_BYTES"),
     ("an answer of the admin port that a command reads", "cli/admin/connection.rs", "MAX_ANSWER_BYTES"),
     ("notes that are kept of a trace", "simulate/mod.rs", "MAX_NOTES"),
     ("bytes of a line of an access log", "simulate/envoy_log.rs", "MAX_LINE_BYTES"),
@@ -211,7 +219,9 @@ const BOUNDS: [(&str, &str, &str); 178] = [
 ];
 
 /// Constants that bound a message to people, a step of a computation, or a format: by file, for readers of the file.
-const WITHIN: [(&str, &[&str]); 62] = [
+const WITHIN: [(&str, &[&str]); 64] = [
+    ("ledger/part.rs", &["MAX_AHEAD_US"]),
+    ("ledger/record.rs", &["MAX_BY_BYTES"]),
     ("admin/operations/record.rs", &["MAX_KEY_BYTES"]),
     ("cli/admin/suggest/history.rs", &["MAX_SHOWN"]),
     ("cli/admin/suggest/mod.rs", &["MAX_SHOWN"]),

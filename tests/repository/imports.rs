@@ -96,7 +96,10 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 36] = [
     // Counters over a restart.
     ("state", &["engine", "limiter", "runtime", "store", "units"]),
     // What operators change; asked by the admin port.
-    ("operations", &["config", "history", "limiter", "rules", "runtime", "sanitize", "store", "units"]),
+    (
+        "operations",
+        &["config", "history", "ledger", "limiter", "rules", "runtime", "sanitize", "sharing", "store", "units"],
+    ),
     (
         "http",
         &[
@@ -129,7 +132,9 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 36] = [
     ("usage", &["calendar", "engine", "units"]),
     ("rules", &["calendar", "engine", "sanitize", "units"]),
     // Who asks the engine of shared counters, and when.
-    ("sharing", &["engine", "engine_link", "runtime", "store", "units"]),
+    ("sharing", &["engine", "engine_link", "ledger", "runtime", "store", "units"]),
+    // What operators changed, as replicas share it.
+    ("ledger", &["units"]),
     // The engine of shared counters, and its protocol.
     ("engine_link", &["engine", "net", "store", "units"]),
     ("engine", &["calendar", "units"]),

@@ -15,6 +15,7 @@ mod hosts;
 mod lease;
 mod leases;
 mod node;
+mod operators;
 mod outage;
 mod over_admission;
 mod replicas;

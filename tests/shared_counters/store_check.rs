@@ -70,6 +70,7 @@ fn rights_that_are_missing_are_named() {
             ("evalsha", "~tg1:*", "+evalsha", "may not use EVALSHA"),
             ("incrby", "~tg1:*", "+incrby", "may not use INCRBY"),
             ("info", "~tg1:*", "+info", "may not use INFO"),
+            ("set", "~tg1:*", "+set", "SET with PXAT"),
             ("keys", "~other:*", "", "may not use EVAL "),
         ] {
             let (code, stdout, _) = user(name, keys, without);

@@ -12,7 +12,7 @@ use super::answer::failed;
 use super::parameters::Parameters;
 use super::{Dashboard, json, sees, sees_all};
 use crate::access::{Domains, Principal};
-use crate::limiter::View;
+use crate::limiter::{Sharing, View};
 use crate::rules::RuleSet;
 
 /// The status as far as the caller may see it: of a token with some domains nothing that names or counts others.
@@ -31,6 +31,7 @@ pub(super) async fn status(
         "version": env!("CARGO_PKG_VERSION"),
         "host": dashboard.instance.host,
         "instance": dashboard.instance.id,
+        "replicas": dashboard.limiter.sharing().map_or(0, Sharing::replicas),
         "phase": format!("{:?}", dashboard.phases.now()).to_lowercase(),
         "caller": who(&caller),
         "domains": rules.map(|rules| domains(rules, &caller)),

@@ -31,11 +31,22 @@ pub(super) fn start(
     let files: Vec<_> =
         request.files.into_iter().map(|file| SourceFile { name: file.name, text: file.content }).collect();
     let options = LoadOptions { merge_domains: request.merge_domains, ..LoadOptions::default() };
-    operations.start_candidate(&files, options, author).map(write).map_err(|error| status_of(&error))
+    operations.start_candidate(files, options, author).map(write).map_err(|error| status_of(&error))
 }
 
 pub(super) fn status(operations: &Operations) -> proto::CandidateStatus {
-    write(operations.candidate())
+    noting_others(write(operations.candidate()), operations)
+}
+
+/// With a word about other replicas, if there are any that may have a promoted candidate.
+fn noting_others(status: proto::CandidateStatus, operations: &Operations) -> proto::CandidateStatus {
+    if status.state != i32::from(State::Promoted) || operations.shared_status().is_none() {
+        return status;
+    }
+    let note = "in force, in memory, on all replicas: make the same change in the configuration, because its next change replaces this \
+                one on each replica that loads it. A replica that starts with the configuration of now puts it in force too; SIGHUP undoes \
+                it for all";
+    proto::CandidateStatus { note: note.to_owned(), ..status }
 }
 
 /// What a caller may see of a candidate: the rules and counters of its domains, and no sum over others.
@@ -51,7 +62,9 @@ pub(super) fn seen(status: proto::CandidateStatus, within: &Within) -> proto::Ca
 }
 
 pub(super) fn promote(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {
-    operations.promote_candidate(author).map(write).map_err(|error| status_of(&error))
+    let (report, warning) = operations.promote_candidate(author).map_err(|error| status_of(&error))?;
+    let status = noting_others(write(report), operations);
+    Ok(proto::CandidateStatus { warning: warning.unwrap_or_default(), ..status })
 }
 
 pub(super) fn stop(operations: &Operations, author: &Author) -> Result<proto::CandidateStatus, Status> {

@@ -76,8 +76,8 @@ pub(super) fn reset(
 ) -> Result<proto::ResetCountersResponse, Status> {
     let rule = read_rule(request.rule)?;
     let entries = read_entries(request.entries)?;
-    let reset = operations.reset_counters(&rule, &entries, false, author).map_err(bad)?;
-    Ok(proto::ResetCountersResponse { reset })
+    let (reset, warning) = operations.reset_counters(&rule, &entries, false, author).map_err(bad)?;
+    Ok(proto::ResetCountersResponse { reset, warning: warning.unwrap_or_default() })
 }
 
 pub(super) fn ban(
@@ -88,8 +88,8 @@ pub(super) fn ban(
     let rule = read_rule(request.rule)?;
     let entries = read_entries(request.entries)?;
     let length = request.r#for.ok_or_else(|| Status::invalid_argument("for: a ban needs a length"))?;
-    let until = operations.ban_counter(&rule, &entries, read_length(length, "for")?, author).map_err(bad)?;
-    Ok(proto::BanCounterResponse { until: Some(time(until)) })
+    let (until, warning) = operations.ban_counter(&rule, &entries, read_length(length, "for")?, author).map_err(bad)?;
+    Ok(proto::BanCounterResponse { until: Some(time(until)), warning: warning.unwrap_or_default() })
 }
 
 pub(super) fn unban(
@@ -99,8 +99,8 @@ pub(super) fn unban(
 ) -> Result<proto::UnbanCountersResponse, Status> {
     let rule = read_rule(request.rule)?;
     let entries = read_entries(request.entries)?;
-    let unbanned = operations.reset_counters(&rule, &entries, true, author).map_err(bad)?;
-    Ok(proto::UnbanCountersResponse { unbanned })
+    let (unbanned, warning) = operations.reset_counters(&rule, &entries, true, author).map_err(bad)?;
+    Ok(proto::UnbanCountersResponse { unbanned, warning: warning.unwrap_or_default() })
 }
 
 fn read_rule(rule: String) -> Result<String, Status> {

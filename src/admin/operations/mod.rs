@@ -68,6 +68,20 @@ impl Admin {
         let answer = tokio::task::spawn_blocking(move || request(&admin));
         answer.await.map_err(|_| Status::internal("the request failed; see the log"))?.map(Response::new)
     }
+
+    /// Carries out a change, and waits until other replicas can have it.
+    async fn change<T: Warned + Send + 'static>(
+        &self,
+        request: impl FnOnce(&Self) -> Result<T, Status> + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let mut answer = self.run(request).await?;
+        let warning = answer.get_mut().warning();
+        if let Some(unshared) = self.operations.until_shared().await {
+            let lines = [std::mem::take(warning), unshared];
+            *warning = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+        }
+        Ok(answer)
+    }
 }
 
 /// Who sends a request, and why it is sent.
@@ -113,7 +127,7 @@ impl AdminService for Admin {
         within.scope(request.get_ref().scope.as_ref())?;
         let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
-        self.run(|admin| settings::set(&admin.operations, request, author)).await
+        self.change(|admin| settings::set(&admin.operations, request, author)).await
     }
 
     async fn unset_setting(
@@ -124,7 +138,7 @@ impl AdminService for Admin {
         within.scope(request.get_ref().scope.as_ref())?;
         let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
-        self.run(move |admin| settings::unset(&admin.operations, request, &author)).await
+        self.change(move |admin| settings::unset(&admin.operations, request, &author)).await
     }
 
     async fn list_audit(
@@ -178,7 +192,7 @@ impl AdminService for Admin {
         within.rule(&request.get_ref().rule)?;
         let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
-        self.run(move |admin| counters::reset(&admin.operations, request, &author)).await
+        self.change(move |admin| counters::reset(&admin.operations, request, &author)).await
     }
 
     async fn ban_counter(
@@ -189,7 +203,7 @@ impl AdminService for Admin {
         within.rule(&request.get_ref().rule)?;
         let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
-        self.run(move |admin| counters::ban(&admin.operations, request, &author)).await
+        self.change(move |admin| counters::ban(&admin.operations, request, &author)).await
     }
 
     async fn unban_counters(
@@ -200,7 +214,7 @@ impl AdminService for Admin {
         within.rule(&request.get_ref().rule)?;
         let author = author(&within, &request.get_ref().reason);
         let request = request.into_inner();
-        self.run(move |admin| counters::unban(&admin.operations, request, &author)).await
+        self.change(move |admin| counters::unban(&admin.operations, request, &author)).await
     }
 
     async fn explain(
@@ -247,7 +261,7 @@ impl AdminService for Admin {
         let within = self.within(&request)?;
         within.everywhere()?;
         let author = author(&within, "");
-        self.run(move |admin| candidate::promote(&admin.operations, &author)).await
+        self.change(move |admin| candidate::promote(&admin.operations, &author)).await
     }
 
     async fn stop_candidate(
@@ -274,6 +288,30 @@ impl AdminService for Admin {
         Ok(started.await?.map(|recorded| Box::pin(recorded) as Self::RecordChecksStream))
     }
 }
+
+/// An answer to a change, with what the operator should know.
+trait Warned {
+    fn warning(&mut self) -> &mut String;
+}
+
+macro_rules! warned {
+    ($($answer:ident),+) => {
+        $(impl Warned for proto::$answer {
+            fn warning(&mut self) -> &mut String {
+                &mut self.warning
+            }
+        })+
+    };
+}
+
+warned!(
+    SetSettingResponse,
+    UnsetSettingResponse,
+    ResetCountersResponse,
+    BanCounterResponse,
+    UnbanCountersResponse,
+    CandidateStatus
+);
 
 /// The largest request has the files of a candidate.
 const MAX_REQUEST_BYTES: usize = 5 << 20;

@@ -6,13 +6,19 @@ use super::messages::{read_entries, read_length};
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::usage::{entries, time};
 use crate::config::{Setting, SettingChange, SettingError, SettingsBook, ValueSource};
-use crate::operations::{AuditEntry, Author, Changed, Operations};
+use crate::operations::{AuditEntry, Author, Changed, Operations, SharedStatus};
 use crate::rules::{Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;
 
 pub(super) fn list(operations: &Operations) -> proto::ListSettingsResponse {
     let settings = operations.read_settings(|book| book.list().map(|setting| write(book, setting)).collect());
-    proto::ListSettingsResponse { settings, read_only: operations.is_read_only() }
+    let shared = operations.shared_status().map(write_shared);
+    proto::ListSettingsResponse { settings, read_only: operations.is_read_only(), shared }
+}
+
+fn write_shared(status: SharedStatus) -> proto::SharedChanges {
+    let SharedStatus { replicas, synchronized, pending, latest } = status;
+    proto::SharedChanges { replicas, synchronized_at: synchronized.map(time), pending, latest: latest.map(time) }
 }
 
 pub(super) fn get(

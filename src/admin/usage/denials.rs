@@ -50,7 +50,7 @@ impl DenialReports {
 
     fn report(&self, denials: &[Arc<Denial>], num_dropped: u64) -> DenialReport {
         let denials = denials.iter().map(denial).collect();
-        DenialReport { instance: Some(self.observed.instance().clone()), denials, num_dropped }
+        DenialReport { instance: Some(self.observed.instance()), denials, num_dropped }
     }
 }
 

@@ -55,7 +55,7 @@ impl UsageEvents {
         let instance = self.pace.observed().instance();
         let head = Head {
             instance: &instance.id,
-            started_ms: started_ms(instance),
+            started_ms: started_ms(&instance),
             sequence: place.sequence,
             time_ms: reading.at.since(Timestamp::EPOCH).as_ns() / Nanos::MILLISECOND.as_ns(),
             merged: place.merged,

@@ -12,7 +12,7 @@ use super::entry_keys::counted_by;
 use super::page_rows::encode_rows;
 use crate::api::proto::tidegate::v1::ServerInstance;
 use crate::api::usage::{BadQuestion, LimitsInForce, encode_body, time};
-use crate::limiter::{Limiter, View};
+use crate::limiter::{Limiter, Sharing, View};
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Changes, Filter, Listener, RuleCounts, RuleName, Scope, Selection, UsageSnapshot};
@@ -151,7 +151,7 @@ impl Drop for Permit {
 impl Observed {
     pub(super) fn new(limiter: Arc<Limiter>, clock: Arc<Clock>, observers: Observers, id: String) -> Self {
         let started = clock.now();
-        let instance = ServerInstance { id, started: Some(time(started)) };
+        let instance = ServerInstance { id, started: Some(time(started)), replicas: 0 };
         let stopwatch = Stopwatch::start();
         Self { limiter, clock, observers, instance, stopwatch, reading: Mutex::default(), sent: Mutex::default() }
     }
@@ -167,8 +167,10 @@ impl Observed {
         Ok(PagePermit { _observer: self.permit()?, _page: page })
     }
 
-    pub(super) fn instance(&self) -> &ServerInstance {
-        &self.instance
+    /// The process, with the replicas that there are now.
+    pub(super) fn instance(&self) -> ServerInstance {
+        let replicas = self.limiter.sharing().map_or(0, Sharing::replicas);
+        ServerInstance { replicas, ..self.instance.clone() }
     }
 
     pub(super) fn is_instance(&self, id: &str) -> bool {

@@ -11,7 +11,7 @@ use crate::api::proto::tidegate::v1 as proto;
 use crate::api::proto::tidegate::v1::query_usage_request::GroupBy;
 use crate::api::usage::{self, BadQuestion, counts, read_filter, read_requests_by, time};
 use crate::history::{Groups, History, Page, Query, QueryError, Row};
-use crate::limiter::{Limiter, View};
+use crate::limiter::{Limiter, Sharing, View};
 use crate::runtime::clock::Clock;
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Filter, RuleName};
@@ -76,7 +76,8 @@ impl Queries {
             history.query(&query, now, &unwanted).map_err(|error| status(&error))
         });
         let page = answer.await.map_err(|_| Status::internal("the query failed; see the log"))??;
-        Ok(write(page))
+        let replicas = self.limiter.sharing().map_or(0, Sharing::replicas);
+        Ok(proto::QueryUsageResponse { replicas, ..write(page) })
     }
 
     /// The entry key of `requests_by`, if the configuration does not count requests by it.
@@ -200,7 +201,7 @@ fn instant(at: prost_types::Timestamp, what: &str) -> Result<Timestamp, Status> 
     }))
 }
 
-/// Writes a page as the answer.
+/// Writes a page as the answer, of a process that shares nothing.
 pub(crate) fn write(page: Page) -> proto::QueryUsageResponse {
     proto::QueryUsageResponse {
         rows: page.rows.into_iter().map(write_row).collect(),
@@ -208,6 +209,7 @@ pub(crate) fn write(page: Page) -> proto::QueryUsageResponse {
         history_from: Some(time(page.history_from)),
         in_memory: page.in_memory,
         kept: page.kept.into_iter().map(kept).collect(),
+        replicas: 0,
     }
 }
 

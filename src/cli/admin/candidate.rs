@@ -77,7 +77,7 @@ impl CandidateCommand {
             }
             Self::Promote(OfCandidate { connection }) => {
                 let call = async |client: &mut Client| client.promote_candidate(PromoteCandidateRequest {}).await;
-                connection.answer(STATUS, call, render)
+                connection.change(STATUS, call, render, |answer| &answer.warning)
             }
             Self::Stop(OfCandidate { connection }) => {
                 let call = async |client: &mut Client| client.stop_candidate(StopCandidateRequest {}).await;

@@ -105,6 +105,18 @@ impl Connection {
         self.print(message, &answer, render).map(Into::into)
     }
 
+    /// The same for a call that changes something, whose answer may have a warning.
+    pub(super) fn change<R: Message>(
+        &self,
+        message: &str,
+        call: impl AsyncFnOnce(&mut Client) -> Result<Response<R>, Status>,
+        render: impl FnOnce(&R, Timestamp) -> String,
+        warning: impl FnOnce(&R) -> &String,
+    ) -> Outcome {
+        let answer = self.run(async |mut session| session.ask(call).await)?;
+        Ok(Printed { text: self.print(message, &answer, render)?, warning: warning(&answer).clone() })
+    }
+
     /// The text of an answer.
     pub(super) fn print<R: Message>(
         &self,

@@ -11,7 +11,8 @@ use super::connection::{Client, Connection, Outcome};
 use super::render::{counted, entries};
 use super::time::{instant_from, parse_length};
 use crate::api::proto::tidegate::v1::{
-    BanCounterRequest, BanCounterResponse, Entry, ResetCountersRequest, UnbanCountersRequest,
+    BanCounterRequest, BanCounterResponse, Entry, ResetCountersRequest, ResetCountersResponse, UnbanCountersRequest,
+    UnbanCountersResponse,
 };
 use crate::cli::descriptor::parse_entry;
 use crate::cli::table::paragraph;
@@ -107,17 +108,17 @@ impl OfRule {
         let Self { rule, entries, reason, connection } = self;
         let request = ResetCountersRequest { rule, entries, reason };
         let call = async |client: &mut Client| client.reset_counters(request).await;
-        connection
-            .answer("ResetCountersResponse", call, |answer, _| format!("reset {}", counted(answer.reset, "counter")))
+        let text = |answer: &ResetCountersResponse, _| format!("reset {}", counted(answer.reset, "counter"));
+        connection.change("ResetCountersResponse", call, text, |answer| &answer.warning)
     }
 
     fn unban(self) -> Outcome {
         let Self { rule, entries, reason, connection } = self;
         let request = UnbanCountersRequest { rule, entries, reason };
         let call = async |client: &mut Client| client.unban_counters(request).await;
-        connection.answer("UnbanCountersResponse", call, |answer, _| {
-            format!("lifted the ban of {}", counted(answer.unbanned, "counter"))
-        })
+        let text =
+            |answer: &UnbanCountersResponse, _| format!("lifted the ban of {}", counted(answer.unbanned, "counter"));
+        connection.change("UnbanCountersResponse", call, text, |answer| &answer.warning)
     }
 }
 
@@ -127,7 +128,8 @@ impl Ban {
         let request = BanCounterRequest { rule, entries, r#for: Some(length), reason };
         let asked = request.clone();
         let call = async |client: &mut Client| client.ban_counter(request).await;
-        connection.answer("BanCounterResponse", call, |answer, now| banned(&asked, answer, now))
+        let text = |answer: &BanCounterResponse, now| banned(&asked, answer, now);
+        connection.change("BanCounterResponse", call, text, |answer| &answer.warning)
     }
 }
 
@@ -148,7 +150,10 @@ mod tests {
             ..BanCounterRequest::default()
         };
         let now = Timestamp::from_ns(1_795_665_600_000_000_000);
-        let until = |seconds| BanCounterResponse { until: Some(prost_types::Timestamp { seconds, nanos: 0 }) };
+        let until = |seconds| BanCounterResponse {
+            until: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+            ..Default::default()
+        };
         let cases = [
             (until(1_795_666_200), r"banned user=mallory\u{7} of rule api.user until 2026-11-26T04:10:00Z (in 10m)"),
             (BanCounterResponse::default(), r"banned user=mallory\u{7} of rule api.user"),

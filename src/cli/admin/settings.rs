@@ -3,17 +3,17 @@
 use clap::{Args, Subcommand};
 use prost_types::Duration;
 
-use super::connection::{Connection, Outcome, Printed};
-use super::render::{inactive, origin, scope, until};
+use super::connection::{Client, Connection, Outcome};
+use super::render::{counted, inactive, origin, scope, until};
 use super::scope_filter::ScopeFilter;
-use super::time::{instant_from, parse_length};
+use super::time::{instant, instant_from, parse_length, timestamp};
 use crate::api::proto::tidegate::v1::{
     Entry, GetSettingRequest, GetSettingResponse, ListSettingsRequest, ListSettingsResponse, SetSettingRequest,
-    SetSettingResponse, SettingScope, UnsetSettingRequest, UnsetSettingResponse,
+    SetSettingResponse, SettingScope, SharedChanges, UnsetSettingRequest, UnsetSettingResponse,
 };
 use crate::cli::descriptor::parse_entry;
 use crate::cli::table::{Align, Table, paragraph};
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 
 /// `tidegate settings COMMAND`.
 #[derive(Debug, Subcommand)]
@@ -174,10 +174,8 @@ impl Set {
     fn outcome(self) -> Outcome {
         let Self { scope, name, value, length, reason, connection } = self;
         let request = SetSettingRequest { scope: Some(scope.into()), name, value, r#for: length, reason };
-        let answer =
-            connection.run(async |mut session| session.ask(async |client| client.set_setting(request).await).await)?;
-        let text = connection.print("SetSettingResponse", &answer, set)?;
-        Ok(Printed { text, warning: answer.warning })
+        let call = async |client: &mut Client| client.set_setting(request).await;
+        connection.change("SetSettingResponse", call, set, |answer| &answer.warning)
     }
 }
 
@@ -185,14 +183,12 @@ impl Unset {
     fn outcome(self) -> Outcome {
         let Self { scope, name, reason, connection } = self;
         let request = UnsetSettingRequest { scope: Some(scope.into()), name, reason };
-        let answer = connection
-            .run(async |mut session| session.ask(async |client| client.unset_setting(request).await).await)?;
-        let text = connection.print("UnsetSettingResponse", &answer, |answer, _| unset(answer))?;
-        Ok(Printed { text, warning: answer.warning })
+        let call = async |client: &mut Client| client.unset_setting(request).await;
+        connection.change("UnsetSettingResponse", call, |answer, _| unset(answer), |answer| &answer.warning)
     }
 }
 
-fn list(ListSettingsResponse { settings, read_only }: &ListSettingsResponse, now: Timestamp) -> String {
+fn list(ListSettingsResponse { settings, read_only, shared }: &ListSettingsResponse, now: Timestamp) -> String {
     let note = if *read_only { "settings cannot be changed: the server runs with --settings read-only" } else { "" };
     let mut lines = Vec::new();
     if settings.is_empty() {
@@ -211,8 +207,32 @@ fn list(ListSettingsResponse { settings, read_only }: &ListSettingsResponse, now
         lines.push(table.to_string());
     }
     lines.extend(Some(paragraph(0, note)).filter(|note| !note.is_empty()));
+    lines.extend(shared.as_ref().map(|shared| paragraph(0, &how_shared(shared, now))));
     lines.join("\n")
 }
+
+/// How settings are shared, in words.
+fn how_shared(shared: &SharedChanges, now: Timestamp) -> String {
+    let SharedChanges { replicas, synchronized_at, pending, .. } = shared;
+    let Some(at) = synchronized_at else {
+        return "not shared yet: the store of shared counters has not answered since the server started".to_owned();
+    };
+    let age = now.since(timestamp(at));
+    let others = match replicas.saturating_sub(1) {
+        1 => "1 other replica".to_owned(),
+        others => format!("{others} other replicas"),
+    };
+    if *pending > 0 {
+        format!("{} not shared with {others} yet: the store does not have them", counted(*pending, "change"))
+    } else if age > LATE {
+        format!("shared with {others}, but not since {}: what was changed there later is unknown", instant(at))
+    } else {
+        format!("shared with {others}")
+    }
+}
+
+/// Changes are exchanged several times a second.
+const LATE: Nanos = Nanos::from_secs(5);
 
 fn get(asked: &GetSettingRequest, answer: &GetSettingResponse, now: Timestamp) -> String {
     let GetSettingResponse { value, source, setting } = answer;

@@ -125,17 +125,17 @@ impl AdminService for Server {
 
     async fn reset_counters(&self, request: Request<ResetCountersRequest>) -> Answer<ResetCountersResponse> {
         self.receive(&request);
-        Ok(Response::new(ResetCountersResponse { reset: 3 }))
+        Ok(Response::new(ResetCountersResponse { reset: 3, ..Default::default() }))
     }
 
     async fn ban_counter(&self, request: Request<BanCounterRequest>) -> Answer<BanCounterResponse> {
         self.receive(&request);
-        Ok(Response::new(BanCounterResponse { until: Some(WireTime { seconds: 60, nanos: 0 }) }))
+        Ok(Response::new(BanCounterResponse { until: Some(WireTime { seconds: 60, nanos: 0 }), ..Default::default() }))
     }
 
     async fn unban_counters(&self, request: Request<UnbanCountersRequest>) -> Answer<UnbanCountersResponse> {
         self.receive(&request);
-        Ok(Response::new(UnbanCountersResponse { unbanned: 1 }))
+        Ok(Response::new(UnbanCountersResponse { unbanned: 1, ..Default::default() }))
     }
 
     async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
@@ -175,7 +175,7 @@ fn answers_are_printed() {
         (&["settings", "list", "--json"], r#"{"settings":[],"readOnly":true}"#),
         (&["audit"], "no changes"),
         (&["counters", "reset", "--rule", "api.user"], "reset 3 counters"),
-        (&["counters", "reset", "--rule", "api.user", "--json"], r#"{"reset":"3"}"#),
+        (&["counters", "reset", "--rule", "api.user", "--json"], r#"{"reset":"3","warning":""}"#),
         (&["counters", "unban", "--rule", "api.user"], "lifted the ban of 1 counter"),
         (&ban, r#"{"until":"1970-01-01T00:01:00Z"}"#),
         (

@@ -11,8 +11,8 @@ use super::connection::{Connection, Failure, Outcome, Printed, UsageClient, bloc
 use super::progress::Progress;
 use super::time::{When, parse_when, time_zone, to_wire, zoned};
 use super::usage_selection::UsageSelection;
-use crate::api::proto::tidegate::v1::QueryUsageRequest;
 use crate::api::proto::tidegate::v1::query_usage_request::GroupBy;
+use crate::api::proto::tidegate::v1::{QueryUsageRequest, QueryUsageResponse};
 use crate::runtime::clock::Clock;
 use crate::units::Timestamp;
 use ranking::{Order, Ranking};
@@ -87,7 +87,7 @@ impl Usage {
         } else {
             (answer.table(), None)
         };
-        let warnings: Vec<_> = cut.into_iter().chain(answer.warning()).collect();
+        let warnings: Vec<_> = cut.into_iter().chain(answer.warning()).chain(answer.of_one_replica()).collect();
         Ok(Printed { text, warning: warnings.join("\n") })
     }
 
@@ -144,11 +144,12 @@ async fn all_pages(
     let mut progress = Progress::on_terminal();
     let (mut pages, mut rows) = (0_u64, 0);
     loop {
-        let page = connection.call(client.query_usage(request.clone())).await?.into_inner();
+        let mut page = connection.call(client.query_usage(request.clone())).await?.into_inner();
         (pages, rows) = (pages + 1, rows + page.rows.len());
-        ranking.add(page.rows);
-        if !next_page(&mut request.page_token, page.next_page_token)? {
-            return Ok(Found { ranking, history_from: page.history_from, in_memory: page.in_memory });
+        ranking.add(std::mem::take(&mut page.rows));
+        if !next_page(&mut request.page_token, std::mem::take(&mut page.next_page_token))? {
+            let QueryUsageResponse { history_from, in_memory, replicas, .. } = page;
+            return Ok(Found { ranking, history_from, in_memory, replicas });
         }
         progress.show(&format!("read {rows} rows in {pages} pages"));
     }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{
-    EffectiveValue, MAX_LENGTH, MAX_SETTINGS, Setting, SettingChange, SettingError, ValueSource, check_reason,
+    AdoptedSetting, EffectiveValue, MAX_ADOPTED, MAX_LENGTH, MAX_SETTINGS, Setting, SettingChange, SettingError,
+    ValueSource, check_reason,
 };
 use crate::rules::{Assignment, ConfiguredValue, Entry, Overlay, RuleSet, Scope, ScopeTarget, SettingName};
 use crate::units::Timestamp;
@@ -16,6 +17,8 @@ pub(crate) struct SettingsBook {
     count: usize,
     /// The order of the next change.
     next: u64,
+    /// Settings have the order of their times, the same in each replica.
+    is_by_time: bool,
     overlay: Overlay,
     /// The rules of a candidate, and the overlay of these.
     candidate: Option<(Arc<RuleSet>, Overlay)>,
@@ -81,7 +84,41 @@ impl SettingsBook {
         self.overlay = self.overlay_of(rules);
     }
 
-    /// Adds a setting, or replaces that of the same scope and name.
+    /// Of two settings that are equally narrow the one wins that was set later, in whatever order they come here.
+    pub(crate) fn order_by_time(&mut self) {
+        self.is_by_time = true;
+        for kept in self.by_target.values_mut().flat_map(BTreeMap::values_mut) {
+            kept.assignment.order = kept.setting.set_at.as_ns();
+        }
+    }
+
+    /// Sets and removes what others have set and removed, whether or not that has an effect on the rules in force. Of more settings than there
+    /// may be, the last ones are left out.
+    ///
+    /// Cost: as that of [`expire`](Self::expire).
+    pub(crate) fn adopt(&mut self, rules: Option<&RuleSet>, changes: Vec<AdoptedSetting>) {
+        let mut targets = BTreeSet::new();
+        for change in changes {
+            match change {
+                AdoptedSetting::Set(setting) => {
+                    let target = setting.scope.target.clone();
+                    if self.get(&setting.scope, setting.name).is_some() || self.count < MAX_ADOPTED {
+                        self.put(setting);
+                        targets.insert(target);
+                    }
+                }
+                AdoptedSetting::Unset(scope, name) => {
+                    self.take(&scope, name);
+                    targets.insert(scope.target);
+                }
+            }
+        }
+        if let Some(rules) = rules {
+            self.lay_over_again(rules, &targets);
+        }
+    }
+
+    /// Adds a setting, or replaces that of the same scope and name. It counts as set at `set_at`.
     ///
     /// # Errors
     /// The setting would have no effect on `rules`, or there are too many. Then nothing has changed.
@@ -89,6 +126,7 @@ impl SettingsBook {
         &mut self,
         rules: &RuleSet,
         now: Timestamp,
+        set_at: Timestamp,
         change: SettingChange,
     ) -> Result<Setting, SettingError> {
         let SettingChange { scope, name, value, length, principal, reason } = change;
@@ -102,7 +140,7 @@ impl SettingsBook {
         let Assignment { scope, value, .. } = assignment;
         // Kept in one form, however it is written: `0x10` as `16`.
         let value = plain.unwrap_or(value);
-        self.insert(rules, Setting { scope, name, value, principal, set_at: now, reason, until })
+        self.insert(rules, Setting { scope, name, value, principal, set_at, reason, until })
     }
 
     fn insert(&mut self, rules: &RuleSet, setting: Setting) -> Result<Setting, SettingError> {
@@ -158,6 +196,13 @@ impl SettingsBook {
             self.take(&setting.scope, setting.name);
             targets.insert(&setting.scope.target);
         }
+        let targets = targets.into_iter().cloned().collect();
+        self.lay_over_again(rules, &targets);
+        due
+    }
+
+    /// Makes the overlays again for what is set for these targets.
+    fn lay_over_again(&mut self, rules: &RuleSet, targets: &BTreeSet<ScopeTarget>) {
         if targets.len() > FEW_TARGETS {
             self.lay_over(rules);
             self.lay_over_candidate(self.candidate.as_ref().map(|(rules, _)| Arc::clone(rules)));
@@ -166,7 +211,6 @@ impl SettingsBook {
                 self.change(self.overlay.with(rules, target, &self.assignments(target)), target);
             }
         }
-        due
     }
 
     /// The next instant at which a setting expires.
@@ -292,7 +336,8 @@ impl SettingsBook {
 
     fn put(&mut self, setting: Setting) -> Option<Kept> {
         let (scope, name, value) = (setting.scope.clone(), setting.name, setting.value.clone());
-        let assignment = Assignment { scope: scope.clone(), name, value, order: self.next };
+        let order = if self.is_by_time { setting.set_at.as_ns() } else { self.next };
+        let assignment = Assignment { scope: scope.clone(), name, value, order };
         self.next += 1;
         let same = self.by_target.entry(scope.target.clone()).or_default();
         let before = same.insert((scope, name), Kept { assignment, setting });

@@ -39,6 +39,15 @@ pub(crate) struct SettingChange {
     pub(crate) reason: String,
 }
 
+/// A change to the settings that another replica made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AdoptedSetting {
+    /// It is set.
+    Set(Setting),
+    /// It is no more.
+    Unset(Scope, SettingName),
+}
+
 /// Why settings were not changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SettingError {
@@ -121,6 +130,8 @@ pub(crate) fn check_reason(reason: &str) -> Result<(), String> {
 
 /// Settings at the same time. With names of usual length they take some megabytes.
 pub(crate) const MAX_SETTINGS: usize = 10_000;
+/// The same with those that were set on other replicas at the same time, or while they could not be heard of.
+const MAX_ADOPTED: usize = 20_000;
 /// The reason of a setting, in bytes: a sentence or a link.
 const MAX_REASON_BYTES: usize = 500;
 /// The longest time for which something can be set or banned.

@@ -54,7 +54,7 @@ fn change(path: &str, value: &str, length: Option<Nanos>) -> SettingChange {
 }
 
 fn set(publisher: &Publisher, now: Timestamp, change: SettingChange) -> Result<String, SettingError> {
-    publisher.set(now, change, |_, _| {}).map(|set| set.before)
+    publisher.set((now, now), change, |_, _| {}).map(|set| set.before)
 }
 
 fn effective(publisher: &Publisher, path: &str) -> (String, String) {
@@ -193,9 +193,9 @@ fn there_are_at_most_ten_thousand() {
             ..change("api.user", "2", None)
         }
     };
-    assert_eq!(book.set(&rules, second(2), more("one more")).unwrap_err(), SettingError::TooMany);
+    assert_eq!(book.set(&rules, second(2), second(2), more("one more")).unwrap_err(), SettingError::TooMany);
     // One of the known ones can still be changed.
-    assert_eq!(book.set(&rules, second(2), more("7")).unwrap().value, "2");
+    assert_eq!(book.set(&rules, second(2), second(2), more("7")).unwrap().value, "2");
     assert_eq!(book.list().count(), MAX_SETTINGS);
 }
 
@@ -251,7 +251,7 @@ fn a_value_is_kept_in_one_form() {
         (SettingName::ShadowMode, "true", "true"),
     ] {
         let change = SettingChange { name, ..change("api.user", given, None) };
-        let set = publisher.set(second(1), change, |_, _| {}).unwrap();
+        let set = publisher.set((second(1), second(1)), change, |_, _| {}).unwrap();
         assert_eq!(set.setting.value, kept, "{name} {given}");
         publisher.unset(&scope("api.user"), name, |_, _| {}).unwrap();
     }
@@ -261,7 +261,7 @@ fn a_value_is_kept_in_one_form() {
 #[test]
 fn a_setting_says_what_it_replaces_and_what_switches_it_off() {
     let (publisher, _) = publisher();
-    let set = |change| publisher.set(second(1), change, |_, _| {}).unwrap();
+    let set = |change| publisher.set((second(1), second(1)), change, |_, _| {}).unwrap();
     let first = set(change("api.user", "5", Some(Nanos::SECOND)));
     assert_eq!((first.replaced, first.off), (None, None));
     assert_eq!(set(change("api.user", "6", None)).replaced.map(|former| former.until), Some(Some(second(2))));

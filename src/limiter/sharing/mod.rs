@@ -143,6 +143,11 @@ impl Sharing {
         self.clock_offset_ns.store(clock_offset_ns, Ordering::Relaxed);
     }
 
+    /// Between how many replicas limits are divided.
+    pub fn replicas(&self) -> u32 {
+        self.replicas.load(Ordering::Relaxed)
+    }
+
     /// What this process may spend on its own.
     pub fn leases(&self) -> &Arc<Leases> {
         &self.leases

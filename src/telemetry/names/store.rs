@@ -2,11 +2,12 @@
 
 use crate::telemetry::labels::{ERROR, KIND, NODE};
 use crate::telemetry::metric::{Metric, Read, counter, gauge, histogram};
-use crate::telemetry::snapshot::{Snapshot, float};
+use crate::telemetry::snapshot::{Snapshot, float, seconds};
 use crate::telemetry::store_series::signed_seconds;
+use crate::units::Timestamp;
 
 /// The metrics, in the order in which they are shown.
-pub(super) const METRICS: [Metric; 17] = [
+pub(super) const METRICS: [Metric; 23] = [
     gauge(
         "tidegate_store_up",
         "1",
@@ -16,7 +17,7 @@ pub(super) const METRICS: [Metric; 17] = [
     counter(
         "tidegate_store_requests_total",
         "{request}",
-        "Requests to a node: charges of checks, scripts sent whole, probes.",
+        "Requests to a node: charges of checks, scripts sent whole, probes, changes by operators.",
         Read::Series(|s, emit| s.visit_node_counts(KIND, |node| &node.requests, emit)),
     ),
     counter(
@@ -109,4 +110,45 @@ pub(super) const METRICS: [Metric; 17] = [
         "Replicas that were last heard of on the store, or what --store-replicas says.",
         Read::Series(|s, emit| s.visit_store(|store| f64::from(store.replicas), emit)),
     ),
+    gauge(
+        "tidegate_store_changes_pending",
+        "{change}",
+        "Settings, bans and promotions that operators changed on this replica and that are not on the store yet.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(float(changes.pending)), emit)),
+    ),
+    gauge(
+        "tidegate_store_changes_age_seconds",
+        "s",
+        "Since changes by operators were last exchanged with the store; 0 before the first time.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(changes.synchronized_ago.map_or(0.0, seconds)), emit)),
+    ),
+    gauge(
+        "tidegate_store_changes_latest_timestamp_seconds",
+        "s",
+        "When the latest change by an operator was made that is known here, by the clock of the store, in seconds since the epoch: the same on replicas \
+         that know the same changes; 0 without one.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(changes.latest.map_or(0.0, seconds_of)), emit)),
+    ),
+    counter(
+        "tidegate_store_changes_adopted_total",
+        "{change}",
+        "Changes by operators of other replicas that were taken over.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(float(changes.adopted)), emit)),
+    ),
+    counter(
+        "tidegate_store_changes_failures_total",
+        "{time}",
+        "Times that changes by operators could not be exchanged with the store, also because it is down.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(float(changes.failures)), emit)),
+    ),
+    counter(
+        "tidegate_store_changes_unreadable_total",
+        "{record}",
+        "What was found on the store in place of changes by operators and cannot be read.",
+        Read::Series(|s, emit| s.visit_changes(|changes| Some(float(changes.unreadable)), emit)),
+    ),
 ];
+
+fn seconds_of(at: Timestamp) -> f64 {
+    seconds(at.since(Timestamp::EPOCH))
+}

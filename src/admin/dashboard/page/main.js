@@ -56,7 +56,8 @@ function nextTask() {
 
 function showWhere() {
   if (!status) return;
-  const shown = `${plain(status.host)}, version ${status.version}, up ${uptime(usage)}`;
+  const replicas = status.replicas > 1 ? `, one replica of ${status.replicas} (each shows its own usage)` : "";
+  const shown = `${plain(status.host)}, version ${status.version}, up ${uptime(usage)}${replicas}`;
   setText(byId("where"), shown);
   const recent = usage.restartedMs > 0 && usage.timeMs - usage.restartedMs < NOTICE_MS;
   const notice = byId("notice");

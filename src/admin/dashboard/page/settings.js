@@ -18,10 +18,21 @@ export function settings(domain, usage) {
   const show = (answer) => {
     table.show(answer.settings.slice(0, ROWS), "Nothing is set: the configuration is in force as it is.");
     const number = answer.settings.length;
-    const notes = [number > ROWS ? `the first ${ROWS} of ${whole(number)}` : "", answer.readOnly ? "read-only" : ""];
+    const notes = [
+      number > ROWS ? `the first ${ROWS} of ${whole(number)}` : "",
+      answer.readOnly ? "read-only" : "",
+      shared(answer.shared),
+    ];
     setText(byId("settings-note"), notes.filter((note) => note !== "").join(", "));
   };
   return poll(EVERY_MS, () => json("/api/v1/settings", { domain }), show, fail);
+}
+
+/** How settings are shared with other replicas. */
+function shared(changes) {
+  if (!changes) return "";
+  if (!changes.synchronizedAt) return "not shared yet: the store does not answer";
+  return Number(changes.pending ?? 0) > 0 ? "some are not shared yet" : "shared with all replicas";
 }
 
 function applies(scope) {

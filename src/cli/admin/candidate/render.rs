@@ -126,6 +126,7 @@ mod tests {
             budget_bytes: 64 << 20,
             checks: 1_014,
             differing_checks: 15,
+            warning: String::new(),
         }
     }
 

@@ -69,7 +69,36 @@ domain api tenant=acme  enabled            false  until unset
         ),
     ];
     for (settings, read_only, expected) in cases {
-        assert_eq!(list(&ListSettingsResponse { settings, read_only }, NOW), expected);
+        assert_eq!(list(&ListSettingsResponse { settings, read_only, shared: None }, NOW), expected);
+    }
+}
+
+#[test]
+fn how_settings_are_shared() {
+    let wire = |at: Timestamp| prost_types::Timestamp {
+        seconds: i64::try_from(at.as_ns() / 1_000_000_000).unwrap(),
+        nanos: 0,
+    };
+    let shared = |replicas, ago_s, pending| SharedChanges {
+        replicas,
+        synchronized_at: Some(wire(NOW.minus(Nanos::from_secs(ago_s)))),
+        pending,
+        latest: None,
+    };
+    for (shared, expected) in [
+        (
+            SharedChanges::default(),
+            "not shared yet: the store of shared counters has not answered since the server started",
+        ),
+        (shared(1, 0, 0), "shared with 0 other replicas"),
+        (shared(3, 1, 0), "shared with 2 other replicas"),
+        (shared(2, 1, 1), "1 change not shared with 1 other replica yet: the store does not have them"),
+        (
+            shared(2, 60, 0),
+            "shared with 1 other replica, but not since 2026-11-26T03:59:00Z: what was changed there later is unknown",
+        ),
+    ] {
+        assert_eq!(how_shared(&shared, NOW), expected);
     }
 }
 
@@ -116,7 +145,7 @@ fn long_and_hostile_values_fit() {
     let asked = GetSettingRequest { scope: hostile().scope, name: hostile().name };
     let value = hostile().value;
     let texts = [
-        list(&ListSettingsResponse { settings: vec![hostile(), sale()], read_only: true }, NOW),
+        list(&ListSettingsResponse { settings: vec![hostile(), sale()], read_only: true, shared: None }, NOW),
         get(&asked, &GetSettingResponse { value: value.clone(), source: value.clone(), setting: setting.clone() }, NOW),
         set(&SetSettingResponse { setting: setting.clone(), old: value.clone(), ..Default::default() }, NOW),
         unset(&UnsetSettingResponse { setting, value, ..Default::default() }),

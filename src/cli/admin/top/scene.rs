@@ -48,6 +48,7 @@ pub(super) fn report(model: &Model, second: u32) -> UsageReport {
         instance: Some(ServerInstance {
             id: "first".to_owned(),
             started: Some(WireTime { seconds: START - 3_600, nanos: 0 }),
+            replicas: 0,
         }),
         time: Some(WireTime { seconds: START + i64::from(second), nanos: 0 }),
         rules,

@@ -228,7 +228,7 @@ mod tests {
             counts: Some(counts(*checks)),
         };
         UsageReport {
-            instance: Some(ServerInstance { id: process.to_owned(), started }),
+            instance: Some(ServerInstance { id: process.to_owned(), started, replicas: 0 }),
             time: Some(WireTime { seconds: second, nanos: 0 }),
             rules: rules.iter().map(rule).collect(),
             counters: keys.iter().map(key).collect(),

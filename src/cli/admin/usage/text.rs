@@ -38,6 +38,8 @@ pub(super) struct Found {
     /// The beginning of the history.
     pub(super) history_from: Option<WireTime>,
     pub(super) in_memory: bool,
+    /// The replicas of which one was asked; 0: it shares nothing.
+    pub(super) replicas: u32,
 }
 
 /// What is shown.
@@ -154,6 +156,7 @@ impl Answer {
             history_from: self.found.history_from,
             in_memory: self.found.in_memory,
             kept: Vec::new(),
+            replicas: self.found.replicas,
         };
         let response = json("QueryUsageResponse", &response).map_err(|failure| match failure {
             Failure::Status(error) | Failure::NoAnswer(error) => error,
@@ -174,6 +177,14 @@ impl Answer {
     pub(super) fn cut(&self) -> Option<String> {
         (self.found.ranking.listed() < self.found.ranking.groups)
             .then(|| format!("{}; --limit lists more", self.listed()))
+    }
+
+    /// That others have counted too, if so.
+    pub(super) fn of_one_replica(&self) -> Option<String> {
+        let replicas = self.found.replicas;
+        (replicas > 1).then(|| {
+            format!("this is the usage of one replica of {replicas}: each counts its own, so ask the others too")
+        })
     }
 
     /// Why the range may have more usage than is shown.
@@ -245,7 +256,7 @@ mod tests {
         let mut ranking = Ranking::new(Order::Requests, false, 2);
         ranking.add(rows.iter().map(row).collect());
         let history_from = Some(WireTime { seconds: 1_795_665_000, nanos: 0 });
-        Answer { range, counted, found: Found { ranking, history_from, in_memory: false } }
+        Answer { range, counted, found: Found { ranking, history_from, in_memory: false, replicas: 0 } }
     }
 
     fn of_users() -> Answer {

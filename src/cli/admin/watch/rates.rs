@@ -42,7 +42,7 @@ pub(super) struct Rate {
 impl Tally {
     /// Takes in a report with its rows, the total first.
     pub(super) fn advance(&mut self, report: &UsageReport, rows: &[Row]) -> Changes {
-        let ServerInstance { id, started } = report.instance.clone().unwrap_or_default();
+        let ServerInstance { id, started, .. } = report.instance.clone().unwrap_or_default();
         let at = report.time.as_ref().map_or(Timestamp::EPOCH, timestamp);
         let before = self.before.take();
         let is_same = before.as_ref().is_none_or(|before| before.instance == id);
@@ -112,7 +112,7 @@ mod tests {
             ..RuleUsage::default()
         };
         UsageReport {
-            instance: Some(ServerInstance { id: instance.into(), started: time(100) }),
+            instance: Some(ServerInstance { id: instance.into(), started: time(100), replicas: 0 }),
             time: time(second),
             total: counts(rules.iter().map(|rule| rule.1).sum(), rules.iter().map(|rule| rule.2).sum()),
             rules: rules.iter().map(rule).collect(),

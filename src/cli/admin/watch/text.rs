@@ -19,7 +19,7 @@ pub(super) fn table(report: &UsageReport, rows: &[Row], changes: &Changes, size:
     let room = size.lines.saturating_sub(3 + tables.len()).max(1);
     let shown = chosen(rows, room);
     let cut = |line: String| line.chars().take(size.columns).collect::<String>();
-    let mut parts = vec![cut(format!("{} server started {}", time(report), started(report)))];
+    let mut parts = vec![cut(format!("{} server started {}{}", time(report), started(report), of_replicas(report)))];
     for (title, kinds) in tables {
         let of_kind = |place: &&usize| rows.get(**place).is_some_and(|row| kinds.contains(&row.name.kind));
         let places: Vec<_> = shown.iter().filter(of_kind).copied().collect();
@@ -144,6 +144,14 @@ fn started(report: &UsageReport) -> String {
     started.map(instant).unwrap_or_default()
 }
 
+/// That others count too, if so.
+fn of_replicas(report: &UsageReport) -> String {
+    match report.instance.as_ref().map_or(0, |instance| instance.replicas) {
+        0 | 1 => String::new(),
+        replicas => format!(", one replica of {replicas}: each counts its own"),
+    }
+}
+
 /// A rule's path with an entry for each level.
 const MAX_NAME_BYTES: usize = 4_096;
 
@@ -179,7 +187,7 @@ mod tests {
             limits: vec![limit.clone()],
         };
         UsageReport {
-            instance: Some(ServerInstance { id: "i".into(), started: time(1_795_665_600) }),
+            instance: Some(ServerInstance { id: "i".into(), started: time(1_795_665_600), replicas: 0 }),
             time: time(1_795_665_660),
             total: counts(rules.iter().map(|rule| rule.1).sum(), rules.iter().map(|rule| rule.2).sum()),
             rules: rules.iter().map(rule).collect(),

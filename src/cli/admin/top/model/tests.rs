@@ -223,7 +223,7 @@ fn a_lost_connection_and_a_new_process_are_said() {
 
     // Also while it is paused: what is shown would be wrong otherwise.
     press(&mut model, "p");
-    let instance = Some(ServerInstance { id: "second".into(), started: None });
+    let instance = Some(ServerInstance { id: "second".into(), ..Default::default() });
     let next = UsageReport { instance, ..UsageReport::default() };
     model.update(at(11), Event::Report(Place::Everything, Box::new(next)));
     assert_eq!(model.restarted, Some(at(11)));
