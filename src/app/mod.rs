@@ -26,7 +26,6 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::admin::debug_router;
-use crate::alerts::Alerts;
 use crate::config::LoadError;
 use crate::history::{DataDir, DataDirError};
 use crate::http::{MetricsText, RenderMetrics};
@@ -162,7 +161,7 @@ struct App {
     offer: Option<Offer>,
     running: Running,
     /// What is cleaned up at the end, such as the file of a unix socket.
-    _guards: Vec<Box<dyn Send>>,
+    _guards: Guards,
 }
 
 impl App {
@@ -182,12 +181,7 @@ impl App {
         let (listening, Ports { grpc, http, admin, metrics: metrics_port, debug }) = (ports.listening(), ports);
         let tls = Tls::open(&settings.tls)?;
         let connection_limit = PortLimits::new(&settings.listen);
-        let alerts = Alerts::start(
-            Arc::clone(&process.limiter),
-            Arc::clone(&process.clock),
-            settings.alerts.clone(),
-            process.instance.clone(),
-        )?;
+        let alerts = process.start_alerts(settings)?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
         let mut sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
         let statsd = statsd::start(settings, &mut sources)?;
@@ -208,10 +202,7 @@ impl App {
             HttpPort::new(metrics_port, limits.metrics, routers.metrics, tls.of("http"), &here),
             HttpPort::new(Some(admin), limits.admin, routers.admin, tls.of("admin"), operators),
         ];
-        let (mut servers, mut guards) = (JoinSet::new(), Vec::<Box<dyn Send>>::new());
-        for port in ports {
-            guards.extend(port.serve(&mut servers, &process.lifecycle)?);
-        }
+        let (servers, mut guards) = serve_ports(ports, &process.lifecycle)?;
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
@@ -235,11 +226,7 @@ impl App {
         let threads = Threads {
             _recording: recording::start(&settings.usage, &process)?,
             _watch: process.follow_rules()?,
-            _sweeper: maintenance::start(
-                Arc::clone(&process.limiter),
-                Arc::clone(&process.clock),
-                Arc::clone(&process.operations),
-            )?,
+            _sweeper: process.start_sweeper()?,
             _recorder: recorder,
             _data_dir: data_dir,
             _access: access.watch,
@@ -347,6 +334,21 @@ fn acquire(settings: &mut Settings, from_systemd: Option<Inherited>) -> Result<(
         settings.listen.workers = Some(sockets);
     }
     Ok((Some(data_dir), inherited))
+}
+
+/// What removes the files of unix sockets when it is dropped.
+type Guards = Vec<Box<dyn Send>>;
+
+/// Serves on these ports, until what is returned is dropped.
+fn serve_ports<const N: usize>(
+    ports: [HttpPort<'_>; N],
+    lifecycle: &Lifecycle,
+) -> Result<(JoinSet<()>, Guards), AppError> {
+    let (mut servers, mut guards) = (JoinSet::new(), Vec::new());
+    for port in ports {
+        guards.extend(port.serve(&mut servers, lifecycle)?);
+    }
+    Ok((servers, guards))
 }
 
 /// Begins to write counters, before the first check, so that what it changes is written.

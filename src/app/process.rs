@@ -13,7 +13,7 @@ use super::metrics::Sources;
 use super::ports::PortLimits;
 use super::rule_source::{Following, RuleSource};
 use super::tls::Tls;
-use super::{AppError, in_force, store as shared_store};
+use super::{AppError, in_force, maintenance, store as shared_store};
 use crate::admin::{Admin, Dashboard, DelayedCount, Guard, Observers, Queries, Usage, admin_router};
 use crate::alerts::{Alerts, Instance};
 use crate::api::proto::tidegate::v1::admin_service_server;
@@ -30,6 +30,7 @@ use crate::recording::Recordings;
 use crate::runtime::clock::{Clock, Stopwatch};
 use crate::runtime::lifecycle::{Lifecycle, Phase};
 use crate::runtime::memory_limit_bytes;
+use crate::runtime::threads::Worker;
 use crate::service::{DelayedReplies, Service};
 use crate::settings::{HeaderNames, Json, Settings, SettingsMode, WhenFull};
 use crate::sharing::{Asker, SharedStore};
@@ -268,6 +269,18 @@ impl Process {
             shared_store::keep(store, &self.limiter, self.lifecycle.phases());
             shared_store::share_changes(store, &self.operations, self.lifecycle.phases());
         }
+    }
+
+    /// Begins to look after alerts.
+    pub(super) fn start_alerts(&self, settings: &Settings) -> io::Result<Alerts> {
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        Alerts::start(limiter, clock, settings.alerts.clone(), self.instance.clone())
+    }
+
+    /// Begins to free what has expired.
+    pub(super) fn start_sweeper(&self) -> io::Result<Worker> {
+        let (limiter, clock) = (Arc::clone(&self.limiter), Arc::clone(&self.clock));
+        maintenance::start(limiter, clock, Arc::clone(&self.operations))
     }
 
     /// The service that decides the checks of one worker.

@@ -48,6 +48,7 @@ pub(crate) struct Limits {
 
 /// A connection, with requests whose headers are read as `H`. Each stream has a `T` of who drives it.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about another frame, independent of the others")]
 pub(crate) struct Connection<H, T> {
     limits: Limits,
     /// The bytes to send.

@@ -135,7 +135,7 @@ proptest! {
             }
         }
         // The latest of what anybody still knows.
-        let mut latest: std::collections::BTreeMap<String, Record> = Default::default();
+        let mut latest: std::collections::BTreeMap<String, Record> = std::collections::BTreeMap::default();
         let on_engine: Vec<Record> = {
             let mut ledger = Ledger::default();
             for part in 0..PARTS {
@@ -182,7 +182,7 @@ fn what_is_not_known_here_is_passed_on_as_it_is() {
     let part = part_of(r#"["new",1.50]"#);
     assert_eq!(ledger.merge(part, Some(&text), at(0)).unwrap().changed.len(), 1);
     // Any change of the same part writes it again.
-    let id = (0..).map(|n: u32| n.to_string()).find(|id| part_of(&change(id, None, None).id) == part).unwrap();
+    let id = (0..100_000_u32).map(|n| n.to_string()).find(|id| part_of(&change(id, None, None).id) == part).unwrap();
     ledger.record(change(&id, Some("v"), None), "here", at(1)).unwrap();
     let written = ledger.merge(part, Some(&text), at(2)).unwrap().write.unwrap();
     assert!(written.contains(&foreign), "{written}");
@@ -239,8 +239,11 @@ fn records_end_everywhere_without_a_write() {
 
 #[test]
 fn a_part_is_bounded_and_keeps_what_has_a_value() {
-    let same_part: Vec<String> =
-        (0..).map(|n: u32| n.to_string()).filter(|id| part_of(&change(id, None, None).id) == 0).take(900).collect();
+    let same_part: Vec<String> = (0..100_000_u32)
+        .map(|n| n.to_string())
+        .filter(|id| part_of(&change(id, None, None).id) == 0)
+        .take(900)
+        .collect();
     let mut ledger = Ledger::default();
     let mut results = Vec::new();
     for (place, id) in (0..).zip(&same_part[..600]) {

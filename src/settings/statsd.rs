@@ -118,12 +118,11 @@ fn filled<'g>(template: &str, group: impl Fn(usize) -> Option<&'g str>) -> Strin
         let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
         let (number, after) = behind.split_at_checked(digits).unwrap_or((behind, ""));
         text.push_str(before);
-        match number.parse().ok().and_then(&group) {
-            Some(found) => text.push_str(found),
-            None => {
-                text.push('$');
-                text.push_str(number);
-            }
+        if let Some(found) = number.parse().ok().and_then(&group) {
+            text.push_str(found);
+        } else {
+            text.push('$');
+            text.push_str(number);
         }
         rest = after;
     }

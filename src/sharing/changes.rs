@@ -229,7 +229,7 @@ impl Sharer {
         let node = self.node().ok_or(Failure::Down)?;
         // The engine may forget a part, which no version shows.
         let looked_at = (self.rounds / ROUNDS_FOR_A_LOOK) % PARTS;
-        let is_looked_at = self.rounds % ROUNDS_FOR_A_LOOK == 0;
+        let is_looked_at = self.rounds.is_multiple_of(ROUNDS_FOR_A_LOOK);
         let versions = self.parts.read(&node, &[]).await.map_err(Failure::Link)?.versions;
         let mut due: Vec<usize> = Vec::new();
         for (part, version) in versions.iter().enumerate() {
@@ -286,11 +286,11 @@ impl Sharer {
         text: Option<String>,
     ) -> Result<bool, Failure> {
         let changed = self.changed(part);
-        let changes = Arc::clone(&self.changes);
+        let all = Arc::clone(&self.changes);
         let is_first = !self.has_begun;
-        let merging = tokio::task::spawn_blocking(move || changes.merge(part, text.as_deref(), is_first));
+        let task = tokio::task::spawn_blocking(move || all.merge(part, text.as_deref(), is_first));
         let merged =
-            merging.await.map_err(|_| Failure::Merge("a change cannot be put in force; see the log".to_owned()))?;
+            task.await.map_err(|_| Failure::Merge("a change cannot be put in force; see the log".to_owned()))?;
         let Merged { changed: adopted, write, unreadable } = match merged {
             Ok(merged) => merged,
             Err(why) => {

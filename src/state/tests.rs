@@ -102,11 +102,11 @@ fn counters_of_many_blocks_go_on_where_they_were() {
     for n in 0..9_000 {
         left(&before, NOW, KEYS[(n % 7) as usize], &value(n), 1 + n % 80);
     }
-    let flushed = flusher.flush(NOW, || false, || {}).unwrap();
-    assert!(flushed.counters > 9_000 && flushed.bytes > 256 << 10, "one list has two counters: {flushed:?}");
+    let written = flusher.flush(NOW, || false, || {}).unwrap();
+    assert!(written.counters > 9_000 && written.bytes > 256 << 10, "one list has two counters: {written:?}");
     let after = limiter(RULES);
     let restored = restore(&files, &after, NOW);
-    assert_eq!((restored.counters, restored.dropped, &*restored.damage), (flushed.counters, 0, &[][..]));
+    assert_eq!((restored.counters, restored.dropped, &*restored.damage), (written.counters, 0, &[][..]));
     for n in 0..9_000 {
         let key = KEYS[(n % 7) as usize];
         assert_eq!(left(&after, NOW, key, &value(n), 0), left(&before, NOW, key, &value(n), 0), "{key}, {n}");

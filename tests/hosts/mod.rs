@@ -21,7 +21,8 @@ use crate::server::Stopwatch;
 pub(crate) struct Network {
     /// The namespace of the bridge, and of the other ends of the cables.
     bridge: String,
-    hosts: Hosts,
+    /// What runs things on hosts while their cables are pulled.
+    pub(crate) hosts: Hosts,
 }
 
 /// The namespaces of hosts, by their names.
@@ -61,11 +62,6 @@ impl Network {
     /// What `run` opens and starts is on this host.
     pub(crate) fn on<T: Send>(&self, name: &str, run: impl FnOnce() -> T + Send) -> T {
         self.hosts.on(name, run)
-    }
-
-    /// What runs things on hosts while their cables are pulled.
-    pub(crate) fn hosts(&self) -> Hosts {
-        self.hosts.clone()
     }
 
     /// Pulls the cable of a host: what it sends and is sent is lost, and nobody is informed.

@@ -40,7 +40,7 @@ impl Inbox {
         let inbox = Self::default();
         let all = inbox.clone();
         thread::spawn(move || {
-            let mut bytes = [0; 65_536];
+            let mut bytes = vec![0; 65_536];
             while let Ok(read) = socket.recv(&mut bytes) {
                 all.0.lock().unwrap().push_str(std::str::from_utf8(&bytes[..read]).unwrap());
             }
@@ -57,7 +57,7 @@ impl Inbox {
             let (name, rest) = line.split_once(':').unwrap_or_else(|| panic!("{line}"));
             let mut parts = rest.split('|');
             let (value, kind) = (parts.next().unwrap(), parts.next().unwrap_or_else(|| panic!("{line}")));
-            let name = parts.last().map_or_else(|| name.to_owned(), |tags| format!("{name} {tags}"));
+            let name = parts.next_back().map_or_else(|| name.to_owned(), |tags| format!("{name} {tags}"));
             if kind == "c" {
                 *sums.entry(name).or_default() += value.parse::<u64>().unwrap();
             }
@@ -166,6 +166,16 @@ async fn a_statsd_that_does_not_read_holds_up_neither_checks_nor_the_end() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
+/// A process that ends when it is dropped.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
 /// Prometheus' statsd_exporter, by `STATSD_EXPORTER_BIN`, with the mapping of the reference's Compose example.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn statsd_exporter_understands_it() {
@@ -173,13 +183,6 @@ async fn statsd_exporter_understands_it() {
         eprintln!("SKIPPED: STATSD_EXPORTER_BIN does not name the program");
         return;
     };
-    struct Ended(Child);
-    impl Drop for Ended {
-        fn drop(&mut self) {
-            let _ended = self.0.kill();
-            let _status = self.0.wait();
-        }
-    }
     let (web, tcp) = (ReservedPort::new(), ReservedPort::new());
     let (web_port, tcp_port) = (web.port, tcp.port);
     drop((web, tcp));

@@ -42,8 +42,8 @@ async fn hand_over(mut server: TestServer, plane: &ControlPlane, data: &TempDir,
     for (flag, address) in
         [("--grpc-addr", &server.grpc), ("--http-addr", &server.http), ("--admin-addr", &server.admin)]
     {
-        let place = next.get_args().position(|argument| argument == flag).unwrap() + 1;
-        next = replaced(&next, place, address);
+        let at = next.get_args().position(|argument| argument == flag).unwrap() + 1;
+        next = replaced(&next, at, address);
     }
     let _successor = Successor(next.stderr(Stdio::null()).spawn().unwrap());
     let ended = tokio::task::block_in_place(|| server.ended(DEADLINE));

@@ -151,7 +151,7 @@ fn a_set_of_nothing_but_empty_resources_is_rejected_before_it_is_decoded() {
     let length = (64 << 20) - type_url.len() - nonce.len();
     let message = [&[0x12, 0].repeat(length / 2)[..], &type_url, &nonce].concat();
     let resources = length / 2;
-    let (addr, nacks) = send_raw(message);
+    let (addr, nacks) = send_raw(&message);
     let server = serve(&format!("http://{addr}"), &["--start-without-rules"]);
     let nack = nacks.recv_timeout(DEADLINE).unwrap();
     assert_eq!(nack.response_nonce, "n");
@@ -163,11 +163,11 @@ fn a_set_of_nothing_but_empty_resources_is_rejected_before_it_is_decoded() {
 }
 
 /// A control plane that sends these bytes as a response to the first request, and what it is answered with an error.
-fn send_raw(message: Vec<u8>) -> (std::net::SocketAddr, mpsc::Receiver<DiscoveryRequest>) {
+fn send_raw(message: &[u8]) -> (std::net::SocketAddr, mpsc::Receiver<DiscoveryRequest>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (addr, (sender, nacks)) = (listener.local_addr().unwrap(), mpsc::channel());
     listener.set_nonblocking(true).unwrap();
-    let frame = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+    let frame = [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), message].concat();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {

@@ -51,15 +51,15 @@ pub(super) fn read(environment: &Environment, host: &str, port: &str) -> Result<
         flags.push(("statsd-interval", &["STATS_FLUSH_INTERVAL"], format!("{ns}ns")));
     }
     let tags = environment.get("EXTRA_TAGS").map(|text| pairs(text).collect());
-    let (mut renames, mut names) = (Vec::new(), Vec::new());
+    let (mut renames, mut read) = (Vec::new(), Vec::new());
     let named = environment.get("USE_DOG_STATSD_MOGRIFIERS").unwrap_or_default();
     for name in named.split(',').filter(|name| dog && !name.is_empty()) {
-        renames.push(rename(environment, name, &mut names)?);
+        renames.push(rename(environment, name, &mut read)?);
     }
     if !renames.is_empty() {
-        names.push("USE_DOG_STATSD_MOGRIFIERS".to_owned());
+        read.push("USE_DOG_STATSD_MOGRIFIERS".to_owned());
     }
-    Ok(Some(Found { flags, tags, renames, names }))
+    Ok(Some(Found { flags, tags, renames, names: read }))
 }
 
 /// One of them; adds the names of its variables.

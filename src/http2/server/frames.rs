@@ -29,7 +29,10 @@ impl<H: Head, T: Default> Connection<H, T> {
             }
             SETTINGS => self.settings(head, payload).map(|()| None),
             PUSH_PROMISE => Err(violation(PROTOCOL_ERROR, "a PUSH_PROMISE frame from a client")),
-            PING => self.ping_of_peer(head, payload.try_into().map_err(|_| wrong_length())?).map(|()| None),
+            PING => {
+                self.ping_of_peer(head, payload.try_into().map_err(|_| wrong_length())?);
+                Ok(None)
+            }
             // What is open is answered; that the peer opens nothing more is its own affair.
             GOAWAY if payload.len() < 8 => Err(wrong_length()),
             WINDOW_UPDATE => {
@@ -139,13 +142,12 @@ impl<H: Head, T: Default> Connection<H, T> {
         Ok(())
     }
 
-    fn ping_of_peer(&mut self, head: FrameHead, payload: [u8; 8]) -> Result<(), Violation> {
+    fn ping_of_peer(&mut self, head: FrameHead, payload: [u8; 8]) {
         if head.has(ACK) {
             self.pong(payload);
         } else {
             put_frame(&mut self.out, PING, ACK, 0, &payload);
         }
-        Ok(())
     }
 
     fn window_update<'b>(&mut self, id: u32, more: i64) -> Outcome<'b, H, T> {

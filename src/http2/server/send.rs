@@ -185,7 +185,9 @@ impl<H: Head, T: Default> Connection<H, T> {
     pub(super) fn put_headers_of(&mut self, id: u32, fields: &[Field<'_>], is_last: bool) {
         let mut block = Vec::with_capacity(128);
         self.peer.begin_block(&mut block);
-        fields.iter().for_each(|(name, value)| put_field(&mut block, name, value));
+        for (name, value) in fields {
+            put_field(&mut block, name, value);
+        }
         let last = if is_last { END_STREAM } else { 0 };
         let mut frames = block.chunks(DEFAULT_MAX_FRAME).peekable();
         let mut kind = HEADERS;

@@ -36,7 +36,9 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     put_indexed(&mut block, 3);
     put_indexed(&mut block, 6);
     put_field(&mut block, b":path", b"/a");
-    fields.iter().for_each(|(name, value)| put_field(&mut block, name.as_bytes(), value.as_bytes()));
+    for (name, value) in fields {
+        put_field(&mut block, name.as_bytes(), value.as_bytes());
+    }
     block
 }
 
@@ -296,7 +298,7 @@ fn answers_share_the_window_of_the_connection() {
     play(&mut server, &frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0]), 1_000);
     play(&mut server, &[request(1, 0), request(3, 0)].concat(), 1_000);
     sent(&mut server);
-    assert!(server.answer(1, &[0; 65_534]) && server.answer(3, b"whole") && !server.answer(3, b"again"));
+    assert!(server.answer(1, &vec![0; 65_534]) && server.answer(3, b"whole") && !server.answer(3, b"again"));
     assert_eq!(sent(&mut server).last().map(String::as_str), Some("3 DATA 1"));
     play(&mut server, &frame(WINDOW_UPDATE, 0, 0, &number(100)), 1_000);
     // The request was not complete: the peer need not send the rest.

@@ -155,10 +155,7 @@ impl Operations {
         let note = Note::of(record);
         let author = Author { principal: note.principal(), reason: note.why };
         let now = self.clock.now();
-        let path = match &scope.target {
-            ScopeTarget::Rule(path) => path,
-            _ => return,
-        };
+        let ScopeTarget::Rule(path) = &scope.target else { return };
         let Some(is) = record.is() else {
             let count = self.limiter.reset_counters(now, path, &scope.entries, true);
             let lifted = counters::counted(count);

@@ -86,7 +86,7 @@ impl Shared {
             }
         };
         if let Some(Err(error)) =
-            operations.journal.as_ref().map(|journal| journal.adopt(&[record.clone()], &[], &[], &[]))
+            operations.journal.as_ref().map(|journal| journal.adopt(std::slice::from_ref(&record), &[], &[], &[]))
         {
             super::warn(&error);
         }

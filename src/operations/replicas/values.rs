@@ -9,6 +9,7 @@
 //! Times are microseconds since the epoch, by the engine's clock. Fields that are not known are ignored.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
@@ -161,7 +162,11 @@ impl RulesValue {
 
 /// A digest as text.
 pub(super) fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _written = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// As JSON. What is written here can be.

@@ -356,8 +356,7 @@ impl Lease {
         match terms.shape {
             LeaseShape::SlidingWindow => self.news.returned += self.held,
             LeaseShape::Bucket => (self.news.reported, self.news.returned) = (0, 0),
-            LeaseShape::ClockWindow => self.news.returned = 0,
-            LeaseShape::FirstRequestWindow => self.news.returned = 0,
+            LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => self.news.returned = 0,
         }
         self.lapsed += self.held;
         self.held = 0;

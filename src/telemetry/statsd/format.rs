@@ -46,7 +46,7 @@ impl Formatter {
     /// How many counters were left out, because there are [`MAX_COUNTERS`] others, is the second.
     pub(super) fn lines(&self, snapshot: &Snapshot, sent: &Sent) -> (Vec<Line>, usize) {
         let room = MAX_COUNTERS.saturating_sub(sent.len());
-        let mut lines = Lines { formatter: self, sent, lines: Vec::new(), room, left_out: 0 };
+        let mut lines = Lines { formatter: self, sent, written: Vec::new(), room, left_out: 0 };
         for (name, total) in statistics(snapshot) {
             lines.counter(&name, &[], total);
         }
@@ -64,7 +64,7 @@ impl Formatter {
                 }
             });
         }
-        (lines.lines, lines.left_out)
+        (lines.written, lines.left_out)
     }
 
     /// The line of a metric with its name and tags.
@@ -109,7 +109,7 @@ impl Formatter {
 struct Lines<'f> {
     formatter: &'f Formatter,
     sent: &'f Sent,
-    lines: Vec<Line>,
+    written: Vec<Line>,
     /// For counters that nothing has been sent of.
     room: usize,
     left_out: usize,
@@ -122,7 +122,7 @@ impl Lines<'_> {
         let key = tags.iter().fold(name.clone(), |key, (tag, value)| key + "\0" + tag + "\0" + value);
         let Some(added) = self.added(&key, total) else { return };
         let text = self.formatter.written(&name, &tags, |client, name| client.count_with_tags(name, added));
-        self.lines.extend(text.map(|text| Line { text, counter: Some((key, total)) }));
+        self.written.extend(text.map(|text| Line { text, counter: Some((key, total)) }));
     }
 
     /// What was added to a counter since it was sent, if it is something, and there is room for the counter.
@@ -142,7 +142,7 @@ impl Lines<'_> {
     fn gauge(&mut self, name: &str, labels: &[(&'static str, &str)], value: f64) {
         let (name, tags) = self.formatter.named(name, labels);
         let text = self.formatter.written(&name, &tags, |client, name| client.gauge_with_tags(name, value));
-        self.lines.extend(text.map(|text| Line { text, counter: None }));
+        self.written.extend(text.map(|text| Line { text, counter: None }));
     }
 
     /// A line for each bucket with new durations, with its upper bound as their value and the share of one among them as the sampling rate.
@@ -157,10 +157,10 @@ impl Lines<'_> {
             let key = format!("{name}\0{bucket}");
             let Some(added) = self.added(&key, total) else { continue };
             let text = self.formatter.written(&name, &tags, |client, name| {
-                let timer = client.time_with_tags(name, Milliseconds(bound));
-                if added == 1 { timer } else { timer.with_sampling_rate(rate(added)) }
+                let line = client.time_with_tags(name, Milliseconds(bound));
+                if added == 1 { line } else { line.with_sampling_rate(rate(added)) }
             });
-            self.lines.extend(text.map(|text| Line { text, counter: Some((key, total)) }));
+            self.written.extend(text.map(|text| Line { text, counter: Some((key, total)) }));
         }
     }
 }

@@ -224,7 +224,7 @@ fn datagrams_are_short_and_have_whole_lines() {
     let rules: Vec<_> = (0..100).map(|n| format!("d:x.rule_{n}")).collect();
     let moment = snapshot(&rules.iter().map(|rule| (&**rule, 2)).collect::<Vec<_>>());
     pusher.flush(&moment);
-    let (mut received, mut datagram) = (String::new(), [0; 65_536]);
+    let (mut received, mut datagram) = (String::new(), vec![0; 65_536]);
     while sums(&received).len() < rules.len() {
         let bytes = socket.recv(&mut datagram).unwrap();
         let text = std::str::from_utf8(&datagram[..bytes]).unwrap();

@@ -131,7 +131,7 @@ fn packed<'l>(
     room: usize,
     mut send: impl FnMut(&[u8]) -> (usize, io::Result<()>),
 ) -> (usize, io::Result<()>) {
-    let (mut sent, mut pack, mut ends) = (0_usize, String::new(), Vec::new());
+    let (mut lines_sent, mut pack, mut ends) = (0_usize, String::new(), Vec::new());
     let mut flush = |pack: &mut String, ends: &mut Vec<usize>| {
         let (bytes, outcome) = if pack.is_empty() { (0, Ok(())) } else { send(pack.as_bytes()) };
         let whole = if outcome.is_ok() { ends.len() } else { ends.iter().filter(|end| **end <= bytes).count() };
@@ -142,16 +142,16 @@ fn packed<'l>(
     for line in lines {
         if pack.len().saturating_add(line.len()) > room {
             let (whole, outcome) = flush(&mut pack, &mut ends);
-            sent = sent.saturating_add(whole);
+            lines_sent = lines_sent.saturating_add(whole);
             if outcome.is_err() {
-                return (sent, outcome);
+                return (lines_sent, outcome);
             }
         }
         pack.push_str(line);
         ends.push(pack.len());
     }
     let (whole, outcome) = flush(&mut pack, &mut ends);
-    (sent.saturating_add(whole), outcome)
+    (lines_sent.saturating_add(whole), outcome)
 }
 
 /// No datagram of that length is split on the usual networks: 1,500 bytes less the headers of IPv6, UDP and a tunnel.

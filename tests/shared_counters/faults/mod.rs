@@ -46,7 +46,7 @@ fn run(topology: Topology, seed: u64) {
     let (is_over, start_ms) = (AtomicBool::new(false), now_ms());
     let plan = Plan { limits: &limits, seed, start_ms, is_over: &is_over };
     let addresses: Vec<String> = world.replicas.iter().map(|server| server.grpc.clone()).collect();
-    let hosts = world.network.hosts();
+    let hosts = world.network.hosts.clone();
     let mut records: Vec<Record> = Vec::new();
     let (mut done, mut samples) = (Vec::new(), Vec::new());
     thread::scope(|scope| {
