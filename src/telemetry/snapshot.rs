@@ -454,6 +454,7 @@ mod tests {
                 },
                 ..StoreValues::default()
             }),
+            statsd: Some(StatsdValues::default()),
             ..Snapshot::default()
         };
         for metric in METRICS {

@@ -230,7 +230,7 @@ impl Seen {
         if answer.overall_code() != Code::Ok {
             return;
         }
-        let is_short = LIMITS[counter.0].rule.contains("period");
+        let is_short = LIMITS[counter.0].rule.contains("period: 2s");
         let reset = answer.statuses[0].duration_until_reset.map_or(0, |reset| reset.seconds);
         let windows = if is_short { fitting(reset, (before_ms, after_ms), WINDOW_MS, CLOCKS_MS) } else { (0, 0) };
         self.admitted.entry(counter).or_default().add(windows, 1);

@@ -177,7 +177,7 @@ fn answers_are_printed() {
         (&["counters", "reset", "--rule", "api.user"], "reset 3 counters"),
         (&["counters", "reset", "--rule", "api.user", "--json"], r#"{"reset":"3","warning":""}"#),
         (&["counters", "unban", "--rule", "api.user"], "lifted the ban of 1 counter"),
-        (&ban, r#"{"until":"1970-01-01T00:01:00Z"}"#),
+        (&ban, r#"{"until":"1970-01-01T00:01:00Z","warning":""}"#),
         (
             &["counters", "list", "--top", "2"],
             "\

