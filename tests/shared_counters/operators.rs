@@ -171,7 +171,9 @@ fn changes_while_the_engine_is_away_are_shared_when_it_is_back() {
     soon("the setting", || value_of(&servers[1]) == "7");
     soon("both replicas", || servers[0].metric("tidegate_store_replicas") == 2);
     engine.kill();
-    servers.iter().for_each(|server| drop(server.log_until("the store is down")));
+    for server in &servers {
+        server.log_until("the store is down");
+    }
     let arguments = ["settings", "set", "--rule", "api.user", "requests_per_unit", "8"];
     let (code, stdout, stderr) = operate(&servers[0], &arguments);
     assert!(code == Some(0) && stdout.starts_with("set requests_per_unit"), "{stdout}");
@@ -396,7 +398,9 @@ fn changes_are_shared_in_a_cluster_and_over_a_failover_of_its_node() {
     let slot = tidegate::engine_link::slot_of("tg1:{changes}");
     let node = usize::from(slot) / (16_384 / 3 + 1);
     cluster.nodes[node].kill();
-    servers.iter().for_each(|server| drop(server.log_until("the store is down")));
+    for server in &servers {
+        server.log_until("the store is down");
+    }
     let (code, ..) = operate(&servers[1], &["settings", "set", "--rule", "api.user", "requests_per_unit", "8"]);
     assert_eq!(code, Some(0));
     eventually("the setting by another node", || value_of(&servers[0]) == "8");

@@ -97,7 +97,9 @@ pub(crate) fn fitting(reset_s: i64, (before_ms, after_ms): (End, End), length: E
 fn hits_of_no_certain_window_are_distributed() {
     let windows = |hits: &[(End, End, u32)]| {
         let mut windows = Windows::default();
-        hits.iter().for_each(|(first, last, hits)| windows.add((*first, *last), *hits));
+        for (first, last, hits) in hits {
+            windows.add((*first, *last), *hits);
+        }
         windows.excess(10, |_| 5)
     };
     assert_eq!(windows(&[]), None);

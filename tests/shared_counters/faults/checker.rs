@@ -72,11 +72,10 @@ impl Run<'_> {
                 continue;
             }
             let allowed = match limit.when_down {
-                WhenDown::Deny => 0,
                 // One limit more where an outage begins, and one where it ends.
                 WhenDown::Local => max * (1 + losses + 2 * outages),
                 WhenDown::Allow if outages > 0 => u32::MAX,
-                WhenDown::Allow => 0,
+                WhenDown::Deny | WhenDown::Allow => 0,
             };
             if window.hits > allowed {
                 return Err(self.explain(&window, max, losses, outages));

@@ -87,7 +87,9 @@ fn run(topology: Topology, seed: u64) {
         count(Answer::Lost),
         done.len(),
     );
-    done.iter().for_each(|done| eprintln!("  {done}{}", if done.loses { " (may lose writes)" } else { "" }));
+    for done in &done {
+        eprintln!("  {done}{}", if done.loses { " (may lose writes)" } else { "" });
+    }
     let found = found.unwrap_or_else(|why| panic!("{topology:?}, seed {seed}: {why}"));
     for (when_down, found) in &found {
         eprintln!("  {}: {found:?}", when_down.name());

@@ -61,35 +61,10 @@ impl Nemesis<'_> {
     fn perform(&mut self, Event { fault, lasts, .. }: Event) -> Option<(String, bool)> {
         let length = format!("{} ms", lasts.as_millis());
         match fault {
-            Fault::KillReplica(number) => {
-                let at = number % REPLICAS.len();
-                self.world.replicas[at].crash();
-                thread::sleep(lasts);
-                self.restart(at);
-                Some((format!("replica {} is killed for {length}", REPLICAS[at]), false))
-            }
-            Fault::EndReplica(number) => {
-                let at = number % REPLICAS.len();
-                self.world.replicas[at].signal("TERM");
-                self.world.replicas[at].ended(DEADLINE);
-                thread::sleep(lasts);
-                self.restart(at);
-                Some((format!("replica {} ends, and starts after {length}", REPLICAS[at]), false))
-            }
-            Fault::PauseReplica(number) => {
-                let at = number % REPLICAS.len();
-                self.world.replicas[at].signal("STOP");
-                thread::sleep(lasts);
-                self.world.replicas[at].signal("CONT");
-                Some((format!("replica {} is stopped for {length}", REPLICAS[at]), false))
-            }
-            Fault::CutReplica(number) => {
-                let host = REPLICAS[number % REPLICAS.len()];
-                self.world.network.cut_off(host);
-                thread::sleep(lasts);
-                self.world.network.connect(host);
-                Some((format!("replica {host} is cut off for {length}"), false))
-            }
+            Fault::KillReplica(number)
+            | Fault::EndReplica(number)
+            | Fault::PauseReplica(number)
+            | Fault::CutReplica(number) => Some((self.disturb_replica(fault, number % REPLICAS.len(), lasts), false)),
             Fault::EmptyMaster(number) => {
                 let (at, host) = self.kill_master(number, lasts)?;
                 let World { network, engines, .. } = &mut *self.world;
@@ -133,6 +108,39 @@ impl Nemesis<'_> {
                 thread::sleep(lasts);
                 self.reload(1);
                 Some((format!("limits are halved for {length}"), false))
+            }
+        }
+    }
+
+    /// What was done to a replica.
+    fn disturb_replica(&mut self, fault: Fault, at: usize, lasts: Duration) -> String {
+        let (host, length) = (REPLICAS[at], format!("{} ms", lasts.as_millis()));
+        let replica = &mut self.world.replicas[at];
+        match fault {
+            Fault::KillReplica(_) => {
+                replica.crash();
+                thread::sleep(lasts);
+                self.restart(at);
+                format!("replica {host} is killed for {length}")
+            }
+            Fault::EndReplica(_) => {
+                replica.signal("TERM");
+                replica.ended(DEADLINE);
+                thread::sleep(lasts);
+                self.restart(at);
+                format!("replica {host} ends, and starts after {length}")
+            }
+            Fault::PauseReplica(_) => {
+                replica.signal("STOP");
+                thread::sleep(lasts);
+                replica.signal("CONT");
+                format!("replica {host} is stopped for {length}")
+            }
+            _ => {
+                self.world.network.cut_off(host);
+                thread::sleep(lasts);
+                self.world.network.connect(host);
+                format!("replica {host} is cut off for {length}")
             }
         }
     }

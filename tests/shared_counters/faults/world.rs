@@ -28,7 +28,7 @@ impl World {
         let mut world = Self { replicas: Vec::new(), engines: Vec::new(), watchers: Vec::new(), topology, network };
         match topology {
             Topology::Alone => {
-                world.engines.push(world.engine(kind, engines[0], &["--appendonly", "yes", "--appendfsync", "always"]))
+                world.engines.push(world.engine(kind, engines[0], &["--appendonly", "yes", "--appendfsync", "always"]));
             }
             Topology::Sentinels => world.start_sentinels(kind),
             Topology::Cluster => world.start_cluster(kind),
