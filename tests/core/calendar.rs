@@ -125,6 +125,7 @@ fn days_at_odd_midnights() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn weeks_months_and_years() {
     for (unit, zone, first_day, now, begin, end) in [
         (
