@@ -191,7 +191,7 @@ entries  used  limit  remaining  reset  state
             &["counters", "list", "--top", "1", "--json"],
             concat!(
                 r#"{"counters":[{"domain":"","rule":"api","entries":[],"limitPlace":0,"used":"9","limit":1,"remaining":"0","#,
-                r#""denied":false,"set":false,"queued":"0"}],"matched":"15","searched":"30","total":"30","progress":0.5,"nextPageToken":""}"#
+                r#""denied":false,"set":false,"queued":"0","calendar":""}],"matched":"15","searched":"30","total":"30","progress":0.5,"nextPageToken":""}"#
             ),
         ),
         (&["explain", "--domain", "api", "--descriptor", "a=1"], "rule: none\na check would get OK"),
