@@ -23,9 +23,10 @@ pub mod service;
 pub mod store;
 pub mod usage;
 
-// PURE: rules, algorithms, calendars, instants, and untrusted text made safe to show.
+// PURE: rules, algorithms, calendars, instants, bytes as text, and untrusted text made safe to show.
 pub mod calendar;
 pub mod engine;
+pub(crate) mod hex;
 pub mod rules;
 pub(crate) mod sanitize;
 pub mod units;

@@ -25,6 +25,16 @@ impl Timestamp {
         self.0
     }
 
+    /// The instant `us` microseconds after the epoch, or the last one.
+    pub const fn from_us(us: u64) -> Self {
+        Self(us.saturating_mul(1_000))
+    }
+
+    /// Whole microseconds since the epoch.
+    pub const fn as_us(self) -> u64 {
+        self.0 / 1_000
+    }
+
     /// The time from `earlier` to `self`; zero when `earlier` is the later one.
     pub const fn since(self, earlier: Self) -> Nanos {
         Nanos(self.0.saturating_sub(earlier.0))

@@ -1,7 +1,6 @@
 //! The tokens of a file: read from YAML, found by their hash.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -10,6 +9,7 @@ use subtle::ConstantTimeEq;
 use super::content::{ContentError, check_domain, error, read_domains, read_list};
 use super::file::Content;
 use super::{Domains, Principal, Role};
+use crate::hex::hex;
 use crate::rules::yaml::{Kind, Node, Pair};
 use crate::sanitize::sanitize;
 
@@ -141,14 +141,6 @@ fn check_name(name: &str) -> Result<(), String> {
         return Err(format!("a name is 1 to {MAX_NAME_BYTES} letters, digits and any of - _ . @"));
     }
     Ok(())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Begins each new token, so that scanners for leaked secrets can find it.

@@ -221,7 +221,7 @@ pub(super) const fn hits_of(item: &Item) -> u64 {
 /// The name of a counter, with the number of its window if it has one.
 pub(super) fn numbered_key(key: &SharedKey, item: &Item) -> String {
     match item.window_end {
-        Some(end) => format!("{}:{}", key.as_str(), window_number(&item.limit, end.as_ns() / 1_000)),
+        Some(end) => format!("{}:{}", key.as_str(), window_number(&item.limit, end.as_us())),
         None => key.as_str().to_owned(),
     }
 }

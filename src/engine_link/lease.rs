@@ -87,7 +87,7 @@ impl LeaseBatch {
     }
 
     fn with_arguments(&self, mut command: Cmd, script: &str) -> Cmd {
-        let now = self.injected.map_or(0, |clock| clock.as_ns() / 1_000);
+        let now = self.injected.map_or(0, Timestamp::as_us);
         command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(now).arg(&self.arguments);
         command
     }

@@ -54,7 +54,7 @@ impl Ledger {
     /// There is no room. Then nothing has changed.
     pub fn record(&mut self, change: Change, by: &str, now: Timestamp) -> Result<Record, Full> {
         let part = self.parts.get_mut(part_of(&change.id)).ok_or(Full)?;
-        part.add(change, by, micros(now))
+        part.add(change, by, now.as_us())
     }
 
     /// Keeps a record that was kept before. Returns whether it is the latest about its thing.
@@ -69,7 +69,7 @@ impl Ledger {
     /// It is not that of a ledger, or of a later version. Then nothing has changed.
     pub fn merge(&mut self, part: usize, others: Option<&str>, now: Timestamp) -> Result<Merged, PartError> {
         match self.parts.get_mut(part) {
-            Some(part) => part.merge(others, micros(now)),
+            Some(part) => part.merge(others, now.as_us()),
             None => Ok(Merged::default()),
         }
     }
@@ -102,10 +102,6 @@ pub fn part_of(id: &str) -> usize {
     }
     let hash = Sha256::digest(id);
     hash.first().map_or(0, |byte| usize::from(*byte)) % RULES_PART
-}
-
-fn micros(at: Timestamp) -> u64 {
-    at.as_ns() / 1_000
 }
 
 /// The id of the rules that were promoted, which have a part of their own: they are large.

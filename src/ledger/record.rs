@@ -52,7 +52,7 @@ impl Record {
     /// A record of a change that is made here.
     pub(super) fn new(change: Change, by: &str, at: u64) -> Self {
         let Change { id, is, note, keep } = change;
-        let keep = keep.map(|keep| keep.as_ns() / 1_000);
+        let keep = keep.map(Timestamp::as_us);
         let by_text = Value::from(by).to_string();
         let kept = keep.map(|keep| format!(r#","keep":{keep}"#)).unwrap_or_default();
         let value = is.as_deref().unwrap_or("null");

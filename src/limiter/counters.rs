@@ -2,7 +2,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::fmt::Write;
 
 use super::counter_changes::has_entries;
 use super::counter_view::{CounterView, SeenCounter, queued, seen};
@@ -10,6 +9,7 @@ use super::keys::{DecodedKey, DecodedLimit, decode};
 use super::plan::Plan;
 use super::{Limiter, View};
 use crate::engine::{Limit, Op};
+use crate::hex::push_hex;
 use crate::rules::RuleLimit;
 use crate::store::{CounterState, ExportPosition, KeyPart, LimitDescription, LimitId, LimitTable};
 use crate::units::Timestamp;
@@ -249,10 +249,7 @@ fn text(part: &KeyPart<'_>) -> String {
         KeyPart::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         KeyPart::Sha256(digest) => {
             let mut text = "sha256:".to_owned();
-            for byte in *digest {
-                // Writing to a String does not fail.
-                let _written = write!(text, "{byte:02x}");
-            }
+            push_hex(&mut text, *digest);
             text
         }
     }

@@ -174,7 +174,7 @@ impl Journal {
 }
 
 fn save(connection: &Connection, setting: &Setting) -> Result<(), rusqlite::Error> {
-    let (kind, target) = target_columns(&setting.scope.target);
+    let (kind, target) = setting.scope.target.to_parts();
     let until = setting.until.map(nanoseconds);
     connection.execute(
         "INSERT OR REPLACE INTO setting VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -201,7 +201,7 @@ fn keep_record(connection: &Connection, record: &Record) -> Result<(), rusqlite:
 }
 
 fn remove(connection: &Connection, scope: &Scope, name: SettingName) -> Result<(), rusqlite::Error> {
-    let (kind, target) = target_columns(&scope.target);
+    let (kind, target) = scope.target.to_parts();
     let sql = "DELETE FROM setting WHERE kind = ?1 AND target = ?2 AND entries = ?3 AND place = ?4 AND name = ?5";
     let mut statement = connection.prepare(sql)?;
     statement.execute(params![kind, target, entries_column(scope), scope.limit, name.name()])?;
@@ -281,21 +281,13 @@ fn columns(connection: &Connection, table: &str) -> Result<Vec<(String, String, 
     rows.collect()
 }
 
-fn target_columns(target: &ScopeTarget) -> (&'static str, &str) {
-    match target {
-        ScopeTarget::Everything => ("everything", ""),
-        ScopeTarget::Domain(name) => ("domain", name),
-        ScopeTarget::Rule(path) => ("rule", path),
-    }
-}
-
 fn entries_column(scope: &Scope) -> String {
     serde_json::to_string(&scope.entries).unwrap_or_default()
 }
 
 fn read_setting(row: &Row<'_>) -> Option<Setting> {
     let text = |column: usize| row.get::<_, String>(column).ok();
-    let target = read_target(&text(0)?, text(1)?)?;
+    let target = ScopeTarget::from_parts(&text(0)?, text(1)?)?;
     let entries = serde_json::from_str(&text(2)?).ok()?;
     let scope = Scope::new(target, entries, row.get(3).ok()?).ok()?;
     let name = SettingName::read(&text(4)?, &scope.target).ok()?;
@@ -327,22 +319,13 @@ fn read_audit(row: &Row<'_>) -> Result<AuditEntry, rusqlite::Error> {
 }
 
 fn scope_column(scope: &Scope) -> String {
-    let (kind, target) = target_columns(&scope.target);
+    let (kind, target) = scope.target.to_parts();
     serde_json::to_string(&(kind, target, &scope.entries, scope.limit)).unwrap_or_default()
 }
 
 fn read_scope(text: &str) -> Option<Scope> {
     let (kind, target, entries, limit): (String, String, _, _) = serde_json::from_str(text).ok()?;
-    Scope::new(read_target(&kind, target)?, entries, limit).ok()
-}
-
-fn read_target(kind: &str, target: String) -> Option<ScopeTarget> {
-    match kind {
-        "everything" => Some(ScopeTarget::Everything),
-        "domain" => Some(ScopeTarget::Domain(target)),
-        "rule" => Some(ScopeTarget::Rule(target)),
-        _ => None,
-    }
+    Scope::new(ScopeTarget::from_parts(&kind, target)?, entries, limit).ok()
 }
 
 /// SQLite has signed integers: enough until the year 2262.

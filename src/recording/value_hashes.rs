@@ -1,9 +1,8 @@
 //! Hashes in the place of values, so that a recording says how often a user came, and not who.
 
-use std::fmt::Write;
-
 use sha2::{Digest, Sha256};
 
+use crate::hex::push_hex;
 use crate::limiter::{Check, Descriptor};
 use crate::rules::{Domain, How, RuleSet};
 
@@ -75,10 +74,7 @@ impl ValueHashes {
     fn hash(&self, value: &str) -> String {
         let digest = Sha256::new().chain_update(self.key).chain_update(value.as_bytes()).finalize();
         let mut text = "~".to_owned();
-        for byte in digest.iter().take(HASH_BYTES) {
-            // Writing to a String does not fail.
-            let _written = write!(text, "{byte:02x}");
-        }
+        push_hex(&mut text, digest.get(..HASH_BYTES).unwrap_or_default());
         text
     }
 }

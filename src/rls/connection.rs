@@ -14,12 +14,13 @@ use h2::{PingPong, Reason, RecvStream};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::age::{Age, Due};
+use super::age::Age;
+use super::ending::Ending;
 use super::keepalive::Keepalive;
 use super::services::Services;
 use super::stream::{Payload, Pieces};
 use super::tasks::Tasks;
-use crate::net::{FEW_STREAMS, Slot, Turn, h2_builder};
+use crate::net::{FEW_STREAMS, Slot, h2_builder};
 use crate::runtime::disposal::dispose;
 use crate::runtime::lifecycle::Phases;
 
@@ -31,7 +32,7 @@ pub(super) async fn serve<S>(
     stream: S,
     services: Services,
     slot: Arc<Slot>,
-    mut phases: Phases,
+    phases: Phases,
     age: Option<Age>,
 ) -> Result<(), h2::Error>
 where
@@ -40,16 +41,13 @@ where
     let services = services.of_connection(Arc::clone(&slot));
     let mut connection = h2_builder().handshake(stream).await?;
     let keepalive = Keepalive::new(connection.ping_pong());
-    let stopping: Stopping = Box::pin(async move { phases.stopping().await });
-    let stopping = Some(stopping);
     let mut serving = Serving {
         connection,
         services,
         tasks: Tasks::default(),
         slot,
         keepalive,
-        age,
-        stopping,
+        ending: Ending::new(age, phases),
         said_goodbye: false,
         batch: Vec::new(),
         longest: 0,
@@ -61,8 +59,6 @@ where
     ended
 }
 
-type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// The state of a connection.
 struct Serving<S> {
     connection: Connection<S, Payload>,
@@ -70,10 +66,7 @@ struct Serving<S> {
     tasks: Tasks,
     slot: Arc<Slot>,
     keepalive: Keepalive<PingPong>,
-    /// Ends the connection at an age; `None`: nothing does.
-    age: Option<Age>,
-    /// Waits for the process to stop; `None` afterwards.
-    stopping: Option<Stopping>,
+    ending: Ending,
     /// Whether the peer knows that the connection ends.
     said_goodbye: bool,
     /// Requests that arrived together; empty between polls, kept for its allocation.
@@ -87,20 +80,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut **self.get_mut();
-        if this.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(cx).is_ready()) {
-            this.stopping = None;
+        let Some(farewell) = this.ending.begin_turn(&this.slot, cx) else { return Poll::Ready(Ok(())) };
+        if farewell.shut_down {
             this.connection.graceful_shutdown();
         }
-        if let Some(Poll::Ready(due)) = this.age.as_mut().map(|age| age.poll_due(cx)) {
-            match due {
-                Due::Goodbye => this.connection.graceful_shutdown(),
-                Due::End => return Poll::Ready(Ok(())),
-            }
-        }
-        match this.slot.begin_turn(cx.waker()) {
-            Turn::Serve => {}
-            Turn::SayGoodbye => this.say_goodbye(),
-            Turn::GiveUp => return Poll::Ready(Ok(())),
+        if farewell.say_goodbye {
+            this.say_goodbye();
         }
         let mut answered = false;
         loop {

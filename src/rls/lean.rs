@@ -17,14 +17,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::reading::{Progress, Reading};
 use self::wire::Wire;
-use super::age::{Age, Due};
+use super::age::Age;
 use super::connection::STREAM_BYTES;
+use super::ending::Ending;
 use super::keepalive::Keepalive;
 use super::services::Services;
 use super::tasks::Tasks;
 use crate::http2::frame::ENHANCE_YOUR_CALM;
 use crate::http2::server::Violation;
-use crate::net::{FEW_STREAMS, Slot, Turn, lean_limits};
+use crate::net::{FEW_STREAMS, Slot, lean_limits};
 use crate::runtime::disposal::dispose;
 use crate::runtime::lifecycle::Phases;
 
@@ -54,7 +55,7 @@ pub(super) async fn serve<S>(
     stream: S,
     services: Services,
     slot: Arc<Slot>,
-    mut phases: Phases,
+    phases: Phases,
     age: Option<Age>,
 ) -> Result<(), Ended>
 where
@@ -63,7 +64,6 @@ where
     let services = services.of_connection(Arc::clone(&slot));
     let wire = Wire::new(lean_limits());
     let keepalive = Keepalive::new(Some(wire.clone()));
-    let stopping: Stopping = Box::pin(async move { phases.stopping().await });
     let mut serving = Serving {
         stream,
         wire,
@@ -72,8 +72,7 @@ where
         tasks: Tasks::default(),
         slot,
         keepalive,
-        age,
-        stopping: Some(stopping),
+        ending: Ending::new(age, phases),
         violation: None,
         is_unflushed: false,
     };
@@ -85,8 +84,6 @@ where
     ended
 }
 
-type Stopping = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// The state of a connection.
 struct Serving<S> {
     stream: S,
@@ -97,10 +94,7 @@ struct Serving<S> {
     tasks: Tasks,
     slot: Arc<Slot>,
     keepalive: Keepalive<Wire>,
-    /// Ends the connection at an age; `None`: nothing does.
-    age: Option<Age>,
-    /// Waits for the process to stop; `None` afterwards.
-    stopping: Option<Stopping>,
+    ending: Ending,
     /// What the peer did, once the connection is to end for it.
     violation: Option<Violation>,
     /// Bytes were written that may not be in the socket yet.
@@ -113,20 +107,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut **self.get_mut();
         this.wire.lock().driven_by(cx);
-        if this.stopping.as_mut().is_some_and(|stopping| stopping.as_mut().poll(cx).is_ready()) {
-            this.stopping = None;
+        let Some(farewell) = this.ending.begin_turn(&this.slot, cx) else { return Poll::Ready(Ok(())) };
+        if farewell.shut_down {
             this.wire.lock().connection.shut_down();
         }
-        if let Some(Poll::Ready(due)) = this.age.as_mut().map(|age| age.poll_due(cx)) {
-            match due {
-                Due::Goodbye => this.wire.lock().connection.shut_down(),
-                Due::End => return Poll::Ready(Ok(())),
-            }
-        }
-        match this.slot.begin_turn(cx.waker()) {
-            Turn::Serve => {}
-            Turn::SayGoodbye => this.say_goodbye(),
-            Turn::GiveUp => return Poll::Ready(Ok(())),
+        if farewell.say_goodbye {
+            this.say_goodbye();
         }
         let mut answered = false;
         loop {

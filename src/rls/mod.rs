@@ -13,6 +13,7 @@ mod call;
 mod checks;
 mod compressed;
 mod connection;
+mod ending;
 mod keepalive;
 mod lean;
 mod responder;

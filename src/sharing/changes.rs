@@ -170,18 +170,8 @@ impl Sharer {
         loop {
             let shared = Arc::clone(self.store.changes());
             let made = shared.made.load(Ordering::SeqCst);
-            match self.round().await {
+            match self.whole_round().await {
                 Ok(()) => {
-                    let (changes, is_first) =
-                        (Arc::clone(&self.changes), !std::mem::replace(&mut self.has_begun, true));
-                    let done = tokio::task::spawn_blocking(move || changes.synchronized(is_first));
-                    // A panic there is in the log, and this goes on.
-                    let _done = done.await;
-                    if let Some(why) = self.unmerged.take() {
-                        self.failed(&shared, Failure::Merge(why));
-                        self.rest(&shared).await;
-                        continue;
-                    }
                     let synchronized = Some(self.store.clock.now());
                     shared.has_tried.store(true, Ordering::Relaxed);
                     shared.state.send_replace(ChangesState { shared: made, synchronized });
@@ -193,6 +183,16 @@ impl Sharer {
             }
             self.rest(&shared).await;
         }
+    }
+
+    /// A round in which every part could be merged.
+    async fn whole_round(&mut self) -> Result<(), Failure> {
+        self.round().await?;
+        let (changes, is_first) = (Arc::clone(&self.changes), !std::mem::replace(&mut self.has_begun, true));
+        let done = tokio::task::spawn_blocking(move || changes.synchronized(is_first));
+        // A panic there is in the log, and this goes on.
+        let _done = done.await;
+        self.unmerged.take().map_or(Ok(()), |why| Err(Failure::Merge(why)))
     }
 
     /// Until the next round is due.

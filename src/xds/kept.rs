@@ -3,7 +3,6 @@
 //! The file has a line with the version of the format and the SHA-256 of the rest, which is JSON. It is written whole under another name,
 //! synced and renamed. One that is damaged or of another format is set aside.
 
-use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::acceptance::Accepted;
+use crate::hex::push_hex;
 use crate::rules::SourceFile;
 use crate::runtime::small_files::{self, ReadError};
 
@@ -93,10 +93,7 @@ fn parse(bytes: &[u8]) -> Option<Accepted> {
 
 fn header(body: &[u8]) -> String {
     let mut header = format!("{FORMAT} ");
-    for byte in small_files::digest([body]) {
-        // Writing to a String does not fail.
-        let _written = write!(header, "{byte:02x}");
-    }
+    push_hex(&mut header, &small_files::digest([body]));
     header.push('\n');
     header
 }

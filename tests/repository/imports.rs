@@ -7,7 +7,7 @@ use crate::Finding;
 use crate::source::Source;
 
 /// Each module of the crate, and all that it may name. `main` sees the crate from outside, as `tidegate`.
-pub(crate) const MAY_USE: [(&str, &[&str]); 37] = [
+pub(crate) const MAY_USE: [(&str, &[&str]); 38] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -92,13 +92,13 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 37] = [
     ),
     ("fuzzed", &["access", "http2", "net"]),
     // Who may do what; no request, no port.
-    ("access", &["engine", "rules", "runtime", "sanitize", "store", "units"]),
+    ("access", &["engine", "hex", "rules", "runtime", "sanitize", "store", "units"]),
     // Counters over a restart.
     ("state", &["engine", "limiter", "runtime", "store", "units"]),
     // What operators change; asked by the admin port.
     (
         "operations",
-        &["config", "history", "ledger", "limiter", "rules", "runtime", "sanitize", "sharing", "store", "units"],
+        &["config", "hex", "history", "ledger", "limiter", "rules", "runtime", "sanitize", "sharing", "store", "units"],
     ),
     (
         "http",
@@ -109,7 +109,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 37] = [
     ),
     ("grpc", &["api", "runtime"]),
     // Samples of checks; offered by the service, read by the admin port and the process.
-    ("recording", &["api", "limiter", "rules", "units"]),
+    ("recording", &["api", "hex", "limiter", "rules", "units"]),
     ("service", &["access", "api", "limiter", "recording", "rules", "runtime", "sharing", "telemetry", "units"]),
     // Reads what was counted and writes it down; asked by the admin port.
     ("history", &["runtime", "units", "usage"]),
@@ -119,7 +119,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 37] = [
     ("settings", &["engine_link", "net", "rules", "xds"]),
     ("config", &["rules", "runtime", "units"]),
     // Rules from a control plane, handed over to the publisher that files use.
-    ("xds", &["api", "config", "net", "rules", "runtime", "sanitize", "units"]),
+    ("xds", &["api", "config", "hex", "net", "rules", "runtime", "sanitize", "units"]),
     // The same decisions on a virtual clock: no front end, no process.
     ("simulate", &["api", "limiter", "rules", "sanitize", "units", "usage"]),
     // Limits that fit what came: no clock, no file.
@@ -127,7 +127,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 37] = [
     // A client of any server: of the API it takes only the messages.
     ("bench", &["api", "http2", "net", "runtime", "sanitize", "units"]),
     ("api", &["engine", "limiter", "rules", "units", "usage"]),
-    ("limiter", &["calendar", "engine", "engine_link", "rules", "store", "units", "usage"]),
+    ("limiter", &["calendar", "engine", "engine_link", "hex", "rules", "store", "units", "usage"]),
     ("store", &["calendar", "engine", "runtime", "units"]),
     ("usage", &["calendar", "engine", "units"]),
     ("rules", &["calendar", "engine", "sanitize", "units"]),
@@ -144,6 +144,7 @@ pub(crate) const MAY_USE: [(&str, &[&str]); 37] = [
     ("http2", &[]),
     ("runtime", &["units"]),
     ("units", &[]),
+    ("hex", &[]),
     ("sanitize", &[]),
 ];
 

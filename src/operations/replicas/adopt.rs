@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use super::values::{BanValue, Note, RulesValue, SettingValue, Subject, hex, instant, micros, setting_id};
+use super::values::{BanValue, Note, RulesValue, SettingValue, Subject, setting_id};
 use super::{Changing, MAX_VALUE_BYTES, REMEMBERED, Shared};
 use crate::config::{AdoptedSetting, CandidateRules, MAX_LENGTH, Setting};
+use crate::hex::hex;
 use crate::ledger::{Change, Merged, RULES, Record};
 use crate::operations::{Action, AuditEntry, Author, Journal, Operations, counters, settings, warn};
 use crate::rules::{LoadOptions, Scope, ScopeTarget, SettingName, load};
 use crate::sanitize::sanitize;
 use crate::sharing::Changes;
+use crate::units::Timestamp;
 
 impl Changes for Operations {
     fn merge(&self, part: usize, theirs: Option<&str>, is_first: bool) -> Result<Merged, String> {
@@ -68,10 +70,10 @@ impl Operations {
         let mut adopted = Vec::new();
         for setting in &known {
             let record = shared.ledger.lock().get(&setting_id(&setting.scope, setting.name)).cloned();
-            let set_at = micros(setting.set_at);
+            let set_at = setting.set_at.as_us();
             match record {
-                Some(record) if micros(record.at()) == set_at => {}
-                Some(record) if micros(record.at()) > set_at => adopted.push(record),
+                Some(record) if record.at().as_us() == set_at => {}
+                Some(record) if record.at().as_us() > set_at => adopted.push(record),
                 _ => drop(self.share_set(setting)),
             }
         }
@@ -93,7 +95,7 @@ impl Operations {
     /// Puts the settings of these records in force, stores all of them, and writes it down.
     fn adopt_settings(&self, shared: &Shared, records: &[Record]) {
         let now = self.clock.now();
-        let engine_now = micros(shared.engine_time(now));
+        let engine_now = shared.engine_time(now).as_us();
         let mut notes = Vec::new();
         let mut adopted = Vec::new();
         for record in records {
@@ -109,7 +111,7 @@ impl Operations {
                     principal: if record.by() == shared.id { note.who.clone() } else { note.principal() },
                     set_at: record.at(),
                     reason: note.why.clone(),
-                    until: until.map(|until| shared.local_time(instant(until)).min(now.plus(MAX_LENGTH))),
+                    until: until.map(|until| shared.local_time(Timestamp::from_us(until)).min(now.plus(MAX_LENGTH))),
                 }),
                 _ if is_known => AdoptedSetting::Unset(scope, name),
                 _ => continue,
@@ -162,7 +164,7 @@ impl Operations {
             return self.audit_counters(now, Action::Unban, (path, &scope.entries), &lifted, &author);
         };
         let Ok(BanValue { until }) = serde_json::from_str(is) else { return };
-        let until = shared.local_time(instant(until)).min(now.plus(MAX_LENGTH));
+        let until = shared.local_time(Timestamp::from_us(until)).min(now.plus(MAX_LENGTH));
         if until <= now {
             return;
         }
@@ -188,7 +190,7 @@ impl Operations {
     /// Whether rules were promoted in place of what this process has in force.
     fn is_of_these_rules(&self, record: &Record) -> bool {
         let base = record.is().and_then(|is| serde_json::from_str::<RulesValue>(is).ok()).map(|rules| rules.base);
-        base.is_some() && base == self.publisher.source().as_ref().map(hex)
+        base.is_some() && base == self.publisher.source().map(|source| hex(&source))
     }
 
     /// Puts promoted rules in force, or no longer.

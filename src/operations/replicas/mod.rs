@@ -17,7 +17,7 @@ use crate::ledger::{Change, Ledger, Record, part_of};
 use crate::rules::{Scope, ScopeTarget, SettingName};
 use crate::sharing::SharedStore;
 use crate::units::{Nanos, Timestamp};
-use values::{BanValue, Note, RulesValue, SettingValue, Subject, instant, micros, setting_id, text_of};
+use values::{BanValue, Note, RulesValue, SettingValue, Subject, setting_id, text_of};
 
 /// What this process shares, and with whom.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Shared {
 
     /// The time by the engine's clock, in whole microseconds.
     fn engine_time(&self, now: Timestamp) -> Timestamp {
-        instant(micros(self.store.engine_time(now)))
+        Timestamp::from_us(self.store.engine_time(now).as_us())
     }
 
     /// The time by our clock, when the engine's shows `at`.
@@ -100,7 +100,7 @@ impl Shared {
         let ban = |record: &Record| match Subject::of(record)? {
             Subject::Ban(scope) => {
                 let BanValue { until } = serde_json::from_str(record.is()?).ok()?;
-                Some((scope, instant(until))).filter(|(_, until)| *until > now)
+                Some((scope, Timestamp::from_us(until))).filter(|(_, until)| *until > now)
             }
             _ => None,
         };
@@ -137,7 +137,7 @@ impl Operations {
 
     /// When a setting counts as set that is set now, in the order of all replicas.
     pub(super) fn set_time(&self, scope: &Scope, name: SettingName, now: Timestamp) -> Timestamp {
-        let Some(shared) = &self.shared else { return instant(micros(now)) };
+        let Some(shared) = &self.shared else { return Timestamp::from_us(now.as_us()) };
         let at = shared.engine_time(now);
         let ledger = shared.ledger.lock();
         ledger.get(&setting_id(scope, name)).map_or(at, |known| at.max(known.at().plus(MICROSECOND)))
@@ -151,7 +151,7 @@ impl Operations {
             return Some("it is in force on this replica only: its value is too long for others".to_owned());
         }
         let until = setting.until.map(|until| shared.engine_time(until));
-        let value = SettingValue { value: setting.value.clone(), until: until.map(micros) };
+        let value = SettingValue { value: setting.value.clone(), until: until.map(Timestamp::as_us) };
         let author = Author { principal: setting.principal.clone(), reason: setting.reason.clone() };
         let keep = until.map(|until| until.plus(REMEMBERED));
         let change = Change { id, is: Some(text_of(&value)), note: shared.note(&author), keep };
@@ -188,7 +188,7 @@ impl Operations {
             Err(why) => return Some(format!("the ban is in force on this replica only: {why}")),
         };
         let until = shared.engine_time(until);
-        let value = text_of(&BanValue { until: micros(until) });
+        let value = text_of(&BanValue { until: until.as_us() });
         let id = Subject::Ban(scope).id();
         let change = Change { id, is: Some(value), note: shared.note(author), keep: Some(until) };
         shared.record(self, change, shared.engine_time(now))

@@ -9,14 +9,13 @@
 //! Times are microseconds since the epoch, by the engine's clock. Fields that are not known are ignored.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CandidateSource, check_reason};
+use crate::hex::hex;
 use crate::ledger::Record;
 use crate::rules::{Scope, ScopeTarget, SettingName, SourceFile};
-use crate::units::Timestamp;
 
 /// Who made a change, why, and on which host.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,12 +89,7 @@ impl Subject {
             "setting" => {
                 let (_, kind, name, entries, limit, setting): (String, String, String, BTreeMap<_, _>, u32, String) =
                     serde_json::from_str(id).ok()?;
-                let target = match &*kind {
-                    "everything" => ScopeTarget::Everything,
-                    "domain" => ScopeTarget::Domain(name),
-                    "rule" => ScopeTarget::Rule(name),
-                    _ => return None,
-                };
+                let target = ScopeTarget::from_parts(&kind, name)?;
                 let scope = Scope::new(target, entries.into_iter().collect(), limit).ok()?;
                 let name = SettingName::read(&setting, &scope.target).ok()?;
                 Some(Self::Setting(scope, name))
@@ -115,7 +109,7 @@ impl Subject {
             Self::Setting(scope, name) => setting_id(scope, *name),
             Self::Ban(scope) => {
                 let entries: BTreeMap<_, _> = scope.entries.iter().cloned().collect();
-                text_of(&("ban", target_of(scope).1, entries))
+                text_of(&("ban", scope.target.to_parts().1, entries))
             }
             Self::Rules => crate::ledger::RULES.to_owned(),
         }
@@ -125,16 +119,8 @@ impl Subject {
 /// The id of the records of a setting.
 pub(super) fn setting_id(scope: &Scope, name: SettingName) -> String {
     let entries: BTreeMap<_, _> = scope.entries.iter().cloned().collect();
-    let (kind, target) = target_of(scope);
+    let (kind, target) = scope.target.to_parts();
     text_of(&("setting", kind, target, entries, scope.limit, name.name()))
-}
-
-fn target_of(scope: &Scope) -> (&'static str, &str) {
-    match &scope.target {
-        ScopeTarget::Everything => ("everything", ""),
-        ScopeTarget::Domain(name) => ("domain", name),
-        ScopeTarget::Rule(path) => ("rule", path),
-    }
 }
 
 /// The first of an array, whatever follows.
@@ -160,26 +146,9 @@ impl RulesValue {
     }
 }
 
-/// A digest as text.
-pub(super) fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String does not fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// As JSON. What is written here can be.
 pub(super) fn text_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
-}
-
-pub(super) fn micros(at: Timestamp) -> u64 {
-    at.as_ns() / 1_000
-}
-
-pub(super) fn instant(us: u64) -> Timestamp {
-    Timestamp::from_ns(us.saturating_mul(1_000))
 }
 
 /// A name or a reason that another replica wrote.

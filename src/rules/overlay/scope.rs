@@ -39,6 +39,27 @@ pub enum ScopeTarget {
     Rule(String),
 }
 
+impl ScopeTarget {
+    /// The kind and the name, as they are stored and sent to other replicas.
+    pub fn to_parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Everything => ("everything", ""),
+            Self::Domain(name) => ("domain", name),
+            Self::Rule(path) => ("rule", path),
+        }
+    }
+
+    /// The target with these parts; `None`: there is no such kind.
+    pub fn from_parts(kind: &str, name: String) -> Option<Self> {
+        match kind {
+            "everything" => Some(Self::Everything),
+            "domain" => Some(Self::Domain(name)),
+            "rule" => Some(Self::Rule(name)),
+            _ => None,
+        }
+    }
+}
+
 /// What can be set. The order is that in which the values of a rule are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SettingName {

@@ -47,7 +47,7 @@ impl Central {
 
     /// Answers a request at `now`, by the engine's clock. Parts of a microsecond are dropped.
     pub fn answer(&mut self, terms: &Terms, ask: &Ask, now: Timestamp) -> Answer {
-        let now = now.as_ns() / 1_000;
+        let now = now.as_us();
         match terms.shape {
             LeaseShape::ClockWindow => self.clock_window(terms, ask, now),
             LeaseShape::FirstRequestWindow => self.first_request_window(terms, ask, now),

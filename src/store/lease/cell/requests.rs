@@ -13,7 +13,7 @@ impl Lease {
             return None;
         }
         let window = match terms.shape {
-            LeaseShape::ClockWindow => terms.clock_end(now.engine).as_ns() / 1_000,
+            LeaseShape::ClockWindow => terms.clock_end(now.engine).as_us(),
             _ => self.window,
         };
         let is_wanted = self.waiting > 0 || self.is_short(terms, now);
