@@ -1,5 +1,8 @@
 //! Readers of files, and a connection, that only this crate uses otherwise, for the fuzz targets.
 
+use http::Method;
+use http::uri::{Authority, PathAndQuery, Scheme};
+
 use crate::access::{ClientNames, Domains, read_clients, read_tokens};
 use crate::http2::server::{Connection, Event, Head, Limits};
 use crate::net::check_pem;
@@ -33,12 +36,12 @@ pub fn pem(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<i64, Str
     check_pem(cert, key, client_ca)
 }
 
-/// Plays the server's side of an HTTP/2 connection with what a client sends, in pieces of `size` bytes. Requests are answered with the body that they
-/// have. Returns what happened, in order, and what the server has sent.
-pub fn http2(sent: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
-    let mut server = Connection::<Path, u32>::new(LIMITS);
+/// Plays the server's side of an HTTP/2 connection with what a client sends, in these pieces. Requests are answered with the body that they
+/// have. Returns what happened, in order (an `odd` request is one that the `http` crate would not take), and what the server has sent.
+pub fn http2<'s>(pieces: impl IntoIterator<Item = &'s [u8]>) -> (Vec<String>, Vec<u8>) {
+    let mut server = Connection::<Path, Stream>::new(LIMITS);
     let (mut events, mut rest) = (Vec::new(), Vec::new());
-    for piece in sent.chunks(size.max(1)) {
+    for piece in pieces {
         rest.extend_from_slice(piece);
         let mut input = rest.as_slice();
         loop {
@@ -59,36 +62,60 @@ pub fn http2(sent: &[u8], size: usize) -> (Vec<String>, Vec<u8>) {
 }
 
 /// Answers what is complete. Returns what happened.
-fn answered(server: &mut Connection<Path, u32>, event: Event<'_, Path, u32>) -> String {
+fn answered(server: &mut Connection<Path, Stream>, event: Event<'_, Path, Stream>) -> String {
     match event {
         Event::Request { id, head, is_whole } => {
             if let Some(state) = server.state(id) {
-                *state = id;
+                state.id = id;
             }
             if is_whole {
-                server.answer(id, &head.0);
+                server.answer(id, &head.path);
             }
-            format!("request {id} {is_whole} {}", head.0.escape_ascii())
+            let oddity = if head.is_odd { " odd" } else { "" };
+            format!("request {id} {is_whole} {}{oddity}", head.path.escape_ascii())
         }
         Event::Data { id, payload, is_last } => {
             server.release(id, payload.len());
+            let body = server.state(id).map(|state| {
+                state.body.extend_from_slice(payload);
+                if is_last { std::mem::take(&mut state.body) } else { Vec::new() }
+            });
             if is_last {
-                server.answer(id, payload);
+                server.answer(id, &body.unwrap_or_default());
             }
             format!("data {id} {} {is_last}", payload.len())
         }
-        Event::Gone { state } => format!("gone {state}"),
+        Event::Gone { state } => format!("gone {}", state.id),
     }
+}
+
+/// What is known of a request.
+#[derive(Debug, Default)]
+struct Stream {
+    id: u32,
+    /// What has arrived of its body.
+    body: Vec<u8>,
 }
 
 /// The path of a request.
 #[derive(Debug, Default)]
-struct Path(Vec<u8>);
+struct Path {
+    path: Vec<u8>,
+    /// Whether the `http` crate takes its pseudo-header fields for no method or no part of a URI, or drops a part of them.
+    is_odd: bool,
+}
 
 impl Head for Path {
     fn field(&mut self, name: &[u8], value: &[u8]) {
+        self.is_odd |= match name {
+            b":method" => Method::from_bytes(value).is_err(),
+            b":scheme" => Scheme::try_from(value).is_err(),
+            b":authority" => Authority::try_from(value).is_err(),
+            b":path" => PathAndQuery::try_from(value).map_or(true, |path| path.as_str().as_bytes() != value),
+            _ => false,
+        };
         if name == b":path" {
-            self.0 = value.to_vec();
+            self.path = value.to_vec();
         }
     }
 }

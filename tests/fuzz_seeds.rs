@@ -12,6 +12,8 @@ mod access_file;
 mod certificates;
 #[path = "../fuzz/bodies/check_decision.rs"]
 mod check_decision;
+#[path = "../fuzz/bodies/http2_differential.rs"]
+mod http2_differential;
 #[path = "../fuzz/bodies/http2_frames.rs"]
 mod http2_frames;
 #[path = "../fuzz/bodies/rules_yaml.rs"]
@@ -61,4 +63,11 @@ fn certificates() {
 #[test]
 fn http2_frames() {
     replay("http2_frames", http2_frames::run);
+}
+
+#[test]
+fn http2_differential() {
+    // Each input of the one is one of the other.
+    replay("http2_differential", http2_differential::run);
+    replay("http2_frames", http2_differential::run);
 }

@@ -149,7 +149,12 @@ impl<H: Head> Reading<H> {
             _ => return false,
         };
         let is_first = !std::mem::replace(seen, true);
-        is_first && !self.is_regular && (!value.is_empty() || name == b":authority")
+        let is_possible = match name {
+            b":authority" => true,
+            b":path" => value.first() == Some(&b'/') || value == b"*",
+            _ => !value.is_empty(),
+        };
+        is_first && !self.is_regular && is_possible
     }
 
     fn regular(&mut self, name: &[u8], value: &[u8]) -> bool {
@@ -249,6 +254,8 @@ mod tests {
             (&[path, ("x-bytes", "a\tb\u{fc}")], "/a None"),
             (&[], "Malformed"),
             (&[(":path", "")], "Malformed"),
+            (&[(":path", "a")], "Malformed"),
+            (&[(":path", "*")], "* None"),
             (&[path, path], "Malformed"),
             (&[path, (":method", "GET")], "Malformed"),
             (&[path, (":status", "200")], "Malformed"),

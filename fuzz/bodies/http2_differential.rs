@@ -1,0 +1,270 @@
+//! The same bytes to our own HTTP/2 connection and to that of the `h2` crate: the same requests are answered with the same bodies, the same streams are
+//! reset, and both or neither end the connection with an error.
+//!
+//! Permitted differences:
+//! - The codes of errors: the crate says PROTOCOL_ERROR for most. Only whether there is one is compared.
+//! - One may end the connection for what the other takes for an error of one stream, as the RFC allows: the crate for names of headers with upper case
+//!   and data of a closed stream, ours for PRIORITY of a stream that depends on itself.
+//! - Where either has ended, what came before may be answered or not: the crate drops answers that are not sent.
+//! - After GOAWAY of the client the crate ends when no stream is open; we go on reading until the client closes.
+//! - Only ours counts errors of streams, and ends the connection for too many (ENHANCE_YOUR_CALM).
+//! - The crate decodes header blocks as they arrive; we do when they are complete, and so are they here.
+//! - Headers that are too large are answered with 431 by both, but by the crate only if they are well-formed. What is left of such a request is rejected
+//!   with a code or without.
+//! - The crate takes requests with no `:path` or one without `/`, with an empty `content-length`, and with pseudo-header fields among the trailers, all of
+//!   which the RFC calls malformed. It takes none whose method, scheme, authority or path are none for the `http` crate.
+//! - The crate waits for more of a block in several frames that ends with a header without a name.
+//! - The crate ends the connection for a WINDOW_UPDATE of 0 for a stream that is closed, which we ignore.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Plays one input: frames as in `http2_frames`, from the second byte on.
+pub(crate) fn run(input: &[u8]) {
+    let Some((_, frames)) = input.split_first() else { return };
+    let (mut sent, _) = super::http2_frames::client(frames);
+    if sent.len() > WINDOW {
+        // Whether a window is exceeded depends on when bodies are read.
+        return;
+    }
+    end_block(&mut sent);
+    let (events, answers) = tidegate::fuzzed::http2(pieces(&sent));
+    let (theirs, has_left) = h2_server(&sent);
+    let is_calmed = events.last().is_some_and(|event| event.ends_with("(code 11)"));
+    let (ours, theirs) = (Outcome::new(&answers), Outcome::new(&theirs));
+    let has_left = has_left && !theirs.has_failed;
+    if has_left || is_calmed || events.iter().any(|event| event.ends_with(" odd")) {
+        return;
+    }
+    if ours.has_failed || theirs.has_failed {
+        let has_difference = || {
+            !ours.reset.is_empty() || !ours.too_large.is_empty() || pieces(&sent).any(is_empty_update)
+        };
+        let is_permitted = ours.has_failed && (theirs.has_failed || !theirs.reset.is_empty())
+            || theirs.has_failed && has_difference();
+        assert!(is_permitted, "ours {ours:?} {events:?}\ntheirs {theirs:?}");
+        return;
+    }
+    let has_several = |kinds: &[u8], stream: u32| {
+        let is_one = |frame: &&[u8]| frame.get(3).is_some_and(|kind| kinds.contains(kind)) && frame.get(5..9) == Some(&stream.to_be_bytes());
+        pieces(&sent).skip(1).filter(is_one).count() > 1
+    };
+    let is_left_open = |stream: u32| !theirs.reset.contains(&stream) && !theirs.answered.contains_key(&stream);
+    let malformed = ours.reset.iter().copied().filter(|stream| {
+        has_several(&[HEADERS], *stream) || is_left_open(*stream) && has_several(&[HEADERS, CONTINUATION], *stream)
+    });
+    let different: BTreeSet<u32> = malformed.chain(ours.too_large.iter().copied()).collect();
+    assert_eq!(ours.without(&different), theirs.without(&different), "{events:?}");
+}
+
+/// The opening of the connection, and its frames.
+fn pieces(sent: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = sent;
+    std::iter::from_fn(move || {
+        let length = if rest.starts_with(b"PRI ") { PREFACE_BYTES } else { frame_bytes(rest) };
+        let (piece, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// The bytes of the frame at the beginning.
+fn frame_bytes(bytes: &[u8]) -> usize {
+    let [a, b, c, ..] = *bytes else { return bytes.len() };
+    9 + usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()
+}
+
+const PREFACE_BYTES: usize = 24;
+
+fn is_empty_update(frame: &[u8]) -> bool {
+    frame.get(3) == Some(&WINDOW_UPDATE) && frame.get(9..) == Some(&[0; 4])
+}
+
+/// Ends a header block at the end.
+fn end_block(sent: &mut Vec<u8>) {
+    let mut open = None;
+    for frame in pieces(sent).filter(|frame| frame.len() >= 9) {
+        if matches!(frame[3], HEADERS | PUSH_PROMISE | CONTINUATION) {
+            open = (frame[4] & END_HEADERS == 0).then(|| <[u8; 4]>::try_from(&frame[5..9]).unwrap());
+        }
+    }
+    if let Some(stream) = open {
+        sent.extend_from_slice(&[0, 0, 0, CONTINUATION, END_HEADERS]);
+        sent.extend_from_slice(&stream);
+    }
+}
+
+const HEADERS: u8 = 1;
+const PUSH_PROMISE: u8 = 5;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+
+/// That of streams, and so the most that is compared.
+const WINDOW: usize = 20_000;
+
+/// What a server has sent.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Outcome {
+    /// Streams with a complete answer, and its body.
+    answered: BTreeMap<u32, Vec<u8>>,
+    reset: BTreeSet<u32>,
+    /// Streams that were answered with nothing but headers: 431, because those of the request are too large.
+    too_large: BTreeSet<u32>,
+    has_failed: bool,
+}
+
+impl Outcome {
+    fn new(mut sent: &[u8]) -> Self {
+        let mut outcome = Self::default();
+        let mut bodies: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        while let Some(([a, b, c, kind, flags, stream @ ..], rest)) = sent.split_first_chunk::<9>() {
+            let kind = *kind;
+            let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
+            let Some((payload, rest)) = rest.split_at_checked(length) else { break };
+            sent = rest;
+            let stream = u32::from_be_bytes(*stream);
+            let code = payload.get(..4).map_or(0, |code| u32::from_be_bytes(code.try_into().unwrap()));
+            let body = bodies.entry(stream).or_default();
+            match kind {
+                0 => body.extend_from_slice(payload),
+                // NO_ERROR: the answer is complete, and the rest of the request not needed.
+                3 if code != 0 => drop(outcome.reset.insert(stream)),
+                7 if payload[4..8] != [0; 4] => outcome.has_failed = true,
+                _ => {}
+            }
+            if matches!(kind, 0 | 1) && flags & 1 != 0 {
+                outcome.answered.insert(stream, std::mem::take(body));
+                if kind == HEADERS {
+                    outcome.too_large.insert(stream);
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Without these streams.
+    fn without(mut self, streams: &BTreeSet<u32>) -> Self {
+        self.answered.retain(|stream, _| !streams.contains(stream));
+        self.reset.retain(|stream| !streams.contains(stream));
+        self.too_large.clear();
+        self
+    }
+}
+
+/// Everything that a server on the `h2` crate sends to a client that sends this and then waits, with the limits of `fuzzed::http2`; and
+/// whether it has left. No clock and no socket: a frame arrives when nothing happens any more, because what windows allow depends on the order of frames and answers.
+fn h2_server(sent: &[u8]) -> (Vec<u8>, bool) {
+    let wire = Arc::new(Mutex::new(Wire { input: Bytes::new(), output: Vec::new() }));
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(8).max_header_list_size(16 << 10).initial_window_size(20_000);
+    let mut serve = Box::pin(serve(builder, Client(Arc::clone(&wire))));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut has_left = false;
+    'frames: for piece in pieces(sent) {
+        wire.lock().unwrap().input = Bytes::copy_from_slice(piece);
+        let (mut before, mut quiet) = ((0, 0), 0);
+        while quiet < QUIET_ROUNDS {
+            if serve.as_mut().poll(&mut cx).is_ready() {
+                has_left = true;
+                break 'frames;
+            }
+            let wire = wire.lock().unwrap();
+            let now = (wire.input.len(), wire.output.len());
+            quiet = if now == before { quiet + 1 } else { 0 };
+            before = now;
+        }
+    }
+    let sent = std::mem::take(&mut wire.lock().unwrap().output);
+    (sent, has_left)
+}
+
+/// How often all is polled without a byte read or written before it is over.
+const QUIET_ROUNDS: usize = 3;
+
+async fn serve(builder: h2::server::Builder, client: Client) {
+    let Ok(mut connection) = builder.handshake::<_, Bytes>(client).await else { return };
+    let mut answers: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
+    std::future::poll_fn(|cx| {
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => answers.push(Box::pin(echo(request, respond))),
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        answers.retain_mut(|answer| answer.as_mut().poll(cx).is_pending());
+        Poll::Pending
+    })
+    .await;
+}
+
+async fn echo(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
+    let (head, mut body) = request.into_parts();
+    let path = head.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes().to_vec();
+    let is_malformed = head.uri.path().is_empty()
+        || path.first() != Some(&b'/') && path != b"*"
+        || head.headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length.is_empty());
+    if is_malformed {
+        // What is dropped is reset.
+        return;
+    }
+    let mut content = Vec::new();
+    let is_whole = body.is_end_stream();
+    while let Some(piece) = body.data().await {
+        let Ok(piece) = piece else { return };
+        let _ended = body.flow_control().release_capacity(piece.len());
+        content.extend_from_slice(&piece);
+    }
+    if is_whole {
+        content = path;
+    }
+    let Ok(mut stream) = respond.send_response(http::Response::new(()), false) else { return };
+    let _gone = stream.send_data(content.into(), true);
+    // As long as the windows do not allow all of it.
+    let _reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
+}
+
+/// What the client has sent and was not read, and what the server has sent.
+#[derive(Debug)]
+struct Wire {
+    input: Bytes,
+    output: Vec<u8>,
+}
+
+/// The client as the server sees it: it sends everything at once, and reads everything.
+#[derive(Debug)]
+struct Client(Arc<Mutex<Wire>>);
+
+impl AsyncRead for Client {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut wire = self.0.lock().unwrap();
+        if wire.input.is_empty() {
+            return Poll::Pending;
+        }
+        let count = wire.input.len().min(buffer.remaining());
+        buffer.put_slice(&wire.input.split_to(count));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Client {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.lock().unwrap().output.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
