@@ -1,10 +1,12 @@
 //! Readers of files, and a connection, that only this crate uses otherwise, for the fuzz targets.
 
+use std::collections::BTreeMap;
+
 use http::Method;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 use crate::access::{ClientNames, Domains, read_clients, read_tokens};
-use crate::http2::server::{Connection, Event, Head, Limits};
+use crate::http2::server::{Connection, Event, Field, Head, Limits};
 use crate::net::check_pem;
 
 /// Reads a file of `--admin-tokens`. Returns the number of tokens.
@@ -36,39 +38,97 @@ pub fn pem(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<i64, Str
     check_pem(cert, key, client_ca)
 }
 
+/// What has come of a connection.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Played {
+    /// What happened, in order; a request is `odd` if the `http` crate would not take it.
+    pub events: Vec<String>,
+    /// What the server has sent.
+    pub sent: Vec<u8>,
+    /// The headers of requests by stream, without pseudo-header fields, in order.
+    pub headers: BTreeMap<u32, Vec<Header>>,
+}
+
+/// The name and the value of a header.
+pub type Header = (Vec<u8>, Vec<u8>);
+
 /// Plays the server's side of an HTTP/2 connection with what a client sends, in these pieces. Requests are answered with the body that they
-/// have. Returns what happened, in order (an `odd` request is one that the `http` crate would not take), and what the server has sent.
-pub fn http2<'s>(pieces: impl IntoIterator<Item = &'s [u8]>) -> (Vec<String>, Vec<u8>) {
-    let mut server = Connection::<Path, Stream>::new(LIMITS);
-    let (mut events, mut rest) = (Vec::new(), Vec::new());
+/// have, or with their path.
+pub fn http2<'s>(pieces: impl IntoIterator<Item = &'s [u8]>) -> Played {
+    let mut server = Http2::new(false);
     for piece in pieces {
-        rest.extend_from_slice(piece);
-        let mut input = rest.as_slice();
+        server.receive(piece);
+    }
+    server.finish()
+}
+
+/// The server's side of an HTTP/2 connection.
+#[derive(Debug)]
+pub struct Http2 {
+    server: Connection<Fields, Stream>,
+    /// The beginning of a frame.
+    rest: Vec<u8>,
+    has_mirror: bool,
+    played: Played,
+}
+
+impl Http2 {
+    /// A new connection. With a mirror a request without a body is answered with the headers that it has, and no body.
+    pub fn new(has_mirror: bool) -> Self {
+        Self { server: Connection::new(LIMITS), rest: Vec::new(), has_mirror, played: Played::default() }
+    }
+
+    /// Does what this part of what a client sends asks for.
+    pub fn receive(&mut self, piece: &[u8]) {
+        self.rest.extend_from_slice(piece);
+        let mut input = self.rest.as_slice();
         loop {
-            match server.next(&mut input) {
-                Ok(Some(event)) => events.push(answered(&mut server, event)),
+            match self.server.next(&mut input) {
+                Ok(Some(event)) => {
+                    if let Event::Request { id, head, .. } = &event {
+                        self.played.headers.insert(*id, head.headers.clone());
+                    }
+                    self.played.events.push(answered(&mut self.server, event, self.has_mirror));
+                }
                 Ok(None) => break,
                 Err(violation) => {
-                    events.push(violation.to_string());
+                    self.played.events.push(violation.to_string());
                     break;
                 }
             }
         }
-        server.flush();
-        let taken = rest.len() - input.len();
-        rest.drain(..taken);
+        self.server.flush();
+        let taken = self.rest.len() - input.len();
+        self.rest.drain(..taken);
     }
-    (events, server.pending().to_vec())
+
+    /// Takes what is to be sent.
+    pub fn take_sent(&mut self) -> Vec<u8> {
+        let sent = self.server.pending().to_vec();
+        self.server.sent(sent.len());
+        sent
+    }
+
+    /// What has come of it, with what was not taken.
+    pub fn finish(mut self) -> Played {
+        self.played.sent = self.take_sent();
+        self.played
+    }
 }
 
 /// Answers what is complete. Returns what happened.
-fn answered(server: &mut Connection<Path, Stream>, event: Event<'_, Path, Stream>) -> String {
+fn answered(server: &mut Connection<Fields, Stream>, event: Event<'_, Fields, Stream>, has_mirror: bool) -> String {
     match event {
         Event::Request { id, head, is_whole } => {
             if let Some(state) = server.state(id) {
                 state.id = id;
             }
-            if is_whole {
+            if is_whole && has_mirror {
+                let status: Field<'_> = (b":status", b"200");
+                let fields = head.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice()));
+                let fields: Vec<_> = std::iter::once(status).chain(fields).collect();
+                server.send_headers(id, &fields, true);
+            } else if is_whole {
                 server.answer(id, &head.path);
             }
             let oddity = if head.is_odd { " odd" } else { "" };
@@ -97,15 +157,17 @@ struct Stream {
     body: Vec<u8>,
 }
 
-/// The path of a request.
+/// The headers of a request.
 #[derive(Debug, Default)]
-struct Path {
+struct Fields {
     path: Vec<u8>,
     /// Whether the `http` crate takes its pseudo-header fields for no method or no part of a URI, or drops a part of them.
     is_odd: bool,
+    /// The other ones.
+    headers: Vec<Header>,
 }
 
-impl Head for Path {
+impl Head for Fields {
     fn field(&mut self, name: &[u8], value: &[u8]) {
         self.is_odd |= match name {
             b":method" => Method::from_bytes(value).is_err(),
@@ -116,6 +178,9 @@ impl Head for Path {
         };
         if name == b":path" {
             self.path = value.to_vec();
+        }
+        if name.first() != Some(&b':') {
+            self.headers.push((name.to_vec(), value.to_vec()));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The same bytes to our own HTTP/2 connection and to that of the `h2` crate: the same requests are answered with the same bodies, the same streams are
-//! reset, and both or neither end the connection with an error.
+//! The same bytes to our own HTTP/2 connection and to that of the `h2` crate: the same requests have the same headers and are answered with the same
+//! bodies, the same streams are reset, and both or neither end the connection with an error.
 //!
 //! Permitted differences:
 //! - The codes of errors: the crate says PROTOCOL_ERROR for most. Only whether there is one is compared.
@@ -16,13 +16,16 @@
 //! - The crate waits for more of a block in several frames that ends with a header without a name.
 //! - The crate ends the connection for a WINDOW_UPDATE of 0 for a stream that is closed, which we ignore.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use tidegate::fuzzed::Header;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Plays one input: frames as in `http2_frames`, from the second byte on.
@@ -34,8 +37,13 @@ pub(crate) fn run(input: &[u8]) {
         return;
     }
     end_block(&mut sent);
-    let (events, answers) = tidegate::fuzzed::http2(pieces(&sent));
-    let (theirs, has_left) = h2_server(&sent);
+    let tidegate::fuzzed::Played { events, sent: answers, headers } = tidegate::fuzzed::http2(pieces(&sent));
+    let (theirs, has_left, their_headers) = h2_server(&sent);
+    for (stream, ours) in headers {
+        if let Some(theirs) = their_headers.get(&stream) {
+            assert_eq!(in_order(ours), *theirs, "{stream}");
+        }
+    }
     let is_calmed = events.last().is_some_and(|event| event.ends_with("(code 11)"));
     let (ours, theirs) = (Outcome::new(&answers), Outcome::new(&theirs));
     let has_left = has_left && !theirs.has_failed;
@@ -43,16 +51,17 @@ pub(crate) fn run(input: &[u8]) {
         return;
     }
     if ours.has_failed || theirs.has_failed {
-        let has_difference = || {
-            !ours.reset.is_empty() || !ours.too_large.is_empty() || pieces(&sent).any(is_empty_update)
-        };
-        let is_permitted = ours.has_failed && (theirs.has_failed || !theirs.reset.is_empty())
-            || theirs.has_failed && has_difference();
+        let has_difference =
+            || !ours.reset.is_empty() || !ours.too_large.is_empty() || pieces(&sent).any(is_empty_update);
+        let is_permitted =
+            ours.has_failed && (theirs.has_failed || !theirs.reset.is_empty()) || theirs.has_failed && has_difference();
         assert!(is_permitted, "ours {ours:?} {events:?}\ntheirs {theirs:?}");
         return;
     }
     let has_several = |kinds: &[u8], stream: u32| {
-        let is_one = |frame: &&[u8]| frame.get(3).is_some_and(|kind| kinds.contains(kind)) && frame.get(5..9) == Some(&stream.to_be_bytes());
+        let is_one = |frame: &&[u8]| {
+            frame.get(3).is_some_and(|kind| kinds.contains(kind)) && frame.get(5..9) == Some(&stream.to_be_bytes())
+        };
         pieces(&sent).skip(1).filter(is_one).count() > 1
     };
     let is_left_open = |stream: u32| !theirs.reset.contains(&stream) && !theirs.answered.contains_key(&stream);
@@ -160,11 +169,12 @@ impl Outcome {
 
 /// Everything that a server on the `h2` crate sends to a client that sends this and then waits, with the limits of `fuzzed::http2`; and
 /// whether it has left. No clock and no socket: a frame arrives when nothing happens any more, because what windows allow depends on the order of frames and answers.
-fn h2_server(sent: &[u8]) -> (Vec<u8>, bool) {
+fn h2_server(sent: &[u8]) -> (Vec<u8>, bool, Headers) {
+    let headers = Rc::new(RefCell::new(Headers::new()));
     let wire = Arc::new(Mutex::new(Wire { input: Bytes::new(), output: Vec::new() }));
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(8).max_header_list_size(16 << 10).initial_window_size(20_000);
-    let mut serve = Box::pin(serve(builder, Client(Arc::clone(&wire))));
+    let mut serve = Box::pin(serve(builder, Client(Arc::clone(&wire)), Rc::clone(&headers)));
     let mut cx = Context::from_waker(Waker::noop());
     let mut has_left = false;
     'frames: for piece in pieces(sent) {
@@ -182,19 +192,33 @@ fn h2_server(sent: &[u8]) -> (Vec<u8>, bool) {
         }
     }
     let sent = std::mem::take(&mut wire.lock().unwrap().output);
-    (sent, has_left)
+    (sent, has_left, headers.take())
+}
+
+/// The headers of requests by stream, by name and value.
+type Headers = BTreeMap<u32, Vec<Header>>;
+
+/// By name and value, because a map of headers keeps only the order of those with one name.
+fn in_order(mut headers: Vec<Header>) -> Vec<Header> {
+    headers.sort();
+    headers
 }
 
 /// How often all is polled without a byte read or written before it is over.
 const QUIET_ROUNDS: usize = 3;
 
-async fn serve(builder: h2::server::Builder, client: Client) {
+async fn serve(builder: h2::server::Builder, client: Client, headers: Rc<RefCell<Headers>>) {
     let Ok(mut connection) = builder.handshake::<_, Bytes>(client).await else { return };
     let mut answers: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
     std::future::poll_fn(|cx| {
         loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => answers.push(Box::pin(echo(request, respond))),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    let all = request.headers().iter();
+                    let all = all.map(|(name, value)| (name.as_str().as_bytes().to_vec(), value.as_bytes().to_vec()));
+                    headers.borrow_mut().insert(respond.stream_id().as_u32(), in_order(all.collect()));
+                    answers.push(Box::pin(echo(request, respond)));
+                }
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => break,
             }

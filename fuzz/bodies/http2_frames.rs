@@ -1,5 +1,8 @@
 //! Frames of HTTP/2 to our own connection: whatever comes, wherever it is cut, the same happens and the same is sent, and there is little of it.
 
+#[path = "http2_blocks.rs"]
+mod blocks;
+
 /// Plays one input: a byte for the size of pieces, and what [`client`] reads.
 pub(crate) fn run(input: &[u8]) {
     let Some((size, frames)) = input.split_first() else { return };
@@ -7,13 +10,14 @@ pub(crate) fn run(input: &[u8]) {
     // The beginning of a frame, or of anything else.
     sent.extend_from_slice(rest);
     let whole = tidegate::fuzzed::http2([sent.as_slice()]);
-    assert_eq!(whole, tidegate::fuzzed::http2(sent.chunks(usize::from(*size) + 1)), "pieces of {}", usize::from(*size) + 1);
+    let pieces = tidegate::fuzzed::http2(sent.chunks(usize::from(*size) + 1));
+    assert_eq!(whole, pieces, "pieces of {}", usize::from(*size) + 1);
     // The most for a frame: an answer, a reset and two windows for one without content.
-    assert!(whole.1.len() <= 100 + 12 * sent.len(), "{} bytes for {}", whole.1.len(), sent.len());
+    assert!(whole.sent.len() <= 100 + 12 * sent.len(), "{} bytes for {}", whole.sent.len(), sent.len());
 }
 
 /// What a client sends: the opening of a connection, then frames, each with a byte for its kind, its flags, its stream, and the length of its payload
-/// (from 0xf0 on: a multiple of 1,024). Returns what is left over, too.
+/// (from 0xf0 on: a multiple of 1,024). From the kind 0xf0 on the payload is what [`blocks`] makes headers of. Returns what is left over, too.
 pub(crate) fn client(frames: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut rest = frames;
     let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
@@ -21,11 +25,38 @@ pub(crate) fn client(frames: &[u8]) -> (Vec<u8>, &[u8]) {
         let length = usize::from(*length);
         let length = if length < 0xf0 { length } else { (length - 0xef) * 1_024 };
         let payload = &after[..length.min(after.len())];
-        let [.., a, b, c] = length.to_be_bytes();
-        sent.extend_from_slice(&[a, b, c, *kind, *flags, 0, 0, 0, *stream]);
-        sent.extend_from_slice(payload);
-        sent.extend(std::iter::repeat_n(b'a', length - payload.len()));
         rest = &after[payload.len()..];
+        if *kind >= BLOCK {
+            put_block(&mut sent, *flags, *stream, payload);
+        } else {
+            put_head(&mut sent, length, [*kind, *flags, *stream]);
+            sent.extend_from_slice(payload);
+            sent.extend(std::iter::repeat_n(b'a', length - payload.len()));
+        }
     }
     (sent, rest)
 }
+
+/// A HEADERS frame, and the CONTINUATION frames that it needs; without priority and padding.
+fn put_block(sent: &mut Vec<u8>, flags: u8, stream: u8, payload: &[u8]) {
+    let parts = blocks::parts(payload);
+    let (last, mut kind) = (parts.len() - 1, HEADERS);
+    for (index, part) in parts.iter().enumerate() {
+        let end = if kind == HEADERS { flags & END_STREAM } else { 0 } | if index == last { END_HEADERS } else { 0 };
+        put_head(sent, part.len(), [kind, end, stream]);
+        sent.extend_from_slice(part);
+        kind = CONTINUATION;
+    }
+}
+
+fn put_head(sent: &mut Vec<u8>, length: usize, [kind, flags, stream]: [u8; 3]) {
+    let [.., a, b, c] = length.to_be_bytes();
+    sent.extend_from_slice(&[a, b, c, kind, flags, 0, 0, 0, stream]);
+}
+
+/// The first kind that stands for headers.
+const BLOCK: u8 = 0xf0;
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;

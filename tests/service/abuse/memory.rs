@@ -12,7 +12,8 @@ use super::legitimate::{Legitimate, RULES};
 use crate::TestServer;
 use crate::drain::check;
 use crate::frames::{
-    DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, Wire, check_headers, frame, headers, setting,
+    DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW_SIZE, PING, Wire, check_headers, frame, headers,
+    is_acknowledged, setting,
 };
 use crate::server::wait_for;
 
@@ -131,6 +132,25 @@ fn two_thousand_silent_connections_take_less_than_8_kib_each() {
     drop(silent);
 }
 
+/// Connections of our own HTTP/2 that have been answered keep no buffers: `scripts/idle-connections` says how little a release build keeps.
+#[test]
+fn two_thousand_idle_connections_take_less_than_12_kib_each() {
+    let watched = Watched::start_with(&["--http2", "lean"]);
+    let body = crate::raw::frame(&check("free", "idle").encode_to_vec());
+    let check = [frame(HEADERS, END_HEADERS, 1, &check_headers()), frame(DATA, END_STREAM, 1, &body)].concat();
+    let asked = [check, frame(PING, 0, 0, b"tidegate")].concat();
+    let idle: Vec<_> = (0..2_000)
+        .map(|_| {
+            let mut stream = Wire::preface(&watched.server.grpc, &[]);
+            stream.write_all(&asked).unwrap();
+            assert!(is_acknowledged(&mut stream));
+            stream
+        })
+        .collect();
+    watched.stop_within(24 << 20);
+    drop(idle);
+}
+
 /// A server with one worker, legitimate clients, and its memory at the start.
 struct Watched {
     server: TestServer,
@@ -140,7 +160,11 @@ struct Watched {
 
 impl Watched {
     fn start() -> Self {
-        let server = TestServer::start(RULES, &["--workers", "1"]);
+        Self::start_with(&[])
+    }
+
+    fn start_with(args: &[&str]) -> Self {
+        let server = TestServer::start(RULES, &[&["--workers", "1"], args].concat());
         let legitimate = Legitimate::start(&server.grpc);
         Self { resident: server.resident_bytes(), server, legitimate }
     }
