@@ -1,4 +1,4 @@
-//! What clients are told: a command in, an answer out.
+//! The commands that clients take: one in, an answer out.
 //!
 //! | command | answer |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! curl, which speaks HTTP/2 by nghttp2 and knows nothing of gRPC.
+//! curl, which has HTTP/2 of nghttp2 and knows nothing of gRPC.
 
 use std::fs;
 use std::path::Path;

@@ -4,7 +4,7 @@ use crate::commands::{Client, Kind, each, each_but, expect};
 use crate::server::{TestServer, eventually};
 use crate::{arrived, until_delayed};
 
-/// More than a second's worth of answers are outstanding when the process is told to stop.
+/// More than a second's worth of answers are outstanding when the process is to stop.
 #[test]
 fn what_is_outstanding_when_the_server_stops_is_answered() {
     each(&["--drain", "0s", "--shutdown-deadline", "50s"], |client, server| {

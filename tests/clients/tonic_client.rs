@@ -27,7 +27,7 @@ pub(crate) struct TonicClient {
     channel: Channel,
     watch: Option<Streaming<HealthCheckResponse>>,
     /// How long to wait for the next state.
-    patience: Duration,
+    timeout: Duration,
     held: Vec<JoinHandle<String>>,
     load: Vec<JoinHandle<Outcomes>>,
     is_stopping: Arc<AtomicBool>,
@@ -43,7 +43,7 @@ impl TonicClient {
             Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
         };
         let is_stopping = Arc::new(AtomicBool::new(false));
-        Self { runtime, channel, watch: None, patience: DEADLINE, held: Vec::new(), load: Vec::new(), is_stopping }
+        Self { runtime, channel, watch: None, timeout: DEADLINE, held: Vec::new(), load: Vec::new(), is_stopping }
     }
 
     fn check(&self, message: RateLimitRequest, timeout_ms: Option<u64>) -> Result<RateLimitResponse, Status> {
@@ -65,13 +65,13 @@ impl TonicClient {
     fn watch(&mut self, timeout_ms: Option<u64>) -> String {
         let mut health = HealthClient::new(self.channel.clone());
         self.watch = Some(self.runtime.block_on(health.watch(HealthCheckRequest::default())).unwrap().into_inner());
-        self.patience = timeout_ms.map_or(DEADLINE, Duration::from_millis);
+        self.timeout = timeout_ms.map_or(DEADLINE, Duration::from_millis);
         self.next()
     }
 
     fn next(&mut self) -> String {
         let message = self.watch.as_mut().unwrap().message();
-        match self.runtime.block_on(async { tokio::time::timeout(self.patience, message).await }) {
+        match self.runtime.block_on(async { tokio::time::timeout(self.timeout, message).await }) {
             Ok(message) => message.map_or_else(|status| code(&status), |message| state(&message.unwrap())),
             Err(_) => {
                 self.watch = None;
@@ -165,7 +165,7 @@ impl Client for TonicClient {
             ["watch"] => self.watch(None),
             ["watch", ms] => self.watch(ms.parse().ok()),
             ["next"] => self.next(),
-            // A stream that is dropped is cancelled; there is nobody left to be told.
+            // A stream that is dropped is cancelled; there is nobody left to hear of it.
             ["unwatch"] => self.watch.take().map_or_else(String::new, |_| "CANCELLED".to_owned()),
             ["services"] => self.services(),
             ["hold", count, key] => {

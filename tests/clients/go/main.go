@@ -1,4 +1,4 @@
-// A client on grpc-go that does what it is told, a command to a line, and answers each with a line.
+// A client on grpc-go that takes commands, one to a line, and answers each with a line.
 //
 // tests/clients/commands.rs has the commands.
 package main

@@ -1,4 +1,4 @@
-"""A client on grpcio, which is gRPC's C core, that does what it is told, a command to a line, and answers each with a line.
+"""A client on grpcio, which is gRPC's C core, that takes commands, one to a line, and answers each with a line.
 
 tests/clients/commands.rs has the commands. What a check is, it knows from the server's reflection alone.
 """
