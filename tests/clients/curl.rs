@@ -96,7 +96,7 @@ impl Curl {
     /// The headers, the body and the trailers go to one file.
     fn start(&self, path: &str, body: &Path, ending: &str, flags: &[&str]) -> Child {
         let mut command = Command::new(&self.program);
-        command.args(["--silent", "--show-error", "--http2-prior-knowledge", "--no-buffer", "--max-time", "60"]);
+        command.args(["--silent", "--http2-prior-knowledge", "--no-buffer", "--max-time", "60"]);
         command.args(["--header", "content-type: application/grpc", "--header", "te: trailers"]);
         command.arg("--data-binary").arg(format!("@{}", body.display()));
         command.arg("--include").arg("--output").arg(self.output(ending));

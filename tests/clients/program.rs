@@ -20,8 +20,11 @@ impl Program {
     /// Starts the program that the variable names; `None`, and a word on it, without one.
     pub(crate) fn start(variable: &str, arguments: &[&str]) -> Option<Self> {
         let mut command = Command::new(installed(variable)?);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not run: {error}"));
+        // By way of a thread of the test, so that it shows for a failed one only.
+        let complaints = BufReader::new(process.stderr.take().unwrap()).lines();
+        thread::spawn(move || complaints.map_while(Result::ok).for_each(|line| eprintln!("{line}")));
         let (send, answers) = channel();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
         thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| send.send(line)));
