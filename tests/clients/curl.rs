@@ -26,8 +26,9 @@ fn curl_is_answered() {
             assert!(head.contains("grpc-status: 0"), "{path}: {head}");
             assert!(answer.windows(part.len()).any(|at| at == part), "{path}: {answer:?}");
         }
-        let (_, head, _) = curl.call("/nope.Service/Method", &health(dir), &[]);
-        assert!(head.contains("grpc-status: 12"), "{head}");
+        // As below: the answer may be there before curl has sent its five bytes.
+        let (code, head, _) = curl.call("/nope.Service/Method", &health(dir), &[]);
+        assert!(head.contains("grpc-status: 12") || code == Some(STREAM_ERROR), "{code:?} {head}");
     });
 }
 
