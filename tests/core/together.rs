@@ -85,9 +85,9 @@ proptest! {
     #[test]
     fn together_and_one_by_one_the_answers_are_the_same(
         batches in prop::collection::vec((prop::collection::vec(any_check(), 0..80), 0_u64..40_000), 1..5),
-        is_small in prop::bool::weighted(0.2),
+        is_full in prop::bool::weighted(0.1),
     ) {
-        let budget = if is_small { 6_000 } else { 1 << 30 };
+        let budget = if is_full { 0 } else { 1 << 30 };
         let (together, each) = (limiter(budget), limiter(budget));
         let mut now = Timestamp::from_ns(1_700_000_000_000_000_000);
         for (checks, then_ms) in &batches {
@@ -105,7 +105,9 @@ proptest! {
             let batch = Batch::new(&each, WorkerSlot(0), now);
             let wanted: Vec<_> = arrived.iter().map(|one| answered(batch.decide(one.call, one.message))).collect();
             prop_assert_eq!(got, wanted);
-            prop_assert_eq!(together.store().occupancy(), each.store().occupancy());
+            // Their bytes depend on how the hashes, which are random, fall on the shards.
+            let counters = |limiter: &Limiter| limiter.store().occupancy().counters;
+            prop_assert_eq!(counters(&together), counters(&each));
             now = now.plus(Nanos::from_ns(then_ms * 1_000_000));
         }
         prop_assert_eq!(together.usage().series_used(), each.usage().series_used());
