@@ -85,7 +85,9 @@ impl<'v> Prepared<'v> {
     /// Finds the limits of a check. Nothing is charged or counted.
     pub(super) fn new(context: Context<'v>, check: &Check<'_>) -> Self {
         let domain = context.plan.domain(&check.domain);
-        let Some(known) = domain else { return Self { domain, resolved: SmallVec::new(), keys: CounterKeys::default() } };
+        let Some(known) = domain else {
+            return Self { domain, resolved: SmallVec::new(), keys: CounterKeys::default() };
+        };
         let mut search = Resolver::new(context.plan, known, check);
         let mut resolved: SmallVec<[_; 1]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
         let keys = search.finish(&mut resolved);

@@ -244,7 +244,12 @@ impl View<'_> {
     ///
     /// The counters of [`TOGETHER`] of them are loaded before the first of these is charged: that costs less than half of what as many
     /// single checks cost, if the counters are not in the processor's caches.
-    pub fn check_all<'v, 's, 'c: 's, I>(&'v self, worker: WorkerSlot, now: Timestamp, checks: I) -> Decisions<'v, 's, 'c, I>
+    pub fn check_all<'v, 's, 'c: 's, I>(
+        &'v self,
+        worker: WorkerSlot,
+        now: Timestamp,
+        checks: I,
+    ) -> Decisions<'v, 's, 'c, I>
     where
         I: Iterator<Item = &'s Check<'c>>,
     {

@@ -33,10 +33,8 @@ const KEYS: [&str; 11] =
     ["fixed", "sliding", "log", "bucket", "ban", "debt", "several", "shadow", "quota", "free", "unknown"];
 
 fn limiter(counter_budget_bytes: usize) -> Limiter {
-    let file = |name: &str, head: &str| SourceFile {
-        name: name.into(),
-        text: format!("{head}{DESCRIPTORS}").into_bytes(),
-    };
+    let file =
+        |name: &str, head: &str| SourceFile { name: name.into(), text: format!("{head}{DESCRIPTORS}").into_bytes() };
     let files = [file("each", "domain: each"), file("joint", "domain: joint\ncharge: all_or_nothing")];
     let limiter = Limiter::new(Settings { counter_budget_bytes, usage_series: 8, ..Settings::default() });
     limiter.replace_rules(Timestamp::EPOCH, load(&files, LoadOptions::default()).unwrap());

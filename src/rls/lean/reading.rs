@@ -139,10 +139,9 @@ impl<'s, 'b> Reading<'s, 'b> {
             return;
         }
         let Self { services, tasks, wire, batch, checks, progress, .. } = self;
-        let arrived = checks.iter().map(|WholeCheck { head, message, .. }| Arrived {
-            call: head.call(services.service()),
-            message,
-        });
+        let arrived = checks
+            .iter()
+            .map(|WholeCheck { head, message, .. }| Arrived { call: head.call(services.service()), message });
         let arrived: SmallVec<[Arrived<'_>; TOGETHER]> = arrived.collect();
         let mut ids = checks.iter().map(|check| check.id);
         services.decide_all(batch.get_or_insert_with(|| services.batch()), &arrived, |answer| {

@@ -54,15 +54,12 @@ impl Batch<'_> {
         }
         let valid: SmallVec<[&Check<'_>; TOGETHER]> =
             checks.iter().zip(&reads).filter(|(_, read)| read.error.is_none()).map(|(check, _)| check).collect();
-        let mut decisions =
-            self.view.as_ref().map(|view| view.check_all(self.worker, self.now, valid.iter().copied()));
+        let mut decisions = self.view.as_ref().map(|view| view.check_all(self.worker, self.now, valid.iter().copied()));
         // The one that is timed is the first: its share of what all have taken so far, and its own time.
         let mut timed = begun.map(|begun| (share(begun.elapsed(), arrived.len()), Stopwatch::start()));
         for ((check, Read { span, error }), Arrived { message, .. }) in checks.iter().zip(reads).zip(arrived) {
-            let decision = error.map_or_else(
-                || decisions.as_mut().and_then(Iterator::next).ok_or(RequestError::NoConfiguration),
-                Err,
-            );
+            let decision = error
+                .map_or_else(|| decisions.as_mut().and_then(Iterator::next).ok_or(RequestError::NoConfiguration), Err);
             let reply = decision.map(|decision| {
                 self.record(check, message);
                 reply(self.limiter, self.now, check, &decision)

@@ -93,7 +93,11 @@ impl Memory {
     /// series. It has no other effect, and waits for nobody.
     ///
     /// Worth it for several counters, before the first one is charged: their misses of the cache overlap.
-    pub fn load_ahead<'k>(&self, counters: impl IntoIterator<Item = (&'k Limit, &'k [u8])>, mut series: impl FnMut(u32)) {
+    pub fn load_ahead<'k>(
+        &self,
+        counters: impl IntoIterator<Item = (&'k Limit, &'k [u8])>,
+        mut series: impl FnMut(u32),
+    ) {
         let (mut cells, mut logs): (SmallVec<[Location; 32]>, SmallVec<[Location; 1]>) = Default::default();
         for (limit, key) in counters {
             match limit.algorithm {
