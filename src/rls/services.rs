@@ -29,7 +29,7 @@ use crate::access::Caller;
 use crate::api::rls::sole_message;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use crate::grpc::{ACCEPTED_ENCODING, Ready, common_services, end_with};
-use crate::limiter::{TOGETHER, WorkerSlot};
+use crate::limiter::WorkerSlot;
 use crate::net::{PartialBytes, Slot};
 use crate::service::{Answer, Arrived, Batch, Service};
 
@@ -142,7 +142,7 @@ impl Services {
             let message = sole_message(&whole.piece).unwrap_or_default();
             (Arrived { call: call(&self.service, &head.headers), message }, respond)
         });
-        let (arrived, responds): (SmallVec<[_; TOGETHER]>, SmallVec<[_; TOGETHER]>) = asked.unzip();
+        let (arrived, responds): (SmallVec<[_; 1]>, SmallVec<[_; 1]>) = asked.unzip();
         let (mut responds, mut longest) = (responds.into_iter(), 0);
         self.decide_all(batch, &arrived, |answer| {
             let Some(mut respond) = responds.next().and_then(Option::take) else { return };

@@ -23,7 +23,7 @@ pub(super) struct Reading<'s, 'b> {
     /// Begins with the first check.
     batch: Option<Batch<'s>>,
     /// Checks that are not decided yet, in the order of their arrival.
-    checks: SmallVec<[WholeCheck<'b>; TOGETHER]>,
+    checks: SmallVec<[WholeCheck<'b>; 1]>,
     /// Streams that were opened, and are not answered.
     opened: Vec<u32>,
     progress: Progress,
@@ -127,6 +127,10 @@ impl<'s, 'b> Reading<'s, 'b> {
         if self.opened.last() == Some(&check.id) {
             self.opened.pop();
         }
+        if self.checks.len() == 1 {
+            // Where there are two, there are usually many.
+            self.checks.reserve(TOGETHER);
+        }
         self.checks.push(check);
         if self.checks.len() == TOGETHER {
             self.decide(shared);
@@ -142,7 +146,7 @@ impl<'s, 'b> Reading<'s, 'b> {
         let arrived = checks
             .iter()
             .map(|WholeCheck { head, message, .. }| Arrived { call: head.call(services.service()), message });
-        let arrived: SmallVec<[Arrived<'_>; TOGETHER]> = arrived.collect();
+        let arrived: SmallVec<[Arrived<'_>; 1]> = arrived.collect();
         let mut ids = checks.iter().map(|check| check.id);
         services.decide_all(batch.get_or_insert_with(|| services.batch()), &arrived, |answer| {
             let Some(id) = ids.next() else { return };
