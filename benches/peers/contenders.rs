@@ -45,12 +45,23 @@ pub(crate) const TIDEGATE: &str = "View::check";
 /// Creates a contender with this number of counters, each of which has been charged once.
 pub(crate) fn filled(new: New, counters: usize) -> Box<dyn Contender> {
     let contender = new(counters);
+    fill(&*contender, counters);
+    contender
+}
+
+/// Charges this number of counters once each.
+pub(crate) fn fill(contender: &dyn Contender, counters: usize) {
     let mut values = [Values::default()];
     for n in 0..counters {
         values[0].set(n);
         contender.prepare(WorkerSlot(0), &values)();
     }
-    contender
+}
+
+impl<S: BuildHasher + Clone + Default + Sync> Plain<S> {
+    pub(crate) fn new() -> Self {
+        Self(DashMap::default())
+    }
 }
 
 impl Contender for Limiter {
@@ -65,7 +76,7 @@ impl Contender for Limiter {
 }
 
 /// A map without a limiter: the keys of the same counters, and a number each.
-struct Plain<S>(DashMap<Box<[u8]>, AtomicU64, S>);
+pub(crate) struct Plain<S>(DashMap<Box<[u8]>, AtomicU64, S>);
 
 impl<S: BuildHasher + Clone + Sync> Contender for Plain<S> {
     fn prepare<'a>(&'a self, _: WorkerSlot, values: &'a [Values]) -> Work<'a> {

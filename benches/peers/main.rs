@@ -16,6 +16,7 @@ mod numbers;
 mod picks;
 #[path = "../measure/resident.rs"]
 mod resident;
+mod together;
 #[allow(dead_code, reason = "the traffic of every bench")]
 #[path = "../measure/traffic.rs"]
 mod traffic;
@@ -37,8 +38,13 @@ struct Scale {
 
 type Part = (&'static str, fn(Scale));
 
-const PARTS: [Part; 4] =
-    [("memory", memory::run), ("decisions", decisions::run), ("codec", codec::run), ("engine", engine::run)];
+const PARTS: [Part; 5] = [
+    ("memory", memory::run),
+    ("decisions", decisions::run),
+    ("together", together::run),
+    ("codec", codec::run),
+    ("engine", engine::run),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -20,8 +20,8 @@ use crate::no_op::{self, Build};
 pub(crate) enum Kind {
     /// `tidegate serve`.
     Tidegate,
-    /// `tidegate serve --http2 lean`.
-    Lean,
+    /// `tidegate serve --http2 h2`.
+    OnH2,
     /// A server that decides nothing.
     NoOp(Build),
 }
@@ -30,7 +30,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Tidegate => "tidegate",
-            Self::Lean => "lean",
+            Self::OnH2 => "tidegate-h2",
             Self::NoOp(Build::Tonic) => "tonic",
             Self::NoOp(Build::Hyper) => "hyper",
             Self::NoOp(Build::H2) => "h2",
@@ -44,7 +44,7 @@ impl FromStr for Kind {
     fn from_str(name: &str) -> Result<Self, String> {
         match name {
             "tidegate" => Ok(Self::Tidegate),
-            "lean" => Ok(Self::Lean),
+            "tidegate-h2" => Ok(Self::OnH2),
             _ => Build::from_str(name, false).map(Self::NoOp),
         }
     }
@@ -70,9 +70,9 @@ impl Server {
         let workers = on.len().to_string();
         let mut command = match kind {
             Kind::Tidegate => tidegate(on, &dir, &workers, load, history),
-            Kind::Lean => {
+            Kind::OnH2 => {
                 let mut command = tidegate(on, &dir, &workers, load, history);
-                command.args(["--http2", "lean"]);
+                command.args(["--http2", "h2"]);
                 command
             }
             Kind::NoOp(build) => {
@@ -84,7 +84,7 @@ impl Server {
         };
         let mut child = command.stdin(Stdio::null()).spawn().unwrap();
         let [grpc, http, admin] = match kind {
-            Kind::Tidegate | Kind::Lean => listening(child.stderr.take().unwrap()),
+            Kind::Tidegate | Kind::OnH2 => listening(child.stderr.take().unwrap()),
             Kind::NoOp(_) => {
                 let mut line = String::new();
                 BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

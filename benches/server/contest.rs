@@ -38,7 +38,7 @@ impl Contest {
 /// A server that is filled, and paused.
 pub(crate) fn started(kind: Kind, cores: &[usize], load: &Load, history: bool) -> Server {
     let server = Server::start(kind, cores, load, history);
-    if matches!(kind, Kind::Tidegate | Kind::Lean) {
+    if matches!(kind, Kind::Tidegate | Kind::OnH2) {
         load.fill(&server);
     }
     server.pause();

@@ -40,7 +40,7 @@ struct Options {
     #[arg(long, value_delimiter = ',', default_value = "4x32,64x1")]
     settings: Vec<Shape>,
     /// The servers of the parts `closed` and `open`
-    #[arg(long, value_delimiter = ',', default_value = "tidegate,lean,hyper,tonic,h2")]
+    #[arg(long, value_delimiter = ',', default_value = "tidegate,tidegate-h2,hyper,tonic,h2")]
     servers: Vec<Kind>,
     #[arg(long, default_value_t = 1_000_000)]
     keys: usize,

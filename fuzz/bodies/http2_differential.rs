@@ -92,7 +92,8 @@ fn frame_bytes(bytes: &[u8]) -> usize {
 const PREFACE_BYTES: usize = 24;
 
 fn is_empty_update(frame: &[u8]) -> bool {
-    frame.get(3) == Some(&WINDOW_UPDATE) && frame.get(9..) == Some(&[0; 4])
+    // The first bit is reserved.
+    frame.get(3) == Some(&WINDOW_UPDATE) && matches!(frame.get(9..), Some([0 | 0x80, 0, 0, 0]))
 }
 
 /// Ends a header block at the end.

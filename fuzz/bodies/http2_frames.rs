@@ -11,9 +11,24 @@ pub(crate) fn run(input: &[u8]) {
     sent.extend_from_slice(rest);
     let whole = tidegate::fuzzed::http2([sent.as_slice()]);
     let pieces = tidegate::fuzzed::http2(sent.chunks(usize::from(*size) + 1));
-    assert_eq!(whole, pieces, "pieces of {}", usize::from(*size) + 1);
+    assert_eq!(whole.events, pieces.events, "pieces of {}", usize::from(*size) + 1);
+    assert_eq!(whole.headers, pieces.headers, "pieces of {}", usize::from(*size) + 1);
+    if !frames_of(&sent).any(|kind| matches!(kind, SETTINGS | WINDOW_UPDATE)) {
+        // Otherwise it depends: what waits for windows is looked at once for each read.
+        assert_eq!(whole.sent, pieces.sent, "pieces of {}", usize::from(*size) + 1);
+    }
     // The most for a frame: an answer, a reset and two windows for one without content.
     assert!(whole.sent.len() <= 100 + 12 * sent.len(), "{} bytes for {}", whole.sent.len(), sent.len());
+}
+
+/// The kinds of the frames after the opening.
+fn frames_of(sent: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = sent.get(OPENING_BYTES..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (&[a, b, c, kind, ..], after) = rest.split_first_chunk::<9>()?;
+        rest = after.get(usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()..).unwrap_or_default();
+        Some(kind)
+    })
 }
 
 /// What a client sends: the opening of a connection, then frames, each with a byte for its kind, its flags, its stream, and the length of its payload
@@ -56,7 +71,11 @@ fn put_head(sent: &mut Vec<u8>, length: usize, [kind, flags, stream]: [u8; 3]) {
 
 /// The first kind that stands for headers.
 const BLOCK: u8 = 0xf0;
+/// The preface and empty SETTINGS.
+const OPENING_BYTES: usize = 33;
 const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;

@@ -11,14 +11,14 @@ use super::resolve::{Resolved, Resolver};
 use super::settings::Settings;
 use super::sharing::{Progress, Shared};
 use super::{charge, denial, record, requests, sharing};
-use crate::engine::{Algorithm, QueueMode, Verdict};
-use crate::rules::Charge;
+use crate::engine::{Algorithm, Limit, QueueMode, Verdict};
+use crate::rules::{Charge, Domain};
 use crate::store::{CounterKeys, Memory};
 use crate::units::{Nanos, Timestamp};
 use crate::usage::{Usage, WorkerSlot};
 
 /// Where a check is decided.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Context<'v> {
     pub(super) plan: &'v Plan,
     pub(super) store: &'v Memory,
@@ -31,9 +31,13 @@ pub(super) struct Context<'v> {
 impl<'v> Context<'v> {
     /// The check with its context; `None`: its domain is not configured.
     fn evaluation<'s, 'c>(self, check: &'s Check<'c>) -> Option<Evaluation<'v, 's, 'c>> {
+        Some(self.evaluation_in(self.plan.domain(&check.domain)?, check))
+    }
+
+    /// The check, whose domain has been found, with its context.
+    fn evaluation_in<'s, 'c>(self, domain: &'v Domain, check: &'s Check<'c>) -> Evaluation<'v, 's, 'c> {
         let Self { plan, store, usage, settings, worker, now } = self;
-        let domain = plan.domain(&check.domain)?;
-        Some(Evaluation { check, plan, domain, store, usage, settings, worker, now })
+        Evaluation { check, plan, domain, store, usage, settings, worker, now }
     }
 
     /// The decision about a check whose domain is not configured.
@@ -66,6 +70,43 @@ pub(super) fn decide<'v>(context: Context<'v>, check: &Check<'_>) -> Decision<'v
     let mut resolved: SmallVec<[_; 2]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
     let keys = search.finish(&mut resolved);
     charge_and_conclude(evaluation, &resolved, &keys)
+}
+
+/// A check whose limits have been found, and are not charged yet.
+#[derive(Debug)]
+pub(super) struct Prepared<'v> {
+    /// `None`: its domain is not configured.
+    domain: Option<&'v Domain>,
+    resolved: SmallVec<[Resolved<'v>; 1]>,
+    keys: CounterKeys,
+}
+
+impl<'v> Prepared<'v> {
+    /// Finds the limits of a check. Nothing is charged or counted.
+    pub(super) fn new(context: Context<'v>, check: &Check<'_>) -> Self {
+        let domain = context.plan.domain(&check.domain);
+        let Some(known) = domain else {
+            return Self { domain, resolved: SmallVec::new(), keys: CounterKeys::default() };
+        };
+        let mut search = Resolver::new(context.plan, known, check);
+        let mut resolved: SmallVec<[_; 1]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
+        let keys = search.finish(&mut resolved);
+        Self { domain, resolved, keys }
+    }
+
+    /// The counters that it charges: their limits and keys.
+    pub(super) fn counters(&self) -> impl Iterator<Item = (&Limit, &[u8])> {
+        let limits = self.resolved.iter().flat_map(Resolved::limits);
+        limits.map(|limited| (limited.limit(), self.keys.key(limited.key)))
+    }
+}
+
+/// Decides a check that was prepared in the same context, as [`decide`] does.
+pub(super) fn decide_prepared<'v>(context: Context<'v>, check: &Check<'_>, prepared: &Prepared<'v>) -> Decision<'v> {
+    let Prepared { domain, resolved, keys } = prepared;
+    let Some(domain) = domain else { return context.unknown_domain(check) };
+    context.count_ignored_overrides(check);
+    charge_and_conclude(context.evaluation_in(domain, check), resolved, keys)
 }
 
 /// The same for a check whose counters replicas may share. `None`: it waits for what `progress` asks; it is decided once that is answered.

@@ -34,6 +34,7 @@ mod resolve;
 mod series_key;
 mod settings;
 mod sharing;
+mod together;
 mod transition;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub use plan::{Plan, RuleInForce};
 pub use settings::{DRAFT_03_NAMES, NEAR_LIMIT_RATIO, Settings};
 use sharing::Shared;
 pub use sharing::{DownCounts, Progress, Sharing};
+pub use together::{Decisions, TOGETHER};
 use transition::Transition;
 
 pub use crate::engine::WhenDown;
@@ -235,6 +237,23 @@ impl View<'_> {
         let decision = decide::decide(context, check);
         self.compare(worker, now, check, &decision);
         decision
+    }
+
+    /// Decides checks that arrived together, each as [`check`](Self::check) does when the iterator comes to it, in their order. One that is not
+    /// taken from the iterator is not charged.
+    ///
+    /// The counters of [`TOGETHER`] of them are loaded before the first of these is charged: that costs less than half of what as many
+    /// single checks cost, if the counters are not in the processor's caches.
+    pub fn check_all<'v, 's, 'c: 's, I>(
+        &'v self,
+        worker: WorkerSlot,
+        now: Timestamp,
+        checks: I,
+    ) -> Decisions<'v, 's, 'c, I>
+    where
+        I: Iterator<Item = &'s Check<'c>>,
+    {
+        Decisions::new(self, worker, now, checks)
     }
 
     /// Decides one check whose counters replicas may share, if it need not wait; a candidate decides it, too, without an effect on the

@@ -12,9 +12,9 @@ use crate::http2::server::Limits;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FrontEnd {
     /// Our own, made for checks: the same bounds at a fraction of the cost
+    #[default]
     Lean,
     /// The `h2` crate
-    #[default]
     H2,
 }
 

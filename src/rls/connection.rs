@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::age::Age;
 use super::ending::Ending;
 use super::keepalive::Keepalive;
-use super::services::Services;
+use super::services::{Services, WholeCheck};
 use super::stream::{Payload, Pieces};
 use super::tasks::Tasks;
 use crate::net::{FEW_STREAMS, Slot, h2_builder};
@@ -164,8 +164,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 
     /// Answers the requests that have arrived; whether there was an answer that could be sent.
     fn answer(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut answered = false;
         let batch = self.services.batch();
+        let mut checks = Vec::with_capacity(self.batch.len());
         for (request, mut respond) in self.batch.drain(..) {
             let (head, body) = request.map(Pieces::new).into_parts();
             if !Services::is_check(&head) {
@@ -173,18 +173,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 continue;
             }
             match body.whole(cx) {
-                Ok(framed) => {
-                    let length = self.services.check(&self.tasks, &batch, head, framed, respond);
-                    answered |= length > 0;
-                    self.longest = self.longest.max(length);
-                }
+                Ok(whole) => match WholeCheck::new(head, whole, respond) {
+                    Ok(check) => checks.push(check),
+                    Err((request, respond)) => self.services.check_later(&self.tasks, request, respond),
+                },
                 // What was reset meanwhile needs no task.
                 Err(_) if respond.poll_reset(cx).is_ready() => {}
                 Err(pieces) => self.services.check_later(&self.tasks, Request::from_parts(head, pieces), respond),
             }
         }
         self.batch.shrink_to(KEPT_ROOM);
-        answered
+        let length = self.services.checks(&self.tasks, &batch, checks);
+        self.longest = self.longest.max(length);
+        length > 0
     }
 }
 

@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
+use smallvec::SmallVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
@@ -25,11 +26,12 @@ use super::responder::{Prepared, Responder, send_error};
 use super::stream::{Payload, Pieces, Whole};
 use super::tasks::Tasks;
 use crate::access::Caller;
+use crate::api::rls::sole_message;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use crate::grpc::{ACCEPTED_ENCODING, Ready, common_services, end_with};
 use crate::limiter::WorkerSlot;
 use crate::net::{PartialBytes, Slot};
-use crate::service::{Answer, Batch, Call, Service};
+use crate::service::{Answer, Arrived, Batch, Service};
 
 /// The services that a worker offers on each of its connections. Cheap to clone.
 #[derive(Clone)]
@@ -41,6 +43,28 @@ pub(super) struct Services {
     prepared: Arc<Prepared>,
     /// The client of the connection; `None`: every client may check every domain.
     caller: Option<Arc<Caller>>,
+}
+
+/// A check whose request arrived in one piece, which is one message.
+pub(super) struct WholeCheck {
+    head: Parts,
+    whole: Whole,
+    respond: Option<SendResponse<Payload>>,
+}
+
+impl WholeCheck {
+    /// # Errors
+    /// It is compressed, or not one message: the request as any other, and where its answer goes.
+    pub(super) fn new(
+        head: Parts,
+        whole: Whole,
+        respond: SendResponse<Payload>,
+    ) -> Result<Self, (Request<Pieces>, SendResponse<Payload>)> {
+        if sole_message(&whole.piece).is_some() {
+            return Ok(Self { head, whole, respond: Some(respond) });
+        }
+        Err((Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond))
+    }
 }
 
 /// Calls of other services than that of checks. They can be long, so there are few of them at the same time.
@@ -111,35 +135,39 @@ impl Services {
         &self.service
     }
 
-    /// Decides a check whose request arrived in one piece. Returns the length of the answer; 0 if there is none yet, or no message in it.
-    pub(super) fn check(
-        &self,
-        tasks: &Tasks,
-        batch: &Batch<'_>,
-        head: Parts,
-        whole: Whole,
-        mut respond: SendResponse<Payload>,
-    ) -> usize {
-        let Some(message) = crate::api::rls::sole_message(&whole.piece) else {
-            self.check_later(tasks, Request::from_parts(head, Pieces::after(whole.piece, whole.stream)), respond);
-            return 0;
-        };
-        match self.decide(batch, call(&self.service, &head.headers), message) {
-            Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
-                return self.prepared.send(&mut respond, reply.frame);
+    /// Decides checks whose requests arrived in one piece each, and sends the answers. Returns the length of the longest one; 0 if there is none
+    /// yet, or no message in any.
+    pub(super) fn checks(&self, tasks: &Tasks, batch: &Batch<'_>, mut checks: Vec<WholeCheck>) -> usize {
+        let asked = checks.iter_mut().map(|WholeCheck { head, whole, respond }| {
+            let message = sole_message(&whole.piece).unwrap_or_default();
+            (Arrived { call: call(&self.service, &head.headers), message }, respond)
+        });
+        let (arrived, responds): (SmallVec<[_; 1]>, SmallVec<[_; 1]>) = asked.unzip();
+        let (mut responds, mut longest) = (responds.into_iter(), 0);
+        self.decide_all(batch, &arrived, |answer| {
+            let Some(mut respond) = responds.next().and_then(Option::take) else { return };
+            match answer {
+                Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
+                    longest = longest.max(self.prepared.send(&mut respond, reply.frame));
+                }
+                Err(status) => send_error(&mut respond, &status),
+                Ok(answer) => self.settle_later(tasks, answer, respond),
             }
-            Err(status) => send_error(&mut respond, &status),
-            Ok(answer) => self.settle_later(tasks, answer, respond),
-        }
-        0
+        });
+        longest
     }
 
-    /// Decides a check, unless it has to ask the store first.
-    ///
-    /// # Errors
-    /// The status of a request that was not decided.
-    pub(super) fn decide(&self, batch: &Batch<'_>, call: Call<'_>, message: &[u8]) -> Result<Answer, Status> {
-        batch.answer(call, message).map_err(|error| checks::status(&error, self.caller.as_deref()))
+    /// Decides checks that arrived together, in their order, unless one has to ask the store first, and passes on the answer to each, or the
+    /// status of a request that was not decided.
+    pub(super) fn decide_all(
+        &self,
+        batch: &Batch<'_>,
+        arrived: &[Arrived<'_>],
+        mut each: impl FnMut(Result<Answer, Status>),
+    ) {
+        batch.answer_all(arrived, |answer| {
+            each(answer.map_err(|error| checks::status(&error, self.caller.as_deref())));
+        });
     }
 
     /// Answers a check when its answer is due.

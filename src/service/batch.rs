@@ -1,7 +1,11 @@
 //! A batch of decisions, at one instant and with one configuration.
 
+mod together;
+
 use std::cell::OnceCell;
 use std::sync::Arc;
+
+pub use together::Arrived;
 
 use super::Service;
 use super::asked::{Asked, Waiting};
@@ -109,9 +113,8 @@ impl<'s> Batch<'s> {
     /// # Errors
     /// The request is not valid, or no configuration is loaded.
     pub fn decide(&self, call: Call<'_>, message: &[u8]) -> Result<Reply, RequestError> {
-        let Some(service) = self.service else { return self.decide_untimed(call.timeout, None, message) };
-        let timeout = if service.delayed.is_full() { Some(Nanos::ZERO) } else { call.timeout };
-        let span = service.tracer.as_ref().and_then(|tracer| tracer.begin(call.trace));
+        let (timeout, span) = self.begin(&call);
+        let Some(service) = self.service else { return self.decide_untimed(timeout, span, message) };
         let begun = service.times.begin(self.worker, self.now);
         let reply = self.decide_untimed(timeout, span, message);
         if let Some(begun) = begun {
@@ -149,6 +152,13 @@ impl<'s> Batch<'s> {
         self.view.as_ref().ok_or(RequestError::NoConfiguration)
     }
 
+    /// How long the caller waits for a delayed reply, and the span of the check if it is traced.
+    fn begin(&self, call: &Call<'_>) -> (Option<Nanos>, Option<CheckSpan>) {
+        let Some(service) = self.service else { return (call.timeout, None) };
+        let timeout = if service.delayed.is_full() { Some(Nanos::ZERO) } else { call.timeout };
+        (timeout, service.tracer.as_ref().and_then(|tracer| tracer.begin(call.trace)))
+    }
+
     /// Decides a check, or asks the store first.
     fn ask(
         &self,
@@ -157,8 +167,7 @@ impl<'s> Batch<'s> {
         call: Call<'_>,
         message: &[u8],
     ) -> Result<Answer, RequestError> {
-        let timeout = if service.delayed.is_full() { Some(Nanos::ZERO) } else { call.timeout };
-        let span = service.tracer.as_ref().and_then(|tracer| tracer.begin(call.trace));
+        let (timeout, span) = self.begin(&call);
         let begun = service.times.begin(self.worker, self.now);
         let mut check = Check { timeout, ..Check::default() };
         let view = self.read(&mut check, message);

@@ -11,7 +11,7 @@ mod reply;
 pub mod response;
 
 pub use asked::Asked;
-pub use batch::{Answer, Batch, Call};
+pub use batch::{Answer, Arrived, Batch, Call};
 pub use delayed::{DelayedReplies, ShuttingDown};
 pub use reply::Reply;
 

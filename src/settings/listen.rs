@@ -49,8 +49,8 @@ pub(crate) struct ListenSettings {
 
     /// The implementation of HTTP/2 on the gRPC port
     ///
-    /// Both have the same bounds and give the same answers; lean costs less for each check.
-    #[arg(long, env = "TIDEGATE_HTTP2", value_name = "FRONT_END", default_value = "h2", value_enum)]
+    /// Both have the same bounds and give the same answers; lean costs less for each check, h2 is the way back.
+    #[arg(long, env = "TIDEGATE_HTTP2", value_name = "FRONT_END", default_value = "lean", value_enum)]
     pub http2: FrontEnd,
 
     /// End connections to the gRPC port after about that time (GOAWAY), so that clients spread over new replicas [default: never]

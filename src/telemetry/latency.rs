@@ -63,7 +63,13 @@ impl DecisionTimes {
     /// Ends a decision that was sampled.
     #[cold]
     pub fn end(&self, worker: WorkerSlot, begun: Stopwatch) {
-        let took = begun.elapsed().as_ns();
+        self.add(worker, begun.elapsed());
+    }
+
+    /// Adds the time of a decision that was sampled.
+    #[cold]
+    pub fn add(&self, worker: WorkerSlot, took: Nanos) {
+        let took = took.as_ns();
         let bucket = BOUNDS_NS.iter().position(|bound| took <= *bound).unwrap_or(BOUNDS_NS.len());
         if let Some(row) = self.row(worker) {
             if let Some(count) = row.buckets.get(bucket) {

@@ -78,6 +78,11 @@ impl Slot {
     pub(super) fn totals(&self) -> Totals {
         Totals::from_counted(self.0.values())
     }
+
+    /// The first count: all of them are loaded with it.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.0.values().next()
+    }
 }
 
 impl<N: SeriesName> SeriesTable<N> {

@@ -8,4 +8,5 @@ mod corpus;
 mod engine;
 mod lease;
 mod store;
+mod together;
 mod wire;

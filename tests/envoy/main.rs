@@ -14,6 +14,7 @@ mod decisions;
 mod deployed;
 mod drain;
 mod example;
+mod front_ends;
 mod hostile;
 mod lab;
 mod mutual_tls;

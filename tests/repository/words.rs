@@ -19,7 +19,7 @@ const KEPT_OUT: [(&str, [usize; 3]); 16] = [
     ("refusal", [0, 0, 0]),
     ("refuse", [0, 0, 0]),
     ("refused", [2, 6, 0]),
-    ("somebody", [0, 1, 1]),
+    ("somebody", [0, 1, 0]),
     ("speaks", [0, 2, 0]),
     ("stands", [0, 8, 0]),
     ("tell", [0, 8, 0]),

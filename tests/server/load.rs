@@ -83,7 +83,7 @@ async fn client(address: String, counts: Arc<Counts>) {
 
 /// Whether the request has never been sent: hyper gives it back (`Canceled`) when the connection ends before, and h2 says so by GOAWAY. A
 /// connection that the server cuts is another error.
-fn is_unsent(status: &tonic::Status) -> bool {
+pub(crate) fn is_unsent(status: &tonic::Status) -> bool {
     let text = format!("{status:?}");
     text.contains("GoAway(b\"\", NO_ERROR, Remote)") || text.contains("hyper::Error(Canceled, \"connection closed\")")
 }

@@ -5,8 +5,8 @@ mod load;
 mod ports;
 mod waiting;
 
-#[allow(unused_imports, reason = "the tests of hand-overs use it")]
-pub(crate) use load::Load;
+#[allow(unused_imports, reason = "the tests of hand-overs and with other clients use it")]
+pub(crate) use load::{Load, is_unsent};
 #[allow(unused_imports, reason = "the tests of the service and with Envoy use it")]
 pub(crate) use ports::ReservedPort;
 #[allow(unused_imports, reason = "the tests with Envoy use all of it")]

@@ -36,6 +36,7 @@ mod metrics;
 mod observers;
 mod operate;
 mod operating;
+mod other_front_end;
 mod otlp;
 mod page;
 mod raw;

@@ -104,6 +104,10 @@ impl<H: Head, T: Default> Connection<H, T> {
         if !std::mem::take(&mut self.windows_have_changed) {
             return false;
         }
+        if self.ending.has_failed() {
+            // GOAWAY is the last frame.
+            return true;
+        }
         for _ in 0..self.blocked.len() {
             if self.is_clogged() {
                 self.windows_have_changed = true;

@@ -1,24 +1,40 @@
 //! What is done with the frames of one read.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use super::head::CallHead;
 use super::wire::{Exchange, Shared, Wire, send_status};
 use crate::api::rls::sole_message;
 use crate::http2::frame::PROTOCOL_ERROR;
 use crate::http2::server::{Event, Violation};
+use crate::limiter::TOGETHER;
 use crate::rls::services::Services;
 use crate::rls::tasks::Tasks;
-use crate::service::{Answer, Batch};
+use crate::service::{Answer, Arrived, Batch};
 
-/// One read: its checks are decided at one instant, by one configuration.
-pub(super) struct Reading<'s> {
+/// One read: its checks are decided together, at one instant, by one configuration.
+pub(super) struct Reading<'s, 'b> {
     wire: &'s Wire,
     services: &'s Services,
     tasks: &'s Tasks,
     /// Begins with the first check.
     batch: Option<Batch<'s>>,
+    /// Checks that are not decided yet, in the order of their arrival.
+    checks: SmallVec<[WholeCheck<'b>; 1]>,
     /// Streams that were opened, and are not answered.
     opened: Vec<u32>,
     progress: Progress,
+}
+
+/// A check whose request is complete.
+struct WholeCheck<'b> {
+    id: u32,
+    head: Arc<CallHead>,
+    /// Borrowed if it arrived with this read alone.
+    message: Cow<'b, [u8]>,
 }
 
 /// What has come of a read.
@@ -32,13 +48,14 @@ pub(super) struct Progress {
     pub(super) violation: Option<Violation>,
 }
 
-impl<'s> Reading<'s> {
+impl<'s, 'b> Reading<'s, 'b> {
     pub(super) fn new(wire: &'s Wire, services: &'s Services, tasks: &'s Tasks) -> Self {
-        Self { wire, services, tasks, batch: None, opened: Vec::new(), progress: Progress::default() }
+        let (checks, opened) = (SmallVec::new(), Vec::new());
+        Self { wire, services, tasks, batch: None, checks, opened, progress: Progress::default() }
     }
 
     /// Does what these frames ask for. Returns the bytes of the frame that is incomplete.
-    pub(super) fn take(mut self, mut input: &[u8]) -> (Progress, &[u8]) {
+    pub(super) fn take(mut self, mut input: &'b [u8]) -> (Progress, &'b [u8]) {
         let mut shared = self.wire.lock();
         loop {
             match shared.connection.next(&mut input) {
@@ -50,6 +67,7 @@ impl<'s> Reading<'s> {
                 }
             }
         }
+        self.decide(&mut shared);
         if shared.connection.flush() {
             shared.wake_writers();
         }
@@ -62,7 +80,7 @@ impl<'s> Reading<'s> {
         (self.progress, input)
     }
 
-    fn event(&mut self, shared: &mut Shared, event: Event<'_, CallHead, Exchange>) {
+    fn event(&mut self, shared: &mut Shared, event: Event<'b, CallHead, Exchange>) {
         match event {
             Event::Request { id, head, is_whole } => {
                 self.progress.heard = true;
@@ -82,20 +100,21 @@ impl<'s> Reading<'s> {
         }
     }
 
-    /// Decides a check that has not been handed on, and whose request ends with this payload.
-    fn whole_check(&mut self, shared: &mut Shared, id: u32, payload: &[u8]) -> bool {
+    /// Takes a check that has not been handed on, and whose request ends with this payload.
+    fn whole_check(&mut self, shared: &mut Shared, id: u32, payload: &'b [u8]) -> bool {
         let Some(exchange) = shared.connection.state(id) else { return false };
         let Some(head) = exchange.head.take_if(|head| head.is_check()) else { return false };
         if exchange.body.is_empty()
             && let Some(message) = sole_message(payload)
         {
-            self.check(shared, id, &head, message);
+            self.check(shared, WholeCheck { id, head, message: Cow::Borrowed(message) });
             return true;
         }
         let mut body = std::mem::take(&mut exchange.body);
         body.extend_from_slice(payload);
         if let Some(message) = sole_message(&body) {
-            self.check(shared, id, &head, message);
+            let message = Cow::Owned(message.to_vec());
+            self.check(shared, WholeCheck { id, head, message });
             return true;
         }
         // It is compressed, or not one message.
@@ -104,19 +123,43 @@ impl<'s> Reading<'s> {
         false
     }
 
-    fn check(&mut self, shared: &mut Shared, id: u32, head: &CallHead, message: &[u8]) {
-        if self.opened.last() == Some(&id) {
+    fn check(&mut self, shared: &mut Shared, check: WholeCheck<'b>) {
+        if self.opened.last() == Some(&check.id) {
             self.opened.pop();
         }
-        let services = self.services;
-        let batch = self.batch.get_or_insert_with(|| services.batch());
-        match services.decide(batch, head.call(services.service()), message) {
-            Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
-                self.progress.answered |= shared.connection.answer(id, reply.frame.framed());
-            }
-            Ok(answer) => services.settle_later(self.tasks, answer, self.wire.answer(id)),
-            Err(status) => send_status(shared, id, &status),
+        if self.checks.len() == 1 {
+            // Where there are two, there are usually many.
+            self.checks.reserve(TOGETHER);
         }
+        self.checks.push(check);
+        if self.checks.len() == TOGETHER {
+            self.decide(shared);
+        }
+    }
+
+    /// Decides the checks that have arrived so far.
+    fn decide(&mut self, shared: &mut Shared) {
+        if self.checks.is_empty() {
+            return;
+        }
+        let Self { services, tasks, wire, batch, checks, progress, .. } = self;
+        let arrived = checks
+            .iter()
+            .map(|WholeCheck { head, message, .. }| Arrived { call: head.call(services.service()), message });
+        let arrived: SmallVec<[Arrived<'_>; 1]> = arrived.collect();
+        let mut ids = checks.iter().map(|check| check.id);
+        services.decide_all(batch.get_or_insert_with(|| services.batch()), &arrived, |answer| {
+            let Some(id) = ids.next() else { return };
+            match answer {
+                Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
+                    progress.answered |= shared.connection.answer(id, reply.frame.framed());
+                }
+                Ok(answer) => services.settle_later(tasks, answer, wire.answer(id)),
+                Err(status) => send_status(shared, id, &status),
+            }
+        });
+        drop(arrived);
+        self.checks.clear();
     }
 
     /// Hands a request to tonic's services that is not an answered check.

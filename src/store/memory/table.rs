@@ -3,6 +3,8 @@
 //! It consists of many small dashmaps ("stripes"), because dashmap can only sweep a whole map at a time; so a sweep locks one
 //! shard of a stripe. A key is hashed once; its hash selects stripe, shard and slot.
 
+mod ahead;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
