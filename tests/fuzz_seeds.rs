@@ -117,7 +117,7 @@ fn random_headers(random: &mut SmallRng) -> Vec<u8> {
                 0..6 => block.extend_from_slice(&[1, random.random_range(62..68)]),
                 6..8 => block.extend_from_slice(&[1, random.random_range(15..62)]),
                 8..11 => {
-                    block.extend_from_slice(&[2, random.random_range(62..68) << 1, random.random(), random.random()])
+                    block.extend_from_slice(&[2, random.random_range(62..68) << 1, random.random(), random.random()]);
                 }
                 11..17 => block.extend_from_slice(&[
                     random.random_range(2..5),

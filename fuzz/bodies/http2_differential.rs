@@ -235,7 +235,7 @@ async fn echo(request: http::Request<h2::RecvStream>, mut respond: h2::server::S
     let path = head.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes().to_vec();
     let is_malformed = head.uri.path().is_empty()
         || path.first() != Some(&b'/') && path != b"*"
-        || head.headers.get(http::header::CONTENT_LENGTH).is_some_and(|length| length.is_empty());
+        || head.headers.get(http::header::CONTENT_LENGTH).is_some_and(http::HeaderValue::is_empty);
     if is_malformed {
         // What is dropped is reset.
         return;

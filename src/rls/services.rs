@@ -55,6 +55,7 @@ pub(super) struct WholeCheck {
 impl WholeCheck {
     /// # Errors
     /// It is compressed, or not one message: the request as any other, and where its answer goes.
+    #[expect(clippy::result_large_err, reason = "the error is the rarer way on, and as large as the check")]
     pub(super) fn new(
         head: Parts,
         whole: Whole,

@@ -58,7 +58,7 @@ impl TonicClient {
     fn health(&self, service: &str) -> String {
         let mut health = HealthClient::new(self.channel.clone());
         let answer = self.runtime.block_on(health.check(HealthCheckRequest { service: service.to_owned() }));
-        answer.map_or_else(|status| code(&status), |answer| state(answer.get_ref()))
+        answer.map_or_else(|status| code(&status), |answer| state(answer.into_inner()))
     }
 
     /// Its own timeout is only one of the first answer, so that of the whole call is a timer here.
@@ -71,13 +71,11 @@ impl TonicClient {
 
     fn next(&mut self) -> String {
         let message = self.watch.as_mut().unwrap().message();
-        match self.runtime.block_on(async { tokio::time::timeout(self.timeout, message).await }) {
-            Ok(message) => message.map_or_else(|status| code(&status), |message| state(&message.unwrap())),
-            Err(_) => {
-                self.watch = None;
-                "DEADLINE_EXCEEDED".to_owned()
-            }
+        if let Ok(message) = self.runtime.block_on(async { tokio::time::timeout(self.timeout, message).await }) {
+            return message.map_or_else(|status| code(&status), |message| state(message.unwrap()));
         }
+        self.watch = None;
+        "DEADLINE_EXCEEDED".to_owned()
     }
 
     fn services(&self) -> String {
@@ -198,7 +196,7 @@ fn outcome(answer: Result<RateLimitResponse, Status>) -> String {
     answer.map_or_else(|status| code(&status), |answer| answer.overall_code().as_str_name().to_owned())
 }
 
-fn state(answer: &HealthCheckResponse) -> String {
+fn state(answer: HealthCheckResponse) -> String {
     answer.status().as_str_name().to_owned()
 }
 

@@ -49,7 +49,7 @@ fn blocks_of_nghttp2_and_our_answers() {
     if env::var_os("UPDATE_DOCS").is_some() {
         fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http2/ours.txt"), &answers).unwrap();
     } else {
-        assert!(answers == ANSWERS, "other answers than in tests/http2/ours.txt: {}", UPDATE);
+        assert!(answers == ANSWERS, "other answers than in tests/http2/ours.txt: {UPDATE}");
     }
 }
 

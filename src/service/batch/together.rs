@@ -34,7 +34,9 @@ impl Batch<'_> {
             match some {
                 [one] => each(self.answer(one.call, one.message)),
                 _ if self.sending.is_some() => {
-                    some.iter().for_each(|one| each(self.answer(one.call, one.message)));
+                    for one in some {
+                        each(self.answer(one.call, one.message));
+                    }
                 }
                 _ => self.decide_together(some, |reply| each(reply.map(Answer::Reply))),
             }
