@@ -69,7 +69,7 @@ fn put_head(sent: &mut Vec<u8>, length: usize, [kind, flags, stream]: [u8; 3]) {
     sent.extend_from_slice(&[a, b, c, kind, flags, 0, 0, 0, stream]);
 }
 
-/// The first kind that stands for headers.
+/// The first kind whose payload headers are made of.
 const BLOCK: u8 = 0xf0;
 /// The preface and empty SETTINGS.
 const OPENING_BYTES: usize = 33;
