@@ -13,8 +13,9 @@
 //!   with a code or without.
 //! - The crate takes requests with no `:path` or one without `/`, with an empty `content-length`, and with pseudo-header fields among the trailers, all of
 //!   which the RFC calls malformed. It takes none whose method, scheme, authority or path are none for the `http` crate.
-//! - The crate leaves a header without a name out where a block goes on in another frame, and takes the rest; we call the request malformed, as both do elsewhere.
-//!   It takes a change of the table's size at the beginning of any frame of a block, we only before the first header.
+//! - Where a block goes on in another frame, the crate leaves a header without a name out, forgets what was malformed before it, and takes the rest; we
+//!   call the request malformed, as both do elsewhere. It takes a change of the table's size at the beginning of any frame of a block, we only before
+//!   the first header.
 //! - The crate ends the connection for a WINDOW_UPDATE of 0 for a stream that is closed, which we ignore.
 
 use std::cell::RefCell;

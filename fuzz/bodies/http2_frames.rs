@@ -11,10 +11,21 @@ pub(crate) fn run(input: &[u8]) {
     sent.extend_from_slice(rest);
     let whole = tidegate::fuzzed::http2([sent.as_slice()]);
     let pieces = tidegate::fuzzed::http2(sent.chunks(usize::from(*size) + 1));
-    assert_eq!(whole.events, pieces.events, "pieces of {}", usize::from(*size) + 1);
     assert_eq!(whole.headers, pieces.headers, "pieces of {}", usize::from(*size) + 1);
-    if !frames_of(&sent).any(|kind| matches!(kind, SETTINGS | WINDOW_UPDATE)) {
-        // Otherwise it depends: what waits for windows is looked at once for each read.
+    let depends_on_windows = frames_of(&sent).any(|kind| matches!(kind, SETTINGS | WINDOW_UPDATE));
+    if depends_on_windows {
+        // What waits for windows is looked at once for each read, so a stream may be answered before it is reset, or not.
+        let without_resets = |events: &[String]| -> Vec<String> {
+            events.iter().filter(|event| !event.starts_with("gone")).cloned().collect()
+        };
+        assert_eq!(
+            without_resets(&whole.events),
+            without_resets(&pieces.events),
+            "pieces of {}",
+            usize::from(*size) + 1
+        );
+    } else {
+        assert_eq!(whole.events, pieces.events, "pieces of {}", usize::from(*size) + 1);
         assert_eq!(whole.sent, pieces.sent, "pieces of {}", usize::from(*size) + 1);
     }
     // The most for a frame: an answer, a reset and two windows for one without content.
