@@ -7,6 +7,7 @@
 //!   and data of a closed stream, ours for PRIORITY of a stream that depends on itself.
 //! - Where either has ended, what came before may be answered or not: the crate drops answers that are not sent.
 //! - After GOAWAY of the client the crate ends when no stream is open; we go on reading until the client closes.
+//! - The crate ends the connection for a GOAWAY that names a later stream than the one before; we do not read what a GOAWAY of the client says.
 //! - Only ours counts errors of streams, and ends the connection for too many (ENHANCE_YOUR_CALM).
 //! - The crate decodes header blocks as they arrive; we do when they are complete, and so are they here.
 //! - Headers that are too large are answered with 431 by both, but by the crate only if they are well-formed. What is left of such a request is rejected
@@ -53,8 +54,12 @@ pub(crate) fn run(input: &[u8]) {
         return;
     }
     if ours.has_failed || theirs.has_failed {
-        let has_difference =
-            || !ours.reset.is_empty() || !ours.too_large.is_empty() || pieces(&sent).any(is_empty_update);
+        let has_difference = || {
+            !ours.reset.is_empty()
+                || !ours.too_large.is_empty()
+                || pieces(&sent).any(is_empty_update)
+                || has_later_goaway(&sent)
+        };
         let is_late_size = || {
             events.last().is_some_and(|event| event.contains(LATE_SIZE))
                 && pieces(&sent).any(|frame| frame.get(3) == Some(&CONTINUATION))
@@ -104,6 +109,13 @@ fn is_empty_update(frame: &[u8]) -> bool {
     frame.get(3) == Some(&WINDOW_UPDATE) && matches!(frame.get(9..), Some([0 | 0x80, 0, 0, 0]))
 }
 
+/// Whether a GOAWAY names a later stream than the one before.
+fn has_later_goaway(sent: &[u8]) -> bool {
+    let goaways = pieces(sent).filter(|frame| frame.get(3) == Some(&GOAWAY));
+    let last = goaways.filter_map(|frame| frame.get(9..13)).map(|last| [last[0] & 0x7f, last[1], last[2], last[3]]);
+    !last.is_sorted_by(|before, after| before >= after)
+}
+
 /// Whether a header may begin with this whose name is empty.
 fn is_nameless(bytes: &[u8]) -> bool {
     matches!(bytes, [0x00 | 0x10 | 0x40, 0x00 | 0x80])
@@ -128,6 +140,7 @@ const LATE_SIZE: &str = "changes the size of its table after a header";
 
 const HEADERS: u8 = 1;
 const PUSH_PROMISE: u8 = 5;
+const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
