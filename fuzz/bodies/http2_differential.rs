@@ -31,10 +31,12 @@ use bytes::Bytes;
 use tidegate::fuzzed::Header;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::http2_frames::{CONTINUATION, END_HEADERS, HEADERS, WINDOW_UPDATE, client, pieces};
+
 /// Plays one input: frames as in `http2_frames`, from the second byte on.
 pub(crate) fn run(input: &[u8]) {
     let Some((_, frames)) = input.split_first() else { return };
-    let (mut sent, _) = super::http2_frames::client(frames);
+    let (mut sent, _) = client(frames);
     if sent.len() > WINDOW {
         // Whether a window is exceeded depends on when bodies are read.
         return;
@@ -85,25 +87,6 @@ pub(crate) fn run(input: &[u8]) {
     assert_eq!(ours.without(&different), theirs.without(&different), "{events:?}");
 }
 
-/// The opening of the connection, and its frames.
-fn pieces(sent: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = sent;
-    std::iter::from_fn(move || {
-        let length = if rest.starts_with(b"PRI ") { PREFACE_BYTES } else { frame_bytes(rest) };
-        let (piece, after) = rest.split_at(length.min(rest.len()));
-        rest = after;
-        (!piece.is_empty()).then_some(piece)
-    })
-}
-
-/// The bytes of the frame at the beginning.
-fn frame_bytes(bytes: &[u8]) -> usize {
-    let [a, b, c, ..] = *bytes else { return bytes.len() };
-    9 + usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()
-}
-
-const PREFACE_BYTES: usize = 24;
-
 fn is_empty_update(frame: &[u8]) -> bool {
     // The first bit is reserved.
     frame.get(3) == Some(&WINDOW_UPDATE) && matches!(frame.get(9..), Some([0 | 0x80, 0, 0, 0]))
@@ -138,12 +121,8 @@ fn end_block(sent: &mut Vec<u8>) {
 /// What our decoder says.
 const LATE_SIZE: &str = "changes the size of its table after a header";
 
-const HEADERS: u8 = 1;
 const PUSH_PROMISE: u8 = 5;
 const GOAWAY: u8 = 7;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
 
 /// That of streams, and so the most that is compared.
 const WINDOW: usize = 20_000;

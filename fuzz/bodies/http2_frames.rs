@@ -12,7 +12,9 @@ pub(crate) fn run(input: &[u8]) {
     let whole = tidegate::fuzzed::http2([sent.as_slice()]);
     let pieces = tidegate::fuzzed::http2(sent.chunks(usize::from(*size) + 1));
     assert_eq!(whole.headers, pieces.headers, "pieces of {}", usize::from(*size) + 1);
-    let depends_on_windows = frames_of(&sent).any(|kind| matches!(kind, SETTINGS | WINDOW_UPDATE));
+    // Without the preface and the SETTINGS of the opening.
+    let mut frames = self::pieces(&sent).skip(2).filter(|frame| frame.len() >= 9);
+    let depends_on_windows = frames.any(|frame| matches!(frame[3], SETTINGS | WINDOW_UPDATE));
     if depends_on_windows {
         // What waits for windows is looked at once for each read, so a stream may be answered before it is reset, or not.
         let without_resets = |events: &[String]| -> Vec<String> {
@@ -32,15 +34,24 @@ pub(crate) fn run(input: &[u8]) {
     assert!(whole.sent.len() <= 100 + 12 * sent.len(), "{} bytes for {}", whole.sent.len(), sent.len());
 }
 
-/// The kinds of the frames after the opening.
-fn frames_of(sent: &[u8]) -> impl Iterator<Item = u8> {
-    let mut rest = sent.get(OPENING_BYTES..).unwrap_or_default();
+/// The opening of the connection, and its frames.
+pub(crate) fn pieces(sent: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = sent;
     std::iter::from_fn(move || {
-        let (&[a, b, c, kind, ..], after) = rest.split_first_chunk::<9>()?;
-        rest = after.get(usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()..).unwrap_or_default();
-        Some(kind)
+        let length = if rest.starts_with(b"PRI ") { PREFACE_BYTES } else { frame_bytes(rest) };
+        let (piece, after) = rest.split_at(length.min(rest.len()));
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
     })
 }
+
+/// The bytes of the frame at the beginning.
+fn frame_bytes(bytes: &[u8]) -> usize {
+    let [a, b, c, ..] = *bytes else { return bytes.len() };
+    9 + usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap()
+}
+
+const PREFACE_BYTES: usize = 24;
 
 /// What a client sends: the opening of a connection, then frames, each with a byte for its kind, its flags, its stream, and the length of its payload
 /// (from 0xf0 on: a multiple of 1,024). From the kind 0xf0 on the payload is what [`blocks`] makes headers of. Returns what is left over, too.
@@ -82,11 +93,9 @@ fn put_head(sent: &mut Vec<u8>, length: usize, [kind, flags, stream]: [u8; 3]) {
 
 /// The first kind whose payload headers are made of.
 const BLOCK: u8 = 0xf0;
-/// The preface and empty SETTINGS.
-const OPENING_BYTES: usize = 33;
-const HEADERS: u8 = 1;
+pub(crate) const HEADERS: u8 = 1;
 const SETTINGS: u8 = 4;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_HEADERS: u8 = 4;
