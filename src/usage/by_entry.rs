@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use smallvec::SmallVec;
 
-use super::gains::{LastCounts, gained_of};
+use super::last_counts::{LastCounts, gained_of};
 use super::measure::COUNTED;
 use super::series_table::{LastSeries, SeriesName, SeriesTable, Slot};
 use super::{Counts, Series, Totals, WorkerSlot};

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::by_entry::LastRequests;
+use super::last_counts::{LastCounts, gained_of};
 use super::measure::COUNTED;
 use super::series_table::{LastSeries, Named};
 use super::{CounterCounts, CounterName, RequestCounts, RuleCounts, RuleUsage, Totals};
@@ -34,9 +35,6 @@ pub struct LastReading {
     pub(super) unmatched: u64,
     rules: LastCounts<COUNTED>,
 }
-
-/// The last counts of rules or entry keys that have counted something, by number.
-pub(super) type LastCounts<const N: usize> = HashMap<usize, [u64; N], ahash::RandomState>;
 
 /// The gains of series, by the number of their rule or entry key.
 type InSeries = HashMap<usize, Totals, ahash::RandomState>;
@@ -69,22 +67,4 @@ impl Gains {
             self.counters.push(CounterCounts { name: Arc::clone(&rule.other_name), other: true, totals: other });
         }
     }
-}
-
-/// What the rule or entry key with this number has counted since the last reading, if anything.
-pub(super) fn gained_of<const N: usize>(last: &mut LastCounts<N>, number: usize, now: [u64; N]) -> Option<Totals> {
-    if now.iter().all(|count| *count == 0) {
-        return None;
-    }
-    gained(last.entry(number).or_insert([0; N]), now)
-}
-
-/// The difference to the last reading, if there is one. Counts of hits start again from 0 at 2^64, and what they gain does not depend on it.
-pub(super) fn gained<const N: usize>(last: &mut [u64; N], now: [u64; N]) -> Option<Totals> {
-    if *last == now {
-        return None;
-    }
-    let totals = Totals::from_counted(now.iter().zip(&*last).map(|(now, last)| now.wrapping_sub(*last)));
-    *last = now;
-    Some(totals)
 }

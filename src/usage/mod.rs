@@ -11,6 +11,7 @@ mod denials;
 mod domain_counts;
 mod filter;
 mod gains;
+mod last_counts;
 mod measure;
 mod peak;
 mod requests;

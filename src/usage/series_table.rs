@@ -11,7 +11,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
-use super::gains::gained;
+use super::last_counts::gained;
 use super::measure::{Counters, PER_COUNTER};
 use super::{RuleName, Totals};
 
