@@ -3,6 +3,7 @@
 //! A check whose request arrived with one read is decided from the bytes that were read, and its answer is encoded among the bytes to send. Everything
 //! else is served as by `rls::connection`: by tonic's services, in one of the connection's tasks. Bounds, turns and timeouts are the same.
 
+mod gathered;
 mod head;
 mod reading;
 mod wire;
@@ -15,8 +16,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(super) use self::gathered::Gathered;
 use self::reading::{Progress, Reading};
-use self::wire::Wire;
+use self::wire::{Settled, Wire};
 use super::age::Age;
 use super::connection::STREAM_BYTES;
 use super::ending::Ending;
@@ -114,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
         if farewell.say_goodbye {
             this.say_goodbye();
         }
-        let mut answered = false;
+        let mut answered = this.settle();
         loop {
             if this.poll_write(cx)?.is_ready() && this.wire.lock().connection.is_over() {
                 std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
@@ -204,8 +206,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             return Ok(Poll::Pending);
         };
         read?;
+        let is_undecided = self.wire.lock().undecided > 0;
+        if is_undecided {
+            // Checks are decided in the order of their arrival, and a peer that sends no more waits for its answers.
+            self.services.gathered().decide(&self.services);
+        }
         if buffer.filled().is_empty() {
-            return Ok(Poll::Ready(None));
+            let answered = self.settle();
+            let is_over = !is_undecided;
+            return Ok(Poll::Ready((!is_over).then_some(Progress { answered, ..Progress::default() })));
         }
         let mut rest = std::mem::take(&mut self.rest);
         let reading = Reading::new(&self.wire, &self.services, &self.tasks);
@@ -226,6 +235,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         }
         self.rest = rest;
         Ok(Poll::Ready(Some(progress)))
+    }
+
+    /// Takes what came of checks that were decided with those of other connections. Returns whether there were answers.
+    fn settle(&mut self) -> bool {
+        let Settled { answered, later } = std::mem::take(&mut self.wire.lock().settled);
+        for (id, answer) in later {
+            self.services.settle_later(&self.tasks, answer, self.wire.answer(id));
+        }
+        answered
     }
 
     /// Tells the peer that the connection ends.

@@ -22,6 +22,7 @@ use super::arriving::arrived;
 use super::call::call;
 use super::checks::{self, Checks, batch};
 use super::compressed::{gathered, names_encoding};
+use super::lean::Gathered;
 use super::responder::{Prepared, Responder, send_error};
 use super::stream::{Payload, Pieces, Whole};
 use super::tasks::Tasks;
@@ -43,6 +44,8 @@ pub(super) struct Services {
     prepared: Arc<Prepared>,
     /// The client of the connection; `None`: every client may check every domain.
     caller: Option<Arc<Caller>>,
+    /// The checks of the worker's connections that are decided together.
+    gathered: Gathered,
 }
 
 /// A check whose request arrived in one piece, which is one message.
@@ -108,7 +111,13 @@ impl Services {
             calls,
             prepared: Arc::default(),
             caller: None,
+            gathered: Gathered::default(),
         }
+    }
+
+    /// The same, with these checks of the worker that are decided together.
+    pub(super) fn gathering(self, gathered: Gathered) -> Self {
+        Self { gathered, ..self }
     }
 
     /// The services of a connection of this client.
@@ -128,7 +137,22 @@ impl Services {
 
     /// The instant and the configuration for one batch of checks.
     pub(super) fn batch(&self) -> Batch<'_> {
-        batch(&self.service, self.caller.as_deref())
+        self.batch_of(self.caller.as_deref())
+    }
+
+    /// The same for checks of this client; `None`: of any.
+    pub(super) fn batch_of(&self, caller: Option<&Caller>) -> Batch<'_> {
+        batch(&self.service, caller)
+    }
+
+    /// The client of the connection; `None`: every client may check every domain.
+    pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.as_ref()
+    }
+
+    /// The checks of the worker's connections that are decided together.
+    pub(super) fn gathered(&self) -> &Gathered {
+        &self.gathered
     }
 
     /// The service that decides.
@@ -158,17 +182,14 @@ impl Services {
         longest
     }
 
-    /// Decides checks that arrived together, in their order, unless one has to ask the store first, and passes on the answer to each, or the
-    /// status of a request that was not decided.
+    /// [`decide_all`] for the client of the connection.
     pub(super) fn decide_all(
         &self,
         batch: &Batch<'_>,
         arrived: &[Arrived<'_>],
-        mut each: impl FnMut(Result<Answer, Status>),
+        each: impl FnMut(Result<Answer, Status>),
     ) {
-        batch.answer_all(arrived, |answer| {
-            each(answer.map_err(|error| checks::status(&error, self.caller.as_deref())));
-        });
+        decide_all(batch, self.caller.as_deref(), arrived, each);
     }
 
     /// Answers a check when its answer is due.
@@ -266,6 +287,17 @@ impl Services {
             answered
         });
     }
+}
+
+/// Decides checks of a client that arrived together, in their order, unless one has to ask the store first, and passes on the answer to each, or the
+/// status of a request that was not decided.
+pub(super) fn decide_all(
+    batch: &Batch<'_>,
+    caller: Option<&Caller>,
+    arrived: &[Arrived<'_>],
+    mut each: impl FnMut(Result<Answer, Status>),
+) {
+    batch.answer_all(arrived, |answer| each(answer.map_err(|error| checks::status(&error, caller))));
 }
 
 /// The answer to what is no call: the method or the type of the content is wrong.

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::age::Age;
 use super::services::{OtherCalls, Services};
+use super::lean::Gathered;
 use super::{connection, lean};
 use crate::access::{Caller, ClientFile, ClientNames};
 use crate::grpc::Ready;
@@ -83,24 +84,27 @@ impl Workers {
 }
 
 fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::Receiver<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let gathered = Gathered::default();
+    let turns = gathered.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(move || turns.end_turn()).build()?;
     let acceptor = {
         let _inside = runtime.enter();
         Acceptor::new(socket, context.connection_limit.clone())?
     };
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
-        runtime.block_on(run(acceptor, context, WorkerSlot(index)));
+        runtime.block_on(run(acceptor, context, WorkerSlot(index), gathered));
         // After the deadline the receiver has been dropped.
         let _late = end.send(());
     })?;
     Ok(ended)
 }
 
-async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
+async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot, gathered: Gathered) {
     let local = context.service.phases.relayed();
     let (partial, calls) = (context.partial.of_port(), context.other_calls.clone());
-    let services = Services::new(&context.service, worker, partial, calls, &context.ready);
+    let services = Services::new(&context.service, worker, partial, calls, &context.ready).gathering(gathered.clone());
+    let deciding = tokio::spawn(gathered.run(services.clone()));
     let connection = |peer, slot: Arc<Slot>| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
         let (clients, terms) = (context.clients.clone(), (context.age, context.front_end));
@@ -129,6 +133,7 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
         }
     };
     acceptor.serve(context.service.phases, connection).await;
+    deciding.abort();
 }
 
 /// Serves one connection until it ends.

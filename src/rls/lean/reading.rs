@@ -6,14 +6,14 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::head::CallHead;
-use super::wire::{Exchange, Shared, Wire, send_status};
+use super::wire::{Exchange, Shared, Wire};
 use crate::api::rls::sole_message;
 use crate::http2::frame::PROTOCOL_ERROR;
 use crate::http2::server::{Event, Violation};
 use crate::limiter::TOGETHER;
 use crate::rls::services::Services;
 use crate::rls::tasks::Tasks;
-use crate::service::{Answer, Arrived, Batch};
+use crate::service::{Arrived, Batch};
 
 /// One read: its checks are decided together, at one instant, by one configuration.
 pub(super) struct Reading<'s, 'b> {
@@ -67,7 +67,9 @@ impl<'s, 'b> Reading<'s, 'b> {
                 }
             }
         }
-        self.decide(&mut shared);
+        if !self.gather(&mut shared) {
+            self.decide(&mut shared);
+        }
         if shared.connection.flush() {
             shared.wake_writers();
         }
@@ -137,6 +139,21 @@ impl<'s, 'b> Reading<'s, 'b> {
         }
     }
 
+    /// Leaves the checks of this read to be decided with those of other connections, if that is better.
+    fn gather(&mut self, shared: &mut Shared) -> bool {
+        let Self { services, wire, checks, .. } = self;
+        let gathered = services.gathered();
+        let is_ended = self.batch.is_some() || self.progress.violation.is_some() || gathered.is_full();
+        if checks.is_empty() || is_ended || !gathered.has_company(checks.iter().map(|check| check.message.len())) {
+            return false;
+        }
+        shared.undecided = shared.undecided.saturating_add(checks.len());
+        for WholeCheck { id, head, message } in checks.drain(..) {
+            gathered.add(wire, id, head, services.caller().cloned(), &message);
+        }
+        true
+    }
+
     /// Decides the checks that have arrived so far.
     fn decide(&mut self, shared: &mut Shared) {
         if self.checks.is_empty() {
@@ -150,12 +167,9 @@ impl<'s, 'b> Reading<'s, 'b> {
         let mut ids = checks.iter().map(|check| check.id);
         services.decide_all(batch.get_or_insert_with(|| services.batch()), &arrived, |answer| {
             let Some(id) = ids.next() else { return };
-            match answer {
-                Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
-                    progress.answered |= shared.connection.answer(id, reply.frame.framed());
-                }
-                Ok(answer) => services.settle_later(tasks, answer, wire.answer(id)),
-                Err(status) => send_status(shared, id, &status),
+            match shared.answer(id, answer) {
+                Ok(answered) => progress.answered |= answered,
+                Err(answer) => services.settle_later(tasks, answer, wire.answer(id)),
             }
         });
         drop(arrived);
