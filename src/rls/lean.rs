@@ -1,6 +1,7 @@
 //! One connection of a worker, on our own HTTP/2: all checks that have arrived are decided, then the answers are sent in one write.
 //!
-//! A check whose request arrived with one read is decided from the bytes that were read, and its answer is encoded among the bytes to send. Everything
+//! A check whose request arrived with one read is decided from the bytes that were read, or, where many connections bring one each, together with those of the
+//! others ([`gathered`]); its answer is encoded among the bytes to send. Everything
 //! else is served as by `rls::connection`: by tonic's services, in one of the connection's tasks. Bounds, turns and timeouts are the same.
 
 mod gathered;
@@ -59,6 +60,7 @@ pub(super) async fn serve<S>(
     slot: Arc<Slot>,
     phases: Phases,
     age: Option<Age>,
+    gathered: Gathered,
 ) -> Result<(), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -71,6 +73,7 @@ where
         wire,
         rest: Vec::new(),
         services,
+        gathered,
         tasks: Tasks::default(),
         slot,
         keepalive,
@@ -93,6 +96,7 @@ struct Serving<S> {
     /// The beginning of a frame whose end has not arrived: one frame at most.
     rest: Vec<u8>,
     services: Services,
+    gathered: Gathered,
     tasks: Tasks,
     slot: Arc<Slot>,
     keepalive: Keepalive<Wire>,
@@ -209,7 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         let is_undecided = self.wire.lock().undecided > 0;
         if is_undecided {
             // Checks are decided in the order of their arrival, and a peer that sends no more waits for its answers.
-            self.services.gathered().decide(&self.services);
+            self.gathered.decide(&self.services);
         }
         if buffer.filled().is_empty() {
             let answered = self.settle();
@@ -217,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             return Ok(Poll::Ready((!is_over).then_some(Progress { answered, ..Progress::default() })));
         }
         let mut rest = std::mem::take(&mut self.rest);
-        let reading = Reading::new(&self.wire, &self.services, &self.tasks);
+        let reading = Reading::new(&self.wire, &self.services, &self.gathered, &self.tasks);
         let progress = if rest.is_empty() {
             let (progress, left) = reading.take(buffer.filled());
             rest.extend_from_slice(left);

@@ -22,7 +22,6 @@ use super::arriving::arrived;
 use super::call::call;
 use super::checks::{self, Checks, batch};
 use super::compressed::{gathered, names_encoding};
-use super::lean::Gathered;
 use super::responder::{Prepared, Responder, send_error};
 use super::stream::{Payload, Pieces, Whole};
 use super::tasks::Tasks;
@@ -44,8 +43,6 @@ pub(super) struct Services {
     prepared: Arc<Prepared>,
     /// The client of the connection; `None`: every client may check every domain.
     caller: Option<Arc<Caller>>,
-    /// The checks of the worker's connections that are decided together.
-    gathered: Gathered,
 }
 
 /// A check whose request arrived in one piece, which is one message.
@@ -111,13 +108,7 @@ impl Services {
             calls,
             prepared: Arc::default(),
             caller: None,
-            gathered: Gathered::default(),
         }
-    }
-
-    /// The same, with these checks of the worker that are decided together.
-    pub(super) fn gathering(self, gathered: Gathered) -> Self {
-        Self { gathered, ..self }
     }
 
     /// The services of a connection of this client.
@@ -148,11 +139,6 @@ impl Services {
     /// The client of the connection; `None`: every client may check every domain.
     pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.as_ref()
-    }
-
-    /// The checks of the worker's connections that are decided together.
-    pub(super) fn gathered(&self) -> &Gathered {
-        &self.gathered
     }
 
     /// The service that decides.

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::age::Age;
-use super::services::{OtherCalls, Services};
 use super::lean::Gathered;
+use super::services::{OtherCalls, Services};
 use super::{connection, lean};
 use crate::access::{Caller, ClientFile, ClientNames};
 use crate::grpc::Ready;
@@ -86,7 +86,8 @@ impl Workers {
 fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::Receiver<()>> {
     let gathered = Gathered::default();
     let turns = gathered.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(move || turns.end_turn()).build()?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(move || turns.end_turn()).build()?;
     let acceptor = {
         let _inside = runtime.enter();
         Acceptor::new(socket, context.connection_limit.clone())?
@@ -103,11 +104,11 @@ fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::
 async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot, gathered: Gathered) {
     let local = context.service.phases.relayed();
     let (partial, calls) = (context.partial.of_port(), context.other_calls.clone());
-    let services = Services::new(&context.service, worker, partial, calls, &context.ready).gathering(gathered.clone());
-    let deciding = tokio::spawn(gathered.run(services.clone()));
+    let services = Services::new(&context.service, worker, partial, calls, &context.ready);
+    let deciding = tokio::spawn(gathered.clone().run(services.clone()));
     let connection = |peer, slot: Arc<Slot>| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
-        let (clients, terms) = (context.clients.clone(), (context.age, context.front_end));
+        let (clients, terms) = (context.clients.clone(), (context.age, context.front_end, gathered.clone()));
         // A client without a certificate has no name, so it may check no domain if there is a file.
         let nameless = ClientNames::default;
         let services_of = move |names: &dyn Fn() -> ClientNames| match clients {
@@ -142,7 +143,7 @@ async fn serve<S>(
     services: Services,
     slot: Arc<Slot>,
     mut phases: Phases,
-    (age, front_end): (Option<(Duration, Duration)>, FrontEnd),
+    (age, front_end, gathered): (Option<(Duration, Duration)>, FrontEnd, Gathered),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -158,7 +159,8 @@ async fn serve<S>(
     // Boxed: a connection without a first byte has no room for HTTP/2.
     match front_end {
         FrontEnd::Lean => {
-            if let Err(error) = Box::pin(lean::serve(stream, services, Arc::clone(&slot), phases, age)).await {
+            let served = Box::pin(lean::serve(stream, services, Arc::clone(&slot), phases, age, gathered));
+            if let Err(error) = served.await {
                 note_end(&error, error.is_flood(), &slot);
             }
         }

@@ -177,3 +177,6 @@ const MAX_WAITING: usize = 4 * TOGETHER;
 
 /// A check that waits for others, in bytes; longer ones are decided at once, because their messages would be copied.
 const MAX_MESSAGE_BYTES: usize = 1 << 10;
+
+#[cfg(test)]
+mod tests;

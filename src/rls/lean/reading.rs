@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::gathered::Gathered;
 use super::head::CallHead;
 use super::wire::{Exchange, Shared, Wire};
 use crate::api::rls::sole_message;
@@ -19,6 +20,7 @@ use crate::service::{Arrived, Batch};
 pub(super) struct Reading<'s, 'b> {
     wire: &'s Wire,
     services: &'s Services,
+    gathered: &'s Gathered,
     tasks: &'s Tasks,
     /// Begins with the first check.
     batch: Option<Batch<'s>>,
@@ -49,9 +51,9 @@ pub(super) struct Progress {
 }
 
 impl<'s, 'b> Reading<'s, 'b> {
-    pub(super) fn new(wire: &'s Wire, services: &'s Services, tasks: &'s Tasks) -> Self {
+    pub(super) fn new(wire: &'s Wire, services: &'s Services, gathered: &'s Gathered, tasks: &'s Tasks) -> Self {
         let (checks, opened) = (SmallVec::new(), Vec::new());
-        Self { wire, services, tasks, batch: None, checks, opened, progress: Progress::default() }
+        Self { wire, services, gathered, tasks, batch: None, checks, opened, progress: Progress::default() }
     }
 
     /// Does what these frames ask for. Returns the bytes of the frame that is incomplete.
@@ -141,8 +143,7 @@ impl<'s, 'b> Reading<'s, 'b> {
 
     /// Leaves the checks of this read to be decided with those of other connections, if that is better.
     fn gather(&mut self, shared: &mut Shared) -> bool {
-        let Self { services, wire, checks, .. } = self;
-        let gathered = services.gathered();
+        let Self { services, wire, gathered, checks, .. } = self;
         let is_ended = self.batch.is_some() || self.progress.violation.is_some() || gathered.is_full();
         if checks.is_empty() || is_ended || !gathered.has_company(checks.iter().map(|check| check.message.len())) {
             return false;
