@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use super::call::call;
+use super::responder::{Prepared, Responder};
 use crate::access::Caller;
 use crate::api::rls::{RequestError, RequestFrame, ResponseFrame};
 use crate::api::rls_service::rate_limit_service_server::RateLimitService;
@@ -58,5 +59,28 @@ pub(super) async fn settle(service: &Service, answer: Answer) -> Result<Response
         Ok(settled) => Ok(settled.frame),
         Err(Unsettled::ShuttingDown(error)) => Err(Status::unavailable(error.to_string())),
         Err(Unsettled::Request(error)) => Err(error.status()),
+    }
+}
+
+/// Answers a check when its answer is due. Returns whether the peer got it.
+pub(super) fn settle_to(
+    service: &Arc<Service>,
+    prepared: &Arc<Prepared>,
+    answer: Answer,
+    mut respond: impl Responder,
+) -> impl Future<Output = bool> + Send + 'static {
+    let (service, prepared) = (Arc::clone(service), Arc::clone(prepared));
+    async move {
+        let settled = tokio::select! {
+            settled = settle(&service, answer) => settled,
+            () = std::future::poll_fn(|cx| respond.poll_gone(cx)) => return false,
+        };
+        match settled {
+            Ok(frame) => respond.send(&prepared, frame) > 0,
+            Err(status) => {
+                respond.send_error(&status);
+                false
+            }
+        }
     }
 }

@@ -244,9 +244,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     /// Takes what came of checks that were decided with those of other connections. Returns whether there were answers.
     fn settle(&mut self) -> bool {
         let Settled { answered, later } = std::mem::take(&mut self.wire.lock().settled);
-        for (id, answer) in later {
-            self.services.settle_later(&self.tasks, answer, self.wire.answer(id));
-        }
+        let later = later.into_iter().map(|(id, answer)| (answer, self.wire.answer(id)));
+        self.services.settle_later(&self.tasks, later.collect());
         answered
     }
 

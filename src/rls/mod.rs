@@ -20,6 +20,7 @@ mod responder;
 mod services;
 mod stream;
 mod tasks;
+mod waits;
 mod worker;
 
 pub(crate) use services::OtherCalls;

@@ -25,6 +25,7 @@ use super::compressed::{gathered, names_encoding};
 use super::responder::{Prepared, Responder, send_error};
 use super::stream::{Payload, Pieces, Whole};
 use super::tasks::Tasks;
+use super::waits::Waits;
 use crate::access::Caller;
 use crate::api::rls::sole_message;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
@@ -154,7 +155,7 @@ impl Services {
             (Arrived { call: call(&self.service, &head.headers), message }, respond)
         });
         let (arrived, responds): (SmallVec<[_; 1]>, SmallVec<[_; 1]>) = asked.unzip();
-        let (mut responds, mut longest) = (responds.into_iter(), 0);
+        let (mut responds, mut longest, mut later) = (responds.into_iter(), 0, Vec::new());
         self.decide_all(batch, &arrived, |answer| {
             let Some(mut respond) = responds.next().and_then(Option::take) else { return };
             match answer {
@@ -162,9 +163,10 @@ impl Services {
                     longest = longest.max(self.prepared.send(&mut respond, reply.frame));
                 }
                 Err(status) => send_error(&mut respond, &status),
-                Ok(answer) => self.settle_later(tasks, answer, respond),
+                Ok(answer) => later.push((answer, respond)),
             }
         });
+        self.settle_later(tasks, later);
         longest
     }
 
@@ -178,22 +180,18 @@ impl Services {
         decide_all(batch, self.caller.as_deref(), arrived, each);
     }
 
-    /// Answers a check when its answer is due.
-    pub(super) fn settle_later(&self, tasks: &Tasks, answer: Answer, mut respond: impl Responder) {
-        let (service, prepared) = (Arc::clone(&self.service), Arc::clone(&self.prepared));
-        tasks.spawn(async move {
-            let settled = tokio::select! {
-                settled = checks::settle(&service, answer) => settled,
-                () = std::future::poll_fn(|cx| respond.poll_gone(cx)) => return false,
-            };
-            match settled {
-                Ok(frame) => respond.send(&prepared, frame) > 0,
-                Err(status) => {
-                    respond.send_error(&status);
-                    false
-                }
+    /// Answers checks that arrived together, in their order, when their answers are due.
+    pub(super) fn settle_later(&self, tasks: &Tasks, later: Vec<(Answer, impl Responder + Unpin)>) {
+        let mut waits = Vec::with_capacity(later.len());
+        for (answer, respond) in later {
+            match answer {
+                Answer::Asked(asked) => waits.push((asked, respond)),
+                Answer::Reply(_) => tasks.spawn(checks::settle_to(&self.service, &self.prepared, answer, respond)),
             }
-        });
+        }
+        if let Some(waits) = Waits::new(Arc::clone(&self.service), Arc::clone(&self.prepared), waits) {
+            tasks.spawn(waits);
+        }
     }
 
     /// Decides a check when its request has arrived.

@@ -2,33 +2,49 @@
 //!
 //! What waits is the message, which is read again when the answers are there, or the time is over.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::reply::{Reply, finish, reply};
 use crate::api::rls::{RequestError, read_into};
-use crate::limiter::{Check, KeptView, Limiter, Progress, WorkerSlot};
-use crate::sharing::{Asker, KeptMessage, StoreAnswer};
+use crate::limiter::{Check, KeptView, Limiter, Progress, View, WorkerSlot};
+use crate::sharing::{Asker, KeptMessage, Now, StoreAnswer};
 use crate::telemetry::otlp::CheckSpan;
 use crate::units::{Nanos, Timestamp};
 
 /// A check that has asked the store.
 #[derive(Debug)]
 pub struct Asked {
-    pub(super) worker: WorkerSlot,
-    pub(super) now: Timestamp,
+    pub(super) of_batch: Arc<OfBatch>,
     /// How long the caller waits for a delayed reply.
     pub(super) timeout: Option<Nanos>,
-    pub(super) view: KeptView,
-    pub(super) asker: Arc<Asker>,
     pub(super) waiting: Waiting,
     pub(super) message: KeptMessage,
-    /// How long it waits.
-    pub(super) wait: Duration,
+    /// Until when it waits.
+    pub(super) until: Instant,
     pub(super) span: Option<CheckSpan>,
+}
+
+/// What the checks of a batch have in common that wait.
+#[derive(Debug)]
+pub(super) struct OfBatch {
+    pub(super) worker: WorkerSlot,
+    pub(super) now: Timestamp,
+    pub(super) view: KeptView,
+    pub(super) asker: Arc<Asker>,
+    pub(super) asked_at: Instant,
+}
+
+/// Tries checks that wait, one after the other at the same time: those of one batch with one view.
+#[derive(Debug)]
+pub(crate) struct Trying<'l> {
+    limiter: &'l Limiter,
+    of_batch: Option<(Arc<OfBatch>, View<'l>, Now)>,
 }
 
 /// What a check waits for.
@@ -40,40 +56,85 @@ pub(super) struct Waiting {
 }
 
 impl Asked {
+    /// Until when it waits.
+    pub(crate) const fn until(&self) -> Instant {
+        self.until
+    }
+
     /// Waits for the answers, and decides by those that came in time.
     ///
     /// # Errors
     /// None that were not found when the check was read for the first time.
-    pub(super) async fn decided(mut self, limiter: &Limiter) -> Result<Reply, RequestError> {
-        let mut over = pin!(tokio::time::sleep(self.wait));
-        while !self.waiting.progress.is_over() {
-            tokio::select! {
-                biased;
-                () = self.waiting.hear() => {}
-                () = &mut over => self.waiting.progress.give_up(),
+    pub(super) async fn decided(mut self: Box<Self>, limiter: &Limiter) -> Result<Reply, RequestError> {
+        let mut over = pin!(tokio::time::sleep_until(self.until));
+        poll_fn(|cx| {
+            let mut decided = self.poll_decided(cx, &mut Trying::new(limiter), false);
+            if decided.is_pending() && over.as_mut().poll(cx).is_ready() {
+                decided = self.poll_decided(cx, &mut Trying::new(limiter), true);
             }
-            if let Some(reply) = self.attempt(limiter) {
-                return reply;
-            }
-            if !self.waiting.ask(&self.asker) {
+            decided
+        })
+        .await
+    }
+
+    /// Decides it by the answers that have come, once it needs no other one. With `is_over` it waits for none.
+    pub(crate) fn poll_decided(
+        &mut self,
+        cx: &mut Context<'_>,
+        trying: &mut Trying<'_>,
+        is_over: bool,
+    ) -> Poll<Result<Reply, RequestError>> {
+        loop {
+            let was_over = self.waiting.progress.is_over();
+            if !was_over && self.waiting.poll_hear(cx).is_pending() {
+                if !is_over {
+                    return Poll::Pending;
+                }
                 self.waiting.progress.give_up();
             }
-            self.asker.send();
+            if let Some(reply) = self.attempt(trying) {
+                return Poll::Ready(reply);
+            }
+            if was_over {
+                return Poll::Ready(Err(RequestError::NoConfiguration));
+            }
+            let asker = &self.of_batch.asker;
+            if !self.waiting.ask(asker) {
+                self.waiting.progress.give_up();
+            }
+            asker.send();
         }
-        self.attempt(limiter).unwrap_or(Err(RequestError::NoConfiguration))
     }
 
     /// Decides it, if that is possible by now.
-    fn attempt(&mut self, limiter: &Limiter) -> Option<Result<Reply, RequestError>> {
+    fn attempt(&mut self, trying: &mut Trying<'_>) -> Option<Result<Reply, RequestError>> {
         let mut check = Check { timeout: self.timeout, ..Check::default() };
         if let Err(error) = read_into(&mut check, self.message.bytes()) {
             return Some(Err(error));
         }
-        let (view, tried) = (limiter.kept_view(self.view.clone()), self.asker.now());
-        let decision = view.check_shared(self.worker, self.now, tried, &check, &mut self.waiting.progress)?;
-        self.waiting.renew(&self.asker);
-        let reply = reply(limiter, self.now, &check, &decision);
-        Some(finish(limiter, self.worker, self.span.take(), &check, Ok(reply)))
+        let limiter = trying.limiter;
+        let OfBatch { worker, now, ref asker, .. } = *self.of_batch;
+        let (view, tried) = trying.view_of(&self.of_batch);
+        let decision = view.check_shared(worker, now, tried, &check, &mut self.waiting.progress)?;
+        self.waiting.renew(asker);
+        let reply = reply(limiter, now, &check, &decision);
+        Some(finish(limiter, worker, self.span.take(), &check, Ok(reply)))
+    }
+}
+
+impl<'l> Trying<'l> {
+    pub(crate) const fn new(limiter: &'l Limiter) -> Self {
+        Self { limiter, of_batch: None }
+    }
+
+    /// The view of a batch, and the time at which its checks are tried.
+    fn view_of(&mut self, of_batch: &Arc<OfBatch>) -> (&View<'l>, Now) {
+        let known = self.of_batch.take().filter(|(known, ..)| Arc::ptr_eq(known, of_batch));
+        let (_, view, tried) = self.of_batch.insert(known.unwrap_or_else(|| {
+            let view = self.limiter.kept_view(of_batch.view.clone());
+            (Arc::clone(of_batch), view, of_batch.asker.now())
+        }));
+        (view, *tried)
     }
 }
 
@@ -102,15 +163,16 @@ impl Waiting {
         self.progress.take_renewals().into_iter().for_each(|key| asker.renew(key));
     }
 
-    /// Waits for everything that was asked for. Cancel safe: what has come is kept.
-    async fn hear(&mut self) {
+    /// Ready when everything that was asked for has been answered. What has come is kept.
+    fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Some((place, answer)) = self.pending.first_mut() {
-            let (place, outcome) = (*place, answer.wait().await);
+            let (place, outcome) = (*place, ready!(answer.poll(cx)));
             self.progress.put(place, outcome.ok());
             self.pending.remove(0);
         }
         for ticket in self.progress.tickets() {
-            ticket.hear().await;
+            ready!(ticket.poll_hear(cx));
         }
+        Poll::Ready(())
     }
 }

@@ -6,13 +6,14 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 pub use together::Arrived;
+use tokio::time::Instant;
 
 use super::Service;
-use super::asked::{Asked, Waiting};
+use super::asked::{Asked, OfBatch, Waiting};
 use super::reply::{Reply, finish, reply};
 use crate::access::Domains;
 use crate::api::rls::{self, RequestError};
-use crate::limiter::{Check, KeptView, Limiter, View, WorkerSlot};
+use crate::limiter::{Check, Limiter, View, WorkerSlot};
 use crate::recording::Recordings;
 use crate::sharing::{Asker, Now};
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
@@ -33,8 +34,8 @@ pub struct Batch<'s> {
     recordings: Option<&'s Recordings>,
     /// Sends what the checks ask of the store of shared counters when the batch ends.
     sending: Option<Sending<'s>>,
-    /// The view, for checks that wait.
-    kept: OnceCell<KeptView>,
+    /// For checks that wait.
+    kept: OnceCell<Arc<OfBatch>>,
 }
 
 /// Sends what was asked when it is dropped.
@@ -204,10 +205,9 @@ impl<'s> Batch<'s> {
             let kept = asker.keep(message);
             match kept.filter(|_| waiting.ask(asker)) {
                 Some(message) => {
-                    let (view, wait) = (self.kept.get_or_init(|| view.keep()).clone(), asker.wait(call.timeout));
-                    let asker = Arc::clone(asker);
-                    let task = Asked { worker, now, timeout, view, asker, waiting, message, wait, span: None };
-                    return Answer::Asked(Box::new(task));
+                    let of_batch = Arc::clone(self.kept.get_or_init(|| self.of_batch(view, asker)));
+                    let until = of_batch.asked_at + asker.wait(call.timeout);
+                    return Answer::Asked(Box::new(Asked { of_batch, timeout, waiting, message, until, span: None }));
                 }
                 // There is nobody to be asked, or no room to wait.
                 None => waiting.progress.give_up(),
@@ -221,6 +221,12 @@ impl<'s> Batch<'s> {
 }
 
 impl Batch<'_> {
+    #[cold]
+    fn of_batch(&self, view: &View<'_>, asker: &Arc<Asker>) -> Arc<OfBatch> {
+        let (worker, now, asked_at) = (self.worker, self.now, Instant::now());
+        Arc::new(OfBatch { worker, now, view: view.keep(), asker: Arc::clone(asker), asked_at })
+    }
+
     /// Offers the check to the recordings, if there are any.
     fn record(&self, check: &Check<'_>, message: &[u8]) {
         if let Some(recordings) = self.recordings

@@ -11,6 +11,7 @@ mod reply;
 pub mod response;
 
 pub use asked::Asked;
+pub(crate) use asked::Trying;
 pub use batch::{Answer, Arrived, Batch, Call};
 pub use delayed::{DelayedReplies, ShuttingDown};
 pub use reply::Reply;

@@ -1,8 +1,11 @@
 //! What waits to be sent to one node by one worker.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -85,7 +88,12 @@ impl StoreAnswer {
     /// # Errors
     /// There is no answer, although the charge may have been made: see [`LinkError`].
     pub async fn wait(&mut self) -> Result<CheckOutcome, LinkError> {
-        (&mut self.0).await.unwrap_or(Err(LinkError::Down))
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    /// The same for a task that waits for several.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<CheckOutcome, LinkError>> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(LinkError::Down)))
     }
 }
 

@@ -7,7 +7,7 @@ use super::exact::name;
 use super::member::{Member, Way};
 use super::progress::Progress;
 use crate::limiter::evaluation::Evaluation;
-use crate::store::lease::{Charging, Link};
+use crate::store::lease::{Charging, Link, Terms};
 use crate::store::{Charge, Charged, Fingerprint, Group, Heard, LeaseKey, LeasePart, Ticket};
 
 /// What leases have made of a step.
@@ -64,6 +64,41 @@ impl Shared<'_> {
                 Leased::Decided(parts.iter().map(outcome).collect())
             }
         }
+    }
+}
+
+impl Shared<'_> {
+    /// Charges the counter of a check that has just come and has no other one.
+    ///
+    /// # Errors
+    /// It waits for this ticket.
+    pub(super) fn charge_lease(
+        self,
+        evaluation: Evaluation<'_, '_, '_>,
+        progress: &mut Progress,
+        member: &Member<'_>,
+        terms: Terms,
+    ) -> Result<Charged, Option<Ticket>> {
+        let Self { sharing, limit_ids, now } = self;
+        let link = if progress.is_over { Link::Down(member.when_down) } else { Link::Up };
+        let key = LeaseKey::new(member.charge.key, member.charge.limit);
+        let mut part = LeasePart::new(key, member.rule, terms, member.charge.op, link);
+        part.slot = member.slot;
+        let names = |key: &[u8], rule: Fingerprint, slot: Option<&str>| {
+            name(&sharing.prefix, limit_ids, key, rule, slot).into_name()
+        };
+        let parts = std::slice::from_mut(&mut part);
+        let charging = evaluation.store.charge_leases(&sharing.leases, now, &[], parts, &names);
+        if part.is_called {
+            progress.renew(part.key.as_bytes());
+        }
+        if charging == Charging::Missing {
+            return Err(part.ticket);
+        }
+        if part.is_down {
+            progress.down = progress.down.or(Some(member.when_down));
+        }
+        Ok(Charged { outcome: part.outcome, series_id: part.series_id })
     }
 }
 

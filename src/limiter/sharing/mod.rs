@@ -46,7 +46,7 @@ use crate::rules;
 use crate::store::lease::Now;
 use crate::store::{CounterKeys, Group, Leases, LimitIds, Memory, WhenFull};
 use crate::units::{Nanos, Timestamp};
-use member::members_of;
+use member::{Way, members_of};
 
 /// What a limiter needs to share its counters.
 #[derive(Debug)]
@@ -85,7 +85,25 @@ pub(super) fn charge<'v>(
     keys: &CounterKeys,
     progress: &mut Progress,
 ) -> Option<(SmallVec<[Outcomes; 2]>, Option<bool>)> {
-    progress.begin(shared.sharing.replicas.load(Ordering::Relaxed));
+    let is_new = progress.begin(shared.sharing.replicas.load(Ordering::Relaxed));
+    if let (true, rules::Charge::Independent, [descriptor], [only]) =
+        (is_new, evaluation.domain.charge, &*evaluation.check.descriptors, resolved)
+        && let [_] = only.limits()
+        && let Some(member) = members_of(evaluation, shared, progress, (descriptor, only), keys).next()
+        && let Way::Leased(terms) = member.way
+    {
+        // Nearly every check: without steps, unless it has to wait.
+        match shared.charge_lease(evaluation, progress, &member, terms) {
+            Err(ticket) => progress.wait_for(ticket),
+            Ok(charged) => {
+                if let Some(answer) = progress.take_down() {
+                    shared.sharing.count_down(&evaluation.domain.name, answer);
+                }
+                return Some((smallvec![Outcomes::new(only.limits(), smallvec![charged])], None));
+            }
+        }
+        return None;
+    }
     let descriptors = || evaluation.check.descriptors.iter().zip(resolved);
     if evaluation.domain.charge == rules::Charge::AllOrNothing {
         let groups = charges::groups(evaluation, resolved);

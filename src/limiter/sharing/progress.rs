@@ -118,10 +118,19 @@ impl Progress {
         self.is_over = true;
     }
 
-    pub(super) fn begin(&mut self, replicas: u32) {
-        if self.steps.is_empty() {
+    /// Returns whether the check has just come.
+    pub(super) fn begin(&mut self, replicas: u32) -> bool {
+        let is_new = self.steps.is_empty();
+        if is_new {
             self.replicas = replicas.max(1);
         }
+        is_new
+    }
+
+    /// The only step of a check waits for a lease.
+    pub(super) fn wait_for(&mut self, ticket: Option<Ticket>) {
+        self.steps.clear();
+        self.steps.push(Step::Leased(SmallVec::from_buf([ticket])));
     }
 
     pub(super) fn take_step(&mut self, place: usize) -> Step {

@@ -165,14 +165,15 @@ impl<'s, 'b> Reading<'s, 'b> {
             .iter()
             .map(|WholeCheck { head, message, .. }| Arrived { call: head.call(services.service()), message });
         let arrived: SmallVec<[Arrived<'_>; 1]> = arrived.collect();
-        let mut ids = checks.iter().map(|check| check.id);
+        let (mut ids, mut later) = (checks.iter().map(|check| check.id), Vec::new());
         services.decide_all(batch.get_or_insert_with(|| services.batch()), &arrived, |answer| {
             let Some(id) = ids.next() else { return };
             match shared.answer(id, answer) {
                 Ok(answered) => progress.answered |= answered,
-                Err(answer) => services.settle_later(tasks, answer, wire.answer(id)),
+                Err(answer) => later.push((answer, wire.answer(id))),
             }
         });
+        services.settle_later(tasks, later);
         drop(arrived);
         self.checks.clear();
     }

@@ -287,6 +287,23 @@ impl Lease {
         std::mem::replace(&mut self.lapsed, 0)
     }
 
+    /// Whether it has something to say to the engine for which it does not wait until it is idle.
+    pub const fn has_news(&self) -> bool {
+        let News { returned, refunded, charged, reported: _, charged_until: _ } = self.news;
+        returned > 0 || refunded > 0 || charged > 0
+    }
+
+    /// When [`tick`](Self::tick) has something to do next, apart from what checks and answers lead to before: soon after that, because what
+    /// it has to do depends on times that are much longer.
+    pub fn due(&self, terms: &Terms, now: Now) -> Timestamp {
+        if self.has_news() || self.is_under_way || self.waiting > 0 || self.due > 0 || !terms.lends {
+            return now.local;
+        }
+        let step = Nanos::from_ns((terms.short_horizon().as_ns() / LOOKS).min(LONGEST_STEP));
+        let next = now.local.plus(step);
+        if self.ends > now.local { next.min(self.ends) } else { next }
+    }
+
     /// Whether it neither holds nor wants anything, so that only a check changes it.
     pub const fn is_at_rest(&self) -> bool {
         let News { returned, reported, refunded, charged, charged_until: _ } = self.news;
@@ -429,6 +446,10 @@ impl Lease {
     }
 }
 
+/// An idle lease goes back after half of its horizon; so often that is looked for in a horizon.
+const LOOKS: u64 = 16;
+/// The longest time between two looks at a lease that holds hits, in nanoseconds.
+const LONGEST_STEP: u64 = 500_000_000;
 /// Until the end of a window that has ended.
 const AT_ONCE: Nanos = Nanos::from_ns(1);
 /// Hits that are charged at once after an outage: whole numbers of scripts are exact up to 2^53.

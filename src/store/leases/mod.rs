@@ -14,6 +14,7 @@
 //! for. Request overrides bring any limit, so each of them has a lease of its own.
 
 mod charge;
+mod due;
 mod joint;
 mod key;
 mod part;
@@ -29,16 +30,19 @@ pub use requests::LeaseAsk;
 pub use ticket::{Heard, Ticket};
 
 use super::LimitKind;
+use super::charging::Shards;
 use super::lease::{Lease, Now, Terms};
 use super::memory::Table;
 use crate::engine::{Cell, Limit};
 use crate::units::{Nanos, Timestamp};
+use due::Due;
 use ticket::Waiters;
 
 /// The leases of this process.
 #[derive(Debug)]
 pub struct Leases {
     cells: Table<LeaseCell>,
+    due: Due,
     /// The process ends: just the hits of checks are asked for.
     is_draining: AtomicBool,
     counts: LeaseCounts,
@@ -88,7 +92,8 @@ impl Leases {
     pub fn new() -> Self {
         let cells = Table::new();
         cells.track(true);
-        Self { cells, is_draining: AtomicBool::new(false), counts: LeaseCounts::default() }
+        let due = Due::new(cells.stripes());
+        Self { cells, due, is_draining: AtomicBool::new(false), counts: LeaseCounts::default() }
     }
 
     /// The counts.
@@ -167,6 +172,11 @@ impl Leases {
         let mut heard = None;
         self.change(key, |cell| heard = cell.lease.heard(&cell.terms, now));
         heard
+    }
+
+    /// This lease is looked after soon. To be called with its shard locked, after it was changed.
+    fn hurry(&self, key: &[u8]) {
+        self.due.hurry(self.cells.locate(key).stripe);
     }
 
     fn cells(&self) -> &Table<LeaseCell> {

@@ -145,6 +145,7 @@ impl<H: Host> Charger<'_, H> {
     pub(super) fn refund(self, cell: &mut LeaseCell, part: &mut LeasePart<'_>) {
         let dropped = cell.lease.refund(&part.terms, part.hits(), self.now);
         count(&self.leases.counts.refunds_dropped, dropped);
+        self.leases.hurry(part.key.as_bytes());
         part.outcome = cell.lease.outcome(&part.terms, 0, self.now, Attempt::First, true);
     }
 }
@@ -184,6 +185,9 @@ impl LeaseCell {
         };
         part.is_called = !self.is_called && lease.wish(&part.terms, now) == Wish::Soon;
         self.is_called |= part.is_called;
+        if lease.has_news() {
+            leases.hurry(part.key.as_bytes());
+        }
         if let Some(ticket) = &mut part.ticket {
             (ticket.now, ticket.is_undecided) = (now, ticket.attempt(*epoch) == attempt && status == Status::Missing);
         }

@@ -7,6 +7,7 @@ use crate::engine::Limit;
 use crate::store::LimitId;
 use crate::store::charging::{Shard, Shards};
 use crate::store::lease::{Answer, Ask, Now, Terms, Wish};
+use crate::units::Timestamp;
 
 /// What a lease asks the engine.
 #[derive(Clone, Debug)]
@@ -96,9 +97,13 @@ impl Leases {
     /// Lets go of leases that have ended and of what is not needed, and reports those that wish to ask. To be called every 50 ms or so, for
     /// each stripe.
     ///
-    /// Cost: that of the leases that were used since, and of those that hold or want something; a shard is locked for its own.
+    /// Cost: that of the leases that hold or want something, in stripes where one of them is due; a shard is locked for its own.
     pub fn tick(&self, stripe: usize, now: Now, mut wishing: impl FnMut(&[u8], Wish)) {
         let is_draining = self.is_draining();
+        if !is_draining && !self.due.begin(stripe, now.local) {
+            return;
+        }
+        let mut due = Timestamp::MAX;
         self.cells.visit_changed(stripe, |key, cell| {
             if is_draining {
                 cell.lease.drain(&cell.terms, now);
@@ -110,8 +115,14 @@ impl Leases {
                 cell.is_called = true;
                 wishing(key, wish);
             }
-            !cell.lease.is_at_rest() || !cell.waiters.is_empty()
+            let stays = !cell.lease.is_at_rest() || !cell.waiters.is_empty();
+            if stays {
+                let is_awaited = wish != Wish::Nothing || !cell.waiters.is_empty();
+                due = due.min(if is_awaited { now.local } else { cell.lease.due(&cell.terms, now) });
+            }
+            stays
         });
+        self.due.end(stripe, due);
     }
 
     /// The number of stripes.
@@ -148,6 +159,7 @@ impl Leases {
     /// Cost: a pass over the leases that hold or want something.
     pub fn follow(&self, now: Now, limit_of: impl Fn(&[u8]) -> Option<Limit>) {
         for stripe in 0..self.stripes() {
+            self.due.hurry(stripe);
             self.cells.visit_changed(stripe, |key, cell| {
                 if LimitId::of_key(key) == Some(LimitId::OVERRIDE) {
                     return true;
@@ -169,6 +181,7 @@ impl Leases {
             && let Some((cell, _)) = shard.state_mut(location, key)
         {
             change(cell);
+            self.due.hurry(location.stripe);
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Checks that wait for a lease.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
@@ -55,14 +57,15 @@ impl Ticket {
         std::mem::take(&mut self.is_first)
     }
 
-    /// Waits until the request has ended. Cancel safe.
-    pub async fn hear(&mut self) {
+    /// Ready when the request has ended.
+    pub fn poll_hear(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.heard.is_none() {
             // An error means that the lease is gone, which it is not while checks wait.
-            let heard = (&mut self.receiver).await;
+            let heard = ready!(Pin::new(&mut self.receiver).poll(cx));
             self.is_awake |= heard.is_ok();
             self.heard = Some(heard.unwrap_or(Heard::Failed));
         }
+        Poll::Ready(())
     }
 
     /// Nobody can be asked.
