@@ -114,15 +114,14 @@ pub(super) fn decide_shared<'v>(
     context: Context<'v>,
     shared: Shared<'_>,
     check: &Check<'_>,
+    Prepared { domain, resolved, keys }: &Prepared<'v>,
     progress: &mut Progress,
 ) -> Option<Decision<'v>> {
-    let Some(evaluation) = context.evaluation(check) else { return Some(context.unknown_domain(check)) };
-    let mut search = Resolver::new(context.plan, evaluation.domain, check);
-    let mut resolved: SmallVec<[_; 1]> = check.descriptors.iter().map(|each| search.resolve(each)).collect();
-    let keys = search.finish(&mut resolved);
-    let (outcomes, admitted) = sharing::charge(evaluation, shared, &resolved, &keys, progress)?;
+    let Some(domain) = domain else { return Some(context.unknown_domain(check)) };
+    let evaluation = context.evaluation_in(domain, check);
+    let (outcomes, admitted) = sharing::charge(evaluation, shared, resolved, keys, progress)?;
     context.count_ignored_overrides(check);
-    Some(conclude(evaluation, &resolved, &keys, &outcomes, admitted))
+    Some(conclude(evaluation, resolved, keys, &outcomes, admitted))
 }
 
 fn charge_and_conclude<'v>(

@@ -56,7 +56,7 @@ pub use plan::{Plan, RuleInForce};
 pub use settings::{DRAFT_03_NAMES, NEAR_LIMIT_RATIO, Settings};
 use sharing::Shared;
 pub use sharing::{DownCounts, Progress, Sharing};
-pub use together::{Decisions, TOGETHER};
+pub use together::{Decisions, PreparedCheck, TOGETHER};
 use transition::Transition;
 
 pub use crate::engine::WhenDown;
@@ -265,11 +265,29 @@ impl View<'_> {
         check: &Check<'_>,
         progress: &mut Progress,
     ) -> Option<Decision<'_>> {
+        match self.context(worker, now) {
+            Some(context) if self.limiter.sharing.is_some() => {
+                let prepared = PreparedCheck(decide::Prepared::new(context, check));
+                self.check_prepared(worker, now, tried, (check, &prepared), progress)
+            }
+            _ => Some(self.check(worker, now, check)),
+        }
+    }
+
+    /// The same for a check that was [prepared](Self::prepare) at `now`.
+    pub fn check_prepared<'v>(
+        &'v self,
+        worker: WorkerSlot,
+        now: Timestamp,
+        tried: Now,
+        (check, prepared): (&Check<'_>, &PreparedCheck<'v>),
+        progress: &mut Progress,
+    ) -> Option<Decision<'v>> {
         let (Some(sharing), Some(context)) = (&self.limiter.sharing, self.context(worker, now)) else {
             return Some(self.check(worker, now, check));
         };
         let shared = Shared { sharing, limit_ids: &self.limiter.limit_ids, now: tried };
-        let decision = decide::decide_shared(context, shared, check, progress)?;
+        let decision = decide::decide_shared(context, shared, check, &prepared.0, progress)?;
         self.compare(worker, now, check, &decision);
         Some(decision)
     }

@@ -49,7 +49,7 @@ impl<'v, 's, 'c: 's, I: Iterator<Item = &'s Check<'c>>> Decisions<'v, 's, 'c, I>
         self.prepared.reserve_exact(TOGETHER);
         let checks = [first, second].into_iter().chain(self.checks.by_ref().take(TOGETHER - 2));
         self.prepared.extend(checks.map(|check| (check, Prepared::new(context, check))));
-        load(context, &self.prepared);
+        load(context, self.prepared.iter().map(|(_, prepared)| prepared));
     }
 }
 
@@ -71,12 +71,33 @@ impl<'v, 's, 'c: 's, I: Iterator<Item = &'s Check<'c>>> Iterator for Decisions<'
     }
 }
 
+/// A check whose limits have been found, for [`View::check_prepared`].
+#[derive(Debug)]
+pub struct PreparedCheck<'v>(pub(super) Prepared<'v>);
+
+impl View<'_> {
+    /// Finds the limits of checks that arrived together, at most [`TOGETHER`], and loads their counters. Nothing is charged or counted.
+    ///
+    /// `None`: there is no configuration.
+    pub fn prepare<'v, 's, 'c: 's>(
+        &'v self,
+        worker: WorkerSlot,
+        now: Timestamp,
+        checks: impl IntoIterator<Item = &'s Check<'c>>,
+    ) -> Option<Vec<PreparedCheck<'v>>> {
+        let context = self.context(worker, now)?;
+        let prepared: Vec<_> =
+            checks.into_iter().take(TOGETHER).map(|check| PreparedCheck(Prepared::new(context, check))).collect();
+        load(context, prepared.iter().map(|PreparedCheck(prepared)| prepared));
+        Some(prepared)
+    }
+}
+
 /// Loads the counters of these checks, and then their series.
-fn load(context: Context<'_>, prepared: &[(&Check<'_>, Prepared<'_>)]) {
+fn load<'p, 'v: 'p>(context: Context<'_>, prepared: impl Iterator<Item = &'p Prepared<'v>>) {
     let Context { store, usage, .. } = context;
     let mut series: SmallVec<[Series; TOGETHER]> = SmallVec::new();
-    let counters = prepared.iter().flat_map(|(_, prepared)| prepared.counters());
-    store.load_ahead(counters, |number| series.push(Series(number)));
+    store.load_ahead(prepared.flat_map(Prepared::counters), |number| series.push(Series(number)));
     usage.load_ahead(&series);
 }
 

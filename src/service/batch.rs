@@ -13,7 +13,7 @@ use super::asked::{Asked, OfBatch, Waiting};
 use super::reply::{Reply, finish, reply};
 use crate::access::Domains;
 use crate::api::rls::{self, RequestError};
-use crate::limiter::{Check, Limiter, View, WorkerSlot};
+use crate::limiter::{Check, Limiter, PreparedCheck, Progress, View, WorkerSlot};
 use crate::recording::Recordings;
 use crate::sharing::{Asker, Now};
 use crate::telemetry::otlp::{CheckSpan, TraceContext};
@@ -172,23 +172,34 @@ impl<'s> Batch<'s> {
         let begun = service.times.begin(self.worker, self.now);
         let mut check = Check { timeout, ..Check::default() };
         let view = self.read(&mut check, message);
-        let answer = view.map(|view| self.ask_or_decide(view, sending, call, &check, message));
+        let answer = view.map(|view| self.ask_or_decide((view, None), sending, call, &check, message));
         if let Some(begun) = begun {
             service.times.end(self.worker, begun);
         }
+        self.answered(span, &check, answer)
+    }
+
+    /// Counts a check that is decided; one that waits keeps its span.
+    fn answered(
+        &self,
+        span: Option<CheckSpan>,
+        check: &Check<'_>,
+        answer: Result<Answer, RequestError>,
+    ) -> Result<Answer, RequestError> {
         match answer {
             Ok(Answer::Asked(mut waiting)) => {
                 waiting.span = span;
                 Ok(Answer::Asked(waiting))
             }
-            Ok(Answer::Reply(reply)) => finish(self.limiter, self.worker, span, &check, Ok(reply)).map(Answer::Reply),
-            Err(error) => finish(self.limiter, self.worker, span, &check, Err(error)).map(Answer::Reply),
+            Ok(Answer::Reply(reply)) => finish(self.limiter, self.worker, span, check, Ok(reply)).map(Answer::Reply),
+            Err(error) => finish(self.limiter, self.worker, span, check, Err(error)).map(Answer::Reply),
         }
     }
 
-    fn ask_or_decide(
+    /// Decides a check that was read, and perhaps prepared, or asks the store first.
+    fn ask_or_decide<'v>(
         &self,
-        view: &View<'_>,
+        (view, prepared): (&'v View<'_>, Option<&PreparedCheck<'v>>),
         &Sending { asker, now: tried }: &Sending<'_>,
         call: Call<'_>,
         check: &Check<'_>,
@@ -196,9 +207,13 @@ impl<'s> Batch<'s> {
     ) -> Answer {
         self.record(check, message);
         let (worker, now, timeout) = (self.worker, self.now, check.timeout);
+        let attempt = |progress: &mut Progress| match prepared {
+            Some(prepared) => view.check_prepared(worker, now, tried, (check, prepared), progress),
+            None => view.check_shared(worker, now, tried, check, progress),
+        };
         let mut waiting = Waiting::default();
         while !waiting.progress.is_over() {
-            if let Some(decision) = view.check_shared(worker, now, tried, check, &mut waiting.progress) {
+            if let Some(decision) = attempt(&mut waiting.progress) {
                 waiting.renew(asker);
                 return Answer::Reply(reply(self.limiter, now, check, &decision));
             }
@@ -213,9 +228,8 @@ impl<'s> Batch<'s> {
                 None => waiting.progress.give_up(),
             }
         }
-        let decision = view.check_shared(worker, now, tried, check, &mut waiting.progress);
         // It does not wait any longer, so it is decided.
-        let decision = decision.unwrap_or_else(|| view.check(worker, now, check));
+        let decision = attempt(&mut waiting.progress).unwrap_or_else(|| view.check(worker, now, check));
         Answer::Reply(reply(self.limiter, now, check, &decision))
     }
 }

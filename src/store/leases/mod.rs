@@ -30,7 +30,7 @@ pub use requests::LeaseAsk;
 pub use ticket::{Heard, Ticket};
 
 use super::LimitKind;
-use super::charging::Shards;
+use super::charging::{Location, Shards};
 use super::lease::{Lease, Now, Terms};
 use super::memory::Table;
 use crate::engine::{Cell, Limit};
@@ -174,6 +174,16 @@ impl Leases {
         heard
     }
 
+    /// Where the lease of a counter is.
+    pub(super) fn locate(&self, limit: &Limit, key: &[u8]) -> Location {
+        self.cells.locate(LeaseKey::new(key, limit).as_bytes())
+    }
+
+    /// See [`load_ahead`](super::Memory::load_ahead).
+    pub(super) fn load_ahead(&self, locations: &[Location], series: impl FnMut(u32)) {
+        self.cells.load_ahead(locations, LeaseCell::touch, series);
+    }
+
     /// This lease is looked after soon. To be called with its shard locked, after it was changed.
     fn hurry(&self, key: &[u8]) {
         self.due.hurry(self.cells.locate(key).stripe);
@@ -200,6 +210,11 @@ impl Default for Leases {
 impl LeaseCell {
     fn new(terms: Terms, name: Box<str>, banned_until: Timestamp) -> Self {
         Self { lease: Lease::new(), terms, epoch: 0, name, waiters: Waiters::default(), is_called: false, banned_until }
+    }
+
+    /// Reads what a charge needs.
+    fn touch(&self) -> u64 {
+        self.lease.touch() ^ self.banned_until.as_ns() ^ u64::from(self.terms.replicas() ^ self.epoch)
     }
 
     fn heap_bytes(&self) -> usize {

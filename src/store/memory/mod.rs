@@ -99,14 +99,21 @@ impl Memory {
         mut series: impl FnMut(u32),
     ) {
         let (mut cells, mut logs): (SmallVec<[Location; 32]>, SmallVec<[Location; 1]>) = Default::default();
+        let mut leased: SmallVec<[Location; 32]> = SmallVec::new();
         for (limit, key) in counters {
+            if let Some(leases) = &self.leases {
+                leased.push(leases.locate(limit, key));
+            }
             match limit.algorithm {
                 Algorithm::SlidingLog => logs.push(self.logs.locate(key)),
                 _ => cells.push(self.cells.locate(key)),
             }
         }
-        self.cells.load_ahead(&cells, &mut series);
-        self.logs.load_ahead(&logs, series);
+        self.cells.load_ahead(&cells, |_| 0, &mut series);
+        if let Some(leases) = &self.leases {
+            leases.load_ahead(&leased, &mut series);
+        }
+        self.logs.load_ahead(&logs, |_| 0, series);
     }
 
     /// Charges several counters in one step: all of them, or none if one denies. Returns whether the check is admitted.

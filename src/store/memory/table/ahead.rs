@@ -13,14 +13,20 @@ use crate::store::charging::Location;
 type Reading<'t, V> = lock_api::RwLockReadGuard<'t, dashmap::RawRwLock, Slots<V>>;
 
 impl<V> Table<V> {
-    /// Loads the records at these locations, without an effect on them, and passes on the number of each one's series.
+    /// Loads the records at these locations, without an effect on them, and passes on the number of each one's series. `touch` reads from the
+    /// lines of the cache that a state of more than one line takes.
     ///
     /// It waits for nobody: a shard that is being charged is left out. Nor does it search: a record is most likely the wanted one if its
     /// slot has the tag of the hash. What is not loaded here is loaded by the charge.
     ///
     /// Cost: two steps of a lock for each location, and one miss of the cache of each kind for all. At most [`LOADED_AT_ONCE`] shards are
     /// locked at the same time, for reading.
-    pub(in crate::store) fn load_ahead(&self, locations: &[Location], mut series: impl FnMut(u32)) {
+    pub(in crate::store) fn load_ahead(
+        &self,
+        locations: &[Location],
+        touch: impl Fn(&V) -> u64,
+        mut series: impl FnMut(u32),
+    ) {
         for locations in locations.chunks(LOADED_AT_ONCE) {
             let shards: SmallVec<[(Reading<'_, V>, u64); LOADED_AT_ONCE]> =
                 locations.iter().filter_map(|at| Some((self.try_read(*at)?, at.hash))).collect();
@@ -28,7 +34,10 @@ impl<V> Table<V> {
                 shards.iter().filter_map(|(slots, hash)| slots.get(*hash, |_| true)).collect();
             let records: SmallVec<[&Record<V>; LOADED_AT_ONCE]> =
                 slots.iter().map(|((), record)| &**record.get()).collect();
-            let loaded = records.iter().filter_map(|record| record.named.series_id());
+            let loaded = records.iter().filter_map(|record| {
+                std::hint::black_box(touch(&record.state));
+                record.named.series_id()
+            });
             std::hint::black_box(loaded.map(&mut series).count());
         }
     }
