@@ -1,6 +1,7 @@
 //! What a request of exact charges is answered with.
 
 use redis::Value;
+use smallvec::{SmallVec, smallvec};
 
 use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, LogParts, Op, Outcome, Reason, Verdict};
 use crate::store::CounterState;
@@ -21,7 +22,7 @@ pub struct CheckOutcome {
     /// Whether the check is admitted.
     pub admitted: bool,
     /// One for each charge. `None`: the key has a value that is not ours, and nothing is known of the counter.
-    pub counters: Vec<Option<SharedOutcome>>,
+    pub counters: SmallVec<[Option<SharedOutcome>; 1]>,
 }
 
 /// The outcome of one charge.
@@ -83,7 +84,7 @@ impl ExactReply {
             let (admitted, lines) = rest.split_first()?;
             let (lines, others) = lines.split_at_checked(order.len() * LINE)?;
             rest = others;
-            let mut counters = vec![None; order.len()];
+            let mut counters = smallvec![None; order.len()];
             for (place, line) in order.iter().zip(lines.as_chunks::<LINE>().0) {
                 *counters.get_mut(*place)? = Line::read(line)?.outcome(items.next()?, now).ok()?;
             }

@@ -1,6 +1,6 @@
 //! Exact counting of plain fixed windows by INCRBY: a quarter of what the script costs the engine.
 
-use redis::{Pipeline, Value};
+use redis::{Cmd, Pipeline, Value};
 
 use super::exact::{SharedCharge, TooManyKeys, hits_of, item, numbered_key};
 use super::exact_reply::{Item, SharedOutcome, cell_outcome};
@@ -14,7 +14,6 @@ use crate::units::{Nanos, Timestamp};
 #[derive(Clone, Debug)]
 pub struct PlainBatch {
     clock: Timestamp,
-    pipeline: Pipeline,
     items: Vec<Item>,
     keys: Vec<String>,
 }
@@ -22,7 +21,7 @@ pub struct PlainBatch {
 impl PlainBatch {
     /// An empty batch; `clock` is the time of the engine, as far as it is known.
     pub fn new(clock: Timestamp) -> Self {
-        Self { clock, pipeline: Pipeline::new(), items: Vec::new(), keys: Vec::new() }
+        Self { clock, items: Vec::new(), keys: Vec::new() }
     }
 
     /// Whether a charge can be made by INCRBY: one of an aligned window without a ban whose denied hits count, and which is not charged
@@ -48,15 +47,27 @@ impl PlainBatch {
         }
         let item = item(charge.limit, charge.op, self.clock);
         let key = numbered_key(charge.key, &item);
-        self.pipeline.cmd("INCRBY").arg(&key).arg(hits_of(&item));
         self.keys.push(key);
         self.items.push(item);
         Ok(())
     }
 
     /// The request.
-    pub const fn pipeline(&self) -> &Pipeline {
-        &self.pipeline
+    pub fn pipeline(&self) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(self.items.len());
+        for command in self.commands() {
+            pipeline.add_command(command);
+        }
+        pipeline
+    }
+
+    /// The commands of the request.
+    pub(super) fn commands(&self) -> impl Iterator<Item = Cmd> {
+        self.keys.iter().zip(&self.items).map(|(key, item)| {
+            let mut command = redis::cmd("INCRBY");
+            command.arg(key).arg(hits_of(item));
+            command
+        })
     }
 
     /// Whether nothing was added.

@@ -3,8 +3,10 @@
 //! It is a pipeline: one script for all charges and one for all leases, or in a cluster one of each for every slot; and INCRBY for plain
 //! windows.
 
+use std::borrow::Cow;
+
 use redis::{Cmd, Pipeline, Value};
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::error::{LinkError, Remedy};
 use super::exact::{ExactBatch, MAX_KEYS, SharedCharge, TooManyKeys};
@@ -231,9 +233,8 @@ impl ChargeRequest {
 
     /// The request, with the scripts by their hash.
     pub(super) fn pipeline(&self) -> Pipeline {
-        let mut pipeline = Pipeline::new();
-        let plain = self.plain.pipeline().cmd_iter().cloned();
-        for command in self.scripts.iter().map(Script::command).chain(plain) {
+        let mut pipeline = Pipeline::with_capacity(self.scripts.len() + self.plain_places.len());
+        for command in self.scripts.iter().map(Script::command).chain(self.plain.commands()) {
             if self.form.is_asking {
                 pipeline.cmd("ASKING");
             }
@@ -247,7 +248,7 @@ impl ChargeRequest {
         let mut outcomes = self.failed(&LinkError::Malformed);
         let mut now = None;
         let replies = self.without_asking(replies);
-        for (script, reply) in self.scripts.iter().zip(&replies) {
+        for (script, reply) in self.scripts.iter().zip(&*replies) {
             let read = script.put(reply, &mut outcomes);
             now = now.or(read);
         }
@@ -286,7 +287,7 @@ impl ChargeRequest {
         let scripts = scripts.iter().filter_map(|place| self.scripts.get(*place));
         match replies {
             Ok(replies) => {
-                for (script, reply) in scripts.zip(&self.without_asking(replies)) {
+                for (script, reply) in scripts.zip(&*self.without_asking(replies)) {
                     script.put(reply, outcomes);
                 }
             }
@@ -300,9 +301,11 @@ impl ChargeRequest {
         self.plain.expiries(replies.get(self.scripts.len()..).unwrap_or_default())
     }
 
-    fn without_asking(&self, replies: &[Value]) -> Vec<Value> {
-        let (skip, step) = if self.form.is_asking { (1, 2) } else { (0, 1) };
-        replies.iter().skip(skip).step_by(step).cloned().collect()
+    fn without_asking<'r>(&self, replies: &'r [Value]) -> Cow<'r, [Value]> {
+        if self.form.is_asking {
+            return replies.iter().skip(1).step_by(2).cloned().collect();
+        }
+        Cow::Borrowed(replies)
     }
 }
 
@@ -381,5 +384,5 @@ fn plain_outcome(reply: &Value, outcome: Option<super::exact_reply::SharedOutcom
         }
     }
     let admitted = outcome.as_ref().is_none_or(|known| known.outcome.admitted());
-    Ok(CheckOutcome { admitted, counters: vec![outcome] })
+    Ok(CheckOutcome { admitted, counters: smallvec![outcome] })
 }

@@ -50,7 +50,7 @@ impl Asker {
         for Part { role, check, answer } in parts {
             let outcome = match answer {
                 Some(mut answer) => answer.wait().await,
-                None if check.charges.is_empty() => Ok(CheckOutcome { admitted: true, counters: Vec::new() }),
+                None if check.charges.is_empty() => Ok(CheckOutcome { admitted: true, counters: SmallVec::new() }),
                 None => Err(LinkError::Down),
             };
             answered.push((role, check, outcome));
@@ -79,7 +79,7 @@ impl Asker {
             return Err(error);
         }
         let counters =
-            answered.into_iter().flat_map(|(.., outcome)| outcome.map_or(Vec::new(), |known| known.counters));
+            answered.into_iter().flat_map(|(.., outcome)| outcome.map_or(SmallVec::new(), |known| known.counters));
         Ok(CheckOutcome { admitted, counters: counters.collect() })
     }
 }

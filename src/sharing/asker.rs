@@ -25,6 +25,8 @@ pub struct Asker {
     queues: Mutex<Queues>,
     /// Something was queued since the last time that it was sent.
     pub(super) has_queued: AtomicBool,
+    /// A task of its own will send it.
+    is_sending: AtomicBool,
     /// Charges without an answer.
     waiting: Arc<AtomicUsize>,
     /// Checks that wait.
@@ -61,6 +63,7 @@ impl Asker {
             store,
             queues: Mutex::default(),
             has_queued: AtomicBool::new(false),
+            is_sending: AtomicBool::new(false),
             waiting: Arc::default(),
             kept: Arc::default(),
             kept_bytes: Arc::default(),
@@ -115,15 +118,20 @@ impl Asker {
         Ok(StoreAnswer::of(receiver))
     }
 
-    /// Sends what waits, as far as requests may be under way. Needs the runtime of the worker.
+    /// Sends what waits, as far as requests may be under way, once the tasks have run that are ready: what they ask shares the request.
+    /// Needs the runtime of the worker.
     pub fn send(self: &Arc<Self>) {
-        if !self.has_queued.swap(false, Ordering::AcqRel) {
+        if !self.has_queued.swap(false, Ordering::AcqRel) || self.is_sending.swap(true, Ordering::AcqRel) {
             return;
         }
-        let queues = self.queues.lock().queues.clone();
-        for queue in queues {
-            self.send_from(&queue);
-        }
+        let asker = Arc::clone(self);
+        tokio::spawn(async move {
+            asker.is_sending.store(false, Ordering::Release);
+            let queues = asker.queues.lock().queues.clone();
+            for queue in queues {
+                asker.send_from(&queue);
+            }
+        });
     }
 
     /// What has no room now is sent when a reply has come.

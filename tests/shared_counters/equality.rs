@@ -25,7 +25,7 @@ impl Link {
     }
 
     async fn charge_plain(&self, batch: &PlainBatch) -> Vec<Option<Outcome>> {
-        outcomes(batch.read(&self.0.pipeline(batch.pipeline().clone(), WITHIN, drop).await.unwrap()))
+        outcomes(batch.read(&self.0.pipeline(batch.pipeline(), WITHIN, drop).await.unwrap()))
     }
 
     pub(crate) async fn charge(&self, batch: &ExactBatch) -> Vec<CheckOutcome> {
@@ -47,7 +47,7 @@ fn outcomes(counters: Vec<Option<SharedOutcome>>) -> Vec<Option<Outcome>> {
 
 fn found(checks: Vec<CheckOutcome>) -> Found {
     let [CheckOutcome { admitted, counters }] = <[CheckOutcome; 1]>::try_from(checks).unwrap();
-    (admitted, outcomes(counters))
+    (admitted, outcomes(counters.into_vec()))
 }
 
 /// A trace of checks of three counters, each with a limit of its own.

@@ -25,6 +25,7 @@ mod server;
 mod set_up;
 mod store_check;
 mod strain;
+mod together;
 mod topologies;
 mod variables;
 mod versions;
