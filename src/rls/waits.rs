@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep};
 
 use super::checks;
 use super::responder::{Prepared, Responder};
 use super::tasks::Tasks;
 use crate::service::{Answer, Asked, Service, Trying};
+use crate::units::Timestamp;
 
 /// Checks of one connection that wait, in the order of their arrival. Ends when all are answered: whether the peer got an answer.
 ///
@@ -30,7 +31,7 @@ impl<R: Responder> Waits<R> {
     /// `None`: there are none.
     pub(super) fn new(service: Arc<Service>, prepared: Arc<Prepared>, checks: Vec<(Box<Asked>, R)>) -> Option<Self> {
         let checks: Vec<_> = checks.into_iter().map(|(asked, respond)| (asked, Some(respond))).collect();
-        let over = Box::pin(sleep_until(first_end(&checks)?));
+        let over = Box::pin(sleep(first_end(&checks)?.since(service.clock.now()).into()));
         Some(Self { service, prepared, checks, over, delayed: Tasks::default(), answered: false })
     }
 
@@ -38,7 +39,7 @@ impl<R: Responder> Waits<R> {
     fn answer(&mut self, cx: &mut Context<'_>, is_over: bool) {
         let Self { service, prepared, checks, delayed, answered, .. } = self;
         let mut trying = Trying::new(&service.limiter);
-        let now = is_over.then(Instant::now);
+        let now = is_over.then(|| service.clock.now());
         checks.retain_mut(|(asked, to)| {
             let Some(respond) = to else { return false };
             let is_over = now.is_some_and(|now| asked.until() <= now);
@@ -69,7 +70,7 @@ impl<R: Responder + Unpin> Future for Waits<R> {
             let is_over = !this.checks.is_empty() && this.over.as_mut().poll(cx).is_ready();
             this.answer(cx, is_over);
             match first_end(&this.checks).filter(|_| is_over) {
-                Some(end) => this.over.as_mut().reset(end),
+                Some(end) => this.over.as_mut().set(sleep(end.since(this.service.clock.now()).into())),
                 None => break,
             }
         }
@@ -82,6 +83,6 @@ impl<R: Responder + Unpin> Future for Waits<R> {
     }
 }
 
-fn first_end<R>(checks: &[(Box<Asked>, Option<R>)]) -> Option<Instant> {
+fn first_end<R>(checks: &[(Box<Asked>, Option<R>)]) -> Option<Timestamp> {
     checks.iter().map(|(asked, _)| asked.until()).min()
 }

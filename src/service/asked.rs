@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use smallvec::SmallVec;
-use tokio::time::Instant;
 
 use super::reply::{Reply, finish, reply};
 use crate::api::rls::{RequestError, read_into};
@@ -26,7 +25,7 @@ pub struct Asked {
     pub(super) waiting: Waiting,
     pub(super) message: KeptMessage,
     /// Until when it waits.
-    pub(super) until: Instant,
+    pub(super) until: Timestamp,
     pub(super) span: Option<CheckSpan>,
 }
 
@@ -37,7 +36,6 @@ pub(super) struct OfBatch {
     pub(super) now: Timestamp,
     pub(super) view: KeptView,
     pub(super) asker: Arc<Asker>,
-    pub(super) asked_at: Instant,
 }
 
 /// Tries checks that wait, one after the other at the same time: those of one batch with one view.
@@ -57,16 +55,16 @@ pub(super) struct Waiting {
 
 impl Asked {
     /// Until when it waits.
-    pub(crate) const fn until(&self) -> Instant {
+    pub(crate) const fn until(&self) -> Timestamp {
         self.until
     }
 
-    /// Waits for the answers, and decides by those that came in time.
+    /// Waits for the answers for so long at most, and decides by those that came in time.
     ///
     /// # Errors
     /// None that were not found when the check was read for the first time.
-    pub(super) async fn decided(mut self: Box<Self>, limiter: &Limiter) -> Result<Reply, RequestError> {
-        let mut over = pin!(tokio::time::sleep_until(self.until));
+    pub(super) async fn decided(mut self: Box<Self>, limiter: &Limiter, wait: Nanos) -> Result<Reply, RequestError> {
+        let mut over = pin!(tokio::time::sleep(wait.into()));
         poll_fn(|cx| {
             let mut decided = self.poll_decided(cx, &mut Trying::new(limiter), false);
             if decided.is_pending() && over.as_mut().poll(cx).is_ready() {

@@ -6,7 +6,6 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 pub use together::Arrived;
-use tokio::time::Instant;
 
 use super::Service;
 use super::asked::{Asked, OfBatch, Waiting};
@@ -221,7 +220,7 @@ impl<'s> Batch<'s> {
             match kept.filter(|_| waiting.ask(asker)) {
                 Some(message) => {
                     let of_batch = Arc::clone(self.kept.get_or_init(|| self.of_batch(view, asker)));
-                    let until = of_batch.asked_at + asker.wait(call.timeout);
+                    let until = now.plus(asker.wait(call.timeout).into());
                     return Answer::Asked(Box::new(Asked { of_batch, timeout, waiting, message, until, span: None }));
                 }
                 // There is nobody to be asked, or no room to wait.
@@ -237,8 +236,8 @@ impl<'s> Batch<'s> {
 impl Batch<'_> {
     #[cold]
     fn of_batch(&self, view: &View<'_>, asker: &Arc<Asker>) -> Arc<OfBatch> {
-        let (worker, now, asked_at) = (self.worker, self.now, Instant::now());
-        Arc::new(OfBatch { worker, now, view: view.keep(), asker: Arc::clone(asker), asked_at })
+        let (worker, now) = (self.worker, self.now);
+        Arc::new(OfBatch { worker, now, view: view.keep(), asker: Arc::clone(asker) })
     }
 
     /// Offers the check to the recordings, if there are any.

@@ -99,7 +99,10 @@ impl Service {
     pub async fn settle(&self, answer: Answer) -> Result<Settled, Unsettled> {
         let reply = match answer {
             Answer::Reply(reply) => reply,
-            Answer::Asked(asked) => asked.decided(&self.limiter).await?,
+            Answer::Asked(asked) => {
+                let wait = asked.until().since(self.clock.now());
+                asked.decided(&self.limiter, wait).await?
+            }
         };
         let Reply { frame, delay, span, code } = reply;
         if !delay.is_zero() {
