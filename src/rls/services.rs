@@ -273,7 +273,7 @@ impl Services {
     }
 }
 
-/// Decides checks of a client that arrived together, in their order, unless one has to ask the store first, and passes on the answer to each, or the
+/// Decides checks of a client that arrived together, in their order, or has them ask the store first, and passes on the answer to each, or the
 /// status of a request that was not decided.
 pub(super) fn decide_all(
     batch: &Batch<'_>,
