@@ -39,9 +39,14 @@ struct Options {
     /// Connections x streams; the part `closed` takes each of them, the others the first
     #[arg(long, value_delimiter = ',', default_value = "4x32,64x1")]
     settings: Vec<Shape>,
-    /// The servers of the parts `closed` and `open`
-    #[arg(long, value_delimiter = ',', default_value = "tidegate,tidegate-h2,hyper,tonic,h2")]
+    /// The servers of the parts `closed`, `open` and `rate`: `tidegate`; `tidegate-h2`, with `--http2 h2`; `front-end`, which is
+    /// `tidegate` without a rule for the domain of the checks, so that each is read, found without a limit and answered, and no
+    /// counter is touched; and the no-ops `hyper`, `tonic` and `h2`, in which nothing is Tidegate's
+    #[arg(long, value_delimiter = ',', default_value = "tidegate,tidegate-h2,front-end,hyper,tonic,h2")]
     servers: Vec<Kind>,
+    /// Checks per second of the part `rate`
+    #[arg(long, default_value_t = 5_000.0)]
+    rate: f64,
     #[arg(long, default_value_t = 1_000_000)]
     keys: usize,
     #[arg(long, default_value = "uniform")]

@@ -18,6 +18,8 @@ pub(crate) enum Part {
     Closed,
     /// Every server at a fixed rate, half of what hyper's no-op and each itself can do: how long answers take.
     Open,
+    /// Every server at a fixed rate, the same for all (`--rate`): what a check costs when few arrive together.
+    Rate,
     /// One core against two.
     Cores,
     /// Tidegate alone: with observers, scrapes, history, and all of them.
@@ -43,6 +45,7 @@ impl Part {
         match self {
             Self::Closed => closed(options),
             Self::Open => open(options),
+            Self::Rate => fixed_rate(options),
             Self::Cores => cores(options),
             Self::Observers => observers(options),
             Self::Looking => looking(options),
@@ -93,6 +96,14 @@ fn open(options: &Options) {
         println!("open loop at half of {whose}: {}", reported(&load));
         print(&names(&contest), yardstick, &runs, ("p99", p99));
     }
+}
+
+fn fixed_rate(options: &Options) {
+    let load = Load { rate: Some(options.rate), ..options.load() };
+    let contest = Contest::start(&options.servers, &load);
+    println!("open loop: {}", reported(&load));
+    let runs = contest.rounds(options.rounds, &load);
+    print(&names(&contest), contest.yardstick(), &runs, ("CPU", cpu));
 }
 
 fn cores(options: &Options) {
