@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use crate::Options;
 use crate::contender::Kind;
 use crate::contest::{Contest, YARDSTICK, cpu, each, p99, print, rate, started};
+use crate::envoy;
 use crate::load::{Load, Shape};
 use crate::looking::Looking;
 use crate::numbers::{Spread, in_turns};
@@ -20,6 +21,9 @@ pub(crate) enum Part {
     Open,
     /// Every server at a fixed rate, the same for all (`--rate`): what a check costs when few arrive together.
     Rate,
+    /// A real Envoy in front of Tidegate at 1,000, 3,000 and 5,000 requests a second, with `--http2 lean` and `h2`: what a check costs, and
+    /// the latency that Envoy's rate limit filter adds to a request.
+    Envoy,
     /// One core against two.
     Cores,
     /// Tidegate alone: with observers, scrapes, history, and all of them.
@@ -46,6 +50,7 @@ impl Part {
             Self::Closed => closed(options),
             Self::Open => open(options),
             Self::Rate => fixed_rate(options),
+            Self::Envoy => envoy::run(options),
             Self::Cores => cores(options),
             Self::Observers => observers(options),
             Self::Looking => looking(options),
