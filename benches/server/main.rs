@@ -59,7 +59,7 @@ struct Options {
     settings: Vec<Shape>,
     /// The servers of the parts `closed`, `open` and `rate`: `tidegate`; `tidegate-h2`, with `--http2 h2`; `front-end`, which is
     /// `tidegate` without a rule for the domain of the checks, so that each is read, found without a limit and answered, and no
-    /// counter is touched; and the no-ops `hyper`, `tonic` and `h2`, in which nothing is Tidegate's
+    /// counter is touched; and the no-ops `hyper`, `tonic` and `h2`, which decode a check with prost and answer OK
     #[arg(long, value_delimiter = ',', default_value = "tidegate,tidegate-h2,front-end,hyper,tonic,h2")]
     servers: Vec<Kind>,
     /// Checks per second of the part `rate`
