@@ -160,6 +160,24 @@ fn every_frame_has_its_effect() {
         ),
         ("trailers without an end", frame(HEADERS, END_HEADERS, 1, b"\x00\x01a\x01b"), "1 gone", "1 RST 1"),
         ("trailers with a path", frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x84"), "1 gone", "1 RST 1"),
+        (
+            "trailers about the connection",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x07upgrade\x03h2c"),
+            "1 gone",
+            "1 RST 1",
+        ),
+        (
+            "large trailers",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb(17)[block(&[]).len()..]),
+            "1 gone",
+            "1 RST 1",
+        ),
+        (
+            "trailers that grow",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb(80)[block(&[]).len()..]),
+            "code 11",
+            "GOAWAY 3 11",
+        ),
         ("malformed", frame(HEADERS, END_HEADERS, 5, b"\x83"), "", "5 RST 1"),
         (
             "depends on itself",
