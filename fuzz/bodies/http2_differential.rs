@@ -17,8 +17,8 @@
 //! - Headers that are too large are answered with 431 by both, but by the crate only if they are well-formed. What is left of such a request is rejected
 //!   with a code or without.
 //! - The crate takes requests with no `:path` or one without `/`, with an empty `content-length`, and with pseudo-header fields among the trailers, all of
-//!   which the RFC calls malformed; and trailers that are too large. It takes none whose method, scheme, authority or path are none for the `http` crate, and none
-//!   whose `content-length` has more than 19 digits.
+//!   which the RFC calls malformed; and trailers that are too large. It drops whatever follows `#` in a path, so control characters, too.
+//! - It takes none whose method, scheme, authority or path are none for the `http` crate, and none whose `content-length` has more than 19 digits.
 //! - The crate ends the connection for a WINDOW_UPDATE of 0 for a stream that is closed, which we ignore.
 
 use std::cell::RefCell;
@@ -69,12 +69,13 @@ pub(crate) fn run(input: &[u8]) {
         assert!(is_permitted, "ours {ours:?} {events:?}\ntheirs {theirs:?}");
         return;
     }
-    let has_trailers = |stream: &u32| {
+    let may_be_taken = |stream: &u32| {
         let of_stream = |frame: &&[u8]| frame[3] == HEADERS && frame[5..9] == stream.to_be_bytes();
-        pieces(&sent).skip(1).filter(of_stream).count() > 1
+        let has_trailers = pieces(&sent).skip(1).filter(of_stream).count() > 1;
+        has_trailers || whole_blocks.contains(&b'#')
     };
     let different: BTreeSet<u32> =
-        ours.reset.iter().copied().filter(has_trailers).chain(ours.too_large.iter().copied()).collect();
+        ours.reset.iter().copied().filter(may_be_taken).chain(ours.too_large.iter().copied()).collect();
     assert_eq!(ours.without(&different), theirs.without(&different), "{events:?}");
 }
 
