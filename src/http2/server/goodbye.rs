@@ -12,9 +12,9 @@ pub(super) enum Ending {
     Announced,
     /// Streams beyond this one are ignored.
     Last(u32),
-    /// After a violation: nothing is read any more. What came before it is answered before the peer is told, with this code.
+    /// After a violation, which GOAWAY will name: nothing is read any more, and what came before is being answered.
     Failing(u32),
-    /// The peer has been told.
+    /// GOAWAY is the last frame.
     Failed,
 }
 
@@ -44,18 +44,18 @@ impl<H: Head, T: Default> Connection<H, T> {
     /// Tells the peer that nothing more is read or answered.
     pub(crate) fn fail(&mut self, code: u32) {
         self.fail_later(code);
-        self.tell_failure();
+        self.end_failing();
     }
 
-    /// Reads nothing more. The peer is told when what was read before is answered.
+    /// Reads nothing more. GOAWAY follows when what was read before is answered.
     pub(super) fn fail_later(&mut self, code: u32) {
         if !self.ending.has_failed() {
             self.ending = Ending::Failing(code);
         }
     }
 
-    /// Tells the peer of a violation, if it has not been told.
-    pub(super) fn tell_failure(&mut self) {
+    /// After a violation, ends what is sent with GOAWAY.
+    pub(super) fn end_failing(&mut self) {
         if let Ending::Failing(code) = self.ending {
             self.put_go_away(self.last_id, code);
             self.ending = Ending::Failed;

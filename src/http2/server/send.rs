@@ -102,7 +102,7 @@ impl<H: Head, T: Default> Connection<H, T> {
     /// Sends what the windows allow by now, or, after a violation, GOAWAY. Returns whether the windows have changed since the last call, so that
     /// others may send more, too.
     pub(crate) fn flush(&mut self) -> bool {
-        self.tell_failure();
+        self.end_failing();
         if !std::mem::take(&mut self.windows_have_changed) {
             return false;
         }
