@@ -199,4 +199,4 @@ const MAX_BATCH: usize = 256;
 const KEPT_ROOM: usize = 64;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,8 +1,10 @@
 //! One connection of a worker, on our own HTTP/2: all checks that have arrived are decided, then the answers are sent in one write.
 //!
-//! A check whose request arrived with one read is decided from the bytes that were read, and its answer is encoded among the bytes to send. Everything
+//! A check whose request arrived with one read is decided from the bytes that were read, or, where many connections bring one each, together with those of the
+//! others ([`gathered`]); its answer is encoded among the bytes to send. Everything
 //! else is served as by `rls::connection`: by tonic's services, in one of the connection's tasks. Bounds, turns and timeouts are the same.
 
+mod gathered;
 mod head;
 mod reading;
 mod wire;
@@ -15,8 +17,9 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+pub(super) use self::gathered::Gathered;
 use self::reading::{Progress, Reading};
-use self::wire::Wire;
+use self::wire::{Settled, Wire};
 use super::age::Age;
 use super::connection::STREAM_BYTES;
 use super::ending::Ending;
@@ -57,6 +60,7 @@ pub(super) async fn serve<S>(
     slot: Arc<Slot>,
     phases: Phases,
     age: Option<Age>,
+    gathered: Gathered,
 ) -> Result<(), Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -69,6 +73,7 @@ where
         wire,
         rest: Vec::new(),
         services,
+        gathered,
         tasks: Tasks::default(),
         slot,
         keepalive,
@@ -91,6 +96,7 @@ struct Serving<S> {
     /// The beginning of a frame whose end has not arrived: one frame at most.
     rest: Vec<u8>,
     services: Services,
+    gathered: Gathered,
     tasks: Tasks,
     slot: Arc<Slot>,
     keepalive: Keepalive<Wire>,
@@ -114,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
         if farewell.say_goodbye {
             this.say_goodbye();
         }
-        let mut answered = false;
+        let mut answered = this.settle();
         loop {
             if this.poll_write(cx)?.is_ready() && this.wire.lock().connection.is_over() {
                 std::task::ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
@@ -204,11 +210,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             return Ok(Poll::Pending);
         };
         read?;
+        let is_undecided = self.wire.lock().undecided > 0;
+        if is_undecided {
+            // Checks are decided in the order of their arrival, and a peer that sends no more waits for its answers.
+            self.gathered.decide(&self.services);
+        }
         if buffer.filled().is_empty() {
-            return Ok(Poll::Ready(None));
+            let answered = self.settle();
+            let is_over = !is_undecided;
+            return Ok(Poll::Ready((!is_over).then_some(Progress { answered, ..Progress::default() })));
         }
         let mut rest = std::mem::take(&mut self.rest);
-        let reading = Reading::new(&self.wire, &self.services, &self.tasks);
+        let reading = Reading::new(&self.wire, &self.services, &self.gathered, &self.tasks);
         let progress = if rest.is_empty() {
             let (progress, left) = reading.take(buffer.filled());
             rest.extend_from_slice(left);
@@ -226,6 +239,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         }
         self.rest = rest;
         Ok(Poll::Ready(Some(progress)))
+    }
+
+    /// Takes what came of checks that were decided with those of other connections. Returns whether there were answers.
+    fn settle(&mut self) -> bool {
+        let Settled { answered, later } = std::mem::take(&mut self.wire.lock().settled);
+        for (id, answer) in later {
+            self.services.settle_later(&self.tasks, answer, self.wire.answer(id));
+        }
+        answered
     }
 
     /// Tells the peer that the connection ends.

@@ -128,7 +128,17 @@ impl Services {
 
     /// The instant and the configuration for one batch of checks.
     pub(super) fn batch(&self) -> Batch<'_> {
-        batch(&self.service, self.caller.as_deref())
+        self.batch_of(self.caller.as_deref())
+    }
+
+    /// The same for checks of this client; `None`: of any.
+    pub(super) fn batch_of(&self, caller: Option<&Caller>) -> Batch<'_> {
+        batch(&self.service, caller)
+    }
+
+    /// The client of the connection; `None`: every client may check every domain.
+    pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
+        self.caller.as_ref()
     }
 
     /// The service that decides.
@@ -158,17 +168,14 @@ impl Services {
         longest
     }
 
-    /// Decides checks that arrived together, in their order, unless one has to ask the store first, and passes on the answer to each, or the
-    /// status of a request that was not decided.
+    /// [`decide_all`] for the client of the connection.
     pub(super) fn decide_all(
         &self,
         batch: &Batch<'_>,
         arrived: &[Arrived<'_>],
-        mut each: impl FnMut(Result<Answer, Status>),
+        each: impl FnMut(Result<Answer, Status>),
     ) {
-        batch.answer_all(arrived, |answer| {
-            each(answer.map_err(|error| checks::status(&error, self.caller.as_deref())));
-        });
+        decide_all(batch, self.caller.as_deref(), arrived, each);
     }
 
     /// Answers a check when its answer is due.
@@ -266,6 +273,17 @@ impl Services {
             answered
         });
     }
+}
+
+/// Decides checks of a client that arrived together, in their order, unless one has to ask the store first, and passes on the answer to each, or the
+/// status of a request that was not decided.
+pub(super) fn decide_all(
+    batch: &Batch<'_>,
+    caller: Option<&Caller>,
+    arrived: &[Arrived<'_>],
+    mut each: impl FnMut(Result<Answer, Status>),
+) {
+    batch.answer_all(arrived, |answer| each(answer.map_err(|error| checks::status(&error, caller))));
 }
 
 /// The answer to what is no call: the method or the type of the content is wrong.

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::age::Age;
+use super::lean::Gathered;
 use super::services::{OtherCalls, Services};
 use super::{connection, lean};
 use crate::access::{Caller, ClientFile, ClientNames};
@@ -83,27 +84,31 @@ impl Workers {
 }
 
 fn start(index: usize, socket: Socket, context: Context) -> io::Result<oneshot::Receiver<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let gathered = Gathered::default();
+    let turns = gathered.clone();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(move || turns.end_turn()).build()?;
     let acceptor = {
         let _inside = runtime.enter();
         Acceptor::new(socket, context.connection_limit.clone())?
     };
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name(format!("tidegate-{index}")).spawn(move || {
-        runtime.block_on(run(acceptor, context, WorkerSlot(index)));
+        runtime.block_on(run(acceptor, context, WorkerSlot(index), gathered));
         // After the deadline the receiver has been dropped.
         let _late = end.send(());
     })?;
     Ok(ended)
 }
 
-async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
+async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot, gathered: Gathered) {
     let local = context.service.phases.relayed();
     let (partial, calls) = (context.partial.of_port(), context.other_calls.clone());
     let services = Services::new(&context.service, worker, partial, calls, &context.ready);
+    let deciding = tokio::spawn(gathered.clone().run(services.clone()));
     let connection = |peer, slot: Arc<Slot>| {
         let (services, tls, mut phases) = (services.clone(), context.tls.clone(), local.clone());
-        let (clients, terms) = (context.clients.clone(), (context.age, context.front_end));
+        let (clients, terms) = (context.clients.clone(), (context.age, context.front_end, gathered.clone()));
         // A client without a certificate has no name, so it may check no domain if there is a file.
         let nameless = ClientNames::default;
         let services_of = move |names: &dyn Fn() -> ClientNames| match clients {
@@ -129,6 +134,7 @@ async fn run(acceptor: Acceptor, context: Context, worker: WorkerSlot) {
         }
     };
     acceptor.serve(context.service.phases, connection).await;
+    deciding.abort();
 }
 
 /// Serves one connection until it ends.
@@ -137,7 +143,7 @@ async fn serve<S>(
     services: Services,
     slot: Arc<Slot>,
     mut phases: Phases,
-    (age, front_end): (Option<(Duration, Duration)>, FrontEnd),
+    (age, front_end, gathered): (Option<(Duration, Duration)>, FrontEnd, Gathered),
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -153,7 +159,8 @@ async fn serve<S>(
     // Boxed: a connection without a first byte has no room for HTTP/2.
     match front_end {
         FrontEnd::Lean => {
-            if let Err(error) = Box::pin(lean::serve(stream, services, Arc::clone(&slot), phases, age)).await {
+            let served = Box::pin(lean::serve(stream, services, Arc::clone(&slot), phases, age, gathered));
+            if let Err(error) = served.await {
                 note_end(&error, error.is_flood(), &slot);
             }
         }

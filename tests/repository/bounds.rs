@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 188] = [
+const BOUNDS: [(&str, &str, &str); 190] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -54,6 +54,8 @@ const BOUNDS: [(&str, &str, &str); 188] = [
     ("headers of a request over HTTP/2 on the other ports", "net/http2.rs", "MAX_PAGE_HEADER_BYTES"),
     ("checks decided in one batch", "rls/connection.rs", "MAX_BATCH"),
     ("checks whose counters are loaded together", "limiter/together.rs", "TOGETHER"),
+    ("checks that wait to be decided with those of other connections", "rls/lean/gathered.rs", "MAX_WAITING"),
+    ("a check that waits for that, in bytes", "rls/lean/gathered.rs", "MAX_MESSAGE_BYTES"),
     ("shards that are locked for that at the same time", "store/memory/table/ahead.rs", "LOADED_AT_ONCE"),
     ("bytes to send before nothing more is read, with `--http2 lean`", "http2/server.rs", "MAX_OUT_BYTES"),
     ("streams that were reset and are remembered", "http2/server/streams.rs", "MAX_RESET"),

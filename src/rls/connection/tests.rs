@@ -62,15 +62,23 @@ where
 {
     match front_end {
         FrontEnd::H2 => super::serve(stream, services, slot, phases, age).await.map_err(|error| error.to_string()),
-        FrontEnd::Lean => lean::serve(stream, services, slot, phases, age).await.map_err(|error| error.to_string()),
+        FrontEnd::Lean => {
+            let gathered = lean::Gathered::default();
+            lean::serve(stream, services, slot, phases, age, gathered).await.map_err(|error| error.to_string())
+        }
     }
 }
 
 const BOTH: [FrontEnd; 2] = [FrontEnd::H2, FrontEnd::Lean];
 
 /// A worker's services, with ten a day for each user.
-fn services(lifecycle: &Lifecycle) -> Services {
-    let text = b"domain: api\ndescriptors: [{key: user, rate_limit: {unit: day, requests_per_unit: 10}}]".to_vec();
+pub(in crate::rls) fn services(lifecycle: &Lifecycle) -> Services {
+    services_with(lifecycle, "{unit: day, requests_per_unit: 10}")
+}
+
+/// A worker's services, with this limit for each user.
+pub(in crate::rls) fn services_with(lifecycle: &Lifecycle, limit: &str) -> Services {
+    let text = format!("domain: api\ndescriptors: [{{key: user, rate_limit: {limit}}}]").into_bytes();
     let rules = load(&[SourceFile { name: "rules.yaml".into(), text }], LoadOptions::default()).unwrap();
     let limiter = Limiter::new(Settings::default());
     limiter.replace_rules(crate::units::Timestamp::EPOCH, rules);
@@ -89,7 +97,7 @@ fn services(lifecycle: &Lifecycle) -> Services {
     Services::new(&service, WorkerSlot(0), partial, calls, &crate::grpc::Ready::default())
 }
 
-fn check() -> Bytes {
+pub(in crate::rls) fn check() -> Bytes {
     let entries = vec![rate_limit_descriptor::Entry { key: "user".into(), value: "u".into() }];
     let descriptors = vec![RateLimitDescriptor { entries, ..Default::default() }];
     let message = RateLimitRequest { domain: "api".into(), descriptors, hits_addend: 1 }.encode_to_vec();

@@ -5,20 +5,22 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::gathered::Gathered;
 use super::head::CallHead;
-use super::wire::{Exchange, Shared, Wire, send_status};
+use super::wire::{Exchange, Shared, Wire};
 use crate::api::rls::sole_message;
 use crate::http2::frame::PROTOCOL_ERROR;
 use crate::http2::server::{Event, Violation};
 use crate::limiter::TOGETHER;
 use crate::rls::services::Services;
 use crate::rls::tasks::Tasks;
-use crate::service::{Answer, Arrived, Batch};
+use crate::service::{Arrived, Batch};
 
 /// One read: its checks are decided together, at one instant, by one configuration.
 pub(super) struct Reading<'s, 'b> {
     wire: &'s Wire,
     services: &'s Services,
+    gathered: &'s Gathered,
     tasks: &'s Tasks,
     /// Begins with the first check.
     batch: Option<Batch<'s>>,
@@ -49,9 +51,9 @@ pub(super) struct Progress {
 }
 
 impl<'s, 'b> Reading<'s, 'b> {
-    pub(super) fn new(wire: &'s Wire, services: &'s Services, tasks: &'s Tasks) -> Self {
+    pub(super) fn new(wire: &'s Wire, services: &'s Services, gathered: &'s Gathered, tasks: &'s Tasks) -> Self {
         let (checks, opened) = (SmallVec::new(), Vec::new());
-        Self { wire, services, tasks, batch: None, checks, opened, progress: Progress::default() }
+        Self { wire, services, gathered, tasks, batch: None, checks, opened, progress: Progress::default() }
     }
 
     /// Does what these frames ask for. Returns the bytes of the frame that is incomplete.
@@ -67,7 +69,9 @@ impl<'s, 'b> Reading<'s, 'b> {
                 }
             }
         }
-        self.decide(&mut shared);
+        if !self.gather(&mut shared) {
+            self.decide(&mut shared);
+        }
         if shared.connection.flush() {
             shared.wake_writers();
         }
@@ -137,6 +141,20 @@ impl<'s, 'b> Reading<'s, 'b> {
         }
     }
 
+    /// Leaves the checks of this read to be decided with those of other connections, if that is better.
+    fn gather(&mut self, shared: &mut Shared) -> bool {
+        let Self { services, wire, gathered, checks, .. } = self;
+        let is_ended = self.batch.is_some() || self.progress.violation.is_some() || gathered.is_full();
+        if checks.is_empty() || is_ended || !gathered.has_company(checks.iter().map(|check| check.message.len())) {
+            return false;
+        }
+        shared.undecided = shared.undecided.saturating_add(checks.len());
+        for WholeCheck { id, head, message } in checks.drain(..) {
+            gathered.add(wire, id, head, services.caller().cloned(), &message);
+        }
+        true
+    }
+
     /// Decides the checks that have arrived so far.
     fn decide(&mut self, shared: &mut Shared) {
         if self.checks.is_empty() {
@@ -150,12 +168,9 @@ impl<'s, 'b> Reading<'s, 'b> {
         let mut ids = checks.iter().map(|check| check.id);
         services.decide_all(batch.get_or_insert_with(|| services.batch()), &arrived, |answer| {
             let Some(id) = ids.next() else { return };
-            match answer {
-                Ok(Answer::Reply(reply)) if reply.delay.is_zero() => {
-                    progress.answered |= shared.connection.answer(id, reply.frame.framed());
-                }
-                Ok(answer) => services.settle_later(tasks, answer, wire.answer(id)),
-                Err(status) => send_status(shared, id, &status),
+            match shared.answer(id, answer) {
+                Ok(answered) => progress.answered |= answered,
+                Err(answer) => services.settle_later(tasks, answer, wire.answer(id)),
             }
         });
         drop(arrived);

@@ -20,6 +20,7 @@ use crate::http2::frame::CANCEL;
 use crate::http2::server::{Connection, Field, Limits};
 use crate::rls::keepalive::Pings;
 use crate::rls::responder::{Prepared, Responder};
+use crate::service;
 
 /// The connection. It is locked for moments only, all of them on the worker's thread.
 #[derive(Clone, Debug)]
@@ -32,6 +33,19 @@ pub(super) struct Shared {
     driver: Option<Waker>,
     /// Whether any stream waits for room: most only wait for their end.
     has_waiting: bool,
+    /// Checks that wait to be decided with those of other connections.
+    pub(super) undecided: usize,
+    /// What came of such checks, until the connection's next turn.
+    pub(super) settled: Settled,
+}
+
+/// What came of checks that were decided with those of other connections.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// There were answers that could be sent.
+    pub(super) answered: bool,
+    /// Answers that are not due yet: at most one for each stream.
+    pub(super) later: Vec<(u32, service::Answer)>,
 }
 
 /// What is known of one open stream.
@@ -55,7 +69,9 @@ pub(super) struct Exchange {
 
 impl Wire {
     pub(super) fn new(limits: Limits) -> Self {
-        Self(Arc::new(Mutex::new(Shared { connection: Connection::new(limits), driver: None, has_waiting: false })))
+        let connection = Connection::new(limits);
+        let settled = Settled::default();
+        Self(Arc::new(Mutex::new(Shared { connection, driver: None, has_waiting: false, undecided: 0, settled })))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -92,6 +108,37 @@ impl Shared {
         exchange.reader.take().into_iter().for_each(Waker::wake);
         if is_unread {
             self.connection.release(id, payload.len());
+        }
+    }
+
+    /// Answers a check that was decided with those of other connections, in the connection's next turn.
+    pub(super) fn settle(&mut self, id: u32, answer: Result<service::Answer, Status>) {
+        self.undecided = self.undecided.saturating_sub(1);
+        match self.answer(id, answer) {
+            Ok(answered) => self.settled.answered |= answered,
+            Err(answer) => self.settled.later.push((id, answer)),
+        }
+        if let Some(driver) = &self.driver
+            && self.undecided == 0
+        {
+            driver.wake_by_ref();
+        }
+    }
+
+    /// Answers a check. Returns whether there was an answer that could be sent.
+    ///
+    /// # Errors
+    /// The answer is not due yet.
+    pub(super) fn answer(&mut self, id: u32, answer: Result<service::Answer, Status>) -> Result<bool, service::Answer> {
+        match answer {
+            Ok(service::Answer::Reply(reply)) if reply.delay.is_zero() => {
+                Ok(self.connection.answer(id, reply.frame.framed()))
+            }
+            Ok(answer) => Err(answer),
+            Err(status) => {
+                send_status(self, id, &status);
+                Ok(false)
+            }
         }
     }
 
@@ -283,7 +330,7 @@ impl Drop for Answer {
 }
 
 /// Ends the stream with a status and no message.
-pub(super) fn send_status(shared: &mut Shared, id: u32, status: &Status) {
+fn send_status(shared: &mut Shared, id: u32, status: &Status) {
     let mut headers = HeaderMap::new();
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/grpc"));
     put_status(&mut headers, status);
