@@ -23,9 +23,11 @@ fn run(limiter: &Limiter, clock: &Clock, operations: &Operations, stop: &Stop) {
     loop {
         clock.follow();
         operations.expire();
-        limiter.usage().denials().tick();
-        let rest = limiter.sweep_step(clock.now());
-        if stop.wait(rest.clamp(LEAST_REST, MOST_REST)) == Wait::Stopped {
+        let denials = limiter.usage().denials();
+        let most = if denials.is_watched() { Duration::from_millis(TICK_MS) } else { MOST_REST };
+        let rest = limiter.sweep_step(clock.now()).clamp(LEAST_REST, most);
+        denials.accept_for(rest);
+        if stop.wait(rest) == Wait::Stopped {
             return;
         }
     }
@@ -33,5 +35,5 @@ fn run(limiter: &Limiter, clock: &Clock, operations: &Operations, stop: &Stop) {
 
 /// The shortest rest between two steps, even when memory is short: decisions come first.
 const LEAST_REST: Duration = Duration::from_micros(100);
-/// The longest rest between two steps: one tick of the denials.
-const MOST_REST: Duration = Duration::from_millis(TICK_MS);
+/// The longest rest between two steps, within which a wall clock that was set forward is followed, and an expired setting removed.
+const MOST_REST: Duration = Duration::from_millis(100);

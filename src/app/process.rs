@@ -39,6 +39,7 @@ use crate::store;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::denial_log::DenialLogger;
 use crate::telemetry::otlp::CheckTracer;
+use crate::usage::LastReading;
 
 /// What the ports share. They do not depend on this type, which is above them: each is given the parts that it needs.
 pub(super) struct Process {
@@ -111,7 +112,9 @@ impl Process {
         let operations = Operations::new(changed, counted, Arc::clone(&clock), journal, read_only);
         let operations = Arc::new(operations.with_load_options(options).with_shared(shared));
         let counted = Arc::clone(&limiter);
-        let read = Box::new(move || history::readings(counted.usage()));
+        let mut last = LastReading::default();
+        let read =
+            Box::new(move |take: &mut dyn FnMut(_)| history::readings(counted.usage(), &mut last).for_each(take));
         let (history, recorder) = History::start(&history_settings(settings, data_dir), read, Arc::clone(&clock))?;
         let (delayed, observers) = (DelayedReplies::default(), Observers::default());
         let times = Arc::new(DecisionTimes::new(settings.listen.worker_count()));

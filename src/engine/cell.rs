@@ -66,6 +66,11 @@ impl Cell {
         self.is_ban() && !self.is_fresh(now)
     }
 
+    /// The instant from which on the counter equals one that has never been used; [`Timestamp::MAX`]: never.
+    pub const fn fresh_at(self) -> Timestamp {
+        self.fresh_at
+    }
+
     /// Whether the counter equals one that has never been used.
     pub fn is_fresh(self, now: Timestamp) -> bool {
         self.fresh_at <= now && self.fresh_at < Timestamp::MAX

@@ -71,6 +71,12 @@ impl Log {
         newest_out && self.banned_until.is_none_or(|until| until <= now)
     }
 
+    /// The instant from which on it [is fresh](Self::is_fresh); [`Timestamp::MAX`]: never.
+    pub fn fresh_at(&self) -> Timestamp {
+        let newest_out = self.entries.back().map_or(Timestamp::EPOCH, |(at, _)| at.plus(self.window));
+        newest_out.max(self.banned_until.unwrap_or(Timestamp::EPOCH))
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<(Timestamp, u32)>()

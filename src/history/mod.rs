@@ -1,15 +1,15 @@
 //! The history of usage per minute, hour and day: on disk, or for an hour in memory.
 //!
 //! ```text
-//! cumulative counts --every few seconds--> differences --> rows of minutes, hours and days (SQLite, one writer)
+//! cumulative counts --every few seconds--> what is new --> rows of minutes, hours and days (SQLite, one writer)
 //!                                                              '--> queries, each on a connection of its own
 //! ```
 //! Nothing here is on the decision path: one thread reads the counts that decisions update, and a failing disk stops only the
 //! history. `docs/HISTORY.md` describes the database.
 
 mod database;
-mod deltas;
 mod directory;
+mod pending;
 mod plan;
 mod query;
 mod recorder;
@@ -100,9 +100,9 @@ impl History {
             (vec![Resolution::Minute], Retention::IN_MEMORY, settings.max_bytes.min(MEMORY_BYTES))
         };
         let options = OpenOptions { path: path.clone(), resolutions, max_bytes };
-        let (writer, deltas) = (None, deltas::Deltas::default());
+        let (writer, pending) = (None, pending::Pending::default());
         let mut state =
-            RecorderState { read, options, retention, shared: Arc::clone(&shared), writer, deltas, before: now };
+            RecorderState { read, options, retention, shared: Arc::clone(&shared), writer, pending, before: now };
         state.open(now);
         let rows = match (path, &state.writer) {
             (Some(path), _) => Rows::File(path),

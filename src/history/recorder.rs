@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ReadUsage;
 use super::database::{DatabaseError, OpenOptions, set_aside};
-use super::deltas::Deltas;
+use super::pending::Pending;
 use super::resolution::{Resolution, second};
 use super::retention::Retention;
 use super::status::Shared;
@@ -29,7 +29,7 @@ pub(super) struct RecorderState {
     pub(super) retention: Retention,
     pub(super) shared: Arc<Shared>,
     pub(super) writer: Option<Writer>,
-    pub(super) deltas: Deltas,
+    pub(super) pending: Pending,
     /// The time of the last reading: usage since then belongs to its minute.
     pub(super) before: Timestamp,
 }
@@ -50,11 +50,11 @@ impl RecorderState {
     /// Reads the usage, and writes what is new. A failure is logged once, and usage that could not be written is kept for the
     /// next flush.
     pub(super) fn flush(&mut self, now: Timestamp) {
-        self.deltas.add(second(self.before), (self.read)());
+        self.pending.add(second(self.before), &mut self.read);
         self.before = now;
         let written = self.write_or_set_aside(second(now));
         if written.is_ok() {
-            self.deltas.written();
+            self.pending.written();
         } else if self.options.path.is_some() {
             // The next flush reads the state from disk.
             self.writer = None;
@@ -94,7 +94,7 @@ impl RecorderState {
             none => none.insert(Writer::open(&self.options, now)?),
         };
         writer.trim(self.retention, now)?;
-        writer.write(self.deltas.pending())?;
+        writer.write(&self.pending)?;
         Ok(writer.size()?)
     }
 }

@@ -52,19 +52,19 @@ pub(crate) enum Series {
     OtherRequests(Arc<RequestName>),
 }
 
-/// A series with its cumulative counts.
+/// A series with what it has used since the last reading.
 #[derive(Clone, Debug)]
 pub(crate) struct Reading {
     /// The series.
     pub series: Series,
-    /// Its counts since the process started, or since the series began.
-    pub counts: Totals,
+    /// The counts since the last reading; since the process started in the first one.
+    pub used: Totals,
 }
 
-/// Reads the cumulative counts of every series with any; called by one thread, off the decision path.
+/// Passes on what every series has used since the last reading; called by one thread, off the decision path.
 ///
-/// If a series is missing in one reading, its counts start from 0 when it returns. The reader bounds the number of series.
-pub(crate) type ReadUsage = Box<dyn Fn() -> Vec<Reading> + Send>;
+/// A series that has used nothing may be missing, and one may be there twice. The reader bounds the number of series.
+pub(crate) type ReadUsage = Box<dyn FnMut(&mut dyn FnMut(Reading)) + Send>;
 
 impl Series {
     /// What the series counts.

@@ -1,32 +1,27 @@
 //! Makes readings of the usage.
 
-use std::sync::Arc;
-
 use super::{Reading, Series};
-use crate::usage::{CounterCounts, Measure, RequestCounts, RuleCounts, Totals, Usage, UsageSnapshot};
+use crate::usage::{CounterCounts, Gains, LastReading, Measure, RequestCounts, RuleCounts, Totals, Usage};
 
-/// The cumulative counts of every series with any.
+/// What every series has used since the last reading, of those that have used anything.
 ///
-/// Cost: a snapshot, and about 150 bytes for each series; their number is bounded by `usage`.
-pub(crate) fn readings(usage: &Usage) -> Vec<Reading> {
-    let UsageSnapshot { rules, counters, requests, unmatched } = usage.snapshot();
+/// Cost: that of [`Usage::gains`].
+pub(crate) fn readings(usage: &Usage, last: &mut LastReading) -> impl Iterator<Item = Reading> + use<> {
+    let Gains { rules, counters, requests, unmatched } = usage.gains(last);
     let unmatched =
-        Reading { series: Series::Unmatched, counts: Totals::default().with(Measure::RequestsUnmatched, unmatched) };
-    let rules = rules.iter().filter(|rule| !rule.totals.is_zero()).map(rule);
-    let counters = counters.iter().filter(|counter| !counter.totals.is_zero()).map(counter);
-    rules.chain(counters).chain(requests.iter().map(request)).chain([unmatched]).collect()
+        Reading { series: Series::Unmatched, used: Totals::default().with(Measure::RequestsUnmatched, unmatched) };
+    let counted = rules.into_iter().map(rule).chain(counters.into_iter().map(counter));
+    counted.chain(requests.into_iter().map(request)).chain([unmatched])
 }
 
-fn rule(RuleCounts { rule, totals }: &RuleCounts) -> Reading {
-    Reading { series: Series::Rule(Arc::clone(rule)), counts: *totals }
+fn rule(RuleCounts { rule, totals }: RuleCounts) -> Reading {
+    Reading { series: Series::Rule(rule), used: totals }
 }
 
-fn counter(CounterCounts { name, other, totals }: &CounterCounts) -> Reading {
-    let name = Arc::clone(name);
-    Reading { series: if *other { Series::Other(name) } else { Series::Counter(name) }, counts: *totals }
+fn counter(CounterCounts { name, other, totals }: CounterCounts) -> Reading {
+    Reading { series: if other { Series::Other(name) } else { Series::Counter(name) }, used: totals }
 }
 
-fn request(RequestCounts { name, other, totals }: &RequestCounts) -> Reading {
-    let name = Arc::clone(name);
-    Reading { series: if *other { Series::OtherRequests(name) } else { Series::Request(name) }, counts: *totals }
+fn request(RequestCounts { name, other, totals }: RequestCounts) -> Reading {
+    Reading { series: if other { Series::OtherRequests(name) } else { Series::Request(name) }, used: totals }
 }

@@ -30,9 +30,12 @@ impl Lab {
     fn open(path: Option<&Path>, max_bytes: u64) -> Self {
         let counts = Arc::new(Mutex::new(BTreeMap::<Series, Totals>::new()));
         let source = Arc::clone(&counts);
-        let read = move || {
-            let counts = source.lock();
-            counts.iter().map(|(series, counts)| Reading { series: series.clone(), counts: *counts }).collect()
+        let mut last = BTreeMap::<Series, Totals>::new();
+        let read = move |take: &mut dyn FnMut(Reading)| {
+            for (series, counts) in source.lock().iter() {
+                let used = counts.since(&last.insert(series.clone(), *counts).unwrap_or_default());
+                take(Reading { series: series.clone(), used });
+            }
         };
         let settings = Settings { path: path.map(Into::into), flush: Duration::from_secs(5), max_bytes };
         let (history, state) = History::open(&settings, Box::new(read), at(0)).unwrap();

@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Statement, Transaction, Transactio
 
 use super::Series;
 use super::database::{DatabaseError, OpenOptions, open};
-use super::deltas::Pending;
+use super::pending::{Pending, Used};
 use super::resolution::Resolution;
 use crate::usage::{COLUMNS, Column, Totals};
 
@@ -22,8 +22,10 @@ pub(super) struct Writer {
     /// When names without rows were last removed.
     pub(super) cleaned: i64,
     /// The ids of the series seen so far.
-    ids: HashMap<Series, i64>,
+    ids: Ids,
 }
+
+type Ids = HashMap<Series, i64, ahash::RandomState>;
 
 /// The size of the database.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +40,7 @@ impl Writer {
     pub(super) fn open(options: &OpenOptions, second: i64) -> Result<Self, DatabaseError> {
         let connection = Arc::new(Mutex::new(open(options, second)?));
         let (resolutions, max_bytes) = (options.resolutions.clone(), options.max_bytes);
-        Ok(Self { connection, resolutions, max_bytes, cleaned: second, ids: HashMap::new() })
+        Ok(Self { connection, resolutions, max_bytes, cleaned: second, ids: Ids::default() })
     }
 
     /// Adds all pending usage, or none of it.
@@ -57,13 +59,11 @@ impl Writer {
     fn write_rows(&mut self, pending: &Pending) -> rusqlite::Result<()> {
         let mut connection = self.connection.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let rows = number(&transaction, &mut self.ids, pending)?;
-        for resolution in &self.resolutions {
-            let mut sums: HashMap<(i64, i64), Totals> = HashMap::new();
-            for (minute, id, used) in &rows {
-                sums.entry((resolution.floor(*minute), *id)).or_default().add(used);
+        for (minute, used) in pending.minutes() {
+            let rows = number(&transaction, &mut self.ids, used)?;
+            for resolution in &self.resolutions {
+                add(&transaction, *resolution, minute, &rows)?;
             }
-            add(&transaction, *resolution, &sums)?;
         }
         transaction.commit()
     }
@@ -89,28 +89,26 @@ pub(super) fn size(connection: &Connection) -> rusqlite::Result<Size> {
     })
 }
 
-/// The pending usage with the ids of its series; new series are added.
-fn number(
-    transaction: &Transaction,
-    ids: &mut HashMap<Series, i64>,
-    pending: &Pending,
-) -> rusqlite::Result<Vec<(i64, i64, Totals)>> {
+/// The usage of one minute with the ids of its series, in the order in which the tables have them; new series are added.
+fn number<'u>(transaction: &Transaction, ids: &mut Ids, used: &'u Used) -> rusqlite::Result<Vec<(i64, &'u Totals)>> {
     let mut find =
         transaction.prepare("SELECT id FROM series WHERE domain = ?1 AND rule = ?2 AND kind = ?3 AND entries = ?4")?;
     let mut name =
         transaction.prepare("INSERT INTO series (domain, rule, kind, entries) VALUES (?1, ?2, ?3, ?4) RETURNING id")?;
     let mut entry = transaction.prepare("INSERT INTO entry VALUES (?1, ?2, ?3, ?4)")?;
-    let mut rows = Vec::new();
-    for (minute, used) in pending {
-        for (series, counts) in used {
-            let id = match ids.get(series) {
-                Some(id) => *id,
-                None => id_of(series, &mut find, &mut name, &mut entry)?,
-            };
-            ids.insert(series.clone(), id);
-            rows.push((*minute, id, *counts));
-        }
+    let mut rows = Vec::with_capacity(used.len());
+    for (series, counts) in used {
+        let id = match ids.get(series) {
+            Some(id) => *id,
+            None => {
+                let id = id_of(series, &mut find, &mut name, &mut entry)?;
+                ids.insert(series.clone(), id);
+                id
+            }
+        };
+        rows.push((id, counts));
     }
+    rows.sort_unstable_by_key(|(id, _)| *id);
     Ok(rows)
 }
 
@@ -128,9 +126,14 @@ fn id_of(series: &Series, find: &mut Statement, name: &mut Statement, entry: &mu
     Ok(id)
 }
 
-/// Adds usage to the rows of one table, and updates their number.
-fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i64), Totals>) -> rusqlite::Result<()> {
-    let (table, most) = (resolution.table(), i64::MAX);
+/// Adds the usage of one minute to the rows of one table, and updates their number.
+fn add(
+    transaction: &Transaction,
+    resolution: Resolution,
+    minute: i64,
+    rows: &[(i64, &Totals)],
+) -> rusqlite::Result<()> {
+    let (table, time, most) = (resolution.table(), resolution.floor(minute), i64::MAX);
     let numbered = || (3..).zip(COLUMNS);
     // SQLite turns an integer that overflows into a floating-point number.
     let set: Vec<_> =
@@ -140,11 +143,11 @@ fn add(transaction: &Transaction, resolution: Resolution, sums: &HashMap<(i64, i
         transaction.prepare(&format!("UPDATE {table} SET {} WHERE time = ?1 AND series = ?2", set.join(", ")))?;
     let mut new = transaction.prepare(&format!("INSERT INTO {table} VALUES (?1, ?2, {})", values.join(", ")))?;
     let mut added = 0_i64;
-    for ((time, id), used) in sums {
-        let counts = COLUMNS.iter().map(|column| i64::try_from(used.get(column.measure)).unwrap_or(i64::MAX));
-        let row: Vec<i64> = [*time, *id].into_iter().chain(counts).collect();
-        if more.execute(params_from_iter(&row))? == 0 {
-            new.execute(params_from_iter(&row))?;
+    for (id, used) in rows {
+        let counts = COLUMNS.map(|column| i64::try_from(used.get(column.measure)).unwrap_or(i64::MAX));
+        let row = || params_from_iter([time, *id].into_iter().chain(counts));
+        if more.execute(row())? == 0 {
+            new.execute(row())?;
             added += 1;
         }
     }

@@ -39,6 +39,7 @@ mod transition;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
@@ -163,14 +164,11 @@ impl Limiter {
     }
 
     /// Frees expired counters of the next part of the stores. Returns how long to rest before the next step.
-    pub fn sweep_step(&self, now: Timestamp) -> std::time::Duration {
-        if let Some(candidate) = self.candidate.load_full() {
-            candidate.limiter().store.sweep_step(now);
-        }
-        if let Some(sharing) = &self.sharing {
-            sharing.sweep_step(now);
-        }
-        self.store.sweep_step(now)
+    pub fn sweep_step(&self, now: Timestamp) -> Duration {
+        let rest = self.store.sweep_step(now);
+        let candidate = self.candidate.load_full().map(|candidate| candidate.limiter().store.sweep_step(now));
+        let outage = self.sharing.as_ref().map(|sharing| sharing.sweep_step(now));
+        candidate.into_iter().chain(outage).fold(rest, Duration::min)
     }
 
     /// The number of configurations put in force so far.

@@ -47,11 +47,14 @@ pub(super) trait Shard<V> {
     /// The state of `key`, if there is one, and the number of its series, if it has been set.
     fn state_mut(&mut self, location: Location, key: &[u8]) -> Option<(&mut V, Option<u32>)>;
 
-    /// Adds the first state of `key`, which must not have one.
-    fn insert(&mut self, location: Location, key: &[u8], state: V);
+    /// Adds the first state of `key`, which must not have one. It may be dropped from `fresh_at` on.
+    fn insert(&mut self, location: Location, key: &[u8], state: V, fresh_at: Timestamp);
 
     /// Accounts for a change of the states' heap memory, in bytes.
     fn book_heap(&mut self, before: usize, after: usize);
+
+    /// A state may be dropped from `fresh_at` on, which is earlier than it was.
+    fn book_end(&mut self, fresh_at: Timestamp);
 
     /// The latest instant at which this shard was swept. Counters that had expired by then have been dropped, so no earlier
     /// instant may be charged any more: for a batch with an earlier `now`, a counter would be fresh although its window is used.
@@ -170,18 +173,17 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
     ) -> Option<u32> {
         let location = states.locate(key);
         let mut shard = states.lock(location)?;
-        let after = next.heap_bytes();
         if let Some((state, series_id)) = shard.state_mut(location, key) {
             if !stays(state) {
-                let before = state.heap_bytes();
+                let before = Extent::of(state);
+                let after = Extent::of(&next);
                 *state = next;
-                shard.book_heap(before, after);
+                before.change_to(after, &mut shard);
             }
             return series_id;
         }
         if !is_fresh && !self.capacity.is_exhausted(Step::Charge) {
-            shard.insert(location, key, next);
-            shard.book_heap(0, after);
+            insert(&mut shard, location, key, next);
         }
         None
     }
@@ -189,11 +191,10 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
     fn restore_in<V: State>(&self, states: &impl Shards<V>, key: &[u8], state: V, is_fresh: bool) -> Restored {
         let location = states.locate(key);
         let Some(mut shard) = states.lock(location) else { return Restored::NoRoom };
-        let heap = state.heap_bytes();
         if let Some((known, _)) = shard.state_mut(location, key) {
-            let before = known.heap_bytes();
+            let (before, after) = (Extent::of(known), Extent::of(&state));
             *known = state;
-            shard.book_heap(before, heap);
+            before.change_to(after, &mut shard);
             return if is_fresh { Restored::Freed } else { Restored::Replaced };
         }
         if is_fresh {
@@ -202,8 +203,7 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         if self.capacity.is_exhausted(Step::Charge) {
             return Restored::NoRoom;
         }
-        shard.insert(location, key, state);
-        shard.book_heap(0, heap);
+        insert(&mut shard, location, key, state);
         Restored::Added
     }
 
@@ -221,14 +221,14 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
             if !wanted(Some(state)) {
                 return false;
             }
-            let (before, after) = (state.heap_bytes(), next.heap_bytes());
+            let (before, after) = (Extent::of(state), Extent::of(&next));
             *state = next;
-            shard.book_heap(before, after);
+            before.change_to(after, &mut shard);
             return true;
         }
         let is_added = wanted(None) && !self.capacity.is_exhausted(Step::Charge);
         if is_added {
-            shard.insert(location, key, next);
+            insert(&mut shard, location, key, next);
         }
         is_added
     }
@@ -244,12 +244,10 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
     ) -> Charged {
         let now = now.max(shard.swept_at());
         if let Some((state, series_id)) = shard.state_mut(location, charge.key) {
-            let before = state.heap_bytes();
+            let before = Extent::of(state);
             let outcome = self.step_state(state, now, charge, step);
-            let after = state.heap_bytes();
-            if before != after {
-                shard.book_heap(before, after);
-            }
+            let after = Extent::of(state);
+            before.change_to(after, shard);
             return Charged { outcome, series_id };
         }
         let mut state = V::FRESH;
@@ -263,11 +261,7 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
         if step == Step::Peek {
             return Charged { outcome, series_id: None };
         }
-        let heap = state.heap_bytes();
-        shard.insert(location, charge.key, state);
-        if heap > 0 {
-            shard.book_heap(0, heap);
-        }
+        insert(shard, location, charge.key, state);
         Charged { outcome, series_id: None }
     }
 
@@ -286,6 +280,37 @@ impl<C: Shards<Cell>, L: Shards<Log>, R: Capacity> Transaction<'_, C, L, R> {
     /// The outcome without capacity: a denial is not changed.
     fn without_capacity(&self, outcome: Outcome, charge: &Charge<'_>) -> Outcome {
         if outcome.admitted() { self.capacity.exhausted(charge) } else { outcome }
+    }
+}
+
+/// What a shard accounts for of a state.
+#[derive(Clone, Copy)]
+struct Extent {
+    heap: usize,
+    fresh_at: Timestamp,
+}
+
+impl Extent {
+    fn of<V: State>(state: &V) -> Self {
+        Self { heap: state.heap_bytes(), fresh_at: state.fresh_at() }
+    }
+
+    /// Accounts for a change. Most charges take no heap memory, and only make the end later: then there is nothing to account for.
+    fn change_to<V>(self, after: Self, shard: &mut impl Shard<V>) {
+        if self.heap != after.heap {
+            shard.book_heap(self.heap, after.heap);
+        }
+        if after.fresh_at < self.fresh_at {
+            shard.book_end(after.fresh_at);
+        }
+    }
+}
+
+fn insert<V: State>(shard: &mut impl Shard<V>, location: Location, key: &[u8], state: V) {
+    let Extent { heap, fresh_at } = Extent::of(&state);
+    shard.insert(location, key, state, fresh_at);
+    if heap > 0 {
+        shard.book_heap(0, heap);
     }
 }
 

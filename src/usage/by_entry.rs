@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use smallvec::SmallVec;
 
-use super::series_table::{SeriesName, SeriesTable, Slot};
+use super::last_counts::{LastCounts, gained_of};
+use super::measure::COUNTED;
+use super::series_table::{LastSeries, SeriesName, SeriesTable, Slot};
 use super::{Counts, Series, Totals, WorkerSlot};
 
 /// An entry key by which a domain counts requests.
@@ -58,6 +60,14 @@ pub(super) struct ByEntry {
     other: Arc<KeyUsage>,
     next: AtomicUsize,
     values: SeriesTable<RequestName>,
+}
+
+/// The counts of the last reading.
+#[derive(Debug, Default)]
+pub(super) struct LastRequests {
+    values: LastSeries<RequestName>,
+    /// By the number of the key.
+    others: LastCounts<COUNTED>,
 }
 
 impl SeriesName for RequestName {
@@ -141,6 +151,23 @@ impl ByEntry {
         // Nearly sorted already, which makes the stable sort fast.
         all.sort_by(|a, b| (&a.name.key, a.other, &a.name.value).cmp(&(&b.name.key, b.other, &b.name.value)));
         all
+    }
+
+    /// What has been counted since the last reading, in no order.
+    pub(super) fn gains(&self, last: &mut LastRequests) -> Vec<RequestCounts> {
+        let mut gains = Vec::new();
+        self.values.visit_gains(&mut last.values, |named, totals| {
+            gains.push(RequestCounts { name: Arc::clone(&named.name), other: false, totals });
+        });
+        let mut other = |key: &KeyUsage| {
+            let gained = gained_of(&mut last.others, key.number, key.other.read());
+            if let Some(totals) = gained.map(|totals| totals.per_counter()).filter(|totals| !totals.is_zero()) {
+                gains.push(RequestCounts { name: Arc::clone(&key.other_name), other: true, totals });
+            }
+        };
+        self.keys.iter().for_each(|key| other(&key));
+        other(&self.other);
+        gains
     }
 }
 

@@ -85,11 +85,16 @@ impl Counts {
 
     /// The sums over all worker slots, without the checks and hits of counters that are tracked individually.
     pub(super) fn totals(&self) -> Totals {
+        Totals::from_counted(self.read().into_iter())
+    }
+
+    /// The same, in the order of [`Measure`].
+    pub(super) fn read(&self) -> [u64; COUNTED] {
         let mut sum = [0_u64; COUNTED];
         for row in &self.workers {
             sum.iter_mut().zip(row.counters.values()).for_each(|(sum, count)| *sum = sum.wrapping_add(count));
         }
-        Totals::from_counted(sum.into_iter())
+        sum
     }
 
     /// The largest used share of a limit that a check has found in this minute or the one before, over all worker slots: from 0

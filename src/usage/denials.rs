@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -147,9 +148,16 @@ impl Denials {
         ring.kept.push_back(denial);
     }
 
-    /// Begins a new tick, in which [`PER_TICK`] denials are accepted. Called every [`TICK_MS`] while the process runs.
+    /// Begins a new tick, in which [`PER_TICK`] denials are accepted.
     pub fn tick(&self) {
-        self.room.store(PER_TICK, Ordering::Relaxed);
+        self.accept_for(Duration::from_millis(TICK_MS));
+    }
+
+    /// Accepts as many denials as in the ticks of `length`, and at least those of one tick, until the next call. Called regularly while the
+    /// process runs: every [`TICK_MS`] if there is a listener.
+    pub fn accept_for(&self, length: Duration) {
+        let ticks = u32::try_from(length.as_millis() / u128::from(TICK_MS)).unwrap_or(u32::MAX);
+        self.room.store(PER_TICK.saturating_mul(ticks.max(1)), Ordering::Relaxed);
     }
 
     /// Denials since the start that were above the rate, so that no listener received them.
@@ -287,6 +295,18 @@ mod tests {
         denials.offer(|| Some(denial(3)));
         let (taken, lost) = late.poll(9);
         assert_eq!((hits(&taken), lost), (vec![0, 1, 2, 3], 0));
+    }
+
+    #[test]
+    fn a_long_rest_accepts_as_many_as_its_ticks() {
+        let denials = Arc::new(Denials::default());
+        let mut listener = denials.listen();
+        for (ms, ticks) in [(0, 1), (9, 1), (10, 1), (29, 2), (100, 10)] {
+            denials.accept_for(Duration::from_millis(ms));
+            (0..=PER_TICK * ticks).for_each(|n| denials.offer(|| Some(denial(n.into()))));
+            let (taken, lost) = listener.poll(usize::MAX);
+            assert_eq!((taken.len(), lost), ((PER_TICK * ticks) as usize, 1), "{ms} ms");
+        }
     }
 
     #[test]

@@ -145,4 +145,9 @@ impl<const N: usize> Counters<N> {
     pub(super) fn values(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|counter| counter.load(Ordering::Relaxed))
     }
+
+    /// The counts so far, in the order of [`Measure`].
+    pub(super) fn read(&self) -> [u64; N] {
+        self.0.each_ref().map(|counter| counter.load(Ordering::Relaxed))
+    }
 }

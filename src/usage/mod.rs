@@ -10,6 +10,8 @@ mod counts;
 mod denials;
 mod domain_counts;
 mod filter;
+mod gains;
+mod last_counts;
 mod measure;
 mod peak;
 mod requests;
@@ -29,6 +31,7 @@ pub use denials::{Denial, Denials, DeniedDescriptor, DeniedLimit, Listener, TICK
 #[cfg(test)]
 pub(crate) use denials::{denial_for_tests, limit_for_tests};
 pub use filter::Filter;
+pub use gains::{Gains, LastReading};
 pub use measure::{COLUMNS, Column, Measure};
 pub use rule_name::{Labels, RuleName};
 pub use rule_usage::RuleUsage;

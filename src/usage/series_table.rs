@@ -11,6 +11,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 
+use super::last_counts::gained;
 use super::measure::{Counters, PER_COUNTER};
 use super::{RuleName, Totals};
 
@@ -57,6 +58,16 @@ pub(super) struct SeriesTable<N = CounterName> {
     used: AtomicUsize,
     /// The names in order. Written only by readers of the usage.
     sorted: Mutex<Arc<[Named<N>]>>,
+}
+
+/// The series of a table at its last reading, by number.
+#[derive(Debug)]
+pub(super) struct LastSeries<N>(Vec<(Named<N>, [u64; PER_COUNTER])>);
+
+impl<N> Default for LastSeries<N> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
 }
 
 /// A series in use.
@@ -143,6 +154,21 @@ impl<N: SeriesName> SeriesTable<N> {
             sums.entry(named.rule).or_default().add(&self.slot(named.series).map(Slot::totals).unwrap_or_default());
         }
         sums
+    }
+
+    /// Visits every series that has counted something since the last reading, with what it has counted. Cost: a few loads for each series
+    /// in use.
+    pub(super) fn visit_gains(&self, last: &mut LastSeries<N>, mut visit: impl FnMut(&Named<N>, Totals)) {
+        if self.used() > last.0.len() {
+            let known = last.0.len();
+            last.0.extend(self.all.lock().iter().skip(known).map(|named| (named.clone(), [0; PER_COUNTER])));
+        }
+        for (named, counts) in &mut last.0 {
+            let now = self.slot(named.series).map(|slot| slot.0.read());
+            if let Some(totals) = now.and_then(|now| gained(counts, now)) {
+                visit(named, totals);
+            }
+        }
     }
 
     /// Every series in use, by name. Cost: sorts them when there are new ones.

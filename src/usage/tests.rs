@@ -87,6 +87,97 @@ fn threads_lose_nothing_and_other_is_the_rest() {
     }
 }
 
+/// Sums by name, of all kinds; whether it is `other` is a part of the name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Sums {
+    rules: BTreeMap<Arc<RuleName>, Totals>,
+    counters: BTreeMap<(Arc<CounterName>, bool), Totals>,
+    requests: BTreeMap<(Arc<RequestName>, bool), Totals>,
+    unmatched: u64,
+}
+
+impl Sums {
+    fn add(&mut self, rules: &[RuleCounts], counters: &[CounterCounts], requests: &[RequestCounts], unmatched: u64) {
+        let counted = |totals: &Totals| !totals.is_zero();
+        for row in rules.iter().filter(|row| counted(&row.totals)) {
+            self.rules.entry(Arc::clone(&row.rule)).or_default().add(&row.totals);
+        }
+        for row in counters.iter().filter(|row| counted(&row.totals)) {
+            self.counters.entry((Arc::clone(&row.name), row.other)).or_default().add(&row.totals);
+        }
+        for row in requests {
+            self.requests.entry((Arc::clone(&row.name), row.other)).or_default().add(&row.totals);
+        }
+        self.unmatched += unmatched;
+    }
+}
+
+/// Readings in the middle of everything add up to what has been counted, and so does each of them for itself.
+#[test]
+fn gains_lose_nothing_and_repeat_nothing() {
+    for series in [0, 1, 5, 100] {
+        let usage = Usage::new(WORKERS, series);
+        let rules = [usage.for_rule(&labels("a")), usage.for_rule_by_value(&labels("b"))];
+        let key = usage.for_entry_key("d", "user");
+        let (mut last, mut sums) = (LastReading::default(), Sums::default());
+        let mut read = || {
+            let gains = usage.gains(&mut last);
+            for rule in &gains.rules {
+                let own = gains.counters.iter().filter(|counter| counter.name.rule == rule.rule);
+                let own = own.fold(Totals::default(), |sum, counter| sum.plus(&counter.totals));
+                assert_eq!(own, rule.totals.per_counter(), "{series} series");
+            }
+            sums.add(&gains.rules, &gains.counters, &gains.requests, gains.unmatched);
+        };
+        thread::scope(|scope| {
+            let counting: Vec<_> = (0..WORKERS)
+                .map(|worker| {
+                    let (usage, rules, key) = (&usage, &rules, &key);
+                    scope.spawn(move || {
+                        for i in 0..3_000 {
+                            let denied = i % 3 == 0;
+                            let verdict = if denied { Verdict::Denied(Reason::OverLimit) } else { Verdict::ADMITTED };
+                            check(usage, &rules[i % 2], worker, (i % 10, 2), verdict, false);
+                            usage.count_by_entry(WorkerSlot(worker), key, &(i % 7).to_string(), 2, denied);
+                            usage.count_unmatched(WorkerSlot(worker), i % 2);
+                        }
+                    })
+                })
+                .collect();
+            while counting.iter().any(|thread| !thread.is_finished()) {
+                read();
+            }
+        });
+        read();
+        let mut want = Sums::default();
+        let now = usage.snapshot();
+        want.add(&now.rules, &now.counters, &now.requests, now.unmatched);
+        assert_eq!(sums, want, "{series} series");
+        assert_eq!(usage.gains(&mut last), Gains::default(), "nothing is new");
+        check(&usage, &rules[0], 1, (3, 4), Verdict::ADMITTED, false);
+        let gains = usage.gains(&mut last);
+        assert_eq!((gains.rules.len(), gains.counters.len(), gains.requests.len()), (1, 1, 0), "{gains:?}");
+        assert_eq!((gains.rules[0].totals.requests(), gains.counters[0].totals.hits()), (1, 4));
+    }
+}
+
+/// A sum of hits that starts again from 0, as it does at 2^64, gains what was added.
+#[test]
+fn gains_of_hits_do_not_depend_on_their_sum() {
+    let usage = Usage::new(1, 1);
+    let rule = usage.for_rule(&labels("a"));
+    let mut last = LastReading::default();
+    for hits in [u64::MAX, u64::MAX, 7] {
+        for counter in [1, 2] {
+            check(&usage, &rule, 0, (counter, hits), Verdict::Denied(Reason::OverLimit), false);
+        }
+        let gains = usage.gains(&mut last);
+        let denied: Vec<_> = gains.counters.iter().map(|row| row.totals.get(Measure::HitsDenied)).collect();
+        assert_eq!(denied, [hits, hits], "of a counter with a series, and of one without");
+        assert_eq!(gains.rules[0].totals.get(Measure::RequestsDenied), 2);
+    }
+}
+
 #[test]
 fn each_fate_of_a_check_is_counted_where_it_belongs() {
     let queued = Verdict::Admitted { delay: Nanos::SECOND };

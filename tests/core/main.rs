@@ -8,5 +8,6 @@ mod corpus;
 mod engine;
 mod lease;
 mod store;
+mod sweep;
 mod together;
 mod wire;

@@ -186,7 +186,7 @@ const BOUNDS: [(&str, &str, &str); 190] = [
     ("queries at a time", "admin/usage/query.rs", "MAX_RUNNING"),
     ("rows of a page of a query", "admin/usage/query.rs", "MAX_PAGE"),
     ("seconds that a page of a query takes", "history/query.rs", "MAX_SECONDS"),
-    ("minutes that wait for a disk that cannot be written", "history/deltas.rs", "MAX_PENDING_MINUTES"),
+    ("minutes that wait for a disk that cannot be written", "history/pending.rs", "MAX_PENDING_MINUTES"),
     ("corrupt databases that are set aside", "history/database.rs", "MOST_SET_ASIDE"),
     ("alerts of a rules file", "rules/alerts.rs", "MAX_ALERTS"),
     ("rules and values that one alert counts", "alerts/evaluator.rs", "MAX_SUBJECTS"),

@@ -1,6 +1,7 @@
 //! Requests by the values of entry keys.
 
 use super::*;
+use crate::usage::{LastReading, Usage, WorkerSlot};
 
 /// Two keys in two domains, values without a series, an empty value, and a rule with counters besides.
 fn used() -> Vec<(Series, u64, u64)> {
@@ -106,4 +107,32 @@ fn views_show_who_made_them() {
             assert_eq!(got, want, "{view} {value:?}");
         }
     }
+}
+
+/// The counts of a server, through every reading: what has not changed is not written again, and is complete when it is read.
+#[test]
+fn series_that_do_not_change_are_not_written_again() {
+    let usage = Arc::new(Usage::new(1, 9));
+    let (counted, mut last) = (Arc::clone(&usage), LastReading::default());
+    let read = move |take: &mut dyn FnMut(Reading)| readings(&counted, &mut last).for_each(take);
+    let settings = Settings { path: None, flush: Duration::from_secs(5), max_bytes: 1 << 30 };
+    let (history, mut state) = History::open(&settings, Box::new(read), at(0)).unwrap();
+    let key = usage.for_entry_key("d", "user");
+    let mut flush = |second, users: &[&str]| {
+        for user in users {
+            usage.count_by_entry(WorkerSlot(0), &key, user, 1, false);
+        }
+        state.flush(at(second));
+        let connection = state.writer.as_ref().unwrap().connection.lock();
+        connection.query_row("SELECT total_changes()", (), |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let first = flush(1, &["ann", "bob", "cy"]);
+    assert_eq!(flush(2, &[]), first, "nothing was used");
+    let second = flush(3, &["bob"]);
+    assert_eq!(second - first, 2, "a row, and the number of rows");
+    assert_eq!(flush(70, &[]), second);
+    assert_eq!(flush(80, &["bob", "dee"]) - second, 2 + 1 + 2, "two rows and their number, and a name with its entry");
+    let page = history.query(&by_value("user"), at(99), &Arc::default()).unwrap();
+    let counts: Vec<_> = page.rows.iter().map(|row| (&*row.value, row.counts.get(Measure::Requests))).collect();
+    assert_eq!(counts, [("ann", 1), ("bob", 3), ("cy", 1), ("dee", 1)]);
 }

@@ -27,6 +27,7 @@ mod steps;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use ahash::RandomState;
 use smallvec::{SmallVec, smallvec};
@@ -165,9 +166,9 @@ impl Sharing {
         if offset < 0 { now.minus(length) } else { now.plus(length) }
     }
 
-    /// Frees the next part of what has ended of the time without the store.
-    pub(super) fn sweep_step(&self, now: Timestamp) {
-        self.outage.sweep_step(now);
+    /// Frees the next part of what has ended of the time without the store. Returns how long to rest before the next part.
+    pub(super) fn sweep_step(&self, now: Timestamp) -> Duration {
+        self.outage.sweep_step(now)
     }
 }
 

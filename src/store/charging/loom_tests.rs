@@ -42,11 +42,13 @@ impl<V> Shard<V> for MutexGuard<'_, Names<V>> {
         self.get_mut(key).map(|state| (state, None))
     }
 
-    fn insert(&mut self, _: Location, key: &[u8], state: V) {
+    fn insert(&mut self, _: Location, key: &[u8], state: V, _: Timestamp) {
         assert!(BTreeMap::insert(self, key.to_vec(), state).is_none(), "a counter is made once");
     }
 
     fn book_heap(&mut self, _: usize, _: usize) {}
+
+    fn book_end(&mut self, _: Timestamp) {}
 
     fn swept_at(&self) -> Timestamp {
         Timestamp::EPOCH

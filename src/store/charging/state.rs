@@ -17,6 +17,9 @@ pub(super) trait State: Sized {
     /// After the first operation: whether the counter need not be kept, because it equals one that has never been used.
     fn is_unused(&self, now: Timestamp) -> bool;
 
+    /// The instant from which on the counter equals one that has never been used, unless it is charged again; [`Timestamp::MAX`]: never.
+    fn fresh_at(&self) -> Timestamp;
+
     /// Bytes on the heap.
     fn heap_bytes(&self) -> usize {
         0
@@ -46,6 +49,10 @@ impl State for Cell {
     fn is_unused(&self, _now: Timestamp) -> bool {
         *self == Self::FRESH
     }
+
+    fn fresh_at(&self) -> Timestamp {
+        Self::fresh_at(*self)
+    }
 }
 
 impl State for Log {
@@ -61,6 +68,10 @@ impl State for Log {
 
     fn is_unused(&self, now: Timestamp) -> bool {
         self.is_fresh(now)
+    }
+
+    fn fresh_at(&self) -> Timestamp {
+        self.fresh_at()
     }
 
     fn heap_bytes(&self) -> usize {

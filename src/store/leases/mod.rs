@@ -32,7 +32,7 @@ use super::LimitKind;
 use super::lease::{Lease, Now, Terms};
 use super::memory::Table;
 use crate::engine::{Cell, Limit};
-use crate::units::Timestamp;
+use crate::units::{Nanos, Timestamp};
 use ticket::Waiters;
 
 /// The leases of this process.
@@ -111,11 +111,19 @@ impl Leases {
     /// Drops leases of one stripe that differ from new ones in nothing, or if memory is short those that hold nothing. Returns how many.
     pub(super) fn sweep(&self, stripe: usize, now: Timestamp, is_memory_short: bool) -> usize {
         let now = Now { local: now, engine: now };
-        let is_spent = |cell: &mut LeaseCell| {
+        let is_spent = |cell: &LeaseCell| {
             let is_unused = if is_memory_short { cell.lease.is_forgettable(now) } else { cell.lease.is_unused(now) };
             is_unused && cell.waiters.is_empty() && cell.banned_until <= now.local
         };
-        self.cells.sweep(stripe, now.local, is_spent, LeaseCell::heap_bytes)
+        // Not before the next sweep, which looks again.
+        let later = now.local.plus(Nanos::from_ns(1));
+        let fresh_at = |cell: &LeaseCell| if is_spent(cell) { now.local } else { later };
+        self.cells.sweep(stripe, now.local, fresh_at, LeaseCell::heap_bytes)
+    }
+
+    /// Whether a sweep of one stripe may drop a lease.
+    pub(super) fn may_drop(&self, stripe: usize, now: Timestamp) -> bool {
+        self.cells.may_drop(stripe, now)
     }
 
     /// Stores the number of a counter's series. Does nothing if there is no lease.

@@ -126,7 +126,8 @@ impl<H: Host> Charger<'_, H> {
         let banned_until = self.host.ban_of(part.terms.limit(), counter).unwrap_or(Timestamp::EPOCH);
         let cell = LeaseCell::new(part.terms, (self.names)(counter, part.rule, part.slot), banned_until);
         let bytes = cell.heap_bytes();
-        shard.insert(location, part.key.as_bytes(), cell);
+        // What is left of a lease is not an instant, so every sweep looks at it.
+        shard.insert(location, part.key.as_bytes(), cell, Timestamp::EPOCH);
         shard.book_heap(0, bytes);
     }
 

@@ -4,6 +4,7 @@
 //! shard of a stripe. A key is hashed once; its hash selects stripe, shard and slot.
 
 mod ahead;
+mod spent;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -14,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::store::charging::{Location, Shard, Shards};
 use crate::units::Timestamp;
+use spent::EarliestEnd;
 
 /// A sharded map from counter keys to states of one type.
 #[derive(Debug)]
@@ -32,6 +34,7 @@ struct Stripe<V> {
     /// Nanoseconds since the epoch. Written before any shard is swept, so that it is visible to every lock after the sweep of a
     /// shard; it only grows.
     swept_at_ns: AtomicU64,
+    fresh_at: EarliestEnd,
     /// By shard: the hashes of the records that are marked as changed. Written with the shard locked.
     changed: [Mutex<Vec<u64>>; SHARDS],
 }
@@ -143,6 +146,7 @@ impl ChangedHashes {
 pub(in crate::store) struct LockedShard<'t, V> {
     table: &'t Table<V>,
     swept_at: Timestamp,
+    fresh_at: &'t EarliestEnd,
     /// Where changed records are noted; `None`: they are not.
     changed: Option<&'t Mutex<Vec<u64>>>,
     slots: lock_api::RwLockWriteGuard<'t, dashmap::RawRwLock, Slots<V>>,
@@ -152,7 +156,12 @@ impl<V> Table<V> {
     pub(in crate::store) fn new() -> Self {
         let hasher = RandomState::new();
         let map = || DashMap::with_hasher_and_shard_amount(hasher.clone(), SHARDS);
-        let stripe = || Stripe { map: map(), swept_at_ns: AtomicU64::new(0), changed: Default::default() };
+        let stripe = || Stripe {
+            map: map(),
+            swept_at_ns: AtomicU64::new(0),
+            fresh_at: EarliestEnd::NONE,
+            changed: Default::default(),
+        };
         Self {
             stripes: std::iter::repeat_with(stripe).take(STRIPES).collect(),
             hasher,
@@ -223,37 +232,6 @@ impl<V> Table<V> {
         self.weight.bytes.load(Ordering::Relaxed)
     }
 
-    /// Drops the counters of one stripe for which `is_spent` is true, and frees unused slots. Returns the number of dropped
-    /// counters. From then on no counter in the stripe is charged at an instant before `now`.
-    ///
-    /// One shard is locked at a time, for as long as it takes to visit its slots.
-    pub(in crate::store) fn sweep(
-        &self,
-        stripe: usize,
-        now: Timestamp,
-        mut is_spent: impl FnMut(&mut V) -> bool,
-        heap: impl Fn(&V) -> usize,
-    ) -> usize {
-        let Some(Stripe { map, swept_at_ns, .. }) = self.stripes.get(stripe) else { return 0 };
-        swept_at_ns.fetch_max(now.as_ns(), Ordering::Relaxed);
-        let (mut dropped, mut freed) = (0, 0);
-        let tracks = self.tracks.load(Ordering::Relaxed);
-        map.retain(|(), record| {
-            // What has been changed is first written: otherwise the state before would come back after a crash.
-            let spent = is_spent(&mut record.state) && !(tracks && record.named.has(CHANGED));
-            if spent {
-                dropped += 1;
-                freed += record.bytes() + heap(&record.state);
-            }
-            !spent
-        });
-        if dropped > 0 {
-            self.weight.live.fetch_sub(dropped, Ordering::Relaxed);
-            self.weight.bytes.fetch_sub(freed + self.shrink(map), Ordering::Relaxed);
-        }
-        dropped
-    }
-
     /// Sets the number of the series of the counter with this key. Returns whether it exists.
     pub(in crate::store) fn set_series(&self, name: &[u8], series_id: u32) -> bool {
         let location = self.locate(name);
@@ -287,12 +265,12 @@ impl<V> Table<V> {
         }
     }
 
-    /// Visits each key and its state, with one shard locked at a time.
-    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], &mut V)) {
+    /// Visits each key and its state, with one shard locked at a time. `visit` returns the instant from which on the counter is fresh.
+    pub(super) fn visit(&self, mut visit: impl FnMut(&[u8], &mut V) -> Timestamp) {
         for stripe in &self.stripes {
             for mut record in stripe.map.iter_mut() {
                 let Record { state, named } = &mut **record;
-                visit(named.name(), state);
+                stripe.fresh_at.lower(visit(named.name(), state));
             }
         }
     }
@@ -338,21 +316,6 @@ impl<V> Table<V> {
         let mut shard = self.lock(location)?;
         shard.record_mut(location, name).map(|record| record.state.clone())
     }
-
-    /// Frees slots if three quarters of a shard are empty, one shard at a time. Returns the bytes.
-    fn shrink(&self, map: &Map<V>) -> usize {
-        let mut freed = 0;
-        for shard in map.shards() {
-            let mut slots = shard.write();
-            let before = slots.buckets();
-            if before > 1 && slots.len() * 4 < before {
-                let wanted = slots.len() * 2;
-                slots.shrink_to(wanted, |((), record)| self.hasher.hash_one(record.get().named.name()));
-                freed += slot_bytes::<V>(before) - slot_bytes::<V>(slots.buckets());
-            }
-        }
-        freed
-    }
 }
 
 impl<V> Shards<V> for Table<V> {
@@ -369,12 +332,12 @@ impl<V> Shards<V> for Table<V> {
     }
 
     fn lock(&self, location: Location) -> Option<LockedShard<'_, V>> {
-        let Stripe { map, swept_at_ns, changed } = self.stripes.get(location.stripe)?;
+        let Stripe { map, swept_at_ns, fresh_at, changed } = self.stripes.get(location.stripe)?;
         let slots = map.shards().get(location.shard)?.write();
         // Read with the lock held, so that an earlier sweep of this shard is visible.
         let swept_at = Timestamp::from_ns(swept_at_ns.load(Ordering::Relaxed));
         let changed = if self.tracks.load(Ordering::Relaxed) { changed.get(location.shard) } else { None };
-        Some(LockedShard { table: self, swept_at, changed, slots })
+        Some(LockedShard { table: self, swept_at, fresh_at, changed, slots })
     }
 }
 
@@ -398,7 +361,8 @@ impl<V> Shard<V> for LockedShard<'_, V> {
         Some((state, named.series_id()))
     }
 
-    fn insert(&mut self, location: Location, key: &[u8], state: V) {
+    fn insert(&mut self, location: Location, key: &[u8], state: V, fresh_at: Timestamp) {
+        self.book_end(fresh_at);
         let before = self.slots.buckets();
         let mark = match self.changed {
             Some(changed) => {
@@ -419,6 +383,10 @@ impl<V> Shard<V> for LockedShard<'_, V> {
 
     fn swept_at(&self) -> Timestamp {
         self.swept_at
+    }
+
+    fn book_end(&mut self, fresh_at: Timestamp) {
+        self.fresh_at.lower(fresh_at);
     }
 
     fn book_heap(&mut self, before: usize, after: usize) {
