@@ -41,7 +41,7 @@ pub fn pem(cert: &[u8], key: &[u8], client_ca: Option<&[u8]>) -> Result<i64, Str
 /// What has come of a connection.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Played {
-    /// What happened, in order; a request is `odd` if the `http` crate would not take it.
+    /// What happened, in order; a request is `odd` if the `http` or the `h2` crate would not take it.
     pub events: Vec<String>,
     /// What the server has sent.
     pub sent: Vec<u8>,
@@ -161,7 +161,8 @@ struct Stream {
 #[derive(Debug, Default)]
 struct Fields {
     path: Vec<u8>,
-    /// Whether the `http` crate takes its pseudo-header fields for no method or no part of a URI, or drops a part of them.
+    /// Whether the `http` crate takes its pseudo-header fields for no method or no part of a URI, or drops a part of them; or the `h2` crate its
+    /// `content-length` for too long.
     is_odd: bool,
     /// The other ones.
     headers: Vec<Header>,
@@ -174,6 +175,7 @@ impl Head for Fields {
             b":scheme" => Scheme::try_from(value).is_err(),
             b":authority" => Authority::try_from(value).is_err(),
             b":path" => PathAndQuery::try_from(value).map_or(true, |path| path.as_str().as_bytes() != value),
+            b"content-length" => value.len() > 19,
             _ => false,
         };
         if name == b":path" {

@@ -24,7 +24,7 @@ impl Spread {
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (least, most) = (self.0[0], self.0[self.0.len() - 1]);
-        let digits = if self.median() < 10.0 { 2 } else { 0 };
+        let digits = if self.median().abs() < 10.0 { 2 } else { 0 };
         write!(f, "{:.digits$} ({least:.digits$} to {most:.digits$})", self.median())
     }
 }

@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Tidegate,
     /// `tidegate serve --http2 h2`.
     OnH2,
+    /// `tidegate serve` without a rule for what is asked: each check is read, found without a limit and answered.
+    FrontEnd,
     /// A server that decides nothing.
     NoOp(Build),
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Kind {
         f.pad(match self {
             Self::Tidegate => "tidegate",
             Self::OnH2 => "tidegate-h2",
+            Self::FrontEnd => "front-end",
             Self::NoOp(Build::Tonic) => "tonic",
             Self::NoOp(Build::Hyper) => "hyper",
             Self::NoOp(Build::H2) => "h2",
@@ -45,6 +48,7 @@ impl FromStr for Kind {
         match name {
             "tidegate" => Ok(Self::Tidegate),
             "tidegate-h2" => Ok(Self::OnH2),
+            "front-end" => Ok(Self::FrontEnd),
             _ => Build::from_str(name, false).map(Self::NoOp),
         }
     }
@@ -69,12 +73,13 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         let workers = on.len().to_string();
         let mut command = match kind {
-            Kind::Tidegate => tidegate(on, &dir, &workers, load, history),
+            Kind::Tidegate => tidegate(on, &dir, &workers, &load.rules(), history),
             Kind::OnH2 => {
-                let mut command = tidegate(on, &dir, &workers, load, history);
+                let mut command = tidegate(on, &dir, &workers, &load.rules(), history);
                 command.args(["--http2", "h2"]);
                 command
             }
+            Kind::FrontEnd => tidegate(on, &dir, &workers, OF_ANOTHER_DOMAIN, history),
             Kind::NoOp(build) => {
                 let mut command = cores::on(on, std::env::current_exe().unwrap());
                 command.args([no_op::ROLE, build.to_possible_value().unwrap().get_name(), &workers]);
@@ -84,7 +89,7 @@ impl Server {
         };
         let mut child = command.stdin(Stdio::null()).spawn().unwrap();
         let [grpc, http, admin] = match kind {
-            Kind::Tidegate | Kind::OnH2 => listening(child.stderr.take().unwrap()),
+            Kind::Tidegate | Kind::OnH2 | Kind::FrontEnd => listening(child.stderr.take().unwrap()),
             Kind::NoOp(_) => {
                 let mut line = String::new();
                 BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -147,11 +152,11 @@ impl Drop for Server {
     }
 }
 
-fn tidegate(on: &[usize], dir: &TempDir, workers: &str, load: &Load, history: bool) -> Command {
-    let rules = dir.path().join("rules.yaml");
-    std::fs::write(&rules, load.rules()).unwrap();
+fn tidegate(on: &[usize], dir: &TempDir, workers: &str, rules: &str, history: bool) -> Command {
+    let config = dir.path().join("rules.yaml");
+    std::fs::write(&config, rules).unwrap();
     let mut command = cores::on(on, TIDEGATE);
-    command.arg("serve").arg("--config").arg(rules).args(["--workers", workers, "--counter-memory", "4GiB"]);
+    command.arg("serve").arg("--config").arg(config).args(["--workers", workers, "--counter-memory", "4GiB"]);
     for port in ["--grpc-addr", "--http-addr", "--admin-addr"] {
         command.args([port, "127.0.0.1:0"]);
     }
@@ -179,3 +184,7 @@ fn listening(log: ChildStderr) -> [String; 3] {
     }
     panic!("tidegate did not start: {seen:?}");
 }
+
+/// Rules that no check of the generator meets.
+const OF_ANOTHER_DOMAIN: &str =
+    "domain: other\ndescriptors:\n- key: k0\n  rate_limit: {unit: day, requests_per_unit: 1}\n";

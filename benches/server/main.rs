@@ -3,19 +3,37 @@
 //! `cargo bench --bench server -- [PART...] [OPTION...]`, by default the part `closed`. Servers run on the first core, the
 //! generator (`tidegate bench`) on the second. Servers are measured in turns, in reverse order every other time; the others
 //! are paused (SIGSTOP). `cargo test --bench server` runs every part with small numbers as a smoke test.
+//!
+//! The part `envoy` needs an Envoy: `ENVOY_BIN` names it (`./test` installs one). Without it the part says `SKIPPED`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs)]
 
+#[path = "../../tests/envoy/bootstrap.rs"]
+#[allow(dead_code, reason = "the tests with Envoy use all of it")]
+mod bootstrap;
+#[path = "../../tests/envoy/client.rs"]
+#[allow(dead_code, reason = "the tests with Envoy use all of it")]
+mod client;
 mod contender;
 mod contest;
 mod cores;
+#[path = "../measure/cpu.rs"]
+#[allow(dead_code, reason = "the bench of shared counters uses all of it")]
+mod cpu;
+mod envoy;
 mod load;
 mod looking;
 mod no_op;
 #[path = "../measure/numbers.rs"]
 mod numbers;
 mod parts;
+#[path = "../../tests/envoy/proxy.rs"]
+#[allow(dead_code, reason = "the tests with Envoy use all of it")]
+mod proxy;
 mod run;
+#[path = "../../tests/server/mod.rs"]
+#[allow(dead_code, unused_imports, reason = "the tests of the service use all of it")]
+mod server;
 mod watchers;
 
 use clap::{Parser, ValueEnum};
@@ -39,9 +57,14 @@ struct Options {
     /// Connections x streams; the part `closed` takes each of them, the others the first
     #[arg(long, value_delimiter = ',', default_value = "4x32,64x1")]
     settings: Vec<Shape>,
-    /// The servers of the parts `closed` and `open`
-    #[arg(long, value_delimiter = ',', default_value = "tidegate,tidegate-h2,hyper,tonic,h2")]
+    /// The servers of the parts `closed`, `open` and `rate`: `tidegate`; `tidegate-h2`, with `--http2 h2`; `front-end`, which is
+    /// `tidegate` without a rule for the domain of the checks, so that each is read, found without a limit and answered, and no
+    /// counter is touched; and the no-ops `hyper`, `tonic` and `h2`, which decode a check with prost and answer OK
+    #[arg(long, value_delimiter = ',', default_value = "tidegate,tidegate-h2,front-end,hyper,tonic,h2")]
     servers: Vec<Kind>,
+    /// Checks per second of the part `rate`
+    #[arg(long, default_value_t = 5_000.0)]
+    rate: f64,
     #[arg(long, default_value_t = 1_000_000)]
     keys: usize,
     #[arg(long, default_value = "uniform")]

@@ -5,6 +5,7 @@ use clap::ValueEnum;
 use crate::Options;
 use crate::contender::Kind;
 use crate::contest::{Contest, YARDSTICK, cpu, each, p99, print, rate, started};
+use crate::envoy;
 use crate::load::{Load, Shape};
 use crate::looking::Looking;
 use crate::numbers::{Spread, in_turns};
@@ -18,6 +19,11 @@ pub(crate) enum Part {
     Closed,
     /// Every server at a fixed rate, half of what hyper's no-op and each itself can do: how long answers take.
     Open,
+    /// Every server at a fixed rate, the same for all (`--rate`): what a check costs when few arrive together.
+    Rate,
+    /// A real Envoy in front of Tidegate at 1,000, 3,000 and 5,000 requests a second, with `--http2 lean` and `h2`: what a check costs, and
+    /// the latency that Envoy's rate limit filter adds to a request.
+    Envoy,
     /// One core against two.
     Cores,
     /// Tidegate alone: with observers, scrapes, history, and all of them.
@@ -43,6 +49,8 @@ impl Part {
         match self {
             Self::Closed => closed(options),
             Self::Open => open(options),
+            Self::Rate => fixed_rate(options),
+            Self::Envoy => envoy::run(options),
             Self::Cores => cores(options),
             Self::Observers => observers(options),
             Self::Looking => looking(options),
@@ -93,6 +101,14 @@ fn open(options: &Options) {
         println!("open loop at half of {whose}: {}", reported(&load));
         print(&names(&contest), yardstick, &runs, ("p99", p99));
     }
+}
+
+fn fixed_rate(options: &Options) {
+    let load = Load { rate: Some(options.rate), ..options.load() };
+    let contest = Contest::start(&options.servers, &load);
+    println!("open loop: {}", reported(&load));
+    let runs = contest.rounds(options.rounds, &load);
+    print(&names(&contest), contest.yardstick(), &runs, ("CPU", cpu));
 }
 
 fn cores(options: &Options) {

@@ -12,6 +12,7 @@
 mod contender;
 #[path = "../server/cores.rs"]
 mod cores;
+#[path = "../measure/cpu.rs"]
 mod cpu;
 #[path = "../../tests/engines/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "one engine is enough here")]

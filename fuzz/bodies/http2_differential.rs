@@ -8,15 +8,17 @@
 //! - Where either has ended, what came before may be answered or not: the crate drops answers that are not sent.
 //! - After GOAWAY of the client the crate ends when no stream is open; we go on reading until the client closes.
 //! - The crate ends the connection for a GOAWAY that names a later stream than the one before; we do not read what a GOAWAY of the client says.
-//! - Only ours counts errors of streams, and ends the connection for too many (ENHANCE_YOUR_CALM).
-//! - The crate decodes header blocks as they arrive; we do when they are complete, and so are they here.
+//! - Nothing is compared when either says ENHANCE_YOUR_CALM, because each counts other things: ours errors of streams and the frames of a header
+//!   block, the crate empty DATA frames (which `net::frames` counts here).
+//! - What a header block means does not depend on how it is divided into frames, so the crate gets each in one frame. It decodes the parts one by one: it
+//!   leaves out headers without a name except in the last one, forgets what was malformed in those before, and takes a change of the table's size at the
+//!   beginning of each.
+//! - The crate does not decode headers that depend on themselves, so that its table may be another one from there on: nothing comes after them.
 //! - Headers that are too large are answered with 431 by both, but by the crate only if they are well-formed. What is left of such a request is rejected
 //!   with a code or without.
 //! - The crate takes requests with no `:path` or one without `/`, with an empty `content-length`, and with pseudo-header fields among the trailers, all of
-//!   which the RFC calls malformed. It takes none whose method, scheme, authority or path are none for the `http` crate.
-//! - Where a block goes on in another frame, the crate leaves a header without a name out, forgets what was malformed before it, and takes the rest; we
-//!   call the request malformed, as both do elsewhere. It takes a change of the table's size at the beginning of any frame of a block, we only before
-//!   the first header.
+//!   which the RFC calls malformed; and trailers that are too large. It drops whatever follows `#` in a path, so control characters, too.
+//! - It takes none whose method, scheme, authority or path are none for the `http` crate, and none whose `content-length` has more than 19 digits.
 //! - The crate ends the connection for a WINDOW_UPDATE of 0 for a stream that is closed, which we ignore.
 
 use std::cell::RefCell;
@@ -42,17 +44,17 @@ pub(crate) fn run(input: &[u8]) {
         return;
     }
     end_block(&mut sent);
+    let (sent, whole_blocks, longest) = divided_and_whole(&sent);
     let tidegate::fuzzed::Played { events, sent: answers, headers } = tidegate::fuzzed::http2(pieces(&sent));
-    let (theirs, has_left, their_headers) = h2_server(&sent);
+    let (theirs, has_left, their_headers) = h2_server(&whole_blocks, longest);
     for (stream, ours) in headers {
         if let Some(theirs) = their_headers.get(&stream) {
             assert_eq!(in_order(ours), *theirs, "{stream}");
         }
     }
-    let is_calmed = events.last().is_some_and(|event| event.ends_with("(code 11)"));
     let (ours, theirs) = (Outcome::new(&answers), Outcome::new(&theirs));
     let has_left = has_left && !theirs.has_failed;
-    if has_left || is_calmed || events.iter().any(|event| event.ends_with(" odd")) {
+    if has_left || ours.is_calmed || theirs.is_calmed || events.iter().any(|event| event.ends_with(" odd")) {
         return;
     }
     if ours.has_failed || theirs.has_failed {
@@ -62,29 +64,76 @@ pub(crate) fn run(input: &[u8]) {
                 || pieces(&sent).any(is_empty_update)
                 || has_later_goaway(&sent)
         };
-        let is_late_size = || {
-            events.last().is_some_and(|event| event.contains(LATE_SIZE))
-                && pieces(&sent).any(|frame| frame.get(3) == Some(&CONTINUATION))
-        };
-        let is_permitted = ours.has_failed && (theirs.has_failed || !theirs.reset.is_empty() || is_late_size())
-            || theirs.has_failed && has_difference();
+        let is_permitted =
+            ours.has_failed && (theirs.has_failed || !theirs.reset.is_empty()) || theirs.has_failed && has_difference();
         assert!(is_permitted, "ours {ours:?} {events:?}\ntheirs {theirs:?}");
         return;
     }
-    let frames_of = |kinds: &'static [u8], stream: u32| {
-        let is_one = move |frame: &&[u8]| {
-            frame.get(3).is_some_and(|kind| kinds.contains(kind)) && frame.get(5..9) == Some(&stream.to_be_bytes())
-        };
-        pieces(&sent).skip(1).filter(is_one).map(|frame| &frame[9..]).collect::<Vec<_>>()
+    let may_be_taken = |stream: &u32| {
+        let of_stream = |frame: &&[u8]| frame[3] == HEADERS && frame[5..9] == stream.to_be_bytes();
+        let has_trailers = pieces(&sent).skip(1).filter(of_stream).count() > 1;
+        has_trailers || whole_blocks.contains(&b'#')
     };
-    let has_nameless = |stream| {
-        let frames = frames_of(&[HEADERS, CONTINUATION], stream);
-        frames.len() > 1 && frames.concat().windows(2).any(is_nameless)
-    };
-    let malformed = ours.reset.iter().copied();
-    let malformed = malformed.filter(|stream| frames_of(&[HEADERS], *stream).len() > 1 || has_nameless(*stream));
-    let different: BTreeSet<u32> = malformed.chain(ours.too_large.iter().copied()).collect();
+    let different: BTreeSet<u32> =
+        ours.reset.iter().copied().filter(may_be_taken).chain(ours.too_large.iter().copied()).collect();
     assert_eq!(ours.without(&different), theirs.without(&different), "{events:?}");
+}
+
+/// The frames as they are, up to headers that depend on themselves; and the same with each header block in one frame, and how long that may be.
+fn divided_and_whole(sent: &[u8]) -> (Vec<u8>, Vec<u8>, u32) {
+    let (mut divided, mut whole, mut longest) = (Vec::new(), Vec::new(), MAX_FRAME);
+    let frames: Vec<&[u8]> = pieces(sent).collect();
+    let mut rest = frames.as_slice();
+    while let Some((first, others)) = rest.split_first() {
+        let (continuations, after) = others.split_at(continuations(first, others));
+        rest = after;
+        divided.extend_from_slice(first);
+        divided.extend(continuations.concat());
+        if continuations.is_empty() {
+            whole.extend_from_slice(first);
+        } else {
+            let parts: Vec<u8> = continuations.iter().flat_map(|frame| &frame[9..]).copied().collect();
+            let end = first.len() - padding(first);
+            let length = u32::try_from(first.len() - 9 + parts.len()).unwrap();
+            longest = longest.max(length);
+            whole.extend_from_slice(&length.to_be_bytes()[1..]);
+            whole.extend_from_slice(&[HEADERS, first[4] | END_HEADERS]);
+            whole.extend([&first[5..end], &parts, &first[end..]].concat());
+        }
+        let is_complete = first[4] & END_HEADERS != 0 || !continuations.is_empty();
+        if is_complete && depends_on_itself(first) {
+            break;
+        }
+    }
+    (divided, whole, longest)
+}
+
+/// How many of the frames after this one, of HEADERS, are the rest of its block; 0 if it has no end.
+fn continuations(first: &[u8], others: &[&[u8]]) -> usize {
+    let is_short = |frame: &[u8]| u32::try_from(frame.len()).is_ok_and(|length| length <= 9 + MAX_FRAME);
+    let has_block = first[3] == HEADERS && padding(first) + block_start(first) <= first.len() && is_short(first);
+    if !has_block || first[4] & END_HEADERS != 0 {
+        return 0;
+    }
+    let is_next = |frame: &&&[u8]| frame[3] == CONTINUATION && frame[5..9] == first[5..9] && is_short(frame);
+    let mut same = others.iter().take_while(is_next);
+    same.position(|frame| frame[4] & END_HEADERS != 0).map_or(0, |last| last + 1)
+}
+
+/// Where the block of a HEADERS frame begins, if the frame is long enough.
+fn block_start(frame: &[u8]) -> usize {
+    9 + usize::from(frame[4] & PADDED != 0) + if frame[4] & PRIORITY == 0 { 0 } else { 5 }
+}
+
+/// The length of its padding.
+fn padding(frame: &[u8]) -> usize {
+    if frame[4] & PADDED == 0 { 0 } else { frame.get(9).map_or(0, |length| usize::from(*length)) }
+}
+
+fn depends_on_itself(frame: &[u8]) -> bool {
+    let dependency = block_start(frame) - 5;
+    let is_dependent = frame[3] == HEADERS && frame[4] & PRIORITY != 0;
+    is_dependent && frame.get(dependency..dependency + 4).is_some_and(|on| on[0] & 0x7f == 0 && on[1..] == frame[6..9])
 }
 
 fn is_empty_update(frame: &[u8]) -> bool {
@@ -97,11 +146,6 @@ fn has_later_goaway(sent: &[u8]) -> bool {
     let goaways = pieces(sent).filter(|frame| frame.get(3) == Some(&GOAWAY));
     let last = goaways.filter_map(|frame| frame.get(9..13)).map(|last| [last[0] & 0x7f, last[1], last[2], last[3]]);
     !last.is_sorted_by(|before, after| before >= after)
-}
-
-/// Whether a header may begin with this whose name is empty.
-fn is_nameless(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x00 | 0x10 | 0x40, 0x00 | 0x80])
 }
 
 /// Ends a header block at the end.
@@ -118,11 +162,14 @@ fn end_block(sent: &mut Vec<u8>) {
     }
 }
 
-/// What our decoder says.
-const LATE_SIZE: &str = "changes the size of its table after a header";
+/// The longest payload of a frame.
+const MAX_FRAME: u32 = 16_384;
 
 const PUSH_PROMISE: u8 = 5;
 const GOAWAY: u8 = 7;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+const ENHANCE_YOUR_CALM: [u8; 4] = [0, 0, 0, 11];
 
 /// That of streams, and so the most that is compared.
 const WINDOW: usize = 20_000;
@@ -136,12 +183,13 @@ struct Outcome {
     /// Streams that were answered with nothing but headers: 431, because those of the request are too large.
     too_large: BTreeSet<u32>,
     has_failed: bool,
+    is_calmed: bool,
 }
 
 impl Outcome {
     fn new(mut sent: &[u8]) -> Self {
         let mut outcome = Self::default();
-        let mut bodies: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        let (mut begun, mut bodies): (BTreeSet<u32>, BTreeMap<u32, Vec<u8>>) = Default::default();
         while let Some(([a, b, c, kind, flags, stream @ ..], rest)) = sent.split_first_chunk::<9>() {
             let kind = *kind;
             let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).unwrap();
@@ -154,12 +202,16 @@ impl Outcome {
                 0 => body.extend_from_slice(payload),
                 // NO_ERROR: the answer is complete, and the rest of the request not needed.
                 3 if code != 0 => drop(outcome.reset.insert(stream)),
-                7 if payload[4..8] != [0; 4] => outcome.has_failed = true,
+                GOAWAY => {
+                    outcome.has_failed |= payload[4..8] != [0; 4];
+                    outcome.is_calmed |= payload[4..8] == ENHANCE_YOUR_CALM;
+                }
                 _ => {}
             }
+            let has_trailers = kind == HEADERS && !begun.insert(stream);
             if matches!(kind, 0 | 1) && flags & 1 != 0 {
                 outcome.answered.insert(stream, std::mem::take(body));
-                if kind == HEADERS {
+                if kind == HEADERS && !has_trailers {
                     outcome.too_large.insert(stream);
                 }
             }
@@ -178,11 +230,13 @@ impl Outcome {
 
 /// Everything that a server on the `h2` crate sends to a client that sends this and then waits, with the limits of `fuzzed::http2`; and
 /// whether it has left. No clock and no socket: a frame arrives when nothing happens any more, because what windows allow depends on the order of frames and answers.
-fn h2_server(sent: &[u8]) -> (Vec<u8>, bool, Headers) {
+fn h2_server(sent: &[u8], longest: u32) -> (Vec<u8>, bool, Headers) {
     let headers = Rc::new(RefCell::new(Headers::new()));
     let wire = Arc::new(Mutex::new(Wire { input: Bytes::new(), output: Vec::new() }));
     let mut builder = h2::server::Builder::new();
-    builder.max_concurrent_streams(8).max_header_list_size(16 << 10).initial_window_size(20_000);
+    // It takes lists that are smaller than that.
+    builder.max_concurrent_streams(8).max_header_list_size((16 << 10) + 1).initial_window_size(20_000);
+    builder.max_frame_size(longest);
     let mut serve = Box::pin(serve(builder, Client(Arc::clone(&wire)), Rc::clone(&headers)));
     let mut cx = Context::from_waker(Waker::noop());
     let mut has_left = false;
@@ -241,9 +295,12 @@ async fn serve(builder: h2::server::Builder, client: Client, headers: Rc<RefCell
 async fn echo(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
     let (head, mut body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("", |path| path.as_str()).as_bytes().to_vec();
-    let is_malformed = head.uri.path().is_empty()
-        || path.first() != Some(&b'/') && path != b"*"
-        || head.headers.get(http::header::CONTENT_LENGTH).is_some_and(http::HeaderValue::is_empty);
+    let has_target = match head.method {
+        http::Method::CONNECT => head.uri.authority().is_some(),
+        _ => !head.uri.path().is_empty() && (path.first() == Some(&b'/') || path == b"*"),
+    };
+    let is_malformed =
+        !has_target || head.headers.get(http::header::CONTENT_LENGTH).is_some_and(http::HeaderValue::is_empty);
     if is_malformed {
         // What is dropped is reset.
         return;

@@ -34,7 +34,7 @@ use crate::net::{BindError, Bound, ConnectionLimit, PartialBytes, Server, Socket
 use crate::operations::JournalError;
 use crate::rls::{Context, OtherCalls, Workers};
 use crate::runtime::lifecycle::{Lifecycle, Phase, Request, Signals};
-use crate::runtime::{memory_limit_bytes, threads};
+use crate::runtime::{do_without_huge_pages, memory_limit_bytes, threads};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::telemetry::denial_log::DenialLogger;
@@ -125,6 +125,9 @@ pub(crate) fn run(settings: &Settings) -> Result<End, AppError> {
     }
     if let Some(warning) = settings.limits.budget_warning(memory_limit_bytes()) {
         tracing::warn!("{warning}");
+    }
+    if !settings.limits.huge_pages {
+        do_without_huge_pages();
     }
     // Before this process has opened any file of its own: they are known by their numbers.
     let from_systemd = settings.listen.listen_fds.then(Inherited::from_systemd).transpose()?;

@@ -94,7 +94,8 @@ pub(crate) enum Event<'b, H, T> {
     Gone { state: T },
 }
 
-/// The peer has violated the protocol. A GOAWAY frame with this code is among the bytes to send; afterwards the connection has to be closed.
+/// The peer has violated the protocol. After [`flush`](Connection::flush) a GOAWAY frame with this code is the last of the bytes to send; then the
+/// connection has to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what} (code {code})")]
 pub(crate) struct Violation {
@@ -156,13 +157,13 @@ impl<H: Head, T: Default> Connection<H, T> {
     /// arrived. After the last event, [`flush`](Self::flush).
     ///
     /// # Errors
-    /// The peer has violated the protocol.
+    /// The peer has violated the protocol. What came before can be answered until [`flush`](Self::flush).
     pub(crate) fn next<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b, H, T>>, Violation> {
         if self.ending.has_failed() {
             *input = &[];
             return Ok(None);
         }
-        self.advance(input).inspect_err(|violation| self.fail(violation.code))
+        self.advance(input).inspect_err(|violation| self.fail_later(violation.code))
     }
 
     fn advance<'b>(&mut self, input: &mut &'b [u8]) -> Result<Option<Event<'b, H, T>>, Violation> {

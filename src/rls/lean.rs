@@ -9,8 +9,8 @@ mod head;
 mod reading;
 mod wire;
 
+use std::cell::Cell;
 use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -204,8 +204,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 return Ok(Poll::Pending);
             }
         }
-        let mut buffer = [const { MaybeUninit::uninit() }; READ_BYTES];
-        let mut buffer = ReadBuf::uninit(&mut buffer);
+        // It is cleared once in a thread, not for every read.
+        let mut bytes = BUFFER.take();
+        bytes.resize(READ_BYTES, 0);
+        let progress = self.poll_read_into(&mut bytes, cx);
+        BUFFER.set(bytes);
+        progress
+    }
+
+    /// The same, by way of this buffer.
+    fn poll_read_into(&mut self, buffer: &mut [u8], cx: &mut Context<'_>) -> io::Result<Poll<Option<Progress>>> {
+        let mut buffer = ReadBuf::new(buffer);
         let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(cx, &mut buffer) else {
             return Ok(Poll::Pending);
         };
@@ -268,6 +277,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         self.slot.set_unread(bytes.saturating_add(answers.saturating_mul(STREAM_BYTES)).saturating_add(pending));
         answers.saturating_add(usize::from(pending > 0))
     }
+}
+
+thread_local! {
+    /// What is read into: what it held before is of no concern.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// The bytes that are read at once: those of a turn.

@@ -46,27 +46,17 @@ impl Gateway {
     }
 
     fn filter(&self) -> Value {
-        json!({"name": "envoy.filters.http.ratelimit", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit",
-            "domain": "partner-api",
-            "timeout": self.timeout,
-            "failure_mode_deny": self.fail_closed,
-            "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
-            "enable_retry_after_header": true,
-            "rate_limit_service": {
-                "transport_api_version": "V3",
-                "grpc_service": {"envoy_grpc": {"cluster_name": "tidegate"}},
-            },
-        }})
+        let mut filter = rate_limit_filter("partner-api", "tidegate", self.timeout);
+        filter["typed_config"]["failure_mode_deny"] = self.fail_closed.into();
+        filter
     }
 
     /// To the service, limited by the partner and, where the request names them, the endpoint and the tenant.
     fn limited_route(&self) -> Value {
-        let header = |name: &str, key: &str, optional: bool| json!({"request_headers": {"header_name": name, "descriptor_key": key, "skip_if_absent": optional}});
         let actions = [
-            header("x-partner", "partner", false),
-            header("x-endpoint", "endpoint", true),
-            header("x-tenant", "tenant", true),
+            entry("x-partner", "partner", false),
+            entry("x-endpoint", "endpoint", true),
+            entry("x-tenant", "tenant", true),
         ];
         if !self.charge_after {
             return json!({"route": {"cluster": "upstream", "rate_limits": [{"actions": actions}]}});
@@ -83,11 +73,7 @@ impl Gateway {
 
     fn rls_cluster(&self, rls: &[SocketAddr]) -> Value {
         let endpoints: Vec<_> = rls.iter().map(|address| socket(*address)).collect();
-        let mut tidegate = cluster("tidegate", &endpoints);
-        tidegate["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-            "explicit_http_config": {"http2_protocol_options": {}},
-        }});
+        let mut tidegate = grpc_cluster("tidegate", &endpoints);
         if self.health_checks {
             tidegate["common_lb_config"] = json!({"update_merge_window": "0s"});
             tidegate["health_checks"] = json!([{
@@ -108,7 +94,28 @@ fn service() -> Value {
     })
 }
 
-fn listener(name: &str, address: &Value, filters: &[Value], route: &Value) -> Value {
+/// The rate limit filter, which asks a cluster about a domain. Requests that it cannot ask about pass.
+pub(crate) fn rate_limit_filter(domain: &str, cluster: &str, timeout: &str) -> Value {
+    json!({"name": "envoy.filters.http.ratelimit", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit",
+        "domain": domain,
+        "timeout": timeout,
+        "failure_mode_deny": false,
+        "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
+        "enable_retry_after_header": true,
+        "rate_limit_service": {
+            "transport_api_version": "V3",
+            "grpc_service": {"envoy_grpc": {"cluster_name": cluster}},
+        },
+    }})
+}
+
+/// An action that makes an entry of a header.
+pub(crate) fn entry(header: &str, key: &str, optional: bool) -> Value {
+    json!({"request_headers": {"header_name": header, "descriptor_key": key, "skip_if_absent": optional}})
+}
+
+pub(crate) fn listener(name: &str, address: &Value, filters: &[Value], route: &Value) -> Value {
     let router = json!({"name": "envoy.filters.http.router", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
     }});
@@ -126,13 +133,23 @@ fn listener(name: &str, address: &Value, filters: &[Value], route: &Value) -> Va
     }]}]})
 }
 
-fn cluster(name: &str, endpoints: &[Value]) -> Value {
+/// A cluster that is asked over HTTP/2.
+pub(crate) fn grpc_cluster(name: &str, endpoints: &[Value]) -> Value {
+    let mut cluster = cluster(name, endpoints);
+    cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+        "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+        "explicit_http_config": {"http2_protocol_options": {}},
+    }});
+    cluster
+}
+
+pub(crate) fn cluster(name: &str, endpoints: &[Value]) -> Value {
     let endpoints: Vec<_> = endpoints.iter().map(|address| json!({"endpoint": {"address": address}})).collect();
     json!({"name": name, "type": "STATIC", "connect_timeout": "1s", "load_assignment": {
         "cluster_name": name, "endpoints": [{"lb_endpoints": endpoints}],
     }})
 }
 
-fn socket(address: SocketAddr) -> Value {
+pub(crate) fn socket(address: SocketAddr) -> Value {
     json!({"socket_address": {"address": address.ip(), "port_value": address.port()}})
 }

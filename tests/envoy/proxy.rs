@@ -16,7 +16,7 @@ use crate::server::wait_for;
 
 /// A running Envoy, killed when dropped.
 pub(crate) struct Envoy {
-    process: Child,
+    pub(crate) process: Child,
     dir: PathBuf,
     admin: SocketAddr,
     /// Where the listener named `gateway` answers.
@@ -26,9 +26,13 @@ pub(crate) struct Envoy {
 impl Envoy {
     /// Starts Envoy with the bootstrap text, whose own files go to `dir`.
     pub(crate) fn start(binary: &Path, dir: &Path, bootstrap: &str, workers: usize) -> Self {
+        Self::start_by(Command::new(binary), dir, bootstrap, workers)
+    }
+
+    /// As [`start`](Self::start), by a command that becomes Envoy.
+    pub(crate) fn start_by(mut command: Command, dir: &Path, bootstrap: &str, workers: usize) -> Self {
         let config = dir.join("envoy.yaml");
         fs::write(&config, bootstrap).unwrap();
-        let mut command = Command::new(binary);
         command.arg("--config-path").arg(&config).arg("--log-path").arg(dir.join("envoy.log"));
         command.arg("--admin-address-path").arg(dir.join("admin")).args(["--concurrency", &workers.to_string()]);
         command.args(["--disable-hot-restart", "--log-level", "warning", "--file-flush-interval-msec", "50"]);
@@ -49,12 +53,17 @@ impl Envoy {
             if self.ask("/ready").trim() != "LIVE" {
                 return None;
             }
-            let listeners: Value = serde_json::from_str(&self.ask("/listeners?format=json")).unwrap();
-            let all = listeners["listener_statuses"].as_array()?;
-            let gateway = all.iter().find(|listener| listener["name"] == "gateway")?;
-            let socket = &gateway["local_address"]["socket_address"];
-            format!("{}:{}", socket["address"].as_str()?, socket["port_value"]).parse().ok()
+            self.listener("gateway")
         });
+    }
+
+    /// Where the listener of this name answers.
+    pub(crate) fn listener(&self, name: &str) -> Option<SocketAddr> {
+        let listeners: Value = serde_json::from_str(&self.ask("/listeners?format=json")).unwrap();
+        let all = listeners["listener_statuses"].as_array()?;
+        let listener = all.iter().find(|listener| listener["name"] == name)?;
+        let socket = &listener["local_address"]["socket_address"];
+        format!("{}:{}", socket["address"].as_str()?, socket["port_value"]).parse().ok()
     }
 
     /// What the admin interface answers to a path.
@@ -108,7 +117,8 @@ pub(crate) fn installed() -> Option<PathBuf> {
     found.ok()
 }
 
-fn find() -> Result<PathBuf, String> {
+/// The Envoy to test with, or why there is none.
+pub(crate) fn find() -> Result<PathBuf, String> {
     let binary = env::var_os("ENVOY_BIN")
         .filter(|name| !name.is_empty())
         .ok_or("ENVOY_BIN is not set (./test sets it, or says why it cannot)")?;

@@ -22,6 +22,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 pub(crate) const ACK: u8 = 1;
 
 /// RFC 9113, section 7.
+pub(crate) const PROTOCOL_ERROR: u32 = 1;
 pub(crate) const ENHANCE_YOUR_CALM: u32 = 11;
 /// RFC 9113, section 6.5.2.
 pub(crate) const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -68,6 +69,8 @@ pub(crate) struct Ended {
     pub(crate) goaway: Option<u32>,
     /// The frames that it has sent, by kind.
     pub(crate) frames: [usize; 10],
+    /// The kind of the last one.
+    pub(crate) last: Option<u8>,
 }
 
 impl Wire {
@@ -113,6 +116,7 @@ fn read_to_end(mut stream: TcpStream) -> Ended {
         if let Some(count) = ended.frames.get_mut(usize::from(kind)) {
             *count += 1;
         }
+        ended.last = Some(kind);
         if kind == GOAWAY {
             ended.goaway = Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
         }

@@ -244,3 +244,16 @@ fn sighup_reads_the_configuration_again_and_a_lost_file_keeps_the_old_one() {
     eventually("a good reload", || !server.http("GET", "/readyz", b"").1.contains("failed"));
     assert_eq!(server.http("GET", "/healthcheck", b"").0, 200);
 }
+
+/// Whether a process may have huge pages, as the kernel says it.
+#[test]
+fn huge_pages_are_used_only_if_that_is_asked_for() {
+    for (flags, enabled) in [(&["--workers", "1"][..], "0"), (&["--workers", "1", "--huge-pages"], "1")] {
+        let server = TestServer::start(THREE_A_MINUTE, flags);
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let Some(shown) = status.lines().find_map(|line| line.strip_prefix("THP_enabled:")) else {
+            return eprintln!("SKIPPED: this kernel does not show whether a process has huge pages");
+        };
+        assert_eq!(shown.trim(), enabled, "{flags:?}");
+    }
+}

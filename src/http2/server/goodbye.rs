@@ -12,7 +12,9 @@ pub(super) enum Ending {
     Announced,
     /// Streams beyond this one are ignored.
     Last(u32),
-    /// After a violation: nothing is read any more.
+    /// After a violation, which GOAWAY will name: nothing is read any more, and what came before is being answered.
+    Failing(u32),
+    /// GOAWAY is the last frame.
     Failed,
 }
 
@@ -24,7 +26,7 @@ impl Ending {
 
     /// Whether nothing is read any more.
     pub(super) fn has_failed(self) -> bool {
-        self == Self::Failed
+        matches!(self, Self::Failing(_) | Self::Failed)
     }
 }
 
@@ -41,11 +43,23 @@ impl<H: Head, T: Default> Connection<H, T> {
 
     /// Tells the peer that nothing more is read or answered.
     pub(crate) fn fail(&mut self, code: u32) {
-        if self.ending.has_failed() {
-            return;
+        self.fail_later(code);
+        self.end_failing();
+    }
+
+    /// Reads nothing more. GOAWAY follows when what was read before is answered.
+    pub(super) fn fail_later(&mut self, code: u32) {
+        if !self.ending.has_failed() {
+            self.ending = Ending::Failing(code);
         }
-        self.put_go_away(self.last_id, code);
-        self.ending = Ending::Failed;
+    }
+
+    /// After a violation, ends what is sent with GOAWAY.
+    pub(super) fn end_failing(&mut self) {
+        if let Ending::Failing(code) = self.ending {
+            self.put_go_away(self.last_id, code);
+            self.ending = Ending::Failed;
+        }
     }
 
     /// Whether the connection has come to its end, once everything is sent.
@@ -53,7 +67,7 @@ impl<H: Head, T: Default> Connection<H, T> {
         match self.ending {
             Ending::Open | Ending::Announced => false,
             Ending::Last(_) => self.streams.len() == 0,
-            Ending::Failed => true,
+            Ending::Failing(_) | Ending::Failed => true,
         }
     }
 

@@ -4,7 +4,7 @@ use super::super::frame::{
     COMPRESSION_ERROR, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, Head as FrameHead, MAX_STREAM_ID, PRIORITY,
     REJECTED_STREAM, STREAM_CLOSED, unpadded,
 };
-use super::request::Outcome;
+use super::request::{Outcome, Trailers};
 use super::streams::Stream;
 use super::{Connection, DEFAULT_MAX_FRAME, Event, Head, PROTOCOL_ERROR, StreamError, Violation, violation};
 
@@ -89,8 +89,11 @@ impl<H: Head, T: Default> Connection<H, T> {
         let Opening { id, is_last, is_malformed } = opening;
         let is_bad = |what| violation(COMPRESSION_ERROR, what);
         if id <= self.last_id {
-            let is_well_formed = self.requests.read_trailers(block).map_err(is_bad)? && !is_malformed;
-            return self.trailers(id, is_last, is_well_formed);
+            let trailers = self.requests.read_trailers(block).map_err(is_bad)?;
+            if trailers == Trailers::Abuse {
+                return Err(violation(ENHANCE_YOUR_CALM, BOMB));
+            }
+            return self.trailers(id, is_last, trailers == Trailers::WellFormed && !is_malformed);
         }
         let outcome = self.requests.read(block).map_err(is_bad)?;
         if self.ending.is_beyond(id) {
@@ -99,7 +102,7 @@ impl<H: Head, T: Default> Connection<H, T> {
         self.last_id = id;
         let has_room = u32::try_from(self.streams.len()).is_ok_and(|open| open < self.limits.streams);
         match outcome {
-            Outcome::Abuse => Err(violation(ENHANCE_YOUR_CALM, "headers that grow when they are decoded")),
+            Outcome::Abuse => Err(violation(ENHANCE_YOUR_CALM, BOMB)),
             _ if !has_room => self.reject(id, REJECTED_STREAM),
             Outcome::TooLarge => self.reject_headers(id, is_last),
             Outcome::Request(head, expected) if !is_malformed && (!is_last || expected.unwrap_or(0) == 0) => {
@@ -151,6 +154,8 @@ impl<H: Head, T: Default> Connection<H, T> {
         Ok(None)
     }
 }
+
+const BOMB: &str = "headers that grow when they are decoded";
 
 /// CONTINUATION frames that every header block may have: as many as the `h2` crate allows.
 const MIN_CONTINUATIONS: usize = 5;

@@ -59,8 +59,7 @@ impl<H: Head> Requests<H> {
         let mut reading = Reading::<H>::new(self.max_bytes);
         self.decoder.read(block, &mut reading)?;
         if reading.bytes > self.max_bytes {
-            let is_abuse = reading.bytes > self.max_bytes.saturating_mul(ABUSE);
-            return Ok(if is_abuse { Outcome::Abuse } else { Outcome::TooLarge });
+            return Ok(if is_abuse(reading.bytes, self.max_bytes) { Outcome::Abuse } else { Outcome::TooLarge });
         }
         let bytes = reading.bytes;
         let Some((head, expected)) = reading.finish() else { return Ok(Outcome::Malformed) };
@@ -72,24 +71,50 @@ impl<H: Head> Requests<H> {
         Ok(Outcome::Request(head, expected))
     }
 
-    /// Reads the block of trailers, of which nothing is kept. Returns whether they are well-formed.
+    /// Reads the block of trailers, of which nothing is kept.
     ///
     /// # Errors
     /// It is not a header block.
-    pub(super) fn read_trailers(&mut self, block: &[u8]) -> Result<bool, &'static str> {
-        let mut trailers = Trailers { is_malformed: false };
-        self.decoder.read(block, &mut trailers)?;
-        Ok(!trailers.is_malformed)
+    pub(super) fn read_trailers(&mut self, block: &[u8]) -> Result<Trailers, &'static str> {
+        let mut reading = ReadingTrailers { max_bytes: self.max_bytes, bytes: 0, is_malformed: false };
+        self.decoder.read(block, &mut reading)?;
+        Ok(reading.finish())
     }
 }
 
-struct Trailers {
+/// What a block of trailers is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trailers {
+    WellFormed,
+    /// They are not those of a request, or exceed the limit.
+    Malformed,
+    /// So large that the peer must have meant it.
+    Abuse,
+}
+
+struct ReadingTrailers {
+    max_bytes: usize,
+    bytes: usize,
     is_malformed: bool,
 }
 
-impl FieldSink for Trailers {
+impl ReadingTrailers {
+    fn finish(self) -> Trailers {
+        match self.bytes {
+            bytes if is_abuse(bytes, self.max_bytes) => Trailers::Abuse,
+            bytes if bytes > self.max_bytes || self.is_malformed => Trailers::Malformed,
+            _ => Trailers::WellFormed,
+        }
+    }
+}
+
+impl FieldSink for ReadingTrailers {
     fn field(&mut self, name: &[u8], value: &[u8]) {
-        self.is_malformed |= !is_name(name) || !is_value(value);
+        self.bytes = self.bytes.saturating_add(field_bytes(name, value));
+        // What a few bytes refer to is looked at no further than the limit allows.
+        if self.bytes <= self.max_bytes && !self.is_malformed {
+            self.is_malformed = !is_regular(name, value) || !is_value(value);
+        }
     }
 }
 
@@ -159,16 +184,11 @@ impl<H: Head> Reading<H> {
 
     fn regular(&mut self, name: &[u8], value: &[u8]) -> bool {
         self.is_regular = true;
-        match name {
-            b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" | b"proxy-connection" => return false,
-            b"te" => return value == b"trailers",
-            b"content-length" => {
-                let Some(length) = number(value) else { return false };
-                return self.expected.replace(length).is_none_or(|before| before == length);
-            }
-            _ => {}
+        if name == b"content-length" {
+            let Some(length) = number(value) else { return false };
+            return self.expected.replace(length).is_none_or(|before| before == length);
         }
-        is_name(name)
+        is_regular(name, value)
     }
 }
 
@@ -193,6 +213,20 @@ fn number(digits: &[u8]) -> Option<u64> {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Whether this may be a regular field, of headers or of trailers (RFC 9113, section 8.2): it is none of those that are about a connection.
+fn is_regular(name: &[u8], value: &[u8]) -> bool {
+    match name {
+        b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" | b"proxy-connection" => false,
+        b"te" => value == b"trailers",
+        _ => is_name(name),
+    }
+}
+
+/// Whether a list of this size, of which so much is allowed, must have been meant.
+fn is_abuse(bytes: usize, max_bytes: usize) -> bool {
+    bytes > max_bytes.saturating_mul(ABUSE)
 }
 
 /// Whether this is the name of a regular field: a token (RFC 9110, section 5.6.2) without upper case.
@@ -277,6 +311,30 @@ mod tests {
             (&[path, ("a", &"b".repeat(4_000))], "Abuse"),
         ] {
             assert_eq!(read(fields), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn only_regular_fields_are_trailers() {
+        let (half, large, abuse) = ("b".repeat(500), "b".repeat(1_000), "b".repeat(4_000));
+        for (fields, expected) in [
+            (&[][..], Trailers::WellFormed),
+            (&[("a", "b\tc"), ("te", "trailers"), ("content-length", "-")], Trailers::WellFormed),
+            (&[(":path", "/a")], Trailers::Malformed),
+            (&[("Upper", "b")], Trailers::Malformed),
+            (&[("", "b")], Trailers::Malformed),
+            (&[("a", "b\nc")], Trailers::Malformed),
+            (&[("connection", "close")], Trailers::Malformed),
+            (&[("upgrade", "h2c"), ("a", "b")], Trailers::Malformed),
+            (&[("te", "gzip")], Trailers::Malformed),
+            (&[("a", &half)], Trailers::WellFormed),
+            (&[("a", &half), ("a", &half)], Trailers::Malformed),
+            (&[("a", &large)], Trailers::Malformed),
+            (&[("a", &abuse)], Trailers::Abuse),
+        ] {
+            let mut block = Vec::new();
+            fields.iter().for_each(|(name, value)| put_field(&mut block, name.as_bytes(), value.as_bytes()));
+            assert_eq!(Requests::<Path>::new(1_000).read_trailers(&block), Ok(expected), "{fields:?}");
         }
     }
 

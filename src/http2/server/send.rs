@@ -99,8 +99,10 @@ impl<H: Head, T: Default> Connection<H, T> {
         self.renew(count);
     }
 
-    /// Sends what the windows allow by now. Returns whether they have changed since the last call, so that others may send more, too.
+    /// Sends what the windows allow by now, or, after a violation, GOAWAY. Returns whether the windows have changed since the last call, so that
+    /// others may send more, too.
     pub(crate) fn flush(&mut self) -> bool {
+        self.end_failing();
         if !std::mem::take(&mut self.windows_have_changed) {
             return false;
         }

@@ -160,6 +160,24 @@ fn every_frame_has_its_effect() {
         ),
         ("trailers without an end", frame(HEADERS, END_HEADERS, 1, b"\x00\x01a\x01b"), "1 gone", "1 RST 1"),
         ("trailers with a path", frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x84"), "1 gone", "1 RST 1"),
+        (
+            "trailers about the connection",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x00\x07upgrade\x03h2c"),
+            "1 gone",
+            "1 RST 1",
+        ),
+        (
+            "large trailers",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb(17)[block(&[]).len()..]),
+            "1 gone",
+            "1 RST 1",
+        ),
+        (
+            "trailers that grow",
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb(80)[block(&[]).len()..]),
+            "code 11",
+            "GOAWAY 3 11",
+        ),
         ("malformed", frame(HEADERS, END_HEADERS, 5, b"\x83"), "", "5 RST 1"),
         (
             "depends on itself",
@@ -319,6 +337,7 @@ fn a_peer_keeps_to_our_windows() {
             {
                 server.release(id, payload.len());
             }
+            server.flush();
             resets.extend(
                 sent(&mut server).into_iter().filter(|frame| frame.contains("RST") || frame.contains("GOAWAY")),
             );
@@ -356,6 +375,23 @@ fn a_connection_ends_when_what_was_open_is_answered() {
     let late = [request(5, 0), frame(DATA, END_STREAM, 5, b"x"), frame(RST_STREAM, 0, 5, &[0; 4])].concat();
     assert!(play(&mut server, &late, 1_000).is_empty() && sent(&mut server).is_empty());
     assert!(server.answer(1, b"x") && !server.is_over() && server.answer(3, b"x") && server.is_over());
+}
+
+#[test]
+fn what_came_before_a_violation_is_answered_before_the_end() {
+    let mut server = opened();
+    let bytes = [request(1, END_STREAM), frame(PING, 0, 1, &[0; 8]), request(3, END_STREAM)].concat();
+    let mut input = bytes.as_slice();
+    assert!(matches!(server.next(&mut input), Ok(Some(Event::Request { id: 1, .. }))));
+    assert!(server.next(&mut input).is_err());
+    assert!(matches!(server.next(&mut input), Ok(None)), "nothing more is read");
+    server.answer(1, b"late");
+    server.flush();
+    server.flush();
+    assert_eq!(
+        (sent(&mut server).join(","), server.is_over()),
+        ("1 HEADERS,1 DATA 4,1 END,GOAWAY 1 1".to_owned(), true)
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::legitimate::{Legitimate, RULES};
 use crate::TestServer;
 use crate::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE, PING,
-    PRIORITY, RST_STREAM, WINDOW_UPDATE, Wire, check_headers, frame, setting,
+    PRIORITY, PROTOCOL_ERROR, RST_STREAM, WINDOW_UPDATE, Wire, check_headers, frame, setting,
 };
 use crate::server::eventually;
 
@@ -92,6 +92,18 @@ fn the_peer_learns_the_reason() {
     let ended = wire.ended();
     assert_eq!(ended.goaway, Some(ENHANCE_YOUR_CALM), "{ended:?}");
     assert_eq!(ended.frames[usize::from(GOAWAY)], 1);
+}
+
+#[test]
+fn what_was_asked_before_a_violation_is_answered_first() {
+    let server = TestServer::start(RULES, &["--workers", "1", "--http2", "lean"]);
+    let mut wire = Wire::open(&server.grpc, &[]);
+    let body = crate::raw::frame(&prost::Message::encode_to_vec(&crate::drain::check("free", "before")));
+    let check = [frame(HEADERS, END_HEADERS, 1, &check_headers()), frame(DATA, END_STREAM, 1, &body)].concat();
+    assert!(wire.send(&[check, frame(PING, 0, 1, &[0; 8])].concat()));
+    let ended = wire.ended();
+    let headers_and_trailers = ended.frames[usize::from(HEADERS)];
+    assert_eq!((headers_and_trailers, ended.last, ended.goaway), (2, Some(GOAWAY), Some(PROTOCOL_ERROR)), "{ended:?}");
 }
 
 /// The other ports are served by hyper.

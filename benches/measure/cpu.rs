@@ -7,12 +7,19 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Nanoseconds that all threads of a process have run, as the kernel counts them.
 pub(crate) fn nanoseconds(process: u32) -> u64 {
-    let ran = |thread: u32| {
-        // A thread may end meanwhile.
-        let stat = fs::read_to_string(format!("/proc/{process}/task/{thread}/schedstat")).unwrap_or_default();
-        stat.split_whitespace().next().map_or(0, |ns| ns.parse::<u64>().unwrap())
-    };
+    // A thread may end meanwhile.
+    let ran = |thread: u32| ran(&format!("/proc/{process}/task/{thread}")).unwrap_or(0);
     threads(process).into_iter().map(ran).sum()
+}
+
+/// The same of the calling thread.
+pub(crate) fn nanoseconds_of_this_thread() -> u64 {
+    ran("/proc/thread-self").unwrap()
+}
+
+fn ran(thread: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("{thread}/schedstat")).ok()?;
+    stat.split_whitespace().next().map(|ns| ns.parse().unwrap())
 }
 
 /// Restricts a process to a core; no effect if the machine has no such core.
