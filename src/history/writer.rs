@@ -98,13 +98,12 @@ fn number<'u>(transaction: &Transaction, ids: &mut Ids, used: &'u Used) -> rusql
     let mut entry = transaction.prepare("INSERT INTO entry VALUES (?1, ?2, ?3, ?4)")?;
     let mut rows = Vec::with_capacity(used.len());
     for (series, counts) in used {
-        let id = match ids.get(series) {
-            Some(id) => *id,
-            None => {
-                let id = id_of(series, &mut find, &mut name, &mut entry)?;
-                ids.insert(series.clone(), id);
-                id
-            }
+        let id = if let Some(id) = ids.get(series) {
+            *id
+        } else {
+            let id = id_of(series, &mut find, &mut name, &mut entry)?;
+            ids.insert(series.clone(), id);
+            id
         };
         rows.push((id, counts));
     }

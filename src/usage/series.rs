@@ -180,14 +180,18 @@ impl Usage {
         let unmatched = self.requests.unmatched();
         let unmatched = unmatched.wrapping_sub(std::mem::replace(&mut last.unmatched, unmatched));
         let requests = self.by_entry.gains(&mut last.requests);
-        let mut gains = Gains { unmatched, requests, ..Gains::default() };
+        let mut gains = Gains { requests, unmatched, ..Gains::default() };
         let mut in_series = HashMap::default();
         self.series.visit_gains(&mut last.counters, |named, gained| {
             gains.add_counter(&mut in_series, named, gained);
         });
         let mut add = |rule: &RuleUsage| gains.add_rule(&in_series, rule, last.gained_by(rule));
-        self.rules.iter().chain(self.behind_values.iter()).for_each(|rule| add(&rule));
-        [&self.other, &self.other_behind_values].into_iter().for_each(|rule| add(rule));
+        for rule in self.rules.iter().chain(self.behind_values.iter()) {
+            add(&rule);
+        }
+        for rule in [&self.other, &self.other_behind_values] {
+            add(rule);
+        }
         gains
     }
 

@@ -1,6 +1,6 @@
 //! Checks that arrive together over one connection, and wait for the store together.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tidegate::api::proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tokio::task::JoinSet;
@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 
 use crate::engines::{Engine, Kind};
 use crate::replicas::{ALGORITHMS, ask, replica};
-use crate::server::TestServer;
+use crate::server::{Stopwatch, TestServer};
 
 /// Sends so many checks of one value at the same time. Returns how many were admitted; each has an answer.
 async fn at_once(channel: &Channel, key: &'static str, checks: usize) -> usize {
@@ -54,10 +54,10 @@ async fn checks_that_wait_together_are_answered_when_the_time_is_over() {
         let channel = server.channel().await;
         assert!(at_once(&channel, "plain", 8).await <= 8);
         engine.pause();
-        let begun = Instant::now();
+        let stopwatch = Stopwatch::start();
         // Divided by the one replica that there is: the rest of the limit.
         let admitted = at_once(&channel, "plain", 64).await;
-        assert!(begun.elapsed() < DEADLINE, "{front}: {:?}", begun.elapsed());
+        assert!(stopwatch.elapsed() < DEADLINE, "{front}: {:?}", stopwatch.elapsed());
         assert!(admitted <= 25, "{front}: {admitted}");
         engine.resume();
     }

@@ -333,7 +333,9 @@ mod tests {
             (&[("a", &abuse)], Trailers::Abuse),
         ] {
             let mut block = Vec::new();
-            fields.iter().for_each(|(name, value)| put_field(&mut block, name.as_bytes(), value.as_bytes()));
+            for (name, value) in fields {
+                put_field(&mut block, name.as_bytes(), value.as_bytes());
+            }
             assert_eq!(Requests::<Path>::new(1_000).read_trailers(&block), Ok(expected), "{fields:?}");
         }
     }

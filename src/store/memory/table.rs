@@ -159,7 +159,7 @@ impl<V> Table<V> {
         let stripe = || Stripe {
             map: map(),
             swept_at_ns: AtomicU64::new(0),
-            fresh_at: EarliestEnd::NONE,
+            fresh_at: EarliestEnd::none(),
             changed: Default::default(),
         };
         Self {

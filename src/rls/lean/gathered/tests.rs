@@ -156,7 +156,9 @@ async fn what_waits_is_decided_before_more_is_read_and_before_the_connection_end
     // More checks of one of them than wait for others: they come behind the one that waits, which takes the last but one of five.
     let [before, both, after] = connections.as_mut_slice() else { panic!() };
     let mut sent = Vec::new();
-    [3, 5, 7].into_iter().for_each(|id| put_check(&mut sent, id));
+    for id in [3, 5, 7] {
+        put_check(&mut sent, id);
+    }
     both.client.write_all(&sent).await.unwrap();
     assert!(both.poll().is_pending());
     assert_eq!(both.codes(), [Code::Ok, Code::OverLimit, Code::OverLimit, Code::OverLimit]);

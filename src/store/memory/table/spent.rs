@@ -14,7 +14,10 @@ use crate::units::Timestamp;
 pub(super) struct EarliestEnd(AtomicU64);
 
 impl EarliestEnd {
-    pub(super) const NONE: Self = Self(AtomicU64::new(Timestamp::MAX.as_ns()));
+    /// That of a stripe without counters.
+    pub(super) const fn none() -> Self {
+        Self(AtomicU64::new(Timestamp::MAX.as_ns()))
+    }
 
     /// A counter is fresh from `fresh_at` on. Cost: a load, and most times no more: of many counters most end later than the first.
     pub(super) fn lower(&self, fresh_at: Timestamp) {
