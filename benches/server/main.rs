@@ -5,8 +5,9 @@
 //! are paused (SIGSTOP). `cargo test --bench server` runs every part with small numbers as a smoke test.
 //!
 //! The part `envoy` needs an Envoy: `ENVOY_BIN` names it (`./test` installs one). Without it the part says `SKIPPED`.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::panic, clippy::indexing_slicing, clippy::expect_used)]
 #![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, missing_docs)]
+#![allow(clippy::print_stderr, reason = "the servers of the tests show their logs")]
 
 #[path = "../../tests/envoy/bootstrap.rs"]
 #[allow(dead_code, reason = "the tests with Envoy use all of it")]

@@ -133,7 +133,12 @@ fn padding(frame: &[u8]) -> usize {
 fn depends_on_itself(frame: &[u8]) -> bool {
     let dependency = block_start(frame) - 5;
     let is_dependent = frame[3] == HEADERS && frame[4] & PRIORITY != 0;
-    is_dependent && frame.get(dependency..dependency + 4).is_some_and(|on| on[0] & 0x7f == 0 && on[1..] == frame[6..9])
+    is_dependent && frame.get(dependency..dependency + 4).is_some_and(|on| stream_id(on) == stream_id(&frame[5..9]))
+}
+
+/// Its first bit is another flag, or reserved.
+fn stream_id(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes(bytes.try_into().unwrap()) & 0x7fff_ffff
 }
 
 fn is_empty_update(frame: &[u8]) -> bool {

@@ -26,12 +26,12 @@ pub(crate) fn run(options: &Options) {
     };
     let load = Load { descriptors: 1, ..options.load() };
     let contest = Contest::start(&[Kind::Tidegate, Kind::OnH2], &load);
-    let named = contest.0.iter().map(|server| (server.kind.to_string(), server.grpc.parse().unwrap()));
-    let named: Vec<_> = named.collect();
+    let servers: Vec<_> =
+        contest.0.iter().map(|server| (server.kind.to_string(), server.grpc.parse().unwrap())).collect();
     let dir = TempDir::new().unwrap();
-    let bootstrap = gateway::bootstrap(&named, load.entries, dir.path());
+    let bootstrap = gateway::bootstrap(&servers, load.entries, dir.path());
     let envoy = Envoy::start_by(cores::on(&ENVOY, binary), dir.path(), &bootstrap, 1);
-    let names = [gateway::WITHOUT, &named[0].0, &named[1].0];
+    let names = [gateway::WITHOUT, &servers[0].0, &servers[1].0];
     let clients = names.map(|name| {
         let listener = envoy.listener(name).unwrap();
         Clients::of(listener, CONNECTIONS, load.keys, load.entries)
