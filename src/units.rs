@@ -40,6 +40,11 @@ impl Timestamp {
         Nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// Whether this instant has come at `now`. The last one never comes.
+    pub const fn has_come(self, now: Self) -> bool {
+        self.0 <= now.0 && self.0 < Self::MAX.0
+    }
+
     /// `self` moved into the future by `length`, at most [`Timestamp::MAX`].
     pub const fn plus(self, length: Nanos) -> Self {
         Self(self.0.saturating_add(length.0))

@@ -73,6 +73,6 @@ impl Cell {
 
     /// Whether the counter equals one that has never been used.
     pub fn is_fresh(self, now: Timestamp) -> bool {
-        self.fresh_at <= now && self.fresh_at < Timestamp::MAX
+        self.fresh_at.has_come(now)
     }
 }

@@ -67,8 +67,7 @@ impl Log {
 
     /// Whether this counter equals one that has never been used, by the window of the last operation.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        let newest_out = self.entries.back().is_none_or(|(at, _)| Self::is_out(*at, self.window, now));
-        newest_out && self.banned_until.is_none_or(|until| until <= now)
+        self.fresh_at().has_come(now)
     }
 
     /// The instant from which on it [is fresh](Self::is_fresh); [`Timestamp::MAX`]: never.
@@ -117,8 +116,7 @@ impl Log {
 
     /// Whether a hit no longer counts. At the end of time, where instants saturate, every hit still counts.
     fn is_out(at: Timestamp, window: Nanos, now: Timestamp) -> bool {
-        let leaves = at.plus(window);
-        leaves <= now && leaves < Timestamp::MAX
+        at.plus(window).has_come(now)
     }
 
     /// Counts hits at `now`, merged with those of the same instant.

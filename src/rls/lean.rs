@@ -226,8 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         }
         if buffer.filled().is_empty() {
             let answered = self.settle();
-            let is_over = !is_undecided;
-            return Ok(Poll::Ready((!is_over).then_some(Progress { answered, ..Progress::default() })));
+            return Ok(Poll::Ready(is_undecided.then_some(Progress { answered, ..Progress::default() })));
         }
         let mut rest = std::mem::take(&mut self.rest);
         let reading = Reading::new(&self.wire, &self.services, &self.gathered, &self.tasks);

@@ -182,6 +182,9 @@ impl Services {
 
     /// Answers checks that arrived together, in their order, when their answers are due.
     pub(super) fn settle_later(&self, tasks: &Tasks, later: Vec<(Answer, impl Responder + Unpin)>) {
+        if later.is_empty() {
+            return;
+        }
         let mut waits = Vec::with_capacity(later.len());
         for (answer, respond) in later {
             match answer {

@@ -10,6 +10,7 @@
 
 mod charging;
 mod description;
+mod earliest;
 mod key;
 pub mod lease;
 mod leases;

@@ -28,7 +28,6 @@ impl Shared<'_> {
         members: &'m [Member<'m>],
         tickets: SmallVec<[Option<Ticket>; 1]>,
     ) -> Leased {
-        let Self { sharing, limit_ids, now } = self;
         let mut tickets = tickets.into_iter();
         let part = |member: &'m Member<'m>| {
             let Way::Leased(terms) = member.way else { return None };
@@ -38,24 +37,10 @@ impl Shared<'_> {
                 None => !progress.is_over,
             };
             let link = if can_be_asked { Link::Up } else { Link::Down(member.when_down) };
-            let key = LeaseKey::new(member.charge.key, member.charge.limit);
-            let part = LeasePart::new(key, member.rule, terms, member.charge.op, link);
-            Some(LeasePart { ticket, slot: member.slot, ..part })
+            Some(LeasePart { ticket, ..part_of(member, terms, link) })
         };
         let mut parts: SmallVec<[LeasePart<'_>; 1]> = members.iter().filter_map(part).collect();
-        let names = |key: &[u8], rule: Fingerprint, slot: Option<&str>| {
-            name(&sharing.prefix, limit_ids, key, rule, slot).into_name()
-        };
-        let charging = evaluation.store.charge_leases(&sharing.leases, now, groups, &mut parts, &names);
-        for (part, member) in parts.iter().zip(members) {
-            if part.is_called {
-                progress.renew(part.key.as_bytes());
-            }
-            if part.is_down && charging != Charging::Missing {
-                progress.down = progress.down.or(Some(member.when_down));
-            }
-        }
-        match charging {
+        match self.charge_parts(evaluation, progress, groups, &mut parts, members) {
             Charging::Missing => Leased::Waits(parts.into_iter().map(|part| part.ticket).collect()),
             Charging::Charged | Charging::Denied { .. } => {
                 let outcome = |part: &LeasePart<'_>| {
@@ -65,9 +50,7 @@ impl Shared<'_> {
             }
         }
     }
-}
 
-impl Shared<'_> {
     /// Charges the counter of a check that has just come and has no other one.
     ///
     /// # Errors
@@ -79,27 +62,48 @@ impl Shared<'_> {
         member: &Member<'_>,
         terms: Terms,
     ) -> Result<Charged, Option<Ticket>> {
-        let Self { sharing, limit_ids, now } = self;
         let link = if progress.is_over { Link::Down(member.when_down) } else { Link::Up };
-        let key = LeaseKey::new(member.charge.key, member.charge.limit);
-        let mut part = LeasePart::new(key, member.rule, terms, member.charge.op, link);
-        part.slot = member.slot;
+        let mut part = part_of(member, terms, link);
+        let parts = std::slice::from_mut(&mut part);
+        match self.charge_parts(evaluation, progress, &[], parts, std::slice::from_ref(member)) {
+            Charging::Missing => Err(part.ticket),
+            Charging::Charged | Charging::Denied { .. } => {
+                Ok(Charged { outcome: part.outcome, series_id: part.series_id })
+            }
+        }
+    }
+
+    /// Charges these parts, one for each member, and notes which leases wish to be renewed and whether nobody can be asked.
+    fn charge_parts(
+        self,
+        evaluation: Evaluation<'_, '_, '_>,
+        progress: &mut Progress,
+        groups: &[Group],
+        parts: &mut [LeasePart<'_>],
+        members: &[Member<'_>],
+    ) -> Charging {
+        let Self { sharing, limit_ids, now } = self;
         let names = |key: &[u8], rule: Fingerprint, slot: Option<&str>| {
             name(&sharing.prefix, limit_ids, key, rule, slot).into_name()
         };
-        let parts = std::slice::from_mut(&mut part);
-        let charging = evaluation.store.charge_leases(&sharing.leases, now, &[], parts, &names);
-        if part.is_called {
-            progress.renew(part.key.as_bytes());
+        let charging = evaluation.store.charge_leases(&sharing.leases, now, groups, parts, &names);
+        for (part, member) in parts.iter().zip(members) {
+            if part.is_called {
+                progress.renew(part.key.as_bytes());
+            }
+            if part.is_down && charging != Charging::Missing {
+                progress.down = progress.down.or(Some(member.when_down));
+            }
         }
-        if charging == Charging::Missing {
-            return Err(part.ticket);
-        }
-        if part.is_down {
-            progress.down = progress.down.or(Some(member.when_down));
-        }
-        Ok(Charged { outcome: part.outcome, series_id: part.series_id })
+        charging
     }
+}
+
+/// The charge of the lease of a counter, without a ticket.
+fn part_of<'m>(member: &Member<'m>, terms: Terms, link: Link) -> LeasePart<'m> {
+    let key = LeaseKey::new(member.charge.key, member.charge.limit);
+    let part = LeasePart::new(key, member.rule, terms, member.charge.op, link);
+    LeasePart { slot: member.slot, ..part }
 }
 
 /// Charges counters of this process, as without a store.

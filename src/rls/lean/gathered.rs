@@ -90,7 +90,7 @@ impl Gathered {
         }
         let turn = self.turns.load(Ordering::Relaxed);
         let mut checks = self.checks.lock();
-        checks.decider.is_some() && checks.reads.count(turn)
+        checks.reads.count(turn) && checks.decider.is_some() && checks.waiting.len() < MAX_WAITING
     }
 
     /// Adds a check of this connection.
@@ -104,11 +104,6 @@ impl Gathered {
         {
             decider.wake_by_ref();
         }
-    }
-
-    /// Whether no other check should be added before those are decided.
-    pub(super) fn is_full(&self) -> bool {
-        self.checks.lock().waiting.len() >= MAX_WAITING
     }
 
     /// Decides what was added so far. No connection may be locked.
@@ -172,7 +167,7 @@ const FEW: usize = 2;
 /// Reads in a turn from which on checks wait for each other: with fewer, passing them on would cost more than is saved.
 const MANY: u32 = 4;
 
-/// Checks that wait for each other; then they are decided before more is read.
+/// Checks that wait for each other; with so many, those of another read are decided at once.
 const MAX_WAITING: usize = 4 * TOGETHER;
 
 /// A check that waits for others, in bytes; longer ones are decided at once, because their messages would be copied.

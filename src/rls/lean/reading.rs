@@ -144,8 +144,8 @@ impl<'s, 'b> Reading<'s, 'b> {
     /// Leaves the checks of this read to be decided with those of other connections, if that is better.
     fn gather(&mut self, shared: &mut Shared) -> bool {
         let Self { services, wire, gathered, checks, .. } = self;
-        let is_ended = self.batch.is_some() || self.progress.violation.is_some() || gathered.is_full();
-        if checks.is_empty() || is_ended || !gathered.has_company(checks.iter().map(|check| check.message.len())) {
+        let has_begun = self.batch.is_some() || self.progress.violation.is_some();
+        if checks.is_empty() || has_begun || !gathered.has_company(checks.iter().map(|check| check.message.len())) {
             return false;
         }
         shared.undecided = shared.undecided.saturating_add(checks.len());

@@ -1,44 +1,33 @@
 //! When leases are looked after, so that those that need nothing for a while are left alone.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::store::earliest::Earliest;
 use crate::units::Timestamp;
 
-/// By stripe: when its leases are to be looked after next, in nanoseconds by the clock of this process.
+/// By stripe: when its leases are to be looked after next, by the clock of this process.
 #[derive(Debug)]
-pub(super) struct Due(Box<[AtomicU64]>);
+pub(super) struct Due(Box<[Earliest]>);
 
 impl Due {
     /// All are due.
     pub(super) fn new(stripes: usize) -> Self {
-        Self(std::iter::repeat_with(|| AtomicU64::new(0)).take(stripes).collect())
+        Self(std::iter::repeat_with(|| Earliest::new(Timestamp::EPOCH)).take(stripes).collect())
     }
 
     /// Whether a stripe is due. If so, its leases are to be visited now, and then [`end`](Self::end) is called.
     pub(super) fn begin(&self, stripe: usize, now: Timestamp) -> bool {
-        let Some(due) = self.0.get(stripe) else { return true };
-        let is_due = due.load(Ordering::Relaxed) <= now.as_ns();
-        if is_due {
-            // Before any lease is visited, so that one that hurries meanwhile is not overlooked.
-            due.store(u64::MAX, Ordering::Relaxed);
-        }
-        is_due
+        self.0.get(stripe).is_none_or(|due| due.forget_if_come(now))
     }
 
     /// Its leases have been visited, and are due then.
     pub(super) fn end(&self, stripe: usize, at: Timestamp) {
         if let Some(due) = self.0.get(stripe) {
-            due.fetch_min(at.as_ns(), Ordering::Relaxed);
+            due.lower(at);
         }
     }
 
     /// A lease of a stripe is due at once. Called with its shard locked, after the lease was changed.
     pub(super) fn hurry(&self, stripe: usize) {
-        if let Some(due) = self.0.get(stripe)
-            && due.load(Ordering::Relaxed) != 0
-        {
-            due.store(0, Ordering::Relaxed);
-        }
+        self.end(stripe, Timestamp::EPOCH);
     }
 }
 

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::store::charging::{Location, Shard, Shards};
+use crate::store::earliest::Earliest;
 use crate::units::Timestamp;
-use spent::EarliestEnd;
 
 /// A sharded map from counter keys to states of one type.
 #[derive(Debug)]
@@ -34,7 +34,8 @@ struct Stripe<V> {
     /// Nanoseconds since the epoch. Written before any shard is swept, so that it is visible to every lock after the sweep of a
     /// shard; it only grows.
     swept_at_ns: AtomicU64,
-    fresh_at: EarliestEnd,
+    /// Before it none of its counters is fresh.
+    fresh_at: Earliest,
     /// By shard: the hashes of the records that are marked as changed. Written with the shard locked.
     changed: [Mutex<Vec<u64>>; SHARDS],
 }
@@ -146,7 +147,7 @@ impl ChangedHashes {
 pub(in crate::store) struct LockedShard<'t, V> {
     table: &'t Table<V>,
     swept_at: Timestamp,
-    fresh_at: &'t EarliestEnd,
+    fresh_at: &'t Earliest,
     /// Where changed records are noted; `None`: they are not.
     changed: Option<&'t Mutex<Vec<u64>>>,
     slots: lock_api::RwLockWriteGuard<'t, dashmap::RawRwLock, Slots<V>>,
@@ -159,7 +160,7 @@ impl<V> Table<V> {
         let stripe = || Stripe {
             map: map(),
             swept_at_ns: AtomicU64::new(0),
-            fresh_at: EarliestEnd::none(),
+            fresh_at: Earliest::new(Timestamp::MAX),
             changed: Default::default(),
         };
         Self {

@@ -42,6 +42,15 @@ impl Connection {
         Self { client, serving }
     }
 
+    /// So many of them, with one check each.
+    async fn several(count: usize, lifecycle: &Lifecycle, services: &Services, gathered: &Gathered) -> Vec<Self> {
+        let mut several = Vec::with_capacity(count);
+        for _ in 0..count {
+            several.push(Self::new(lifecycle, services, gathered, 1).await);
+        }
+        several
+    }
+
     fn poll(&mut self) -> Poll<Result<(), Ended>> {
         poll(&mut self.serving)
     }
@@ -98,10 +107,7 @@ async fn connections_that_are_read_in_one_turn_have_their_checks_decided_togethe
     let lifecycle = Lifecycle::default();
     let services = services(&lifecycle);
     let (gathered, mut decider) = gathered(&services);
-    let mut connections = Vec::new();
-    for _ in 0..14 {
-        connections.push(Connection::new(&lifecycle, &services, &gathered, 1).await);
-    }
+    let mut connections = Connection::several(14, &lifecycle, &services, &gathered).await;
     for (index, connection) in connections.iter_mut().enumerate() {
         assert!(connection.poll().is_pending());
         // The first ones have no company yet.
@@ -145,10 +151,7 @@ async fn what_waits_is_decided_before_more_is_read_and_before_the_connection_end
     let lifecycle = Lifecycle::default();
     let services = services_with(&lifecycle, "{unit: day, requests_per_unit: 5}");
     let (gathered, _decider) = gathered(&services);
-    let mut connections = Vec::new();
-    for _ in 0..6 {
-        connections.push(Connection::new(&lifecycle, &services, &gathered, 1).await);
-    }
+    let mut connections = Connection::several(6, &lifecycle, &services, &gathered).await;
     for connection in &mut connections {
         assert!(connection.poll().is_pending());
     }
@@ -209,10 +212,7 @@ async fn a_delayed_answer_comes_when_it_is_due() {
     let services =
         services_with(&lifecycle, "{algorithm: token_bucket, unit: second, requests_per_unit: 5, burst: 6, queue: 4}");
     let (gathered, mut decider) = gathered(&services);
-    let mut connections = Vec::new();
-    for _ in 0..8 {
-        connections.push(Connection::new(&lifecycle, &services, &gathered, 1).await);
-    }
+    let mut connections = Connection::several(8, &lifecycle, &services, &gathered).await;
     for connection in &mut connections {
         assert!(connection.poll().is_pending());
     }

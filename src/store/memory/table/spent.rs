@@ -1,42 +1,10 @@
 //! Drops counters that are spent. Each stripe keeps the instant before which none of its counters can be, so that a sweep passes over
 //! the stripes in which there is nothing to drop without a look at their counters.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::{CHANGED, Map, Stripe, Table, slot_bytes};
 use crate::units::Timestamp;
-
-/// The instant before which no counter of a stripe is fresh; [`Timestamp::MAX`] without any.
-///
-/// A charge that makes the end of its counter later does not write it, so the first end may be later than this one, which the next sweep
-/// finds out. A counter that is added, or whose end becomes earlier, lowers it, with its shard locked.
-#[derive(Debug)]
-pub(super) struct EarliestEnd(AtomicU64);
-
-impl EarliestEnd {
-    /// That of a stripe without counters.
-    pub(super) const fn none() -> Self {
-        Self(AtomicU64::new(Timestamp::MAX.as_ns()))
-    }
-
-    /// A counter is fresh from `fresh_at` on. Cost: a load, and most times no more: of many counters most end later than the first.
-    pub(super) fn lower(&self, fresh_at: Timestamp) {
-        if fresh_at.as_ns() < self.0.load(Ordering::Relaxed) {
-            self.0.fetch_min(fresh_at.as_ns(), Ordering::Relaxed);
-        }
-    }
-
-    /// Before the shards of the stripe are visited. What lowers it before its shard is locked for that is seen by the visit, and what does
-    /// afterwards finds it forgotten.
-    fn forget(&self) {
-        self.0.store(Timestamp::MAX.as_ns(), Ordering::Relaxed);
-    }
-
-    fn has_come(&self, now: Timestamp) -> bool {
-        let fresh_at = Timestamp::from_ns(self.0.load(Ordering::Relaxed));
-        fresh_at <= now && fresh_at < Timestamp::MAX
-    }
-}
 
 impl<V> Table<V> {
     /// Whether a sweep of one stripe may drop a counter. Cost: one load.
@@ -57,17 +25,16 @@ impl<V> Table<V> {
         heap: impl Fn(&V) -> usize,
     ) -> usize {
         let Some(Stripe { map, swept_at_ns, fresh_at: earliest, .. }) = self.stripes.get(stripe) else { return 0 };
-        if !earliest.has_come(now) {
+        if !earliest.forget_if_come(now) {
             return 0;
         }
         swept_at_ns.fetch_max(now.as_ns(), Ordering::Relaxed);
-        earliest.forget();
         let (mut dropped, mut freed, mut kept_until) = (0, 0, Timestamp::MAX);
         let tracks = self.tracks.load(Ordering::Relaxed);
         map.retain(|(), record| {
             let fresh_at = fresh_at(&record.state);
             // What has been changed is first written: otherwise the state before would come back after a crash.
-            let is_spent = fresh_at <= now && fresh_at < Timestamp::MAX && !(tracks && record.named.has(CHANGED));
+            let is_spent = fresh_at.has_come(now) && !(tracks && record.named.has(CHANGED));
             if is_spent {
                 dropped += 1;
                 freed += record.bytes() + heap(&record.state);
