@@ -152,6 +152,27 @@ fn counters_that_are_added_during_a_pass_are_freed_by_a_later_one() {
     assert_eq!(store.sweep_stats().freed, THREADS * EACH);
 }
 
+/// What was spent when a pass began is freed when it ends, whatever the passes before it looked at.
+#[test]
+fn a_pass_by_steps_frees_all_that_is_spent() {
+    let store = Memory::new(ROOMY, WhenFull::Deny);
+    for counter in 0..10_000 {
+        let limit = fixed(Nanos::SECOND);
+        store.charge(NOW, &Charge { limit: &limit, key: key(counter).as_bytes(), op: Op::Charge(1) });
+    }
+    let pass = |now| {
+        let passes = store.sweep_stats().passes;
+        while store.sweep_stats().passes == passes {
+            store.sweep_step(now);
+        }
+    };
+    pass(NOW);
+    assert_eq!(store.sweep_stats().freed, 0);
+    pass(NOW.plus(Nanos::SECOND));
+    assert_eq!(store.sweep_stats().freed, 10_000);
+    assert_eq!(store.occupancy().counters, 0);
+}
+
 /// Above half the budget a step goes to the stripe in which something may be spent, and rests if there is none.
 #[test]
 fn when_memory_is_short_a_step_finds_what_is_spent_or_rests() {

@@ -54,11 +54,11 @@ impl Memory {
     /// A batch of checks may have an earlier instant. Its later charges in that stripe count as of `now`, so that no window that
     /// was used and freed is opened again.
     ///
-    /// One caller at a time. A pass takes [`PASS`], but from half the budget on it does not rest while anything may be freed. Cost: a few
-    /// loads for each stripe in which no counter is expired, and then a visit to each counter of one stripe.
+    /// One caller at a time. A pass takes [`PASS`], and ends a step; but from half the budget on a step ends only at what may be freed, and
+    /// has no rest after it. Cost: a few loads for each stripe in which no counter is expired, and then a visit to each counter of one stripe.
     pub fn sweep_step(&self, now: Timestamp) -> Duration {
         let is_memory_short = self.is_memory_short();
-        let looked_at = if is_memory_short { STRIPES } else { STRIPES_AT_ONCE };
+        let looked_at = if is_memory_short { STRIPES } else { self.left_of_pass().min(STRIPES_AT_ONCE) };
         let swept = (1..=looked_at).find(|_| self.sweep_next(now, is_memory_short));
         let rest = PASS / STRIPES;
         match swept {
@@ -79,6 +79,12 @@ impl Memory {
             self.sweeping.passes.fetch_add(1, Ordering::Relaxed);
         }
         is_due
+    }
+
+    /// The number of stripes that the pass has not come to.
+    fn left_of_pass(&self) -> u32 {
+        let done = self.sweeping.next_stripe.load(Ordering::Relaxed) % self.cells.stripes();
+        u32::try_from(self.cells.stripes() - done).unwrap_or(STRIPES)
     }
 
     fn is_memory_short(&self) -> bool {
