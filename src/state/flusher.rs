@@ -9,13 +9,13 @@
 //!
 //! When the disk fails, nothing is noted and nothing is written until a whole snapshot can be; decisions go on.
 
-use std::io::{self, BufWriter};
+use std::io;
 use std::sync::Arc;
 
 use super::files::{Files, Kind, Name, UNFINISHED};
-use super::format::Writer;
+use super::format::{BLOCK_HEAD, Writer};
 use super::read::Restored;
-use super::record::{self, BlockLimits, Fingerprints};
+use super::record::{self, Fingerprints, Written};
 use crate::limiter::Limiter;
 use crate::store::{StateRef, TakingRoom};
 use crate::units::{Nanos, Timestamp};
@@ -44,7 +44,9 @@ pub(super) struct Flusher<F: Files> {
 
 /// A snapshot that is being written.
 struct Snapshot<W: io::Write> {
-    writer: Writer<BufWriter<W>>,
+    writer: Writer<W>,
+    /// Those that are not written yet.
+    records: Records,
     /// The next step of the store.
     next: usize,
 }
@@ -187,16 +189,15 @@ impl<F: Files> Flusher<F> {
     }
 
     fn start_snapshot(&mut self) -> io::Result<()> {
-        let out = BufWriter::with_capacity(BLOCK_BYTES, self.files.create(UNFINISHED)?);
-        self.snapshot = Some(Snapshot { writer: Writer::begin(out, self.generation)?, next: 0 });
+        let writer = Writer::begin(self.files.create(UNFINISHED)?, self.generation)?;
+        self.snapshot = Some(Snapshot { writer, records: Records::default(), next: 0 });
         Ok(())
     }
 
     /// Gives the snapshot its name, and removes what it takes the place of. Returns its bytes.
     fn end_snapshot(&mut self, now: Timestamp) -> io::Result<u64> {
         let Some(Snapshot { writer, .. }) = self.snapshot.take() else { return Ok(0) };
-        let (out, _, bytes) = writer.finish(now)?;
-        let mut out = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let (mut out, bytes) = writer.finish(now)?;
         self.files.sync(&mut out)?;
         let name = Name { generation: self.generation, kind: Kind::Snapshot };
         self.files.rename(UNFINISHED, &name.to_string())?;
@@ -238,38 +239,44 @@ impl<F: Files> Flusher<F> {
 }
 
 impl<W: io::Write> Snapshot<W> {
-    /// Writes the counters of the next step. Returns whether it was the last one.
+    /// Adds the counters of the next step. Returns whether it was the last one.
     fn step(&mut self, limiter: &Limiter, now: Timestamp) -> io::Result<bool> {
-        let store = limiter.store();
-        let (mut records, mut fingerprints) = (Records::default(), Fingerprints::new(limiter));
+        let (store, mut fingerprints) = (limiter.store(), Fingerprints::new(limiter));
         store.write_step(self.next, now, |key, state| {
-            records.add(&mut fingerprints, key, state);
+            self.records.add(&mut fingerprints, key, state);
         });
-        records.write(&mut self.writer, now)?;
         self.next += 1;
-        Ok(self.next >= store.export_steps())
+        let is_last = self.next >= store.export_steps();
+        if is_last || self.records.bytes.len() >= BLOCK_BYTES {
+            self.records.write(&mut self.writer, now)?;
+        }
+        Ok(is_last)
     }
 }
 
-/// The records of a block.
+/// Records in blocks, each with room for its head in front of them, so that they are written from where they are.
 #[derive(Default)]
 struct Records {
     bytes: Vec<u8>,
     count: u32,
     /// Where the bytes are divided into blocks: with the number of records before it.
     cuts: Vec<(usize, u32)>,
-    /// Of the last of these blocks.
-    limits: BlockLimits,
+    /// In the last of these blocks.
+    written: Written,
 }
 
 impl Records {
     /// Adds that of a counter. Returns how many were added.
     fn add(&mut self, fingerprints: &mut Fingerprints<'_>, key: &[u8], state: StateRef<'_>) -> u64 {
-        let is_added = record::push(&mut self.bytes, &mut self.limits, fingerprints, key, state);
+        let begin = self.cuts.last().map_or(0, |(at, _)| *at);
+        if self.bytes.len() == begin {
+            self.bytes.extend_from_slice(&[0; BLOCK_HEAD]);
+        }
+        let is_added = record::push(&mut self.bytes, &mut self.written, fingerprints, key, state);
         self.count += u32::from(is_added);
-        if self.bytes.len() - self.cuts.last().map_or(0, |(at, _)| *at) >= BLOCK_BYTES {
+        if self.bytes.len() - begin >= BLOCK_BYTES {
             self.cuts.push((self.bytes.len(), self.count));
-            self.limits.clear();
+            self.written.clear();
         }
         is_added.into()
     }
@@ -277,14 +284,14 @@ impl Records {
     fn clear(&mut self) {
         self.bytes.clear();
         self.cuts.clear();
-        self.limits.clear();
+        self.written.clear();
         self.count = 0;
     }
 
     fn write<W: io::Write>(&mut self, writer: &mut Writer<W>, at: Timestamp) -> io::Result<()> {
         let (mut begin, mut written) = (0, 0);
         for (end, count) in self.cuts.drain(..).chain([(self.bytes.len(), self.count)]) {
-            if let Some(block) = self.bytes.get(begin..end).filter(|block| !block.is_empty()) {
+            if let Some(block) = self.bytes.get_mut(begin..end).filter(|block| block.len() > BLOCK_HEAD) {
                 writer.block(block, count - written, at)?;
             }
             (begin, written) = (end, count);

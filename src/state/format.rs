@@ -17,11 +17,16 @@ use crate::units::Timestamp;
 /// Begins each file.
 const MAGIC: &[u8; 8] = b"TGCOUNTS";
 /// The version of the format. Change it with any change of the files or of a record.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// The oldest version that is read.
+const OLDEST: u32 = OF_SEPARATE_KINDS;
+/// In this version the kind of a record is a byte of its own; see [`record`](super::record).
+pub(super) const OF_SEPARATE_KINDS: u32 = 3;
 /// The largest block that is read: one that claims more is damaged.
 const MAX_BLOCK_BYTES: usize = 4 << 20;
 const FILE_HEAD: usize = 24;
-const BLOCK_HEAD: usize = 20;
+/// Bytes in front of the records of a block.
+pub(super) const BLOCK_HEAD: usize = 20;
 
 /// Why a file cannot be read, or not to its end.
 #[derive(Debug, thiserror::Error)]
@@ -32,9 +37,9 @@ pub(super) enum FormatError {
     /// It does not begin as a file of counters does.
     #[error("it is not a file of counters")]
     Foreign,
-    /// A newer version wrote it.
-    #[error("version {0} of the format, but this program supports {VERSION}")]
-    Later(u32),
+    /// A newer program wrote it, or one that is too old.
+    #[error("version {0} of the format, but this program supports {OLDEST} to {VERSION}")]
+    Other(u32),
     /// A checksum is wrong, or a snapshot ends too early.
     #[error("it is damaged")]
     Damaged,
@@ -49,8 +54,6 @@ pub(super) struct Writer<W> {
     /// All records so far.
     records: u32,
     bytes: u64,
-    /// A block; kept for its allocation.
-    block: Vec<u8>,
 }
 
 /// The records of a block.
@@ -70,21 +73,19 @@ impl<W: Write> Writer<W> {
         let sum = crc32fast::hash(&head);
         head.extend_from_slice(&sum.to_le_bytes());
         out.write_all(&head)?;
-        Ok(Self { out, records: 0, bytes: head.len() as u64, block: Vec::new() })
+        Ok(Self { out, records: 0, bytes: head.len() as u64 })
     }
 
-    /// Writes a block of this number of records.
-    pub(super) fn block(&mut self, records: &[u8], count: u32, at: Timestamp) -> io::Result<()> {
-        let length = u32::try_from(records.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    /// Writes a block of this number of records. The first [`BLOCK_HEAD`] bytes of `block` are for its head, and are filled in here.
+    pub(super) fn block(&mut self, block: &mut [u8], count: u32, at: Timestamp) -> io::Result<()> {
         self.records = self.records.saturating_add(count);
-        self.write(length, count, at, records)
+        self.write(block, count, at)
     }
 
-    /// Ends a snapshot. Returns what it was written to, and the number of records and bytes.
-    pub(super) fn finish(mut self, at: Timestamp) -> io::Result<(W, u32, u64)> {
-        self.write(0, self.records, at, &[])?;
-        self.out.flush()?;
-        Ok((self.out, self.records, self.bytes))
+    /// Ends a snapshot. Returns what it was written to, and the number of bytes.
+    pub(super) fn finish(mut self, at: Timestamp) -> io::Result<(W, u64)> {
+        self.write(&mut [0; BLOCK_HEAD], self.records, at)?;
+        Ok((self.out, self.bytes))
     }
 
     /// What it is written to.
@@ -103,13 +104,12 @@ impl<W: Write> Writer<W> {
     }
 
     /// In one piece, so that a crash leaves whole blocks wherever the system writes in order.
-    fn write(&mut self, length: u32, count: u32, at: Timestamp, records: &[u8]) -> io::Result<()> {
-        let head = head(length, count, at);
-        let block = &mut self.block;
-        block.clear();
-        block.extend_from_slice(&head);
-        block.extend_from_slice(&sum(&head, records).to_le_bytes());
-        block.extend_from_slice(records);
+    fn write(&mut self, block: &mut [u8], count: u32, at: Timestamp) -> io::Result<()> {
+        let (into, records) = block.split_first_chunk_mut::<BLOCK_HEAD>().ok_or(io::ErrorKind::InvalidInput)?;
+        let head = head(u32::try_from(records.len()).map_err(|_| io::ErrorKind::InvalidInput)?, count, at);
+        let (begin, end) = into.split_at_mut(head.len());
+        begin.copy_from_slice(&head);
+        end.copy_from_slice(&sum(&head, records).to_le_bytes());
         self.out.write_all(block)?;
         self.bytes += block.len() as u64;
         Ok(())
@@ -122,6 +122,7 @@ pub(super) struct Reader<R> {
     /// Bytes that have not been read.
     left: u64,
     records: u32,
+    version: u32,
 }
 
 impl<R: Read> Reader<R> {
@@ -141,9 +142,14 @@ impl<R: Read> Reader<R> {
             return Err(FormatError::Damaged);
         }
         match number(&head, 8) {
-            VERSION => Ok(Self { input, left, records: 0 }),
-            other => Err(FormatError::Later(other)),
+            version @ OLDEST..=VERSION => Ok(Self { input, left, records: 0, version }),
+            other => Err(FormatError::Other(other)),
         }
+    }
+
+    /// The version of the format of this file.
+    pub(super) fn version(&self) -> u32 {
+        self.version
     }
 
     /// The next block; `None` at the end of a whole snapshot, and of a journal.

@@ -92,11 +92,11 @@ impl Reading<'_> {
     }
 
     fn blocks<R: std::io::Read>(&mut self, mut reader: Reader<R>) -> Result<(), FormatError> {
-        let limits = self.limiter.limits();
+        let (limits, version) = (self.limiter.limits(), reader.version());
         while let Some(Block { records, count, at }) = reader.block()? {
-            let (mut records, mut block) = (&records[..], record::ReadLimits::new());
+            let (mut records, mut taken) = (&records[..], record::Taken::new(version));
             for _ in 0..count {
-                let record = record::take(&mut records, &mut block, &limits).ok_or(FormatError::Damaged)?;
+                let record = record::take(&mut records, &mut taken, &limits).ok_or(FormatError::Damaged)?;
                 let kept = record.key.map(|key| self.limiter.store().restore(self.now, &key, record.state));
                 match kept {
                     Some(Kept::Added) => self.restored.counters += 1,

@@ -1,14 +1,16 @@
 //! One counter in the file.
 //!
 //! ```text
-//! record  number of the limit in this block (varint), which is followed by the fingerprint of the limit (16 bytes; of a request
-//!         override: 0) if the block has not had it, length of the parts of the key (varint), parts, kind (1 byte), state
+//! record  number of the limit in this block, times 4, plus the kind of the state (varint), which is followed by the fingerprint of
+//!         the limit (16 bytes; of a request override: 0) if the block has not had it, length of the parts of the key (varint), parts, state
 //! cell    kind 0: fresh at (8 bytes, ns), state (varint)
+//!         kind 2: state (varint); fresh at the same instant as the cell in front of it in this block
 //! log     kind 1: window (8 bytes), end of the ban (8 bytes, 0: none), by an operator (1 byte), number of instants (4 bytes),
 //!         for each its time (8 bytes) and its hits (4 bytes)
 //! ```
 //!
-//! Varints are those of Protocol Buffers: what a flush costs is mostly that of its bytes.
+//! Varints are those of Protocol Buffers: each byte of a flush costs. In version 3 of the format the number of the limit is not
+//! multiplied, the kind is a byte in front of the state, and there is no kind 2.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 use prost::encoding::{decode_varint, encode_varint};
 
+use super::format::OF_SEPARATE_KINDS;
 use crate::engine::{Cell, Log, LogParts};
 use crate::limiter::Limiter;
 use crate::store::{CounterState, Fingerprint, KeyReader, LimitId, LimitTable, StateRef};
@@ -44,38 +47,47 @@ impl<'l> Fingerprints<'l> {
     }
 }
 
-/// The limits of a block that is being written.
+/// What a block that is being written has had.
 #[derive(Default)]
-pub(super) struct BlockLimits {
+pub(super) struct Written {
     numbers: HashMap<LimitId, u64, ahash::RandomState>,
     /// Most counters in a row are of the same one.
     last: Option<(LimitId, u64)>,
+    /// Of the last cell. Windows of one length end together.
+    fresh_at: Option<Timestamp>,
 }
 
-impl BlockLimits {
+impl Written {
     /// Another block begins.
     pub(super) fn clear(&mut self) {
         self.numbers.clear();
-        self.last = None;
+        (self.last, self.fresh_at) = (None, None);
     }
 
-    /// Adds the number of a limit, and its fingerprint if the block has not had it. False: it is not known any more.
-    fn push(&mut self, records: &mut Vec<u8>, limit_id: LimitId, fingerprints: &mut Fingerprints<'_>) -> bool {
+    /// Adds the number of a limit with the kind of a state, and its fingerprint if the block has not had it. False: it is not known
+    /// any more.
+    fn push(
+        &mut self,
+        records: &mut Vec<u8>,
+        limit_id: LimitId,
+        kind: u64,
+        fingerprints: &mut Fingerprints<'_>,
+    ) -> bool {
         if let Some((last, number)) = self.last
             && last == limit_id
         {
-            encode_varint(number, records);
+            push_varint(records, number << KIND_BITS | kind);
             return true;
         }
         let next = self.numbers.len() as u64;
         let number = match self.numbers.entry(limit_id) {
             Entry::Occupied(known) => {
-                encode_varint(*known.get(), records);
+                push_varint(records, known.get() << KIND_BITS | kind);
                 *known.get()
             }
             Entry::Vacant(new) => {
                 let Some(fingerprint) = fingerprints.of(limit_id) else { return false };
-                encode_varint(next, records);
+                push_varint(records, next << KIND_BITS | kind);
                 records.extend_from_slice(&fingerprint.to_bytes());
                 *new.insert(next)
             }
@@ -88,31 +100,45 @@ impl BlockLimits {
 /// Adds the record of a counter. False: its limit is not known any more, or its key is none.
 pub(super) fn push(
     records: &mut Vec<u8>,
-    limits: &mut BlockLimits,
+    written: &mut Written,
     fingerprints: &mut Fingerprints<'_>,
     key: &[u8],
     state: StateRef<'_>,
 ) -> bool {
     let Some((limit_id, parts)) = KeyReader::new(key) else { return false };
-    if !limits.push(records, limit_id, fingerprints) {
+    let kind = match state {
+        StateRef::Cell(cell) if written.fresh_at == Some(cell.fresh_at()) => CELL_AGAIN,
+        StateRef::Cell(_) => CELL,
+        StateRef::Log(_) => LOG,
+    };
+    if !written.push(records, limit_id, kind, fingerprints) {
         return false;
     }
-    encode_varint(parts.rest().len() as u64, records);
+    push_varint(records, parts.rest().len() as u64);
     records.extend_from_slice(parts.rest());
     match state {
         StateRef::Cell(cell) => {
             let (fresh_at, state) = cell.to_parts();
-            records.push(CELL);
-            records.extend_from_slice(&fresh_at.as_ns().to_le_bytes());
-            encode_varint(state, records);
+            if kind == CELL {
+                records.extend_from_slice(&fresh_at.as_ns().to_le_bytes());
+                written.fresh_at = Some(fresh_at);
+            }
+            push_varint(records, state);
         }
         StateRef::Log(log) => push_log(records, &log.to_parts()),
     }
     true
 }
 
+/// Most take one byte.
+fn push_varint(records: &mut Vec<u8>, value: u64) {
+    match u8::try_from(value) {
+        Ok(byte) if byte < 0x80 => records.push(byte),
+        _ => encode_varint(value, records),
+    }
+}
+
 fn push_log(records: &mut Vec<u8>, log: &LogParts) {
-    records.push(LOG);
     records.extend_from_slice(&log.window.as_ns().to_le_bytes());
     records.extend_from_slice(&log.banned_until.map_or(0, Timestamp::as_ns).to_le_bytes());
     records.push(u8::from(log.by_operator));
@@ -129,24 +155,42 @@ pub(super) struct Record {
     pub(super) state: CounterState,
 }
 
-/// The limits of a block that is being read, by their number; `None`: it is not configured any more.
-pub(super) type ReadLimits = Vec<Option<LimitId>>;
+/// What a block that is being read has had.
+pub(super) struct Taken {
+    version: u32,
+    /// The limits by their number; `None`: it is not configured any more.
+    limits: Vec<Option<LimitId>>,
+    /// Of the last cell.
+    fresh_at: Option<Timestamp>,
+}
+
+impl Taken {
+    /// Of a block in a file of this version of the format.
+    pub(super) fn new(version: u32) -> Self {
+        Self { version, limits: Vec::new(), fresh_at: None }
+    }
+}
 
 /// Takes the next record from the front of `records`; `None`: it is not one.
-pub(super) fn take(records: &mut &[u8], block: &mut ReadLimits, limits: &LimitTable) -> Option<Record> {
-    let number = length(records)?;
-    if number == block.len() {
+pub(super) fn take(records: &mut &[u8], taken: &mut Taken, limits: &LimitTable) -> Option<Record> {
+    let is_old = taken.version == OF_SEPARATE_KINDS;
+    let head = decode_varint(records).ok()?;
+    let number = usize::try_from(if is_old { head } else { head >> KIND_BITS }).ok()?;
+    if number == taken.limits.len() {
         let fingerprint = Fingerprint::from_bytes(chunk(records)?);
         let is_override = fingerprint == Fingerprint::OVERRIDE;
-        block.push(if is_override { Some(LimitId::OVERRIDE) } else { limits.id(fingerprint) });
+        taken.limits.push(if is_override { Some(LimitId::OVERRIDE) } else { limits.id(fingerprint) });
     }
-    let limit_id = *block.get(number)?;
-    let length = length(records)?;
+    let limit_id = *taken.limits.get(number)?;
+    let length = decode_varint(records).ok()?.try_into().ok()?;
     let parts = split(records, length)?;
     let key = limit_id.map(|limit_id| [&limit_id.number().to_le_bytes()[..], parts].concat());
-    let [kind] = chunk(records)?;
+    let kind = if is_old { u64::from(u8::from_le_bytes(chunk(records)?)) } else { head & KINDS };
+    if kind == CELL {
+        taken.fresh_at = Some(time(records)?);
+    }
     let state = match kind {
-        CELL => CounterState::Cell(Cell::from_parts(time(records)?, decode_varint(records).ok()?)),
+        CELL | CELL_AGAIN => CounterState::Cell(Cell::from_parts(taken.fresh_at?, decode_varint(records).ok()?)),
         LOG => CounterState::Log(take_log(records)?),
         _ => return None,
     };
@@ -169,10 +213,6 @@ fn take_log(records: &mut &[u8]) -> Option<Log> {
     Log::from_parts(LogParts { hits, banned_until, by_operator: by_operator != 0, window })
 }
 
-fn length(records: &mut &[u8]) -> Option<usize> {
-    decode_varint(records).ok()?.try_into().ok()
-}
-
 fn time(records: &mut &[u8]) -> Option<Timestamp> {
     chunk(records).map(|bytes| Timestamp::from_ns(u64::from_le_bytes(bytes)))
 }
@@ -189,6 +229,9 @@ fn split<'r>(records: &mut &'r [u8], length: usize) -> Option<&'r [u8]> {
     Some(part)
 }
 
-/// The kinds of a state.
-const CELL: u8 = 0;
-const LOG: u8 = 1;
+/// The kinds of a state, and the bits that they take.
+const CELL: u64 = 0;
+const LOG: u64 = 1;
+const CELL_AGAIN: u64 = 2;
+const KIND_BITS: u32 = 2;
+const KINDS: u64 = (1 << KIND_BITS) - 1;

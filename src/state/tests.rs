@@ -1,6 +1,7 @@
 //! What is written is read, whatever a crash leaves; what is damaged is set aside, and a counter is never other than it was.
 
 use std::fs;
+use std::io::Write;
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -343,6 +344,26 @@ fn ends_with_a_block(whole: &[u8], length: usize) -> bool {
     end == length
 }
 
+/// As a program wrote it that knew no later version: seven hits of `fixed`, two of another value, a ban of `first`, five of `sliding`, ten
+/// of `log` at two instants, nine of `bucket` and three of `list`.
+#[test]
+fn a_file_of_version_3_is_read() {
+    let (files, after, now) = (Model::default(), limiter(RULES), Timestamp::from_ns(1_795_868_405_000_000_000));
+    files.create("counters.2.snapshot").unwrap().write_all(include_bytes!("version_3.snapshot")).unwrap();
+    let restored = restore(&files, &after, now);
+    assert_eq!((restored.counters, restored.dropped, &*restored.damage), (8, 0, &[][..]));
+    let cases = [("fixed", 93), ("first", 0), ("sliding", 95), ("log", 90), ("bucket", 91), ("list", 87)];
+    for (key, expected) in cases {
+        assert_eq!(left(&after, now, key, "a", 0).0, expected, "{key}");
+    }
+    assert_eq!(left(&after, now, "fixed", "b", 0).0, 98);
+    // It goes on in the format of today.
+    assert_eq!(flusher(&files, &after, &restored).finish(now).unwrap().counters, 8);
+    let later = limiter(RULES);
+    assert_eq!(restore(&files, &later, now).counters, 8);
+    assert_eq!(all(&later, now), all(&after, now));
+}
+
 #[test]
 fn a_foreign_file_and_one_of_a_later_version_are_set_aside() {
     let later = {
@@ -355,7 +376,7 @@ fn a_foreign_file_and_one_of_a_later_version_are_set_aside() {
     };
     for (bytes, expected) in [
         (b"SQLite format 3 and then more than enough bytes".to_vec(), "it is not a file of counters"),
-        (later, "version 9 of the format, but this program supports 3"),
+        (later, "version 9 of the format, but this program supports 3 to 4"),
     ] {
         for name in ["counters.3.snapshot", "counters.3.journal"] {
             let dir = tempfile::tempdir().unwrap();
