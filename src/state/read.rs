@@ -4,7 +4,7 @@ use std::io::BufReader;
 
 use super::files::{Files, Kind, Name, UNFINISHED};
 use super::format::{Block, FormatError, Reader};
-use super::record;
+use super::record::{self, Record};
 use crate::limiter::Limiter;
 use crate::runtime::clock::Stopwatch;
 use crate::store::Restored as Kept;
@@ -95,14 +95,16 @@ impl Reading<'_> {
         let (limits, version) = (self.limiter.limits(), reader.version());
         while let Some(Block { records, count, at }) = reader.block()? {
             let (mut records, mut taken) = (&records[..], record::Taken::new(version));
-            for _ in 0..count {
-                let record = record::take(&mut records, &mut taken, &limits).ok_or(FormatError::Damaged)?;
-                let kept = record.key.map(|key| self.limiter.store().restore(self.now, &key, record.state));
-                match kept {
-                    Some(Kept::Added) => self.restored.counters += 1,
-                    Some(Kept::Replaced) => {}
-                    Some(Kept::Freed) => self.restored.counters = self.restored.counters.saturating_sub(1),
-                    Some(Kept::Spent | Kept::NoRoom) | None => self.restored.dropped += 1,
+            let mut left = usize::try_from(count).unwrap_or(usize::MAX);
+            while left > 0 {
+                let expected = left.min(TOGETHER);
+                let next = (0..expected).map_while(|_| record::take(&mut records, &mut taken, &limits));
+                let group: Vec<_> = next.collect();
+                left -= expected;
+                let is_whole = group.len() == expected;
+                self.keep(group);
+                if !is_whole {
+                    return Err(FormatError::Damaged);
                 }
             }
             if !records.is_empty() {
@@ -112,6 +114,19 @@ impl Reading<'_> {
             self.say();
         }
         Ok(())
+    }
+
+    fn keep(&mut self, group: Vec<Record>) {
+        let store = self.limiter.store();
+        store.load_kept(group.iter().filter_map(|record| record.key.as_deref()));
+        for Record { key, state } in group {
+            match key.map(|key| store.restore(self.now, &key, state)) {
+                Some(Kept::Added) => self.restored.counters += 1,
+                Some(Kept::Replaced) => {}
+                Some(Kept::Freed) => self.restored.counters = self.restored.counters.saturating_sub(1),
+                Some(Kept::Spent | Kept::NoRoom) | None => self.restored.dropped += 1,
+            }
+        }
     }
 
     /// A line about the progress each second.
@@ -132,3 +147,6 @@ impl Reading<'_> {
         });
     }
 }
+
+/// Counters whose places in memory are loaded together before they are restored.
+const TOGETHER: usize = 32;

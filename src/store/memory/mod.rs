@@ -181,6 +181,12 @@ impl Memory {
         self.transaction().reset(now, kind, key, true)
     }
 
+    /// Loads the places of cells that are about to be [restored](Self::restore), as [`load_ahead`](Self::load_ahead) does for charges.
+    pub fn load_kept<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        let cells: SmallVec<[Location; 32]> = keys.map(|key| self.cells.locate(key)).collect();
+        self.cells.load_ahead(&cells, |_| 0, |_| {});
+    }
+
     /// Gives a counter a state that was kept, in the place of an earlier one. Only before changes are tracked.
     pub fn restore(&self, now: Timestamp, key: &[u8], state: CounterState) -> Restored {
         let is_fresh = state.is_fresh(now);
