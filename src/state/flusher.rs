@@ -85,8 +85,8 @@ impl<F: Files> Flusher<F> {
         Ok(flusher)
     }
 
-    /// Writes what has changed, and returns when it is on the disk; then goes on with a snapshot while `has_time` says so. `pause` is called
-    /// again and again meanwhile, and may let others work.
+    /// Writes what has changed, and returns when it is on the disk; then goes on with a snapshot while `has_time` says so, or for
+    /// [`LEAST_STEPS`]. `pause` is called again and again meanwhile, and may let others work.
     ///
     /// # Errors
     /// The disk has failed. Each later call tries to write a snapshot.
@@ -120,13 +120,15 @@ impl<F: Files> Flusher<F> {
         if self.snapshot.is_none() && (self.is_due || is_long) {
             self.begin_snapshot()?;
         }
+        let mut steps = 0;
         while let Some(snapshot) = &mut self.snapshot {
             let is_done = snapshot.step(&self.limiter, now)?;
+            steps += 1;
             if is_done {
                 let last = self.write_changed(now, &mut *pause)?;
                 flushed.counters += last.counters;
                 flushed.bytes += last.bytes + self.end_snapshot(now)?;
-            } else if !has_time() {
+            } else if steps >= LEAST_STEPS && !has_time() {
                 break;
             }
             pause();
@@ -308,3 +310,6 @@ const LEAST_JOURNAL: u64 = 16 << 20;
 /// The length of journals next to the last snapshot before another one is written: the longer, the less often all counters are
 /// written, and the longer a start reads after a crash.
 const JOURNAL_RATIO: u64 = 2;
+/// The steps of a snapshot in a flush that has no time for more. So it takes at most 16 flushes, and the journal that grows meanwhile has
+/// each counter at most as often.
+pub(super) const LEAST_STEPS: usize = 64;

@@ -114,6 +114,21 @@ fn counters_of_many_blocks_go_on_where_they_were() {
     }
 }
 
+/// Flushes that have no time to spare end a snapshot all the same.
+#[test]
+fn a_snapshot_takes_a_bounded_number_of_flushes() {
+    let (files, before) = (Model::default(), limiter(RULES));
+    let mut flusher = flusher(&files, &before, &Restored::default());
+    flusher.begin_snapshot_now();
+    let most = before.store().export_steps() / flusher::LEAST_STEPS;
+    for nth in 1..=most {
+        left(&before, NOW, "fixed", "a", 1);
+        flusher.flush(NOW, || false, || {}).unwrap();
+        let is_there = files.list().unwrap().contains(&"counters.2.snapshot".to_owned());
+        assert_eq!(is_there, nth == most, "after {nth} flushes");
+    }
+}
+
 /// Rules that changed meanwhile follow the rules of a reload: another number keeps the count, a removed rule's counters go.
 #[test]
 fn changed_rules_find_their_counters() {
