@@ -147,7 +147,7 @@ pub(super) fn take(records: &mut &[u8], block: &mut ReadLimits, limits: &LimitTa
     let [kind] = chunk(records)?;
     let state = match kind {
         CELL => CounterState::Cell(Cell::from_parts(time(records)?, decode_varint(records).ok()?)),
-        LOG => CounterState::Log(take_log(records)?),
+        LOG => CounterState::Log(Box::new(take_log(records)?)),
         _ => return None,
     };
     Some(Record { key, state })

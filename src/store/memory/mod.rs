@@ -186,7 +186,7 @@ impl Memory {
         let is_fresh = state.is_fresh(now);
         match state {
             CounterState::Cell(cell) => self.transaction().restore_cell(key, cell, is_fresh),
-            CounterState::Log(log) => self.transaction().restore_log(key, log, is_fresh),
+            CounterState::Log(log) => self.transaction().restore_log(key, *log, is_fresh),
         }
     }
 
@@ -196,7 +196,7 @@ impl Memory {
         let is_fresh = state.is_fresh(now);
         match state {
             CounterState::Cell(cell) => self.transaction().note_cell(now, key, cell, is_fresh),
-            CounterState::Log(log) => self.transaction().note_log(now, key, log, is_fresh),
+            CounterState::Log(log) => self.transaction().note_log(now, key, *log, is_fresh),
         }
     }
 
@@ -210,7 +210,7 @@ impl Memory {
     /// A copy of the state of one counter; `None` if it does not exist.
     pub fn state(&self, kind: LimitKind, key: &[u8]) -> Option<CounterState> {
         if let LimitKind::SlidingLog(_) = kind {
-            self.logs.copy(key).map(CounterState::Log)
+            self.logs.copy(key).map(|log| CounterState::Log(Box::new(log)))
         } else {
             self.cells.copy(key).map(CounterState::Cell)
         }
