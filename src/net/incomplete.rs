@@ -110,9 +110,21 @@ impl PartialBytes {
     /// # Errors
     /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
     pub(crate) fn headers(&self, headers: &HeaderMap) -> Result<Share, Status> {
-        let mut share = Share { all: self.clone(), held: 0 };
         let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        share.hold(headers.saturating_add(REQUEST_BYTES))?;
+        self.share(headers.saturating_add(REQUEST_BYTES))
+    }
+
+    /// Counts the headers of a check that waits in its stream, and what else it takes, until the share is dropped.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
+    pub(crate) fn check(&self, header_bytes: usize) -> Result<Share, Status> {
+        self.share(header_bytes.saturating_add(CHECK_BYTES))
+    }
+
+    fn share(&self, bytes: usize) -> Result<Share, Status> {
+        let mut share = Share { all: self.clone(), held: 0 };
+        share.hold(bytes)?;
         Ok(share)
     }
 }
@@ -135,7 +147,11 @@ pub(crate) struct Share {
 }
 
 impl Share {
-    fn hold(&mut self, bytes: usize) -> Result<(), Status> {
+    /// Counts so many more.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Status> {
         self.held = self.held.saturating_add(bytes);
         if !self.all.add(bytes) {
             return Err(Status::resource_exhausted("too many incomplete requests; send each in one piece"));
@@ -201,6 +217,9 @@ const MAX_CONNECTION_BYTES: usize = MAX_PARTIAL_BYTES / 2;
 
 /// What a request takes until it is complete, besides its content: a stream, a map of headers, a task and a timer.
 const REQUEST_BYTES: usize = 6 << 10;
+
+/// What a check takes until it is complete, besides its content, where it is only a stream, its headers and a buffer.
+const CHECK_BYTES: usize = 1 << 10;
 
 /// The largest request: gRPC's usual bound; a hundred descriptors of Envoy take about 10 KiB.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4 << 20;

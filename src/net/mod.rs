@@ -22,7 +22,7 @@ pub(crate) use bind::{BindError, Bound, Socket, bind};
 pub(crate) use closed::Closed;
 pub(crate) use http_server::{PeerAddress, Server};
 pub(crate) use http2::{FrontEnd, PING_INTERVAL, PING_TIMEOUT, h2_builder, http2_builder, is_flood, lean_limits};
-pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes};
+pub(crate) use incomplete::{MAX_MESSAGE_BYTES, PartialBytes, Share};
 pub(crate) use metered::Metered;
 pub(crate) use opening::{Opened, Protocol, open_while_serving, tls_on_plain_ports};
 pub(crate) use passing::{pass, receive};

@@ -36,7 +36,7 @@ where
 }
 
 /// Whether the first message is longer than any may be, or something follows it.
-fn is_too_large(read: &[u8]) -> bool {
+pub(super) fn is_too_large(read: &[u8]) -> bool {
     let Some(([_, length @ ..], message)) = read.split_first_chunk::<5>() else { return false };
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     length > crate::net::MAX_MESSAGE_BYTES || message.len() > length

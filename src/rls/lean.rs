@@ -1,11 +1,12 @@
 //! One connection of a worker, on our own HTTP/2: all checks that have arrived are decided, then the answers are sent in one write.
 //!
 //! A check whose request arrived with one read is decided from the bytes that were read, or, where many connections bring one each, together with those of the
-//! others ([`gathered`]); its answer is encoded among the bytes to send. Everything
-//! else is served as by `rls::connection`: by tonic's services, in one of the connection's tasks. Bounds, turns and timeouts are the same.
+//! others ([`gathered`]); its answer is encoded among the bytes to send. One that arrives in pieces is a buffer until it is complete ([`incomplete`]).
+//! Everything else is served as by `rls::connection`: by tonic's services, in one of the connection's tasks. Bounds, turns and timeouts are the same.
 
 mod gathered;
 mod head;
+mod incomplete;
 mod reading;
 mod wire;
 
@@ -18,6 +19,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 pub(super) use self::gathered::Gathered;
+use self::incomplete::Incomplete;
 use self::reading::{Progress, Reading};
 use self::wire::{Settled, Wire};
 use super::age::Age;
@@ -72,6 +74,7 @@ where
         stream,
         wire,
         rest: Vec::new(),
+        incomplete: Incomplete::default(),
         services,
         gathered,
         tasks: Tasks::default(),
@@ -95,6 +98,8 @@ struct Serving<S> {
     wire: Wire,
     /// The beginning of a frame whose end has not arrived: one frame at most.
     rest: Vec<u8>,
+    /// Checks whose requests have begun to arrive.
+    incomplete: Incomplete,
     services: Services,
     gathered: Gathered,
     tasks: Tasks,
@@ -152,7 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for &mut Serving<S> {
         if this.keepalive.poll_lost(cx).is_ready() {
             return Poll::Ready(Ok(()));
         }
-        // What the tasks have written, and a ping.
+        this.incomplete.end_late(&this.wire, cx);
+        // What the tasks have written, a ping, and answers to those that are late.
         let is_written = this.poll_write(cx)?.is_ready();
         if is_written && this.wire.lock().connection.is_over() {
             cx.waker().wake_by_ref();
@@ -229,7 +235,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             return Ok(Poll::Ready(is_undecided.then_some(Progress { answered, ..Progress::default() })));
         }
         let mut rest = std::mem::take(&mut self.rest);
-        let reading = Reading::new(&self.wire, &self.services, &self.gathered, &self.tasks);
+        let reading = Reading::new(&self.wire, &self.services, &self.gathered, &self.tasks, &mut self.incomplete);
         let progress = if rest.is_empty() {
             let (progress, left) = reading.take(buffer.filled());
             rest.extend_from_slice(left);

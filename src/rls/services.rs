@@ -31,7 +31,7 @@ use crate::api::rls::sole_message;
 use crate::api::rls_service::rate_limit_service_server::{RateLimitServiceServer, SERVICE_NAME};
 use crate::grpc::{ACCEPTED_ENCODING, Ready, common_services, end_with};
 use crate::limiter::WorkerSlot;
-use crate::net::{PartialBytes, Slot};
+use crate::net::{PartialBytes, Share, Slot};
 use crate::service::{Answer, Arrived, Batch, Service};
 
 /// The services that a worker offers on each of its connections. Cheap to clone.
@@ -140,6 +140,14 @@ impl Services {
     /// The client of the connection; `None`: every client may check every domain.
     pub(super) fn caller(&self) -> Option<&Arc<Caller>> {
         self.caller.as_ref()
+    }
+
+    /// Counts an incomplete check, with so many bytes of headers, until the share is dropped.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED: there are too many.
+    pub(super) fn incomplete_check(&self, header_bytes: usize) -> Result<Share, Status> {
+        self.partial.check(header_bytes)
     }
 
     /// The service that decides.
@@ -301,12 +309,13 @@ fn not_grpc(method: &Method) -> Response<Body> {
     response
 }
 
-fn late() -> Status {
+/// A request did not arrive in time.
+pub(super) fn late() -> Status {
     Status::deadline_exceeded("the request did not arrive in time")
 }
 
 /// For a request that does not arrive in one piece, from its headers on.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For the peer to read the answer to such a check.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,11 +7,13 @@ use smallvec::SmallVec;
 
 use super::gathered::Gathered;
 use super::head::CallHead;
+use super::incomplete::Incomplete;
 use super::wire::{Exchange, Shared, Wire};
 use crate::api::rls::sole_message;
 use crate::http2::frame::PROTOCOL_ERROR;
 use crate::http2::server::{Event, Violation};
 use crate::limiter::TOGETHER;
+use crate::rls::arriving::is_too_large;
 use crate::rls::services::Services;
 use crate::rls::tasks::Tasks;
 use crate::service::{Arrived, Batch};
@@ -22,11 +24,12 @@ pub(super) struct Reading<'s, 'b> {
     services: &'s Services,
     gathered: &'s Gathered,
     tasks: &'s Tasks,
+    incomplete: &'s mut Incomplete,
     /// Begins with the first check.
     batch: Option<Batch<'s>>,
     /// Checks that are not decided yet, in the order of their arrival.
     checks: SmallVec<[WholeCheck<'b>; 1]>,
-    /// Streams that were opened, and are not answered.
+    /// Streams that were opened, or whose requests are complete, and that are not answered.
     opened: Vec<u32>,
     progress: Progress,
 }
@@ -51,9 +54,15 @@ pub(super) struct Progress {
 }
 
 impl<'s, 'b> Reading<'s, 'b> {
-    pub(super) fn new(wire: &'s Wire, services: &'s Services, gathered: &'s Gathered, tasks: &'s Tasks) -> Self {
+    pub(super) fn new(
+        wire: &'s Wire,
+        services: &'s Services,
+        gathered: &'s Gathered,
+        tasks: &'s Tasks,
+        incomplete: &'s mut Incomplete,
+    ) -> Self {
         let (checks, opened) = (SmallVec::new(), Vec::new());
-        Self { wire, services, gathered, tasks, batch: None, checks, opened, progress: Progress::default() }
+        Self { wire, services, gathered, tasks, incomplete, batch: None, checks, opened, progress: Progress::default() }
     }
 
     /// Does what these frames ask for. Returns the bytes of the frame that is incomplete.
@@ -72,13 +81,15 @@ impl<'s, 'b> Reading<'s, 'b> {
         if !self.gather(&mut shared) {
             self.decide(&mut shared);
         }
+        let mut opened = std::mem::take(&mut self.opened);
+        opened.retain(|id| !self.wait_for_rest(&mut shared, *id));
         if shared.connection.flush() {
             shared.wake_writers();
         }
         drop(shared);
         // Sends what was asked of the store.
         self.batch = None;
-        for id in std::mem::take(&mut self.opened) {
+        for id in opened {
             self.hand_on(id);
         }
         (self.progress, input)
@@ -99,6 +110,7 @@ impl<'s, 'b> Reading<'s, 'b> {
                     return;
                 }
                 shared.arrived(id, payload, is_last);
+                self.keep(shared, id, payload.len(), is_last);
             }
             Event::Gone { state } => state.end(),
         }
@@ -111,6 +123,7 @@ impl<'s, 'b> Reading<'s, 'b> {
         if exchange.body.is_empty()
             && let Some(message) = sole_message(payload)
         {
+            exchange.incomplete = None;
             self.check(shared, WholeCheck { id, head, message: Cow::Borrowed(message) });
             return true;
         }
@@ -118,6 +131,7 @@ impl<'s, 'b> Reading<'s, 'b> {
         body.extend_from_slice(payload);
         if let Some(message) = sole_message(&body) {
             let message = Cow::Owned(message.to_vec());
+            exchange.incomplete = None;
             self.check(shared, WholeCheck { id, head, message });
             return true;
         }
@@ -125,6 +139,37 @@ impl<'s, 'b> Reading<'s, 'b> {
         body.truncate(body.len() - payload.len());
         (exchange.body, exchange.head) = (body, Some(head));
         false
+    }
+
+    /// Counts another part of a check that waits for the rest, which goes on if there is none.
+    fn keep(&mut self, shared: &mut Shared, id: u32, length: usize, is_last: bool) {
+        let Some(exchange) = shared.connection.state(id) else { return };
+        let Some(share) = &mut exchange.incomplete else { return };
+        if is_last || is_too_large(&exchange.body) {
+            exchange.incomplete = None;
+            self.opened.push(id);
+            return;
+        }
+        match share.hold(length) {
+            Ok(()) => shared.connection.release(id, length),
+            Err(status) => drop(shared.answer(id, Err(status))),
+        }
+    }
+
+    /// Lets a check wait for the rest of its request. `false`: it is something else.
+    fn wait_for_rest(&mut self, shared: &mut Shared, id: u32) -> bool {
+        let Some(exchange) = shared.connection.state(id) else { return false };
+        let (is_whole, length) = (exchange.is_whole || is_too_large(&exchange.body), exchange.body.len());
+        let Some(head) = exchange.head.as_ref().filter(|head| head.is_check() && !is_whole) else { return false };
+        match self.services.incomplete_check(head.bytes().saturating_add(length)) {
+            Ok(share) => {
+                exchange.incomplete = Some(share);
+                shared.connection.release(id, length);
+                self.incomplete.add(shared, id);
+            }
+            Err(status) => drop(shared.answer(id, Err(status))),
+        }
+        true
     }
 
     fn check(&mut self, shared: &mut Shared, check: WholeCheck<'b>) {

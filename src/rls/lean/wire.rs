@@ -18,6 +18,7 @@ use crate::api::rls::ResponseFrame;
 use crate::grpc::put_status;
 use crate::http2::frame::CANCEL;
 use crate::http2::server::{Connection, Field, Limits};
+use crate::net::Share;
 use crate::rls::keepalive::Pings;
 use crate::rls::responder::{Prepared, Responder};
 use crate::service;
@@ -57,6 +58,8 @@ pub(super) struct Exchange {
     pub(super) body: BytesMut,
     /// Whether the request is complete.
     pub(super) is_whole: bool,
+    /// What a check takes while it waits here for the rest of its request.
+    pub(super) incomplete: Option<Share>,
     /// Nobody reads the body any more.
     is_unread: bool,
     /// Who waits for the body.
@@ -140,6 +143,11 @@ impl Shared {
                 Ok(false)
             }
         }
+    }
+
+    /// Whether this is a check that waits for the rest of its request.
+    pub(super) fn is_incomplete(&mut self, id: u32) -> bool {
+        self.connection.state(id).is_some_and(|exchange| exchange.incomplete.is_some())
     }
 
     /// Lets those go on who wait for windows or for room.
