@@ -232,3 +232,6 @@ impl LeaseCell {
         self.terms = *terms;
     }
 }
+
+#[cfg(test)]
+mod loom_tests;
