@@ -95,24 +95,26 @@ impl Memory {
     /// Worth it for several counters, before the first one is charged: their misses of the cache overlap.
     pub fn load_ahead<'k>(
         &self,
-        counters: impl IntoIterator<Item = (&'k Limit, &'k [u8])>,
+        counters: impl IntoIterator<Item = (&'k Limit, &'k [u8]), IntoIter: Clone>,
         mut series: impl FnMut(u32),
     ) {
-        let (mut cells, mut logs): (SmallVec<[Location; 32]>, SmallVec<[Location; 1]>) = Default::default();
-        let mut leased: SmallVec<[Location; 32]> = SmallVec::new();
-        for (limit, key) in counters {
-            if let Some(leases) = &self.leases {
-                leased.push(leases.locate(limit, key));
+        let counters = counters.into_iter();
+        if let Some(leases) = &self.leases {
+            let leased: SmallVec<[Location; 32]> =
+                counters.clone().map(|(limit, key)| leases.locate(limit, key)).collect();
+            if leases.load_ahead(&leased, &mut series) == leased.len() {
+                // Counters that are leased are not in the other tables.
+                return;
             }
+        }
+        let (mut cells, mut logs): (SmallVec<[Location; 32]>, SmallVec<[Location; 1]>) = Default::default();
+        for (limit, key) in counters {
             match limit.algorithm {
                 Algorithm::SlidingLog => logs.push(self.logs.locate(key)),
                 _ => cells.push(self.cells.locate(key)),
             }
         }
         self.cells.load_ahead(&cells, |_| 0, &mut series);
-        if let Some(leases) = &self.leases {
-            leases.load_ahead(&leased, &mut series);
-        }
         self.logs.load_ahead(&logs, |_| 0, series);
     }
 
