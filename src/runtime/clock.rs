@@ -49,6 +49,11 @@ fn wall_ns() -> u64 {
     since.map_or(0, |length| Nanos::from(length).as_ns())
 }
 
+/// The present of the runtime's timers, for their deadlines. Tests can pause it.
+pub(crate) fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 /// Measures durations for metrics; no decision depends on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 190] = [
+const BOUNDS: [(&str, &str, &str); 191] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -28,6 +28,7 @@ const BOUNDS: [(&str, &str, &str); 190] = [
     ("the same for a connection on probation", "net/slots.rs", "MAX_PROBATION_TURN_BYTES"),
     ("bytes between two answers that do not put a connection on probation", "net/slots.rs", "MAX_UNEARNED_BYTES"),
     ("time that connections on probation take before a pause", "net/probation.rs", "MAX_TAKEN"),
+    ("checks that are complete and still in the line of incomplete ones", "rls/lean/incomplete.rs", "MAX_GONE"),
     ("requests in pieces that are answered before others have their turn", "rls/tasks.rs", "MAX_ENDED"),
     ("connections that wait to be dropped", "runtime/disposal.rs", "MAX_VALUES"),
     ("frames that ask for nothing, of an HTTP/2 connection at once", "net/frames.rs", "MAX_BUDGET"),

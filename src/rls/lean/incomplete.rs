@@ -8,6 +8,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::wire::{Shared, Wire};
 use crate::rls::services::{REQUEST_TIMEOUT, late};
+use crate::runtime::clock::timer_now;
 
 /// The incomplete checks of a connection, each of which has to be complete some time after its headers.
 #[derive(Debug, Default)]
@@ -24,7 +25,7 @@ impl Incomplete {
         if self.line.len() / 2 > shared.connection.open_count().saturating_add(MAX_GONE) {
             self.line.retain(|(_, id)| shared.is_incomplete(*id));
         }
-        self.line.push_back((Instant::now() + REQUEST_TIMEOUT, id));
+        self.line.push_back((timer_now() + REQUEST_TIMEOUT, id));
     }
 
     /// Answers those that are late, and lets the task be woken when the next one is. Cost without any: a look at two fields.
@@ -36,7 +37,7 @@ impl Incomplete {
                 }
                 self.timer = None;
             }
-            let (mut shared, now) = (wire.lock(), Instant::now());
+            let (mut shared, now) = (wire.lock(), timer_now());
             while let Some((due, id)) = self.line.front().copied() {
                 if shared.is_incomplete(id) {
                     if due > now {
@@ -44,7 +45,7 @@ impl Incomplete {
                         break;
                     }
                     // It is no answer for which the connection would have to wait.
-                    let _told = shared.answer(id, Err(late()));
+                    let _sent = shared.answer(id, Err(late()));
                 }
                 self.line.pop_front();
             }

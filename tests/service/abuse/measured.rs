@@ -142,15 +142,16 @@ fn util_linux(command: &[&str]) {
 }
 
 /// The load and the abuser would be on other machines: the server gets a core, they get the other one, and the abuser has only the time that
-/// the load leaves.
+/// the load leaves; nothing else on that core delays the load.
 fn share_cores(server: &TestServer) {
     let (server, own) = (server.pid().to_string(), std::process::id().to_string());
     for command in [
-        ["taskset", "--all-tasks", "-pc", "0", &server],
-        ["taskset", "--all-tasks", "-pc", "1", &own],
-        ["chrt", "--idle", "--pid", "0", &thread_id()],
+        &["taskset", "--all-tasks", "-pc", "0", &server][..],
+        &["taskset", "--all-tasks", "-pc", "1", &own],
+        &["chrt", "--all-tasks", "--fifo", "--pid", "1", &own],
+        &["chrt", "--idle", "--pid", "0", &thread_id()],
     ] {
-        util_linux(&command);
+        util_linux(command);
     }
 }
 
