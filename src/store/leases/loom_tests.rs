@@ -105,6 +105,10 @@ impl World {
     fn answered(&self, ask: &LeaseAsk, answer: &Answer, ms: u64) {
         let _step = self.step.lock().unwrap();
         self.leases.answered(ask, answer, now(ms));
+        self.leases.change(KEY, |cell| {
+            let is_of_another = cell.terms.limit() != ask.terms.limit();
+            assert!(!is_of_another || cell.lease.held() == 0, "what another limit has granted goes back");
+        });
     }
 
     /// Whether the request that a check waits for has ended.
@@ -181,6 +185,7 @@ fn a_reload_spends_no_hit_of_the_limit_before() {
             {
                 let _step = other.step.lock().unwrap();
                 other.leases.follow(now(1), |_| Some(limit(ALLOWED - 1)));
+                assert_eq!(other.held(1), 0, "the limit before has granted it");
             }
             other.exchange(1);
         });
