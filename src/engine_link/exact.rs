@@ -3,9 +3,11 @@
 //! The script decides and keeps the state. Its reply has the state before each charge, from which [`ExactReply`] computes what the
 //! engine in memory would have answered: the same code for remaining hits and times.
 
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use redis::{Cmd, Script};
+use smallvec::SmallVec;
 
 use super::exact_reply::{ExactReply, Item, MAX_HITS, Sent};
 use super::{LinkError, key::SharedKey};
@@ -32,7 +34,8 @@ pub struct ExactBatch {
     /// The script uses that time, too: in tests.
     is_injected: bool,
     keys: Vec<String>,
-    arguments: Vec<i64>,
+    /// The numbers of the checks for the script, of 8 bytes each.
+    numbers: Vec<u8>,
     items: Vec<Item>,
     checks: Vec<Sent>,
 }
@@ -45,14 +48,7 @@ pub struct TooManyKeys;
 impl ExactBatch {
     /// An empty batch. `clock` is the time of the engine, as far as it is known; the charges are made at its own time.
     pub fn new(clock: Timestamp) -> Self {
-        Self {
-            clock,
-            is_injected: false,
-            keys: Vec::new(),
-            arguments: Vec::new(),
-            items: Vec::new(),
-            checks: Vec::new(),
-        }
+        Self { clock, is_injected: false, keys: Vec::new(), numbers: Vec::new(), items: Vec::new(), checks: Vec::new() }
     }
 
     /// An empty batch whose charges are made at `clock`, to compare traces.
@@ -125,14 +121,14 @@ impl ExactBatch {
         if self.keys.len() + charges.len() > MAX_KEYS {
             return Err(TooManyKeys);
         }
-        let mut order: Vec<_> = (0..charges.len()).collect();
+        let mut order: SmallVec<[_; 1]> = (0..charges.len()).collect();
         // Stable: within a role, that of the check.
         order.sort_by_key(|place| charges.get(*place).map(|(_, group)| group % ROLES));
-        self.arguments.extend([i64::try_from(charges.len()).unwrap_or(0), how]);
+        self.push([i64::try_from(charges.len()).unwrap_or(0), how]);
         for (charge, group) in order.iter().filter_map(|place| charges.get(*place)) {
             let item = item(charge.limit, charge.op, self.clock);
             self.keys.push(numbered_key(charge.key, &item));
-            self.push_arguments(&item, *group);
+            self.push_fields(&item, *group);
             self.items.push(item);
         }
         self.checks.push(Sent { order });
@@ -140,7 +136,7 @@ impl ExactBatch {
     }
 
     /// The fields of the script.
-    fn push_arguments(&mut self, item: &Item, group: i64) {
+    fn push_fields(&mut self, item: &Item, group: i64) {
         let Item { limit, op, window_end } = item;
         let is_refund = matches!(op, Op::Refund(_));
         let (algorithm, end) = match (limit.algorithm, window_end) {
@@ -169,7 +165,7 @@ impl ExactBatch {
             CountDenied::Alone => 1,
             CountDenied::Always => 2,
         };
-        self.arguments.extend([
+        self.push([
             algorithm,
             is_refund.into(),
             i64::try_from(hits_of(item).min(MAX_HITS)).unwrap_or(0),
@@ -186,6 +182,10 @@ impl ExactBatch {
         ]);
     }
 
+    fn push<const COUNT: usize>(&mut self, numbers: [i64; COUNT]) {
+        self.numbers.extend_from_slice(numbers.map(i64::to_le_bytes).as_flattened());
+    }
+
     /// The first arguments: the time, and the number of checks.
     fn head(&self) -> [i64; 2] {
         let now = if self.is_injected { micros(Nanos::from_ns(self.clock.as_ns())) } else { 0 };
@@ -193,7 +193,7 @@ impl ExactBatch {
     }
 
     fn with_arguments(&self, mut command: Cmd, script: &str) -> Cmd {
-        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.head()[..]).arg(&self.arguments);
+        command.arg(script).arg(self.keys.len()).arg(&self.keys).arg(&self.head()[..]).arg(&self.numbers);
         command
     }
 }
@@ -221,7 +221,13 @@ pub(super) const fn hits_of(item: &Item) -> u64 {
 /// The name of a counter, with the number of its window if it has one.
 pub(super) fn numbered_key(key: &SharedKey, item: &Item) -> String {
     match item.window_end {
-        Some(end) => format!("{}:{}", key.as_str(), window_number(&item.limit, end.as_us())),
+        Some(end) => {
+            let mut name = String::with_capacity(key.as_str().len() + LONGEST_NUMBER);
+            name.push_str(key.as_str());
+            // Writing to a string does not fail.
+            let _ok = write!(name, ":{}", window_number(&item.limit, end.as_us()));
+            name
+        }
         None => key.as_str().to_owned(),
     }
 }
@@ -262,6 +268,8 @@ fn micros(length: Nanos) -> i64 {
     i64::try_from(length.as_ns() / 1_000).unwrap_or(i64::MAX)
 }
 
+/// Of the bytes of a number of a window, with the colon.
+const LONGEST_NUMBER: usize = 21;
 /// How a check is charged, for the script.
 const ALONE: i64 = 0;
 const JOINTLY: i64 = 1;

@@ -47,7 +47,7 @@ pub(super) struct Item {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// The places of its charges, in the order in which they were sent.
-    pub(super) order: Vec<usize>,
+    pub(super) order: SmallVec<[usize; 1]>,
 }
 
 /// What the script says of a charge.
@@ -74,9 +74,9 @@ enum Fate {
 impl ExactReply {
     /// Reads a reply; `None` if the script does not answer like that.
     pub(super) fn read(reply: &Value, items: &[Item], checks: &[Sent]) -> Option<Self> {
-        let Value::Array(values) = reply else { return None };
-        let numbers: Option<Vec<i64>> = values.iter().map(number).collect();
-        let numbers = numbers?;
+        let Value::BulkString(bytes) = reply else { return None };
+        let (numbers, []) = bytes.as_chunks() else { return None };
+        let numbers: Vec<_> = numbers.iter().map(|number| i64::from_le_bytes(*number)).collect();
         let (now, mut rest) = numbers.split_first()?;
         let now = instant(u64::try_from(*now).ok()?);
         let (mut read, mut items) = (Vec::with_capacity(checks.len()), items.iter());
@@ -152,7 +152,7 @@ pub(super) fn cell_outcome(item: &Item, limit: &Limit, cell: Cell, now: Timestam
     let (outcome, next) = engine::step(limit, cell, now, op);
     let state = match limit.algorithm {
         Algorithm::SlidingLog => {
-            CounterState::Log(log_of(limit, now, 0, cell.is_banned(now).then_some(cell.to_parts().0)))
+            CounterState::Log(Box::new(log_of(limit, now, 0, cell.is_banned(now).then_some(cell.to_parts().0))))
         }
         _ => CounterState::Cell(next),
     };
@@ -168,7 +168,7 @@ fn log_outcome(limit: &Limit, total: u64, at: u64, now: Timestamp, op: Op) -> Sh
             let after = total.saturating_sub(hits);
             let remaining = max.saturating_sub(after);
             let outcome = Outcome { verdict: Verdict::ADMITTED, before: total, after, remaining, reset: leaves };
-            return SharedOutcome { outcome, state: CounterState::Log(log_of(limit, now, after, None)) };
+            return SharedOutcome { outcome, state: CounterState::Log(Box::new(log_of(limit, now, after, None))) };
         }
         Op::Charge(hits) => hits,
     };
@@ -180,7 +180,7 @@ fn log_outcome(limit: &Limit, total: u64, at: u64, now: Timestamp, op: Op) -> Sh
     let reset = if hits > max { leaves.max(limit.window) } else { leaves };
     let mut outcome = Outcome { verdict, before: total, after, remaining: max.saturating_sub(kept), reset };
     let ban = engine::begin_ban(limit, now, op, &mut outcome);
-    SharedOutcome { outcome, state: CounterState::Log(log_of(limit, now, kept, ban)) }
+    SharedOutcome { outcome, state: CounterState::Log(Box::new(log_of(limit, now, kept, ban))) }
 }
 
 /// A log of so many hits at `now`, or with a ban.
@@ -189,10 +189,6 @@ fn log_of(limit: &Limit, now: Timestamp, hits: u64, banned_until: Option<Timesta
     let hits = if hits == 0 || banned_until.is_some() { Vec::new() } else { vec![(now, hits)] };
     let parts = LogParts { hits, banned_until, by_operator: false, window: limit.window };
     Log::from_parts(parts).unwrap_or(Log::FRESH)
-}
-
-fn number(value: &Value) -> Option<i64> {
-    if let Value::Int(number) = value { Some(*number) } else { None }
 }
 
 fn instant(micros: u64) -> Timestamp {

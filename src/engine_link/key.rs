@@ -1,6 +1,6 @@
 //! The names of counters on the engine.
 
-use std::fmt::Write as _;
+use std::cell::Cell;
 use std::str::FromStr;
 
 use base64::Engine as _;
@@ -53,11 +53,10 @@ impl SharedKey {
     ///
     /// `parts` is its key in memory without the number of the limit, which belongs to one process
     /// ([`KeyReader::rest`](crate::store::KeyReader::rest)). For request overrides both fingerprints are [`Fingerprint::OVERRIDE`].
-    /// Cost: two SHA-256.
+    /// Cost: two SHA-256, one if the thread has named a counter of this limit last.
     pub fn new(prefix: &KeyPrefix, rule: Fingerprint, limit: Fingerprint, parts: &[u8]) -> Self {
         let slot = Sha256::new().chain_update(rule.to_bytes()).chain_update(parts).finalize();
-        let counter = Sha256::digest(limit.to_bytes());
-        Self::of(prefix, &slot, &counter, COUNTER_CHARACTERS)
+        Self::of(prefix, &slot, &limit_hash(limit), COUNTER_CHARACTERS)
     }
 
     /// The name of a counter whose rule says in which slot it is: those with the same `slot` share one. `PREFIX{16 characters}16 characters`.
@@ -82,8 +81,8 @@ impl SharedKey {
 
     fn of(prefix: &KeyPrefix, slot: &[u8], counter: &[u8], counter_characters: usize) -> Self {
         let mut name = String::with_capacity(prefix.0.len() + SLOT_CHARACTERS + counter_characters + 2);
-        // Writing to a string does not fail.
-        let _ok = write!(name, "{}{{", prefix.0);
+        name.push_str(&prefix.0);
+        name.push('{');
         push_base64(&mut name, slot, SLOT_CHARACTERS);
         name.push('}');
         push_base64(&mut name, counter, counter_characters);
@@ -117,15 +116,34 @@ pub struct SlotName<'a> {
     pub value: &'a [u8],
 }
 
-/// Adds the first `characters` of a hash in base64, with the alphabet for URLs.
-fn push_base64(text: &mut String, hash: &[u8], characters: usize) {
-    let mut encoded = [0; HASH_CHARACTERS];
-    let length = URL_SAFE_NO_PAD.encode_slice(hash, &mut encoded).unwrap_or(0);
-    text.extend(encoded.iter().take(length.min(characters)).copied().map(char::from));
+/// The SHA-256 of a limit. Checks that arrive together usually are of few limits.
+fn limit_hash(limit: Fingerprint) -> [u8; HASH_BYTES] {
+    if let Some((last, hash)) = LAST_LIMIT.get()
+        && last == limit
+    {
+        return hash;
+    }
+    let hash = Sha256::digest(limit.to_bytes()).into();
+    LAST_LIMIT.set(Some((limit, hash)));
+    hash
 }
 
-/// Of 32 bytes, without padding.
-const HASH_CHARACTERS: usize = 43;
+thread_local! {
+    static LAST_LIMIT: Cell<Option<(Fingerprint, [u8; HASH_BYTES])>> = const { Cell::new(None) };
+}
+
+/// Adds the first `characters` of a hash in base64, at most [`SLOT_CHARACTERS`], with the alphabet for URLs.
+fn push_base64(text: &mut String, hash: &[u8], characters: usize) {
+    let mut encoded = [0; SLOT_CHARACTERS];
+    // Three bytes are four characters: those that follow change nothing in them.
+    let bytes = hash.get(..characters.div_ceil(4) * 3).unwrap_or(hash);
+    let length = URL_SAFE_NO_PAD.encode_slice(bytes, &mut encoded).unwrap_or(0);
+    let encoded = encoded.get(..length.min(characters)).unwrap_or_default();
+    text.push_str(std::str::from_utf8(encoded).unwrap_or_default());
+}
+
+/// Of a SHA-256.
+const HASH_BYTES: usize = 32;
 /// 96 bits: two of a billion counters share them once in 10^11 engines.
 const SLOT_CHARACTERS: usize = 16;
 /// 36 bits among the limits of one rule.

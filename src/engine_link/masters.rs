@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use redis::Value;
+use tokio::time::timeout;
 
 use super::connection::{Connection, Login, NodeAddress};
 use super::error::LinkError;
@@ -18,8 +20,8 @@ pub struct Masters {
     pub slots: Vec<(u16, u16, usize)>,
 }
 
-/// The masters of an engine: one, or those of a cluster. Asks the named nodes and the `known` ones of a cluster one after the other, each
-/// for at most `within`.
+/// The masters of an engine: one, or those of a cluster. Asks the named nodes and the `known` ones of a cluster, the next one when a node has
+/// no answer at once, each for at most `within` twice: to connect, and for the answer.
 ///
 /// # Errors
 /// The error of the last one, if none of them answers.
@@ -48,6 +50,7 @@ impl Masters {
     }
 }
 
+/// The first usable answer. A node that takes its time does not keep the next one from being asked: it may be on a host that is gone.
 async fn first_answer(
     nodes: &[NodeAddress],
     login: &Login,
@@ -55,16 +58,27 @@ async fn first_answer(
     within: Duration,
     read: impl Fn(Value, &NodeAddress) -> Option<Masters>,
 ) -> Result<Masters, LinkError> {
-    let mut last = LinkError::Malformed;
-    for node in nodes {
+    let ask = async |node| {
         let asked = async { Connection::open(node, login, within).await?.ask(command.clone(), within).await };
         match asked.await.map(|answer| read(answer, node)) {
-            Ok(Some(found)) => return Ok(found),
-            Ok(None) => last = LinkError::Unreachable(format!("{node} knows of no master")),
-            Err(error) => last = error,
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(LinkError::Unreachable(format!("{node} knows of no master"))),
+            Err(error) => Err(error),
+        }
+    };
+    let (mut last, mut nodes) = (LinkError::Malformed, nodes.iter());
+    let mut asked = FuturesUnordered::new();
+    loop {
+        let next = nodes.next();
+        let is_last = next.is_none();
+        asked.extend(next.map(&ask));
+        match timeout(if is_last { within * 2 } else { HEAD_START }, asked.next()).await {
+            Ok(Some(Ok(found))) => return Ok(found),
+            Ok(Some(Err(error))) => last = error,
+            Ok(None) | Err(_) if is_last => return Err(last),
+            Ok(None) | Err(_) => {}
         }
     }
-    Err(last)
 }
 
 fn named_master(answer: Value, _: &NodeAddress) -> Option<Masters> {
@@ -101,3 +115,6 @@ fn host_of(node: &NodeAddress) -> Option<String> {
 fn tcp(host: &str, port: u16) -> NodeAddress {
     NodeAddress::Tcp(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
+
+/// After what time without an answer the next node is asked, too.
+const HEAD_START: Duration = Duration::from_millis(50);

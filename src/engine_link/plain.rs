@@ -64,8 +64,8 @@ impl PlainBatch {
     /// The commands of the request.
     pub(super) fn commands(&self) -> impl Iterator<Item = Cmd> {
         self.keys.iter().zip(&self.items).map(|(key, item)| {
-            let mut command = redis::cmd("INCRBY");
-            command.arg(key).arg(hits_of(item));
+            let mut command = Cmd::with_capacity(3, INCRBY.len() + key.len() + HITS_BYTES);
+            command.arg(INCRBY).arg(key).arg(hits_of(item));
             command
         })
     }
@@ -106,5 +106,8 @@ fn before(item: &Item, reply: &Value) -> Option<u64> {
     u64::try_from(*after).ok()?.checked_sub(hits_of(item))
 }
 
+const INCRBY: &str = "INCRBY";
+/// Of the most hits that a command charges.
+const HITS_BYTES: usize = 10;
 /// Larger charges are made by the script: a sum that overflows would be an error.
 const MAX_PLAIN_HITS: u64 = 1 << 32;

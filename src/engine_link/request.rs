@@ -146,7 +146,7 @@ impl ChargeRequest {
             charges => {
                 let (place, clock) = (self.checks, self.clock);
                 let script = self.script(
-                    check.slot(),
+                    || check.slot(),
                     |work| matches!(work, Work::Charges(_)),
                     || Work::Charges(ExactBatch::new(clock)),
                 );
@@ -175,7 +175,7 @@ impl ChargeRequest {
         }
         let place = self.leases;
         let script = self.script(
-            slot_of(&lease.name),
+            || slot_of(&lease.name),
             |work| matches!(work, Work::Leases(_)),
             || Work::Leases(LeaseBatch::new()),
         );
@@ -219,8 +219,13 @@ impl ChargeRequest {
     }
 
     /// The script for a slot that does such work, which is made if there is none.
-    fn script(&mut self, slot: u16, does: impl Fn(&Work) -> bool, make: impl FnOnce() -> Work) -> &mut Script {
-        let slot = self.form.by_slot.then_some(slot);
+    fn script(
+        &mut self,
+        slot: impl FnOnce() -> u16,
+        does: impl Fn(&Work) -> bool,
+        make: impl FnOnce() -> Work,
+    ) -> &mut Script {
+        let slot = self.form.by_slot.then(slot);
         let known = self.scripts.iter().position(|script| script.slot == slot && does(&script.work));
         let at = known.unwrap_or(self.scripts.len());
         if known.is_none() {

@@ -95,7 +95,7 @@ impl<'v> Prepared<'v> {
     }
 
     /// The counters that it charges: their limits and keys.
-    pub(super) fn counters(&self) -> impl Iterator<Item = (&Limit, &[u8])> {
+    pub(super) fn counters(&self) -> impl Iterator<Item = (&Limit, &[u8])> + Clone {
         let limits = self.resolved.iter().flat_map(Resolved::limits);
         limits.map(|limited| (limited.limit(), self.keys.key(limited.key)))
     }

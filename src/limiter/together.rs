@@ -94,7 +94,7 @@ impl View<'_> {
 }
 
 /// Loads the counters of these checks, and then their series.
-fn load<'p, 'v: 'p>(context: Context<'_>, prepared: impl Iterator<Item = &'p Prepared<'v>>) {
+fn load<'p, 'v: 'p>(context: Context<'_>, prepared: impl Iterator<Item = &'p Prepared<'v>> + Clone) {
     let Context { store, usage, .. } = context;
     let mut series: SmallVec<[Series; TOGETHER]> = SmallVec::new();
     store.load_ahead(prepared.flat_map(Prepared::counters), |number| series.push(Series(number)));

@@ -127,11 +127,13 @@ impl<'l> Trying<'l> {
 
     /// The view of a batch, and the time at which its checks are tried.
     fn view_of(&mut self, of_batch: &Arc<OfBatch>) -> (&View<'l>, Now) {
-        let known = self.of_batch.take().filter(|(known, ..)| Arc::ptr_eq(known, of_batch));
-        let (_, view, tried) = self.of_batch.insert(known.unwrap_or_else(|| {
+        if self.of_batch.as_ref().is_none_or(|(known, ..)| !Arc::ptr_eq(known, of_batch)) {
+            self.of_batch = None;
+        }
+        let (_, view, tried) = self.of_batch.get_or_insert_with(|| {
             let view = self.limiter.kept_view(of_batch.view.clone());
             (Arc::clone(of_batch), view, of_batch.asker.now())
-        }));
+        });
         (view, *tried)
     }
 }

@@ -28,7 +28,7 @@ impl Asker {
         let mut parts = parts(check);
         let mut is_one_asked = false;
         for part in parts.iter_mut().filter(|part| !part.check.charges.is_empty()) {
-            part.answer = self.ask(part.check.clone()).ok();
+            part.answer = self.ask(Box::new(part.check.clone())).ok();
             is_one_asked |= part.answer.is_some();
         }
         if !is_one_asked {
@@ -66,7 +66,7 @@ impl Asker {
             let charged = answered.iter().filter(|(.., outcome)| admits(outcome));
             let backs = charged.flat_map(|(_, check, _)| &check.charges).filter_map(given_back);
             // What is not asked stays charged.
-            let answers: Vec<_> = backs.filter_map(|back| self.ask(back).ok()).collect();
+            let answers: Vec<_> = backs.filter_map(|back| self.ask(Box::new(back)).ok()).collect();
             self.send();
             // What nobody waits for is not sent.
             tokio::spawn(async move {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::SharedStore;
 use super::open_lease::late;
-use super::queue::{Counted, NotAsked, Queue, Queues, StoreAnswer, Waiting};
+use super::queue::{Counted, MAX_WAITING, NotAsked, Queue, Queues, StoreAnswer, Waiting};
 use super::routes::Routes;
 use crate::engine_link::{
     ChargeRequest, CheckOutcome, Link, LinkError, NodeAddress, Remedy, RequestForm, RequestOutcomes, SharedCheck,
@@ -29,18 +29,22 @@ pub struct Asker {
     is_sending: AtomicBool,
     /// Charges without an answer.
     waiting: Arc<AtomicUsize>,
-    /// Checks that wait.
-    kept: Arc<AtomicUsize>,
-    /// Bytes of their messages.
-    kept_bytes: Arc<AtomicUsize>,
+    kept: Arc<Kept>,
+}
+
+/// The checks of a worker that wait.
+#[derive(Debug, Default)]
+struct Kept {
+    checks: AtomicUsize,
+    /// Of their messages.
+    bytes: AtomicUsize,
 }
 
 /// The message of a check that waits.
 #[derive(Debug)]
 pub struct KeptMessage {
     bytes: Box<[u8]>,
-    kept_bytes: Arc<AtomicUsize>,
-    _counted: Counted,
+    kept: Arc<Kept>,
 }
 
 impl KeptMessage {
@@ -52,7 +56,8 @@ impl KeptMessage {
 
 impl Drop for KeptMessage {
     fn drop(&mut self) {
-        self.kept_bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.kept.checks.fetch_sub(1, Ordering::Relaxed);
+        self.kept.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
@@ -66,7 +71,6 @@ impl Asker {
             is_sending: AtomicBool::new(false),
             waiting: Arc::default(),
             kept: Arc::default(),
-            kept_bytes: Arc::default(),
         })
     }
 
@@ -88,25 +92,27 @@ impl Asker {
 
     /// Keeps the message of a check that is to wait; `None`: too many checks wait, or they are too large.
     pub fn keep(&self, message: &[u8]) -> Option<KeptMessage> {
-        let counted = Counted::new(&self.kept)?;
-        let before = self.kept_bytes.fetch_add(message.len(), Ordering::Relaxed);
-        let kept_bytes = Arc::clone(&self.kept_bytes);
-        let kept = KeptMessage { bytes: message.into(), kept_bytes, _counted: counted };
-        (before.saturating_add(message.len()) <= MAX_KEPT_BYTES).then_some(kept)
+        let checks = self.kept.checks.fetch_add(1, Ordering::Relaxed);
+        let bytes = self.kept.bytes.fetch_add(message.len(), Ordering::Relaxed);
+        // Dropped, it counts no longer.
+        let kept = KeptMessage { bytes: message.into(), kept: Arc::clone(&self.kept) };
+        (checks < MAX_WAITING && bytes.saturating_add(message.len()) <= MAX_KEPT_BYTES).then_some(kept)
     }
 
     /// Asks for a check; it is sent by [`send`](Self::send).
     ///
     /// # Errors
     /// It is not, and nothing is charged.
-    pub fn ask(self: &Arc<Self>, check: SharedCheck) -> Result<StoreAnswer, NotAsked> {
-        if self.store.routes.load().is_cluster() && !check.is_in_one_slot() {
+    pub fn ask(self: &Arc<Self>, check: Box<SharedCheck>) -> Result<StoreAnswer, NotAsked> {
+        let routes = self.store.routes.load();
+        if routes.is_cluster() && !check.is_in_one_slot() {
             return self.ask_apart(&check);
         }
         if !check.fits() {
             return Err(NotAsked::Full);
         }
-        let queue = self.queue_of(|| Some(check.slot())).ok_or(NotAsked::Down)?;
+        let at = routes.node_of(|| Some(check.slot())).ok_or(NotAsked::Down)?;
+        let queue = self.queues.lock().at(&routes, at).ok_or(NotAsked::Down)?;
         if !queue.link.node().is_up() {
             return Err(NotAsked::Down);
         }

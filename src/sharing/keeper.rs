@@ -228,7 +228,8 @@ async fn charge_spent(asker: Arc<Asker>, spent: Vec<SharedCheck>) {
     let (all, mut charged) = (spent.len(), 0_usize);
     let mut spent = spent.into_iter().peekable();
     while spent.peek().is_some() {
-        let answers: Vec<_> = spent.by_ref().take(SPENT_AT_ONCE).filter_map(|check| asker.ask(check).ok()).collect();
+        let answers: Vec<_> =
+            spent.by_ref().take(SPENT_AT_ONCE).filter_map(|check| asker.ask(Box::new(check)).ok()).collect();
         asker.send();
         for mut answer in answers {
             charged += usize::from(answer.wait().await.is_ok());

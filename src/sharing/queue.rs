@@ -51,7 +51,7 @@ pub(super) struct QueueState {
 /// A check that waits for its answer. Nobody waits any longer if the receiver is gone.
 #[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) check: SharedCheck,
+    pub(super) check: Box<SharedCheck>,
     pub(super) answer: oneshot::Sender<Result<CheckOutcome, LinkError>>,
     /// It was sent to a node that no longer had its counters.
     pub(super) has_moved: bool,

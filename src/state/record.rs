@@ -191,7 +191,7 @@ pub(super) fn take(records: &mut &[u8], taken: &mut Taken, limits: &LimitTable) 
     }
     let state = match kind {
         CELL | CELL_AGAIN => CounterState::Cell(Cell::from_parts(taken.fresh_at?, decode_varint(records).ok()?)),
-        LOG => CounterState::Log(take_log(records)?),
+        LOG => CounterState::Log(Box::new(take_log(records)?)),
         _ => return None,
     };
     Some(Record { key, state })

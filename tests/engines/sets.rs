@@ -41,6 +41,11 @@ impl Sentinels {
         let addresses: Vec<_> = self.watchers.iter().map(Engine::address).collect();
         format!("redis+sentinel://{}/{MASTER}", addresses.join(","))
     }
+
+    /// What asks a sentinel for the address of the master.
+    pub(crate) fn question() -> String {
+        format!("SENTINEL GET-MASTER-ADDR-BY-NAME {MASTER}")
+    }
 }
 
 fn sentinel(kind: Kind, master_port: &str) -> Engine {

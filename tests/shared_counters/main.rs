@@ -8,6 +8,7 @@ mod engine_states;
 #[allow(dead_code, reason = "each test binary uses a part of it")]
 mod engines;
 mod equality;
+mod failover;
 mod faults;
 #[path = "../hosts/mod.rs"]
 #[allow(dead_code, reason = "the tests of what is deployed use all of it")]

@@ -44,7 +44,7 @@ pub(super) async fn as_shared(asker: &Arc<Asker>, limiter: &Limiter, page: Count
     let mut looks = Vec::new();
     for counter in page.counters {
         if let Some(look) = limiter.shared_look(&counter) {
-            looks.push((counter, asker.ask(look).map_err(|_| unavailable())?));
+            looks.push((counter, asker.ask(Box::new(look)).map_err(|_| unavailable())?));
         }
     }
     asker.send();

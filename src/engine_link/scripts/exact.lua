@@ -1,13 +1,14 @@
 -- Charges counters, check after check. A check with several counters is charged all or nothing.
 --
--- KEYS: the counters. ARGV: now in microseconds (0: the time of this engine), the number of checks, and for each check the number of
--- its counters, how it is charged (0: alone; 1: jointly; 2: jointly, and one of its quotas has no limit) and 13 numbers for each
--- counter (FIELDS). Reply: now, then for each check 1 if it is admitted, and for each of its counters 6 numbers: what became of the
--- charge (the constants below), kind of the state before (0 fresh, 1 counts, 2 ban, 3 log), three numbers of it, and the hits.
+-- KEYS: the counters. ARGV: now in microseconds (0: the time of this engine), the number of checks, and as one text of whole numbers of 8
+-- bytes, the lowest first, for each check the number of its counters, how it is charged (0: alone; 1: jointly; 2: jointly, and one of its
+-- quotas has no limit) and 13 numbers for each counter (COUNTER). Reply, such a text too: now, then for each check 1 if it is admitted, and
+-- for each of its counters 6 numbers: what became of the charge (the constants below), kind of the state before (0 fresh, 1 counts, 2 ban,
+-- 3 log), three numbers of it, and the hits. As arguments and a reply of their own these numbers took the engine and the client longer.
 --
 -- Values: "count" | "end count" | "begin previous current" | "time hits part window" (a bucket's debt) | list of times | "B until".
 -- Numbers are whole and below 2^53, so that doubles are exact.
-local FIELDS = 13
+local CHECK, COUNTER = '<i8i8', '<' .. string.rep('i8', 13)
 local LOG_MAX = 131072
 -- What became of a charge. NOT_OURS: the key has another kind of value. OVER: over its limit, which did not deny the check.
 local NOT_OURS, ALONE, CHARGED, CHARGED_ALONE, DENIED, OVER, LEFT, GIVEN = -1, 0, 1, 2, 3, 4, 5, 6
@@ -285,16 +286,16 @@ step[5] = function(c, kind, state, hits, deny, commit)
   return admitted
 end
 
-local argument, at_key = 3, 0
+local checks, at, at_key = ARGV[3], 1, 0
 local function next_counter()
   at_key = at_key + 1
-  local n = {}
-  for i = 1, FIELDS do n[i] = tonumber(ARGV[argument + i - 1]) end
-  argument = argument + FIELDS
+  local algorithm, refund, hits, max, window, denied, ban, when, burst, queue, hold, ends, group, after =
+    struct.unpack(COUNTER, checks, at)
+  at = after
   return {
-    key = KEYS[at_key], algorithm = n[1], refund = n[2] == 1, hits = n[3], max = n[4], window = n[5],
-    deny = n[6] > 0, always = n[6] == 2, ban = n[7], when = n[8], burst = n[9], queue = n[10], hold = n[11], ends = n[12],
-    aligned = n[12] == 1, role = n[13] % 4, group = math.floor(n[13] / 4),
+    key = KEYS[at_key], algorithm = algorithm, refund = refund == 1, hits = hits, max = max, window = window,
+    deny = denied > 0, always = denied == 2, ban = ban, when = when, burst = burst, queue = queue, hold = hold, ends = ends,
+    aligned = ends == 1, role = group % 4, group = math.floor(group / 4),
   }
 end
 
@@ -402,8 +403,8 @@ local function answer(c)
 end
 
 for _ = 1, tonumber(ARGV[2]) do
-  local size, how = tonumber(ARGV[argument]), tonumber(ARGV[argument + 1])
-  argument = argument + 2
+  local size, how, after = struct.unpack(CHECK, checks, at)
+  at = after
   local counters, admitted = {}, true
   for i = 1, size do counters[i] = next_counter() end
   if how == 0 then
@@ -417,4 +418,4 @@ for _ = 1, tonumber(ARGV[2]) do
   reply[#reply + 1] = admitted and 1 or 0
   for _, c in ipairs(counters) do answer(c) end
 end
-return reply
+return struct.pack('<' .. string.rep('i8', #reply), unpack(reply))

@@ -27,7 +27,7 @@ impl Shared<'_> {
             Ok(outcomes) => Step::Known(Answered { admitted: are_admitted(groups, &outcomes), outcomes }),
             Err(_) if progress.is_over => Step::Known(self.answered(evaluation, progress, groups, members, None)),
             Err(check) => {
-                progress.ask(place, *check);
+                progress.ask(place, check);
                 Step::Exact
             }
         }

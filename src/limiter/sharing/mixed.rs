@@ -103,7 +103,7 @@ impl Shared<'_> {
                     }
                     Err(_) if progress.is_over => None,
                     Err(check) => {
-                        progress.ask(place, *check);
+                        progress.ask(place, check);
                         mixed.stage = Stage::Exact;
                         return Step::Mixed(mixed);
                     }

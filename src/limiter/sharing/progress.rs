@@ -12,7 +12,7 @@ use crate::units::Nanos;
 pub struct Progress {
     steps: SmallVec<[Step; 1]>,
     /// Charges to be asked for.
-    asks: SmallVec<[(usize, SharedCheck); 1]>,
+    asks: SmallVec<[(usize, Box<SharedCheck>); 1]>,
     /// Leases to be renewed soon, by key.
     renewals: SmallVec<[Box<[u8]>; 1]>,
     /// It does not wait any longer.
@@ -79,7 +79,7 @@ pub(super) enum Stage {
 
 impl Progress {
     /// Takes the charges to be asked for: the place of the answer, and the charges.
-    pub fn take_asks(&mut self) -> SmallVec<[(usize, SharedCheck); 1]> {
+    pub fn take_asks(&mut self) -> SmallVec<[(usize, Box<SharedCheck>); 1]> {
         std::mem::take(&mut self.asks)
     }
 
@@ -146,7 +146,7 @@ impl Progress {
         }
     }
 
-    pub(super) fn ask(&mut self, place: usize, check: SharedCheck) {
+    pub(super) fn ask(&mut self, place: usize, check: Box<SharedCheck>) {
         self.asks.push((place, check));
     }
 

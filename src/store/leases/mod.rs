@@ -179,9 +179,9 @@ impl Leases {
         self.cells.locate(LeaseKey::new(key, limit).as_bytes())
     }
 
-    /// See [`load_ahead`](super::Memory::load_ahead).
-    pub(super) fn load_ahead(&self, locations: &[Location], series: impl FnMut(u32)) {
-        self.cells.load_ahead(locations, LeaseCell::touch, series);
+    /// See [`load_ahead`](super::Memory::load_ahead). Returns how many leases it found.
+    pub(super) fn load_ahead(&self, locations: &[Location], series: impl FnMut(u32)) -> usize {
+        self.cells.load_ahead(locations, LeaseCell::touch, series)
     }
 
     /// This lease is looked after soon. To be called with its shard locked, after it was changed.
@@ -232,3 +232,6 @@ impl LeaseCell {
         self.terms = *terms;
     }
 }
+
+#[cfg(test)]
+mod loom_tests;

@@ -95,24 +95,26 @@ impl Memory {
     /// Worth it for several counters, before the first one is charged: their misses of the cache overlap.
     pub fn load_ahead<'k>(
         &self,
-        counters: impl IntoIterator<Item = (&'k Limit, &'k [u8])>,
+        counters: impl IntoIterator<Item = (&'k Limit, &'k [u8]), IntoIter: Clone>,
         mut series: impl FnMut(u32),
     ) {
-        let (mut cells, mut logs): (SmallVec<[Location; 32]>, SmallVec<[Location; 1]>) = Default::default();
-        let mut leased: SmallVec<[Location; 32]> = SmallVec::new();
-        for (limit, key) in counters {
-            if let Some(leases) = &self.leases {
-                leased.push(leases.locate(limit, key));
+        let counters = counters.into_iter();
+        if let Some(leases) = &self.leases {
+            let leased: SmallVec<[Location; 32]> =
+                counters.clone().map(|(limit, key)| leases.locate(limit, key)).collect();
+            if leases.load_ahead(&leased, &mut series) == leased.len() {
+                // Counters that are leased are not in the other tables.
+                return;
             }
+        }
+        let (mut cells, mut logs): (SmallVec<[Location; 32]>, SmallVec<[Location; 1]>) = Default::default();
+        for (limit, key) in counters {
             match limit.algorithm {
                 Algorithm::SlidingLog => logs.push(self.logs.locate(key)),
                 _ => cells.push(self.cells.locate(key)),
             }
         }
         self.cells.load_ahead(&cells, |_| 0, &mut series);
-        if let Some(leases) = &self.leases {
-            leases.load_ahead(&leased, &mut series);
-        }
         self.logs.load_ahead(&logs, |_| 0, series);
     }
 
@@ -192,7 +194,7 @@ impl Memory {
         let is_fresh = state.is_fresh(now);
         match state {
             CounterState::Cell(cell) => self.transaction().restore_cell(key, cell, is_fresh),
-            CounterState::Log(log) => self.transaction().restore_log(key, log, is_fresh),
+            CounterState::Log(log) => self.transaction().restore_log(key, *log, is_fresh),
         }
     }
 
@@ -202,7 +204,7 @@ impl Memory {
         let is_fresh = state.is_fresh(now);
         match state {
             CounterState::Cell(cell) => self.transaction().note_cell(now, key, cell, is_fresh),
-            CounterState::Log(log) => self.transaction().note_log(now, key, log, is_fresh),
+            CounterState::Log(log) => self.transaction().note_log(now, key, *log, is_fresh),
         }
     }
 
@@ -216,7 +218,7 @@ impl Memory {
     /// A copy of the state of one counter; `None` if it does not exist.
     pub fn state(&self, kind: LimitKind, key: &[u8]) -> Option<CounterState> {
         if let LimitKind::SlidingLog(_) = kind {
-            self.logs.copy(key).map(CounterState::Log)
+            self.logs.copy(key).map(|log| CounterState::Log(Box::new(log)))
         } else {
             self.cells.copy(key).map(CounterState::Cell)
         }

@@ -14,7 +14,7 @@ type Reading<'t, V> = lock_api::RwLockReadGuard<'t, dashmap::RawRwLock, Slots<V>
 
 impl<V> Table<V> {
     /// Loads the records at these locations, without an effect on them, and passes on the number of each one's series. `touch` reads from the
-    /// lines of the cache that a state of more than one line takes.
+    /// lines of the cache that a state of more than one line takes. Returns how many records it has found.
     ///
     /// It waits for nobody: a shard that is being charged is left out. Nor does it search: a record is most likely the wanted one if its
     /// slot has the tag of the hash. What is not loaded here is loaded by the charge.
@@ -26,7 +26,8 @@ impl<V> Table<V> {
         locations: &[Location],
         touch: impl Fn(&V) -> u64,
         mut series: impl FnMut(u32),
-    ) {
+    ) -> usize {
+        let mut found = 0;
         for locations in locations.chunks(LOADED_AT_ONCE) {
             let shards: SmallVec<[(Reading<'_, V>, u64); LOADED_AT_ONCE]> =
                 locations.iter().filter_map(|at| Some((self.try_read(*at)?, at.hash))).collect();
@@ -39,7 +40,9 @@ impl<V> Table<V> {
                 record.named.series_id()
             });
             std::hint::black_box(loaded.map(&mut series).count());
+            found += records.len();
         }
+        found
     }
 
     fn try_read(&self, at: Location) -> Option<Reading<'_, V>> {
