@@ -116,5 +116,5 @@ fn tcp(host: &str, port: u16) -> NodeAddress {
     NodeAddress::Tcp(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
 
-/// After what time without an answer the next node is asked, too.
-const HEAD_START: Duration = Duration::from_millis(50);
+/// After what time without an answer the next node is asked, too: of nodes that are gone, ten a second are tried.
+const HEAD_START: Duration = Duration::from_millis(100);
