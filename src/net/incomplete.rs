@@ -110,21 +110,22 @@ impl PartialBytes {
     /// # Errors
     /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
     pub(crate) fn headers(&self, headers: &HeaderMap) -> Result<Share, Status> {
-        let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
-        self.share(headers.saturating_add(REQUEST_BYTES))
+        self.share(headers, REQUEST_BYTES)
     }
 
-    /// Counts the headers of a check that waits in its stream, and what else it takes, until the share is dropped.
+    /// Counts the headers of a check that waits in its stream, with so many bytes of its body, and what else it takes, until the share is
+    /// dropped.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED: the incomplete requests exceed the bound.
-    pub(crate) fn check(&self, header_bytes: usize) -> Result<Share, Status> {
-        self.share(header_bytes.saturating_add(CHECK_BYTES))
+    pub(crate) fn check(&self, headers: &HeaderMap, body: usize) -> Result<Share, Status> {
+        self.share(headers, body.saturating_add(CHECK_BYTES))
     }
 
-    fn share(&self, bytes: usize) -> Result<Share, Status> {
+    fn share(&self, headers: &HeaderMap, more: usize) -> Result<Share, Status> {
         let mut share = Share { all: self.clone(), held: 0 };
-        share.hold(bytes)?;
+        let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        share.hold(headers.saturating_add(more))?;
         Ok(share)
     }
 }

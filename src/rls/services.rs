@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use http::header::{ALLOW, CONTENT_TYPE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full};
 use smallvec::SmallVec;
@@ -142,12 +142,12 @@ impl Services {
         self.caller.as_ref()
     }
 
-    /// Counts an incomplete check, with so many bytes of headers, until the share is dropped.
+    /// Counts an incomplete check, with so many bytes of its body, until the share is dropped.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED: there are too many.
-    pub(super) fn incomplete_check(&self, header_bytes: usize) -> Result<Share, Status> {
-        self.partial.check(header_bytes)
+    pub(super) fn incomplete_check(&self, headers: &HeaderMap, body: usize) -> Result<Share, Status> {
+        self.partial.check(headers, body)
     }
 
     /// The service that decides.

@@ -111,8 +111,7 @@ impl Asker {
         if !check.fits() {
             return Err(NotAsked::Full);
         }
-        let at = routes.node_of(|| Some(check.slot())).ok_or(NotAsked::Down)?;
-        let queue = self.queues.lock().at(&routes, at).ok_or(NotAsked::Down)?;
+        let queue = self.queue_among(&routes, || Some(check.slot())).ok_or(NotAsked::Down)?;
         if !queue.link.node().is_up() {
             return Err(NotAsked::Down);
         }
@@ -220,9 +219,13 @@ impl Asker {
 
     /// The queue of the node that has the counters of a slot, which is asked for only in a cluster.
     pub(super) fn queue_of(&self, slot: impl FnOnce() -> Option<u16>) -> Option<Arc<Queue>> {
-        let routes = self.store.routes.load();
+        self.queue_among(&self.store.routes.load(), slot)
+    }
+
+    /// The same, by these routes.
+    fn queue_among(&self, routes: &Routes, slot: impl FnOnce() -> Option<u16>) -> Option<Arc<Queue>> {
         let at = routes.node_of(slot)?;
-        self.queues.lock().at(&routes, at)
+        self.queues.lock().at(routes, at)
     }
 }
 

@@ -190,6 +190,7 @@ pub(super) fn take(records: &mut &[u8], taken: &mut Taken, limits: &LimitTable) 
         taken.fresh_at = Some(time(records)?);
     }
     let state = match kind {
+        CELL_AGAIN if is_old => return None,
         CELL | CELL_AGAIN => CounterState::Cell(Cell::from_parts(taken.fresh_at?, decode_varint(records).ok()?)),
         LOG => CounterState::Log(Box::new(take_log(records)?)),
         _ => return None,

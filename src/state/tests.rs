@@ -379,6 +379,21 @@ fn a_file_of_version_3_is_read() {
     assert_eq!(all(&later, now), all(&after, now));
 }
 
+/// No file of version 3 has a cell without an end of its own.
+#[test]
+fn an_end_is_left_out_in_no_record_of_version_3() {
+    let (limits, end) = (limiter(RULES).limits(), NOW.as_ns().to_le_bytes());
+    // The limit, with the fingerprint of an override; an empty key; the kind, the end and the state of a cell.
+    let first = |head: &[u8]| [head, &[0; 16], &[0]].concat();
+    let old = [first(&[0]), vec![0], end.to_vec(), vec![7], vec![0, 0, 2, 7]].concat();
+    let new = [first(&[0]), end.to_vec(), vec![7], vec![2, 0, 7]].concat();
+    for (version, bytes, expected) in [(3, old, [true, false]), (4, new, [true, true])] {
+        let (mut records, mut taken) = (&bytes[..], record::Taken::new(version));
+        let read = expected.map(|_| record::take(&mut records, &mut taken, &limits).is_some());
+        assert_eq!(read, expected, "version {version}");
+    }
+}
+
 #[test]
 fn a_foreign_file_and_one_of_a_later_version_are_set_aside() {
     let later = {

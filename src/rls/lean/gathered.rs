@@ -174,4 +174,4 @@ const MAX_WAITING: usize = 4 * TOGETHER;
 const MAX_MESSAGE_BYTES: usize = 1 << 10;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -60,9 +60,9 @@ impl CallHead {
         self.is_check
     }
 
-    /// The bytes that are kept of the headers.
-    pub(super) fn bytes(&self) -> usize {
-        self.headers.iter().map(|(name, value)| name.as_str().len().saturating_add(value.len())).sum()
+    /// The headers that are kept.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Whether this may be a call of gRPC, by its method and the type of its content.

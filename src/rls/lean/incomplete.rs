@@ -60,28 +60,20 @@ const MAX_GONE: usize = 32;
 mod tests {
     use std::task::Waker;
 
+    use http::HeaderMap;
+
     use super::*;
-    use crate::http2::frame::{END_HEADERS, HEADERS, PREFACE, RST_STREAM, SETTINGS, put_frame};
-    use crate::http2::hpack::{put_field, put_indexed};
+    use crate::http2::frame::{PREFACE, RST_STREAM, SETTINGS, put_frame};
     use crate::http2::server::Event;
     use crate::net::{PartialBytes, lean_limits};
-    use crate::rls::services::CHECK;
-
-    /// The headers of a check.
-    fn put_headers(out: &mut Vec<u8>, id: u32) {
-        let mut block = Vec::new();
-        put_indexed(&mut block, 3);
-        put_indexed(&mut block, 6);
-        put_field(&mut block, b":path", CHECK.as_bytes());
-        put_frame(out, HEADERS, END_HEADERS, id, &block);
-    }
+    use crate::rls::lean::gathered::tests::put_headers;
 
     /// Takes these frames: each check waits for the rest.
     fn take(wire: &Wire, incomplete: &mut Incomplete, mut frames: &[u8]) {
         let (mut shared, partial) = (wire.lock(), PartialBytes::default());
         while let Some(event) = shared.connection.next(&mut frames).unwrap() {
             if let Event::Request { id, .. } = event {
-                shared.connection.state(id).unwrap().incomplete = Some(partial.check(0).unwrap());
+                shared.connection.state(id).unwrap().incomplete = Some(partial.check(&HeaderMap::new(), 0).unwrap());
                 incomplete.add(&mut shared, id);
             }
         }

@@ -161,7 +161,7 @@ impl<'s, 'b> Reading<'s, 'b> {
         let Some(exchange) = shared.connection.state(id) else { return false };
         let (is_whole, length) = (exchange.is_whole || is_too_large(&exchange.body), exchange.body.len());
         let Some(head) = exchange.head.as_ref().filter(|head| head.is_check() && !is_whole) else { return false };
-        match self.services.incomplete_check(head.bytes().saturating_add(length)) {
+        match self.services.incomplete_check(head.headers(), length) {
             Ok(share) => {
                 exchange.incomplete = Some(share);
                 shared.connection.release(id, length);

@@ -85,13 +85,18 @@ impl Connection {
 
 /// A check of the user `u`.
 fn put_check(out: &mut Vec<u8>, id: u32) {
+    put_headers(out, id);
+    put_frame(out, DATA, END_STREAM, id, &check());
+}
+
+/// The headers of a check.
+pub(in crate::rls::lean) fn put_headers(out: &mut Vec<u8>, id: u32) {
     let mut block = Vec::new();
     put_indexed(&mut block, 3);
     put_indexed(&mut block, 6);
     put_field(&mut block, b":path", CHECK.as_bytes());
     put_field(&mut block, b"content-type", b"application/grpc");
     put_frame(out, HEADERS, END_HEADERS, id, &block);
-    put_frame(out, DATA, END_STREAM, id, &check());
 }
 
 /// The checks of a worker, and the task that decides them.
