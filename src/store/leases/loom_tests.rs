@@ -63,10 +63,15 @@ impl Host for Roomy {
 }
 
 impl World {
+    /// A counter that nobody has asked for.
+    fn without_a_lease() -> Self {
+        let (leases, central, step) = (std::sync::Arc::new(Leases::new()), Mutex::new(Central::new()), Mutex::new(()));
+        Self { leases, central, step }
+    }
+
     /// A counter of which one hit is in hand.
     fn with_a_lease() -> Arc<Self> {
-        let (leases, central, step) = (std::sync::Arc::new(Leases::new()), Mutex::new(Central::new()), Mutex::new(()));
-        let world = Self { leases, central, step };
+        let world = Self::without_a_lease();
         let (charging, ticket) = world.charge(None, 0);
         assert_eq!(charging, Charging::Missing);
         let ask = world.ask(0).unwrap();
@@ -199,6 +204,39 @@ fn a_reload_spends_no_hit_of_the_limit_before() {
         assert_eq!(world.held(1), 0);
         assert_eq!(admitted + world.left(1), u64::from(ALLOWED));
     });
+}
+
+#[test]
+fn what_is_on_its_way_when_the_limit_changes_goes_back() {
+    for is_late in [false, true] {
+        loom::model(move || {
+            let world = Arc::new(World::without_a_lease());
+            let other = Arc::clone(&world);
+            let reload = thread::spawn(move || {
+                let _step = other.step.lock().unwrap();
+                other.leases.follow(now(1), |_| Some(limit(ALLOWED - 1)));
+            });
+            let (_, ticket) = world.charge(None, 1);
+            let ask = world.ask(1).unwrap();
+            let answer = world.grant(&ask, 1);
+            if is_late {
+                let _step = world.step.lock().unwrap();
+                world.leases.lost(&ask, now(1));
+                world.leases.late(&ask, &answer, now(1));
+            } else {
+                world.answered(&ask, &answer, 1);
+            }
+            // The check is gone: what was granted to it would stay.
+            world.end(ticket);
+            reload.join().unwrap();
+            world.leases.change(KEY, |cell| {
+                let is_of_another = cell.terms.limit() != ask.terms.limit();
+                assert!(!is_of_another || cell.lease.held() == 0, "the limit before has granted it");
+            });
+            world.exchange(1);
+            assert_eq!(world.left(1), u64::from(ALLOWED), "it went back");
+        });
+    }
 }
 
 #[test]
