@@ -132,7 +132,10 @@ pub struct Recorded<'a> {
 impl SlotCounts {
     fn record_denied(&self, check: &Recorded<'_>, reason: Reason) {
         let Recorded { hits, outcome, capacity, .. } = *check;
-        let over = if outcome.before >= capacity { hits } else { outcome.after.saturating_sub(capacity).min(hits) };
+        // Denied by a replica's share of the limit, which is not used up itself.
+        let is_of_share = reason == Reason::OverLimit && outcome.after <= capacity;
+        let is_over = outcome.before >= capacity || is_of_share;
+        let over = if is_over { hits } else { outcome.after.saturating_sub(capacity).min(hits) };
         self.counters.add(Measure::HitsOverLimit, over);
         self.counters.add(Measure::HitsNearLimit, near_share(outcome, capacity, check.near_limit_ratio));
         if check.shadow {
@@ -160,7 +163,11 @@ impl SlotCounts {
 
 /// The hits of a denied check between the near-limit threshold and the limit.
 fn near_share(outcome: &Outcome, capacity: u64, ratio: f32) -> u64 {
-    if outcome.before >= capacity { 0 } else { capacity - near_limit(capacity, ratio).max(outcome.before) }
+    if outcome.before >= capacity || outcome.after <= capacity {
+        0
+    } else {
+        capacity - near_limit(capacity, ratio).max(outcome.before)
+    }
 }
 
 /// The near-limit threshold: this share of the limit, at most 1, in the single precision of the reference.

@@ -250,6 +250,12 @@ impl Lease {
         Outcome { verdict, before, after, remaining, reset }
     }
 
+    /// What is left of this replica's share, and when more is, after a check that was decided by it.
+    pub fn of_share(&self, terms: &Terms, hits: u64, now: Now, is_admitted: bool) -> (u64, Nanos) {
+        let outcome = self.outage.outcome(terms, if is_admitted { 0 } else { hits }, now, self.known_left(now));
+        (outcome.remaining, outcome.reset)
+    }
+
     /// The counter as the engine last had it, without the hits in hand; `now` is the time of the engine. `None`: nothing is known.
     pub fn heard(&self, terms: &Terms, now: Timestamp) -> Option<Cell> {
         if self.ends == Timestamp::EPOCH || self.window == 0 {

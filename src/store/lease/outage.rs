@@ -1,7 +1,7 @@
 //! What one replica admits on its own while the engine does not answer: its share of the limit.
 
 use super::{Now, Terms};
-use crate::engine::{self, Algorithm, Cell, CountDenied, LeaseShape, Limit, Op, Queue, QueueMode, Starts};
+use crate::engine::{self, Algorithm, Cell, CountDenied, LeaseShape, Limit, Op, Outcome, Queue, QueueMode, Starts};
 use crate::units::Nanos;
 
 /// The count of an outage. Windows count up to a replica's share of what was left, new ones up to its share of the limit; buckets
@@ -36,6 +36,15 @@ impl Outage {
             self.cell = next;
         }
         outcome.admitted()
+    }
+
+    /// What the share says of `hits` more, which are not spent.
+    pub(super) fn outcome(&self, terms: &Terms, hits: u64, now: Now, known: Option<(u64, Nanos)>) -> Outcome {
+        let mut share = *self;
+        if share.cell.is_fresh(now.engine) {
+            share.begin(terms, now, known);
+        }
+        engine::step(&share.limit(terms), share.cell, now.engine, Op::Charge(hits)).0
     }
 
     /// How long the window of the outage lasts.

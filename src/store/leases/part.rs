@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ticket::NewTicket;
 use super::{LeaseCell, LeaseKey, Leases, Ticket, count};
-use crate::engine::{Limit, Op, Outcome, Reason, Verdict};
+use crate::engine::{Limit, Op, Outcome, Reason, Verdict, WhenDown};
 use crate::store::Fingerprint;
 use crate::store::charging::{Location, Shard};
 use crate::store::lease::{Attempt, Charging, Denial, Lease, Link, Now, Status, Terms, Wish};
@@ -183,6 +183,10 @@ impl LeaseCell {
             Status::Denied(Denial::NothingLeft) => lease.outcome(&part.terms, hits, now, attempt, false),
             Status::Enough | Status::Missing => lease.outcome(&part.terms, 0, now, attempt, true),
         };
+        if part.is_down && part.link == Link::Down(WhenDown::Local) && status != Status::Missing {
+            (part.outcome.remaining, part.outcome.reset) =
+                lease.of_share(&part.terms, hits, now, status == Status::Enough);
+        }
         part.is_called = !self.is_called && lease.wish(&part.terms, now) == Wish::Soon;
         self.is_called |= part.is_called;
         if lease.has_news() {
