@@ -17,6 +17,7 @@ mod slow;
 mod small;
 mod table;
 mod traffic;
+mod used_up;
 
 use std::env;
 

@@ -147,7 +147,10 @@ impl Lease {
                 (is_empty || is_short).then(|| spread(terms.short_horizon(), ask))
             }
             LeaseShape::SlidingWindow if is_busy => {
-                is_scarce(terms, ask, answer).then(|| spread(sliding_pause(terms, ask), ask))
+                let pause = spread(sliding_pause(terms, ask), ask);
+                // In a window that begins empty nothing is regained before it ends.
+                let until_more = if is_empty { answer.wait.min(spread(terms.pause(), ask)) } else { Nanos::ZERO };
+                is_scarce(terms, ask, answer).then(|| pause.max(until_more))
             }
             LeaseShape::Bucket | LeaseShape::SlidingWindow => is_empty.then_some(answer.wait),
             LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => is_empty.then(|| spread(terms.pause(), ask)),
