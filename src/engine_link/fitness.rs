@@ -142,7 +142,7 @@ impl Fitness {
 
     /// Uses what the scripts and the heartbeat of replicas use, on keys of this prefix.
     async fn try_rights(&mut self, connection: &Connection, prefix: &KeyPrefix, within: Duration, now: Timestamp) {
-        let Some([window, bucket, log]) = self.keys_here(connection, prefix, within).await else { return };
+        let Some([window, bucket, log, replicas]) = self.keys_here(connection, prefix, within).await else { return };
         let count = CountDenied::Never;
         let limit = |algorithm| Limit { max: 1, window: Nanos::SECOND, algorithm, ban: None, count_denied: count };
         let (fixed, sliding) = (limit(Algorithm::SlidingWindow), limit(Algorithm::SlidingLog));
@@ -165,15 +165,22 @@ impl Fitness {
         }
         self.try_changes(connection, prefix, within, now).await;
         let at = now.plus(Nanos::SECOND).as_ns() / 1_000_000;
-        let bucket = bucket.as_str();
-        let on_key = |name: &str, arguments: &[&str]| -> Cmd {
+        let on_key = |name: &str, key: &SharedKey, arguments: &[&str]| -> Cmd {
             let mut command = redis::cmd(name);
-            command.arg(bucket).arg(arguments);
+            command.arg(key.as_str()).arg(arguments);
             command
         };
         let at = at.to_string();
-        for (name, arguments) in [("INCRBY", &["1"][..]), ("GET", &[]), ("PEXPIREAT", &[&at])] {
-            if let Err(error) = connection.ask(on_key(name, arguments), within).await {
+        for (name, key, arguments) in [
+            ("INCRBY", &bucket, &["1"][..]),
+            ("GET", &bucket, &[]),
+            ("PEXPIREAT", &bucket, &[&at]),
+            ("ZADD", &replicas, &["0", "store check"]),
+            ("PEXPIREAT", &replicas, &[&at]),
+            ("ZREMRANGEBYSCORE", &replicas, &["-inf", "0"]),
+            ("ZCARD", &replicas, &[]),
+        ] {
+            if let Err(error) = connection.ask(on_key(name, key, arguments), within).await {
                 self.right_missing(name, &error);
             }
         }
@@ -195,10 +202,10 @@ impl Fitness {
         connection: &Connection,
         prefix: &KeyPrefix,
         within: Duration,
-    ) -> Option<[SharedKey; 3]> {
+    ) -> Option<[SharedKey; 4]> {
         for attempt in 0..SLOT_ATTEMPTS {
             let parts = [b"store check", &attempt.to_le_bytes()[..]].concat();
-            let keys = [1, 2, 3].map(|place| {
+            let keys = [1, 2, 3, 4].map(|place| {
                 SharedKey::new(prefix, Fingerprint::OVERRIDE, Fingerprint::from_bytes([place; 16]), &parts)
             });
             let [first, ..] = &keys;
@@ -231,10 +238,14 @@ impl Fitness {
     }
 }
 
+/// Whether a right is missing: for the command, or for one of a script.
 fn is_forbidden(error: &LinkError) -> bool {
-    matches!(error, LinkError::Rejected { code, .. } if code == "NOPERM")
+    let LinkError::Rejected { code, detail } = error else { return false };
+    code == "NOPERM" || IN_SCRIPTS.iter().any(|text| detail.contains(text))
 }
 
+/// What Redis 7.0, and later versions and Valkey, say of a command of a script.
+const IN_SCRIPTS: [&str; 2] = ["The user executing the script can't run this command", "ACL failure in script"];
 const SAMPLES: usize = 10;
 /// A node with a hundredth of the slots has one of so many keys, almost certainly.
 const SLOT_ATTEMPTS: u32 = 2_000;

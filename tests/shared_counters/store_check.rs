@@ -59,6 +59,8 @@ fn rights_that_are_missing_are_named() {
     for kind in Kind::installed() {
         let engine = Engine::start(kind);
         let rights = tidegate::engine_link::RIGHTS;
+        let documented = include_str!("../../docs/SHARING.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(documented.contains(rights), "docs/SHARING.md does not name {rights}");
         let user = |name: &str, keys: &str, without: &str| {
             let rights: Vec<_> = rights.split_whitespace().filter(|right| *right != without).collect();
             engine.run::<()>(&[&["ACL", "SETUSER", name, "on", ">secret", keys][..], &rights].concat());
@@ -71,10 +73,14 @@ fn rights_that_are_missing_are_named() {
             ("incrby", "~tg1:*", "+incrby", "may not use INCRBY"),
             ("info", "~tg1:*", "+info", "may not use INFO"),
             ("set", "~tg1:*", "+set", "SET with PXAT"),
+            ("rpop", "~tg1:*", "+rpop", "may not use EVAL "),
+            ("zadd", "~tg1:*", "+zadd", "may not use ZADD"),
+            ("zcard", "~tg1:*", "+zcard", "may not use ZCARD"),
             ("keys", "~other:*", "", "may not use EVAL "),
         ] {
             let (code, stdout, _) = user(name, keys, without);
-            assert!(code == Some(1) && stdout.contains(named), "{kind:?}, {name}: {stdout}");
+            let says_it = stdout.contains(named) && stdout.contains(rights);
+            assert!(code == Some(1) && says_it, "{kind:?}, {name}: {stdout}");
         }
     }
 }
