@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::engine_link::{Node, NodeCounts, RequestKind, RequestTimes, SharedCheck, StoreUrl, Tls, UrlError};
-use crate::limiter::{self, Limiter, Sharing};
+use crate::limiter::{self, Limiter, Sharing, Spent};
 use crate::net::ClientFiles;
 use crate::operations::Operations;
 use crate::rules::{Rule, RuleSet, Shared};
@@ -139,8 +139,18 @@ impl Hearing for Heard {
         }
     }
 
-    fn spent(&self, engine_now: Timestamp) -> Vec<SharedCheck> {
-        self.0.take_spent(engine_now)
+    type Spent = Spent;
+
+    fn spent(&self, engine_now: Timestamp) -> Vec<(SharedCheck, Spent)> {
+        self.0.spent(engine_now)
+    }
+
+    fn is_charged(&self, spent: Spent, engine_now: Timestamp) {
+        self.0.is_charged(&spent, engine_now);
+    }
+
+    fn may_be_charged(&self, spent: Spent, engine_now: Timestamp) {
+        self.0.may_be_charged(spent, engine_now);
     }
 }
 

@@ -13,6 +13,10 @@ pub struct Breaker {
     timeouts: u32,
     /// The first request that has had no reply since any other had one.
     silent_since: Option<Timestamp>,
+    /// When it was last closed; `None`: it was never open.
+    closed_at: Option<Timestamp>,
+    /// The wait before the first probe, when it was last opened: longer after each relapse.
+    first_delay: Nanos,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +45,8 @@ pub enum Permission {
 
 impl Breaker {
     /// A breaker that lets everything pass.
-    pub const CLOSED: Self = Self { state: State::Closed, timeouts: 0, silent_since: None };
+    pub const CLOSED: Self =
+        Self { state: State::Closed, timeouts: 0, silent_since: None, closed_at: None, first_delay: FIRST_DELAY };
 
     /// Whether requests may be sent. What checks ask.
     pub const fn is_closed(&self) -> bool {
@@ -83,7 +88,7 @@ impl Breaker {
         }
         *good_probes += 1;
         if *good_probes >= GOOD_PROBES {
-            self.state = State::Closed;
+            (self.state, self.closed_at) = (State::Closed, Some(now));
             return true;
         }
         // The node answers: the second probe need not wait for long.
@@ -104,8 +109,13 @@ impl Breaker {
         self.silent_since = None;
         match &mut self.state {
             State::Closed => {
-                let next_probe = now.plus(FIRST_DELAY);
-                self.state = State::Open { next_probe, delay: FIRST_DELAY, good_probes: 0, is_probing: false };
+                // Probes may succeed where requests do not: a node that is full tells the time.
+                let is_relapse = !self.is_steady(now);
+                let delay =
+                    if is_relapse { self.first_delay.plus(self.first_delay).min(LONGEST_DELAY) } else { FIRST_DELAY };
+                let next_probe = now.plus(if is_relapse { jittered(delay, chance) } else { FIRST_DELAY });
+                self.first_delay = delay;
+                self.state = State::Open { next_probe, delay, good_probes: 0, is_probing: false };
                 true
             }
             State::Open { next_probe, delay, good_probes, is_probing } => {
@@ -117,6 +127,16 @@ impl Breaker {
                 false
             }
         }
+    }
+
+    /// Whether it was closed so long ago that opening it is no relapse.
+    pub fn is_steady(&self, now: Timestamp) -> bool {
+        self.closed_at.is_none_or(|closed_at| now.since(closed_at) >= LONGEST_DELAY)
+    }
+
+    /// Whether it was last opened right after it was closed.
+    pub fn has_relapsed(&self) -> bool {
+        self.first_delay > FIRST_DELAY
     }
 
     /// Whether the connection timed out so often that it is to be dropped, although nothing says that it is broken.
@@ -180,6 +200,26 @@ mod tests {
         assert_eq!(breaker.next_probe(), Some(ms(201)));
         assert_eq!(breaker.permit(ms(201)), Permission::Probe);
         assert!(breaker.replied(ms(202), 0) && breaker.is_closed());
+    }
+
+    #[test]
+    fn after_each_relapse_the_first_probe_waits_for_longer() {
+        let (mut breaker, mut at) = (Breaker::CLOSED, ms(0));
+        for expected in [100, 200, 400, 800, 1_600, 2_000, 2_000] {
+            assert!(breaker.failed(at, u32::MAX));
+            let probe = breaker.next_probe().unwrap();
+            assert_eq!(probe, at.plus(Nanos::from_ns(expected * 1_000_000)));
+            assert_eq!(breaker.has_relapsed(), expected > 100);
+            breaker.permit(probe);
+            assert!(!breaker.replied(probe, 0));
+            at = breaker.next_probe().unwrap();
+            breaker.permit(at);
+            assert!(breaker.replied(at, 0));
+        }
+        // It has served for long enough.
+        at = at.plus(LONGEST_DELAY);
+        assert!(breaker.is_steady(at) && breaker.failed(at, u32::MAX) && !breaker.has_relapsed());
+        assert_eq!(breaker.next_probe(), Some(at.plus(FIRST_DELAY)));
     }
 
     #[test]

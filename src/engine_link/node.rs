@@ -204,14 +204,14 @@ impl Node {
         if !state.breaker.is_closed() || !state.has_answered {
             return;
         }
-        if !self.is_up.swap(true, Ordering::Relaxed) {
-            let is_back = std::mem::take(&mut state.is_reported);
-            let node = &self.address;
-            if is_back {
-                tracing::info!(%node, "the store is back");
-            } else {
-                tracing::info!(%node, "the store answers");
-            }
+        let (was_up, node) = (self.is_up.swap(true, Ordering::Relaxed), &self.address);
+        // One that goes again and again right after it is back is not back before it has served for a moment.
+        let is_back = state.is_reported && (state.breaker.is_steady(now) || !was_up && !state.breaker.has_relapsed());
+        if is_back {
+            state.is_reported = false;
+            tracing::info!(%node, "the store is back");
+        } else if !was_up && !state.is_reported {
+            tracing::info!(%node, "the store answers");
         }
     }
 

@@ -55,7 +55,7 @@ pub use keys::{DecodedKey, DecodedLimit, KeyError, decode as decode_key};
 pub use plan::{Plan, RuleInForce};
 pub use settings::{DRAFT_03_NAMES, NEAR_LIMIT_RATIO, Settings};
 use sharing::Shared;
-pub use sharing::{DownCounts, Progress, Sharing};
+pub use sharing::{DownCounts, Progress, Sharing, Spent};
 pub use together::{Decisions, PreparedCheck, TOGETHER};
 use transition::Transition;
 

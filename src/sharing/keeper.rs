@@ -20,8 +20,19 @@ pub trait Hearing: Send {
     /// There are so many replicas, and the engine's clock is so many nanoseconds ahead of ours. Called after each round.
     fn heard(&self, replicas: u32, clock_offset_ns: i64);
 
-    /// A node is up that was down. Returns charges of what was spent meanwhile, which are made whatever is left of the limits.
-    fn spent(&self, engine_now: Timestamp) -> Vec<SharedCheck>;
+    /// What was spent of one counter.
+    type Spent: Send + 'static;
+
+    /// A node is up that was down. Returns charges of what was spent meanwhile, which are made whatever is left of the limits. What
+    /// becomes of them is reported to [`is_charged`](Self::is_charged) and [`may_be_charged`](Self::may_be_charged); what is not
+    /// charged is asked for again.
+    fn spent(&self, engine_now: Timestamp) -> Vec<(SharedCheck, Self::Spent)>;
+
+    /// The engine has it.
+    fn is_charged(&self, spent: Self::Spent, engine_now: Timestamp);
+
+    /// The engine may have it: there is no answer. It is never charged again.
+    fn may_be_charged(&self, spent: Self::Spent, engine_now: Timestamp);
 }
 
 /// Looks after the engine until the process closes.
@@ -35,11 +46,15 @@ pub async fn keep(store: Arc<SharedStore>, mut phases: Phases, hearing: impl Hea
     }
 }
 
-struct Keeper<H> {
+struct Keeper<H: Hearing> {
     store: Arc<SharedStore>,
     hearing: H,
     /// Asks for what was spent.
     asker: Arc<Asker>,
+    /// Charges of what was spent, one at a time.
+    charging: JoinSet<Charged<H::Spent>>,
+    /// Something that was spent is not charged.
+    is_owed: bool,
     nodes: Vec<Kept>,
     /// The probes under way, each of its node. One that is not answered keeps nothing else waiting.
     probes: JoinSet<Arc<Node>>,
@@ -62,8 +77,9 @@ struct Kept {
 impl<H: Hearing> Keeper<H> {
     fn new(store: Arc<SharedStore>, hearing: H, asker: Arc<Asker>) -> Self {
         let heartbeat = Heartbeat::new(&store);
-        let (nodes, probes) = (Vec::new(), JoinSet::new());
-        Self { store, hearing, asker, nodes, probes, heartbeat, read_at: Timestamp::EPOCH, is_warned: false }
+        let (nodes, probes, charging) = (Vec::new(), JoinSet::new(), JoinSet::new());
+        let read_at = Timestamp::EPOCH;
+        Self { store, hearing, asker, charging, is_owed: false, nodes, probes, heartbeat, read_at, is_warned: false }
     }
 
     async fn run(&mut self) {
@@ -78,6 +94,7 @@ impl<H: Hearing> Keeper<H> {
             tokio::select! {
                 () = sleep(step) => {}
                 Some(probed) = self.probes.join_next() => self.probed(probed.ok().as_ref()),
+                Some(charged) = self.charging.join_next() => self.charged(charged.unwrap_or_default()),
                 // The sender is in the store, which lives.
                 _ = refresh.wait_for(|refresh| refresh.is_wanted), if may_read => {}
             }
@@ -158,11 +175,32 @@ impl<H: Hearing> Keeper<H> {
                 *at = Timestamp::EPOCH;
             }
             self.store.has_connected.store(true, Ordering::Relaxed);
+            self.is_owed = true;
+        }
+        if node.is_up() && self.is_owed && self.charging.is_empty() {
+            self.is_owed = false;
             let spent = self.hearing.spent(self.store.engine_time(self.store.clock.now()));
             if !spent.is_empty() {
-                tokio::spawn(charge_spent(Arc::clone(&self.asker), spent));
+                self.charging.spawn(charge_spent(Arc::clone(&self.asker), spent));
             }
         }
+    }
+
+    /// What was spent is charged, or some of it.
+    fn charged(&mut self, Charged { charged, unknown, failed }: Charged<H::Spent>) {
+        let engine_now = self.store.engine_time(self.store.clock.now());
+        self.is_owed |= failed > 0;
+        if !charged.is_empty() || !unknown.is_empty() {
+            let (charged, unknown) = (charged.len(), unknown.len());
+            tracing::info!(
+                charged,
+                unknown,
+                later = failed,
+                "counters are charged with what was spent while the store was down"
+            );
+        }
+        charged.into_iter().for_each(|spent| self.hearing.is_charged(spent, engine_now));
+        unknown.into_iter().for_each(|spent| self.hearing.may_be_charged(spent, engine_now));
     }
 
     /// Has what is known of the nodes of the present routes.
@@ -223,19 +261,43 @@ impl<H: Hearing> Keeper<H> {
     }
 }
 
-/// Charges what was spent, some at a time. Nothing is sent twice: what fails stays uncharged.
-async fn charge_spent(asker: Arc<Asker>, spent: Vec<SharedCheck>) {
-    let (all, mut charged) = (spent.len(), 0_usize);
+/// What became of charges of what was spent.
+struct Charged<S> {
+    charged: Vec<S>,
+    /// There is no answer.
+    unknown: Vec<S>,
+    /// How many were certainly not executed.
+    failed: usize,
+}
+
+impl<S> Default for Charged<S> {
+    fn default() -> Self {
+        Self { charged: Vec::new(), unknown: Vec::new(), failed: 0 }
+    }
+}
+
+/// Charges what was spent, some at a time. Nothing is sent twice that may have been executed.
+async fn charge_spent<S>(asker: Arc<Asker>, spent: Vec<(SharedCheck, S)>) -> Charged<S> {
+    let mut result = Charged::default();
     let mut spent = spent.into_iter().peekable();
     while spent.peek().is_some() {
-        let answers: Vec<_> =
-            spent.by_ref().take(SPENT_AT_ONCE).filter_map(|check| asker.ask(Box::new(check)).ok()).collect();
+        let mut answers = Vec::new();
+        for (check, spent) in spent.by_ref().take(SPENT_AT_ONCE) {
+            match asker.ask(Box::new(check)) {
+                Ok(answer) => answers.push((answer, spent)),
+                Err(_) => result.failed += 1,
+            }
+        }
         asker.send();
-        for mut answer in answers {
-            charged += usize::from(answer.wait().await.is_ok());
+        for (mut answer, spent) in answers {
+            match answer.wait().await {
+                Ok(_) => result.charged.push(spent),
+                Err(error) if error.was_not_executed() => result.failed += 1,
+                Err(_) => result.unknown.push(spent),
+            }
         }
     }
-    tracing::info!(charged, counters = all, "what was spent while the store was down is charged");
+    result
 }
 
 /// An evenly distributed number, for jitter.

@@ -13,7 +13,7 @@ use crate::docs::holds;
 use crate::files::{self, File};
 
 /// What is bounded, and the constant that does it: the file below `src/`, and the name.
-const BOUNDS: [(&str, &str, &str); 191] = [
+const BOUNDS: [(&str, &str, &str); 192] = [
     ("a request, decompressed", "net/incomplete.rs", "MAX_MESSAGE_BYTES"),
     ("requests that arrive in pieces, per worker", "net/incomplete.rs", "MAX_PARTIAL_BYTES"),
     ("requests that arrive in pieces, of the process", "net/incomplete.rs", "MAX_ALL_BYTES"),
@@ -111,6 +111,7 @@ const BOUNDS: [(&str, &str, &str); 191] = [
     ("messages of checks of a worker that wait for the store, in bytes", "sharing/asker.rs", "MAX_KEPT_BYTES"),
     ("replicas that are believed", "sharing/replicas.rs", "MAX_REPLICAS"),
     ("domains whose checks without the store are counted individually", "limiter/sharing/outage.rs", "MAX_DOMAINS"),
+    ("counters with hits of an outage that the store may have or not", "limiter/sharing/spent.rs", "MAX_SENT"),
     ("nodes in the URL of a store", "engine_link/url.rs", "MAX_NODES"),
     ("the prefix of keys in the store, in bytes", "engine_link/key.rs", "MAX_PREFIX_BYTES"),
     ("tokens of the admin port", "access/tokens.rs", "MAX_TOKENS"),

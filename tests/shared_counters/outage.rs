@@ -155,6 +155,66 @@ async fn a_wrong_password_and_a_full_engine_are_down_and_a_lost_script_is_not() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_full_for_long_gives_no_share_twice_and_is_not_reported_each_time() {
+    for kind in Kind::installed() {
+        let engine = Engine::start(kind);
+        let server = start(&engine.url(), &["--store-replicas", "1"]);
+        until_up(&server);
+        let channel = server.channel().await;
+        engine.run::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+        // It answers probes, and is tried again and again.
+        let opened = format!("tidegate_store_breaker_open_total{{node=\"{}\"}}", engine.address());
+        let mut passed = 0;
+        eventually_async("it is tried again", async || {
+            passed += count(&channel, "key", "x", 5).await + count(&channel, "bucket", "x", 5).await;
+            server.metric(&opened) >= 4
+        })
+        .await;
+        assert_eq!(passed, 20, "{kind:?}: ten of each");
+        let said = server.log().iter().filter(|line| line.contains("the store is")).count();
+        assert!(said <= 3, "{kind:?}: {said} lines");
+        engine.run::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+        server.log_until("counters are charged with what was spent");
+        assert_eq!(count(&channel, "key", "x", 5).await + count(&channel, "bucket", "x", 5).await, 0, "{kind:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_share_denies_is_not_charged_and_is_counted_as_over_the_limit() {
+    const BOTH: &str = "domain: api
+descriptors:
+- {key: exact, rate_limit: {unit: year, requests_per_unit: 10, sharing: exact}}
+- {key: leased, rate_limit: {unit: year, requests_per_unit: 10}}
+";
+    let Some(kind) = Kind::any() else { return };
+    let mut engine = Engine::start(kind);
+    let flags = ["--store", &engine.url(), "--store-timeout", "500ms", "--store-replicas", "2"];
+    let server = TestServer::start(BOTH, &flags);
+    until_up(&server);
+    let channel = server.channel().await;
+    engine.kill();
+    until_down(&server);
+    for key in ["exact", "leased"] {
+        let answer = ask(&channel, &[(key, "x")]).await;
+        assert_eq!(answer.statuses[0].limit_remaining, 4, "{key}: of the five of this replica");
+        assert_eq!(count(&channel, key, "x", 19).await, 4, "{key}");
+        let answer = ask(&channel, &[(key, "x")]).await;
+        assert_eq!((answer.overall_code(), answer.statuses[0].limit_remaining), (Code::OverLimit, 0), "{key}");
+        let hits = |measure: &str| {
+            let labels = format!("{{domain=\"api\",rule=\"api.{key}\",key1=\"{key}\"}}");
+            server.metric(&format!("ratelimit_service_rate_limit_{measure}{labels}"))
+        };
+        assert_eq!(["within_limit", "near_limit", "over_limit"].map(hits), [5, 0, 16], "{key}");
+    }
+    engine.restart_empty();
+    server.log_until("counters are charged with what was spent");
+    until_up(&server);
+    for key in ["exact", "leased"] {
+        assert_eq!(count(&channel, key, "x", 20).await, 5, "{key}: five were spent");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_foreign_value_fails_its_counter_alone() {
     for kind in Kind::installed() {
         let engine = Engine::start(kind);

@@ -34,6 +34,7 @@ use smallvec::{SmallVec, smallvec};
 
 pub use outage::DownCounts;
 pub use progress::Progress;
+pub use spent::Spent;
 
 use super::charge::outcomes_of;
 use super::charges;
@@ -47,6 +48,7 @@ use crate::store::lease::Now;
 use crate::store::{CounterKeys, Group, Leases, LimitIds, Memory, WhenFull};
 use crate::units::{Nanos, Timestamp};
 use member::{Way, members_of};
+use spent::SentHits;
 
 /// What a limiter needs to share its counters.
 #[derive(Debug)]
@@ -62,6 +64,7 @@ pub struct Sharing {
     leases: Arc<Leases>,
     /// What is spent of exact counters while the store is down, of the shares of this replica.
     outage: Memory,
+    sent: SentHits,
     down: DownCounts,
     banned: BansAsked,
 }
@@ -151,6 +154,7 @@ impl Sharing {
             clock_offset_ns: AtomicI64::new(0),
             leases: Arc::new(Leases::new()),
             outage: Memory::new(outage_bytes, WhenFull::Deny),
+            sent: SentHits::default(),
             down: DownCounts::default(),
             banned: BansAsked::new(),
         }

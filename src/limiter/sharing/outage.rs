@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::Sharing;
 use super::exact::peek;
 use super::member::Member;
-use crate::engine::{Algorithm, Limit, Op, Outcome, Queue, Reason, Verdict, WhenDown};
+use crate::engine::{Algorithm, CountDenied, Limit, Op, Outcome, Queue, Reason, Verdict, WhenDown};
 use crate::store::{Charge, Charged, CounterState, Group, LimitKind, Memory};
 use crate::units::{Nanos, Timestamp};
 
@@ -110,11 +110,16 @@ impl Sharing {
     }
 
     /// This replica's share of a limit: of what is left of it as far as is known, and at least one hit. A share begins no ban, because the
-    /// limit itself may not be used up.
+    /// limit itself may not be used up. Nor does it count what it denies, unless the rule says that denied hits count: that is charged when
+    /// the store is back.
     pub(super) fn share(&self, known: &Memory, now: Timestamp, charge: &Charge<'_>) -> Limit {
         let replicas = self.replicas.load(Ordering::Relaxed).max(1);
         let part = |whole: u32| if whole == 0 { 0 } else { (whole / replicas).max(1) };
-        let limit = Limit { ban: None, ..*charge.limit };
+        let count_denied = match charge.limit.count_denied {
+            CountDenied::Alone => CountDenied::Never,
+            said => said,
+        };
+        let limit = Limit { ban: None, count_denied, ..*charge.limit };
         if let Algorithm::TokenBucket { burst, queue } = limit.algorithm {
             let queue = Queue { size: queue.size / replicas, ..queue };
             let algorithm = Algorithm::TokenBucket { burst: part(burst), queue };
