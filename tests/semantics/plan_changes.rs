@@ -1,5 +1,7 @@
 //! What becomes of counters when settings or a reload change the limits that are in force for them.
 
+use std::collections::HashSet;
+
 use tidegate::limiter::{Code, Settings};
 use tidegate::units::Nanos;
 
@@ -84,14 +86,26 @@ fn an_operator_bans_a_counter_of_every_algorithm() {
         );
 
         operated.limiter.ban_counter("api.k", &named, operated.now.plus(Nanos::SECOND)).unwrap();
-        assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &[], true), 1, "{algorithm}: unbanned");
+        assert_eq!(
+            operated.limiter.reset_counters(operated.now, "api.k", &[], true, HashSet::new()),
+            1,
+            "{algorithm}: unbanned"
+        );
         assert_eq!(
             (operated.check("k=1", 6).0, operated.check("k=1", 1).0),
             (Code::Ok, Code::OverLimit),
             "{algorithm}"
         );
-        assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &named, true), 0, "{algorithm}: no ban runs");
-        assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &named, false), 1, "{algorithm}: reset");
+        assert_eq!(
+            operated.limiter.reset_counters(operated.now, "api.k", &named, true, HashSet::new()),
+            0,
+            "{algorithm}: no ban runs"
+        );
+        assert_eq!(
+            operated.limiter.reset_counters(operated.now, "api.k", &named, false, HashSet::new()),
+            1,
+            "{algorithm}: reset"
+        );
         assert_eq!(operated.check("k=1", 6).0, Code::Ok, "{algorithm}");
     }
 }
@@ -185,7 +199,11 @@ fn a_ban_by_an_operator_follows_the_limit() {
         assert_eq!(codes(&operated), (Code::OverLimit, Code::Ok), "change {nth}: the ban holds");
         operated.pass(Nanos::from_secs(59));
         assert_eq!(codes(&operated), (Code::OverLimit, Code::Ok), "change {nth}: to its end");
-        assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &[], true), 1, "change {nth}: it is found");
+        assert_eq!(
+            operated.limiter.reset_counters(operated.now, "api.k", &[], true, HashSet::new()),
+            1,
+            "change {nth}: it is found"
+        );
         assert_eq!(codes(&operated), (Code::Ok, Code::Ok), "change {nth}: lifted");
         operated.unset("rule api.k: period");
         operated.unset("rule api.k, k=1: period");
@@ -206,7 +224,11 @@ descriptors:
     let operated = Operated::in_mode(rules, settings);
     let error = operated.limiter.ban_counter("api.k", &pairs("k=1"), operated.now.plus(Nanos::SECOND)).unwrap_err();
     assert!(error.contains("memory budget"), "{error}");
-    assert_eq!(operated.limiter.reset_counters(operated.now, "api.k", &[], true), 0, "nothing is banned");
+    assert_eq!(
+        operated.limiter.reset_counters(operated.now, "api.k", &[], true, HashSet::new()),
+        0,
+        "nothing is banned"
+    );
 }
 
 /// A ban set while another period is in force holds when that setting is removed.
