@@ -198,6 +198,27 @@ async fn a_lowered_limit_is_in_force_on_what_was_admitted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_raised_limit_is_in_force_at_once() {
+    let Some(kind) = Kind::any() else { return };
+    let engine = Engine::start(kind);
+    for algorithm in ["fixed_window", "sliding_window", "token_bucket, burst: LIMIT"] {
+        let config = |limit: &str| {
+            rules(&format!("unit: year, requests_per_unit: LIMIT, algorithm: {algorithm}").replace("LIMIT", limit))
+        };
+        let server = replica(&config("200"), &engine.url(), &["--store-replicas", "1"]);
+        let channel = server.channel().await;
+        // All is used up, and nothing is asked for, for some time.
+        count(&channel, &[("key", algorithm)], 1_000).await;
+        rules_in(&server.dir, &config("400"));
+        let generation = || server.metric("tidegate_config_generation");
+        let loaded = generation();
+        server.signal("HUP");
+        tokio::task::block_in_place(|| eventually("the reload", || generation() > loaded));
+        assert!(count(&channel, &[("key", algorithm)], 10).await > 0, "{algorithm}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_limits_ask_nobody() {
     let Some(kind) = Kind::any() else { return };
     let engine = Engine::start(kind);

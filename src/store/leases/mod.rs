@@ -223,6 +223,8 @@ impl LeaseCell {
             // Checks to which something was granted begin again.
             self.lease.settle(&self.terms, now);
             self.lease.drain(&self.terms, now);
+            // That nothing was left is no longer true.
+            self.lease.ask_again();
             self.epoch = self.epoch.wrapping_add(1);
         }
         self.terms = *terms;
