@@ -77,7 +77,7 @@ impl Reading<'_> {
                 Kind::Snapshot => self.restored.snapshot_bytes = bytes,
                 Kind::Journal => self.restored.journal_bytes += bytes,
             }
-            let reader = Reader::begin(BufReader::with_capacity(1 << 20, input), bytes)?;
+            let reader = Reader::begin(BufReader::with_capacity(1 << 20, input), name.kind, bytes)?;
             self.blocks(reader)
         });
         match (outcome, name.kind) {
