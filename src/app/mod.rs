@@ -169,7 +169,7 @@ struct App {
 
 impl App {
     /// Loads, binds and starts, in this order: nothing is bound for a configuration that does not load, and health is SERVING
-    /// only when every port is served.
+    /// only when every port is served, or about to be: probes may wait in inherited sockets.
     ///
     /// The admin port is served by the runtime `operators`.
     fn start(settings: &Settings, from_systemd: Option<Inherited>, operators: &Handle) -> Result<Self, AppError> {
@@ -205,6 +205,10 @@ impl App {
             HttpPort::new(metrics_port, limits.metrics, routers.metrics, tls.of("http"), &here),
             HttpPort::new(Some(admin), limits.admin, routers.admin, tls.of("admin"), operators),
         ];
+        if connections_wait {
+            // Probes wait too: to them the service has never been away.
+            process.serve_if_ready(settings);
+        }
         let (servers, mut guards) = serve_ports(ports, &process.lifecycle)?;
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
@@ -241,7 +245,9 @@ impl App {
 
         process.rules.log(loaded.as_ref());
         // Before the line that names the ports, so that the process is ready for everybody who has read it.
-        process.serve_if_ready(settings);
+        if !connections_wait {
+            process.serve_if_ready(settings);
+        }
         tracing::info!("{listening}");
         let store = process.store.clone();
         let running = Running { workers, servers, telemetry, threads, state, store };
@@ -330,7 +336,11 @@ fn acquire(settings: &mut Settings, from_systemd: Option<Inherited>) -> Result<(
         return Ok((None, from_systemd.unwrap_or_default()));
     };
     let is_ready = || process::check(settings);
-    let (data_dir, passed) = hand_over::lock(&path, settings.listen.hand_over, is_ready)?;
+    let fits = |passed: &Inherited| {
+        let inherited = from_systemd.as_ref().unwrap_or(passed);
+        Ok(ports::check(&settings.listen, inherited, passed)?)
+    };
+    let (data_dir, passed) = hand_over::lock(&path, settings.listen.hand_over, is_ready, fits)?;
     let inherited = from_systemd.unwrap_or(passed);
     // Connections wait in each of these sockets, so each has a worker.
     if let Ok(sockets @ 2..) = u16::try_from(inherited.count(Port::Grpc)) {

@@ -38,7 +38,7 @@ use crate::state::{self, Restored, State};
 use crate::store;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::denial_log::DenialLogger;
-use crate::telemetry::otlp::CheckTracer;
+use crate::telemetry::otlp::{CheckTracer, Otlp};
 use crate::usage::LastReading;
 
 /// What the ports share. They do not depend on this type, which is above them: each is given the parts that it needs.
@@ -303,6 +303,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     RuleSource::new(settings, options, Arc::new(Clock::start()), publisher, None)?.load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
+    Otlp::check(&settings.reference.otel)?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! A new process takes the place of the one that runs, under load: no request fails, no count is lost or doubled.
 
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -78,7 +79,7 @@ async fn no_request_fails_and_no_count_is_lost_or_doubled() {
     }
 }
 
-/// A second process without the flag does not disturb the first one; nor does one whose configuration does not load.
+/// A second process without the flag does not disturb the first one; nor does one that cannot serve what it is asked to.
 #[test]
 fn a_process_that_goes_on_is_not_disturbed() {
     let data = tempfile::tempdir().unwrap();
@@ -92,6 +93,24 @@ fn a_process_that_goes_on_is_not_disturbed() {
     let output = command(&path, &["--data-dir", data.path().to_str().unwrap(), "--hand-over"]).output().unwrap();
     assert!(!output.status.success());
     assert_eq!(http(&server.http, "GET", "/readyz", b"").0, 200, "the first one goes on");
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let taken = same_place(&server, &data, &["--hand-over", "--metrics-addr", &address]);
+    let mut unreachable = same_place(&server, &data, &["--hand-over"]);
+    unreachable.env("OTEL_EXPORTER_OTLP_ENDPOINT", "::no url::");
+    for (mut command, expected) in [(taken, "--metrics-addr"), (unreachable, "OTEL_EXPORTER_OTLP_")] {
+        let output = command.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && error.contains(expected), "{error}");
+        assert_eq!(http(&server.http, "GET", "/readyz", b"").0, 200, "{expected}: the first one goes on");
+    }
+    // It can still hand over.
+    let mut successor = Successor(same_place(&server, &data, &["--hand-over"]).stderr(Stdio::null()).spawn().unwrap());
+    let mut server = server;
+    assert!(server.ended(DEADLINE).success());
+    assert_eq!(http(&server.http, "GET", "/readyz", b"").0, 200, "the second one serves");
+    assert_eq!(successor.0.try_wait().unwrap(), None);
 }
 
 /// After a crash there is nobody to ask: the next start takes what is on the disk.
