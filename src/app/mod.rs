@@ -85,8 +85,8 @@ pub(crate) enum AppError {
     #[error(transparent)]
     ListenFds(#[from] ListenFdsError),
     /// The counters cannot be written to the data directory.
-    #[error("cannot write the counters to --data-dir: {0}")]
-    State(io::Error),
+    #[error("cannot write the counters to --data-dir {0}: {1}")]
+    State(String, io::Error),
     /// The stored settings cannot be used.
     #[error("cannot use the stored settings: {0}")]
     Journal(#[from] JournalError),
@@ -194,7 +194,7 @@ impl App {
         let partial = PartialBytes::default();
         let routers = process.routers(settings, &metrics, &alerts, Arc::clone(&access.guard), &partial);
 
-        let state = start_state(&mut process)?;
+        let state = start_state(&mut process, data_dir.as_ref())?;
         process.keep_store();
         let here = Handle::current();
         let pages = debug_router(Arc::clone(&process.limiter), move || stats_text(&shown.snapshot()));
@@ -365,10 +365,11 @@ fn serve_ports<const N: usize>(
 }
 
 /// Begins to write counters, before the first check, so that what it changes is written.
-fn start_state(process: &mut Process) -> Result<Option<State>, AppError> {
+fn start_state(process: &mut Process, data_dir: Option<&DataDir>) -> Result<Option<State>, AppError> {
     let mut state = process.state.take();
     if let Some(state) = &mut state {
-        state.start().map_err(AppError::State)?;
+        let shown = || data_dir.map(|dir| dir.path().display().to_string()).unwrap_or_default();
+        state.start().map_err(|error| AppError::State(shown(), error))?;
     }
     Ok(state)
 }

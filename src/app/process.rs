@@ -99,6 +99,9 @@ impl Process {
         let following = (connections_wait && !has_rules).then(|| wait_for_rules(&rules, &lifecycle)).transpose()?;
         let flush = settings.usage.state_flush;
         let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
+        if let (Some(state), Some(damage)) = (&state, journal.as_ref().and_then(Journal::damage)) {
+            state.status().lock().settings_damage = Some(damage.to_owned());
+        }
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
         let (changed, counted) = (Arc::clone(&config), Arc::clone(&limiter));
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.

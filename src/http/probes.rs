@@ -111,6 +111,10 @@ fn write_state(text: &mut String, state: &StateStatus) {
         // Writing to a String does not fail.
         let _written = writeln!(text, "counters: those of the last run are not complete: {}", sanitize(damage));
     }
+    if let Some(damage) = &state.settings_damage {
+        // Writing to a String does not fail.
+        let _written = writeln!(text, "settings: those of the last run are not in force: {}", sanitize(damage));
+    }
 }
 
 /// How it goes with the control plane.
