@@ -88,6 +88,11 @@ impl Offer {
         Ok(Self { taken })
     }
 
+    /// Whether a successor has the sockets.
+    pub(super) fn is_taken(&self) -> bool {
+        *self.taken.borrow()
+    }
+
     /// Waits until a successor has the sockets. Cancel safe.
     pub(super) async fn taken(&mut self) {
         if self.taken.wait_for(|taken| *taken).await.is_err() {

@@ -68,21 +68,25 @@ pub(super) async fn stop(
     signals: &mut Signals,
 ) -> End {
     let Running { workers, mut servers, telemetry, threads, state, store } = running;
-    lifecycle.advance(Phase::Draining);
+    if !offer.as_ref().is_some_and(Offer::is_taken) {
+        lifecycle.advance(Phase::Draining);
+    }
     let orderly = async {
         // Nobody needs to be drained when another process has the sockets, and callers wait for it.
         let closing = listen.shutdown_deadline.mul_f32(CLOSING_SHARE);
-        let closing = tokio::select! {
-            () = tokio::time::sleep(listen.drain) => closing.saturating_sub(listen.drain),
+        let (closing, ending) = tokio::select! {
+            // First: no client has to go elsewhere when another process serves already.
+            biased;
             () = taken(&mut offer) => {
                 tracing::info!("hand-over: another process has the sockets; answering what has been received");
-                closing.min(HAND_OVER_CLOSING)
+                (closing.min(HAND_OVER_CLOSING), Phase::HandingOver)
             }
+            () = tokio::time::sleep(listen.drain) => (closing.saturating_sub(listen.drain), Phase::Stopping),
         };
         if let Some(store) = store {
             store.give_back(GIVING_BACK).await;
         }
-        lifecycle.advance(Phase::Stopping);
+        lifecycle.advance(ending);
         let all_ended = async {
             workers.all_ended().await;
             while servers.join_next().await.is_some() {}

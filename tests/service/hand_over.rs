@@ -2,6 +2,8 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -70,10 +72,24 @@ async fn no_request_fails_and_no_count_is_lost_or_doubled() {
             eventually("the drain", || http(&server.http, "GET", "/readyz", b"").0 == 503);
             same_place(&server, &data, &[])
         };
+        // Each probe on a connection of its own, which one or the other process answers.
+        let (address, probing) = (server.http.clone(), Arc::new(AtomicBool::new(asked)));
+        let goes_on = Arc::clone(&probing);
+        let prober = thread::spawn(move || {
+            let mut statuses = Vec::new();
+            while goes_on.load(Ordering::Relaxed) {
+                statuses.push(http(&address, "GET", "/readyz", b"").0);
+                thread::sleep(Duration::from_millis(1));
+            }
+            statuses
+        });
         let _successor = Successor(command.stderr(Stdio::null()).spawn().unwrap());
         let ended = tokio::task::block_in_place(|| server.ended(DEADLINE));
         assert!(ended.success(), "asked: {asked}: the old process ends in order");
         load.answered(200).await;
+        probing.store(false, Ordering::Relaxed);
+        let statuses = prober.join().unwrap();
+        assert!(statuses.iter().all(|status| *status == 200), "health is SERVING all the time: {statuses:?}");
         // Until the limit is used up: then the sum over both processes is the limit.
         assert_eq!(load.admitted().await, MAX, "asked: {asked}");
     }
