@@ -16,6 +16,8 @@ use crate::limiter::{Check, Descriptor, Override, Settings, WorkerSlot};
 use crate::rules::{Entry, LoadOptions, Period, SourceFile, Unit, load};
 use crate::units::Nanos;
 
+mod names;
+
 const RULES: &str = "domain: api
 descriptors:
 - {key: fixed, rate_limit: {unit: day, requests_per_unit: 100}}
@@ -205,43 +207,6 @@ fn a_reset_and_a_lifted_ban_survive_a_crash() {
         }
         before.store().sweep_all(NOW);
         assert_eq!(before.store().occupancy().counters, 0, "what was written is swept");
-    }
-}
-
-/// Another program removes the journal, or all files: that is an error once, and then all counters are written again.
-#[test]
-fn a_journal_that_was_removed_is_begun_again() {
-    for everything in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("data");
-        fs::create_dir(&path).unwrap();
-        let (files, before) = (Directory::new(&path), limiter(RULES));
-        let mut flusher = flusher(&files, &before, &Restored::default());
-        left(&before, NOW, "fixed", "a", 5);
-        flusher.flush(NOW, || true, || {}).unwrap();
-        if everything {
-            fs::rename(&path, dir.path().join("moved")).unwrap();
-            fs::create_dir(&path).unwrap();
-        } else {
-            fs::remove_file(path.join("counters.1.journal")).unwrap();
-        }
-        left(&before, NOW, "log", "a", 5);
-        let error = flusher.flush(NOW, || true, || {}).unwrap_err().to_string();
-        assert_eq!(error, "another program has removed counters.1.journal");
-        assert!(!flusher.flush(NOW, || true, || {}).unwrap().is_behind);
-        let after = limiter(RULES);
-        assert_eq!(restore(&files, &after, NOW).counters, 2);
-        assert_eq!(all(&after, NOW), all(&before, NOW), "everything: {everything}");
-    }
-}
-
-/// A number that has no next one, and one that is written otherwise, are no names of files of counters.
-#[test]
-fn names_of_files_are_those_that_are_written() {
-    let names = ["counters.7.journal", "counters.9223372036854775807.snapshot"];
-    assert_eq!(names.map(|name| Name::parse(name).unwrap().to_string()), names);
-    for other in ["counters.18446744073709551615.journal", "counters.07.journal", "counters.+7.journal", "counters.7"] {
-        assert_eq!(Name::parse(other), None, "{other}");
     }
 }
 
