@@ -1,9 +1,11 @@
 //! Hand-over: a new process on the same host and data directory takes the place of the one that runs.
 //!
 //! ```text
-//! old  serves ------------- passes its sockets, accepts no more, answers what it has, writes its state, releases the lock
-//! new  configuration is fine --asks-->  connections wait in the sockets' queues  --lock--> restores, serves
+//! old  serves ------------- passes its sockets ------------ accepts no more, answers what it has, writes its state, releases the lock
+//! new  configuration is fine --asks--> ports are fine --takes--> connections wait in the sockets' queues  --lock--> restores, serves
 //! ```
+//!
+//! Until the new process has said that it takes them, the old one goes on: what can fail before that, disturbs nobody.
 //!
 //! The sockets are the same ones, so no connection is lost or reset: SO_REUSEPORT alone would reset those in the queue of the
 //! socket that is closed. What waits is answered by the new process, from the counts of the old one.
@@ -86,6 +88,11 @@ impl Offer {
         Ok(Self { taken })
     }
 
+    /// Whether a successor has the sockets.
+    pub(super) fn is_taken(&self) -> bool {
+        *self.taken.borrow()
+    }
+
     /// Waits until a successor has the sockets. Cancel safe.
     pub(super) async fn taken(&mut self) {
         if self.taken.wait_for(|taken| *taken).await.is_err() {
@@ -112,7 +119,7 @@ async fn serve(listener: UnixListener, sockets: &[(Port, Socket)], deadline: Dur
         match answered {
             Ok(true) => return,
             Ok(false) => {}
-            Err(error) => tracing::warn!(%error, "hand-over: the other process is gone"),
+            Err(error) => tracing::warn!(%error, "hand-over: the other process is gone, this one goes on"),
         }
     }
 }
@@ -138,11 +145,15 @@ fn answer(
     let names: Vec<_> = sockets.iter().map(|(port, _)| port.name()).collect();
     let passed: Vec<_> = sockets.iter().map(|(_, socket)| socket.as_fd()).collect();
     pass(stream, &format!("{} {}", deadline.as_millis(), names.join(" ")), &passed)?;
+    // It has copies, and serves none of them before it has the lock: this process can still go on.
+    stream.set_read_timeout(Some(TAKING))?;
+    stream.read_exact(&mut asked)?;
     Ok(true)
 }
 
 /// Locks the data directory; if another process has it and hands over, with the sockets of that one. `is_wanted`: it is asked to stop, if
-/// it does not do so already. `is_ready` checks all that could fail later, before the other one is asked.
+/// it does not do so already. `is_ready` and `fits` check all that could fail later, before the other one is asked, and before its sockets are
+/// taken.
 ///
 /// # Errors
 /// The directory cannot be used, or the other process does not hand over.
@@ -150,22 +161,25 @@ pub(super) fn lock<E: From<DataDirError> + From<HandOverError>>(
     path: &Path,
     is_wanted: bool,
     is_ready: impl FnOnce() -> Result<(), E>,
+    fits: impl FnOnce(&Inherited) -> Result<(), E>,
 ) -> Result<(DataDir, Inherited), E> {
-    match DataDir::open(path) {
+    match open(path) {
         Err(DataDirError::Taken(_)) => {}
         other => return Ok((other?, Inherited::default())),
     }
     is_ready()?;
     let failed = |error| HandOverError::Failed { path: path.to_owned(), error };
     let (inherited, deadline) = match ask(path, is_wanted) {
-        Ok(Asked::Passed(inherited, deadline)) => {
+        Ok(Asked::Passed(passed)) => {
+            fits(&passed.sockets)?;
+            let (inherited, deadline) = passed.take();
             tracing::info!("hand-over: the sockets are here; waiting for the state of the other process");
             (inherited, deadline)
         }
         Ok(Asked::Busy) => return Err(HandOverError::Taken(path.to_owned()).into()),
         // Its drain is over, so it has closed its sockets and is about to end; or it has just ended.
         Err(error) if is_gone(&error) => (Inherited::default(), ABOUT_TO_END),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if !is_wanted || error.kind() == io::ErrorKind::NotFound => {
             return Err(HandOverError::Taken(path.to_owned()).into());
         }
         Err(error) => return Err(failed(error).into()),
@@ -173,7 +187,7 @@ pub(super) fn lock<E: From<DataDirError> + From<HandOverError>>(
     let longest = as_millis(deadline.saturating_add(MARGIN));
     let stopwatch = Stopwatch::start();
     loop {
-        match DataDir::open(path) {
+        match open(path) {
             Err(DataDirError::Taken(_)) if stopwatch.elapsed().as_millis_ceil() < longest => std::thread::sleep(POLL),
             Err(DataDirError::Taken(_)) => return Err(HandOverError::Late(path.to_owned()).into()),
             other => {
@@ -185,12 +199,36 @@ pub(super) fn lock<E: From<DataDirError> + From<HandOverError>>(
     }
 }
 
+/// Locks the directory, and removes what a process that crashed has left: nobody listens there until this one does.
+fn open(path: &Path) -> Result<DataDir, DataDirError> {
+    let data_dir = DataDir::open(path)?;
+    // Otherwise a process that is started before this one listens would take it for one that ends.
+    let _none = fs::remove_file(path.join(SOCKET));
+    Ok(data_dir)
+}
+
 /// What the process that uses the directory answers.
 enum Asked {
-    /// Its sockets, and the time that it may take to end.
-    Passed(Inherited, Duration),
+    /// Its sockets.
+    Passed(Passed),
     /// It goes on.
     Busy,
+}
+
+/// The sockets of a process that serves them until they are taken.
+struct Passed {
+    sockets: Inherited,
+    /// The time that it may take to end.
+    deadline: Duration,
+    stream: UnixStream,
+}
+
+impl Passed {
+    fn take(mut self) -> (Inherited, Duration) {
+        // If that fails, it has ended by now; or has waited for too long: then the lock stays taken.
+        let is_heard = self.stream.write_all(&[TAKEN]).is_ok();
+        (self.sockets, if is_heard { self.deadline } else { Duration::ZERO })
+    }
 }
 
 fn ask(path: &Path, is_wanted: bool) -> io::Result<Asked> {
@@ -198,13 +236,19 @@ fn ask(path: &Path, is_wanted: bool) -> io::Result<Asked> {
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
     stream.write_all(&[if is_wanted { NOW } else { IF_STOPPING }])?;
-    let (text, sockets) = receive(&stream)?;
+    let (text, sockets) = receive(&stream).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("it has not answered in {ANSWER:?}"))
+        }
+        _ => error,
+    })?;
     if text == BUSY {
         return Ok(Asked::Busy);
     }
     let (deadline, names) = text.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;
     let deadline = deadline.parse().map_err(|_| io::ErrorKind::InvalidData)?;
-    Ok(Asked::Passed(Inherited::passed(names, sockets)?, Duration::from_millis(deadline)))
+    let (sockets, deadline) = (Inherited::passed(names, sockets)?, Duration::from_millis(deadline));
+    Ok(Asked::Passed(Passed { sockets, deadline, stream }))
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -222,10 +266,14 @@ const SOCKET: &str = "hand-over.sock";
 const NOW: u8 = b'N';
 /// Asks for the sockets if the process is stopping anyway.
 const IF_STOPPING: u8 = b'S';
+/// Takes the sockets that were passed.
+const TAKEN: u8 = b'T';
 /// The answer of a process that goes on.
 const BUSY: &str = "busy";
 /// How long either side waits for the other.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long a process that has the sockets may take to look at its ports, whose names may have to be resolved.
+const TAKING: Duration = Duration::from_secs(10);
 /// How long a process that has closed its sockets may take to end, if its deadline is not known.
 const ABOUT_TO_END: Duration = Duration::from_secs(15);
 /// What it may need beyond its deadline, to write its state.
@@ -233,3 +281,42 @@ const MARGIN: Duration = Duration::from_secs(15);
 /// Between two attempts to lock the directory: what it adds to the time without a server.
 const POLL: Duration = Duration::from_millis(2);
 const PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::super::AppError;
+    use super::*;
+
+    fn lock_as(path: &Path, is_wanted: bool) -> Result<DataDir, AppError> {
+        lock(path, is_wanted, || Ok(()), |_| Ok(())).map(|(data_dir, _)| data_dir)
+    }
+
+    /// While a process starts after a crash, it has the lock and does not listen: the socket of the one that crashed does not make it one that ends.
+    #[test]
+    fn a_process_that_does_not_listen_yet_is_using_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(UnixListener::bind(dir.path().join(SOCKET)).unwrap());
+        let held = lock_as(dir.path(), false).unwrap();
+        for is_wanted in [false, true] {
+            let error = lock_as(dir.path(), is_wanted).unwrap_err().to_string();
+            assert!(error.contains("another tidegate process is using it"), "{error}");
+        }
+        drop(held);
+        drop(lock_as(dir.path(), false).unwrap());
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_is_named_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let _held = lock_as(dir.path(), false).unwrap();
+        let _deaf = UnixListener::bind(dir.path().join(SOCKET)).unwrap();
+        for (is_wanted, expected) in
+            [(false, "another tidegate process is using it"), (true, "it has not answered in 2s")]
+        {
+            let error = lock_as(dir.path(), is_wanted).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

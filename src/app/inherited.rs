@@ -111,6 +111,17 @@ impl Inherited {
         self.0.iter().filter(|(known, _)| *known == port).count()
     }
 
+    /// Whether there is a socket for a port, with the address that is wanted.
+    pub(super) fn has(&self, port: Port, wanted: Option<&Address>) -> bool {
+        let first = self.0.iter().find(|(known, _)| *known == port);
+        first.is_some_and(|(_, socket)| wanted.is_none_or(|wanted| socket.is_at(wanted)))
+    }
+
+    /// Whether an address may be in use because of these sockets.
+    pub(super) fn block(&self, address: &Address) -> bool {
+        self.0.iter().any(|(_, socket)| socket.blocks(address))
+    }
+
     /// Takes the sockets of a port, as `count` of them, if they have the address that is wanted; others are closed.
     ///
     /// # Errors

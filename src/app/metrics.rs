@@ -208,7 +208,7 @@ impl Sources {
         StateValues {
             restored: status.restored,
             dropped: status.dropped,
-            damaged: status.damage.len() as u64,
+            damaged: (status.damage.len() + usize::from(status.settings_damage.is_some())) as u64,
             flushes: status.flushes,
             failures: status.failures,
             failing: status.failure.is_some(),

@@ -85,8 +85,8 @@ pub(crate) enum AppError {
     #[error(transparent)]
     ListenFds(#[from] ListenFdsError),
     /// The counters cannot be written to the data directory.
-    #[error("cannot write the counters to --data-dir: {0}")]
-    State(io::Error),
+    #[error("cannot write the counters to --data-dir {0}: {1}")]
+    State(String, io::Error),
     /// The stored settings cannot be used.
     #[error("cannot use the stored settings: {0}")]
     Journal(#[from] JournalError),
@@ -169,7 +169,7 @@ struct App {
 
 impl App {
     /// Loads, binds and starts, in this order: nothing is bound for a configuration that does not load, and health is SERVING
-    /// only when every port is served.
+    /// only when every port is served, or about to be: probes may wait in inherited sockets.
     ///
     /// The admin port is served by the runtime `operators`.
     fn start(settings: &Settings, from_systemd: Option<Inherited>, operators: &Handle) -> Result<Self, AppError> {
@@ -194,7 +194,7 @@ impl App {
         let partial = PartialBytes::default();
         let routers = process.routers(settings, &metrics, &alerts, Arc::clone(&access.guard), &partial);
 
-        let state = start_state(&mut process)?;
+        let state = start_state(&mut process, data_dir.as_ref())?;
         process.keep_store();
         let here = Handle::current();
         let pages = debug_router(Arc::clone(&process.limiter), move || stats_text(&shown.snapshot()));
@@ -205,6 +205,10 @@ impl App {
             HttpPort::new(metrics_port, limits.metrics, routers.metrics, tls.of("http"), &here),
             HttpPort::new(Some(admin), limits.admin, routers.admin, tls.of("admin"), operators),
         ];
+        if connections_wait {
+            // Probes wait too: to them the service has never been away.
+            process.serve_if_ready(settings);
+        }
         let (servers, mut guards) = serve_ports(ports, &process.lifecycle)?;
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
@@ -241,7 +245,9 @@ impl App {
 
         process.rules.log(loaded.as_ref());
         // Before the line that names the ports, so that the process is ready for everybody who has read it.
-        process.serve_if_ready(settings);
+        if !connections_wait {
+            process.serve_if_ready(settings);
+        }
         tracing::info!("{listening}");
         let store = process.store.clone();
         let running = Running { workers, servers, telemetry, threads, state, store };
@@ -330,7 +336,11 @@ fn acquire(settings: &mut Settings, from_systemd: Option<Inherited>) -> Result<(
         return Ok((None, from_systemd.unwrap_or_default()));
     };
     let is_ready = || process::check(settings);
-    let (data_dir, passed) = hand_over::lock(&path, settings.listen.hand_over, is_ready)?;
+    let fits = |passed: &Inherited| {
+        let inherited = from_systemd.as_ref().unwrap_or(passed);
+        Ok(ports::check(&settings.listen, inherited, passed)?)
+    };
+    let (data_dir, passed) = hand_over::lock(&path, settings.listen.hand_over, is_ready, fits)?;
     let inherited = from_systemd.unwrap_or(passed);
     // Connections wait in each of these sockets, so each has a worker.
     if let Ok(sockets @ 2..) = u16::try_from(inherited.count(Port::Grpc)) {
@@ -355,10 +365,11 @@ fn serve_ports<const N: usize>(
 }
 
 /// Begins to write counters, before the first check, so that what it changes is written.
-fn start_state(process: &mut Process) -> Result<Option<State>, AppError> {
+fn start_state(process: &mut Process, data_dir: Option<&DataDir>) -> Result<Option<State>, AppError> {
     let mut state = process.state.take();
     if let Some(state) = &mut state {
-        state.start().map_err(AppError::State)?;
+        let shown = || data_dir.map(|dir| dir.path().display().to_string()).unwrap_or_default();
+        state.start().map_err(|error| AppError::State(shown(), error))?;
     }
     Ok(state)
 }

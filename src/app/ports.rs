@@ -1,5 +1,6 @@
 //! The bound addresses, and the number of connections that each accepts.
 
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 
 use super::inherited::{Inherited, Port};
@@ -71,6 +72,30 @@ impl Ports {
         let (metrics, debug) = (shown("metrics", metrics), shown("debug", debug));
         format!("listening grpc={} http={} admin={}{metrics}{debug}", grpc.address, http.address, admin.address)
     }
+}
+
+/// Whether the addresses can be bound for which no socket is inherited, while another process still serves those that it has passed.
+///
+/// # Errors
+/// One cannot, for another reason than that process.
+pub(super) fn check(listen: &ListenSettings, inherited: &Inherited, passed: &Inherited) -> Result<(), BindError> {
+    let ports = [
+        (Port::Grpc, Some(&listen.grpc_addr), "--grpc-addr"),
+        (Port::Http, Some(&listen.http_addr), "--http-addr"),
+        (Port::Admin, Some(&listen.admin_addr), "--admin-addr"),
+        (Port::Metrics, listen.metrics_addr.as_ref(), "--metrics-addr"),
+    ];
+    for (port, address, flag) in ports {
+        let Some(address) = address else { continue };
+        if inherited.has(port, (!listen.listen_fds).then_some(address)) {
+            continue;
+        }
+        match bind(address, 1, flag) {
+            Err(error) if error.cause.kind() == ErrorKind::AddrInUse && passed.block(address) => {}
+            bound => drop(bound?),
+        }
+    }
+    Ok(())
 }
 
 impl PortLimits {

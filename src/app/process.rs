@@ -38,7 +38,7 @@ use crate::state::{self, Restored, State};
 use crate::store;
 use crate::telemetry::DecisionTimes;
 use crate::telemetry::denial_log::DenialLogger;
-use crate::telemetry::otlp::CheckTracer;
+use crate::telemetry::otlp::{CheckTracer, Otlp};
 use crate::usage::LastReading;
 
 /// What the ports share. They do not depend on this type, which is above them: each is given the parts that it needs.
@@ -99,6 +99,9 @@ impl Process {
         let following = (connections_wait && !has_rules).then(|| wait_for_rules(&rules, &lifecycle)).transpose()?;
         let flush = settings.usage.state_flush;
         let state = data_dir.map(|dir| restore_counters(dir.path(), flush, &limiter, &clock));
+        if let (Some(state), Some(damage)) = (&state, journal.as_ref().and_then(Journal::damage)) {
+            state.status().lock().settings_damage = Some(damage.to_owned());
+        }
         let read_only = settings.limits.settings == SettingsMode::ReadOnly;
         let (changed, counted) = (Arc::clone(&config), Arc::clone(&limiter));
         // The hasher has random keys, so that two processes that start in the same nanosecond have different ids.
@@ -303,6 +306,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), AppError> {
     RuleSource::new(settings, options, Arc::new(Clock::start()), publisher, None)?.load()?;
     super::access::check(&settings.access)?;
     Tls::open(&settings.tls)?;
+    Otlp::check(&settings.reference.otel)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -68,27 +69,32 @@ pub(super) async fn stop(
     signals: &mut Signals,
 ) -> End {
     let Running { workers, mut servers, telemetry, threads, state, store } = running;
-    lifecycle.advance(Phase::Draining);
+    if !offer.as_ref().is_some_and(Offer::is_taken) {
+        lifecycle.advance(Phase::Draining);
+    }
+    let writing = Arc::new(AtomicBool::new(false));
     let orderly = async {
         // Nobody needs to be drained when another process has the sockets, and callers wait for it.
         let closing = listen.shutdown_deadline.mul_f32(CLOSING_SHARE);
-        let closing = tokio::select! {
-            () = tokio::time::sleep(listen.drain) => closing.saturating_sub(listen.drain),
+        let (closing, ending) = tokio::select! {
+            // First: no client has to go elsewhere when another process serves already.
+            biased;
             () = taken(&mut offer) => {
                 tracing::info!("hand-over: another process has the sockets; answering what has been received");
-                closing.min(HAND_OVER_CLOSING)
+                (closing.min(HAND_OVER_CLOSING), Phase::HandingOver)
             }
+            () = tokio::time::sleep(listen.drain) => (closing.saturating_sub(listen.drain), Phase::Stopping),
         };
         if let Some(store) = store {
             store.give_back(GIVING_BACK).await;
         }
-        lifecycle.advance(Phase::Stopping);
+        lifecycle.advance(ending);
         let all_ended = async {
             workers.all_ended().await;
             while servers.join_next().await.is_some() {}
         };
         answer_by(closing, lifecycle, all_ended).await;
-        finish(state, threads, telemetry, listen.shutdown_deadline).await;
+        finish(state, threads, telemetry, listen.shutdown_deadline, &writing).await;
     };
     tokio::select! {
         ended = tokio::time::timeout(listen.shutdown_deadline, orderly) => {
@@ -96,6 +102,11 @@ pub(super) async fn stop(
                 tracing::info!("stopped");
             } else {
                 tracing::warn!("shutdown deadline passed: closing the connections that are still open");
+                if writing.load(Ordering::Relaxed) {
+                    tracing::error!(
+                        "the disk has not taken the counters in time: those that were changed since the last flush may be lost"
+                    );
+                }
             }
             End::Orderly
         }
@@ -116,11 +127,22 @@ async fn answer_by(closing: Duration, lifecycle: &Lifecycle, all_ended: impl Fut
 }
 
 /// Writes the counters, ends the threads that do not decide, and sends the remaining telemetry. All of it blocks: not for a thread that runs tasks.
-async fn finish(state: Option<State>, threads: Threads, telemetry: Option<Otlp>, deadline: Duration) {
+///
+/// `writing` is set while counters are written.
+async fn finish(
+    state: Option<State>,
+    threads: Threads,
+    telemetry: Option<Otlp>,
+    deadline: Duration,
+    writing: &Arc<AtomicBool>,
+) {
+    let writing = Arc::clone(writing);
     let finished = tokio::task::spawn_blocking(move || {
         // While the directory is locked.
         if let Some(mut state) = state {
+            writing.store(true, Ordering::Relaxed);
             state.finish();
+            writing.store(false, Ordering::Relaxed);
         }
         drop(threads);
         telemetry.is_none_or(|otlp| otlp.shutdown(deadline))

@@ -107,7 +107,7 @@ fn changes(phases: Phases) -> impl Stream<Item = Result<HealthCheckResponse, Sta
 }
 
 fn status(phase: Phase) -> ServingStatus {
-    if phase == Phase::Serving { ServingStatus::Serving } else { ServingStatus::NotServing }
+    if phase.is_serving() { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
 fn response(status: ServingStatus) -> HealthCheckResponse {

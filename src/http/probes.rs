@@ -11,7 +11,7 @@ use crate::config::Publisher;
 use crate::grpc::Ready;
 use crate::history::History;
 use crate::limiter::{Limiter, View};
-use crate::runtime::lifecycle::{Phase, Phases};
+use crate::runtime::lifecycle::Phases;
 use crate::sanitize::sanitize;
 use crate::sharing::SharedStore;
 use crate::state::StateStatus;
@@ -42,7 +42,7 @@ pub(crate) struct Probes {
 
 /// As in envoyproxy/ratelimit: 200 `OK`, or 500 when not serving.
 pub(super) async fn healthcheck(State(probes): State<Probes>) -> (StatusCode, &'static str) {
-    if probes.phases.now() == Phase::Serving && probes.ready.is_so() {
+    if probes.phases.now().is_serving() && probes.ready.is_so() {
         (StatusCode::OK, "OK")
     } else {
         (StatusCode::INTERNAL_SERVER_ERROR, "NOT_SERVING")
@@ -59,7 +59,7 @@ pub(super) async fn readyz(State(probes): State<Probes>) -> (StatusCode, String)
     let phase = probes.phases.now();
     let is_waiting = probes.store_required
         && probes.store.as_ref().is_some_and(|store| !store.has_connected() || !store.changes().has_tried());
-    let is_ready = phase == Phase::Serving && !is_waiting && probes.ready.is_so();
+    let is_ready = phase.is_serving() && !is_waiting && probes.ready.is_so();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let config = probes.config.status();
     let mut text = format!("serving: {phase:?}\nconfiguration: generation {}\n", config.generation).to_lowercase();
@@ -110,6 +110,10 @@ fn write_state(text: &mut String, state: &StateStatus) {
     for damage in &state.damage {
         // Writing to a String does not fail.
         let _written = writeln!(text, "counters: those of the last run are not complete: {}", sanitize(damage));
+    }
+    if let Some(damage) = &state.settings_damage {
+        // Writing to a String does not fail.
+        let _written = writeln!(text, "settings: those of the last run are not in force: {}", sanitize(damage));
     }
 }
 

@@ -58,6 +58,19 @@ impl Socket {
         }
     }
 
+    /// Whether it has this address; with port 0 any port will do.
+    pub(crate) fn is_at(&self, wanted: &Address) -> bool {
+        self.address().is_ok_and(|address| fits(wanted, &address))
+    }
+
+    /// Whether this address may be in use because of it: another one with the same port may be.
+    pub(crate) fn blocks(&self, wanted: &Address) -> bool {
+        match (self.address(), wanted) {
+            (Ok(Address::Tcp(own)), Address::Tcp(wanted)) => port_of(&own) == port_of(wanted),
+            (own, wanted) => own.is_ok_and(|own| own == *wanted),
+        }
+    }
+
     fn address(&self) -> io::Result<Address> {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(|address| Address::Tcp(address.to_string())),
@@ -187,6 +200,10 @@ fn fits(wanted: &Address, bound: &Address) -> bool {
         }
         (wanted, bound) => wanted == bound,
     }
+}
+
+fn port_of(address: &str) -> Option<u16> {
+    address.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Removes the socket file of a killed process. A socket in use, or a file that is not a socket, is an error.

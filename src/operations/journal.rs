@@ -16,6 +16,8 @@ use crate::units::Timestamp;
 #[derive(Debug)]
 pub(crate) struct Journal {
     connection: Mutex<Connection>,
+    /// What was set aside when it was opened, in words.
+    damage: Option<String>,
 }
 
 /// Why the journal cannot be read or written.
@@ -40,6 +42,7 @@ impl Journal {
     /// # Errors
     /// The file was written by a newer version, or cannot be read or created.
     pub(crate) fn open(path: &Path, now: Timestamp) -> Result<Self, JournalError> {
+        let mut damage = None;
         let connection = match connect(path) {
             Err(JournalError::Sqlite(error)) if is_corrupt(&error) => {
                 let aside = path.with_extension(format!("sqlite.corrupt-{}", now.as_ns() / 1_000_000_000));
@@ -48,11 +51,18 @@ impl Journal {
                     %error, aside = %aside.display(),
                     "the stored settings are damaged: they have been set aside, and the service starts without them"
                 );
+                let shown = aside.file_name().unwrap_or_default().display();
+                damage = Some(format!("settings.sqlite: {error}; set aside as {shown}"));
                 connect(path)?
             }
             other => other?,
         };
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection: Mutex::new(connection), damage })
+    }
+
+    /// What was set aside when it was opened, in words.
+    pub(crate) fn damage(&self) -> Option<&str> {
+        self.damage.as_deref()
     }
 
     /// The settings that are stored in a database, which is only read, also while a server uses it; none if there is no such file.
@@ -65,7 +75,7 @@ impl Journal {
         }
         let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         check_version(&connection)?;
-        Self { connection: Mutex::new(connection) }.settings()
+        Self { connection: Mutex::new(connection), damage: None }.settings()
     }
 
     /// The stored settings. Those that cannot be read, and those beyond the bound, are left out, with a line in the log.

@@ -3,9 +3,10 @@
 //! ```text
 //! Starting --configuration loaded, all listeners bound--> Serving --SIGTERM or SIGINT--> Draining
 //!     --drain delay--> Stopping --deadline near--> Closing
+//! Serving or Draining --another process has the sockets--> HandingOver --deadline near--> Closing
 //! ```
-//! Health is SERVING only in `Serving`. New connections and checks are served in `Draining` too, because clients notice the
-//! change only at their next health check. In `Stopping` listeners close, and connections end when their last answer is
+//! Health is SERVING only in `Serving`, and in `HandingOver`, because another process goes on. New connections and checks are served in `Draining` too, because clients notice the
+//! change only at their next health check. In `Stopping` and `HandingOver` listeners close, and connections end when their last answer is
 //! sent. In `Closing`, shortly before the deadline, delayed replies are answered UNAVAILABLE. One deadline, counted from the
 //! signal, bounds all phases; a second signal ends the process at once.
 
@@ -23,10 +24,19 @@ pub enum Phase {
     Serving,
     /// A signal stops the process; it still serves while clients move to other replicas.
     Draining,
+    /// Listeners and connections end here, and another process serves.
+    HandingOver,
     /// Listeners and connections end.
     Stopping,
     /// The deadline is near: delayed replies are answered UNAVAILABLE.
     Closing,
+}
+
+impl Phase {
+    /// Whether health is SERVING.
+    pub fn is_serving(self) -> bool {
+        matches!(self, Self::Serving | Self::HandingOver)
+    }
 }
 
 /// Advances the phase of the process, never back.
@@ -65,10 +75,10 @@ impl Phases {
         *self.0.borrow()
     }
 
-    /// Waits for `Stopping`; returns at once if that has begun already. Cancel safe.
+    /// Waits for `HandingOver` or `Stopping`; returns at once if that has begun already. Cancel safe.
     pub async fn stopping(&mut self) {
         // An error means that the sender was dropped, because the process ends.
-        let _ended = self.0.wait_for(|phase| *phase >= Phase::Stopping).await;
+        let _ended = self.0.wait_for(|phase| *phase >= Phase::HandingOver).await;
     }
 
     /// Waits for `Closing`. Cancel safe.

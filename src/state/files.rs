@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A directory of files.
@@ -11,6 +12,9 @@ pub(super) trait Files {
 
     /// Creates an empty file, in the place of one that exists.
     fn create(&self, name: &str) -> io::Result<Self::File>;
+
+    /// Whether the name still leads to this file: other programs may remove it.
+    fn leads_to(&self, name: &str, file: &Self::File) -> io::Result<bool>;
 
     /// Returns when all that was written to the file is on the disk.
     fn sync(&self, file: &mut Self::File) -> io::Result<()>;
@@ -43,6 +47,15 @@ impl Files for Directory {
 
     fn create(&self, name: &str) -> io::Result<File> {
         File::create(self.0.join(name))
+    }
+
+    fn leads_to(&self, name: &str, file: &File) -> io::Result<bool> {
+        let found = match fs::symlink_metadata(self.0.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            found => found?,
+        };
+        let ours = file.metadata()?;
+        Ok((found.dev(), found.ino()) == (ours.dev(), ours.ino()))
     }
 
     fn sync(&self, file: &mut File) -> io::Result<()> {
@@ -101,8 +114,8 @@ impl Name {
             (number, JOURNAL) => (number, Kind::Journal),
             _ => return None,
         };
-        let generation = number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))?;
-        Some(Self { generation, kind })
+        let generation = number.parse().ok().filter(|generation| *generation <= LAST)?;
+        Some(Self { generation, kind }).filter(|read| read.to_string() == name)
     }
 }
 
@@ -113,6 +126,8 @@ impl std::fmt::Display for Name {
     }
 }
 
+/// No program gets that far; so there is always a next one.
+const LAST: u64 = u64::MAX / 2;
 const PREFIX: &str = "counters.";
 const SNAPSHOT: &str = "snapshot";
 const JOURNAL: &str = "journal";

@@ -110,6 +110,7 @@ impl<F: Files> Flusher<F> {
         has_time: &mut impl FnMut() -> bool,
         pause: &mut impl FnMut(),
     ) -> io::Result<Flushed> {
+        self.check_journal()?;
         if self.journal.is_none() {
             self.begin_journal()?;
             // Before the snapshot begins, so that it or the journal has every change.
@@ -164,9 +165,23 @@ impl<F: Files> Flusher<F> {
         Ok(Flushed { counters, bytes, is_behind: false })
     }
 
+    /// What is written to a file that another program has removed is lost.
+    ///
+    /// # Errors
+    /// The journal was removed, or replaced.
+    fn check_journal(&mut self) -> io::Result<()> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        let name = journal_name(self.generation);
+        if self.files.leads_to(&name, journal.out())? {
+            Ok(())
+        } else {
+            Err(io::Error::new(io::ErrorKind::NotFound, format!("another program has removed {name}")))
+        }
+    }
+
     fn begin_journal(&mut self) -> io::Result<()> {
         let generation = self.generation + 1;
-        let name = Name { generation, kind: Kind::Journal }.to_string();
+        let name = journal_name(generation);
         let begun = self.create_journal(&name, generation);
         if begun.is_err() {
             // A disk that fails for long must not fill with empty files.
@@ -238,6 +253,10 @@ impl<F: Files> Flusher<F> {
         self.journal_bytes = self.journal_bytes.saturating_add(bytes);
         Ok(Flushed { counters, bytes, is_behind: false })
     }
+}
+
+fn journal_name(generation: u64) -> String {
+    Name { generation, kind: Kind::Journal }.to_string()
 }
 
 impl<W: io::Write> Snapshot<W> {

@@ -12,6 +12,7 @@
 
 use std::io::{self, Read, Write};
 
+use super::files::Kind;
 use crate::units::Timestamp;
 
 /// Begins each file.
@@ -43,7 +44,7 @@ pub(super) enum FormatError {
     /// A checksum is wrong, or a snapshot ends too early.
     #[error("it is damaged")]
     Damaged,
-    /// It ends within a block, as a journal does after a crash.
+    /// It ends within a block, as a journal may after a crash; or a snapshot ends without its last block.
     #[error("it ends early")]
     Torn,
 }
@@ -119,6 +120,7 @@ impl<W: Write> Writer<W> {
 /// Reads blocks of records.
 pub(super) struct Reader<R> {
     input: R,
+    kind: Kind,
     /// Bytes that have not been read.
     left: u64,
     records: u32,
@@ -127,7 +129,7 @@ pub(super) struct Reader<R> {
 
 impl<R: Read> Reader<R> {
     /// Begins to read a file of that many bytes.
-    pub(super) fn begin(mut input: R, bytes: u64) -> Result<Self, FormatError> {
+    pub(super) fn begin(mut input: R, kind: Kind, bytes: u64) -> Result<Self, FormatError> {
         let Some(left) = bytes.checked_sub(FILE_HEAD as u64) else { return Err(FormatError::Torn) };
         let mut head = [0; FILE_HEAD];
         read(&mut input, &mut head)?;
@@ -142,7 +144,7 @@ impl<R: Read> Reader<R> {
             return Err(FormatError::Damaged);
         }
         match number(&head, 8) {
-            version @ OLDEST..=VERSION => Ok(Self { input, left, records: 0, version }),
+            version @ OLDEST..=VERSION => Ok(Self { input, kind, left, records: 0, version }),
             other => Err(FormatError::Other(other)),
         }
     }
@@ -154,8 +156,8 @@ impl<R: Read> Reader<R> {
 
     /// The next block; `None` at the end of a whole snapshot, and of a journal.
     pub(super) fn block(&mut self) -> Result<Option<Block>, FormatError> {
-        if self.left == 0 {
-            return Err(FormatError::Torn);
+        if self.left == 0 && self.kind == Kind::Journal {
+            return Ok(None);
         }
         let Some(left) = self.left.checked_sub(BLOCK_HEAD as u64) else { return Err(FormatError::Torn) };
         let mut head = [0; BLOCK_HEAD];

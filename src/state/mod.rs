@@ -51,7 +51,7 @@ impl State {
     pub(crate) fn restore(path: &Path, interval: Duration, limiter: &Arc<Limiter>, clock: &Arc<Clock>) -> Self {
         let (directory, now) = (Directory::new(path), clock.now());
         let restored = read::restore(&directory, limiter, now);
-        let status = StateStatus::begin(&restored, now);
+        let status = StateStatus::begin(path, &restored, now);
         Self {
             limiter: Arc::clone(limiter),
             clock: Arc::clone(clock),
@@ -168,7 +168,7 @@ fn finish(flusher: Flusher<Directory>, clock: &Clock, status: &Mutex<StateStatus
             let took = humantime::format_duration(Duration::from_millis(stopwatch.elapsed().as_millis_ceil()));
             tracing::info!(counters, bytes, %took, "counters kept for the next start");
         }
-        Err(error) => status.lock().fail(&error),
+        Err(error) => status.lock().end(&error),
     }
 }
 

@@ -139,6 +139,10 @@ impl Files for Model {
         })
     }
 
+    fn leads_to(&self, name: &str, file: &ModelFile) -> io::Result<bool> {
+        Ok(self.0.borrow().names.get(name) == Some(&file.content))
+    }
+
     fn sync(&self, file: &mut ModelFile) -> io::Result<()> {
         let content = file.content;
         self.operate(|disk| {

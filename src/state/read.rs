@@ -49,7 +49,7 @@ pub(super) fn restore<F: Files>(files: &F, limiter: &Limiter, now: Timestamp) ->
     let mut found: Vec<Name> = names.iter().filter_map(|name| Name::parse(name)).collect();
     found.sort_unstable();
     reading.restored.generation = found.last().map_or(0, |newest| newest.generation);
-    let base = found.iter().rposition(|name| name.kind == Kind::Snapshot).unwrap_or(0);
+    let base = reading.base(files, &mut found);
     for (place, name) in found.iter().enumerate() {
         if place < base {
             // The snapshot has all that they have, and a crash came before they were removed.
@@ -71,13 +71,27 @@ struct Reading<'l> {
 }
 
 impl Reading<'_> {
+    /// The place of the newest snapshot, or of the first journal. What is before it is not needed: so if there is something, it is read once
+    /// more, and set aside if it is not whole.
+    fn base<F: Files>(&mut self, files: &F, found: &mut Vec<Name>) -> usize {
+        while let Some(base) = found.iter().rposition(|name| name.kind == Kind::Snapshot).filter(|base| *base > 0) {
+            let Some(name) = found.get(base).copied() else { break };
+            match check(files, name) {
+                Ok(()) => return base,
+                Err(error) => self.set_aside(files, name, &error),
+            }
+            found.remove(base);
+        }
+        0
+    }
+
     fn file<F: Files>(&mut self, files: &F, name: Name) {
         let outcome = files.open(&name.to_string()).map_err(FormatError::Io).and_then(|(input, bytes)| {
             match name.kind {
                 Kind::Snapshot => self.restored.snapshot_bytes = bytes,
                 Kind::Journal => self.restored.journal_bytes += bytes,
             }
-            let reader = Reader::begin(BufReader::with_capacity(1 << 20, input), bytes)?;
+            let reader = Reader::begin(BufReader::with_capacity(1 << 20, input), name.kind, bytes)?;
             self.blocks(reader)
         });
         match (outcome, name.kind) {
@@ -146,6 +160,14 @@ impl Reading<'_> {
             Err(other) => format!("{name}: {error}; it cannot be set aside: {other}"),
         });
     }
+}
+
+/// Whether a file is whole.
+fn check<F: Files>(files: &F, name: Name) -> Result<(), FormatError> {
+    let (input, bytes) = files.open(&name.to_string())?;
+    let mut reader = Reader::begin(BufReader::with_capacity(1 << 20, input), name.kind, bytes)?;
+    while reader.block()?.is_some() {}
+    Ok(())
 }
 
 /// Counters whose places in memory are loaded together before they are restored.

@@ -1,6 +1,7 @@
 //! How writing the counters goes.
 
 use std::io;
+use std::path::{Path, PathBuf};
 
 use super::flusher::Flushed;
 use super::read::Restored;
@@ -9,11 +10,15 @@ use crate::units::{Nanos, Timestamp};
 /// How writing the counters goes, for metrics and probes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StateStatus {
+    /// Where they are written.
+    directory: PathBuf,
     /// States restored at the start, and those dropped.
     pub(crate) restored: u64,
     pub(crate) dropped: u64,
     /// Files set aside at the start; in words.
     pub(crate) damage: Vec<String>,
+    /// The same of the settings.
+    pub(crate) settings_damage: Option<String>,
     /// Flushes that succeeded and failed.
     pub(crate) flushes: u64,
     pub(crate) failures: u64,
@@ -29,9 +34,16 @@ pub(crate) struct StateStatus {
 }
 
 impl StateStatus {
-    pub(super) fn begin(restored: &Restored, now: Timestamp) -> Self {
+    pub(super) fn begin(directory: &Path, restored: &Restored, now: Timestamp) -> Self {
         let Restored { counters, dropped, damage, .. } = restored.clone();
-        Self { restored: counters, dropped, damage, last_flush: now, ..Self::default() }
+        Self {
+            directory: directory.to_owned(),
+            restored: counters,
+            dropped,
+            damage,
+            last_flush: now,
+            ..Self::default()
+        }
     }
 
     pub(super) fn note(&mut self, outcome: io::Result<Flushed>, now: Timestamp, took: Nanos) {
@@ -48,16 +60,29 @@ impl StateStatus {
                 }
                 self.last_duration = took;
             }
-            Err(error) => self.fail(&error),
+            Err(error) => {
+                if self.failure.is_none() {
+                    tracing::error!(
+                        %error, directory = %self.directory.display(),
+                        "the counters cannot be written: decisions are not affected, but a crash now loses them"
+                    );
+                }
+                self.fail(&error);
+            }
         }
     }
 
-    /// Counts a failure, and says so once.
-    pub(super) fn fail(&mut self, error: &io::Error) {
+    /// Notes that nothing more can be written: the process ends.
+    pub(super) fn end(&mut self, error: &io::Error) {
+        tracing::error!(
+            %error, directory = %self.directory.display(),
+            "not all counters are kept: the next start has them as they were last written"
+        );
+        self.fail(error);
+    }
+
+    fn fail(&mut self, error: &io::Error) {
         self.failures += 1;
-        if self.failure.is_none() {
-            tracing::error!(%error, "the counters cannot be written: decisions are not affected, but a crash now loses them");
-        }
         self.failure = Some(error.to_string());
     }
 }

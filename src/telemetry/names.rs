@@ -282,7 +282,7 @@ const PROCESS: [Metric; PROCESS_ALONE] = [
     gauge(
         "tidegate_state_damaged_files",
         "{file}",
-        "Files of counters that were damaged and set aside at the start.",
+        "Files of counters and settings that were damaged and set aside at the start.",
         Read::Value(|s| float(s.state.damaged)),
     ),
     counter(

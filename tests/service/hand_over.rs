@@ -1,6 +1,9 @@
 //! A new process takes the place of the one that runs, under load: no request fails, no count is lost or doubled.
 
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -69,16 +72,30 @@ async fn no_request_fails_and_no_count_is_lost_or_doubled() {
             eventually("the drain", || http(&server.http, "GET", "/readyz", b"").0 == 503);
             same_place(&server, &data, &[])
         };
+        // Each probe on a connection of its own, which one or the other process answers.
+        let (address, probing) = (server.http.clone(), Arc::new(AtomicBool::new(asked)));
+        let goes_on = Arc::clone(&probing);
+        let prober = thread::spawn(move || {
+            let mut statuses = Vec::new();
+            while goes_on.load(Ordering::Relaxed) {
+                statuses.push(http(&address, "GET", "/readyz", b"").0);
+                thread::sleep(Duration::from_millis(1));
+            }
+            statuses
+        });
         let _successor = Successor(command.stderr(Stdio::null()).spawn().unwrap());
         let ended = tokio::task::block_in_place(|| server.ended(DEADLINE));
         assert!(ended.success(), "asked: {asked}: the old process ends in order");
         load.answered(200).await;
+        probing.store(false, Ordering::Relaxed);
+        let statuses = prober.join().unwrap();
+        assert!(statuses.iter().all(|status| *status == 200), "health is SERVING all the time: {statuses:?}");
         // Until the limit is used up: then the sum over both processes is the limit.
         assert_eq!(load.admitted().await, MAX, "asked: {asked}");
     }
 }
 
-/// A second process without the flag does not disturb the first one; nor does one whose configuration does not load.
+/// A second process without the flag does not disturb the first one; nor does one that cannot serve what it is asked to.
 #[test]
 fn a_process_that_goes_on_is_not_disturbed() {
     let data = tempfile::tempdir().unwrap();
@@ -92,6 +109,24 @@ fn a_process_that_goes_on_is_not_disturbed() {
     let output = command(&path, &["--data-dir", data.path().to_str().unwrap(), "--hand-over"]).output().unwrap();
     assert!(!output.status.success());
     assert_eq!(http(&server.http, "GET", "/readyz", b"").0, 200, "the first one goes on");
+
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    let taken = same_place(&server, &data, &["--hand-over", "--metrics-addr", &address]);
+    let mut unreachable = same_place(&server, &data, &["--hand-over"]);
+    unreachable.env("OTEL_EXPORTER_OTLP_ENDPOINT", "::no url::");
+    for (mut command, expected) in [(taken, "--metrics-addr"), (unreachable, "OTEL_EXPORTER_OTLP_")] {
+        let output = command.output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && error.contains(expected), "{error}");
+        assert_eq!(http(&server.http, "GET", "/readyz", b"").0, 200, "{expected}: the first one goes on");
+    }
+    // It can still hand over.
+    let mut successor = Successor(same_place(&server, &data, &["--hand-over"]).stderr(Stdio::null()).spawn().unwrap());
+    let mut server = server;
+    assert!(server.ended(DEADLINE).success());
+    assert_eq!(http(&server.http, "GET", "/readyz", b"").0, 200, "the second one serves");
+    assert_eq!(successor.0.try_wait().unwrap(), None);
 }
 
 /// After a crash there is nobody to ask: the next start takes what is on the disk.

@@ -140,11 +140,19 @@ async fn a_collector_that_never_answers_holds_up_neither_checks_nor_the_end() {
 
 #[test]
 fn a_variable_that_cannot_be_followed_is_reported() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut command = crate::server::command(&crate::server::rules_in(&dir, THREE_A_MINUTE), &[]);
-    command.envs([("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_TRACES_SAMPLER", "xray")]);
-    let output = command.output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.contains("OTEL_TRACES_SAMPLER=\"xray\": expected always_on"), "{stderr}");
+    let unknown = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"), ("OTEL_TRACES_SAMPLER", "xray")];
+    let no_url = [("OTEL_EXPORTER_OTLP_ENDPOINT", "::no url::"), ("OTEL_METRICS_EXPORTER", "none")];
+    let no_url_of_metrics = [("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "::no url::"), ("OTEL_TRACES_EXPORTER", "none")];
+    for (variables, expected) in [
+        (unknown, "OTEL_TRACES_SAMPLER=\"xray\": expected always_on"),
+        (no_url, "check the OTEL_EXPORTER_OTLP_* variables"),
+        (no_url_of_metrics, "check the OTEL_EXPORTER_OTLP_* variables"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = crate::server::command(&crate::server::rules_in(&dir, THREE_A_MINUTE), &[]);
+        let output = command.envs(variables).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+    }
 }

@@ -257,3 +257,34 @@ fn a_full_disk_is_caught_up_with() {
     assert_eq!([(); 2].map(|()| admits(&server, "fixed")), [true, false], "one of three was left");
     drop(server);
 }
+
+/// Files that another program removes are written again; without the directory decisions go on, and the end says what is lost.
+#[test]
+fn removed_files_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let flags = ["--data-dir", data.to_str().unwrap(), "--state-flush", "100ms", "--drain", "0s"];
+    let mut server = TestServer::start(CONFIG, &flags);
+    assert_eq!([(); 2].map(|()| admits(&server, "fixed")), [true; 2]);
+    let named = |kind: &str| -> Vec<_> {
+        let files = fs::read_dir(&data).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|found| found == kind)).collect()
+    };
+    eventually("a flush", || named("journal").iter().any(|file| fs::metadata(file).unwrap().len() > 24));
+    named("journal").into_iter().for_each(|file| fs::remove_file(file).unwrap());
+    eventually("all is written again", || !named("snapshot").is_empty());
+    assert_eq!(server.log().iter().filter(|line| line.contains("another program has removed")).count(), 1, "one line");
+    server.crash();
+    server.restart();
+    assert_eq!([(); 2].map(|()| admits(&server, "fixed")), [true, false], "one of three was left");
+
+    fs::remove_dir_all(&data).unwrap();
+    eventually("the failure shows", || server.metric("tidegate_state_failing") == 1);
+    assert!(admits(&server, "log"), "decisions go on");
+    stop(&mut server);
+    let log = server.log_until("not all counters are kept");
+    assert!(
+        log.iter().any(|line| line.contains("not all counters") && line.contains(data.to_str().unwrap())),
+        "{log:?}"
+    );
+}

@@ -68,38 +68,47 @@ impl Otlp {
     /// # Errors
     /// A variable has a value that is not supported, or the SDK rejects one.
     pub fn from_env(instead: &[(&'static str, Option<String>)]) -> Result<Option<Self>, OtlpError> {
-        let given = |name| instead.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-        let get = |name| given(name).unwrap_or_else(|| std::env::var(name).ok());
-        let attributes = given("OTEL_RESOURCE_ATTRIBUTES").flatten();
-        let resource = resource(given("OTEL_SERVICE_NAME").flatten(), attributes.as_deref());
-        ExportSettings::read(get)?.map(|settings| Self::start(settings, &resource)).transpose()
+        let Some(settings) = settings(instead)? else { return Ok(None) };
+        let attributes = given(instead, "OTEL_RESOURCE_ATTRIBUTES");
+        let resource = resource(given(instead, "OTEL_SERVICE_NAME"), attributes.as_deref());
+        Self::start(settings, &resource).map(Some)
+    }
+
+    /// Whether what the environment asks for can be started: nothing is. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn check(instead: &[(&'static str, Option<String>)]) -> Result<(), OtlpError> {
+        let Some(ExportSettings { traces, metrics, .. }) = settings(instead)? else { return Ok(()) };
+        traces.map(|target| span_exporter(&target)).transpose()?;
+        metrics.map(|target| metric_exporter(&target)).transpose()?;
+        Ok(())
     }
 
     fn start(settings: ExportSettings, resource: &Resource) -> Result<Self, OtlpError> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("otlp").enable_all().build()?;
-        let entered = runtime.enter();
-        let traces = settings.traces.map(|target| {
-            let exporter = span_exporter(&target)?;
+        let handle = runtime.handle().clone();
+        let _inside = handle.enter();
+        // From here on the runtime ends as it must, also on an error.
+        let mut otlp = Self { runtime: Some(runtime), traces: None, metrics: None };
+        if let Some(target) = settings.traces {
             let provider = SdkTracerProvider::builder()
                 .with_resource(resource.clone())
                 // Sampling is decided before a span exists.
                 .with_sampler(Sampler::AlwaysOn)
-                .with_batch_exporter(exporter)
+                .with_batch_exporter(span_exporter(&target)?)
                 .build();
             let tracer = CheckTracer::new(provider.tracer("tidegate"), settings.sampling);
-            Ok::<_, OtlpError>((provider, tracer))
-        });
-        let traces = traces.transpose()?;
-        let metrics = settings.metrics.map(|target| {
+            otlp.traces = Some((provider, tracer));
+        }
+        if let Some(target) = settings.metrics {
             let exporter = metric_exporter(&target)?;
             let view = |_: &_| Stream::builder().with_cardinality_limit(MAX_SERIES).build().ok();
             let provider = SdkMeterProvider::builder().with_resource(resource.clone()).with_view(view);
-            Ok::<_, OtlpError>(provider.with_periodic_exporter(exporter).build())
-        });
-        let metrics = metrics.transpose()?;
-        drop(entered);
-        Ok(Self { runtime: Some(runtime), traces, metrics })
+            otlp.metrics = Some(provider.with_periodic_exporter(exporter).build());
+        }
+        Ok(otlp)
     }
 
     /// Decides which checks are traced, and makes their spans; `None` if no endpoint takes traces.
@@ -148,6 +157,16 @@ impl fmt::Debug for Otlp {
 
 /// Series per metric: as many as a snapshot may have rules. The SDK aggregates the rest in one series.
 const MAX_SERIES: usize = 20_000;
+
+/// The value of a variable that counts in place of that of the environment.
+fn given(instead: &[(&'static str, Option<String>)], name: &str) -> Option<String> {
+    instead.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.clone())
+}
+
+fn settings(instead: &[(&'static str, Option<String>)]) -> Result<Option<ExportSettings>, OtlpError> {
+    let is_given = |name| instead.iter().any(|(known, _)| *known == name);
+    ExportSettings::read(|name| if is_given(name) { given(instead, name) } else { std::env::var(name).ok() })
+}
 
 fn span_exporter(target: &Target) -> Result<SpanExporter, ExporterBuildError> {
     let builder = SpanExporter::builder();

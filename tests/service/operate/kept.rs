@@ -154,6 +154,9 @@ async fn damaged_settings_are_set_aside_and_the_service_starts() {
         let mut operator = Operator::of(&server).await;
         assert!(operator.settings().await.is_empty(), "damage {round}");
         assert!(server.log().iter().any(|line| line.contains("set aside")), "damage {round}: {:?}", server.log());
+        let ready = server.http("GET", "/readyz", b"").1;
+        assert!(ready.contains("settings: those of the last run are not in force: settings.sqlite: "), "{ready}");
+        assert_eq!(server.metric("tidegate_state_damaged_files"), 1, "damage {round}");
         assert_eq!(operator.check("user=ann").await, admitted(3, 2), "damage {round}");
         // What is set now is kept: a second start works.
         operator.set("rule api.user", "requests_per_unit", "8").await.unwrap();
