@@ -225,7 +225,7 @@ impl Lease {
 
     /// Hits that could be spent: the lease, and what the engine had left when it last answered.
     pub fn remaining(&self, terms: &Terms, now: Now) -> u64 {
-        let full = terms.limit.capacity();
+        let full = terms.capacity();
         if now.local >= self.ends && self.held == 0 {
             return full;
         }
@@ -236,7 +236,7 @@ impl Lease {
     pub fn outcome(&self, terms: &Terms, hits: u64, now: Now, attempt: Attempt, is_admitted: bool) -> Outcome {
         let is_past = self.past.has(attempt);
         let remaining = if is_past { self.past.remaining(terms) } else { self.remaining(terms, now) };
-        let used = terms.limit.capacity() - remaining;
+        let used = terms.capacity() - remaining;
         let verdict = if is_admitted { Verdict::ADMITTED } else { Verdict::Denied(Reason::OverLimit) };
         let (before, after) =
             if is_admitted { (used.saturating_sub(hits), used) } else { (used, used.saturating_add(hits)) };
@@ -255,14 +255,14 @@ impl Lease {
         if self.ends == Timestamp::EPOCH || self.window == 0 {
             return None;
         }
-        let capacity = i64::try_from(terms.limit.capacity()).unwrap_or(i64::MAX);
+        let capacity = i64::try_from(terms.capacity()).unwrap_or(i64::MAX);
         let counted = u64::try_from(capacity.saturating_sub(self.left)).unwrap_or(0).saturating_sub(self.held);
         let name = Timestamp::from_ns(self.window.saturating_mul(1_000));
-        let window = terms.limit.window;
+        let window = terms.window;
         let cell = match terms.shape {
             LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => Cell::from_parts(name, counted),
             LeaseShape::SlidingWindow => Cell::from_parts(name.plus(window).plus(window), counted.min(u32::MAX.into())),
-            LeaseShape::Bucket => Cell::in_debt(&terms.limit, now, counted, 0),
+            LeaseShape::Bucket => Cell::in_debt(&terms.limit(), now, counted, 0),
         };
         (counted > 0).then_some(cell)
     }
@@ -354,8 +354,8 @@ impl Lease {
 
     /// Whether a check is denied without asking.
     fn is_shut(&self, terms: &Terms, hits: u64, now: Now) -> bool {
-        let never = hits > terms.limit.capacity() && !terms.limit.counts_denied();
-        never || terms.limit.max == 0 || now.local < self.shut_until
+        let never = hits > terms.capacity() && !terms.counts_denied();
+        never || terms.max == 0 || now.local < self.shut_until
     }
 
     /// Whether a lease of a busy counter is nearly used up.
@@ -418,7 +418,7 @@ impl Lease {
             LeaseShape::ClockWindow | LeaseShape::SlidingWindow => terms.clock_end(now.engine),
             LeaseShape::FirstRequestWindow if now.local < self.ends => now.engine.plus(self.ends.since(now.local)),
             LeaseShape::FirstRequestWindow => now.engine.plus(self.outage.ends_in(now)),
-            LeaseShape::Bucket => now.engine.plus(terms.limit.window),
+            LeaseShape::Bucket => now.engine.plus(terms.window),
         };
     }
 
@@ -429,7 +429,7 @@ impl Lease {
             LeaseShape::ClockWindow => self.until_clock_end(terms, now),
             LeaseShape::FirstRequestWindow if now.local < self.ends => self.ends.since(now.local),
             _ if at > now.local => at.since(now.local),
-            _ => terms.limit.window,
+            _ => terms.window,
         }
     }
 
@@ -437,7 +437,7 @@ impl Lease {
     fn regains(&self, terms: &Terms, now: Now, used: u64) -> Nanos {
         match terms.shape {
             LeaseShape::Bucket => {
-                let ns = u128::from(used) * u128::from(terms.limit.window.as_ns()) / u128::from(terms.limit.max.max(1));
+                let ns = u128::from(used) * u128::from(terms.window.as_ns()) / u128::from(terms.max.max(1));
                 Nanos::from_ns(u64::try_from(ns).unwrap_or(u64::MAX))
             }
             LeaseShape::ClockWindow | LeaseShape::SlidingWindow => self.until_clock_end(terms, now),
@@ -449,7 +449,7 @@ impl Lease {
     /// The time until the end of the window in which hits are spent. What is known of the engine's clock may be a little wrong, so that it
     /// shows another window than the one that hits were granted for.
     fn until_clock_end(&self, terms: &Terms, now: Now) -> Nanos {
-        let length = terms.limit.window;
+        let length = terms.window;
         if now.local >= self.ends || self.window == 0 {
             return terms.clock_end(now.engine).since(now.engine);
         }

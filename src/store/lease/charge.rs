@@ -126,7 +126,7 @@ impl Slot<'_> {
 
     /// The check is denied: its hits count only where they do although denied. In a joint charge that admits here, they are spent.
     fn deny(&mut self, now: Now, status: Status, is_joint: bool) {
-        let counts = if is_joint { self.terms.limit.keeps_denied() } else { self.terms.limit.counts_denied() };
+        let counts = if is_joint { self.terms.keeps_denied() } else { self.terms.counts_denied() };
         if counts && status == Status::Enough {
             self.lease.spend(self.terms, self.hits, now, self.link, self.attempt);
             return;

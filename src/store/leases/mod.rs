@@ -157,7 +157,7 @@ impl Leases {
     pub(super) fn visit_heard(&self, stripe: usize, now: Timestamp, mut visit: impl FnMut(&[u8], LimitKind, Cell)) {
         self.cells.visit_stripe(stripe, |key, cell| {
             if let Some(heard) = cell.lease.heard(&cell.terms, now) {
-                visit(LeaseKey::counter(key), LimitKind::from(cell.terms.limit()), heard);
+                visit(LeaseKey::counter(key), LimitKind::from(&cell.terms.limit()), heard);
             }
         });
     }
@@ -223,7 +223,14 @@ impl LeaseCell {
 
     /// Has these terms from now on. With those of another limit, what is in hand goes back.
     fn follow(&mut self, terms: &Terms, now: Now) {
-        if self.terms.limit() != terms.limit() {
+        if self.terms != *terms {
+            self.follow_others(terms, now);
+        }
+    }
+
+    #[cold]
+    fn follow_others(&mut self, terms: &Terms, now: Now) {
+        if !self.terms.are_of_limit_of(terms) {
             // Checks to which something was granted begin again.
             self.lease.settle(&self.terms, now);
             self.lease.drain(&self.terms, now);

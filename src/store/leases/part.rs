@@ -96,7 +96,7 @@ impl<'a> LeasePart<'a> {
     /// What an operator's ban says.
     pub(super) fn deny_banned(&mut self, until: Timestamp, now: Now) {
         let hits = self.hits();
-        let capacity = self.terms.limit().capacity();
+        let capacity = self.terms.capacity();
         self.outcome = Outcome {
             verdict: Verdict::Denied(Reason::Banned),
             before: capacity,
@@ -123,7 +123,7 @@ impl<H: Host> Charger<'_, H> {
             return;
         }
         let counter = LeaseKey::counter(part.key.as_bytes());
-        let banned_until = self.host.ban_of(part.terms.limit(), counter).unwrap_or(Timestamp::EPOCH);
+        let banned_until = self.host.ban_of(&part.terms.limit(), counter).unwrap_or(Timestamp::EPOCH);
         let cell = LeaseCell::new(part.terms, (self.names)(counter, part.rule, part.slot), banned_until);
         let bytes = cell.heap_bytes();
         // What is left of a lease is not an instant, so every sweep looks at it.
@@ -138,7 +138,7 @@ impl<H: Host> Charger<'_, H> {
             part.outcome = Lease::new().outcome(&part.terms, 0, self.now, Attempt::First, true);
             return Charging::Charged;
         }
-        part.outcome = self.host.exhausted(part.terms.limit(), part.op);
+        part.outcome = self.host.exhausted(&part.terms.limit(), part.op);
         if part.outcome.admitted() { Charging::Charged } else { Charging::Denied { slot: 0, why: Denial::NothingLeft } }
     }
 

@@ -169,7 +169,7 @@ fn is_scarce(terms: &Terms, ask: &Ask, answer: &Answer) -> bool {
     let granted = answer.at_once + answer.lease;
     let lasts_us = answer.lasts.as_ns() / 1_000;
     let is_short = size::number(granted) < size::wanted_of_window(terms, ask, left + granted, lasts_us).floor();
-    (is_short || answer.left <= 0) && left.saturating_mul(SCARCE) <= terms.limit.max.into()
+    (is_short || answer.left <= 0) && left.saturating_mul(SCARCE) <= terms.max.into()
 }
 
 /// The time in which so many checks come that one request for them is cheap.
