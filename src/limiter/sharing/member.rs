@@ -74,12 +74,7 @@ struct How<'m> {
 }
 
 /// How a limit is shared. A request override follows its domain.
-fn how<'m>(
-    domain: &'m Domain,
-    resolved: &Resolved<'m>,
-    limited: &Limited<'m>,
-    replicas: u32,
-) -> How<'m> {
+fn how<'m>(domain: &'m Domain, resolved: &Resolved<'m>, limited: &Limited<'m>, replicas: u32) -> How<'m> {
     if let (Some(rule), Some(limit)) = (resolved.rule(), limited.rule_limit()) {
         return How { shared: rule.shared(limit, replicas), when_down: rule.when_down(limit), slot: rule.slot(limit) };
     }

@@ -153,7 +153,10 @@ impl<'c, H: Host> Joint<'c, H> {
         }
         // Dropping a ticket locks its shard.
         drop(self);
-        parts.iter_mut().zip(tickets).for_each(|(part, ticket)| drop(ticket.and_then(|ticket| part.keep_ticket(ticket))));
+        parts
+            .iter_mut()
+            .zip(tickets)
+            .for_each(|(part, ticket)| drop(ticket.and_then(|ticket| part.keep_ticket(ticket))));
         charging
     }
 }

@@ -17,8 +17,9 @@ impl Lease {
             _ => self.window,
         };
         let is_wanted = self.waiting > 0 || self.is_short(terms, now);
-        let is_wanted = is_wanted && self.pace.is_busy(now.local, terms.pace_horizon()) && terms.lends;
-        let rate_millis = if is_wanted { self.rate.per_1000_seconds(now.local, terms.rate_horizon()) } else { 0 };
+        let is_wanted = is_wanted && self.pace.is_busy(&self.arrivals, now.local, terms.pace_horizon()) && terms.lends;
+        let rate_millis =
+            if is_wanted { self.rate.per_1000_seconds(&self.arrivals, now.local, terms.rate_horizon()) } else { 0 };
         let News { returned, reported, refunded, charged, charged_until: _ } = std::mem::take(&mut self.news);
         let is_other_window = terms.shape == LeaseShape::ClockWindow && window != self.window;
         let keeps = terms.shape == LeaseShape::Bucket && !self.is_silent;
