@@ -17,6 +17,9 @@ pub(crate) const ROLE: &str = "--listening-at";
 pub(crate) fn on(core: usize, port: u16, command: &Command) -> Command {
     let mut listening = cores::on(&[core], env::current_exe().unwrap());
     listening.args([ROLE, &port.to_string()]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        value.map(|value| listening.env(name, value));
+    }
     listening
 }
 

@@ -89,6 +89,15 @@ impl ExactBatch {
         self.add_check(&numbered, if has_free_quota { JOINTLY_WITH_FREE_QUOTA } else { JOINTLY })
     }
 
+    /// Adds a counter that is made fresh, or only if a ban runs. The outcome is that of a look before, and admits it if it was changed.
+    ///
+    /// # Errors
+    /// The batch is full.
+    pub fn add_reset(&mut self, charge: SharedCharge<'_>, only_banned: bool) -> Result<(), TooManyKeys> {
+        let look = SharedCharge { op: Op::Charge(0), ..charge };
+        self.add_check(&[(look, 0)], if only_banned { UNBAN } else { RESET })
+    }
+
     /// The number of keys.
     pub fn len(&self) -> usize {
         self.keys.len()
@@ -274,6 +283,9 @@ const LONGEST_NUMBER: usize = 21;
 const ALONE: i64 = 0;
 const JOINTLY: i64 = 1;
 const JOINTLY_WITH_FREE_QUOTA: i64 = 2;
+/// The same for what is not charged, but made fresh.
+const RESET: i64 = 3;
+const UNBAN: i64 = 4;
 /// The script gets the number of a group and its role as one number; this is above every role.
 const ROLES: i64 = 4;
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SCRIPT_TEXT));

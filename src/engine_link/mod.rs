@@ -42,6 +42,6 @@ pub use node::Node;
 pub use node_counts::{NodeCounts, RequestKind, RequestTimes};
 pub use parts::{PART_EXPIRY, PartVersion, Parts, ReadParts};
 pub use plain::PlainBatch;
-pub use request::{ChargeRequest, KeyedCharge, RequestForm, RequestOutcomes, SharedCheck};
+pub use request::{ChargeRequest, How, KeyedCharge, RequestForm, RequestOutcomes, SharedCheck};
 pub use slot::{SLOTS, slot_of};
 pub use url::{StoreUrl, Topology, UrlError};

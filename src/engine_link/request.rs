@@ -27,8 +27,22 @@ pub struct SharedCheck {
     pub groups: SmallVec<[Group; 1]>,
     /// The charges of the groups, one group after the other. At least one; in a cluster all in one slot.
     pub charges: SmallVec<[KeyedCharge; 1]>,
-    /// The window of the only charge has been charged before by this process, and [`PlainBatch::takes`] it.
-    pub is_plain: bool,
+    /// How.
+    pub how: How,
+}
+
+/// What is done with the counters of a [`SharedCheck`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum How {
+    /// The script charges them.
+    #[default]
+    Script,
+    /// INCRBY charges the only one: its window has been charged before by this process, and [`PlainBatch::takes`] the charge.
+    Plain,
+    /// The script makes the only one fresh, whatever its operation is. The outcome admits it if it was not.
+    Reset,
+    /// The same, but only if a ban runs.
+    Unban,
 }
 
 /// One operation on one shared counter, with its own parts.
@@ -139,7 +153,7 @@ impl ChargeRequest {
             return Err(TooManyKeys);
         }
         match &check.charges[..] {
-            [only] if check.is_plain => {
+            [only] if check.how == How::Plain => {
                 self.plain.add(only.borrowed())?;
                 self.plain_places.push(self.checks);
             }
@@ -152,6 +166,8 @@ impl ChargeRequest {
                 );
                 let Work::Charges(batch) = &mut script.work else { return Err(TooManyKeys) };
                 match charges {
+                    [only] if check.how == How::Reset => batch.add_reset(only.borrowed(), false)?,
+                    [only] if check.how == How::Unban => batch.add_reset(only.borrowed(), true)?,
                     [only] if check.groups.is_empty() => batch.add(only.borrowed())?,
                     several => {
                         let several: SmallVec<[_; 4]> = several.iter().map(KeyedCharge::borrowed).collect();

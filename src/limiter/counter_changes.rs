@@ -1,5 +1,7 @@
 //! Makes counters fresh, and bans them.
 
+use std::collections::HashSet;
+
 use super::Limiter;
 use super::keys::{self, DecodedKey, DecodedLimit, decode};
 use super::plan::Plan;
@@ -9,25 +11,52 @@ use crate::units::Timestamp;
 
 impl Limiter {
     /// Makes the counters of every rule with this path fresh, or only those that are banned, and of those only the ones with
-    /// these entries. Returns how many.
+    /// these entries; with those that were changed on the store of shared counters, by key. Returns how many were changed here or there.
     ///
     /// Cost: a pass over all counters, unless the entries name one counter.
-    pub fn reset_counters(&self, now: Timestamp, path: &str, entries: &[(String, String)], only_banned: bool) -> u64 {
-        let _changing = self.changing.lock();
-        let Some(view) = self.view() else { return 0 };
-        let Some(plan) = view.plan() else { return 0 };
-        let reset = |kind: LimitKind, key: &[u8]| {
-            if only_banned { self.store.unban(now, kind, key) } else { self.store.reset(now, kind, key) }
-        };
+    pub fn reset_counters(
+        &self,
+        now: Timestamp,
+        path: &str,
+        entries: &[(String, String)],
+        only_banned: bool,
+        mut there: HashSet<Box<[u8]>>,
+    ) -> u64 {
         let mut count = 0;
+        self.visit_counters(now, path, entries, |kind, key| {
+            let is_reset =
+                if only_banned { self.store.unban(now, kind, key) } else { self.store.reset(now, kind, key) };
+            count += u64::from(is_reset | there.remove(key));
+        });
+        count + there.len() as u64
+    }
+
+    /// The keys of these counters, as far as replicas may share them.
+    ///
+    /// Cost: as for [`reset_counters`](Self::reset_counters), and a copy of each key.
+    pub fn shared_keys(&self, now: Timestamp, path: &str, entries: &[(String, String)]) -> Vec<Box<[u8]>> {
+        let mut keys = Vec::new();
+        if self.sharing.is_some() {
+            self.visit_counters(now, path, entries, |_, key| keys.push(key.into()));
+        }
+        keys
+    }
+
+    /// Visits the counters of every rule with this path that have these entries.
+    fn visit_counters(
+        &self,
+        now: Timestamp,
+        path: &str,
+        entries: &[(String, String)],
+        mut visit: impl FnMut(LimitKind, &[u8]),
+    ) {
+        let _changing = self.changing.lock();
+        let Some(view) = self.view() else { return };
+        let Some(plan) = view.plan() else { return };
         let rules: Vec<&Rule> = plan.rules().rules_named(path).collect();
-        if let Some(counters) =
-            rules.iter().map(|rule| counters_of(plan, rule, entries).ok()).collect::<Option<Vec<_>>>()
-        {
-            for Named { kind, keys, key } in counters.iter().flatten() {
-                count += u64::from(reset(*kind, keys.key(*key)));
-            }
-            return count;
+        let named = rules.iter().map(|rule| counters_of(plan, rule, entries).ok()).collect::<Option<Vec<_>>>();
+        if let Some(counters) = named {
+            return counters.iter().flatten().for_each(|Named { kind, keys, key }| visit(*kind, keys.key(*key)));
         }
         for counters in self.store.export().with_leased(self.engine_time(now)) {
             let limits = self.limits();
@@ -38,11 +67,10 @@ impl Limiter {
                     .and_then(|limit_id| plan.limit_place(limit_id))
                     .is_some_and(|(rule, _)| rule.path == path);
                 if is_ours && has_entries(&key, entries) {
-                    count += u64::from(reset(limit.kind, counter.key()));
+                    visit(limit.kind, counter.key());
                 }
             }
         }
-        count
     }
 
     /// Bans the counter that the entries name, of every rule with this path, until then.

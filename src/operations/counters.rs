@@ -1,5 +1,7 @@
 //! Counters: listed, made fresh, banned.
 
+use std::collections::HashSet;
+
 use super::{Action, Author, Operations};
 use crate::config::{MAX_LENGTH, check_reason};
 use crate::limiter::{CounterFilter, CounterPage};
@@ -28,22 +30,36 @@ impl Operations {
         Ok(self.limiter.list_counters(self.clock.now(), filter, top, position))
     }
 
+    /// The keys of the counters of a rule, those of `entries` only if wanted, as far as replicas may share them.
+    ///
+    /// # Errors
+    /// As for [`reset_counters`](Self::reset_counters).
+    pub(crate) fn shared_keys(
+        &self,
+        path: &str,
+        entries: &[(String, String)],
+        author: &Author,
+    ) -> Result<Vec<Box<[u8]>>, BadRequest> {
+        self.rule_with(path, entries, author)?;
+        Ok(self.limiter.shared_keys(self.clock.now(), path, entries))
+    }
+
     /// Makes the counters of a rule fresh, and lifts their bans; those of `entries` only, and those that are banned only, if
-    /// wanted. Returns how many, and what the operator should know.
+    /// wanted. Returns how many, with those that were changed on the store of shared counters, and what the operator should know.
     ///
     /// # Errors
     /// There is no such rule, or none with these entries.
     pub(crate) fn reset_counters(
         &self,
-        path: &str,
-        entries: &[(String, String)],
+        (path, entries): (&str, &[(String, String)]),
         only_banned: bool,
+        there: HashSet<Box<[u8]>>,
         author: &Author,
     ) -> Result<(u64, Option<String>), BadRequest> {
         self.rule_with(path, entries, author)?;
         let _changing = self.changing();
         let now = self.clock.now();
-        let count = self.limiter.reset_counters(now, path, entries, only_banned);
+        let count = self.limiter.reset_counters(now, path, entries, only_banned, there);
         let action = if only_banned { Action::Unban } else { Action::Reset };
         self.audit_counters(now, action, (path, entries), &counted(count), author);
         Ok((count, self.share_unban(path, entries, author, now)))

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::asker::Asker;
 use super::queue::{NotAsked, StoreAnswer};
 use crate::engine::Op;
-use crate::engine_link::{CheckOutcome, KeyedCharge, LinkError, SharedCheck};
+use crate::engine_link::{CheckOutcome, How, KeyedCharge, LinkError, SharedCheck};
 use crate::store::{Group, Role};
 
 /// A group of a check, as a check of its own.
@@ -95,7 +95,7 @@ fn parts(check: &SharedCheck) -> Vec<Part> {
         let (of_group, others) = rest.split_at_checked(group.charges).unwrap_or((rest, &[]));
         rest = others;
         let groups: SmallVec<[Group; 1]> = smallvec![Group::required(of_group.len())];
-        let check = SharedCheck { groups, charges: of_group.iter().cloned().collect(), is_plain: false };
+        let check = SharedCheck { groups, charges: of_group.iter().cloned().collect(), how: How::Script };
         Part { role: group.role, check, answer: None }
     };
     check.groups.iter().map(part).collect()
@@ -106,5 +106,5 @@ fn given_back(charge: &KeyedCharge) -> Option<SharedCheck> {
     let Op::Charge(hits @ 1..) = charge.op else { return None };
     let back = KeyedCharge { op: Op::Refund(hits), ..charge.clone() };
     let charges = smallvec![back];
-    (!charge.limit.keeps_denied()).then(|| SharedCheck { groups: SmallVec::new(), charges, is_plain: false })
+    (!charge.limit.keeps_denied()).then(|| SharedCheck { groups: SmallVec::new(), charges, how: How::Script })
 }

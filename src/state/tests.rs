@@ -1,5 +1,6 @@
 //! What is written is read, whatever a crash leaves; what is damaged is set aside, and a counter is never other than it was.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
 
@@ -190,9 +191,9 @@ fn a_reset_and_a_lifted_ban_survive_a_crash() {
             flusher.flush(NOW, || true, || {}).unwrap();
         }
         for path in ["api.fixed", "api.log"] {
-            assert_eq!(before.reset_counters(NOW, path, &[], false), 1);
+            assert_eq!(before.reset_counters(NOW, path, &[], false, HashSet::new()), 1);
         }
-        assert_eq!(before.reset_counters(NOW, "api.bucket", &[], true), 1);
+        assert_eq!(before.reset_counters(NOW, "api.bucket", &[], true, HashSet::new()), 1);
         // A sweep before the flush must not take the only trace of it.
         before.store().sweep_all(NOW);
         flusher.flush(NOW, || true, || {}).unwrap();
@@ -253,7 +254,7 @@ fn crashes(seed: u64) {
                 }
                 6 => {
                     let path = ["api.fixed", "api.log", "api.bucket"][random.random_range(0..3)];
-                    current.reset_counters(now, path, &[], random.random());
+                    current.reset_counters(now, path, &[], random.random(), HashSet::new());
                 }
                 7 => {
                     let value = format!("value-{}", random.random_range(0..20));

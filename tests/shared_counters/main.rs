@@ -10,6 +10,7 @@ mod engines;
 mod equality;
 mod failover;
 mod faults;
+mod fresh;
 #[path = "../hosts/mod.rs"]
 #[allow(dead_code, reason = "the tests of what is deployed use all of it")]
 mod hosts;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use smallvec::smallvec;
 use tidegate::engine::{Algorithm, CountDenied, Limit, Op};
 use tidegate::engine_link::{
-    ChargeRequest, CheckOutcome, KeyedCharge, Link, LinkError, Login, Node, NodeAddress, RequestForm, SharedCheck,
+    ChargeRequest, CheckOutcome, How, KeyedCharge, Link, LinkError, Login, Node, NodeAddress, RequestForm, SharedCheck,
     SharedKey,
 };
 use tidegate::runtime::clock::Clock;
@@ -52,7 +52,7 @@ impl Linked {
         let mut request = ChargeRequest::new(self.node.engine_time(self.clock.now()), RequestForm::default());
         for counter in counters {
             let charge = KeyedCharge { key: self.keys[*counter].clone(), limit, op: Op::Charge(1) };
-            request.add(&SharedCheck { groups: smallvec![], charges: smallvec![charge], is_plain: false }).unwrap();
+            request.add(&SharedCheck { groups: smallvec![], charges: smallvec![charge], how: How::Script }).unwrap();
         }
         self.link.send(&Arc::new(request), || self.clock.now(), drop).await.checks.into_iter().collect()
     }

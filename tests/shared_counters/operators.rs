@@ -20,12 +20,12 @@ descriptors:
 ";
 
 /// A command for operators of this server: its exit status, standard output and standard error.
-fn operate(server: &TestServer, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) fn operate(server: &TestServer, arguments: &[&str]) -> (Option<i32>, String, String) {
     run(&[arguments, &["--admin-addr", &server.admin]].concat(), "")
 }
 
 /// The same for one that succeeds without a warning: so it is shared.
-fn change(server: &TestServer, arguments: &[&str]) {
+pub(crate) fn change(server: &TestServer, arguments: &[&str]) {
     let (code, stdout, stderr) = operate(server, arguments);
     assert!(code == Some(0) && stderr.is_empty(), "{arguments:?}: {stdout}{stderr}\n{}", server.log().join("\n"));
 }
@@ -54,7 +54,7 @@ fn value_of(server: &TestServer) -> String {
 }
 
 /// As the contract has it, with some time for a machine that has other things to do.
-fn soon(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn soon(what: &str, is_so: impl Fn() -> bool) {
     wait_for(what, Duration::from_secs(20), || is_so().then_some(()));
 }
 

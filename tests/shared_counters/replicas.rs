@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tidegate::api::proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
@@ -40,6 +41,16 @@ pub(crate) async fn ask(channel: &Channel, entries: &[(&str, &str)]) -> RateLimi
 
 pub(crate) async fn admitted(channel: &Channel, entries: &[(&str, &str)]) -> bool {
     ask(channel, entries).await.overall_code() == Code::Ok
+}
+
+/// Asks until such a check is admitted.
+pub(crate) async fn until_admitted(channel: &Channel, entries: &[(&str, &str)]) {
+    let admits = async {
+        while !admitted(channel, entries).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), admits).await.unwrap_or_else(|_| panic!("{entries:?} stay denied"));
 }
 
 /// Every algorithm, by the year or the day, so that no window ends while a test runs. Counted hit by hit, so that each check asks.

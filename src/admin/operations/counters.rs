@@ -1,5 +1,6 @@
 //! Counters.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tonic::Status;
@@ -69,15 +70,88 @@ pub(super) fn response(page: CounterPage, limiter: &Limiter) -> proto::ListCount
     }
 }
 
-pub(super) fn reset(
-    operations: &Operations,
-    request: proto::ResetCountersRequest,
-    author: &Author,
-) -> Result<proto::ResetCountersResponse, Status> {
-    let rule = read_rule(request.rule)?;
-    let entries = read_entries(request.entries)?;
-    let (reset, warning) = operations.reset_counters(&rule, &entries, false, author).map_err(bad)?;
-    Ok(proto::ResetCountersResponse { reset, warning: warning.unwrap_or_default() })
+/// The counters of a rule that an operator makes fresh, and who it is.
+#[derive(Clone, Debug)]
+pub(super) struct Fresh {
+    rule: String,
+    entries: Vec<(String, String)>,
+    author: Author,
+    /// Only those that are banned.
+    pub(super) only_banned: bool,
+}
+
+/// Counters that were made fresh on the store of shared counters.
+#[derive(Debug, Default)]
+pub(super) struct FreshThere {
+    /// By key.
+    keys: HashSet<Box<[u8]>>,
+    /// Why there are not more, in words.
+    warning: String,
+}
+
+impl Fresh {
+    pub(super) fn read(
+        rule: String,
+        entries: Vec<proto::Entry>,
+        author: Author,
+        only_banned: bool,
+    ) -> Result<Self, Status> {
+        Ok(Self { rule: read_rule(rule)?, entries: read_entries(entries)?, author, only_banned })
+    }
+
+    /// The keys of those that replicas may share.
+    pub(super) fn shared_keys(&self, operations: &Operations) -> Result<Vec<Box<[u8]>>, Status> {
+        operations.shared_keys(&self.rule, &self.entries, &self.author).map_err(bad)
+    }
+
+    /// Makes them fresh here. Returns how many were changed here or there, and what the operator should know.
+    pub(super) fn here(self, operations: &Operations, there: FreshThere) -> Result<(u64, String), Status> {
+        let Self { rule, entries, author, only_banned } = self;
+        let FreshThere { keys, warning } = there;
+        let (count, not_shared) =
+            operations.reset_counters((&rule, &entries), only_banned, keys, &author).map_err(bad)?;
+        let lines = [warning, not_shared.unwrap_or_default()];
+        Ok((count, lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")))
+    }
+}
+
+impl FreshThere {
+    /// Makes the counters with these keys fresh, as far as replicas share them.
+    pub(super) async fn reset(asker: &Arc<Asker>, limiter: &Limiter, keys: Vec<Box<[u8]>>, only_banned: bool) -> Self {
+        let (mut fresh, mut foreign) = (Self::default(), 0_usize);
+        let shared = keys.into_iter().filter_map(|key| Some((limiter.shared_reset(&key, only_banned)?, key)));
+        let mut shared = shared.peekable();
+        while shared.peek().is_some() {
+            let asked = shared.by_ref().take(AT_ONCE).map(|(reset, key)| (asker.ask(Box::new(reset)), key));
+            let asked: Vec<_> = asked.collect();
+            asker.send();
+            let mut silent = 0_usize;
+            for (answer, key) in asked {
+                let outcome = match answer {
+                    Ok(mut answer) => answer.wait().await.ok(),
+                    Err(_) => None,
+                };
+                match outcome {
+                    Some(outcome) if outcome.counters.contains(&None) => foreign += 1,
+                    Some(outcome) if outcome.admitted => drop(fresh.keys.insert(key)),
+                    Some(_) => {}
+                    None => silent += 1,
+                }
+            }
+            if silent > 0 {
+                let left = silent + shared.count();
+                fresh.warning = format!(
+                    "the store of shared counters did not answer for {left} of them, which stay as they are there; repeat the \
+                     command when it answers"
+                );
+                return fresh;
+            }
+        }
+        if foreign > 0 {
+            fresh.warning = format!("the store has values that are not ours under the keys of {foreign} of them");
+        }
+        fresh
+    }
 }
 
 pub(super) fn ban(
@@ -90,17 +164,6 @@ pub(super) fn ban(
     let length = request.r#for.ok_or_else(|| Status::invalid_argument("for: a ban needs a length"))?;
     let (until, warning) = operations.ban_counter(&rule, &entries, read_length(length, "for")?, author).map_err(bad)?;
     Ok(proto::BanCounterResponse { until: Some(time(until)), warning: warning.unwrap_or_default() })
-}
-
-pub(super) fn unban(
-    operations: &Operations,
-    request: proto::UnbanCountersRequest,
-    author: &Author,
-) -> Result<proto::UnbanCountersResponse, Status> {
-    let rule = read_rule(request.rule)?;
-    let entries = read_entries(request.entries)?;
-    let (unbanned, warning) = operations.reset_counters(&rule, &entries, true, author).map_err(bad)?;
-    Ok(proto::UnbanCountersResponse { unbanned, warning: warning.unwrap_or_default() })
 }
 
 fn read_rule(rule: String) -> Result<String, Status> {
@@ -127,6 +190,8 @@ fn bad(error: BadRequest) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
+/// Counters that the store is asked to make fresh in one request.
+const AT_ONCE: usize = 256;
 /// Counters of a page if no number is given.
 const USUAL_TOP: usize = 100;
 /// Counters of a page: with long names some hundred kilobytes.

@@ -23,6 +23,7 @@ use crate::operations::{Author, Operations};
 use crate::recording::Recordings;
 use crate::runtime::clock::Clock;
 use crate::sharing::Asker;
+use counters::{Fresh, FreshThere};
 use scope_filter::ScopeFilter;
 
 pub(crate) use limits::limits_page;
@@ -81,6 +82,24 @@ impl Admin {
             *warning = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
         }
         Ok(answer)
+    }
+
+    /// Makes counters fresh: on the store of shared counters first, so that whatever is heard of them afterwards is so.
+    async fn make_fresh<T: Warned + Send + 'static>(
+        &self,
+        counters: Fresh,
+        answer: impl FnOnce(u64, String) -> T + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let there = match &self.asker {
+            None => FreshThere::default(),
+            Some(asker) => {
+                let asked = counters.clone();
+                let keys = self.run(move |admin| asked.shared_keys(&admin.operations)).await?.into_inner();
+                FreshThere::reset(asker, &self.limiter, keys, counters.only_banned).await
+            }
+        };
+        self.change(move |admin| counters.here(&admin.operations, there).map(|(count, warning)| answer(count, warning)))
+            .await
     }
 }
 
@@ -191,8 +210,9 @@ impl AdminService for Admin {
         let within = self.within(&request)?;
         within.rule(&request.get_ref().rule)?;
         let author = author(&within, &request.get_ref().reason);
-        let request = request.into_inner();
-        self.change(move |admin| counters::reset(&admin.operations, request, &author)).await
+        let proto::ResetCountersRequest { rule, entries, .. } = request.into_inner();
+        let counters = Fresh::read(rule, entries, author, false)?;
+        self.make_fresh(counters, |reset, warning| proto::ResetCountersResponse { reset, warning }).await
     }
 
     async fn ban_counter(
@@ -213,8 +233,9 @@ impl AdminService for Admin {
         let within = self.within(&request)?;
         within.rule(&request.get_ref().rule)?;
         let author = author(&within, &request.get_ref().reason);
-        let request = request.into_inner();
-        self.change(move |admin| counters::unban(&admin.operations, request, &author)).await
+        let proto::UnbanCountersRequest { rule, entries, .. } = request.into_inner();
+        let counters = Fresh::read(rule, entries, author, true)?;
+        self.make_fresh(counters, |unbanned, warning| proto::UnbanCountersResponse { unbanned, warning }).await
     }
 
     async fn explain(

@@ -31,6 +31,8 @@ pub(in crate::cli) enum CountersCommand {
     List(list::List),
     /// Make the counters of a rule fresh, and lift their bans
     ///
+    /// Counters that replicas share are made fresh on the store, so for all of them.
+    ///
     /// Example: tidegate counters reset --rule api.user --entry user=alice
     ///
     /// Exit status: 0 done, 1 for an error from the server, 2 without a connection or for a wrong command line.

@@ -1,10 +1,11 @@
--- Charges counters, check after check. A check with several counters is charged all or nothing.
+-- Charges counters, check after check. A check with several counters is charged all or nothing. Operators make counters fresh.
 --
 -- KEYS: the counters. ARGV: now in microseconds (0: the time of this engine), the number of checks, and as one text of whole numbers of 8
 -- bytes, the lowest first, for each check the number of its counters, how it is charged (0: alone; 1: jointly; 2: jointly, and one of its
--- quotas has no limit) and 13 numbers for each counter (COUNTER). Reply, such a text too: now, then for each check 1 if it is admitted, and
--- for each of its counters 6 numbers: what became of the charge (the constants below), kind of the state before (0 fresh, 1 counts, 2 ban,
--- 3 log), three numbers of it, and the hits. As arguments and a reply of their own these numbers took the engine and the client longer.
+-- quotas has no limit; 3: it is not, but its counter made fresh; 4: the same, if a ban runs) and 13 numbers for each counter (COUNTER).
+-- Reply, such a text too: now, then for each check 1 if it is admitted (or its counter was made fresh), and for each of its counters 6
+-- numbers: what became of the charge (the constants below), kind of the state before (0 fresh, 1 counts, 2 ban, 3 log), three numbers of
+-- it, and the hits. As arguments and a reply of their own these numbers took the engine and the client longer.
 --
 -- Values: "count" | "end count" | "begin previous current" | "time hits part window" (a bucket's debt) | list of times | "B until".
 -- Numbers are whole and below 2^53, so that doubles are exact.
@@ -392,6 +393,16 @@ local function charge_jointly(counters, has_free_quota)
   return admitted
 end
 
+-- Makes a counter fresh, or only if a ban runs: whether it was not fresh. A value that is not ours stays.
+local function reset(c, only_banned)
+  local kind, state = read[c.algorithm](c)
+  c.kind, c.state, c.used = kind, state or {}, 0
+  local is_used = kind == 1 or (kind == 3 and state[1] > 0)
+  if kind ~= 2 and (only_banned or not is_used) then return false end
+  redis.call('PEXPIREAT', c.key, 0)
+  return true
+end
+
 local reply = { now }
 local function answer(c)
   reply[#reply + 1] = c.fate
@@ -407,7 +418,11 @@ for _ = 1, tonumber(ARGV[2]) do
   at = after
   local counters, admitted = {}, true
   for i = 1, size do counters[i] = next_counter() end
-  if how == 0 then
+  if how >= 3 then
+    local c = counters[1]
+    admitted = reset(c, how == 4)
+    c.fate = c.kind == -1 and NOT_OURS or ALONE
+  elseif how == 0 then
     local c = counters[1]
     admitted = run(c, c.hits, c.deny, true)
     c.fate = c.kind == -1 and NOT_OURS or ALONE

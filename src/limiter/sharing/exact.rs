@@ -7,7 +7,7 @@ use super::ballot::are_admitted;
 use super::member::Member;
 use super::progress::{Answered, Progress, Step};
 use crate::engine::{self, Algorithm, Cell, CountDenied, Limit, Log, Op, Outcome};
-use crate::engine_link::{CheckOutcome, KeyPrefix, KeyedCharge, PlainBatch, SharedCheck, SharedKey, SlotName};
+use crate::engine_link::{CheckOutcome, How, KeyPrefix, KeyedCharge, PlainBatch, SharedCheck, SharedKey, SlotName};
 use crate::limiter::evaluation::Evaluation;
 use crate::limiter::keys::{DecodedKey, DecodedLimit, decode};
 use crate::store::{
@@ -48,12 +48,12 @@ impl Shared<'_> {
         if let Some(outcomes) = self.known(groups, members, &known) {
             return Ok(outcomes);
         }
-        let is_plain = match (groups, members, &known[..]) {
-            ([], [only], [Some(CounterState::Cell(cell))]) => self.is_plain(&only.charge, *cell),
-            _ => false,
+        let how = match (groups, members, &known[..]) {
+            ([], [only], [Some(CounterState::Cell(cell))]) if self.is_plain(&only.charge, *cell) => How::Plain,
+            _ => How::Script,
         };
         let charges = members.iter().map(|member| self.keyed(member)).collect();
-        Err(Box::new(SharedCheck { groups: groups.into(), charges, is_plain }))
+        Err(Box::new(SharedCheck { groups: groups.into(), charges, how }))
     }
 
     /// What a step says that was asked for; without an outcome, what is answered without the store.

@@ -4,7 +4,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::exact::{name, peek};
 use crate::engine::{CountDenied, Limit, Op};
-use crate::engine_link::{KeyedCharge, SharedCheck};
+use crate::engine_link::{How, KeyedCharge, SharedCheck};
 use crate::limiter::in_force::InForce;
 use crate::limiter::keys::{DecodedLimit, decode};
 use crate::limiter::{Limiter, View};
@@ -34,7 +34,7 @@ impl Limiter {
                     let key = name(&sharing.prefix, &self.limit_ids, counter.key(), rule, slot);
                     let limit = Limit { count_denied: CountDenied::Always, ..limit };
                     let charges = smallvec![KeyedCharge { key, limit, op: Op::Charge(hits) }];
-                    spent.push(SharedCheck { groups: SmallVec::new(), charges, is_plain: false });
+                    spent.push(SharedCheck { groups: SmallVec::new(), charges, how: How::Script });
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! What others changed comes into force here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::values::{BanValue, Note, RulesValue, SettingValue, Subject, setting_id};
@@ -159,7 +160,7 @@ impl Operations {
         let now = self.clock.now();
         let ScopeTarget::Rule(path) = &scope.target else { return };
         let Some(is) = record.is() else {
-            let count = self.limiter.reset_counters(now, path, &scope.entries, true);
+            let count = self.limiter.reset_counters(now, path, &scope.entries, true, HashSet::new());
             let lifted = counters::counted(count);
             return self.audit_counters(now, Action::Unban, (path, &scope.entries), &lifted, &author);
         };

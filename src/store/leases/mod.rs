@@ -142,16 +142,12 @@ impl Leases {
         self.change(key, |cell| cell.banned_until = until.unwrap_or(Timestamp::EPOCH));
     }
 
-    /// An operator resets a counter: what was heard of it here is forgotten, and hits in hand go back. The count of the engine is not
-    /// changed. Returns whether there is a lease.
-    pub(super) fn reset(&self, key: &[u8]) -> bool {
-        let mut is_known = false;
+    /// An operator has made a counter fresh on the engine: a pause after the answer that nothing is left ends. Hits in hand may be spent.
+    pub(super) fn reset(&self, key: &[u8]) {
         self.change(key, |cell| {
-            is_known = true;
             cell.banned_until = Timestamp::EPOCH;
             cell.lease.ask_again();
         });
-        is_known
     }
 
     /// Visits the counters of one stripe as they were last heard of, by the engine's clock.

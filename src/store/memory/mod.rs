@@ -168,11 +168,12 @@ impl Memory {
         is_banned
     }
 
-    /// Makes one counter fresh, and lifts its ban. Returns whether it was used or banned.
+    /// Makes one counter fresh, and lifts its ban. Returns whether it was used or banned; of a leased one only its engine knows that.
     pub fn reset(&self, now: Timestamp, kind: LimitKind, key: &[u8]) -> bool {
-        let is_reset = self.transaction().reset(now, kind, key, false);
-        let is_known = self.leases.as_ref().is_some_and(|leases| leases.reset(key));
-        is_reset || is_known
+        if let Some(leases) = &self.leases {
+            leases.reset(key);
+        }
+        self.transaction().reset(now, kind, key, false)
     }
 
     /// Makes one counter fresh if a ban runs. Returns whether it did.
