@@ -29,6 +29,7 @@ mod store_check;
 mod strain;
 mod together;
 mod topologies;
+mod used_up;
 mod variables;
 mod versions;
 mod windows;

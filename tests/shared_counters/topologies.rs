@@ -301,7 +301,7 @@ async fn tls_checks_names_and_shows_a_certificate() {
     let server = replica(ALGORITHMS, &url, &flags);
     let channel = server.channel().await;
     assert_eq!(count(&channel, "first", "x", 30).await, 25);
-    assert!(waited(&server) >= 30);
+    assert!(waited(&server) >= 25);
     let check = |url: &str, flags: &[&str]| {
         let command = [&["store", "check", url][..], flags].concat();
         tokio::task::block_in_place(|| run(&command, ""))

@@ -68,6 +68,9 @@ impl Shared<'_> {
         let (sharing, store, now) = (self.sharing, evaluation.store, self.now.engine);
         let Some(outcome) = outcome.filter(|outcome| outcome.counters.len() == members.len()) else {
             progress.down = progress.down.or(members.first().map(|member| member.when_down));
+            for Member { charge, .. } in members.iter().filter(|member| member.charge.limit.ban.is_none()) {
+                sharing.asked.forget(charge.key);
+            }
             let outcomes = sharing.step_without_store(store, now, groups, members);
             return Answered { admitted: are_admitted(groups, &outcomes), outcomes };
         };
@@ -82,13 +85,20 @@ impl Shared<'_> {
         Answered { outcomes, admitted }
     }
 
-    /// The outcomes of a step that asks nobody: of looks, of nothing, and of what a ban denies that is known here.
+    /// The outcomes of a step that asks nobody: of looks, of nothing, and of what a ban or a limit that is used up denies that is known here.
     fn known(
         self,
         groups: &[Group],
         members: &[Member<'_>],
         known: &[Option<CounterState>],
     ) -> Option<SmallVec<[Charged; 1]>> {
+        if let ([Member { charge, .. }], [Some(state)]) = (members, known)
+            && groups.iter().all(|group| group.role == Role::Required)
+            && self.is_used_up(charge, state)
+        {
+            let outcome = peek(charge.limit, Some(state.clone()), self.now.engine, charge.op);
+            return Some(SmallVec::from_buf([Charged { outcome, series_id: None }]));
+        }
         let are_looks = members.iter().all(|member| member.charge.op == Op::Charge(0));
         if !are_looks && !self.is_banned(groups, members, known) {
             return None;
@@ -125,8 +135,20 @@ impl Shared<'_> {
             is_charge
                 && is_in_force
                 && is_ban(state, self.now.engine)
-                && (is_operators || !self.sharing.banned.is_due(self.now.engine, charge.key))
+                && (is_operators || !self.sharing.asked.is_due(self.now.engine, charge.key))
         })
+    }
+
+    /// Whether a limit is known to deny a charge, and need not be asked for: other replicas can only have spent more. Not where a denial
+    /// changes the counter, and not of a log, of which the times are not known here.
+    fn is_used_up(self, charge: &Charge<'_>, state: &CounterState) -> bool {
+        let Charge { limit, key, op: op @ Op::Charge(1..) } = *charge else { return false };
+        let is_changed = limit.counts_denied() || limit.ban.is_some();
+        if is_changed || limit.algorithm == Algorithm::SlidingLog || is_ban(state, self.now.engine) {
+            return false;
+        }
+        !peek(limit, Some(state.clone()), self.now.engine, op).admitted()
+            && !self.sharing.asked.is_due(self.now.engine, key)
     }
 
     /// Whether a charge can be made by INCRBY: its window has been charged before, so that it has its expiry.

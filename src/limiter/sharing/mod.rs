@@ -10,11 +10,12 @@
 //! plan, not what borrows from them. A **step** is what is charged all or nothing: the limits of one descriptor, or those of the whole
 //! check.
 //!
-//! The store in memory keeps what was last heard of exact counters: for looks and bans, which ask nobody, and for the time without a
-//! store.
+//! The store in memory keeps what was last heard of exact counters: for looks, bans and limits that are used up, for which nobody is asked,
+//! and for the time without a store.
 
 mod ballot;
 mod exact;
+mod last_asked;
 mod leased;
 mod listed;
 mod member;
@@ -26,10 +27,9 @@ mod spent;
 mod steps;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
 
-use ahash::RandomState;
 use smallvec::{SmallVec, smallvec};
 
 pub use outage::DownCounts;
@@ -46,6 +46,7 @@ use crate::rules;
 use crate::store::lease::Now;
 use crate::store::{Charged, CounterKeys, Group, Leases, LimitIds, Memory, WhenFull};
 use crate::units::{Nanos, Timestamp};
+use last_asked::LastAsked;
 use member::{Way, member_of, members_of};
 
 /// What a limiter needs to share its counters.
@@ -63,7 +64,8 @@ pub struct Sharing {
     /// What is spent of exact counters while the store is down, of the shares of this replica.
     outage: Memory,
     down: DownCounts,
-    banned: BansAsked,
+    /// Of counters that deny without it.
+    asked: LastAsked,
 }
 
 /// How a check is decided.
@@ -167,7 +169,7 @@ impl Sharing {
             leases: Arc::new(Leases::new()),
             outage: Memory::new(outage_bytes, WhenFull::Deny),
             down: DownCounts::default(),
-            banned: BansAsked::new(),
+            asked: LastAsked::new(),
         }
     }
 
@@ -202,47 +204,5 @@ impl Sharing {
     /// Frees the next part of what has ended of the time without the store. Returns how long to rest before the next part.
     pub(super) fn sweep_step(&self, now: Timestamp) -> Duration {
         self.outage.sweep_step(now)
-    }
-}
-
-/// When the store was last asked for banned counters: by the hash of their key, some sharing a place.
-///
-/// A ban is known here until it ends. It is asked for again now and then, so that one that was lifted elsewhere ends here too.
-#[derive(Debug)]
-struct BansAsked {
-    hasher: RandomState,
-    asked_ms: Box<[AtomicU64]>,
-}
-
-impl BansAsked {
-    fn new() -> Self {
-        let asked_ms = std::iter::repeat_with(|| AtomicU64::new(0)).take(PLACES).collect();
-        Self { hasher: RandomState::new(), asked_ms }
-    }
-
-    /// Whether it is time to ask again; then not for the next one.
-    fn is_due(&self, now: Timestamp, key: &[u8]) -> bool {
-        let place = usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % PLACES;
-        let Some(asked) = self.asked_ms.get(place) else { return true };
-        let (last, now_ms) = (asked.load(Ordering::Relaxed), now.as_ns() / 1_000_000);
-        let is_due = now_ms.saturating_sub(last) >= ASK_AGAIN.as_millis_ceil();
-        is_due && asked.compare_exchange(last, now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-}
-
-/// 32 KiB.
-const PLACES: usize = 4_096;
-/// A banned counter is asked for again after that time.
-const ASK_AGAIN: Nanos = Nanos::SECOND;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_ban_is_asked_for_once_a_second() {
-        let (bans, at) = (BansAsked::new(), |ms: u64| Timestamp::from_ns((1_000_000 + ms) * 1_000_000));
-        let asked: Vec<_> = [0, 1, 999, 1_000, 1_001, 2_500].map(|ms| bans.is_due(at(ms), b"key")).into();
-        assert_eq!(asked, [true, false, false, true, false, true]);
     }
 }
