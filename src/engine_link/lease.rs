@@ -51,7 +51,7 @@ impl LeaseBatch {
             return Err(TooManyKeys);
         }
         self.keys.push(match terms.shape() {
-            LeaseShape::ClockWindow => format!("{name}:{}", window_number(terms.limit(), ask.window)),
+            LeaseShape::ClockWindow => format!("{name}:{}", window_number(&terms.limit(), ask.window)),
             _ => name.to_owned(),
         });
         self.arguments.extend(fields(terms, ask).map(|number| i64::try_from(number).unwrap_or(i64::MAX)));

@@ -9,7 +9,7 @@ use super::outcome::Outcomes;
 use super::plan::Plan;
 use super::resolve::{Resolved, Resolver};
 use super::settings::Settings;
-use super::sharing::{Progress, Shared};
+use super::sharing::{Alone, Progress, Shared};
 use super::{charge, denial, record, requests, sharing};
 use crate::engine::{Algorithm, Limit, QueueMode, Verdict};
 use crate::rules::{Charge, Domain};
@@ -119,8 +119,27 @@ pub(super) fn decide_shared<'v>(
 ) -> Option<Decision<'v>> {
     let Some(domain) = domain else { return Some(context.unknown_domain(check)) };
     let evaluation = context.evaluation_in(domain, check);
+    match sharing::charge_alone(&evaluation, shared, resolved, keys, progress) {
+        Alone::Waits => None,
+        Alone::Charged(charged) => {
+            context.count_ignored_overrides(check);
+            Some(conclude(evaluation, resolved, keys, &[Outcomes::of_one(charged)], None))
+        }
+        Alone::Not => decide_in_steps(context, shared, evaluation, (resolved, keys), progress),
+    }
+}
+
+/// The same for a check that is not one leased counter. Apart, because what it needs on the stack is many times what that needs.
+#[inline(never)]
+fn decide_in_steps<'v>(
+    context: Context<'v>,
+    shared: Shared<'_>,
+    evaluation: Evaluation<'v, '_, '_>,
+    (resolved, keys): (&[Resolved<'v>], &CounterKeys),
+    progress: &mut Progress,
+) -> Option<Decision<'v>> {
     let (outcomes, admitted) = sharing::charge(evaluation, shared, resolved, keys, progress)?;
-    context.count_ignored_overrides(check);
+    context.count_ignored_overrides(evaluation.check);
     Some(conclude(evaluation, resolved, keys, &outcomes, admitted))
 }
 

@@ -21,6 +21,11 @@ impl Outcomes {
         Self { charged, governing }
     }
 
+    /// The outcome of the only limit.
+    pub(super) fn of_one(charged: Charged) -> Self {
+        Self { charged: SmallVec::from_buf([charged]), governing: 0 }
+    }
+
     /// The governing limit among `limits`, with its outcome: the one that denies (of several the one with the longest wait), else
     /// the one with the least share left.
     pub(super) fn governing<'a, 'v>(&'a self, limits: &'a [Limited<'v>]) -> Option<(&'a Limited<'v>, &'a Outcome)> {

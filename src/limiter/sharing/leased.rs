@@ -8,7 +8,7 @@ use super::member::{Member, Way};
 use super::progress::Progress;
 use crate::limiter::evaluation::Evaluation;
 use crate::store::lease::{Charging, Link, Terms};
-use crate::store::{Charge, Charged, Fingerprint, Group, Heard, LeaseKey, LeasePart, Ticket};
+use crate::store::{Charge, Charged, Fingerprint, Group, Heard, LeaseKey, LeasePart, Memory, Ticket};
 
 /// What leases have made of a step.
 pub(super) enum Leased {
@@ -29,7 +29,8 @@ impl Shared<'_> {
         tickets: SmallVec<[Option<Ticket>; 1]>,
     ) -> Leased {
         let mut tickets = tickets.into_iter();
-        let part = |member: &'m Member<'m>| {
+        let keys: SmallVec<[LeaseKey<'_>; 1]> = members.iter().map(key_of).collect();
+        let part = |(member, key): (&'m Member<'m>, _)| {
             let Way::Leased(terms) = member.way else { return None };
             let ticket = tickets.next().flatten();
             let can_be_asked = match ticket.as_ref().and_then(Ticket::heard) {
@@ -37,10 +38,12 @@ impl Shared<'_> {
                 None => !progress.is_over,
             };
             let link = if can_be_asked { Link::Up } else { Link::Down(member.when_down) };
-            Some(LeasePart { ticket, ..part_of(member, terms, link) })
+            Some(LeasePart { ticket, ..part_of(key, member, terms, link) })
         };
-        let mut parts: SmallVec<[LeasePart<'_>; 1]> = members.iter().filter_map(part).collect();
-        match self.charge_parts(evaluation, progress, groups, &mut parts, members) {
+        let mut parts: SmallVec<[LeasePart<'_>; 1]> = members.iter().zip(&keys).filter_map(part).collect();
+        let charging = self.charge_parts(evaluation.store, groups, &mut parts);
+        parts.iter().zip(members).for_each(|(part, member)| note(progress, member, part, charging));
+        match charging {
             Charging::Missing => Leased::Waits(parts.into_iter().map(|part| part.ticket).collect()),
             Charging::Charged | Charging::Denied { .. } => {
                 let outcome = |part: &LeasePart<'_>| {
@@ -51,58 +54,55 @@ impl Shared<'_> {
         }
     }
 
-    /// Charges the counter of a check that has just come and has no other one.
-    ///
-    /// # Errors
-    /// It waits for this ticket.
+    /// Charges the counter of a check that has just come and has no other one. `None`: it waits.
     pub(super) fn charge_lease(
         self,
-        evaluation: Evaluation<'_, '_, '_>,
+        evaluation: &Evaluation<'_, '_, '_>,
         progress: &mut Progress,
         member: &Member<'_>,
         terms: Terms,
-    ) -> Result<Charged, Option<Ticket>> {
+    ) -> Option<Charged> {
         let link = if progress.is_over { Link::Down(member.when_down) } else { Link::Up };
-        let mut part = part_of(member, terms, link);
-        let parts = std::slice::from_mut(&mut part);
-        match self.charge_parts(evaluation, progress, &[], parts, std::slice::from_ref(member)) {
-            Charging::Missing => Err(part.ticket),
-            Charging::Charged | Charging::Denied { .. } => {
-                Ok(Charged { outcome: part.outcome, series_id: part.series_id })
-            }
+        let key = key_of(member);
+        let mut part = part_of(&key, member, terms, link);
+        let charging = self.charge_parts(evaluation.store, &[], std::slice::from_mut(&mut part));
+        note(progress, member, &part, charging);
+        if charging == Charging::Missing {
+            progress.wait_for(part.ticket);
+            return None;
         }
+        if let Some(answer) = progress.take_down() {
+            self.sharing.count_down(&evaluation.domain.name, answer);
+        }
+        Some(Charged { outcome: part.outcome, series_id: part.series_id })
     }
 
-    /// Charges these parts, one for each member, and notes which leases wish to be renewed and whether nobody can be asked.
-    fn charge_parts(
-        self,
-        evaluation: Evaluation<'_, '_, '_>,
-        progress: &mut Progress,
-        groups: &[Group],
-        parts: &mut [LeasePart<'_>],
-        members: &[Member<'_>],
-    ) -> Charging {
+    fn charge_parts(self, store: &Memory, groups: &[Group], parts: &mut [LeasePart<'_>]) -> Charging {
         let Self { sharing, limit_ids, now } = self;
         let names = |key: &[u8], rule: Fingerprint, slot: Option<&str>| {
             name(&sharing.prefix, limit_ids, key, rule, slot).into_name()
         };
-        let charging = evaluation.store.charge_leases(&sharing.leases, now, groups, parts, &names);
-        for (part, member) in parts.iter().zip(members) {
-            if part.is_called {
-                progress.renew(part.key.as_bytes());
-            }
-            if part.is_down && charging != Charging::Missing {
-                progress.down = progress.down.or(Some(member.when_down));
-            }
-        }
-        charging
+        store.charge_leases(&sharing.leases, now, groups, parts, &names)
     }
 }
 
+/// Notes whether a lease wishes to be renewed, and whether nobody could be asked.
+fn note(progress: &mut Progress, member: &Member<'_>, part: &LeasePart<'_>, charging: Charging) {
+    if part.is_called {
+        progress.renew(part.key);
+    }
+    if part.is_down && charging != Charging::Missing {
+        progress.down = progress.down.or(Some(member.when_down));
+    }
+}
+
+fn key_of<'m>(member: &Member<'m>) -> LeaseKey<'m> {
+    LeaseKey::new(member.charge.key, member.charge.limit)
+}
+
 /// The charge of the lease of a counter, without a ticket.
-fn part_of<'m>(member: &Member<'m>, terms: Terms, link: Link) -> LeasePart<'m> {
-    let key = LeaseKey::new(member.charge.key, member.charge.limit);
-    let part = LeasePart::new(key, member.rule, terms, member.charge.op, link);
+fn part_of<'m>(key: &'m LeaseKey<'_>, member: &Member<'m>, terms: Terms, link: Link) -> LeasePart<'m> {
+    let part = LeasePart::new(key.as_bytes(), member.rule, terms, member.charge.op, link);
     LeasePart { slot: member.slot, ..part }
 }
 

@@ -6,7 +6,7 @@ use crate::limiter::charges::charge;
 use crate::limiter::check::Descriptor;
 use crate::limiter::evaluation::Evaluation;
 use crate::limiter::resolve::{Limited, Resolved};
-use crate::rules;
+use crate::rules::{self, Domain};
 use crate::store::lease::Terms;
 use crate::store::{Charge, CounterKeys, Fingerprint};
 
@@ -43,17 +43,27 @@ pub(super) fn members_of<'m, 'c, 'v: 'm>(
     keys: &'m CounterKeys,
 ) -> impl Iterator<Item = Member<'m>> + use<'m, 'c, 'v> {
     let (op, replicas) = (evaluation.op(descriptor), progress.replicas);
-    let rule = resolved.in_force().map_or(Fingerprint::OVERRIDE, |in_force| in_force.attached.fingerprint);
     resolved.limits().iter().map(move |limited| {
-        let How { shared: how, when_down, slot } = how(evaluation, resolved, limited, replicas);
-        let charge = charge(limited, keys, op);
-        let way = match how {
-            rules::Shared::Local(_) => Way::Local,
-            rules::Shared::Exact(_) => Way::Exact,
-            rules::Shared::Leased(_) => shared.leased(charge.limit, replicas),
-        };
-        Member { charge, way, when_down: when_down.unwrap_or(shared.sharing.when_down), rule, slot }
+        member_of(evaluation.domain, shared, (resolved, limited), charge(limited, keys, op), replicas)
     })
+}
+
+/// The member of one limit of a descriptor.
+pub(super) fn member_of<'m, 'v: 'm>(
+    domain: &'v Domain,
+    shared: Shared<'_>,
+    (resolved, limited): (&Resolved<'v>, &Limited<'v>),
+    charge: Charge<'m>,
+    replicas: u32,
+) -> Member<'m> {
+    let rule = resolved.in_force().map_or(Fingerprint::OVERRIDE, |in_force| in_force.attached.fingerprint);
+    let How { shared: how, when_down, slot } = how(domain, resolved, limited, replicas);
+    let way = match how {
+        rules::Shared::Local(_) => Way::Local,
+        rules::Shared::Exact(_) => Way::Exact,
+        rules::Shared::Leased(_) => shared.leased(charge.limit, replicas),
+    };
+    Member { charge, way, when_down: when_down.unwrap_or(shared.sharing.when_down), rule, slot }
 }
 
 /// What is configured for a limit; `None`: nothing is.
@@ -64,16 +74,11 @@ struct How<'m> {
 }
 
 /// How a limit is shared. A request override follows its domain.
-fn how<'m>(
-    evaluation: Evaluation<'m, '_, '_>,
-    resolved: &Resolved<'m>,
-    limited: &Limited<'m>,
-    replicas: u32,
-) -> How<'m> {
+fn how<'m>(domain: &'m Domain, resolved: &Resolved<'m>, limited: &Limited<'m>, replicas: u32) -> How<'m> {
     if let (Some(rule), Some(limit)) = (resolved.rule(), limited.rule_limit()) {
         return How { shared: rule.shared(limit, replicas), when_down: rule.when_down(limit), slot: rule.slot(limit) };
     }
-    let said = evaluation.domain.sharing.as_ref();
+    let said = domain.sharing.as_ref();
     let mode = said.and_then(|sharing| sharing.mode).unwrap_or_default();
     How {
         shared: rules::Shared::new(mode, limited.limit(), replicas),

@@ -45,10 +45,10 @@ use crate::engine::WhenDown;
 use crate::engine_link::KeyPrefix;
 use crate::rules;
 use crate::store::lease::Now;
-use crate::store::{CounterKeys, Group, Leases, LimitIds, Memory, WhenFull};
+use crate::store::{Charged, CounterKeys, Group, Leases, LimitIds, Memory, WhenFull};
 use crate::units::{Nanos, Timestamp};
 use last_asked::LastAsked;
-use member::{Way, members_of};
+use member::{Way, member_of, members_of};
 use spent::SentHits;
 
 /// What a limiter needs to share its counters.
@@ -81,7 +81,41 @@ pub(super) struct Shared<'a> {
     pub(super) now: Now,
 }
 
-/// Charges the counters of a check: the outcomes of its descriptors, and whether it is admitted if they are charged in one step. `None`:
+/// What became of a check that was to be charged in one step.
+pub(super) enum Alone {
+    /// It is charged.
+    Charged(Charged),
+    /// It waits.
+    Waits,
+    /// It is to be charged by [`charge`].
+    Not,
+}
+
+/// Charges the counter of a check that has just come and has no other one, if it is leased: nearly every check, without lists.
+#[inline]
+pub(super) fn charge_alone<'v>(
+    evaluation: &Evaluation<'v, '_, '_>,
+    shared: Shared<'_>,
+    resolved: &[Resolved<'v>],
+    keys: &CounterKeys,
+    progress: &mut Progress,
+) -> Alone {
+    let is_new = progress.begin(shared.sharing.replicas.load(Ordering::Relaxed));
+    if let (true, rules::Charge::Independent, [descriptor], [only]) =
+        (is_new, evaluation.domain.charge, &*evaluation.check.descriptors, resolved)
+        && let [limited] = only.limits()
+    {
+        let charge = charges::charge(limited, keys, evaluation.op(descriptor));
+        let member = member_of(evaluation.domain, shared, (only, limited), charge, progress.replicas);
+        if let Way::Leased(terms) = member.way {
+            let charged = shared.charge_lease(evaluation, progress, &member, terms);
+            return charged.map_or(Alone::Waits, Alone::Charged);
+        }
+    }
+    Alone::Not
+}
+
+/// Charges the counters of a check, step by step: the outcomes of its descriptors, and whether it is admitted if they are charged in one step. `None`:
 /// it waits.
 pub(super) fn charge<'v>(
     evaluation: Evaluation<'v, '_, '_>,
@@ -90,25 +124,6 @@ pub(super) fn charge<'v>(
     keys: &CounterKeys,
     progress: &mut Progress,
 ) -> Option<(SmallVec<[Outcomes; 2]>, Option<bool>)> {
-    let is_new = progress.begin(shared.sharing.replicas.load(Ordering::Relaxed));
-    if let (true, rules::Charge::Independent, [descriptor], [only]) =
-        (is_new, evaluation.domain.charge, &*evaluation.check.descriptors, resolved)
-        && let [_] = only.limits()
-        && let Some(member) = members_of(evaluation, shared, progress, (descriptor, only), keys).next()
-        && let Way::Leased(terms) = member.way
-    {
-        // Nearly every check: without steps, unless it has to wait.
-        match shared.charge_lease(evaluation, progress, &member, terms) {
-            Err(ticket) => progress.wait_for(ticket),
-            Ok(charged) => {
-                if let Some(answer) = progress.take_down() {
-                    shared.sharing.count_down(&evaluation.domain.name, answer);
-                }
-                return Some((smallvec![Outcomes::new(only.limits(), smallvec![charged])], None));
-            }
-        }
-        return None;
-    }
     let descriptors = || evaluation.check.descriptors.iter().zip(resolved);
     if evaluation.domain.charge == rules::Charge::AllOrNothing {
         let groups = charges::groups(evaluation, resolved);

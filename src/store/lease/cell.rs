@@ -7,7 +7,7 @@ mod requests;
 use past::Past;
 
 use super::outage::Outage;
-use super::rate::{Pace, Rate};
+use super::rate::{Arrivals, Pace, Rate};
 use super::{Attempt, Denial, Link, Now, Status, Terms, Wish};
 use crate::engine::{Cell, LeaseShape, Outcome, Reason, Verdict, WhenDown};
 use crate::units::{Nanos, Timestamp};
@@ -16,51 +16,55 @@ use crate::units::{Nanos, Timestamp};
 ///
 /// Hits are admitted only by spending what the engine granted, or what is allowed while it is down. Not safe for concurrent use:
 /// the lock of the counter's shard guards it. At most one of its requests is under way.
+///
+/// What a check needs that is charged, or denied without asking, comes first, so that it touches few lines of the cache.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Lease {
     /// Hits that may be spent until `ends`.
     held: u64,
-    /// Hits that were granted to checks that wait, and to nobody else.
-    due: u64,
-    /// The same of a window that has ended since.
-    past: Past,
     /// By the clock of this replica; [`Timestamp::EPOCH`]: nothing is known of a window.
     ends: Timestamp,
     /// The engine's name of the window.
     window: u64,
     /// What the engine had left when it last answered; negative: more is counted than the limit allows.
     left: i64,
-    /// When the engine will have a hit again, if nothing is left.
-    more_at: Timestamp,
     /// Nothing is asked for before that: nothing was left.
     shut_until: Timestamp,
-    /// The size of the lease before.
-    last: u64,
     /// With fewer hits in hand than that the next lease is asked for.
     renewed_at: u64,
-    rate: Rate,
-    pace: Pace,
-    /// The rate for which the lease was granted, in hits per thousand seconds.
-    granted_at_rate: u64,
-    /// When the last check came.
-    hit_at: Timestamp,
-    /// Hits of checks that wait for the next request, and the fewest that any of them has use for.
-    waiting: u64,
-    least: u64,
-    /// The number of the next request, of the last one that has ended, and of the last one that was answered.
-    number: u32,
-    ended: u32,
-    answered: u32,
-    is_under_way: bool,
-    /// What the next request has to say.
-    news: News,
     /// Hits that were spent in this window, up to which refunds are taken.
     spent: u64,
+    arrivals: Arrivals,
+    /// Hits of checks that wait for the next request.
+    waiting: u64,
+    /// What the next request has to say.
+    news: News,
+    /// The number of the next request.
+    number: u32,
+    is_under_way: bool,
     /// More hits are counted in this window than the limit allows.
     is_over: bool,
     /// Of a bucket: a request was lost, so it is not known to which period the engine counts what is held. It may be spent, but
     /// nothing is said about it.
     is_silent: bool,
+    /// When the engine will have a hit again, if nothing is left.
+    more_at: Timestamp,
+    /// Hits that were granted to checks that wait, and to nobody else.
+    due: u64,
+    /// The same of a window that has ended since.
+    past: Past,
+    /// The fewest hits that any check has use for which waits for the next request.
+    least: u64,
+    /// The number of the last request that has ended, and of the last one that was answered.
+    ended: u32,
+    answered: u32,
+    /// The size of the lease before.
+    last: u64,
+    /// The rate for which the lease was granted, in hits per thousand seconds.
+    granted_at_rate: u64,
+    rate: Rate,
+    pace: Pace,
     outage: Outage,
     /// Hits that ended unspent since [`take_lapsed`](Self::take_lapsed).
     lapsed: u64,
@@ -68,11 +72,12 @@ pub struct Lease {
 
 /// What happened since the last request.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
 struct News {
-    returned: u64,
-    reported: u64,
-    refunded: u64,
     charged: u64,
+    returned: u64,
+    refunded: u64,
+    reported: u64,
     /// The end of the window that `charged` belongs to, by the engine's clock.
     charged_until: Timestamp,
 }
@@ -81,29 +86,29 @@ impl Default for Lease {
     fn default() -> Self {
         Self {
             held: 0,
-            due: 0,
-            past: Past::default(),
             ends: Timestamp::EPOCH,
             window: 0,
             left: 0,
-            more_at: Timestamp::EPOCH,
             shut_until: Timestamp::EPOCH,
-            last: 0,
             renewed_at: 0,
-            rate: Rate::default(),
-            pace: Pace::default(),
-            granted_at_rate: 0,
-            hit_at: Timestamp::EPOCH,
-            waiting: 0,
-            least: 0,
-            number: 1,
-            ended: 0,
-            answered: 0,
-            is_under_way: false,
-            news: News::default(),
             spent: 0,
+            arrivals: Arrivals::default(),
+            waiting: 0,
+            news: News::default(),
+            number: 1,
+            is_under_way: false,
             is_over: false,
             is_silent: false,
+            more_at: Timestamp::EPOCH,
+            due: 0,
+            past: Past::default(),
+            least: 0,
+            ended: 0,
+            answered: 0,
+            last: 0,
+            granted_at_rate: 0,
+            rate: Rate::default(),
+            pace: Pace::default(),
             outage: Outage::default(),
             lapsed: 0,
         }
@@ -171,9 +176,7 @@ impl Lease {
     /// A check that arrives: its hits are a part of the rate, whatever becomes of it.
     pub(super) fn arrive(&mut self, terms: &Terms, hits: u64, now: Now) {
         if hits > 0 {
-            self.rate.add(hits, now.local, terms.rate_horizon());
-            self.pace.add(hits);
-            self.hit_at = now.local;
+            self.arrivals.add(hits, now.local, &mut self.rate, || terms.rate_horizon());
         }
     }
 
@@ -200,6 +203,9 @@ impl Lease {
             return;
         }
         self.is_over |= is_over;
+        if hits == 0 {
+            return;
+        }
         let from_due = self.due.min(hits);
         let from_held = self.held.min(hits - from_due);
         self.due -= from_due;
@@ -216,8 +222,8 @@ impl Lease {
             return Wish::Now;
         }
         let has_news = self.news.returned > 0 || self.news.refunded > 0;
-        let is_idle = now.local.since(self.hit_at).as_ns() >= terms.short_horizon().as_ns() / 2;
-        if has_news || (is_idle && self.news.reported > 0 && !self.is_silent) || self.is_short(terms, now) {
+        let says_when_idle = self.news.reported > 0 && !self.is_silent;
+        if has_news || (says_when_idle && self.is_idle(terms, now)) || self.is_short(terms, now) {
             return Wish::Soon;
         }
         Wish::Nothing
@@ -225,7 +231,7 @@ impl Lease {
 
     /// Hits that could be spent: the lease, and what the engine had left when it last answered.
     pub fn remaining(&self, terms: &Terms, now: Now) -> u64 {
-        let full = terms.limit.capacity();
+        let full = terms.capacity();
         if now.local >= self.ends && self.held == 0 {
             return full;
         }
@@ -236,7 +242,7 @@ impl Lease {
     pub fn outcome(&self, terms: &Terms, hits: u64, now: Now, attempt: Attempt, is_admitted: bool) -> Outcome {
         let is_past = self.past.has(attempt);
         let remaining = if is_past { self.past.remaining(terms) } else { self.remaining(terms, now) };
-        let used = terms.limit.capacity() - remaining;
+        let used = terms.capacity() - remaining;
         let verdict = if is_admitted { Verdict::ADMITTED } else { Verdict::Denied(Reason::OverLimit) };
         let (before, after) =
             if is_admitted { (used.saturating_sub(hits), used) } else { (used, used.saturating_add(hits)) };
@@ -261,14 +267,14 @@ impl Lease {
         if self.ends == Timestamp::EPOCH || self.window == 0 {
             return None;
         }
-        let capacity = i64::try_from(terms.limit.capacity()).unwrap_or(i64::MAX);
+        let capacity = i64::try_from(terms.capacity()).unwrap_or(i64::MAX);
         let counted = u64::try_from(capacity.saturating_sub(self.left)).unwrap_or(0).saturating_sub(self.held);
         let name = Timestamp::from_ns(self.window.saturating_mul(1_000));
-        let window = terms.limit.window;
+        let window = terms.window;
         let cell = match terms.shape {
             LeaseShape::ClockWindow | LeaseShape::FirstRequestWindow => Cell::from_parts(name, counted),
             LeaseShape::SlidingWindow => Cell::from_parts(name.plus(window).plus(window), counted.min(u32::MAX.into())),
-            LeaseShape::Bucket => Cell::in_debt(&terms.limit, now, counted, 0),
+            LeaseShape::Bucket => Cell::in_debt(&terms.limit(), now, counted, 0),
         };
         (counted > 0).then_some(cell)
     }
@@ -293,18 +299,14 @@ impl Lease {
         std::mem::replace(&mut self.lapsed, 0)
     }
 
-    /// Reads from all lines of the cache in which it is, to have them loaded; the number means nothing.
+    /// Reads from the lines of the cache that most checks need, to have them loaded; the number means nothing.
     pub const fn touch(&self) -> u64 {
-        self.held
-            ^ self.ends.as_ns()
-            ^ self.hit_at.as_ns()
-            ^ self.granted_at_rate
-            ^ self.waiting
-            ^ self.news.charged
-            ^ self.spent
-            ^ self.lapsed
-            ^ self.past.due
+        self.held ^ self.spent ^ self.news.returned ^ self.more_at.as_ns()
     }
+
+    /// What most checks need is in the first so many bytes.
+    #[cfg(test)]
+    pub(in crate::store) const NEEDED_BYTES: usize = std::mem::offset_of!(Self, due);
 
     /// Whether it has something to say to the engine for which it does not wait until it is idle.
     pub const fn has_news(&self) -> bool {
@@ -341,7 +343,7 @@ impl Lease {
     }
 
     fn is_forgotten(&self, now: Now) -> bool {
-        self.shut_until <= now.local && now.local.since(self.hit_at) > super::terms::LONGEST
+        self.shut_until <= now.local && self.arrivals.idle(now.local) > super::terms::LONGEST
     }
 
     /// Hits that a check may spend which is so far.
@@ -360,8 +362,15 @@ impl Lease {
 
     /// Whether a check is denied without asking.
     fn is_shut(&self, terms: &Terms, hits: u64, now: Now) -> bool {
-        let never = hits > terms.limit.capacity() && !terms.limit.counts_denied();
-        never || terms.limit.max == 0 || now.local < self.shut_until
+        let never = hits > terms.capacity() && !terms.counts_denied();
+        never || terms.max == 0 || now.local < self.shut_until
+    }
+
+    /// Whether no check has come for so long that the lease goes back.
+    fn is_idle(&self, terms: &Terms, now: Now) -> bool {
+        let idle = self.arrivals.idle(now.local);
+        // Usually a check has just come: no horizon is needed.
+        idle > Nanos::ZERO && idle.as_ns() >= terms.short_horizon().as_ns() / 2
     }
 
     /// Whether a lease of a busy counter is nearly used up.
@@ -377,7 +386,7 @@ impl Lease {
             LeaseShape::Bucket => horizon,
             _ => horizon.min(self.ends.since(now.local).as_ns()),
         };
-        let rate = self.rate.per_second(now.local, terms.rate_horizon());
+        let rate = self.rate.per_second(&self.arrivals, now.local, terms.rate_horizon());
         rate * super::size::number(horizon) / 1e9 >= super::size::LEAST_LEASE
     }
 
@@ -424,18 +433,19 @@ impl Lease {
             LeaseShape::ClockWindow | LeaseShape::SlidingWindow => terms.clock_end(now.engine),
             LeaseShape::FirstRequestWindow if now.local < self.ends => now.engine.plus(self.ends.since(now.local)),
             LeaseShape::FirstRequestWindow => now.engine.plus(self.outage.ends_in(now)),
-            LeaseShape::Bucket => now.engine.plus(terms.limit.window),
+            LeaseShape::Bucket => now.engine.plus(terms.window),
         };
     }
 
     /// When denied: the time until the same check can succeed.
     fn reset(&self, terms: &Terms, now: Now) -> Nanos {
-        let at = self.more_at.max(self.shut_until);
         match terms.shape {
             LeaseShape::ClockWindow => self.until_clock_end(terms, now),
             LeaseShape::FirstRequestWindow if now.local < self.ends => self.ends.since(now.local),
-            _ if at > now.local => at.since(now.local),
-            _ => terms.limit.window,
+            _ => {
+                let at = self.more_at.max(self.shut_until);
+                if at > now.local { at.since(now.local) } else { terms.window }
+            }
         }
     }
 
@@ -443,7 +453,7 @@ impl Lease {
     fn regains(&self, terms: &Terms, now: Now, used: u64) -> Nanos {
         match terms.shape {
             LeaseShape::Bucket => {
-                let ns = u128::from(used) * u128::from(terms.limit.window.as_ns()) / u128::from(terms.limit.max.max(1));
+                let ns = u128::from(used) * u128::from(terms.window.as_ns()) / u128::from(terms.max.max(1));
                 Nanos::from_ns(u64::try_from(ns).unwrap_or(u64::MAX))
             }
             LeaseShape::ClockWindow | LeaseShape::SlidingWindow => self.until_clock_end(terms, now),
@@ -455,7 +465,7 @@ impl Lease {
     /// The time until the end of the window in which hits are spent. What is known of the engine's clock may be a little wrong, so that it
     /// shows another window than the one that hits were granted for.
     fn until_clock_end(&self, terms: &Terms, now: Now) -> Nanos {
-        let length = terms.limit.window;
+        let length = terms.window;
         if now.local >= self.ends || self.window == 0 {
             return terms.clock_end(now.engine).since(now.engine);
         }

@@ -53,7 +53,7 @@ impl Central {
             LeaseShape::FirstRequestWindow => self.first_request_window(terms, ask, now),
             LeaseShape::SlidingWindow => self.sliding_window(terms, ask, now),
             // Nothing is ever granted, and nothing regained.
-            LeaseShape::Bucket if terms.limit.max == 0 => Answer::default(),
+            LeaseShape::Bucket if terms.max == 0 => Answer::default(),
             LeaseShape::Bucket => {
                 let mut bucket = match self.values.get(&0) {
                     Some(Value::Bucket(bucket)) => *bucket,
@@ -81,7 +81,7 @@ impl Central {
         };
         let left = end.saturating_sub(now).min(terms.window_us());
         let granted = known.saturating_sub(ask.returned).saturating_add(ask.charged);
-        let (answer, after) = grant(terms, ask, granted, terms.limit.max.into(), left);
+        let (answer, after) = grant(terms, ask, granted, terms.max.into(), left);
         if after != known {
             self.values.insert(end, Value::Count { granted: after });
         }
@@ -97,13 +97,13 @@ impl Central {
         let is_its_window = ask.window == 0 || known.is_some_and(|(end, _)| end == ask.window);
         let charged = if is_its_window { ask.charged } else { 0 };
         if known.is_none() && ask.waiting == 0 && charged == 0 {
-            return Answer { left: terms.limit.max.into(), ..Answer::default() };
+            return Answer { left: terms.max.into(), ..Answer::default() };
         }
         let (end, before) = known.unwrap_or((now.saturating_add(terms.window_us()), 0));
         let returned = if ask.window == end { ask.returned } else { 0 };
         let granted = before.saturating_sub(returned).saturating_add(charged);
         let left = end - now;
-        let (answer, after) = grant(terms, ask, granted, terms.limit.max.into(), left);
+        let (answer, after) = grant(terms, ask, granted, terms.max.into(), left);
         if after != before {
             self.values.insert(0, Value::Window { end, granted: after });
         }
@@ -142,7 +142,7 @@ impl Central {
         current = current.saturating_add(ask.charged);
         let weighed = muldiv_ceil(previous, length - elapsed, length);
         let left = length - elapsed;
-        let (answer, used) = grant(terms, ask, weighed.saturating_add(current), terms.limit.max.into(), left);
+        let (answer, used) = grant(terms, ask, weighed.saturating_add(current), terms.max.into(), left);
         current = (used - weighed).min(MOST_SLIDING);
         if (previous, current) != read {
             self.values.insert(0, Value::Sliding { begin, previous, current });
@@ -163,7 +163,7 @@ fn grant(terms: &Terms, ask: &Ask, used: u64, max: u64, left_us: u64) -> (Answer
 
 /// The time until a sliding window has room for one hit, if it has none now.
 fn sliding_wait(terms: &Terms, previous: u64, current: u64, elapsed: u64) -> u64 {
-    let (max, length) = (u64::from(terms.limit.max), terms.window_us());
+    let (max, length) = (u64::from(terms.max), terms.window_us());
     if current < max {
         return decayed(previous, max - 1 - current, length).saturating_sub(elapsed);
     }

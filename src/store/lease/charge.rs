@@ -36,9 +36,24 @@ pub enum Charging {
     Missing,
 }
 
-/// Charges all counters of a check, or none. Cost: a few additions per counter, and an exponential for its rate.
+/// Charges all counters of a check, or none. Cost: a few additions per counter.
 pub fn charge(slots: &mut [Slot<'_>], now: Now) -> Charging {
-    charge_groups(&[Group::required(slots.len())], slots, now, &mut SmallVec::new())
+    match slots {
+        [only] => charge_one(only, now).into(),
+        several => charge_groups(&[Group::required(several.len())], several, now, &mut SmallVec::new()),
+    }
+}
+
+/// The same for the only counter of a check: whether it is charged, as [`charge_groups`] does for one required group.
+pub fn charge_one(slot: &mut Slot<'_>, now: Now) -> Status {
+    slot.arrive(now);
+    let status = slot.look(now);
+    match status {
+        Status::Enough => slot.spend(now),
+        Status::Missing => slot.wait(status),
+        Status::Denied(_) => slot.deny(now, status, false),
+    }
+    status
 }
 
 /// The same for the counters of several groups, one group after the other; see
@@ -52,9 +67,7 @@ pub fn charge_groups(
 ) -> Charging {
     statuses.clear();
     for slot in &mut *slots {
-        if slot.attempt == Attempt::First {
-            slot.lease.arrive(slot.terms, slot.hits, now);
-        }
+        slot.arrive(now);
         statuses.push(slot.look(now));
     }
     let verdict = verdict(groups, statuses);
@@ -72,7 +85,7 @@ pub fn charge_groups(
                 let is_admitted = of_group.iter().all(|status| *status == Status::Enough);
                 for (status, slot) in of_group.iter().zip(slots.by_ref()) {
                     if is_admitted {
-                        slot.lease.spend(slot.terms, slot.hits, now, slot.link, slot.attempt);
+                        slot.spend(now);
                     } else {
                         // It denies no check, so its hits count as those of a limit on its own.
                         slot.deny(now, *status, group.charges > 1);
@@ -113,9 +126,30 @@ fn verdict(groups: &[Group], statuses: &[Status]) -> Charging {
     }
 }
 
+impl From<Status> for Charging {
+    /// What becomes of a check with one counter of this status.
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Enough => Self::Charged,
+            Status::Missing => Self::Missing,
+            Status::Denied(why) => Self::Denied { slot: 0, why },
+        }
+    }
+}
+
 impl Slot<'_> {
+    fn arrive(&mut self, now: Now) {
+        if self.attempt == Attempt::First {
+            self.lease.arrive(self.terms, self.hits, now);
+        }
+    }
+
     fn look(&mut self, now: Now) -> Status {
         self.lease.look(self.terms, self.hits, now, self.link, self.attempt)
+    }
+
+    fn spend(&mut self, now: Now) {
+        self.lease.spend(self.terms, self.hits, now, self.link, self.attempt);
     }
 
     fn wait(&mut self, status: Status) {
@@ -126,10 +160,9 @@ impl Slot<'_> {
 
     /// The check is denied: its hits count only where they do although denied. In a joint charge that admits here, they are spent.
     fn deny(&mut self, now: Now, status: Status, is_joint: bool) {
-        let counts = if is_joint { self.terms.limit.keeps_denied() } else { self.terms.limit.counts_denied() };
+        let counts = if is_joint { self.terms.keeps_denied() } else { self.terms.counts_denied() };
         if counts && status == Status::Enough {
-            self.lease.spend(self.terms, self.hits, now, self.link, self.attempt);
-            return;
+            return self.spend(now);
         }
         self.lease.leave(self.hits, self.attempt);
         if counts && self.link == Link::Up {

@@ -36,7 +36,7 @@ mod terms;
 
 pub use cell::Lease;
 pub use central::Central;
-pub use charge::{Charging, Slot, charge, charge_groups};
+pub use charge::{Charging, Slot, charge, charge_groups, charge_one};
 pub use message::{Answer, Ask};
 pub use terms::Terms;
 

@@ -54,7 +54,7 @@ impl Outage {
 
     fn begin(&mut self, terms: &Terms, now: Now, known: Option<(u64, Nanos)>) {
         self.cell = Cell::FRESH;
-        let max = u64::from(terms.limit.max);
+        let max = u64::from(terms.max);
         // Of a window that is known to be used up, nothing is admitted.
         let (left, is_used_up) = known.map_or((max, max == 0), |(left, _)| (left, left == 0));
         let share = (left / u64::from(terms.replicas)).max(1);
@@ -65,7 +65,7 @@ impl Outage {
     }
 
     fn limit(&self, terms: &Terms) -> Limit {
-        let (window, replicas) = (terms.limit.window, u64::from(terms.replicas));
+        let (window, replicas) = (terms.window, u64::from(terms.replicas));
         let counts = CountDenied::Never;
         let fixed = |starts| Limit {
             max: self.allowance,
@@ -77,13 +77,13 @@ impl Outage {
         match terms.shape {
             LeaseShape::FirstRequestWindow => fixed(Starts::FirstRequest),
             LeaseShape::ClockWindow | LeaseShape::SlidingWindow => {
-                fixed(terms.limit.calendar().map_or(Starts::Clock, Starts::Calendar))
+                fixed(terms.calendar().map_or(Starts::Clock, Starts::Calendar))
             }
             LeaseShape::Bucket => {
                 let burst = u32::try_from(terms.burst() / replicas).unwrap_or(u32::MAX).max(1);
                 let algorithm = Algorithm::TokenBucket { burst, queue: Queue { size: 0, mode: QueueMode::Hold } };
                 let window = Nanos::from_ns(window.as_ns().saturating_mul(replicas));
-                Limit { max: terms.limit.max, window, algorithm, ban: None, count_denied: counts }
+                Limit { max: terms.max, window, algorithm, ban: None, count_denied: counts }
             }
         }
     }

@@ -16,7 +16,7 @@ pub(super) fn of_window(terms: &Terms, ask: &Ask, room: u64, left_us: u64) -> u6
 
 /// Hits of a window that the replica has use for.
 pub(super) fn wanted_of_window(terms: &Terms, ask: &Ask, room: u64, left_us: u64) -> f64 {
-    let (max, window_us) = (number(terms.limit.max.into()), number(terms.window_us()));
+    let (max, window_us) = (number(terms.max.into()), number(terms.window_us()));
     let (left, rate) = (number(left_us) / 1e6, number(ask.rate_millis) / 1e3);
     let longest = number(LONGEST.as_ns()) / 1e9;
     let shortest = number(SHORTEST.as_ns()) / 1e9;

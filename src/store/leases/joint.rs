@@ -56,7 +56,7 @@ impl<'c, H: Host> Joint<'c, H> {
     /// Locks the shards of all parts, takes their leases, and gives refunds back.
     pub(super) fn lock(charger: Charger<'c, H>, parts: &mut [LeasePart<'_>]) -> Self {
         let cells = charger.leases.cells();
-        let open = |part: &LeasePart<'_>| Member::open(cells.locate(part.key.as_bytes()), part.terms);
+        let open = |part: &LeasePart<'_>| Member::open(cells.locate(part.key), part.terms);
         let members: SmallVec<[Member; 4]> = parts.iter().map(open).collect();
         let mut joint = Self { charger, shards: SmallVec::new(), members };
         // Of one counter refunds come first, as long as its lease is in its place.
@@ -100,10 +100,10 @@ impl<'c, H: Host> Joint<'c, H> {
         let number = shards.len().saturating_sub(1);
         let Some(shard) = shards.last_mut() else { return };
         let (location, now) = (member.location, charger.now);
-        if shard.state_mut(location, part.key.as_bytes()).is_none() {
+        if shard.state_mut(location, part.key).is_none() {
             charger.add(shard, location, part);
         }
-        let Some((cell, series_id)) = shard.state_mut(location, part.key.as_bytes()) else {
+        let Some((cell, series_id)) = shard.state_mut(location, part.key) else {
             if let Charging::Denied { .. } = charger.without_lease(part) {
                 *member = Member::closed(location, part.terms);
             }
@@ -137,7 +137,7 @@ impl<'c, H: Host> Joint<'c, H> {
         let finished = statuses.iter().zip(attempts).zip(spent(groups, &statuses, charging));
         for ((part, member), ((status, attempt), is_spent)) in parts.iter_mut().zip(&mut self.members).zip(finished) {
             let shard = member.shard.and_then(|number| self.shards.get_mut(number));
-            let found = shard.and_then(|shard| shard.state_mut(member.location, part.key.as_bytes()));
+            let found = shard.and_then(|shard| shard.state_mut(member.location, part.key));
             tickets.push(found.and_then(|(cell, _)| {
                 cell.lease = std::mem::take(&mut member.lease);
                 cell.finish(self.charger.leases, part, Finished { status: *status, attempt, is_spent }, now)
@@ -153,7 +153,10 @@ impl<'c, H: Host> Joint<'c, H> {
         }
         // Dropping a ticket locks its shard.
         drop(self);
-        parts.iter_mut().zip(tickets).for_each(|(part, ticket)| part.keep_ticket(ticket));
+        parts
+            .iter_mut()
+            .zip(tickets)
+            .for_each(|(part, ticket)| drop(ticket.and_then(|ticket| part.keep_ticket(ticket))));
         charging
     }
 }

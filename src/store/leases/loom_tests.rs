@@ -85,13 +85,8 @@ impl World {
 
     fn charge(&self, ticket: Option<Ticket>, ms: u64) -> (Charging, Option<Ticket>) {
         let _step = self.step.lock().unwrap();
-        let part = LeasePart::new(
-            LeaseKey::new(KEY, &limit(ALLOWED)),
-            Fingerprint::OVERRIDE,
-            terms(ALLOWED),
-            Op::Charge(1),
-            Link::Up,
-        );
+        let key = LeaseKey::new(KEY, &limit(ALLOWED));
+        let part = LeasePart::new(key.as_bytes(), Fingerprint::OVERRIDE, terms(ALLOWED), Op::Charge(1), Link::Up);
         let mut part = LeasePart { ticket, ..part };
         let names = |_: &[u8], _: Fingerprint, _: Option<&str>| "name".into();
         let charger = Charger { leases: &self.leases, host: &Roomy, names: &names, now: now(ms) };

@@ -70,21 +70,22 @@ pub struct LeasedHits {
     pub refunds_dropped: u64,
 }
 
-/// The lease of one counter, and who waits for it.
+/// The lease of one counter, and who waits for it. Most checks need only what comes before the second half of the lease.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct LeaseCell {
-    lease: Lease,
     /// By which hits in hand were granted.
     terms: Terms,
+    /// The end of a ban by an operator, by the clock of this process.
+    banned_until: Timestamp,
     /// Differs after each change of the limit.
     epoch: u32,
+    /// It was reported that the lease wishes to be renewed.
+    is_called: bool,
+    lease: Lease,
     /// The name of the counter on the engine.
     name: Box<str>,
     waiters: Waiters,
-    /// It was reported that the lease wishes to be renewed.
-    is_called: bool,
-    /// The end of a ban by an operator, by the clock of this process.
-    banned_until: Timestamp,
 }
 
 impl Leases {
@@ -153,7 +154,7 @@ impl Leases {
     pub(super) fn visit_heard(&self, stripe: usize, now: Timestamp, mut visit: impl FnMut(&[u8], LimitKind, Cell)) {
         self.cells.visit_stripe(stripe, |key, cell| {
             if let Some(heard) = cell.lease.heard(&cell.terms, now) {
-                visit(LeaseKey::counter(key), LimitKind::from(cell.terms.limit()), heard);
+                visit(LeaseKey::counter(key), LimitKind::from(&cell.terms.limit()), heard);
             }
         });
     }
@@ -205,12 +206,17 @@ impl Default for Leases {
 
 impl LeaseCell {
     fn new(terms: Terms, name: Box<str>, banned_until: Timestamp) -> Self {
-        Self { lease: Lease::new(), terms, epoch: 0, name, waiters: Waiters::default(), is_called: false, banned_until }
+        let (lease, waiters) = (Lease::new(), Waiters::default());
+        Self { terms, banned_until, epoch: 0, is_called: false, lease, name, waiters }
     }
 
-    /// Reads what a charge needs.
+    /// What most charges need is in the first so many bytes.
+    #[cfg(test)]
+    pub(super) const NEEDED_BYTES: usize = std::mem::offset_of!(Self, lease) + Lease::NEEDED_BYTES;
+
+    /// Reads from each line of the cache that most charges need.
     fn touch(&self) -> u64 {
-        self.lease.touch() ^ self.banned_until.as_ns() ^ u64::from(self.terms.replicas() ^ self.epoch)
+        self.lease.touch() ^ self.banned_until.as_ns()
     }
 
     fn heap_bytes(&self) -> usize {
@@ -219,7 +225,14 @@ impl LeaseCell {
 
     /// Has these terms from now on. With those of another limit, what is in hand goes back.
     fn follow(&mut self, terms: &Terms, now: Now) {
-        if self.terms.limit() != terms.limit() {
+        if self.terms != *terms {
+            self.follow_others(terms, now);
+        }
+    }
+
+    #[cold]
+    fn follow_others(&mut self, terms: &Terms, now: Now) {
+        if !self.terms.are_of_limit_of(terms) {
             // Checks to which something was granted begin again.
             self.lease.settle(&self.terms, now);
             self.lease.drain(&self.terms, now);

@@ -13,8 +13,8 @@ use crate::units::{Nanos, Timestamp};
 /// One counter of a check, before and after it is charged.
 #[derive(Debug)]
 pub struct LeasePart<'a> {
-    /// The key of the lease.
-    pub key: LeaseKey<'a>,
+    /// The key of the lease: a [`LeaseKey`].
+    pub key: &'a [u8],
     /// The rule of the limit, for the name of the counter on the engine.
     pub rule: Fingerprint,
     /// For the same: the key of the entry that decides about its slot in a cluster.
@@ -65,7 +65,7 @@ pub(in crate::store) struct Charger<'c, H> {
 
 impl<'a> LeasePart<'a> {
     /// A part that is to be charged.
-    pub fn new(key: LeaseKey<'a>, rule: Fingerprint, terms: Terms, op: Op, link: Link) -> Self {
+    pub const fn new(key: &'a [u8], rule: Fingerprint, terms: Terms, op: Op, link: Link) -> Self {
         let outcome = Outcome { verdict: Verdict::ADMITTED, before: 0, after: 0, remaining: 0, reset: Nanos::ZERO };
         Self {
             key,
@@ -96,7 +96,7 @@ impl<'a> LeasePart<'a> {
     /// What an operator's ban says.
     pub(super) fn deny_banned(&mut self, until: Timestamp, now: Now) {
         let hits = self.hits();
-        let capacity = self.terms.limit().capacity();
+        let capacity = self.terms.capacity();
         self.outcome = Outcome {
             verdict: Verdict::Denied(Reason::Banned),
             before: capacity,
@@ -122,12 +122,12 @@ impl<H: Host> Charger<'_, H> {
         if part.is_refund() || part.hits() == 0 || !self.host.has_room() {
             return;
         }
-        let counter = LeaseKey::counter(part.key.as_bytes());
-        let banned_until = self.host.ban_of(part.terms.limit(), counter).unwrap_or(Timestamp::EPOCH);
+        let counter = LeaseKey::counter(part.key);
+        let banned_until = self.host.ban_of(&part.terms.limit(), counter).unwrap_or(Timestamp::EPOCH);
         let cell = LeaseCell::new(part.terms, (self.names)(counter, part.rule, part.slot), banned_until);
         let bytes = cell.heap_bytes();
         // What is left of a lease is not an instant, so every sweep looks at it.
-        shard.insert(location, part.key.as_bytes(), cell, Timestamp::EPOCH);
+        shard.insert(location, part.key, cell, Timestamp::EPOCH);
         shard.book_heap(0, bytes);
     }
 
@@ -138,14 +138,14 @@ impl<H: Host> Charger<'_, H> {
             part.outcome = Lease::new().outcome(&part.terms, 0, self.now, Attempt::First, true);
             return Charging::Charged;
         }
-        part.outcome = self.host.exhausted(part.terms.limit(), part.op);
+        part.outcome = self.host.exhausted(&part.terms.limit(), part.op);
         if part.outcome.admitted() { Charging::Charged } else { Charging::Denied { slot: 0, why: Denial::NothingLeft } }
     }
 
     pub(super) fn refund(self, cell: &mut LeaseCell, part: &mut LeasePart<'_>) {
         let dropped = cell.lease.refund(&part.terms, part.hits(), self.now);
         count(&self.leases.counts.refunds_dropped, dropped);
-        self.leases.hurry(part.key.as_bytes());
+        self.leases.hurry(part.key);
         part.outcome = cell.lease.outcome(&part.terms, 0, self.now, Attempt::First, true);
     }
 }
@@ -190,7 +190,7 @@ impl LeaseCell {
         part.is_called = !self.is_called && lease.wish(&part.terms, now) == Wish::Soon;
         self.is_called |= part.is_called;
         if lease.has_news() {
-            leases.hurry(part.key.as_bytes());
+            leases.hurry(part.key);
         }
         if let Some(ticket) = &mut part.ticket {
             (ticket.now, ticket.is_undecided) = (now, ticket.attempt(*epoch) == attempt && status == Status::Missing);
@@ -198,7 +198,7 @@ impl LeaseCell {
         let is_new = part.ticket.as_ref().is_none_or(|ticket| ticket.attempt(*epoch) == Attempt::First);
         match attempt {
             Attempt::Waiting(number) if is_new => {
-                let key = part.key.as_bytes();
+                let key = part.key;
                 Some(self.waiters.add(NewTicket { leases, key, hits, number, epoch: *epoch, now }))
             }
             Attempt::Waiting(_) | Attempt::First => None,
@@ -207,11 +207,9 @@ impl LeaseCell {
 }
 
 impl LeasePart<'_> {
-    /// Waits for another request than before, if there is a new ticket.
-    pub(super) fn keep_ticket(&mut self, next: Option<Ticket>) {
-        if next.is_some() {
-            self.ticket = next;
-        }
+    /// Waits for another request than before. Returns the one before: dropping it locks its shard.
+    pub(super) const fn keep_ticket(&mut self, next: Ticket) -> Option<Ticket> {
+        self.ticket.replace(next)
     }
 }
 

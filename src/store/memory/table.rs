@@ -48,10 +48,10 @@ type Slots<V> = hashbrown::raw::RawTable<((), SharedValue<Box<Record<V>>>)>;
 /// One counter: its state next to its key, so that looking it up loads both. A cell with a key of usual length is one cache
 /// line.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 struct Record<V> {
-    state: V,
     named: Named,
+    state: V,
 }
 
 /// The number of a counter's series ([`NO_SERIES`] until it has one) with two marks above it, and its key, which is inside the

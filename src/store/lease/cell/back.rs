@@ -76,10 +76,10 @@ impl Lease {
         if terms.shape != LeaseShape::Bucket && left < WORTHLESS {
             return 0;
         }
-        if now.local.since(self.hit_at).as_ns() >= terms.short_horizon().as_ns() / 2 {
+        if self.is_idle(terms, now) {
             return self.held;
         }
-        let rate = self.rate.per_second(now.local, terms.rate_horizon());
+        let rate = self.rate.per_second(&self.arrivals, now.local, terms.rate_horizon());
         // Traffic has moved away: a lease for as long as it was meant to last is too much.
         let has_moved = rate * MOVED < number(self.granted_at_rate);
         let horizon = if has_moved { terms.short_horizon() } else { Nanos::from_ns(self.horizon_ns(terms)) };

@@ -29,7 +29,7 @@ impl Past {
 
     /// Hits that could have been spent besides.
     pub(super) fn remaining(&self, terms: &Terms) -> u64 {
-        u64::try_from(self.left).unwrap_or(0).min(terms.limit.capacity())
+        u64::try_from(self.left).unwrap_or(0).min(terms.capacity())
     }
 }
 

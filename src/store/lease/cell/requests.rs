@@ -17,8 +17,9 @@ impl Lease {
             _ => self.window,
         };
         let is_wanted = self.waiting > 0 || self.is_short(terms, now);
-        let is_wanted = is_wanted && self.pace.is_busy(now.local, terms.pace_horizon()) && terms.lends;
-        let rate_millis = if is_wanted { self.rate.per_1000_seconds(now.local, terms.rate_horizon()) } else { 0 };
+        let is_wanted = is_wanted && self.pace.is_busy(&self.arrivals, now.local, terms.pace_horizon()) && terms.lends;
+        let rate_millis =
+            if is_wanted { self.rate.per_1000_seconds(&self.arrivals, now.local, terms.rate_horizon()) } else { 0 };
         let News { returned, reported, refunded, charged, charged_until: _ } = std::mem::take(&mut self.news);
         let is_other_window = terms.shape == LeaseShape::ClockWindow && window != self.window;
         let keeps = terms.shape == LeaseShape::Bucket && !self.is_silent;
@@ -172,7 +173,7 @@ fn is_scarce(terms: &Terms, ask: &Ask, answer: &Answer) -> bool {
     let granted = answer.at_once + answer.lease;
     let lasts_us = answer.lasts.as_ns() / 1_000;
     let is_short = size::number(granted) < size::wanted_of_window(terms, ask, left + granted, lasts_us).floor();
-    (is_short || answer.left <= 0) && left.saturating_mul(SCARCE) <= terms.limit.max.into()
+    (is_short || answer.left <= 0) && left.saturating_mul(SCARCE) <= terms.max.into()
 }
 
 /// The time in which so many checks come that one request for them is cheap.

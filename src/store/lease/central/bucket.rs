@@ -44,7 +44,7 @@ impl Bucket {
         self.hits = self.hits.saturating_sub(ask.refunded);
         let burst = terms.burst();
         if ask.charged > 0 {
-            let deepest = burst + u64::from(terms.limit.max);
+            let deepest = burst + u64::from(terms.max);
             self.hits = self.hits.max(self.hits.saturating_add(ask.charged).min(deepest));
         }
         self.hold_lent();
@@ -74,7 +74,7 @@ impl Bucket {
         self.rescale(terms);
         if now < self.time {
             // The clock has stepped back: the bucket is full no earlier than it was to be.
-            let (back, rest) = muldiv(self.time - now, terms.limit.max.into(), self.window);
+            let (back, rest) = muldiv(self.time - now, terms.max.into(), self.window);
             self.hits += back;
             self.part += rest;
             if self.part >= self.window {
@@ -121,7 +121,7 @@ impl Bucket {
 
     fn regain(&mut self, terms: &Terms, until: u64) {
         if until > self.time {
-            let (regained, rest) = muldiv(until - self.time, terms.limit.max.into(), self.window);
+            let (regained, rest) = muldiv(until - self.time, terms.max.into(), self.window);
             let borrow = u64::from(self.part < rest);
             let whole = regained.saturating_add(borrow);
             if self.hits < whole {
@@ -165,10 +165,10 @@ impl Bucket {
     /// The time until there is one token.
     fn wait(&self, terms: &Terms) -> u64 {
         let burst = terms.burst();
-        if self.used() < burst || terms.limit.max == 0 {
+        if self.used() < burst || terms.max == 0 {
             return 0;
         }
-        let max = u64::from(terms.limit.max);
+        let max = u64::from(terms.max);
         let (whole, rest) = muldiv(self.hits - (burst - 1), self.window, max);
         let part = (self.part + rest).div_ceil(max);
         whole + part

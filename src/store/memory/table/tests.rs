@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test")]
 
 use super::*;
+use crate::store::leases::LeaseCell;
 
 /// Keys inside and outside of their record: each is found, and its memory is counted and released.
 #[test]
@@ -30,6 +31,13 @@ fn names_of_every_length() {
 #[test]
 fn a_cell_and_a_name_of_ordinary_length_fill_a_line_of_the_cache() {
     assert_eq!(size_of::<Record<crate::engine::Cell>>(), 64);
+}
+
+#[test]
+fn most_checks_need_four_of_the_lines_of_a_lease() {
+    let needed = std::mem::offset_of!(Record<LeaseCell>, state) + LeaseCell::NEEDED_BYTES;
+    assert!(needed <= 4 * 64, "{needed}");
+    assert!(size_of::<Record<LeaseCell>>() <= 7 * 64, "{}", size_of::<LeaseCell>());
 }
 
 /// A sweep that nothing can be spent for has no effect: it does not even hold back charges at earlier instants.
