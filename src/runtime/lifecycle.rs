@@ -5,10 +5,10 @@
 //!     --drain delay--> Stopping --deadline near--> Closing
 //! Serving or Draining --another process has the sockets--> HandingOver --deadline near--> Closing
 //! ```
-//! Health is SERVING only in `Serving`, and in `HandingOver`, because another process goes on. New connections and checks are served in `Draining` too, because clients notice the
-//! change only at their next health check. In `Stopping` and `HandingOver` listeners close, and connections end when their last answer is
-//! sent. In `Closing`, shortly before the deadline, delayed replies are answered UNAVAILABLE. One deadline, counted from the
-//! signal, bounds all phases; a second signal ends the process at once.
+//! Health is SERVING only in `Serving`, and in `HandingOver`, because another process goes on. New connections and checks are served in
+//! `Draining` too, because clients notice the change only at their next health check. In `Stopping` and `HandingOver` listeners close,
+//! and connections end when their last answer is sent. In `Closing`, shortly before the deadline, delayed replies are answered
+//! UNAVAILABLE. One deadline, counted from the signal, bounds all phases; a second signal ends the process at once.
 
 use std::io;
 

@@ -85,7 +85,7 @@ impl Shared<'_> {
         Answered { outcomes, admitted }
     }
 
-    /// The outcomes of a step that asks nobody: of looks, of nothing, and of what a ban or a limit that is used up denies that is known here.
+    /// The outcomes of a step that asks nobody: of looks, of nothing, and of what is denied by a ban or a used-up limit that is known here.
     fn known(
         self,
         groups: &[Group],

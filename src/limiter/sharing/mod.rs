@@ -115,8 +115,8 @@ pub(super) fn charge_alone<'v>(
     Alone::Not
 }
 
-/// Charges the counters of a check, step by step: the outcomes of its descriptors, and whether it is admitted if they are charged in one step. `None`:
-/// it waits.
+/// Charges the counters of a check, step by step: the outcomes of its descriptors, and whether it is admitted if they are charged in one
+/// step. `None`: it waits.
 pub(super) fn charge<'v>(
     evaluation: Evaluation<'v, '_, '_>,
     shared: Shared<'_>,
