@@ -183,10 +183,10 @@ impl App {
         let access = Access::open(&settings.access, &ports.admin.address, &process.clock)?;
         let (listening, Ports { grpc, http, admin, metrics: metrics_port, debug }) = (ports.listening(), ports);
         let tls = Tls::open(&settings.tls)?;
-        let connection_limit = PortLimits::new(&settings.listen);
+        let limits = PortLimits::new(&settings.listen);
         let alerts = process.start_alerts(settings)?;
         let denial_logger = DenialLogger::start(settings.usage.denial_log, process.limiter.usage().denials())?;
-        let mut sources = process.sources(&connection_limit, &alerts, &denial_logger, &access, &tls);
+        let mut sources = process.sources(&limits, &alerts, &denial_logger, &access, &tls);
         let statsd = statsd::start(settings, &mut sources)?;
         let telemetry = start_telemetry(&sources, &settings.reference.otel)?;
         let shown = sources.clone();
@@ -196,13 +196,12 @@ impl App {
 
         let state = start_state(&mut process, data_dir.as_ref())?;
         process.keep_store();
-        let here = Handle::current();
+        let here = &Handle::current();
         let pages = debug_router(Arc::clone(&process.limiter), move || stats_text(&shown.snapshot()));
-        let limits = connection_limit;
         let ports = [
             HttpPort::new(debug, limits.debug, pages, None, operators),
-            HttpPort::new(Some(http), limits.http, routers.public, tls.of("http"), &here),
-            HttpPort::new(metrics_port, limits.metrics, routers.metrics, tls.of("http"), &here),
+            HttpPort::new(Some(http), limits.http, routers.public, tls.of("http"), here),
+            HttpPort::new(metrics_port, limits.metrics, routers.metrics, tls.of("http"), here),
             HttpPort::new(Some(admin), limits.admin, routers.admin, tls.of("admin"), operators),
         ];
         if connections_wait {
@@ -213,18 +212,15 @@ impl App {
         let (sockets, guard) = grpc.into_parts();
         guards.push(Box::new(guard));
         let tracer = telemetry.as_ref().and_then(Otlp::check_spans);
-        let service = process.service(WorkerSlot::default(), tracer);
-        let (connection_limit, clients, ready) = (limits.grpc, access.clients, process.ready(settings));
-        let (other_calls, tls_of_workers) = (OtherCalls::default(), tls.of("grpc"));
         let age = settings.listen.max_connection_age.map(|age| (age, settings.listen.max_connection_age_grace));
         let context = Context {
-            service,
-            connection_limit,
+            service: process.service(WorkerSlot::default(), tracer),
+            connection_limit: limits.grpc,
             partial,
-            other_calls,
-            tls: tls_of_workers,
-            ready,
-            clients,
+            other_calls: OtherCalls::default(),
+            tls: tls.of("grpc"),
+            ready: process.ready(settings),
+            clients: access.clients,
             age,
             front_end: settings.listen.http2,
         };
@@ -249,8 +245,7 @@ impl App {
             process.serve_if_ready(settings);
         }
         tracing::info!("{listening}");
-        let store = process.store.clone();
-        let running = Running { workers, servers, telemetry, threads, state, store };
+        let running = Running { workers, servers, telemetry, threads, state, store: process.store.clone() };
         Ok(Self { settings: in_force, process, offer, running, _guards: guards })
     }
 

@@ -150,7 +150,7 @@ impl Hearing for Heard {
     }
 
     fn may_be_charged(&self, spent: Spent, engine_now: Timestamp) {
-        self.0.may_be_charged(spent, engine_now);
+        self.0.may_be_charged(&spent, engine_now);
     }
 }
 

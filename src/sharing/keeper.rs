@@ -52,7 +52,7 @@ struct Keeper<H: Hearing> {
     /// Asks for what was spent.
     asker: Arc<Asker>,
     /// Charges of what was spent, one at a time.
-    charging: JoinSet<Charged<H::Spent>>,
+    charging: JoinSet<SpentHits<H::Spent>>,
     /// Something that was spent is not charged.
     is_owed: bool,
     nodes: Vec<Kept>,
@@ -187,7 +187,7 @@ impl<H: Hearing> Keeper<H> {
     }
 
     /// What was spent is charged, or some of it.
-    fn charged(&mut self, Charged { charged, unknown, failed }: Charged<H::Spent>) {
+    fn charged(&mut self, SpentHits { charged, unknown, failed }: SpentHits<H::Spent>) {
         let engine_now = self.store.engine_time(self.store.clock.now());
         self.is_owed |= failed > 0;
         if !charged.is_empty() || !unknown.is_empty() {
@@ -199,8 +199,12 @@ impl<H: Hearing> Keeper<H> {
                 "counters are charged with what was spent while the store was down"
             );
         }
-        charged.into_iter().for_each(|spent| self.hearing.is_charged(spent, engine_now));
-        unknown.into_iter().for_each(|spent| self.hearing.may_be_charged(spent, engine_now));
+        for spent in charged {
+            self.hearing.is_charged(spent, engine_now);
+        }
+        for spent in unknown {
+            self.hearing.may_be_charged(spent, engine_now);
+        }
     }
 
     /// Has what is known of the nodes of the present routes.
@@ -262,7 +266,7 @@ impl<H: Hearing> Keeper<H> {
 }
 
 /// What became of charges of what was spent.
-struct Charged<S> {
+struct SpentHits<S> {
     charged: Vec<S>,
     /// There is no answer.
     unknown: Vec<S>,
@@ -270,15 +274,15 @@ struct Charged<S> {
     failed: usize,
 }
 
-impl<S> Default for Charged<S> {
+impl<S> Default for SpentHits<S> {
     fn default() -> Self {
         Self { charged: Vec::new(), unknown: Vec::new(), failed: 0 }
     }
 }
 
 /// Charges what was spent, some at a time. Nothing is sent twice that may have been executed.
-async fn charge_spent<S>(asker: Arc<Asker>, spent: Vec<(SharedCheck, S)>) -> Charged<S> {
-    let mut result = Charged::default();
+async fn charge_spent<S>(asker: Arc<Asker>, spent: Vec<(SharedCheck, S)>) -> SpentHits<S> {
+    let mut result = SpentHits::default();
     let mut spent = spent.into_iter().peekable();
     while spent.peek().is_some() {
         let mut answers = Vec::new();

@@ -271,7 +271,9 @@ fn removed_files_are_noticed() {
         files.filter(|file| file.extension().is_some_and(|found| found == kind)).collect()
     };
     eventually("a flush", || named("journal").iter().any(|file| fs::metadata(file).unwrap().len() > 24));
-    named("journal").into_iter().for_each(|file| fs::remove_file(file).unwrap());
+    for file in named("journal") {
+        fs::remove_file(file).unwrap();
+    }
     eventually("all is written again", || !named("snapshot").is_empty());
     assert_eq!(server.log().iter().filter(|line| line.contains("another program has removed")).count(), 1, "one line");
     server.crash();

@@ -122,11 +122,11 @@ impl FreshThere {
         let shared = keys.into_iter().filter_map(|key| Some((limiter.shared_reset(&key, only_banned)?, key)));
         let mut shared = shared.peekable();
         while shared.peek().is_some() {
-            let asked = shared.by_ref().take(AT_ONCE).map(|(reset, key)| (asker.ask(Box::new(reset)), key));
-            let asked: Vec<_> = asked.collect();
+            let part = shared.by_ref().take(AT_ONCE);
+            let sent: Vec<_> = part.map(|(reset, key)| (asker.ask(Box::new(reset)), key)).collect();
             asker.send();
             let mut silent = 0_usize;
-            for (answer, key) in asked {
+            for (answer, key) in sent {
                 let outcome = match answer {
                     Ok(mut answer) => answer.wait().await.ok(),
                     Err(_) => None,

@@ -93,8 +93,8 @@ impl Admin {
         let there = match &self.asker {
             None => FreshThere::default(),
             Some(asker) => {
-                let asked = counters.clone();
-                let keys = self.run(move |admin| asked.shared_keys(&admin.operations)).await?.into_inner();
+                let named = counters.clone();
+                let keys = self.run(move |admin| named.shared_keys(&admin.operations)).await?.into_inner();
                 FreshThere::reset(asker, &self.limiter, keys, counters.only_banned).await
             }
         };

@@ -27,10 +27,10 @@ impl LastAsked {
     pub(super) fn is_due(&self, now: Timestamp, key: &[u8]) -> bool {
         let hash = self.hasher.hash_one(key);
         let Some(place) = self.place(hash) else { return true };
-        let (last, now_ms) = (place.load(Ordering::Relaxed), now.as_ns() / 1_000_000 & MS);
+        let (last, now_ms) = (place.load(Ordering::Relaxed), (now.as_ns() / 1_000_000) & MS);
         let is_known = last & !MS == hash & !MS;
         let is_due = !is_known || now_ms.saturating_sub(last & MS) >= ASK_AGAIN.as_millis_ceil();
-        is_due && place.compare_exchange(last, hash & !MS | now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        is_due && place.compare_exchange(last, (hash & !MS) | now_ms, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The store did not answer for a counter: it is asked for with the next check.
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn counters_that_share_a_place_do_not_keep_each_other_from_being_asked_for() {
         let (asked, now) = (LastAsked::new(), Timestamp::from_ns(1_000_000_000_000));
-        let keys: Vec<_> = (0..PLACES * 4).map(|i| i.to_le_bytes()).collect();
+        let keys: Vec<_> = (0..PLACES * 4).map(usize::to_le_bytes).collect();
         assert!(keys.iter().all(|key| asked.is_due(now, key)));
     }
 }

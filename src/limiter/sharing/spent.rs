@@ -28,14 +28,15 @@ pub struct Spent {
 pub(super) struct SentHits(Mutex<HashMap<Box<[u8]>, u64>>);
 
 impl SentHits {
-    /// Those of a counter of which so many are spent. With fewer than that, they were of a window that has ended.
-    fn of(&self, key: &[u8], spent: u64) -> u64 {
+    /// Those of a counter of which so many are spent in all. With fewer than that, they were of a window that has ended.
+    fn of(&self, key: &[u8], all: u64) -> u64 {
         let mut sent = self.0.lock();
         let known = sent.get(key).copied().unwrap_or(0);
-        if known > spent {
-            sent.remove(key);
+        if known <= all {
+            return known;
         }
-        if known > spent { 0 } else { known }
+        sent.remove(key);
+        0
     }
 
     /// Adds some; false: there are too many counters.
@@ -95,10 +96,10 @@ impl Limiter {
     }
 
     /// The store may have it, which nobody knows: it is not charged again.
-    pub fn may_be_charged(&self, spent: Spent, engine_now: Timestamp) {
+    pub fn may_be_charged(&self, spent: &Spent, engine_now: Timestamp) {
         let Some(sharing) = &self.sharing else { return };
         if !sharing.sent.add(spent.key.clone(), spent.hits) {
-            self.is_charged(&spent, engine_now);
+            self.is_charged(spent, engine_now);
         }
     }
 }

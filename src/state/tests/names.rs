@@ -64,7 +64,9 @@ fn a_damaged_snapshot_is_made_up_for_by_the_files_before_it() {
     };
     for (case, bytes) in [whole.clone(), flipped(0), flipped(300), whole[..300].to_vec(), Vec::new()].iter().enumerate()
     {
-        earlier.iter().for_each(|(name, bytes)| fs::write(dir.path().join(name), bytes).unwrap());
+        for (name, bytes) in &earlier {
+            fs::write(dir.path().join(name), bytes).unwrap();
+        }
         fs::write(&newest, bytes).unwrap();
         let after = limiter(RULES);
         let restored = restore(&files, &after, NOW);
