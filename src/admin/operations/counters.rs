@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::messages::{counter, read_entries, read_length};
+use super::messages::{counter, joined, read_entries, read_length};
 use crate::api::proto::tidegate::v1 as proto;
 use crate::api::usage::time;
 use crate::limiter::{CounterFilter, CounterPage, Limiter};
@@ -110,8 +110,7 @@ impl Fresh {
         let FreshThere { keys, warning } = there;
         let (count, not_shared) =
             operations.reset_counters((&rule, &entries), only_banned, keys, &author).map_err(bad)?;
-        let lines = [warning, not_shared.unwrap_or_default()];
-        Ok((count, lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")))
+        Ok((count, joined([warning, not_shared.unwrap_or_default()])))
     }
 }
 

@@ -8,6 +8,11 @@ use crate::api::usage::{self, entries, length, time};
 use crate::limiter::CounterView;
 use crate::units::Nanos;
 
+/// What an operator should know, in lines; those without a text are left out.
+pub(super) fn joined(lines: [String; 2]) -> String {
+    lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
 /// Reads entries; a key must not be empty.
 ///
 /// # Errors

@@ -24,6 +24,7 @@ use crate::recording::Recordings;
 use crate::runtime::clock::Clock;
 use crate::sharing::Asker;
 use counters::{Fresh, FreshThere};
+use messages::joined;
 use scope_filter::ScopeFilter;
 
 pub(crate) use limits::limits_page;
@@ -78,8 +79,7 @@ impl Admin {
         let mut answer = self.run(request).await?;
         let warning = answer.get_mut().warning();
         if let Some(unshared) = self.operations.until_shared().await {
-            let lines = [std::mem::take(warning), unshared];
-            *warning = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+            *warning = joined([std::mem::take(warning), unshared]);
         }
         Ok(answer)
     }

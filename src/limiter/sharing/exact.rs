@@ -94,9 +94,8 @@ impl Shared<'_> {
     ) -> Option<SmallVec<[Charged; 1]>> {
         if let ([Member { charge, .. }], [Some(state)]) = (members, known)
             && groups.iter().all(|group| group.role == Role::Required)
-            && self.is_used_up(charge, state)
+            && let Some(outcome) = self.used_up(charge, state)
         {
-            let outcome = peek(charge.limit, Some(state.clone()), self.now.engine, charge.op);
             return Some(SmallVec::from_buf([Charged { outcome, series_id: None }]));
         }
         let are_looks = members.iter().all(|member| member.charge.op == Op::Charge(0));
@@ -139,16 +138,16 @@ impl Shared<'_> {
         })
     }
 
-    /// Whether a limit is known to deny a charge, and need not be asked for: other replicas can only have spent more. Not where a denial
-    /// changes the counter, and not of a log, of which the times are not known here.
-    fn is_used_up(self, charge: &Charge<'_>, state: &CounterState) -> bool {
-        let Charge { limit, key, op: op @ Op::Charge(1..) } = *charge else { return false };
+    /// The outcome if a limit is known to deny a charge, and need not be asked for: other replicas can only have spent more. Not where a
+    /// denial changes the counter, and not of a log, of which the times are not known here.
+    fn used_up(self, charge: &Charge<'_>, state: &CounterState) -> Option<Outcome> {
+        let Charge { limit, key, op: op @ Op::Charge(1..) } = *charge else { return None };
         let is_changed = limit.counts_denied() || limit.ban.is_some();
         if is_changed || limit.algorithm == Algorithm::SlidingLog || is_ban(state, self.now.engine) {
-            return false;
+            return None;
         }
-        !peek(limit, Some(state.clone()), self.now.engine, op).admitted()
-            && !self.sharing.asked.is_due(self.now.engine, key)
+        let outcome = peek(limit, Some(state.clone()), self.now.engine, op);
+        (!outcome.admitted() && !self.sharing.asked.is_due(self.now.engine, key)).then_some(outcome)
     }
 
     /// Whether a charge can be made by INCRBY: its window has been charged before, so that it has its expiry.
