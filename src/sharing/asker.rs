@@ -123,6 +123,24 @@ impl Asker {
         Ok(StoreAnswer::of(receiver))
     }
 
+    /// Asks for several checks at once, and waits for all answers: for operators, and for what was spent. One that is not asked is
+    /// [`LinkError::Down`]: nothing is charged.
+    pub async fn ask_all(
+        self: &Arc<Self>,
+        checks: impl IntoIterator<Item = SharedCheck>,
+    ) -> Vec<Result<CheckOutcome, LinkError>> {
+        let asked: Vec<_> = checks.into_iter().map(|check| self.ask(Box::new(check))).collect();
+        self.send();
+        let mut outcomes = Vec::with_capacity(asked.len());
+        for answer in asked {
+            outcomes.push(match answer {
+                Ok(mut answer) => answer.wait().await,
+                Err(_) => Err(LinkError::Down),
+            });
+        }
+        outcomes
+    }
+
     /// Sends what waits, as far as requests may be under way, once the tasks have run that are ready: what they ask shares the request.
     /// Needs the runtime of the worker.
     pub fn send(self: &Arc<Self>) {

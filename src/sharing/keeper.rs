@@ -285,16 +285,9 @@ async fn charge_spent<S>(asker: Arc<Asker>, spent: Vec<(SharedCheck, S)>) -> Spe
     let mut result = SpentHits::default();
     let mut spent = spent.into_iter().peekable();
     while spent.peek().is_some() {
-        let mut answers = Vec::new();
-        for (check, spent) in spent.by_ref().take(SPENT_AT_ONCE) {
-            match asker.ask(Box::new(check)) {
-                Ok(answer) => answers.push((answer, spent)),
-                Err(_) => result.failed += 1,
-            }
-        }
-        asker.send();
-        for (mut answer, spent) in answers {
-            match answer.wait().await {
+        let (checks, part): (Vec<_>, Vec<_>) = spent.by_ref().take(SPENT_AT_ONCE).unzip();
+        for (outcome, spent) in asker.ask_all(checks).await.into_iter().zip(part) {
+            match outcome {
                 Ok(_) => result.charged.push(spent),
                 Err(error) if error.was_not_executed() => result.failed += 1,
                 Err(_) => result.unknown.push(spent),

@@ -41,17 +41,11 @@ pub(super) fn page(
 /// # Errors
 /// It does not answer.
 pub(super) async fn as_shared(asker: &Arc<Asker>, limiter: &Limiter, page: CounterPage) -> Result<CounterPage, Status> {
-    let unavailable = || Status::unavailable("the store of shared counters does not answer");
-    let mut looks = Vec::new();
-    for counter in page.counters {
-        if let Some(look) = limiter.shared_look(&counter) {
-            looks.push((counter, asker.ask(Box::new(look)).map_err(|_| unavailable())?));
-        }
-    }
-    asker.send();
-    let mut counters = Vec::with_capacity(looks.len());
-    for (counter, mut answer) in looks {
-        let answer = answer.wait().await.map_err(|_| unavailable())?;
+    let shared = page.counters.into_iter().filter_map(|counter| Some((limiter.shared_look(&counter)?, counter)));
+    let (looks, shared): (Vec<_>, Vec<_>) = shared.unzip();
+    let mut counters = Vec::with_capacity(shared.len());
+    for (answer, counter) in asker.ask_all(looks).await.into_iter().zip(shared) {
+        let answer = answer.map_err(|_| Status::unavailable("the store of shared counters does not answer"))?;
         counters.extend(limiter.as_shared(asker.now().local, &counter, &answer));
     }
     counters.sort_unstable_by(|a, b| b.cmp(a));
@@ -121,20 +115,14 @@ impl FreshThere {
         let shared = keys.into_iter().filter_map(|key| Some((limiter.shared_reset(&key, only_banned)?, key)));
         let mut shared = shared.peekable();
         while shared.peek().is_some() {
-            let part = shared.by_ref().take(AT_ONCE);
-            let sent: Vec<_> = part.map(|(reset, key)| (asker.ask(Box::new(reset)), key)).collect();
-            asker.send();
+            let (resets, keys): (Vec<_>, Vec<_>) = shared.by_ref().take(AT_ONCE).unzip();
             let mut silent = 0_usize;
-            for (answer, key) in sent {
-                let outcome = match answer {
-                    Ok(mut answer) => answer.wait().await.ok(),
-                    Err(_) => None,
-                };
+            for (outcome, key) in asker.ask_all(resets).await.into_iter().zip(keys) {
                 match outcome {
-                    Some(outcome) if outcome.counters.contains(&None) => foreign += 1,
-                    Some(outcome) if outcome.admitted => drop(fresh.keys.insert(key)),
-                    Some(_) => {}
-                    None => silent += 1,
+                    Ok(outcome) if outcome.counters.contains(&None) => foreign += 1,
+                    Ok(outcome) if outcome.admitted => drop(fresh.keys.insert(key)),
+                    Ok(_) => {}
+                    Err(_) => silent += 1,
                 }
             }
             if silent > 0 {
